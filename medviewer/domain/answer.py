@@ -1,0 +1,135 @@
+"""What a model said, why, and how far it can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+GuardLevel = Literal["ok", "warn", "abstain"]
+AnswerStatus = Literal["answer", "abstained"]
+DecisionKind = Literal["accepted", "rejected", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which question a result answers. A view shows a result only beside its own subject."""
+
+    image_key: tuple[str, str, int]
+    model_id: str
+    model_sha256: str
+    method: str = ""
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardResult:
+    """One check before or after the network: a stable code, a level, one sentence."""
+
+    code: str
+    level: GuardLevel
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One label with its calibrated probability and the threshold that flags it.
+
+    ``code`` is ``scheme:value`` (for example ``SCT:233604007``). ``stability`` is the
+    range (low, high) of the calibrated probability under small changes of the image
+    that do not change what it shows; None where it was not computed.
+    """
+
+    label: str
+    code: str
+    probability: float
+    threshold: float
+    flagged: bool
+    stability: tuple[float, float] | None = None
+    meaning: str = ""  # what the threshold means, in numbers: one sentence from the card
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a result came about, so that it can be made again."""
+
+    model_id: str
+    model_version: str
+    model_sha256: str
+    runtime: str
+    provider: str
+    provider_reason: str  # why this provider, e.g. "no GPU runtime installed"
+    input_sha256: str
+    started: str  # ISO 8601, UTC
+    elapsed_s: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+    is_verified: bool = False  # the model's signature is known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The outcome of one run: findings, or an abstention whose reasons are in ``guards``."""
+
+    status: AnswerStatus
+    model_title: str
+    guards: tuple[GuardResult, ...]
+    provenance: Provenance
+    findings: tuple[Finding, ...] = ()
+    calibration: Mapping[str, float | str] = field(default_factory=dict)
+    validated_on: str = ""  # one sentence: where and on whom the model was validated
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the model abstained; empty if it answered."""
+        return tuple(g.text for g in self.guards if g.level == "abstain")
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How a map does against random maps of the same smoothness, on this very image.
+
+    Percentiles in 0..100: 98 means better than 98% of the random maps. ``deletion``
+    removes the hottest pixels first, ``insertion`` adds them first (Petsiuk 2018).
+    """
+
+    deletion_percentile: float
+    insertion_percentile: float
+    n_random: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """Where a model looked for one finding, on the image that was analysed.
+
+    Attributes:
+        saliency: ``(h, w)`` float32 on the network's input grid or coarser, signed or not
+            as the method defines; larger speaks more for the finding.
+        model_to_image: ``(3, 3)`` map of saliency-grid (row, column) to image (row, column).
+        placed: ``(rows, columns)`` float32 on the image; NaN where the network saw nothing.
+        error: the method's own error, e.g. the completeness gap of integrated gradients
+            relative to the explained difference; None where the method has none.
+    """
+
+    method: str
+    method_title: str
+    finding: str
+    saliency: np.ndarray
+    model_to_image: np.ndarray
+    placed: np.ndarray
+    error: float | None
+    error_name: str
+    faithfulness: Faithfulness | None
+    elapsed_s: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the reader thought of a result (IHE AIRAI): kept beside it, with reason and time."""
+
+    kind: DecisionKind
+    reason: str
+    time: str  # ISO 8601, UTC

@@ -1,0 +1,190 @@
+"""Patients, studies, series and images, as read from files. No pixels here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+SpacingSource = Literal["patient plane", "at detector", "calibrated"]
+StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window: which modality values are spread over black to white (PS3.3 C.11.2.1.2)."""
+
+    center: float
+    width: float
+    function: VoiFunction = "LINEAR"
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookUpTable:
+    """A modality or VOI look-up table (PS3.3 C.11.1, C.11.2): ``values[stored - first]``, clamped."""
+
+    values: np.ndarray  # (n,) integer
+    first: int
+    bits: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Where an image lies in the patient (PS3.3 C.7.6.2): LPS, mm.
+
+    ``row_cosine`` is the direction in which the column index grows (the first
+    triple of Image Orientation), ``column_cosine`` the one in which the row
+    index grows; ``position`` is the centre of the first pixel.
+    """
+
+    position: tuple[float, float, float]
+    row_cosine: tuple[float, float, float]
+    column_cosine: tuple[float, float, float]
+
+    @property
+    def normal(self) -> tuple[float, float, float]:
+        """The unit normal, row x column."""
+        n = np.cross(self.row_cosine, self.column_cosine)
+        return (float(n[0]), float(n[1]), float(n[2]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelDescription:
+    """How to read, show and measure an image's pixels. Holds no identity.
+
+    ``None`` and empty mean that the file does not say; nothing is guessed.
+    ``pixel_spacing_mm`` is (between rows, between columns), only if it is
+    usable for measuring; otherwise ``no_measuring_because`` says why not.
+    """
+
+    modality: str
+    rows: int
+    columns: int
+    samples_per_pixel: int = 1
+    photometric_interpretation: str = "MONOCHROME2"
+    bits_stored: int = 16
+    is_signed: bool = False
+    rescale_slope: float = 1.0
+    rescale_intercept: float = 0.0
+    rescale_type: str = ""
+    modality_lut: LookUpTable | None = None
+    windows: tuple[Window, ...] = ()
+    voi_luts: tuple[LookUpTable, ...] = ()
+    pixel_padding_range: tuple[int, int] | None = None
+    body_part_examined: str = ""
+    view_position: str = ""
+    image_laterality: str = ""
+    patient_orientation: tuple[str, str] | None = None  # (row direction, column direction), e.g. ("L", "F")
+    plane: Plane | None = None
+    pixel_spacing_mm: tuple[float, float] | None = None
+    spacing_source: SpacingSource | None = None
+    no_measuring_because: str = ""
+    sop_class_uid: str = ""
+    transfer_syntax_uid: str = ""
+    is_lossy: bool = False
+    lossy_ratio: float | None = None
+    has_burnt_in_annotation: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """A repair or a doubt that the reader must see: a stable code and one sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One frame of one DICOM object: where it is and what it is. Pixels are read on demand."""
+
+    path: Path
+    frame: int  # 0-based
+    sop_instance_uid: str
+    description: PixelDescription
+    instance_number: int | None = None
+    number_of_frames: int = 1
+    acquisition_time: str = ""
+    warnings: tuple[Caveat, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Identifies the image in this session: (path, SOP Instance UID, frame)."""
+        return (str(self.path), self.sop_instance_uid, self.frame)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Images of one series that share a geometry, in display order."""
+
+    images: tuple[Image, ...]
+    order: StackOrder = "single"
+    affine: np.ndarray | None = None  # (4, 4) voxel (column, row, slice) -> LPS mm; None where there is none
+    spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # columns, rows, slices
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """One DICOM series."""
+
+    series_instance_uid: str
+    modality: str
+    description: str = ""
+    number: int | None = None
+    date: str = ""  # DICOM DA, YYYYMMDD
+    time: str = ""
+    body_part_examined: str = ""
+    frame_of_reference_uid: str = ""
+    stacks: tuple[Stack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """One DICOM study."""
+
+    study_instance_uid: str
+    description: str = ""
+    date: str = ""
+    time: str = ""
+    accession_number: str = ""
+    study_id: str = ""
+    patient_age: str = ""  # DICOM AS as the file gives it
+    referring_physician: str = ""
+    institution: str = ""
+    series: tuple[Series, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patient:
+    """Who the studies belong to, as the files say. Names are shown as plain text only."""
+
+    patient_id: str
+    issuer: str = ""
+    name: str = ""  # decoded, alphabetic group first, e.g. "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    birth_date: str = ""
+    sex: str = ""
+    studies: tuple[Study, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One file that cannot be used, or that is used with a caveat."""
+
+    path: Path
+    reason: str
+    status: Literal["refused", "read"] = "refused"  # "read": understood, but nothing to show
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collection:
+    """All that a scan of some paths found: every file is shown or in ``problems``."""
+
+    patients: tuple[Patient, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    shown: tuple[Path, ...] = field(default=())
