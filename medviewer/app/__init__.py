@@ -1,0 +1,1 @@
+"""The application without a window: state, commands, jobs, settings, results."""

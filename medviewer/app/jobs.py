@@ -1,0 +1,130 @@
+"""Latest-wins job slots: late answers are dropped, superseded work is told to stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from medviewer.domain.errors import MedViewerError, Stopped
+from medviewer.domain.progress import Progress, StopToken
+
+T = TypeVar("T")
+Post = Callable[[Callable[[], None]], None]
+Work = Callable[[StopToken, Progress], T]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Ticket:
+    slot: str
+    stop: StopToken
+
+
+class Jobs:
+    """Runs work off the GUI thread, one live job a slot.
+
+    Args:
+        executor: where work runs; tests and the command line pass one that runs it at once.
+        post: brings a call to the GUI thread: the only thing here that knows threads.
+        on_progress: told (slot, done, total, text) on the GUI thread.
+        on_idle: told the slot on the GUI thread when its job ended, however it ended.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        post: Post,
+        *,
+        on_progress: Callable[[str, int, int, str], None],
+        on_idle: Callable[[str], None],
+    ) -> None:
+        self._executor = executor
+        self._post = post
+        self._on_progress = on_progress
+        self._on_idle = on_idle
+        self._live: dict[str, _Ticket] = {}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The slots with a live job."""
+        return tuple(self._live)
+
+    def start(
+        self,
+        slot: str,
+        work: Work[T],
+        done: Callable[[T], None],
+        failed: Callable[[MedViewerError], None],
+    ) -> StopToken:
+        """Start ``work(stop, progress)`` in ``slot``; what ran there before is stopped and forgotten.
+
+        ``done`` or ``failed`` runs on the GUI thread, and only if this job is still the
+        slot's latest: a late answer is dropped. Bugs arrive as an "unexpected" error.
+        """
+        self.stop(slot)
+        ticket = _Ticket(slot, StopToken())
+        self._live[slot] = ticket
+
+        def progress(count: int, total: int, text: str) -> None:
+            self._post(lambda: self._is_live(ticket) and self._on_progress(slot, count, total, text))  # type: ignore[func-returns-value]
+
+        def run() -> None:
+            try:
+                result = work(ticket.stop, progress)
+            except Stopped:
+                self._post(lambda: self._end(ticket, lambda: None))
+            except MedViewerError as error:
+                self._post(lambda error=error: self._end(ticket, lambda: failed(error)))  # type: ignore[misc]
+            except BaseException as error:  # noqa: BLE001 - the edge of a worker: a bug must not vanish with its thread
+                log.error("unexpected failure in a job", exc_info=_without_data(error))
+                self._post(lambda: self._end(ticket, lambda: failed(UNEXPECTED)))
+            else:
+                self._post(lambda: self._end(ticket, lambda: done(result)))
+
+        self._executor.submit(run)
+        return ticket.stop
+
+    def stop(self, slot: str) -> None:
+        """Stop and forget the job in ``slot``, if there is one."""
+        ticket = self._live.pop(slot, None)
+        if ticket is not None:
+            ticket.stop.stop()
+            self._on_idle(slot)
+
+    def stop_all(self) -> None:
+        """Stop and forget every job."""
+        for slot in tuple(self._live):
+            self.stop(slot)
+
+    def _is_live(self, ticket: _Ticket) -> bool:
+        return self._live.get(ticket.slot) is ticket
+
+    def _end(self, ticket: _Ticket, deliver: Callable[[], None]) -> None:
+        if self._is_live(ticket):
+            del self._live[ticket.slot]
+            self._on_idle(ticket.slot)
+            deliver()
+
+
+class _Unexpected(MedViewerError):
+    """A bug of ours, as the reader sees it."""
+
+
+UNEXPECTED = _Unexpected("Something unexpected went wrong; the details are in the log. Your work is safe: try again.")
+
+
+def _without_data(error: BaseException) -> tuple[Any, Any, Any]:
+    """The traceback with the error's type but not its message, which could hold patient data."""
+    return type(error), type(error)("(message withheld)") if _takes_one_text(error) else None, error.__traceback__
+
+
+def _takes_one_text(error: BaseException) -> bool:
+    try:
+        type(error)("")
+    except Exception:  # noqa: BLE001 - any refusal means no
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""The session: one frozen state, replaced whole, told to watchers as (old, new)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from medviewer.domain.answer import Answer, Attribution, Decision, Subject
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
+from medviewer.records.record import PatientRecord
+
+Tool = Literal["window", "pan", "zoom", "scroll"]
+CornerText = Literal["all", "minimal", "none"]
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How the selected image is shown. Turns are counter-clockwise quarters, after the flips.
+
+    ``zoom`` is screen pixels per image pixel, ``center`` the (column, row) in the middle of
+    the viewport; both None mean "fit".
+    """
+
+    window: Window | None = None  # None: the image's own default
+    inverted: bool = False
+    quarter_turns: int = 0
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    zoom: float | None = None
+    center: tuple[float, float] | None = None
+    smooth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """How heat maps are drawn over the image."""
+
+    visible: bool = True
+    method: str = "grad-cam"
+    opacity: float = 0.5
+    threshold: float = 0.2
+    color_map: str = "magma"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One running job, for the status bar. ``total`` 0 means that the end is not known."""
+
+    name: str
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence for the reader, with its weight."""
+
+    level: Literal["info", "caution", "alarm"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The image on screen and all it belongs to. ``index`` counts in ``stack.images``."""
+
+    patient: Patient
+    study: Study
+    series: Series
+    stack: Stack
+    index: int
+
+    @property
+    def image(self) -> Image:
+        """The selected image."""
+        return self.stack.images[self.index]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything that the window shows. Replaced, never changed.
+
+    ``frame`` belongs to ``selection.image`` or is None while it is being read;
+    ``frame_problem`` says why it cannot be read. Answers, attributions and
+    decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
+    friends, which return only what belongs to the image on screen.
+    """
+
+    collection: Collection = field(default_factory=Collection)
+    selection: Selection | None = None
+    frame: Frame | None = None
+    frame_problem: str = ""
+    view: View = field(default_factory=View)
+    tool: Tool = "window"
+    corner_text: CornerText = "all"
+    identity_hidden: bool = False
+    overlay: Overlay = field(default_factory=Overlay)
+    model_id: str = ""
+    answers: Mapping[Subject, Answer] = EMPTY
+    attributions: Mapping[Subject, Attribution] = EMPTY
+    decisions: Mapping[Subject, Decision] = EMPTY
+    analysis_problem: Mapping[tuple[str, str, int], str] = EMPTY  # image key -> why there is no result
+    record: PatientRecord | None = None
+    record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
+    record_problem: str = ""
+    jobs: tuple[JobStatus, ...] = ()
+    provider: str = ""  # "Running on: ..." of the engine
+    notice: Notice | None = None
+    recent: tuple[str, ...] = ()
+    language: str = "en"
+
+
+Watcher = Callable[[State, State], None]
+
+
+class Session:
+    """Holds the state, the undo list of views, and the watchers. GUI thread only."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self._state = state or State()
+        self._watchers: list[Watcher] = []
+        self._undo: list[State] = []
+        self._redo: list[State] = []
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self._state
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Have ``watcher(old, new)`` called after each change; returns how to stop it."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def update(self, **changes: Any) -> None:
+        """Replace some fields of the state and tell the watchers."""
+        self._set(replace(self._state, **changes))
+
+    def change(self, **changes: Any) -> None:
+        """Like :meth:`update`, for what the reader did: it can be undone."""
+        self._undo.append(self._state)
+        del self._undo[:-200]
+        self._redo.clear()
+        self.update(**changes)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to undo on the image on screen."""
+        return bool(self._undo) and _same_image(self._undo[-1], self._state)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is something to redo on the image on screen."""
+        return bool(self._redo) and _same_image(self._redo[-1], self._state)
+
+    def undo(self) -> None:
+        """Bring back how things looked before the last change."""
+        if self.can_undo:
+            self._redo.append(self._state)
+            self._restore(self._undo.pop())
+
+    def redo(self) -> None:
+        """Do again what was undone."""
+        if self.can_redo:
+            self._undo.append(self._state)
+            self._restore(self._redo.pop())
+
+    def _restore(self, past: State) -> None:
+        """Take back what readers change; what arrived from workers since then stays."""
+        self.update(view=past.view, overlay=past.overlay, decisions=past.decisions, corner_text=past.corner_text)
+
+    def _set(self, new: State) -> None:
+        old, self._state = self._state, new
+        for watcher in tuple(self._watchers):
+            watcher(old, new)
+
+
+def _same_image(a: State, b: State) -> bool:
+    return (a.selection.image.key if a.selection else None) == (b.selection.image.key if b.selection else None)
+
+
+def current_answer(state: State) -> tuple[Subject, Answer] | None:
+    """The answer of the chosen model for the image on screen, if there is one."""
+    if state.selection is None:
+        return None
+    key = state.selection.image.key
+    for subject, answer in state.answers.items():
+        if subject.image_key == key and subject.model_id == state.model_id:
+            return subject, answer
+    return None
+
+
+def current_attribution(state: State) -> Attribution | None:
+    """The heat map of the chosen method for the answer on screen, if there is one."""
+    found = current_answer(state)
+    if found is None:
+        return None
+    asked, _ = found
+    for subject, attribution in state.attributions.items():
+        if (
+            subject.image_key == asked.image_key
+            and subject.model_id == asked.model_id
+            and subject.model_sha256 == asked.model_sha256
+            and subject.method == state.overlay.method
+        ):
+            return attribution
+    return None
