@@ -1,0 +1,206 @@
+"""What a model's card (``model.json``) must hold, as a JSON schema (draft 2020-12).
+
+Names follow the MONAI bundle ``metadata.json`` where they overlap (``version``,
+``task``, ``intended_use``, ``dtype``, ``modality``). Kept as Python, not as a
+file, so that a wheel or a frozen program cannot lose it. What a schema cannot
+say (the out-of-distribution file is one of ``files``, thresholds in order) is
+checked in :mod:`medviewer.inference.card`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SCHEMA_ID = "medviewer-model-card/1"
+ROLES = ("model", "explain", "cam", "reference", "ood")
+TASKS = ("multilabel", "multiclass")
+CONTROL_FLOW = ("If", "Loop", "Scan")
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, *, is_open: bool = False) -> dict[str, Any]:
+    """Describe an object; closed unless said otherwise, so that a misspelt field is found."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": is_open,
+    }
+
+
+def _list(items: dict[str, Any], *, least: int = 0, most: int = 1000) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": least, "maxItems": most}
+
+
+def _pair(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 2, "maxItems": 2}
+
+
+_STRING = {"type": "string", "maxLength": 20_000}
+_NAME = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"}
+_ID = {"type": "string", "pattern": r"^[a-z0-9][a-z0-9-]{0,63}$"}
+_FILE_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
+_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_NUMBER = {"type": "number"}
+_UNIT = {"type": "number", "minimum": 0, "maximum": 1}
+_COUNT = {"type": "integer", "minimum": 0}
+# One sentence or more for people. English is the fallback, so it must be there.
+_TEXT = {"oneOf": [_STRING, _object({"en": _STRING}, {"zh": _STRING})]}
+_CODES = _list({"type": "string", "pattern": "^[A-Z0-9_ ]{1,16}$"})
+_SHAPE = _list({"oneOf": [{"type": "integer", "minimum": 1, "maximum": 100_000}, {"type": "null"}]}, least=1, most=6)
+_METRICS = {
+    "type": "object",
+    "additionalProperties": _object({"value": _NUMBER}, {"ci95": _pair(_NUMBER)}, is_open=True),
+}
+
+_FILE = _object(
+    {
+        "role": {"enum": list(ROLES)},
+        "path": _FILE_NAME,  # beside the card: no folders, so nothing outside can be named
+        "sha256": _SHA256,
+        "size": {"type": "integer", "minimum": 1},  # bytes
+    },
+    {
+        "opset": {"type": "integer", "minimum": 1},
+        "control_flow": _list({"enum": list(CONTROL_FLOW)}, most=3),  # undeclared If, Loop and Scan are refused
+    },
+)
+
+_INPUT = _object(
+    {
+        "name": _NAME,  # the graph's input name
+        "modality": _CODES,  # DICOM Modality (0008,0060); the guards abstain on any other
+        "body_part": _CODES,  # Body Part Examined (0018,0015); empty: not checked
+        "view": _CODES,  # View Position (0018,5101); empty: not checked
+        "photometric_interpretation": _CODES,
+        "dtype": {"enum": ["float32"]},
+        "layout": {"enum": ["NCHW"]},
+        "shape": _SHAPE,  # null is the batch: [null, 1, 224, 224]
+    },
+    {
+        "kind": {"enum": ["image"]},
+        "sop_class_uids": _list({"type": "string", "pattern": "^[0-9.]{1,64}$"}),  # absent or empty: not checked
+    },
+)
+
+_OUTPUT = _object(
+    {
+        "name": _NAME,  # logits (N, C); features (N, F) pooled; cam (N, C, h, w) analytic; feature_map (N, F, h, w)
+        "shape": _SHAPE,
+    },
+    {"dtype": {"enum": ["float32"]}, "meaning": _TEXT},
+)
+
+_LABEL = _object(
+    {
+        "name": _NAME,
+        "code": _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING}),  # e.g. SCT 233604007
+        "title": _TEXT,
+        "threshold": _UNIT,  # on the calibrated probability
+        "operating_point": _object(
+            {"sensitivity": _UNIT, "specificity": _UNIT, "n": _COUNT, "on": _TEXT, "meaning": _TEXT}, is_open=True
+        ),
+    }
+)
+
+_CALIBRATION = _object(
+    {
+        "method": {"enum": ["temperature", "platt"]},
+        # temperature: {"temperature": T}, p = link(logits / T), link the sigmoid (multilabel) or softmax (multiclass)
+        # platt: {"slope": [a per label], "intercept": [b per label]}, p = sigmoid(a * logit + b); multilabel only
+        "parameters": {
+            "oneOf": [
+                _object({"temperature": {"type": "number", "exclusiveMinimum": 0}}),
+                _object({"slope": _list(_NUMBER, least=1), "intercept": _list(_NUMBER, least=1)}),
+            ]
+        },
+        "ece_before": _UNIT,
+        "ece_after": _UNIT,
+        "on": _TEXT,
+    },
+    is_open=True,
+)
+
+_OOD = _object(
+    {
+        # npz with "means" (K, F) and "whitening" (D, F), float32:
+        # distance = min over k of |whitening @ (features - means[k])|, which is the
+        # Mahalanobis distance with precision whitening.T @ whitening (D <= F: a subspace)
+        "file": _FILE_NAME,
+        "method": {"enum": ["mahalanobis"]},
+        "warn_above": {"type": "number", "exclusiveMinimum": 0},
+        "abstain_above": {"type": "number", "exclusiveMinimum": 0},
+    },
+    {"output": _NAME, "on": _TEXT},  # output: which graph output; default "features"
+    is_open=True,
+)
+
+_EXPLAIN = _object(
+    {
+        "target_layer": _STRING,
+        "grid": _pair({"type": "integer", "minimum": 1}),  # rows, columns of the feature map
+        "methods": _list({"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}),
+    },
+    is_open=True,
+)
+
+_POPULATION = _object(
+    {
+        "age_years": {"oneOf": [_pair({"type": "number", "minimum": 0, "maximum": 150}), {"type": "null"}]},
+        "sexes": _list({"enum": ["M", "F", "O"]}),
+        "site": _TEXT,  # one sentence: where and on whom; shown beside every answer
+    },
+    is_open=True,
+)
+
+_EVIDENCE = _object({"data": _TEXT, "n": _COUNT, "metrics": _METRICS}, is_open=True)  # digest, split, comparator
+_SUBGROUP = _object({"name": _TEXT, "n": _COUNT, "metrics": _METRICS}, is_open=True)
+
+_TRAINING = _object(
+    {
+        "recipe": _STRING,
+        "config": {"type": "object"},
+        "data_digest": _STRING,
+        "split_rule": _STRING,
+        "seed": {"type": "integer"},
+        "code_version": _STRING,
+        "libraries": {"type": "object", "additionalProperties": _STRING},
+    },
+    is_open=True,
+)
+
+CARD_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "MedViewer model card",
+    **_object(
+        {
+            "schema": {"const": SCHEMA_ID},
+            "id": _ID,
+            "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+([.+-][A-Za-z0-9.+-]+)?$"},
+            "title": _TEXT,
+            "task": {"enum": list(TASKS)},
+            "intended_use": _TEXT,
+            "not_for": _TEXT,
+            "languages": _list({"type": "string", "pattern": "^[a-z]{2}(-[A-Za-z]+)?$"}, least=1),
+            "files": _list(_FILE, least=1, most=20),
+            "inputs": _list(_INPUT, least=1, most=1),
+            "outputs": _list(_OUTPUT, least=1, most=20),
+            "preprocessing": _list(_object({"op": _NAME}, is_open=True), most=50),
+            "labels": _list(_LABEL, least=1, most=500),
+            "calibration": _CALIBRATION,
+            "population": _POPULATION,
+            "evidence": _list(_EVIDENCE),
+            "training": _TRAINING,
+            "licences": _object({"weights": _STRING, "data": _STRING}, is_open=True),
+            "regulatory": _TEXT,
+        },
+        {
+            "ood": _OOD,
+            "explain": _EXPLAIN,
+            "ranges": {"type": "object", "additionalProperties": _pair(_NUMBER)},  # input name: [lowest, highest]
+            "subgroups": _list(_SUBGROUP),
+            "references": _list(_STRING),
+            # reference.npz: "input.<name>" (n, ...) and "output.<name>" (n, ...) of the graph with role "model"
+            "reference_tolerance": {"type": "number", "exclusiveMinimum": 0},  # absolute; default 1e-3
+        },
+    ),
+}
