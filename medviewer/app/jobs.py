@@ -79,8 +79,8 @@ class Jobs:
                 self._post(lambda: self._end(ticket, lambda: None))
             except MedViewerError as error:
                 self._post(lambda error=error: self._end(ticket, lambda: failed(error)))  # type: ignore[misc]
-            except BaseException as error:  # noqa: BLE001 - the edge of a worker: a bug must not vanish with its thread
-                log.error("unexpected failure in a job", exc_info=_without_data(error))
+            except BaseException as error:  # the edge of a worker: a bug must not vanish with its thread
+                log.error("unexpected failure in a job", exc_info=_without_data(error))  # noqa: TRY400 - without its message
                 self._post(lambda: self._end(ticket, lambda: failed(UNEXPECTED)))
             else:
                 self._post(lambda: self._end(ticket, lambda: done(result)))
@@ -110,11 +110,9 @@ class Jobs:
             deliver()
 
 
-class _Unexpected(MedViewerError):
-    """A bug of ours, as the reader sees it."""
-
-
-UNEXPECTED = _Unexpected("Something unexpected went wrong; the details are in the log. Your work is safe: try again.")
+UNEXPECTED = MedViewerError(
+    "Something unexpected went wrong; the details are in the log. Your work is safe: try again."
+)
 
 
 def _without_data(error: BaseException) -> tuple[Any, Any, Any]:
