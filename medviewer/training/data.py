@@ -1,0 +1,243 @@
+"""Folders of labelled images, read into memory, split by patient.
+
+The split is a property of the data, not of a run: it is computed from patient
+groups and a seed alone, so adding an image moves no other, and anyone with the
+same files gets the same held-out patients.
+
+Four parts:
+
+``train``   learns.
+``block``   the patients with the lowest numbers of each file-name family. Numbers
+            follow the order of acquisition, so these were taken apart in time:
+            a harder validation than random patients. Chooses the epoch.
+``tune``    random patients. Chooses the epoch, calibration and threshold.
+``report``  random patients. Chooses nothing; every published figure comes from here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.errors import InputError
+
+SPLITS = ("train", "block", "tune", "report")
+IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+
+# The published names: person12_bacteria_45, IM-0115-0001, NORMAL2-IM-0383-0001-0002.
+_PERSON = re.compile(r"^(person\d+_(?:bacteria|virus))_")
+_NORMAL = re.compile(r"^((?:NORMAL\d*-)?IM-\d+)-")
+_NUMBER = re.compile(r"\d+(?!.*\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One file of a class folder.
+
+    Attributes:
+        path: where it lies.
+        name: ``CLASS/file name``, stable across machines.
+        label: index into :attr:`ClassFolders.classes`.
+        group: the patient, as far as the file names or the table beside the folder tell.
+        digest: sha256 of the file's bytes.
+    """
+
+    path: Path
+    name: str
+    label: int
+    group: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFolders:
+    """A folder with one folder for each class.
+
+    Attributes:
+        root: the folder.
+        classes: the names of the class folders, in the order of the labels.
+        images: every usable file, sorted by name.
+        unusable: ``(name, reason)`` of each file that cannot be used; never silent.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    images: tuple[LabelledImage, ...]
+    unusable: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def digest(self) -> str:
+        """Return one sha256 over all file names and contents."""
+        total = hashlib.sha256()
+        for image in self.images:
+            total.update(f"{image.name}\0{image.digest}\n".encode())
+        return total.hexdigest()
+
+    @property
+    def per_class(self) -> dict[str, int]:
+        """Return the number of images of each class."""
+        counts = Counter(image.label for image in self.images)
+        return {name: counts[label] for label, name in enumerate(self.classes)}
+
+
+def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders, list[npt.NDArray[np.uint8]]]:
+    """Read every image of ``root/CLASS/`` as 8-bit grey.
+
+    Patient groups come from ``root.csv`` beside the folder (columns ``file``,
+    ``patient_group``) where it exists, else from the published file names; a file
+    that neither names counts as a patient of its own.
+
+    Args:
+        root: the folder that holds the class folders.
+        classes: the class folders to expect, in the order of their labels.
+
+    Returns:
+        What was found, and the pixels in the same order, each ``(rows, columns)`` uint8.
+
+    Raises:
+        InputError: the folder cannot be read, a class folder is unknown or missing, or
+            a class has no usable image.
+    """
+    folders = _class_folders(root, classes)
+    groups = _published_groups(root)
+    images: list[LabelledImage] = []
+    pixels: list[npt.NDArray[np.uint8]] = []
+    unusable: list[tuple[str, str]] = []
+    for label, folder in enumerate(folders):
+        for path in sorted(folder.iterdir()):
+            name = f"{folder.name}/{path.name}"
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                unusable.append((name, "not a JPEG or PNG file"))
+                continue
+            try:
+                content = path.read_bytes()
+                grey = _decoded(content)
+            except (OSError, ValueError) as error:
+                unusable.append((name, f"cannot be decoded ({type(error).__name__})"))
+                continue
+            group = groups.get(name) or patient_group(path.name)
+            images.append(LabelledImage(path, name, label, group, hashlib.sha256(content).hexdigest()))
+            pixels.append(grey)
+    found = ClassFolders(root, tuple(classes), tuple(images), tuple(unusable))
+    empty = [name for name, count in found.per_class.items() if count == 0]
+    if empty:
+        raise InputError(f"The class {empty[0]!r} in {root} has no usable image; add JPEG or PNG files to it.")
+    return found, pixels
+
+
+def _class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
+    """Return the folder of each class, after checking that nothing else is there."""
+    try:
+        present = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    except OSError as error:
+        raise InputError(f"The folder {root} cannot be read ({error.strerror}).") from error
+    expected = ", ".join(classes)
+    if unknown := sorted(present - set(classes)):
+        raise InputError(f"{root} holds the unknown class folder {unknown[0]!r}; expected {expected}.")
+    if missing := [name for name in classes if name not in present]:
+        raise InputError(f"{root} has no class folder {missing[0]!r}; expected {expected}.")
+    return [root / name for name in classes]
+
+
+def _decoded(content: bytes) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a JPEG or PNG file as 8-bit grey."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        if image.mode.startswith("I") or image.mode == "F":
+            # 16-bit PNG: Pillow's own conversion to L cuts the values off at 255.
+            wide = np.asarray(image, dtype=np.float64)
+            return np.asarray(np.rint(wide / max(wide.max(), 1.0) * 255), dtype=np.uint8)
+        return np.asarray(image.convert("L"), dtype=np.uint8)
+
+
+def _published_groups(root: Path) -> dict[str, str]:
+    """Return file name -> patient group from the table beside the folder, if there is one."""
+    table = root.parent / f"{root.name}.csv"
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as lines:
+        return {row["file"]: row["patient_group"] for row in csv.DictReader(lines) if row.get("patient_group")}
+
+
+def patient_group(file_name: str) -> str:
+    """Return the patient named in a published file name, else the name itself.
+
+    >>> patient_group("person12_virus_45.jpeg"), patient_group("NORMAL2-IM-0383-0001.jpeg")
+    ('person12_virus', 'NORMAL2-IM-0383')
+    """
+    found = _PERSON.match(file_name) or _NORMAL.match(file_name)
+    return found.group(1) if found else Path(file_name).stem
+
+
+def split_key(group: str) -> str:
+    """Return what must stay together in a split.
+
+    The names restart their numbers for bacteria and virus and for the two series of
+    normals. Whether ``person12_bacteria`` and ``person12_virus`` are one child is not
+    published, so we act as if they were.
+
+    >>> split_key("person12_virus"), split_key("NORMAL2-IM-0383")
+    ('person12', 'IM-0383')
+    """
+    return re.sub(r"_(bacteria|virus)$", "", re.sub(r"^NORMAL\d*-", "", group))
+
+
+def split_patients(
+    groups: Iterable[str], seed: int, *, block: float = 0.08, tune: float = 0.09, report: float = 0.11
+) -> dict[str, str]:
+    """Assign every patient group to one of :data:`SPLITS`.
+
+    Args:
+        groups: patient groups, any order, repeats allowed.
+        seed: another seed, other random patients; the block stays.
+        block: share of each numbered family's patients, from the lowest number up.
+        tune: share of the remaining patients.
+        report: share of the remaining patients.
+
+    Returns:
+        group -> split. Groups with one :func:`split_key` share a split.
+    """
+    unique = sorted(set(groups))
+    families: dict[str, dict[int, str]] = defaultdict(dict)
+    for group in unique:
+        if number := _NUMBER.search(group):
+            families[group[: number.start()] + group[number.end() :]][int(number.group())] = group
+    early = {
+        split_key(numbered[number])
+        for numbered in families.values()
+        for number in sorted(numbered)[: int(block * len(numbered))]
+    }
+    return {group: _split(split_key(group), early, seed, tune, report) for group in unique}
+
+
+def _split(key: str, early: set[str], seed: int, tune: float, report: float) -> str:
+    """Place one key by its own hash: no other patient has a say in it."""
+    if key in early:
+        return "block"
+    draw = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8]) / 2**64
+    if draw < tune:
+        return "tune"
+    return "report" if draw < tune + report else "train"
+
+
+def duplicates_across(images: Sequence[LabelledImage], splits: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Return the names of identical files that the split put on different sides."""
+    same: dict[str, list[LabelledImage]] = defaultdict(list)
+    for image in images:
+        same[image.digest].append(image)
+    return [
+        tuple(image.name for image in copies)
+        for copies in same.values()
+        if len({splits[image.group] for image in copies}) > 1
+    ]

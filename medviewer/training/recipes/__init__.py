@@ -1,0 +1,1 @@
+"""One file for each bundled model: what it learns from, and how."""

@@ -1,0 +1,93 @@
+"""What another hospital might have done to the same radiograph.
+
+Validation patients come from the archive that the network learned from, so plain
+validation cannot see a shortcut. These fixed changes can: each keeps the diagnosis
+and alters one habit of the archive. They choose the epoch, and every evaluation
+report shows them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Grey: TypeAlias = npt.NDArray[np.uint8]
+
+
+def _scaled(image: Grey, change: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Grey:
+    """Apply a change of grey, defined on 0..1."""
+    return np.asarray(np.rint(np.clip(change(image / 255.0), 0, 1) * 255), dtype=np.uint8)
+
+
+def as_it_is(image: Grey) -> Grey:
+    """Return the image itself."""
+    return image
+
+
+def low_contrast(image: Grey) -> Grey:
+    """Halve the contrast, and lighten: an over-wide window."""
+    return _scaled(image, lambda x: 0.5 * x + 0.35)
+
+
+def dark_gamma(image: Grey) -> Grey:
+    """Darken the middle greys (gamma 1.8), and saturate the whites."""
+    return _scaled(image, lambda x: (x * 1.1) ** 1.8)
+
+
+def bright_gamma(image: Grey) -> Grey:
+    """Lighten the middle greys (gamma 0.55)."""
+    return _scaled(image, lambda x: x**0.55)
+
+
+def crop(image: Grey) -> Grey:
+    """Cut a tenth off each side: collimation and body size no longer show."""
+    rows, columns = image.shape
+    return image[rows // 10 : rows - rows // 10, columns // 10 : columns - columns // 10]
+
+
+def black_frame(image: Grey) -> Grey:
+    """Put the image in a black frame of a twelfth at each side."""
+    rows, columns = image.shape
+    return np.pad(image, ((rows // 12, rows // 12), (columns // 12, columns // 12)))
+
+
+def blur(image: Grey) -> Grey:
+    """Blur by 0.7% of the image's width (1.5 pixels of 224)."""
+    from PIL import Image, ImageFilter
+
+    radius = image.shape[1] * 1.5 / 224
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)), dtype=np.uint8)
+
+
+def jpeg(image: Grey) -> Grey:
+    """Compress as JPEG of quality 15 at 224 pixels a side, the size that the network sees."""
+    from PIL import Image
+
+    small = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=15)
+    with Image.open(file) as stored:
+        return np.asarray(stored.convert("L"), dtype=np.uint8)
+
+
+def noise(image: Grey) -> Grey:
+    """Add grain with a standard deviation of 4% of the grey range, the same at each call."""
+    grain = np.random.default_rng(0).normal(0, 0.04, image.shape)
+    return _scaled(image, lambda x: x + grain)
+
+
+SHIFTS: Mapping[str, Callable[[Grey], Grey]] = {
+    "as it is": as_it_is,
+    "low contrast": low_contrast,
+    "dark gamma": dark_gamma,
+    "bright gamma": bright_gamma,
+    "crop": crop,
+    "black frame": black_frame,
+    "blur": blur,
+    "jpeg": jpeg,
+    "noise": noise,
+}
