@@ -1,0 +1,108 @@
+"""Load a CT series whole: ours against SimpleITK's series reader and against just reading the bytes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import Comparison, compare
+
+N_SLICES = 200
+SIZE = 512
+
+
+def make_series(folder: Path, n_slices: int = N_SLICES) -> list[Path]:
+    """Write uncompressed CT slices of noise (so that nothing compresses away)."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    rng = np.random.default_rng(0)
+    study, series, frame_of_reference = (generate_uid() for _ in range(3))
+    paths = []
+    for index in range(n_slices):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        ds.PatientName, ds.PatientID, ds.Modality = "Noise^Phantom", "NOISE", "CT"
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame_of_reference
+        ds.InstanceNumber = index + 1
+        ds.ImagePositionPatient = [-200.0, -200.0, float(index)]
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.SliceThickness = [0.78125, 0.78125], 1
+        ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+        ds.Rows = ds.Columns = SIZE
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+        ds.PixelData = rng.integers(0, 4096, (SIZE, SIZE), dtype=np.uint16).tobytes()
+        path = folder / f"{index:04d}.dcm"
+        pydicom.dcmwrite(path, ds, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def load_ours(folder: Path) -> np.ndarray:
+    """The whole series as one integer volume (slices, rows, columns), in order."""
+    from medviewer.imaging.decode import read_frame
+    from medviewer.imaging.scan import scan
+
+    collection = scan([folder])
+    images = collection.patients[0].studies[0].series[0].stacks[0].images
+    volume = np.empty((len(images), SIZE, SIZE), np.uint16)
+
+    def fill(index: int) -> None:
+        volume[index] = read_frame(images[index]).stored
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fill, range(len(images))))
+    return volume
+
+
+def load_simpleitk(folder: Path) -> object:
+    """The same with SimpleITK, as its documentation shows."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return reader.Execute()
+
+
+def read_bytes(paths: Sequence[Path]) -> int:
+    """The physical limit: every byte read once."""
+    return sum(len(path.read_bytes()) for path in paths)
+
+
+def run(rounds: int = 5) -> list[Comparison]:
+    """Compare; the files are in the page cache for all alike."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = make_series(folder)
+        return [
+            compare(
+                f"{N_SLICES} CT slices, scan and decode",
+                lambda: load_ours(folder),
+                ("SimpleITK.ImageSeriesReader", lambda: load_simpleitk(folder)),
+                rounds=rounds,
+                warmup=1,
+            ),
+            compare(
+                f"{N_SLICES} CT slices, scan and decode",
+                lambda: load_ours(folder),
+                ("reading the same bytes", lambda: read_bytes(paths)),
+                rounds=rounds,
+                warmup=1,
+            ),
+        ]
+
+
+if __name__ == "__main__":
+    for row in run():
+        sys.stdout.write(f"{row.name} vs {row.peer}: {row.ratio:.2f} ({row.ours_ms:.0f} ms / {row.peer_ms:.0f} ms)\n")
