@@ -1,0 +1,1 @@
+"""Files in, domain out: reading, decoding, geometry and display of DICOM images, and writing results back."""
