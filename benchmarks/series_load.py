@@ -68,7 +68,7 @@ def load_ours(folder: Path) -> np.ndarray:
 
 def load_simpleitk(folder: Path) -> object:
     """The same with SimpleITK, as its documentation shows."""
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813 - the alias of its own documentation
 
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
