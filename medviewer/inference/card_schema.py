@@ -17,7 +17,9 @@ TASKS = ("multilabel", "multiclass")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
-def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, *, is_open: bool = False) -> dict[str, Any]:
+def _object(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, *, is_open: bool = False
+) -> dict[str, Any]:
     """Describe an object; closed unless said otherwise, so that a misspelt field is found."""
     return {
         "type": "object",
