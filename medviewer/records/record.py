@@ -1,0 +1,341 @@
+"""The patient record: who the patient is and what is known of them, as dated facts.
+
+Shaped after FHIR R4, cut to what stands beside an image. Everything is kept as
+it was recorded: units are never converted here, and what nobody wrote down
+stays unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+from medviewer.domain.case import Case, Observation
+
+AllergyStatus = Literal["not recorded", "none known", "recorded"]
+Precision = Literal["year", "month", "day", "time"]
+TimelineKind = Literal[
+    "study", "observation", "text result", "condition", "medication", "allergy", "encounter", "document"
+]
+
+# SNOMED CT and IPS statements that something is absent for one class of substances only:
+# they must be shown, but are neither an allergy nor "no known allergies".
+PARTIAL_ABSENCE_CODES = frozenset(
+    {"SCT:409137002", "SCT:428607008", "SCT:429625007"}
+    | {f"IPS:no-known-{kind}-allergies" for kind in ("medication", "environmental", "food")}
+)
+# A medicine with one of these states was not being taken (FHIR medication statement and request status).
+_NOT_TAKEN = frozenset({"completed", "stopped", "cancelled", "not-taken", "draft", "intended", "entered-in-error"})
+_NOT_ACTIVE_ALLERGY = frozenset({"inactive", "resolved"})
+# UCUM codes whose customary way of writing differs from the code itself.
+_UNIT_TEXT = {
+    "mm[Hg]": "mmHg", "Cel": "°C", "[degF]": "°F", "10*9/L": "×10⁹/L", "10*12/L": "×10¹²/L", "10*3/uL": "×10³/µL",
+    "umol/L": "µmol/L", "ug/L": "µg/L", "mL/min/{1.73_m2}": "mL/min/1.73 m²", "kg/m2": "kg/m²", "1": "",
+}  # fmt: skip
+_ISO = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(T\d{2}:\d{2}.*)?)?)?")
+
+
+class Identifier(NamedTuple):
+    """A number given to the patient, with who gave it; equal only if both are equal.
+
+    ``system`` is the assigning authority (FHIR identifier system, DICOM Issuer
+    of Patient ID); empty where the source names none, which is a domain of its
+    own: an identifier without issuer never equals one that has an issuer.
+    """
+
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allergy:
+    """An allergy or intolerance. Dates are ISO 8601, as precise as they were recorded."""
+
+    text: str
+    code: str = ""  # scheme:value, e.g. "SCT:91936005"
+    criticality: str = ""  # FHIR: low, high, unable-to-assess
+    reaction: str = ""
+    recorded: str = ""
+    status: str = ""  # FHIR clinical status: active, inactive, resolved
+
+    @property
+    def is_partial_absence(self) -> bool:
+        """Whether this states that a class of allergies is absent ("no known drug allergy")."""
+        return self.code in PARTIAL_ABSENCE_CODES
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A problem or diagnosis."""
+
+    text: str
+    code: str = ""
+    clinical_status: str = ""  # FHIR: active, recurrence, relapse, inactive, remission, resolved
+    onset: str = ""
+    verification: str = ""  # FHIR: confirmed, provisional, differential, unconfirmed; empty: not said
+
+
+@dataclass(frozen=True, slots=True)
+class Medication:
+    """A medicine that was ordered or is taken."""
+
+    text: str
+    code: str = ""
+    status: str = ""  # FHIR: active, completed, stopped, on-hold, ...
+    started: str = ""
+    dosage_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """An observation that is no plain number: a word ("ex-smoker"), a bound ("< 5 mg/L")."""
+
+    code: str
+    display: str
+    text: str
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Encounter:
+    """A visit or a stay."""
+
+    text: str
+    kind: str = ""  # FHIR v3-ActCode, e.g. AMB, IMP, EMER
+    start: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A note or letter, as plain text."""
+
+    title: str
+    date: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyMark:
+    """That a study was made: a mark on the timeline. ``date`` is ISO 8601."""
+
+    study_instance_uid: str
+    date: str = ""
+    modality: str = ""  # several are joined with "/"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """All that is known of one patient.
+
+    ``None`` for allergies, conditions or medications means that nobody recorded
+    any: show "not recorded", never "none". An empty tuple means that a source
+    states there are none ("no known allergy").
+
+    Attributes:
+        key: the store's own name for the record; says nothing about the patient.
+        name: DICOM person name, ``family^given^middle^prefix^suffix``, with further
+            writings after ``=``; or plain text where the source gives no parts.
+        birth_date: ISO 8601, as precise as recorded; empty if unknown.
+        sex: DICOM "M", "F", "O"; empty if unknown.
+        is_sample: invented data of nobody (tagged HTEST): show it as such.
+    """
+
+    key: str
+    identifiers: tuple[Identifier, ...] = ()
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    allergies: tuple[Allergy, ...] | None = None
+    conditions: tuple[Condition, ...] | None = None
+    medications: tuple[Medication, ...] | None = None
+    observations: tuple[Observation, ...] = ()
+    text_results: tuple[TextResult, ...] = ()
+    encounters: tuple[Encounter, ...] = ()
+    documents: tuple[Document, ...] = ()
+    studies: tuple[StudyMark, ...] = ()
+    is_sample: bool = False
+
+    @property
+    def allergy_status(self) -> AllergyStatus:
+        """What may be said of allergies; "none known" only where a source states it."""
+        if self.allergies is None:
+            return "not recorded"
+        return "recorded" if self.allergies else "none known"
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One dated fact, ready to be drawn.
+
+    ``time`` places it (the earliest moment that its date allows, with a time zone);
+    ``when`` is the date as precise as it was recorded, ready to be shown.
+    """
+
+    time: datetime
+    kind: TimelineKind
+    title: str
+    detail: str
+    study_instance_uid: str | None
+    when: str
+
+
+def parse_moment(text: str) -> tuple[datetime, Precision] | None:
+    """The earliest moment that an ISO 8601 date allows, and how precise the date is.
+
+    A date without a time zone is local time as recorded. None if the text is
+    not a date (nothing is guessed).
+
+    >>> parse_moment("2004-08")[1]
+    'month'
+    """
+    match = _ISO.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, time = match.groups()
+    try:
+        if time is not None:
+            return datetime.fromisoformat(text), "time"
+        moment = datetime(int(year), int(month or 1), int(day or 1))  # noqa: DTZ001 - local, as recorded
+    except ValueError:
+        return None
+    return moment, "day" if day else "month" if month else "year"
+
+
+def with_zone(moment: datetime) -> datetime:
+    """The moment with a time zone, so that any two can be compared; without one it is local time.
+
+    The very first and last days of the calendar cannot be moved between zones and keep their clock time.
+    """
+    if moment.tzinfo is not None:
+        return moment
+    try:
+        return moment.astimezone()
+    except (OverflowError, ValueError, OSError):
+        return moment.replace(tzinfo=datetime.now().astimezone().tzinfo)
+
+
+def age_at(birth_date: str, when: date) -> float | None:
+    """The patient's age in years; its whole part is the age in completed years.
+
+    Args:
+        birth_date: ISO 8601 (``1940-03-05``) or DICOM DA (``19400305``).
+        when: the day of the film or of the measurement.
+
+    Returns:
+        None if the birth date is unknown, incomplete or after ``when``: an age that
+        may be a year off must not pass an age check.
+    """
+    parsed = parse_moment(iso_date(birth_date))
+    if parsed is None or parsed[1] not in ("day", "time"):
+        return None
+    born = parsed[0].date()
+    day = when.date() if isinstance(when, datetime) else when
+    if day < born:
+        return None
+    years = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+    since = (day - _birthday(born, years)).days
+    return years + since / (_birthday(born, years + 1) - _birthday(born, years)).days
+
+
+def iso_date(text: str) -> str:
+    """A DICOM date (``YYYYMMDD``, or the older ``YYYY.MM.DD``) as ISO 8601; any other text as it is."""
+    stripped = text.strip()
+    match = re.fullmatch(r"(\d{4})(\d{2})(\d{2})|(\d{4})\.(\d{2})\.(\d{2})", stripped)
+    return "-".join(part for part in match.groups() if part) if match else stripped
+
+
+def format_observation(observation: Observation) -> str:
+    """The value with its unit as clinicians write it: ``148 mmHg``. The value is not rounded or converted."""
+    value = f"{observation.value:.12g}"
+    unit = _UNIT_TEXT.get(observation.unit, observation.unit)
+    return f"{value}{unit}" if unit == "%" else f"{value} {unit}".rstrip()
+
+
+def timeline(record: PatientRecord) -> tuple[TimelineEntry, ...]:
+    """Every dated fact of the record, newest first; what has no usable date is left out."""
+    return tuple(sorted(_entries(record), key=lambda entry: entry.time, reverse=True))
+
+
+def snapshot(record: PatientRecord, at: datetime) -> Case:
+    """What a model may know of the patient at that moment: no identity, nothing from later.
+
+    A result that came after the film must not help to read the film, so
+    observations, medicines and allergies dated after ``at`` are left out.
+
+    Returns:
+        A case without images; ``None`` means unknown, never normal.
+    """
+    moment = with_zone(at)
+    medicines = None
+    if record.medications is not None:
+        taken = (m for m in record.medications if m.status not in _NOT_TAKEN and not _is_after(m.started, moment))
+        medicines = tuple(m.text for m in taken)
+    return Case(
+        age_years=age_at(record.birth_date, at),
+        sex=record.sex or None,
+        observations=tuple(o for o in record.observations if with_zone(o.time) <= moment),
+        medicines=medicines,
+        allergies=_allergies_at(record, moment),
+    )
+
+
+def _allergies_at(record: PatientRecord, moment: datetime) -> tuple[str, ...] | None:
+    if record.allergies is None:
+        return None
+    allergies = tuple(
+        a.text
+        for a in record.allergies
+        if not a.is_partial_absence and a.status not in _NOT_ACTIVE_ALLERGY and not _is_after(a.recorded, moment)
+    )
+    # "No known drug allergy" alone, or only a later entry, says nothing about all allergies at that time.
+    return allergies if allergies or not record.allergies else None
+
+
+def _is_after(text: str, moment: datetime) -> bool:
+    parsed = parse_moment(text)
+    return parsed is not None and with_zone(parsed[0]) > moment
+
+
+def _birthday(born: date, years: int) -> date:
+    """The n-th birthday; someone born on 29 February has it on 1 March in other years."""
+    try:
+        return born.replace(year=born.year + years)
+    except ValueError:
+        return date(born.year + years, 3, 1)
+
+
+def _entries(record: PatientRecord) -> Iterator[TimelineEntry]:
+    for o in record.observations:
+        when = o.time.strftime("%Y-%m-%d %H:%M") if (o.time.hour or o.time.minute) else o.time.strftime("%Y-%m-%d")
+        yield TimelineEntry(with_zone(o.time), "observation", o.display or o.code, format_observation(o), None, when)
+    for kind, date_text, title, detail, uid in _dated(record):
+        parsed = parse_moment(date_text)
+        if parsed is not None:
+            when = parsed[0].strftime("%Y-%m-%d %H:%M") if parsed[1] == "time" else date_text
+            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, when)
+
+
+def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
+    for s in record.studies:
+        yield "study", s.date, s.description or s.modality or "Study", s.modality, s.study_instance_uid
+    for t in record.text_results:
+        yield "text result", t.time, t.display or t.code, t.text, None
+    for c in record.conditions or ():
+        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification), None
+    for m in record.medications or ():
+        yield "medication", m.started, m.text, _join(m.dosage_text, m.status), None
+    for a in record.allergies or ():
+        yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
+    for e in record.encounters:
+        yield "encounter", e.start, e.text or e.kind or "Visit", f"until {e.end}" if e.end else "", None
+    for d in record.documents:
+        yield "document", d.date, d.title, "", None
+
+
+def _join(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
