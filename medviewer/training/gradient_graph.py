@@ -39,13 +39,13 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import onnx
 import torch
 from torch import Tensor, fx, nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
 from torch._functorch.compile_utils import fx_graph_cse
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -180,7 +180,7 @@ def fold_batch_norm(network: nn.Module) -> None:
         # A layer that is used twice cannot take the other's scale into its weights.
         if calls.count(before.target) > 1 or calls.count(str(node.target)) > 1:
             continue
-        _replace(network, before.target, fuse_conv_bn_eval(modules[before.target], modules[str(node.target)]))  # type: ignore[type-var]
+        _replace(network, before.target, fuse_conv_bn_eval(modules[before.target], modules[str(node.target)]))
         _replace(network, str(node.target), nn.Identity())
 
 
@@ -237,7 +237,9 @@ def _trace(explained: _Explained, x: Tensor, selector: Tensor) -> fx.GraphModule
         return torch.func.functional_call(explained, weights, (a, b))
 
     tracer: Any = make_fx(run, tracing_mode="real", decomposition_table=decompositions())
-    core: fx.GraphModule = tracer(fakes, fake(x, "x"), fake(selector, "selector"))
+    # Without the Python dispatcher some operations ask the open batch size for a number, and fix it.
+    with enable_python_dispatcher():
+        core: fx.GraphModule = tracer(fakes, fake(x, "x"), fake(selector, "selector"))
     left = sorted({str(node.target) for node in core.graph.nodes if "backward" in str(node.target)})
     if left:
         raise ModelError(

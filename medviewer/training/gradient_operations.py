@@ -28,13 +28,13 @@ Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
 def decompositions() -> Decompositions:
     """Return the table of backward primitives and what is traced in their place."""
-    borrowed = (
+    borrowed = (  # PyTorch's own, which are forward operations already
         "native_layer_norm_backward native_group_norm_backward gelu_backward _softmax_backward_data "
         "_log_softmax_backward_data select_backward slice_backward sigmoid_backward tanh_backward silu_backward "
         "mish_backward hardswish_backward hardsigmoid_backward leaky_relu_backward elu_backward softplus_backward "
         "embedding_dense_backward upsample_nearest2d_backward"
-    ).split()
-    table: Decompositions = dict(get_decompositions([getattr(aten, name) for name in borrowed]))
+    )
+    table: Decompositions = dict(get_decompositions([getattr(aten, name) for name in borrowed.split()]))
     table |= {
         aten.convolution_backward.default: convolution_backward,
         aten.max_pool2d_with_indices_backward.default: max_pool_backward,
@@ -47,11 +47,11 @@ def decompositions() -> Decompositions:
     return table
 
 
-def convolution_backward(
+def convolution_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
     gradient: Tensor,
     x: Tensor,
     weight: Tensor,
-    bias_sizes: Sequence[int] | None,  # noqa: ARG001 - the primitive's own signature
+    bias_sizes: Sequence[int] | None,  # noqa: ARG001
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
@@ -88,10 +88,10 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
     return exchanged.flip(axes) if axes else exchanged
 
 
-def max_pool_backward(
+def max_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
     gradient: Tensor,
     x: Tensor,
-    kernel: Sequence[int],  # noqa: ARG001 - the primitive's own signature
+    kernel: Sequence[int],  # noqa: ARG001
     stride: Sequence[int],  # noqa: ARG001
     padding: Sequence[int],  # noqa: ARG001
     dilation: Sequence[int],  # noqa: ARG001
@@ -103,7 +103,7 @@ def max_pool_backward(
     return zero.scatter_add(2, indices.flatten(2), gradient.flatten(2)).reshape(x.shape)
 
 
-def average_pool_backward(
+def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
     gradient: Tensor,
     x: Tensor,
     kernel: Sequence[int],
@@ -153,11 +153,11 @@ def adaptive_average_pool_backward(gradient: Tensor, x: Tensor) -> Tensor:
     return matrices[0].T @ gradient @ matrices[1]
 
 
-def batch_norm_backward(
+def batch_norm_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
     gradient: Tensor,
     x: Tensor,
     weight: Tensor | None,
-    running_mean: Tensor,  # noqa: ARG001 - the primitive's own signature
+    running_mean: Tensor,  # noqa: ARG001
     running_var: Tensor,
     save_mean: Tensor,  # noqa: ARG001
     save_invstd: Tensor,  # noqa: ARG001
@@ -188,5 +188,6 @@ def hardtanh_backward(gradient: Tensor, x: Tensor, low: float, high: float) -> T
     The mask is taken from the clipped value, which the forward has already, and not
     from ``x``: runtimes can then fuse the clip into the convolution before it.
     """
-    y = aten.hardtanh(x, low, high)
-    return gradient * ((y - low) * (high - y)).sign()
+    y: Tensor = aten.hardtanh(x, low, high)
+    above = y if low == 0 else y - low
+    return gradient * (above * (high - y)).sign()
