@@ -1,0 +1,89 @@
+"""Icons: one set (Lucide, and ours in its style), tinted by the theme's tokens.
+
+An icon never stands alone: beside it is a word, or a tooltip with its shortcut.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
+from PySide6.QtGui import QGuiApplication, QIcon, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+from PySide6.QtWidgets import QLabel, QWidget
+
+from medviewer.gui import theme
+from medviewer.resources import resource
+
+ICON_PX = 16
+_SIZES_PX = (16, 20, 24, 32, 40, 48, 64)  # 16-24 px at 100 % to 266 %
+
+
+def icon(name: str, tint: str | None = None) -> QIcon:
+    """The icon of this name, for buttons and menus, sharp at any scale of the screen.
+
+    Args:
+        name: a file of ``resources/icons`` without its ending, e.g. ``folder-open``.
+        tint: a colour token's value; by default the text colour, accent while checked.
+
+    Raises:
+        FileNotFoundError: there is no such icon.
+    """
+    t = theme.tokens()
+    return _icon(name, tint or t.text, tint or t.accent, t.edge)
+
+
+def pixmap(name: str, tint: str, size_px: int = ICON_PX, ratio: float | None = None) -> QPixmap:
+    """The icon as a picture of ``size_px`` logical pixels; ``ratio`` is the screen's scale."""
+    scale = ratio or _screen_ratio()
+    drawn = _draw(name, tint, round(size_px * scale))
+    drawn.setDevicePixelRatio(scale)
+    return drawn
+
+
+class IconLabel(QLabel):
+    """A small icon in the text, beside the word that says the same."""
+
+    def __init__(self, name: str, tint: str, size_px: int = ICON_PX, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedSize(QSize(size_px, size_px))
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.set_icon(name, tint)
+
+    def set_icon(self, name: str, tint: str) -> None:
+        """Show another icon or another tint."""
+        self.setPixmap(pixmap(name, tint, self.width(), self.devicePixelRatioF()))
+
+
+@lru_cache(maxsize=512)
+def _icon(name: str, plain: str, checked: str, disabled: str) -> QIcon:
+    made = QIcon()
+    states = (
+        (plain, QIcon.Mode.Normal, QIcon.State.Off),
+        (checked, QIcon.Mode.Normal, QIcon.State.On),
+        (disabled, QIcon.Mode.Disabled, QIcon.State.Off),
+        (disabled, QIcon.Mode.Disabled, QIcon.State.On),
+    )
+    for tint, mode, state in states:
+        for size in _SIZES_PX:
+            made.addPixmap(_draw(name, tint, size), mode, state)
+    return made
+
+
+def _draw(name: str, tint: str, size: int) -> QPixmap:
+    svg = resource(f"icons/{name}.svg").read_text(encoding="utf-8").replace("currentColor", tint)
+    renderer = QSvgRenderer(QByteArray(svg.encode()))
+    if not renderer.isValid():
+        raise FileNotFoundError(f"MedViewer's installation is damaged: icons/{name}.svg; install it again.")
+    drawn = QPixmap(size, size)
+    drawn.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(drawn)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    renderer.render(painter, QRectF(0, 0, size, size))
+    painter.end()
+    return drawn
+
+
+def _screen_ratio() -> float:
+    app = QGuiApplication.instance()
+    return app.devicePixelRatio() if isinstance(app, QGuiApplication) else 1.0

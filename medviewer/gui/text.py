@@ -1,0 +1,224 @@
+"""Words on the screen: translation, and names and labels that can only ever be plain text.
+
+Qt takes a string that looks like HTML for HTML: a patient called ``<img src=...>`` would make it
+read a file. Direction overrides (U+202E) can make one name look like another. So every label
+here is plain, such characters are shown instead of obeyed, and names are isolated.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
+
+from medviewer.resources import resource
+
+Language = Literal["en", "zh"]
+Role = Literal[
+    "",
+    "secondary",
+    "small",
+    "section",
+    "title",
+    "strong",
+    "value",
+    "hero",
+    "accent",
+    "good",
+    "caution",
+    "alarm",
+    "keys",
+]
+
+ISOLATE, END_ISOLATE = "\u2068", "\u2069"
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LINE_BREAKS = frozenset("\n")
+_language: Language = "en"
+
+
+def use_language(language: str) -> None:
+    """Speak this language from now on: ``zh`` for Simplified Chinese, otherwise English."""
+    global _language  # noqa: PLW0603 - one window speaks one language
+    _language = "zh" if language.lower().startswith("zh") else "en"
+
+
+def language() -> Language:
+    """The language in use."""
+    return _language
+
+
+def tr(text: str) -> str:
+    """The text in the language in use; English where the table has no translation.
+
+    Call it with a literal: a test collects the literals and looks each up in the table.
+    """
+    return text if _language == "en" else _chinese().get(text, text)
+
+
+def tr_pick(words: Mapping[str, str] | str, language: str | None = None) -> str:
+    """The words in ``language`` (default: the one in use) from ``{en, zh}``, English if it has no other."""
+    if isinstance(words, str):
+        return words
+    wanted = "zh" if (language or _language).startswith("zh") else "en"
+    return words.get(wanted) or words.get("en", "")
+
+
+@lru_cache(maxsize=1)
+def _chinese() -> dict[str, str]:
+    table: dict[str, str] = json.loads(resource("translations/zh.json").read_text(encoding="utf-8"))
+    return table
+
+
+def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
+    r"""The text with control characters and direction marks shown as ``⟨U+202E⟩`` instead of obeyed.
+
+    >>> visible("a\u202eb")
+    'a⟨U+202E⟩b'
+    """
+    kept = _LINE_BREAKS | keep
+    return "".join(_shown(c) if c not in kept and (c in _BIDI or _is_control(c)) else c for c in text)
+
+
+def isolated(name: str) -> str:
+    """A name made visible and closed in U+2068..U+2069, so that its direction stays its own."""
+    return f"{ISOLATE}{visible(name)}{END_ISOLATE}"
+
+
+def person_name(name: str) -> str:
+    """A DICOM person name (PS3.5 section 6.2.1) for reading: ``Yamada, Tarou (山田 太郎)``, isolated.
+
+    Nothing is guessed: capitals stay, and a name without parts is shown as it is.
+    """
+    groups = [_group(part, comma=index == 0) for index, part in enumerate(name.split("=")[:2])]
+    main, *others = [g for g in groups if g] or [""]
+    shown = f"{main} ({others[0]})" if others and others[0] != main else main
+    return isolated(shown) if shown else ""
+
+
+def dicom_date(value: str) -> str:
+    """A DICOM date as ``2004-01-31``; anything else as it stands, made visible."""
+    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", value.strip())
+    return "-".join(match.groups()) if match else visible(value.strip())
+
+
+def dicom_age(value: str) -> str:
+    """A DICOM age string (``063Y``, ``006M``) in words; anything else as it stands, made visible."""
+    match = re.fullmatch(r"(\d{3})([DWMY])", value.strip())
+    if match is None:
+        return visible(value.strip())
+    units = {"D": tr("{n} days"), "W": tr("{n} weeks"), "M": tr("{n} months"), "Y": tr("{n} years")}
+    return units[match[2]].format(n=int(match[1]))
+
+
+def sex_word(value: str) -> str:
+    """A DICOM patient's sex in a word; empty if the file does not say."""
+    return {"M": tr("male"), "F": tr("female"), "O": tr("other")}.get(value.strip().upper(), visible(value.strip()))
+
+
+def set_tooltip(widget: QWidget, text: str, shortcut: str = "") -> None:
+    """Give a widget a tooltip that is plain text, with its shortcut in brackets."""
+    whole = f"{text} ({shortcut})" if shortcut else text
+    widget.setToolTip(plain_tooltip(whole))
+    if not widget.accessibleName():
+        widget.setAccessibleName(text)
+
+
+def plain_tooltip(text: str) -> str:
+    """The text such that Qt's tooltips, which guess, cannot take it for HTML."""
+    return f"<p style='white-space:pre-wrap'>{html.escape(visible(text, keep=_ISOLATES))}</p>" if text else ""
+
+
+def for_button(text: str) -> str:
+    """The text for a button, tab or menu, where a lone ``&`` would vanish and underline a letter."""
+    return visible(text, keep=_ISOLATES).replace("&", "&&")
+
+
+_ISOLATES = frozenset((ISOLATE, END_ISOLATE))
+
+
+class PlainLabel(QLabel):
+    """A label that shows its text as it is: no HTML, no hidden direction marks.
+
+    ``role`` picks how it looks from the style sheet.
+    """
+
+    def __init__(self, text: str = "", role: Role = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.setWordWrap(wrap)
+        if role:
+            self.setProperty("role", role)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
+        """Show this text."""
+        super().setText(visible(text, keep=_ISOLATES))
+
+    def set_role(self, role: Role) -> None:
+        """Change how the label looks."""
+        if self.property("role") != role:
+            self.setProperty("role", role)
+            self.style().unpolish(self)
+            self.style().polish(self)
+
+
+class ElidedLabel(PlainLabel):
+    """A plain label of one line that ends in "…" when it is too narrow; the tooltip has the whole."""
+
+    def __init__(self, text: str = "", role: Role = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, role, parent)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Any width will do."""
+        return QSize(24, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
+        """Draw as much as fits."""
+        option = QStyleOption()
+        option.initFrom(self)
+        painter = QPainter(self)
+        painter.setFont(self.font())
+        area = self.contentsRect()
+        line = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        self.style().drawItemText(
+            painter,
+            area,
+            int(self.alignment()),
+            option.palette,
+            self.isEnabled(),
+            line,
+            self.foregroundRole(),
+        )
+        is_cut = line != self.text()
+        wanted = plain_tooltip(self.text()) if is_cut else ""
+        if self.toolTip() != wanted:
+            self.setToolTip(wanted)
+
+
+def _group(group: str, *, comma: bool) -> str:
+    parts = [part.strip() for part in group.split("^")]
+    family, rest = parts[0], " ".join(part for part in parts[1:] if part)
+    if not (family and rest):
+        return family or rest
+    return f"{family}, {rest}" if comma and family.isascii() else f"{family} {rest}"
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp")
+
+
+def _shown(character: str) -> str:
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+assert QStyle is not None  # noqa: S101
