@@ -219,6 +219,3 @@ def _is_control(character: str) -> bool:
 
 def _shown(character: str) -> str:
     return f"⟨U+{ord(character):04X}⟩"
-
-
-assert QStyle is not None  # noqa: S101
