@@ -1,0 +1,228 @@
+"""A model's answer as a DICOM structured report (TID 1500, Imaging Measurement Report).
+
+Any archive or workstation can then show what the model said, with what
+probability, against which threshold, and who (which model, which file) said it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import highdicom as hd
+from highdicom import sr
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ComprehensiveSRStorage
+
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding, Provenance
+from medviewer.domain.errors import UsageError
+from medviewer.domain.study import Image
+from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
+
+_SERIES_NUMBER = 9801
+_SCHEME = "99MEDVIEWER"
+_CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", _SCHEME})
+
+
+def write_structured_report(
+    source: Image,
+    answer: Answer,
+    *,
+    attributions: Sequence[Attribution] = (),
+    decision: Decision | None = None,
+    path: Path,
+) -> None:
+    """Write an answer as a DICOM SR in the study of the image that it is about.
+
+    Each label becomes a measurement group: the calibrated probability and its
+    threshold as numbers, flagged or not as a code (concept: the label, as IHE AI
+    Results has it). Only a flagged label is also a "Finding": software that lists
+    findings must not list what the model denied. The model is the observer.
+    Texts say that this is research, what the guards warned of, on whom the model
+    was validated, how far each heat map can be believed, and what the reader decided.
+
+    Args:
+        source: the image that was analysed; patient and study are copied from its file.
+        answer: findings. An abstention cannot be written: a failure is not a finding.
+        attributions: heat maps of this answer; their faithfulness is told in words.
+        decision: what the reader thought of it. It does not verify the report:
+            that needs a named, accountable person.
+        path: where the file goes.
+
+    Raises:
+        UsageError: the model abstained, or a heat map belongs to another answer.
+        InputError: the source's file is gone or is another one now.
+        StorageError: the disk is full, read-only or gone; no half file remains.
+
+    Source: PS3.16 TID 1500, TID 1501, TID 1004; PS3.3 A.35.3; IHE RAD AI Results (AIR).
+    """
+    if answer.status != "answer" or not answer.findings:
+        raise UsageError("The model gave no answer, so there is no finding to report; its reasons are in result.json.")
+    if any(not _belongs(attribution, answer) for attribution in attributions):
+        raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
+    header = read_header(source)
+    report = start_object(header, sop_class_uid=ComprehensiveSRStorage, modality="SR", series_number=_SERIES_NUMBER)
+    report.CompletionFlag = "COMPLETE"
+    report.VerificationFlag = "UNVERIFIED"
+    report.PreliminaryFlag = "PRELIMINARY"
+    report.PerformedProcedureCodeSequence = []
+    report.ReferencedPerformedProcedureStepSequence = []
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header)]
+    report.CodingSchemeIdentificationSequence = [
+        hd.coding_schemes.CodingSchemeIdentificationItem(
+            _SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
+        )
+    ]
+    content = _content(source, header, answer)
+    content[0].ContentSequence.append(_remarks(answer, attributions, decision, header))
+    report.update(content[0])
+    write_object(report, header, path)
+
+
+def _evidence(header: Dataset) -> Dataset:
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = header.SOPClassUID
+    instance.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    series.SeriesInstanceUID = header.SeriesInstanceUID
+    series.ReferencedSOPSequence = [instance]
+    study.StudyInstanceUID = header.StudyInstanceUID
+    study.ReferencedSeriesSequence = [series]
+    return study
+
+
+def _belongs(attribution: Attribution, answer: Answer) -> bool:
+    of_map, of_answer = attribution.provenance, answer.provenance
+    return (of_map.model_sha256, of_map.input_sha256) == (of_answer.model_sha256, of_answer.input_sha256)
+
+
+def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementReport:
+    frames = [source.frame + 1] if source.number_of_frames > 1 else None
+    reference = sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, frames)
+    return sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(codes.DCM.Device, _observer(answer))
+        ),
+        procedure_reported=codes.SCT.ImagingProcedure,
+        imaging_measurements=[_group(finding, answer.provenance, reference) for finding in answer.findings],
+    )
+
+
+def _observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
+    """Name the model as the observer; its UID follows from the model file's sha256 alone."""
+    made_by = answer.provenance
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"medviewer model {made_by.model_sha256}")
+    return sr.DeviceObserverIdentifyingAttributes(
+        uid=f"2.25.{identity.int}",
+        name=answer.model_title,
+        model_name=f"{made_by.model_id} {made_by.model_version}",
+        serial_number=made_by.model_sha256,
+    )
+
+
+def _group(
+    finding: Finding, made_by: Provenance, reference: sr.SourceImageForMeasurementGroup
+) -> sr.MeasurementsAndQualitativeEvaluations:
+    concept = _concept(finding)
+    outcome = (
+        _own("flagged", "Flagged: at or above the threshold")
+        if finding.flagged
+        else _own("not-flagged", "Not flagged: below the threshold")
+    )
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(hd.UID(), finding.label),
+        finding_type=concept if finding.flagged else None,
+        algorithm_id=_algorithm(made_by),
+        measurements=_measurements(finding),
+        qualitative_evaluations=[sr.QualitativeEvaluation(concept, outcome)],
+        source_images=[reference],
+    )
+    texts = ["The probability is calibrated.", finding.meaning]
+    if finding.stability is not None:
+        texts.append("Minimum and maximum: over small changes of the image that do not change what it shows.")
+    group[0].ContentSequence.extend(_comment(text) for text in texts if text)
+    return group
+
+
+def _measurements(finding: Finding) -> list[sr.Measurement]:
+    none = codes.UCUM.NoUnits
+    numbers = [
+        sr.Measurement(codes.DCM.Probability, finding.probability, none),
+        sr.Measurement(codes.DCM.ThresholdValue, finding.threshold, none),
+    ]
+    if finding.stability is not None:
+        low, high = finding.stability
+        numbers.append(sr.Measurement(codes.DCM.Probability, low, none, derivation=codes.SCT.Minimum))
+        numbers.append(sr.Measurement(codes.DCM.Probability, high, none, derivation=codes.SCT.Maximum))
+    return numbers
+
+
+def _algorithm(made_by: Provenance) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
+        name=made_by.model_id,
+        version=made_by.model_version,
+        parameters=[
+            f"model sha256: {made_by.model_sha256}",
+            f"input sha256: {made_by.input_sha256}",
+            f"runtime: {made_by.runtime}, {made_by.provider}",
+            "model signature: verified" if made_by.is_verified else "model signature: unverified",
+        ],
+    )
+
+
+def _remarks(
+    answer: Answer, attributions: Sequence[Attribution], decision: Decision | None, header: Dataset
+) -> sr.ContainerContentItem:
+    """Say in words what bounds the numbers (TID 1500, Qualitative Evaluations)."""
+    remarks = sr.ContainerContentItem(
+        sr.CodedConcept("C0034375", "UMLS", "Qualitative Evaluations"), relationship_type="CONTAINS"
+    )
+    texts = [f"{BANNER}."]
+    texts += [f"Check {guard.code}: {guard.level}. {guard.text}" for guard in answer.guards]
+    texts += [f"Validated on: {answer.validated_on}"] if answer.validated_on else []
+    texts += [_on_map(attribution) for attribution in attributions]
+    remarks.ContentSequence = sr.ContentSequence([_comment(text) for text in texts])
+    if decision is not None:
+        remarks.ContentSequence.extend(_on_decision(decision, header))
+    return remarks
+
+
+def _on_map(attribution: Attribution) -> str:
+    parts = [f"Heat map {attribution.method_title} for {attribution.finding}, not the outline of a lesion."]
+    if attribution.faithfulness is not None:
+        parts.append(attribution.faithfulness.sentence)
+    if attribution.error is not None:
+        parts.append(f"{attribution.error_name}: {attribution.error:.3g}.")
+    return " ".join(parts)
+
+
+def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
+    name = _own("decision", "Reader's decision")
+    time = datetime.fromisoformat(decision.time)
+    if time.tzinfo is not None:
+        time = time.astimezone(now_at(header).tzinfo)
+    items: list[sr.ContentItem] = [
+        sr.CodeContentItem(name, _own(decision.kind, decision.kind.capitalize()), "CONTAINS"),
+        sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), time, "CONTAINS"),
+    ]
+    if decision.reason:
+        items.append(sr.TextContentItem(_own("decision-reason", "Reason of the decision"), decision.reason, "CONTAINS"))
+    return items
+
+
+def _comment(text: str) -> sr.TextContentItem:
+    return sr.TextContentItem(codes.DCM.Comment, text, "CONTAINS")
+
+
+def _concept(finding: Finding) -> sr.CodedConcept:
+    """Give the card's code, or, where it has none that everyone can look up, our own for the label."""
+    scheme, _, value = finding.code.partition(":")
+    if not value or scheme not in _CODES_THAT_NEED_NO_NAME:
+        scheme, value = _SCHEME, finding.code or finding.label
+    return sr.CodedConcept(value, scheme, finding.label[:64])
+
+
+def _own(value: str, meaning: str) -> sr.CodedConcept:
+    return sr.CodedConcept(value, _SCHEME, meaning)
