@@ -8,14 +8,17 @@ two versions of a patient splits the study or refuses it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pydicom
 from pydicom import charset, config
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -70,6 +73,15 @@ _MUST_BE_PRESENT = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
 )  # fmt: skip
+_UNREADABLE = (
+    InvalidDicomError,
+    ValueError,
+    LookupError,
+    NotImplementedError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 _TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 
 
@@ -81,14 +93,14 @@ def read_header(image: Image) -> Dataset:
             result must never be filed under whoever lies at that path now.
     """
     try:
-        with config.disable_value_validation():
+        with _quietly():
             header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
             _decode_texts(header)
     except OSError as error:
         raise InputError(
             f"The image's file cannot be read ({error.strerror or error}); open the study again."
         ) from error
-    except (InvalidDicomError, ValueError, KeyError, NotImplementedError, AttributeError, TypeError, EOFError) as error:
+    except _UNREADABLE as error:
         raise NotDicomError("The image's file is no longer readable DICOM; open the study again.") from error
     if str(header.get("SOPInstanceUID", "")) != image.sop_instance_uid:
         raise InputError("The image's file has been replaced since it was opened; open the study again.")
@@ -101,7 +113,7 @@ def read_header(image: Image) -> Dataset:
 def start_object(header: Dataset, *, sop_class_uid: str, modality: str, series_number: int) -> Dataset:
     """Begin an object in the source's study: same patient, same study, new series, our equipment."""
     result = Dataset()
-    with config.disable_value_validation():
+    with _quietly():
         for keyword in PATIENT_AND_STUDY:
             if keyword in header:
                 result[keyword] = copy.deepcopy(header[keyword])
@@ -167,7 +179,7 @@ def write_object(result: Dataset, header: Dataset, path: Path) -> None:
     meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID
     result.file_meta = meta
     buffer = io.BytesIO()
-    with config.disable_value_validation():
+    with _quietly():
         pydicom.dcmwrite(buffer, result, enforce_file_format=True)
     write_whole(path, buffer.getvalue())
 
@@ -211,12 +223,38 @@ def _texts(dataset: Dataset) -> Iterator[str]:
 
 
 def _decode_texts(header: Dataset) -> None:
-    """Turn raw bytes into text while the character set that they are in is still known."""
+    """Turn raw bytes into text while the character set that they are in is still known.
+
+    Text in no declared set is read as the scan reads it: UTF-8 where it is valid, else
+    Latin-1. A declared set is pydicom's part.
+    """
+    is_declared = bool(header.get("SpecificCharacterSet"))
     for keyword in PATIENT_AND_STUDY:
-        if keyword in header and header[keyword].VR == "SQ":
-            for item in header[keyword].value:
-                for _ in item.iterall():
-                    pass
+        if keyword in header:
+            element = header[keyword]
+            for inner in (
+                [element, *(i for item in element.value for i in item.iterall())] if element.VR == "SQ" else [element]
+            ):
+                if not is_declared and inner.VR in _TEXT_VRS:
+                    _read_as_utf8(inner)
+
+
+def _read_as_utf8(element: DataElement) -> None:
+    text = str(element.value or "")
+    if text.isascii() or element.VM > 1:
+        return
+    try:
+        element.value = text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Take values as they are, and keep pydicom's warnings, which quote them, from every log."""
+    with config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _forget_item_character_sets(result: Dataset) -> None:

@@ -6,6 +6,7 @@ a research result. The words stand in a strip below the image, never on the anat
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,12 +79,12 @@ def with_strip(rgb: np.ndarray, text: Sequence[str]) -> np.ndarray:
     rows, columns = rgb.shape[:2]
     width = max(columns, _LEAST_WIDTH)
     size = max(_LEAST_FONT, width // 56)
-    font = _font(size)
+    fonts = _fonts(size)
     margin = size // 2
-    lines = _wrapped(BANNER, font, width - 2 * margin)
+    lines = _wrapped(BANNER, fonts, width - 2 * margin)
     n_banner = len(lines)
     for line in text:
-        lines += _wrapped(_drawable(line, font), font, width - 2 * margin)
+        lines += _wrapped(line, fonts, width - 2 * margin)
     step = size * 4 // 3
     height = rows + 2 * margin + step * len(lines)
     if max(height, width) > 65_535:
@@ -92,36 +93,58 @@ def with_strip(rgb: np.ndarray, text: Sequence[str]) -> np.ndarray:
     canvas.paste(PillowImage.fromarray(rgb), (0, 0))
     draw = ImageDraw.Draw(canvas)
     for i, line in enumerate(lines):
-        fill = _CAUTION if i < n_banner else _WORDS
-        draw.text((margin, rows + margin + i * step), line, font=font, fill=fill)
+        x, baseline = float(margin), rows + margin + i * step + size
+        for font, run in _runs(line, fonts):
+            draw.text((x, baseline), run, font=font, fill=_CAUTION if i < n_banner else _WORDS, anchor="ls")
+            x += font.getlength(run)
     return np.asarray(canvas)
 
 
-def _font(size: int) -> _Font:
-    """The window's own font where it is bundled, else the one inside Pillow."""
-    for name in ("Inter.ttf", "InterVariable.ttf", "Inter-Regular.ttf"):
-        try:
-            return ImageFont.truetype(str(resource(f"fonts/{name}")), size)
-        except OSError:  # not bundled under this name, or unreadable: words matter more than their shape
-            continue
-    return ImageFont.load_default(size)
+def _fonts(size: int) -> list[_Font]:
+    """The window's own fonts, Latin before Chinese; the one inside Pillow is the last resort."""
+    fonts: list[_Font] = []
+    for name in ("fonts/Inter-Regular.otf", "fonts/NotoSansSC-Regular.otf"):
+        # An incomplete installation must not cost the reader the words.
+        with contextlib.suppress(OSError):
+            fonts.append(ImageFont.truetype(str(resource(name)), size))
+    return [*fonts, ImageFont.load_default(size)]
 
 
-def _drawable(text: str, font: _Font) -> str:
-    """Put a question mark for what the font has no shape for: an empty box would say nothing."""
-    missing = bytes(font.getmask("\U0010ffff"))
-    return "".join(c if c.isspace() or bytes(font.getmask(c)) != missing else "?" for c in text)
-
-
-def _wrapped(text: str, font: _Font, width: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
+def _runs(text: str, fonts: Sequence[_Font]) -> list[tuple[_Font, str]]:
+    """Split a line where the font has to change; "?" stands for what no font has, an empty box would say nothing."""
+    missing = [bytes(font.getmask("\U0010ffff")) for font in fonts]
+    runs: list[tuple[_Font, str]] = []
+    for character in text:
+        able = (font for font, box in zip(fonts, missing, strict=True) if bytes(font.getmask(character)) != box)
+        font = fonts[0] if character.isspace() else next(able, None)
+        drawn = character if font is not None else "?"
+        font = font or fonts[0]
+        if runs and runs[-1][0] is font:
+            runs[-1] = (font, runs[-1][1] + drawn)
         else:
-            lines.append(word)
-    return lines or [""]
+            runs.append((font, drawn))
+    return runs
+
+
+def _length(text: str, fonts: Sequence[_Font]) -> float:
+    return sum(font.getlength(run) for font, run in _runs(text, fonts))
+
+
+def _wrapped(text: str, fonts: Sequence[_Font], width: int) -> list[str]:
+    """Break at spaces, and inside a word only where it is wider than the line, as Chinese is."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _length(longer, fonts) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if lines[-1] and _length(lines[-1] + character, fonts) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
 def _describe(capture: Dataset, header: Dataset, source: Image, text: Sequence[str]) -> None:

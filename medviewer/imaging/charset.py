@@ -1,0 +1,154 @@
+r"""Text in the character set that the file declares (PS3.5 6.1 and annexes H to K).
+
+Names are identity: a wrong character can be a wrong person. Code extensions
+(ISO 2022 escape sequences) are followed byte by byte with the state that the
+standard describes, because libraries that hand whole values to one codec get
+the standard's own example for ``\ISO 2022 IR 58`` wrong. What cannot be decoded
+or seen (NUL, control characters, direction overrides) is spelled out, so that it
+can neither hide nor reorder what the reader sees.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+MAX_TEXT_BYTES = 10_240
+
+# PS3.3 C.12.1.1.2, tables C.12-2 to C.12-5: defined term -> Python codec of the upper half (or of the whole).
+_SINGLE_BYTE = {
+    "IR 100": "latin-1",
+    "IR 101": "iso8859-2",
+    "IR 109": "iso8859-3",
+    "IR 110": "iso8859-4",
+    "IR 144": "iso8859-5",
+    "IR 127": "iso8859-6",
+    "IR 126": "iso8859-7",
+    "IR 138": "iso8859-8",
+    "IR 148": "iso8859-9",
+    "IR 203": "iso8859-15",
+    "IR 13": "shift_jis",
+    "IR 166": "tis-620",
+}
+# These use bytes of every value in their second place, so they are decoded whole, before values are split.
+_WHOLE = {"ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
+
+# Escape sequence -> (which half it designates, codec, bytes per character).
+_ESCAPES: dict[bytes, tuple[str, str, int]] = {
+    b"\x1b(B": ("G0", "ascii", 1),
+    b"\x1b(J": ("G0", "shift_jis", 1),
+    b"\x1b)I": ("G1", "shift_jis", 1),
+    b"\x1b$B": ("G0", "jisx0208", 2),
+    b"\x1b$(D": ("G0", "jisx0212", 2),
+    b"\x1b$)C": ("G1", "euc_kr", 2),
+    b"\x1b$)A": ("G1", "gb2312", 2),
+    b"\x1b-A": ("G1", "latin-1", 1),
+    b"\x1b-B": ("G1", "iso8859-2", 1),
+    b"\x1b-C": ("G1", "iso8859-3", 1),
+    b"\x1b-D": ("G1", "iso8859-4", 1),
+    b"\x1b-L": ("G1", "iso8859-5", 1),
+    b"\x1b-G": ("G1", "iso8859-6", 1),
+    b"\x1b-F": ("G1", "iso8859-7", 1),
+    b"\x1b-H": ("G1", "iso8859-8", 1),
+    b"\x1b-M": ("G1", "iso8859-9", 1),
+    b"\x1b-b": ("G1", "iso8859-15", 1),
+    b"\x1b-T": ("G1", "tis-620", 1),
+}
+_ESCAPE = re.compile(rb"(\x1b\$?[()\-]?[A-Za-z])")
+# PS3.5 6.1.2.5.3: after these the character sets of the first value hold again.
+_RESETS = {"PN": b"\\^=\t\n\f\r", "": b"\\\t\n\f\r"}
+_UNSPLIT_VRS = frozenset({"LT", "ST", "UT"})
+_CONTROL_PICTURES = 0x2400
+_JOINERS = "\u200c\u200d"  # Persian and Indic names are spelled with them
+
+
+def decode_text(value: bytes, character_sets: Sequence[str], representation: str) -> tuple[str, ...]:
+    """Give the values of a text element as the reader may see them.
+
+    Args:
+        value: the element's bytes.
+        character_sets: the values of Specific Character Set (0008,0005).
+        representation: the element's VR; LT, ST and UT have one value, the others
+            are split at backslashes.
+
+    Returns:
+        One string a value, without padding; control characters are made visible.
+    """
+    text = _decode(value[:MAX_TEXT_BYTES], character_sets, representation)
+    parts = [text] if representation in _UNSPLIT_VRS else text.split("\\")
+    return tuple(visible(part.strip(" \0")) for part in parts)
+
+
+def visible(text: str) -> str:
+    """Spell out what would be invisible or would reorder its neighbours: NUL as ␀, U+202E as ⟨U+202E⟩."""
+    if text.isprintable():
+        return text
+    return "".join(_visible_character(character) for character in text)
+
+
+def _visible_character(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(_CONTROL_PICTURES + code)
+    if character in _JOINERS:
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        return f"⟨U+{code:04X}⟩"
+    return character
+
+
+def _decode(value: bytes, character_sets: Sequence[str], representation: str) -> str:
+    if representation in ("CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS"):
+        return value.decode("ascii", "backslashreplace")  # not subject to (0008,0005): PS3.5 6.1.2.2
+    first = character_sets[0] if character_sets else ""
+    whole = _WHOLE.get(first)
+    if whole is not None:
+        return value.decode(whole, "backslashreplace")
+    default = _SINGLE_BYTE.get(first.replace("ISO_IR ", "IR ").replace("ISO 2022 ", ""), "")
+    if b"\x1b" not in value:
+        return _decode_upper(value, default)
+    return _decode_extended(value, default, _RESETS["PN" if representation == "PN" else ""])
+
+
+def _decode_upper(value: bytes, codec: str) -> str:
+    """Decode bytes with one codec; without a declared one, what is valid UTF-8 is that and the rest Latin-1."""
+    if codec:
+        return value.decode(codec, "backslashreplace")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _decode_extended(value: bytes, default: str, resets: bytes) -> str:
+    """Follow the escape sequences: G0 holds the bytes below 0x80, G1 those above."""
+    ascii_half, upper_half = ("ascii", 1), (default, 1)
+    g0, g1 = ascii_half, upper_half
+    out: list[str] = []
+    for part in _ESCAPE.split(value):
+        designation = _ESCAPES.get(part)
+        if designation is not None:
+            half, codec, width = designation
+            if half == "G0":
+                g0 = (codec, width)
+            else:
+                g1 = (codec, width)
+            continue
+        position = 0
+        while position < len(part):
+            byte = part[position]
+            if g0[1] == 1 and byte in resets:
+                g0, g1 = ascii_half, upper_half
+            codec, width = g0 if byte < 0x80 else g1
+            out.append(_decode_character(part[position : position + width], codec))
+            position += width
+    return "".join(out)
+
+
+def _decode_character(code: bytes, codec: str) -> str:
+    if codec in ("jisx0208", "jisx0212"):
+        upper = bytes(byte | 0x80 for byte in code)
+        prefix = b"\x8f" if codec == "jisx0212" else b""
+        return (prefix + upper).decode("euc_jp", "backslashreplace")
+    return _decode_upper(code, codec)

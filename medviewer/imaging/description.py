@@ -1,0 +1,383 @@
+"""From a file's header to the images in it, each with what is needed to show and measure it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medviewer.domain.errors import InputError, NoPixelsError, TooLargeError, TruncatedError, UnsupportedError
+from medviewer.domain.study import Caveat, Image, LookUpTable, PixelDescription, Plane, VoiFunction, Window
+from medviewer.imaging import tags
+from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
+from medviewer.imaging.spacing import read_spacing
+
+MAX_FRAME_BYTES = 2**30
+MAX_OBJECT_BYTES = 64 * 2**30
+MAX_FRAMES = 100_000
+MAX_EXPANSION = 1000  # claimed pixels over the size of the file
+_VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How the samples of one frame lie in the file (PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    planar: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    is_float: bool
+    frames: int
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one frame as it is stored uncompressed."""
+        samples = 2 if self.photometric == "YBR_FULL_422" and self.samples == 3 else self.samples
+        return self.rows * self.columns * samples * self.bits_allocated
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of one decoded frame."""
+        return self.rows * self.columns * self.samples * max(1, self.bits_allocated // 8)
+
+
+def read_pixel_format(header: Header) -> PixelFormat:
+    """Give the layout of the pixels, after checking that it makes sense and fits the file.
+
+    Raises:
+        NoPixelsError: a valid object without an image.
+        TruncatedError: the file ends before its pixels.
+        TooLargeError: the claimed size is beyond the budget, or absurd for the file's size.
+        UnsupportedError: a layout that MedViewer does not read.
+        InputError: contradictory or missing numbers.
+    """
+    dataset, pixels = header.dataset, header.pixels
+    if pixels is None:
+        raise _no_pixels(header)
+    rows, columns = dataset.integer(tags.ROWS), dataset.integer(tags.COLUMNS)
+    if not rows or not columns or rows < 0 or columns < 0:
+        raise InputError("The file's header does not say how many rows and columns the image has; it cannot be shown.")
+    bits_allocated = dataset.integer(tags.BITS_ALLOCATED) or 0
+    bits_stored = dataset.integer(tags.BITS_STORED) or bits_allocated
+    high_bit = dataset.integer(tags.HIGH_BIT)
+    format_ = PixelFormat(
+        rows=rows,
+        columns=columns,
+        samples=dataset.integer(tags.SAMPLES_PER_PIXEL) or 1,
+        photometric=dataset.text(tags.PHOTOMETRIC_INTERPRETATION) or "MONOCHROME2",
+        planar=dataset.integer(tags.PLANAR_CONFIGURATION) or 0,
+        bits_allocated=bits_allocated,
+        bits_stored=bits_stored,
+        high_bit=bits_stored - 1 if high_bit is None else high_bit,
+        is_signed=dataset.integer(tags.PIXEL_REPRESENTATION) == 1,
+        is_float=pixels.tag != tags.PIXEL_DATA,
+        frames=max(1, dataset.integer(tags.NUMBER_OF_FRAMES) or 1),
+    )
+    _check_format(format_)
+    _check_size(format_, header)
+    return format_
+
+
+def _no_pixels(header: Header) -> InputError:
+    if header.is_truncated:
+        return TruncatedError("The file ends before its pixels; it is incomplete, ask for it to be sent again.")
+    name = uid_name(header.sop_class_uid) or "DICOM object"
+    return NoPixelsError(f"{name}: understood, but it holds no image to show.")
+
+
+def _check_format(format_: PixelFormat) -> None:
+    if format_.samples not in (1, 3):
+        raise UnsupportedError(
+            f"Images with {format_.samples} samples a pixel are not supported; convert it to grey or RGB."
+        )
+    widths = (32, 64) if format_.is_float else (1, 8, 16, 32)
+    if format_.bits_allocated not in widths:
+        raise UnsupportedError(
+            f"Pixels of {format_.bits_allocated} bits are not supported; export it with 8 or 16 bits a pixel."
+        )
+    if not 1 <= format_.bits_stored <= format_.bits_allocated:
+        raise InputError(
+            f"The header contradicts itself: {format_.bits_stored} bits stored in {format_.bits_allocated} allocated."
+        )
+    if not format_.bits_stored - 1 <= format_.high_bit < format_.bits_allocated:
+        raise InputError(
+            f"The header contradicts itself: high bit {format_.high_bit} for {format_.bits_stored} bits stored."
+        )
+    if format_.samples == 3 and format_.bits_allocated > 16:
+        raise UnsupportedError("Colour images of more than 16 bits a sample are not supported; export it with 8 bits.")
+
+
+def _check_size(format_: PixelFormat, header: Header) -> None:
+    frame_bytes = format_.frame_bits / 8
+    claimed = frame_bytes * format_.frames
+    what = f"{format_.columns} x {format_.rows} pixels x {format_.frames:,} frames"
+    if frame_bytes > MAX_FRAME_BYTES:
+        raise TooLargeError(
+            f"The file claims {what}: a frame of {_size(frame_bytes)} is over the limit of {_size(MAX_FRAME_BYTES)}."
+        )
+    if claimed > MAX_OBJECT_BYTES or format_.frames > MAX_FRAMES:
+        raise TooLargeError(
+            f"The file claims {what} ({_size(claimed)}); the limit is {MAX_FRAMES:,} frames "
+            f"and {_size(MAX_OBJECT_BYTES)}."
+        )
+    if claimed > MAX_EXPANSION * header.content_size:
+        raise TooLargeError(
+            f"The file claims {what} ({_size(claimed)}) but holds only {_size(header.content_size)}; "
+            "it is damaged, ask for it to be sent again."
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if count < 1024 or unit == "TB":
+            break
+        count /= 1024
+    return f"{count:.3g} {unit}"
+
+
+def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
+    """Give every frame of a file as an image.
+
+    Raises:
+        InputError: as :func:`read_pixel_format`.
+    """
+    format_ = read_pixel_format(header)
+    dataset = header.dataset
+    caveats = _file_caveats(header, format_)
+    shared = dataset.item(tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
+    per_frame = dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
+    common = _describe_common(header, format_)
+    single = _describe_frame(common, _Groups(dataset, shared, DataSet())) if not per_frame else None
+    images = []
+    for frame in range(format_.frames):
+        groups = _Groups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet())
+        description, found = single or _describe_frame(common, groups)
+        images.append(
+            Image(
+                path=path,
+                frame=frame,
+                sop_instance_uid=dataset.text(tags.SOP_INSTANCE_UID),
+                description=description,
+                instance_number=dataset.integer(tags.INSTANCE_NUMBER),
+                number_of_frames=format_.frames,
+                acquisition_time=_acquisition_time(groups),
+                warnings=caveats + found,
+            )
+        )
+    return tuple(images)
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Where a frame's attributes may stand: its own functional groups, the shared ones, or the data set."""
+
+    dataset: DataSet
+    shared: DataSet
+    own: DataSet
+
+    def item(self, sequence: int) -> DataSet:
+        """Give the functional group of this frame (PS3.3 C.7.6.16); the data set itself where there is none."""
+        items = self.own.items(sequence) or self.shared.items(sequence)
+        return items[0] if items else self.dataset
+
+
+def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
+    pixels = header.pixels
+    if pixels is None or header.is_encapsulated:
+        return ()
+    there = min(pixels.length, header.content_size - pixels.offset)
+    if there * 8 < format_.frame_bits * format_.frames:
+        share = 100 * there * 8 / (format_.frame_bits * format_.frames)
+        return (Caveat("truncated", f"The file holds only {share:.0f}% of the pixels that its header promises."),)
+    return ()
+
+
+def _acquisition_time(groups: _Groups) -> str:
+    content = groups.item(tags.FRAME_CONTENT_SEQUENCE)
+    return (
+        content.text(tags.FRAME_ACQUISITION_DATE_TIME)
+        or groups.dataset.text(tags.ACQUISITION_DATE_TIME)
+        or groups.dataset.text(tags.ACQUISITION_TIME)
+    )
+
+
+def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
+    """Describe what all frames of a file share."""
+    dataset = header.dataset
+    orientation = dataset.texts(tags.PATIENT_ORIENTATION)
+    burnt_in = {"YES": True, "NO": False}.get(dataset.text(tags.BURNED_IN_ANNOTATION))
+    return PixelDescription(
+        modality=dataset.text(tags.MODALITY),
+        rows=format_.rows,
+        columns=format_.columns,
+        samples_per_pixel=format_.samples,
+        photometric_interpretation=format_.photometric,
+        bits_stored=format_.bits_stored,
+        is_signed=format_.is_signed,
+        pixel_padding_range=_padding_range(dataset, format_),
+        body_part_examined=dataset.text(tags.BODY_PART_EXAMINED),
+        view_position=dataset.text(tags.VIEW_POSITION),
+        image_laterality=dataset.text(tags.IMAGE_LATERALITY) or dataset.text(tags.LATERALITY),
+        patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and any(orientation) else None,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        is_lossy=dataset.text(tags.LOSSY_IMAGE_COMPRESSION) == "01" or header.transfer_syntax_uid in _LOSSY_SYNTAXES,
+        lossy_ratio=_positive(dataset.number(tags.LOSSY_IMAGE_COMPRESSION_RATIO)),
+        has_burnt_in_annotation=burnt_in,
+    )
+
+
+_LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)})
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and value > 0 else None
+
+
+def _padding_range(dataset: DataSet, format_: PixelFormat) -> tuple[int, int] | None:
+    """Give the stored values that are padding (PS3.3 C.7.5.1.1.2), with the sign of the pixels."""
+    value = dataset.integer(tags.PIXEL_PADDING_VALUE)
+    if value is None:
+        return None
+    limit = dataset.integer(tags.PIXEL_PADDING_RANGE_LIMIT)
+    first = _as_stored(value, format_)
+    last = first if limit is None else _as_stored(limit, format_)
+    return min(first, last), max(first, last)
+
+
+def _as_stored(value: int, format_: PixelFormat) -> int:
+    """Read a 16-bit attribute with the sign of the pixels: writers mix up US and SS."""
+    if format_.is_signed and value >= 1 << 15:
+        return value - (1 << 16)
+    if not format_.is_signed and value < 0:
+        return value + (1 << 16)
+    return value
+
+
+def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDescription, tuple[Caveat, ...]]:
+    caveats: list[Caveat] = []
+    plane = _plane(groups, caveats)
+    spacing = read_spacing(
+        groups.dataset, groups.item(tags.PIXEL_MEASURES_SEQUENCE), common.modality, has_plane=plane is not None
+    )
+    slope, intercept = _rescale(groups, caveats)
+    values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
+    modality_luts = [_look_up_table(item, is_signed=common.is_signed) for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)]
+    modality_lut = modality_luts[0] if modality_luts else None
+    is_signed_input = common.is_signed and modality_lut is None
+    voi_luts = tuple(
+        table
+        for item in groups.dataset.items(tags.VOI_LUT_SEQUENCE)
+        if (table := _look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
+    )
+    description = replace(
+        common,
+        plane=plane,
+        pixel_spacing_mm=spacing.mm,
+        spacing_source=spacing.source,
+        no_measuring_because=spacing.reason,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+        rescale_type=values.text(tags.RESCALE_TYPE),
+        modality_lut=modality_lut,
+        windows=_windows(groups.item(tags.FRAME_VOI_LUT_SEQUENCE), caveats),
+        voi_luts=voi_luts,
+    )
+    return description, tuple(caveats)
+
+
+def _plane(groups: _Groups, caveats: list[Caveat]) -> Plane | None:
+    position = groups.item(tags.PLANE_POSITION_SEQUENCE).numbers(tags.IMAGE_POSITION_PATIENT)
+    cosines = groups.item(tags.PLANE_ORIENTATION_SEQUENCE).numbers(tags.IMAGE_ORIENTATION_PATIENT)
+    if not position and not cosines:
+        return None
+    if len(position) != 3 or len(cosines) != 6:
+        caveats.append(Caveat("geometry.incomplete", "The image's place in the patient is incomplete and not used."))
+        return None
+    if not all(math.isfinite(value) and abs(value) < 1e6 for value in position + cosines):
+        caveats.append(Caveat("geometry.not-finite", "The image's place in the patient is not a number and not used."))
+        return None
+    row, column = np.array(cosines[:3]), np.array(cosines[3:])
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    # 16 characters of a decimal string leave more than enough digits; larger errors mean that the numbers are wrong.
+    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(float(row @ column)) > 0.01:
+        caveats.append(
+            Caveat("geometry.orientation", "The image's orientation is not two perpendicular unit vectors and not used.")
+        )
+        return None
+    row, column = row / lengths[0], column / lengths[1]
+    return Plane(
+        (position[0], position[1], position[2]),
+        (float(row[0]), float(row[1]), float(row[2])),
+        (float(column[0]), float(column[1]), float(column[2])),
+    )
+
+
+def _rescale(groups: _Groups, caveats: list[Caveat]) -> tuple[float, float]:
+    values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
+    slopes, intercepts = values.numbers(tags.RESCALE_SLOPE), values.numbers(tags.RESCALE_INTERCEPT)
+    slope = slopes[0] if slopes else 1.0
+    intercept = intercepts[0] if intercepts else 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)) or abs(slope) > 1e12 or abs(intercept) > 1e12:
+        caveats.append(
+            Caveat("rescale.not-finite", "The rescale slope or intercept is not a number: stored values are shown.")
+        )
+        return 1.0, 0.0
+    if slope == 0:
+        caveats.append(Caveat("rescale.zero", "The rescale slope is 0: stored values are shown."))
+        return 1.0, 0.0
+    return slope, intercept
+
+
+def _windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
+    """Give the file's sane windows (PS3.3 C.11.2.1.2)."""
+    centers, widths = source.numbers(tags.WINDOW_CENTER), source.numbers(tags.WINDOW_WIDTH)
+    names = source.texts(tags.WINDOW_EXPLANATION)
+    function = _VOI_FUNCTIONS.get(source.text(tags.VOI_LUT_FUNCTION), "LINEAR")
+    least = 1.0 if function == "LINEAR" else 0.0
+    windows = []
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        is_sane = math.isfinite(center) and math.isfinite(width) and abs(center) < 1e12 and width < 1e12
+        if not is_sane or width < least or width <= 0:
+            caveats.append(Caveat("window.invalid", f"A window of width {width:g} in the file makes no sense and is not used."))
+            continue
+        windows.append(Window(center, width, function, names[index] if index < len(names) else ""))
+    return tuple(windows)
+
+
+def _look_up_table(item: DataSet, *, is_signed: bool) -> LookUpTable | None:
+    """Read a LUT (PS3.3 C.11.1.1.1): entries, first value mapped, bits; None if it is unusable."""
+    descriptor = item.numbers(tags.LUT_DESCRIPTOR)
+    if len(descriptor) != 3:
+        return None
+    count, first, bits = (int(value) for value in descriptor)
+    count = count & 0xFFFF or 1 << 16
+    if is_signed and first >= 1 << 15:
+        first -= 1 << 16
+    values = lut_entries(item.raw(tags.LUT_DATA), count, is_little_endian=item.is_little_endian)
+    if values is None:
+        return None
+    return LookUpTable(values, first, bits if 8 <= bits <= 16 else 16, item.text(tags.LUT_EXPLANATION))
+
+
+def lut_entries(data: bytes, count: int, *, is_little_endian: bool) -> np.ndarray | None:
+    """Give a table's entries: 16 bits each, or 8 where the data are that short; None if they are too few."""
+    if len(data) >= 2 * count:
+        return np.frombuffer(data, "<u2" if is_little_endian else ">u2", count).astype(np.uint16)
+    if len(data) >= count:
+        return np.frombuffer(data, np.uint8, count).astype(np.uint16)
+    return None
+
+
+def is_native(header: Header) -> bool:
+    """Whether the pixels are uncompressed."""
+    return header.transfer_syntax_uid in NATIVE_SYNTAXES and not header.is_encapsulated

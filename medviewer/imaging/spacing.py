@@ -1,0 +1,78 @@
+"""How large a pixel is, what that size refers to, and when nothing may be measured.
+
+Source: PS3.3 10.7.1.3 (Pixel Spacing, Imager Pixel Spacing and calibration).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from medviewer.domain.study import SpacingSource
+from medviewer.imaging import tags
+from medviewer.imaging.dataset import DataSet
+
+# A pixel of a sensible image is between a tenth of a micrometre (microscopy) and a decimetre.
+_SMALLEST_MM, _LARGEST_MM = 1e-4, 100.0
+_PROJECTION_MODALITIES = frozenset({"CR", "DX", "MG", "PX", "IO", "RG", "XA", "RF", "DR", "XC"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """Millimetres (between rows, between columns) and what they refer to, or why there are none."""
+
+    mm: tuple[float, float] | None
+    source: SpacingSource | None
+    reason: str = ""
+
+
+def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plane: bool) -> Spacing:
+    """Give the pixel spacing that may be used for measuring.
+
+    On a radiograph the detector's spacing is not the patient's: what lies away from the
+    detector is magnified. So the source of the number goes with it wherever it is shown.
+
+    Args:
+        dataset: the image's attributes.
+        measures: where Pixel Spacing itself stands: ``dataset``, or the Pixel Measures
+            item of a multi-frame image.
+        modality: decides whether it is a projection.
+        has_plane: the image's place in the patient is known.
+    """
+    pixel = measures.numbers(tags.PIXEL_SPACING) or dataset.numbers(tags.PIXEL_SPACING)
+    imager = dataset.numbers(tags.IMAGER_PIXEL_SPACING)
+    if not pixel and not imager:
+        return Spacing(None, None, "The file gives no pixel spacing.")
+    problem = _problem(pixel) if pixel else _problem(imager)
+    if problem:
+        return Spacing(None, None, problem)
+    chosen = pixel or imager
+    return Spacing((chosen[0], chosen[1]), _source(dataset, pixel, imager, modality, has_plane=has_plane))
+
+
+def _source(
+    dataset: DataSet, pixel: tuple[float, ...], imager: tuple[float, ...], modality: str, *, has_plane: bool
+) -> SpacingSource:
+    is_projection = modality in _PROJECTION_MODALITIES and not has_plane
+    if not is_projection and pixel:
+        return "patient plane"
+    if not pixel:
+        return "at detector"
+    # Pixel Spacing that differs from the detector's, or names its calibration, has been corrected for magnification.
+    is_other = bool(imager) and not _problem(imager) and not all(map(math.isclose, pixel[:2], imager[:2]))
+    return "calibrated" if is_other or dataset.text(tags.PIXEL_SPACING_CALIBRATION_TYPE) else "at detector"
+
+
+def _problem(values: tuple[float, ...]) -> str:
+    """Say why these numbers are no pixel spacing; "" if they are."""
+    if len(values) < 2:
+        return "The file gives an incomplete pixel spacing."
+    if not all(math.isfinite(value) for value in values[:2]):
+        return "The file gives a pixel spacing that is not a number."
+    if values[0] == 0 or values[1] == 0:
+        return "The file gives a pixel spacing of 0."
+    if min(values[:2]) < 0:
+        return "The file gives a negative pixel spacing."
+    if min(values[:2]) < _SMALLEST_MM or max(values[:2]) > _LARGEST_MM:
+        return f"The file gives a pixel spacing of {values[0]:g} x {values[1]:g} mm, which cannot be right."
+    return ""
