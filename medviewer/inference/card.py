@@ -387,7 +387,7 @@ def _contradictions(card: Card) -> list[tuple[bool, str]]:
         (not all(slope > 0 for slope in calibration.slope), "a calibration slope is not positive"),
         (
             len(card.inputs[0].shape) != 4 or card.inputs[0].shape[1] != 1,
-            "an image input has the shape [null, 1, h, w]",
+            "an image has the shape [null, 1, h, w]",
         ),
         (None in card.inputs[0].shape[1:], "only the batch may be left open in the input's shape"),
         (bool(unknown), f"unknown preprocessing step {', '.join(unknown)}"),

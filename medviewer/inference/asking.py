@@ -1,0 +1,205 @@
+"""From a case to an answer, step by step: the order in which nothing may be skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import medviewer
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.domain.case import Case
+from medviewer.domain.errors import CardError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.inference import guards
+from medviewer.inference.calibration import probabilities
+from medviewer.inference.card import Card, CardFile, Label
+from medviewer.inference.inputs import image
+from medviewer.inference.loading import read_arrays
+from medviewer.inference.stability import variants
+
+if TYPE_CHECKING:
+    from medviewer.inference.engine import Engine, Loaded
+
+_STEPS = 4
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Manner:
+    """How a question is asked: how it can be stopped, who is told, in which language."""
+
+    stop: StopToken | None
+    progress: Progress
+    language: str
+
+
+def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
+    """Answer or abstain; see :meth:`medviewer.inference.engine.Engine.ask`."""
+    question = _Question(engine, card, manner, datetime.now(UTC), time.monotonic())
+    frame = image.pull(case)
+    manner.progress(0, _STEPS, "Checking the image")
+    results = list(guards.check_input(case, frame, card, manner.language))
+    if frame is None or guards.is_abstention(results):
+        return question.abstain(results)
+    tensor = image.encode(frame, card).tensor
+    results += guards.check_range(tensor, card, manner.language)
+    if guards.is_abstention(results):
+        return question.abstain(results, tensor)
+    manner.progress(1, _STEPS, "Running the model")
+    outputs = question.run(tensor[None])
+    results += question.check(outputs)
+    if guards.is_abstention(results):
+        return question.abstain(results, tensor, has_run=True)
+    manner.progress(2, _STEPS, "Trying small changes of the image")
+    bands, unsteady = question.stability(tensor, outputs)
+    results += unsteady
+    if guards.is_abstention(results):
+        return question.abstain(results, tensor, has_run=True)
+    manner.progress(_STEPS, _STEPS, "Done")
+    return question.answer(results, tensor, outputs, bands)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """One case put to one model."""
+
+    engine: Engine
+    card: Card
+    manner: Manner
+    started: datetime
+    clock: float
+
+    def run(self, batch: npt.NDArray[np.float32]) -> Arrays:
+        """The network's outputs that an answer needs."""
+        wanted = ["logits"] + ([self.card.ood.output] if self.card.ood else [])
+        inputs = {self.card.inputs[0].name: batch}
+        return self.engine.run(self.card.id, inputs, outputs=wanted, stop=self.manner.stop)
+
+    def check(self, outputs: Arrays) -> Sequence[GuardResult]:
+        """Whether the outputs are numbers, and how unlike the training images the image is."""
+        results = guards.check_outputs(outputs, self.manner.language)
+        if results or self.card.ood is None:
+            return results
+        features = outputs[self.card.ood.output]
+        statistics = feature_statistics(self.card, features.shape[1])
+        return (guards.check_distribution(features, statistics, self.card.ood, self.manner.language),)
+
+    def probabilities(self, outputs: Arrays) -> npt.NDArray[np.float64]:
+        """Calibrated, ``(n, labels)``."""
+        return probabilities(outputs["logits"], self.card.calibration, self.card.task)
+
+    def stability(
+        self, tensor: npt.NDArray[np.float32], outputs: Arrays
+    ) -> tuple[list[tuple[float, float]], list[GuardResult]]:
+        """The band of each label's probability under small changes, and whether it crosses the threshold."""
+        changed = self.run(variants(tensor, self.card.ranges.get(self.card.inputs[0].name)))
+        broken = guards.check_outputs(changed, self.manner.language)
+        if broken:
+            return [], list(broken)
+        every = np.concatenate([self.probabilities(outputs), self.probabilities(changed)])
+        bands = [(float(column.min()), float(column.max())) for column in every.T]
+        pairs = zip(self.card.labels, bands, strict=True)
+        return bands, [guards.check_stability(label, band, self.manner.language) for label, band in pairs]
+
+    def answer(
+        self,
+        results: Sequence[GuardResult],
+        tensor: npt.NDArray[np.float32],
+        outputs: Arrays,
+        bands: Sequence[tuple[float, float]],
+    ) -> Answer:
+        """The findings, with everything by which they can be weighed."""
+        rows = zip(self.card.labels, self.probabilities(outputs)[0], bands, strict=True)
+        findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
+        loaded = self.engine.load(self.card.id, stop=self.manner.stop)
+        return self._say("answer", results, self._provenance(tensor, loaded), findings)
+
+    def abstain(
+        self, results: Sequence[GuardResult], tensor: npt.NDArray[np.float32] | None = None, *, has_run: bool = False
+    ) -> Answer:
+        """No result, and why."""
+        loaded = self.engine.load(self.card.id, stop=self.manner.stop) if has_run else None
+        return self._say("abstained", results, self._provenance(tensor, loaded), ())
+
+    def _say(
+        self, status: Any, results: Sequence[GuardResult], provenance: Provenance, findings: tuple[Finding, ...]
+    ) -> Answer:
+        language, calibration = self.manner.language, self.card.calibration
+        return Answer(
+            status=status,
+            model_title=self.card.title.say(language),
+            guards=tuple(results),
+            provenance=provenance,
+            findings=findings,
+            calibration={
+                "method": calibration.method,
+                **{name: value for name, value in calibration.parameters.items() if isinstance(value, float | int)},
+                "ece_before": calibration.ece_before,
+                "ece_after": calibration.ece_after,
+                "on": calibration.on.say(language),
+            },
+            validated_on=self.card.population.site.say(language),
+        )
+
+    def _finding(self, label: Label, probability: float, band: tuple[float, float]) -> Finding:
+        return Finding(
+            label=label.name,
+            code=label.code,
+            probability=probability,
+            threshold=label.threshold,
+            flagged=probability >= label.threshold,
+            stability=band,
+            meaning=label.operating_point.meaning.say(self.manner.language),
+        )
+
+    def _provenance(self, tensor: npt.NDArray[np.float32] | None, loaded: Loaded | None) -> Provenance:
+        """How this came about. An abstention before the network ran names no provider."""
+        versions = {"medviewer": medviewer.__version__, "python": platform.python_version(), "numpy": np.__version__}
+        if loaded:
+            versions["onnxruntime"] = loaded.runtime_version
+        return Provenance(
+            model_id=self.card.id,
+            model_version=self.card.version,
+            model_sha256=self.card.sha256,
+            runtime="onnx",
+            provider=loaded.provider if loaded else "",
+            provider_reason=loaded.reason if loaded else "the model was not run",
+            input_sha256="" if tensor is None else hashlib.sha256(tensor.astype("<f4").tobytes()).hexdigest(),
+            started=self.started.isoformat(timespec="milliseconds"),
+            elapsed_s=time.monotonic() - self.clock,
+            versions=versions,
+        )
+
+
+def feature_statistics(card: Card, features: int) -> guards.FeatureStatistics:
+    """The statistics of the training images' features that the card names, read and checked once.
+
+    Raises:
+        ModelError: the file is missing, changed, or not for this network.
+    """
+    statistics = _read_statistics(card.folder, card.require("ood"))
+    shapes = statistics.means.shape, statistics.whitening.shape
+    if any(len(shape) != 2 or shape[1] != features for shape in shapes):
+        raise CardError(f"The out-of-distribution statistics of {card.id} do not fit its {features} features.")
+    return statistics
+
+
+@lru_cache(maxsize=16)
+def _read_statistics(folder: Path, file: CardFile) -> guards.FeatureStatistics:
+    arrays = read_arrays(folder, file)
+    if not {"means", "whitening"} <= arrays.keys():
+        raise CardError(f"“{file.path}” holds no “means” and “whitening”; install the model again.")
+    if not all(np.isfinite(arrays[name]).all() for name in ("means", "whitening")):
+        raise CardError(f"“{file.path}” holds values that are not numbers; install the model again.")
+    return guards.FeatureStatistics(arrays["means"], arrays["whitening"])

@@ -1,0 +1,92 @@
+"""Which models there are, and what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medviewer.domain.errors import ModelError, UsageError
+from medviewer.inference.card import CARD_NAME, Card, read_card
+from medviewer.inference.loading import read_file
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One model folder. ``problem`` is empty if it can be used, else one sentence that says why not."""
+
+    id: str
+    folder: Path
+    card: Card | None
+    problem: str = ""
+
+
+class Catalogue:
+    """The models in some folders, each a sub-folder with a card.
+
+    A bad card or a changed file makes an entry with its reason, never a failure:
+    one broken download must not take the other models away. Every file is
+    hashed here, so a list of models is also a list of intact models; the engine
+    checks again when it opens them.
+
+    Args:
+        folders: where to look; a folder that does not exist holds no models.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(Path(folder) for folder in folders)
+        self.entries: tuple[Entry, ...] = ()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again: models may have been added, removed or repaired."""
+        entries: list[Entry] = []
+        seen: set[str] = set()
+        for folder in self.folders:
+            for candidate in _model_folders(folder):
+                entry = _read_entry(candidate)
+                if entry.id in seen:
+                    problem = f"Another model folder already has the id {entry.id}; remove one of the two."
+                    entry = Entry(entry.id, entry.folder, None, problem)
+                seen.add(entry.id)
+                entries.append(entry)
+        self.entries = tuple(entries)
+
+    def card(self, model_id: str) -> Card:
+        """The card of a model.
+
+        Raises:
+            UsageError: there is no such model; the message names those there are.
+            ModelError: there is, but it cannot be used; the message says why.
+        """
+        entry = next((entry for entry in self.entries if entry.id == model_id), None)
+        if entry is None:
+            known = ", ".join(entry.id for entry in self.entries) or "none"
+            raise UsageError(f"There is no model “{model_id}”; the models here are: {known}.")
+        if entry.card is None:
+            raise ModelError(f"The model {model_id} cannot be used. {entry.problem}")
+        return entry.card
+
+
+def _model_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if (path / CARD_NAME).is_file())
+    except OSError:
+        return []
+
+
+def _read_entry(folder: Path) -> Entry:
+    try:
+        card = read_card(folder)
+    except ModelError as error:
+        return Entry(folder.name, folder, None, str(error))
+    try:
+        for file in card.files:
+            read_file(folder, file)
+    except ModelError as error:
+        _log.warning("the model %s cannot be used: %s", card.id, error)
+        return Entry(card.id, folder, None, str(error))
+    return Entry(card.id, folder, card)

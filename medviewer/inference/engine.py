@@ -1,0 +1,349 @@
+"""Models, asked: the one way from a case to an answer, and from arrays to a network's outputs.
+
+Networks run in a worker process that the engine starts, watches and replaces.
+The application's process never loads a runtime, and whatever a model does, a
+hang, a crash, a memory hole, costs one clear error.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from medviewer.domain.answer import Answer
+from medviewer.domain.case import Case
+from medviewer.domain.errors import CardError, EngineError, InputError, ModelError, RuntimeMissingError
+from medviewer.domain.progress import Progress, StopToken, no_progress
+from medviewer.inference import asking
+from medviewer.inference.card import Card, Role
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.inputs import image
+from medviewer.inference.preprocessing import Prepared
+from medviewer.inference.runtimes import RUNTIMES, onnx
+from medviewer.inference.runtimes.onnx import Source, largest_error, read_reference
+from medviewer.inference.runtimes.providers import PROVIDERS, TITLES, resolve
+from medviewer.inference.shared import OwnedBlock, plan, views, write
+from medviewer.inference.supervisor import Supervisor
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_TURN_S = 0.02  # how often a wish to stop is looked for while another run has its turn
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is open in the worker: on which provider, and why there."""
+
+    provider: str
+    reason: str
+    outputs: tuple[str, ...]
+    runtime_version: str
+
+    @property
+    def sentence(self) -> str:
+        """Where it runs and why: what the status bar says."""
+        return f"Running on: {TITLES[self.provider]}, because {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How a model's reference inputs came out on one provider."""
+
+    model_id: str
+    runtime: str
+    provider: str
+    passed: bool
+    n: int
+    largest_error: float
+    tolerance: float
+    elapsed_s: float
+    detail: str
+
+
+class Engine:
+    """Answers from models, safe to call from any thread; one network runs at a time.
+
+    Args:
+        catalogue: where the models are.
+        providers: which processors to try, in order: ``"auto"``, ``"cpu"``, ``"cuda"``,
+            ``"directml"``, ``"coreml"``, ``"openvino"``, ``"tensorrt"``.
+        threads: CPU threads of one run; all that this process may use, if None.
+        memory_limit_bytes: what the worker may allocate.
+        time_budget_s: how long one run may take.
+
+    Raises:
+        UsageError: an unknown provider.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        providers: Sequence[str] = ("auto",),
+        threads: int | None = None,
+        memory_limit_bytes: int = 6 << 30,
+        time_budget_s: float = 120.0,
+    ) -> None:
+        self.catalogue = catalogue
+        self.time_budget_s = time_budget_s
+        self._providers = resolve(providers)
+        self._is_automatic = "auto" in providers
+        self._threads = threads or _usable_threads()
+        self._supervisor = Supervisor(memory_limit_bytes)
+        self._turn = threading.Lock()
+        self._loaded: dict[str, Loaded] = {}
+        self._inputs, self._outputs = OwnedBlock(), OwnedBlock()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id, or None while none runs."""
+        return self._supervisor.pid
+
+    def start(self, *model_ids: str, stop: StopToken | None = None) -> None:
+        """Start the worker, and open models in it, before someone waits for them.
+
+        Raises:
+            As :meth:`run`.
+        """
+        with self._taking_turns(stop):
+            self._ensure_worker()
+        for model_id in model_ids:
+            self.load(model_id, stop=stop)
+
+    def load(self, model_id: str, *, role: Role = "model", stop: StopToken | None = None) -> Loaded:
+        """Open a model in the worker if it is not open yet, and say where it runs.
+
+        Raises:
+            As :meth:`run`.
+        """
+        source = self._source(self.catalogue.card(model_id), role)
+        with self._taking_turns(stop):
+            return self._ensure_loaded(source, stop)
+
+    def describe_provider(self, model_id: str) -> str:
+        """One sentence: what the model runs on and why, e.g. that no GPU runtime is installed.
+
+        Raises:
+            As :meth:`run`.
+        """
+        return self.load(model_id).sentence
+
+    def encode(self, case: Case, model_id: str) -> Prepared:
+        """The network's input for a case, prepared as the model's card says.
+
+        Returns:
+            ``tensor`` ``(1, rows, columns)`` float32 without the batch, and its place on the image.
+
+        Raises:
+            UsageError, ModelError: the model is unknown or cannot be used.
+            InputError: the case has no image that can be prepared.
+        """
+        card = self.catalogue.card(model_id)
+        frame = image.pull(case)
+        if frame is None:
+            raise InputError("There is no image to analyse; open one first.")
+        return image.encode(frame, card)
+
+    def run(
+        self,
+        model_id: str,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        *,
+        role: Role = "model",
+        outputs: Sequence[str] | None = None,
+        stop: StopToken | None = None,
+    ) -> Arrays:
+        """Run one graph of a model on arrays: what answers and explanations are made of.
+
+        Args:
+            model_id: which model.
+            inputs: every input of the graph by name, batch first.
+            role: which of the model's graphs.
+            outputs: which outputs to compute; all, if None.
+            stop: ends the run within a few hundredths of a second.
+
+        Returns:
+            The outputs by name, batch first; the caller's own copies.
+
+        Raises:
+            UsageError: no such model, or arrays of a type that no model takes.
+            ModelError: the model cannot be trusted or loaded.
+            Stopped: the reader cancelled.
+            TimeBudgetError: it took too long.
+            WorkerDiedError: the process ended; the next run starts another.
+            EngineError: the graph could not be run, e.g. for lack of memory.
+        """
+        source = self._source(self.catalogue.card(model_id), role)
+        with self._taking_turns(stop):
+            self._ensure_loaded(source, stop)
+            return self._run(source, inputs, outputs, stop)
+
+    def ask(
+        self,
+        case: Case,
+        model_id: str,
+        *,
+        stop: StopToken | None = None,
+        progress: Progress = no_progress,
+        language: str = "en",
+    ) -> Answer:
+        """What a model says of a case, or why it says nothing.
+
+        Checks the input, runs the network, checks how far the image is from the training
+        images, calibrates, compares with the thresholds, and tries the same image slightly
+        changed. The same case and model always give the same answer.
+
+        Args:
+            case: the patient, without identity, with the image first in ``images``.
+            model_id: which model.
+            stop: to cancel.
+            progress: told of each step.
+            language: of titles and sentences, ``"en"`` or ``"zh"``.
+
+        Returns:
+            An answer, or an abstention whose reasons are among its ``guards``.
+
+        Raises:
+            As :meth:`run`. An error is never turned into an answer.
+        """
+        return asking.ask(self, case, self.catalogue.card(model_id), asking.Manner(stop, progress, language))
+
+    def verify(self, model_id: str, *, stop: StopToken | None = None) -> list[Verification]:
+        """Run a model's reference inputs on every provider here and compare with the known answers.
+
+        Raises:
+            UsageError, ModelError, Stopped: as :meth:`run`. A provider that fails is a
+            result with ``passed`` False, not an error.
+        """
+        card = self.catalogue.card(model_id)
+        inputs, expected = read_reference(card.folder, card.require("reference"))
+        with self._taking_turns(stop):
+            self._ensure_worker()
+            available = self._ask("probe", stop=stop)[2]
+        names = [name for name in PROVIDERS if PROVIDERS[name] in available]
+        return [self._verify(card, name, inputs, expected, stop) for name in names]
+
+    def close(self) -> None:
+        """End the worker and give its memory back. The engine may be used again: it starts anew."""
+        with self._turn:
+            self._supervisor.close()
+            self._loaded.clear()
+            self._inputs.close()
+            self._outputs.close()
+
+    @contextmanager
+    def _taking_turns(self, stop: StopToken | None) -> Iterator[None]:
+        """Hold the worker; whoever waits for it can still be stopped."""
+        while not self._turn.acquire(timeout=_TURN_S):
+            if stop is not None:
+                stop.raise_if_stopped()
+        try:
+            if stop is not None:
+                stop.raise_if_stopped()
+            yield
+        finally:
+            self._turn.release()
+
+    def _source(self, card: Card, role: Role) -> Source:
+        if role not in ("model", "explain", "cam"):
+            raise CardError(f"The file with the role “{role}” is not a network.")
+        return Source(
+            folder=card.folder,
+            file=card.require(role),
+            reference=card.file("reference") if role == "model" else None,
+            tolerance=card.reference_tolerance,
+            providers=self._providers,
+            is_automatic=self._is_automatic,
+            threads=self._threads,
+        )
+
+    def _ensure_worker(self) -> None:
+        if self._supervisor.start():
+            self._loaded.clear()
+
+    def _ensure_loaded(self, source: Source, stop: StopToken | None) -> Loaded:
+        self._ensure_worker()
+        key = _key(source)
+        loaded = self._loaded.get(key)
+        if loaded is None:
+            if not RUNTIMES["onnx"].is_available():
+                raise RuntimeMissingError(f"ONNX Runtime is not installed; install it with: {onnx.REQUIRES}.")
+            _, _, provider, reason, outputs, version = self._ask("load", key, source, stop=stop)
+            loaded = self._loaded[key] = Loaded(provider, reason, outputs, version)
+        return loaded
+
+    def _run(
+        self,
+        source: Source,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        outputs: Sequence[str] | None,
+        stop: StopToken | None,
+    ) -> Arrays:
+        """One run of a loaded model: one copy into shared memory, one message each way, one copy out."""
+        layout = plan(inputs)
+        self._inputs.reserve(layout.size)
+        write(self._inputs.buffer, layout.slots, inputs)
+        names = tuple(outputs) if outputs else None
+        request = ("run", _key(source), self._inputs.name, layout.slots, names, self._outputs.name)
+        reply = self._ask(*request, stop=stop)
+        if reply[0] == "unknown":  # released to make room for other models
+            self._loaded.pop(_key(source), None)
+            self._ensure_loaded(source, stop)
+            reply = self._ask(*request, stop=stop)
+        if reply[0] == "grow":
+            self._outputs.reserve(reply[2])
+            reply = self._ask("block", self._outputs.name, stop=stop)
+        # A run may move its model to the CPU, when a GPU has no memory left.
+        self._loaded[_key(source)] = replace(self._loaded[_key(source)], provider=reply[3], reason=reply[4])
+        return {name: view.copy() for name, view in views(self._outputs.buffer, reply[2]).items()}
+
+    def _ask(self, verb: str, *rest: Any, stop: StopToken | None) -> tuple[Any, ...]:
+        try:
+            return self._supervisor.ask(verb, *rest, stop=stop, budget_s=self.time_budget_s)
+        finally:
+            if self._supervisor.pid is None:
+                self._loaded.clear()
+
+    def _verify(
+        self, card: Card, provider: str, inputs: onnx.Arrays, expected: onnx.Arrays, stop: StopToken | None
+    ) -> Verification:
+        source = replace(self._source(card, "model"), providers=(provider,), is_automatic=False, reference=None)
+        n = len(next(iter(expected.values())))
+        gap, detail = float("inf"), ""
+        started = time.monotonic()
+        try:
+            with self._taking_turns(stop):
+                self._ensure_loaded(source, stop)
+                gap = largest_error(self._run(source, inputs, tuple(expected), stop), expected)
+        except (EngineError, ModelError) as error:
+            detail = str(error)
+        passed = gap <= card.reference_tolerance
+        if not passed and not detail:
+            detail = f"The answers differ by {gap:.2g}; do not use this model here."
+        return Verification(
+            card.id, "onnx", provider, passed, n, gap, card.reference_tolerance, time.monotonic() - started, detail
+        )
+
+
+def _key(source: Source) -> str:
+    """What tells one open session from another."""
+    return f"{source.file.sha256} {source.folder} {' '.join(source.providers)} {source.threads}"
+
+
+def _usable_threads() -> int:
+    """The processors that this process may use, at most 8: more gain nothing on one image."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, usable))

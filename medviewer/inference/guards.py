@@ -1,0 +1,217 @@
+"""What stands between a network and a reader: checks before it runs and after.
+
+A network answers anything, a knee or a hat included, and nothing in its answer
+says so. Each check has a stable code, a level and one sentence. ``abstain`` means that
+there is no result; ``warn`` that there is one, with a reservation that is shown
+beside it. What a file does not say is *unknown*, never assumed: the reader is told
+and may confirm it once (``Case.confirmed`` holds the code, such as ``view.unknown``).
+
+No warning does not mean that the image is like those the model knows: these checks
+find some of what can be wrong, not all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.answer import GuardLevel, GuardResult
+from medviewer.domain.case import Case
+from medviewer.domain.frame import Frame
+from medviewer.inference.card import Card, Label, OodSpec
+from medviewer.inference.guard_texts import TEXTS
+
+# PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# Caveats of a frame whose pixels are not all there or not certain: nothing may be concluded from them.
+_BROKEN = frozenset({"truncated", "sign", "decode"})
+_RANGE_SLACK = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureStatistics:
+    """The pooled features of the training images: where they lie and how far they spread.
+
+    Attributes:
+        means: ``(classes, features)``.
+        whitening: ``(directions, features)``.
+    """
+
+    means: npt.NDArray[np.float32]
+    whitening: npt.NDArray[np.float32]
+
+    def distance(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Mahalanobis distance of each row of ``features`` ``(n, features)`` to the nearest class (Lee 2018)."""
+        away = features[:, None, :].astype(np.float64) - self.means[None].astype(np.float64)
+        return np.asarray(np.linalg.norm(away @ self.whitening.T.astype(np.float64), axis=2).min(axis=1))
+
+
+def say(code: str, level: GuardLevel, language: str, key: str = "", **facts: Any) -> GuardResult:
+    """One result in the reader's language; ``key`` names another sentence than the code's own."""
+    return GuardResult(code, level, TEXTS[key or code].say(language).format(**facts))
+
+
+def is_abstention(results: Iterable[GuardResult]) -> bool:
+    """Whether there must be no result."""
+    return any(result.level == "abstain" for result in results)
+
+
+def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en") -> tuple[GuardResult, ...]:
+    """Everything that the file's header and the patient's age say before a network runs.
+
+    Args:
+        case: the patient, without identity.
+        frame: the image to analyse; None if the case has none.
+        card: the model's.
+        language: of the sentences, ``"en"`` or ``"zh"``.
+
+    Returns:
+        One result a check, in the order of the checks; those that pass say so.
+    """
+    if frame is None:
+        return (say("no_image", "abstain", language),)
+    spec, seen = card.inputs[0], frame.description
+    gate = _Gate(case.confirmed, language)
+    results = [
+        gate.tag("modality", seen.modality, spec.modality),
+        gate.tag("body_part", seen.body_part_examined, spec.body_part),
+        gate.tag("view", seen.view_position, spec.view),
+        _photometric(frame, spec.photometric_interpretation, language),
+        gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
+        gate.burnt_in(frame),
+        gate.age(case.age_years, card),
+        gate.sex(case.sex, card),
+        *_caveats(frame, language),
+    ]
+    return tuple(result for result in results if result is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """The checks that the reader may confirm."""
+
+    confirmed: frozenset[str]
+    language: str
+
+    def _doubt(self, code: str, **facts: Any) -> GuardResult:
+        """Warn of something unknown, unless the reader has confirmed it."""
+        if code in self.confirmed:
+            return say(code, "ok", self.language, f"{code}.confirmed", **facts)
+        return say(code, "warn", self.language, **facts)
+
+    def tag(self, code: str, value: str, allowed: tuple[str, ...]) -> GuardResult | None:
+        """Compare one header field with the values that the model knows."""
+        found = value.strip().upper()
+        expected = ", ".join(allowed)
+        if not allowed:
+            return None
+        if not found:
+            return self._doubt(f"{code}.unknown", expected=expected)
+        level: GuardLevel = "ok" if found in allowed else "abstain"
+        return say(code, level, self.language, f"{code}.{level}", found=found, expected=expected)
+
+    def sop_class(self, found: str, allowed: tuple[str, ...]) -> GuardResult | None:
+        """Refuse kinds of object that the model was not made for; doubt pictures of pictures."""
+        if allowed and found and found not in allowed:
+            return say("sop_class", "abstain", self.language)
+        if found == _SECONDARY_CAPTURE or found.startswith(f"{_SECONDARY_CAPTURE}."):
+            return self._doubt("secondary_capture")
+        return None
+
+    def burnt_in(self, frame: Frame) -> GuardResult | None:
+        """Letters in the picture are something that a network can read instead of the anatomy."""
+        return self._doubt("burnt_in_annotation") if frame.description.has_burnt_in_annotation else None
+
+    def age(self, age: float | None, card: Card) -> GuardResult | None:
+        """Say how far the patient is from those on whom the model was validated."""
+        population = card.population.age_years
+        if population is None:
+            return None
+        low, high = (_plain(value) for value in population)
+        if age is None or not np.isfinite(age):
+            return self._doubt("age.unknown", low=low, high=high)
+        # "Ages 1-5" is meant as people say it: a child is 5 until the sixth birthday.
+        if population[0] <= age < population[1] + 1:
+            return say("age", "ok", self.language, "age.ok", low=low, high=high)
+        return say("age", "warn", self.language, low=low, high=high, age=_plain(age if age < 1 else int(age)))
+
+    def sex(self, sex: str | None, card: Card) -> GuardResult | None:
+        """Warn if nobody of this sex was among the validated."""
+        known = card.population.sexes
+        if not known or sex is None or sex in known:
+            return None
+        return say("sex", "warn", self.language, expected=", ".join(known), found=sex)
+
+
+def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> GuardResult | None:
+    if frame.is_color:
+        return say("color", "abstain", language)
+    found = frame.description.photometric_interpretation.strip().upper()
+    level: GuardLevel = "ok" if found in allowed or not allowed else "abstain"
+    return say("photometric_interpretation", level, language, f"photometric_interpretation.{level}", found=found)
+
+
+def _caveats(frame: Frame, language: str) -> list[GuardResult]:
+    """A file that had to be repaired: no result where pixels are missing, else a warning with the repair."""
+    results: list[GuardResult] = []
+    for caveat in frame.caveats:
+        level: GuardLevel = "abstain" if caveat.code.split(".")[0] in _BROKEN else "warn"
+        results.append(say("image", level, language, f"image.{level}", text=caveat.text))
+    return results
+
+
+def check_range(tensor: npt.NDArray[np.float32], card: Card, language: str = "en") -> tuple[GuardResult, ...]:
+    """Refuse a prepared image with values that the network never met."""
+    if not np.isfinite(tensor).all():
+        return (say("range", "abstain", language),)
+    bounds = card.ranges.get(card.inputs[0].name)
+    if bounds is None:
+        return ()
+    slack = _RANGE_SLACK * (bounds[1] - bounds[0])
+    inside = tensor.min() >= bounds[0] - slack and tensor.max() <= bounds[1] + slack
+    return (say("range", "ok", language, "range.ok") if inside else say("range", "abstain", language),)
+
+
+def check_outputs(outputs: Mapping[str, npt.NDArray[Any]], language: str = "en") -> tuple[GuardResult, ...]:
+    """Refuse an answer that is not a number: a broken network must never look like a finding."""
+    if all(np.isfinite(array).all() for array in outputs.values()):
+        return ()
+    return (say("no_result", "abstain", language),)
+
+
+def check_distribution(
+    features: npt.NDArray[np.float32], statistics: FeatureStatistics, spec: OodSpec, language: str = "en"
+) -> GuardResult:
+    """Say how unlike the training images this one is, in the network's own features.
+
+    Args:
+        features: ``(1, features)`` pooled features of the image.
+        statistics: of the training images, from the file that the card names.
+        spec: the card's limits.
+        language: of the sentence.
+    """
+    distance = float(statistics.distance(features)[0])
+    level: GuardLevel = "ok"
+    if not distance <= spec.abstain_above:  # also when it is not a number
+        level = "abstain"
+    elif distance > spec.warn_above:
+        level = "warn"
+    facts = {"distance": f"{distance:.1f}", "warn": _plain(spec.warn_above), "abstain": _plain(spec.abstain_above)}
+    return say("out_of_distribution", level, language, f"out_of_distribution.{level}", **facts)
+
+
+def check_stability(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:
+    """Warn when small changes of the picture, which change nothing in the patient, change the answer."""
+    flips = band[0] < label.threshold <= band[1]
+    facts = {"low": f"{band[0]:.2f}", "high": f"{band[1]:.2f}", "label": label.title.say(language)}
+    level: GuardLevel = "warn" if flips else "ok"
+    return say("stability", level, language, f"stability.{level}", **facts)
+
+
+def _plain(value: float) -> str:
+    """A number as people write it: 5, not 5.0."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

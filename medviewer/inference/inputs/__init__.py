@@ -1,0 +1,1 @@
+"""How each kind of data reaches a network. One module a kind; so far: images."""

@@ -1,0 +1,176 @@
+"""Runs ONNX graphs with ONNX Runtime, from bytes that have been hashed and checked."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.errors import ModelError, RuntimeMissingError
+from medviewer.inference.card import CardFile
+from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.runtimes.providers import PROVIDERS, ProviderFailedError, choose
+
+REQUIRES = "pip install 'medviewer[cpu]' (or [gpu], or [directml]; exactly one of them)"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to open and how: all that crosses to the worker process to load a model."""
+
+    folder: Path
+    file: CardFile
+    reference: CardFile | None  # checked on the chosen provider before the first answer
+    tolerance: float
+    providers: tuple[str, ...]  # short names, in order
+    is_automatic: bool
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxModel:
+    """An open session, where it runs and why there."""
+
+    session: Any
+    provider: str  # short name
+    reason: str
+    size_bytes: int
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the graph's outputs, in order."""
+        return tuple(output.name for output in self.session.get_outputs())
+
+    def run(self, inputs: Arrays, outputs: Sequence[str] | None, options: Any = None) -> list[npt.NDArray[Any]]:
+        """Compute some outputs (all, if None); ``options`` is a ``RunOptions`` through which a run can be ended."""
+        result: list[npt.NDArray[Any]] = self.session.run(list(outputs) if outputs else None, dict(inputs), options)
+        return result
+
+
+def is_available() -> bool:
+    """Whether ONNX Runtime is installed (it is not imported to find out)."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def version() -> str:
+    """The version of ONNX Runtime."""
+    return str(_library().__version__)
+
+
+def available_providers() -> tuple[str, ...]:
+    """ONNX Runtime's names of the providers that this installation was built with."""
+    return tuple(_library().get_available_providers())
+
+
+def run_options() -> Any:
+    """A fresh ``RunOptions``; setting its ``terminate`` ends the run that was given it."""
+    options = _library().RunOptions()
+    options.log_severity_level = 4  # ending a run is no error worth a line on the terminal
+    return options
+
+
+def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runtime module has
+    """Load a model, on the first provider that works and reproduces the reference.
+
+    Raises:
+        ModelError: the file is missing, changed, unsafe, or not runnable here.
+        RuntimeMissingError: ONNX Runtime is not installed, or no provider works.
+    """
+    ort = _library()
+    data = read_file(source.folder, source.file)
+    check_graph(data, name=source.file.path, control_flow=source.file.control_flow)
+    reference = read_reference(source.folder, source.reference, first_only=True) if source.reference else None
+
+    def attempt(name: str) -> Any:
+        session = _session(ort, data, name, source.threads)
+        got = session.get_providers()[0]
+        if got != PROVIDERS[name]:
+            raise ProviderFailedError(f"ONNX Runtime fell back to {got} because its libraries cannot be loaded")
+        if reference is not None:
+            _compare(session, reference, source.tolerance)
+        return session
+
+    session, name, reason = choose(
+        source.providers, tuple(ort.get_available_providers()), attempt, is_automatic=source.is_automatic
+    )
+    return OnnxModel(session, name, reason, len(data))
+
+
+def on_cpu(source: Source, *, reason: str) -> OnnxModel:
+    """Load a model on the CPU after another provider let it down for ``reason``."""
+    model = open(replace(source, providers=("cpu",), is_automatic=False))
+    return replace(model, reason=reason)
+
+
+def read_reference(folder: Path, file: CardFile, *, first_only: bool = False) -> tuple[Arrays, Arrays]:
+    """The inputs with known answers that come with a model.
+
+    Returns:
+        Inputs and outputs by name, batch first; one case if ``first_only``.
+
+    Raises:
+        ModelError: the file is missing, changed, unsafe, or holds no pair of both.
+    """
+    arrays = read_arrays(folder, file)
+    cut = slice(0, 1) if first_only else slice(None)
+    inputs = {name.removeprefix("input."): a[cut] for name, a in arrays.items() if name.startswith("input.")}
+    outputs = {name.removeprefix("output."): a[cut] for name, a in arrays.items() if name.startswith("output.")}
+    if not inputs or not outputs or any(len(array) == 0 for array in (*inputs.values(), *outputs.values())):
+        raise ModelError(f"“{file.path}” holds no inputs with known answers; install the model again.")
+    return inputs, outputs
+
+
+def largest_error(found: Arrays, expected: Arrays) -> float:
+    """The largest absolute difference over all outputs; infinite where shapes differ or a value is not a number."""
+    worst = 0.0
+    for name, array in expected.items():
+        other = found[name]
+        if other.shape != array.shape:
+            return float("inf")
+        difference = float(np.max(np.abs(other.astype(np.float64) - array.astype(np.float64)), initial=0.0))
+        worst = max(worst, difference) if np.isfinite(difference) else float("inf")
+    return worst
+
+
+def _compare(session: Any, reference: tuple[Arrays, Arrays], tolerance: float) -> None:
+    inputs, expected = reference
+    try:
+        found = dict(zip(expected, session.run(list(expected), dict(inputs)), strict=True))
+    except Exception as error:
+        raise ProviderFailedError(f"the reference input fails ({_first_line(error)})") from error
+    gap = largest_error(found, expected)
+    if gap > tolerance:
+        raise ProviderFailedError(f"its answer to the reference input differs by {gap:.2g}, allowed is {tolerance:.2g}")
+
+
+def _session(ort: Any, data: bytes, provider: str, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
+    try:
+        # Bytes, not a path: ONNX Runtime then refuses every reference to another file.
+        return ort.InferenceSession(data, options, providers=wanted)
+    except Exception as error:
+        raise ProviderFailedError(f"the model does not load ({_first_line(error)})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _library() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - a quarter of a second; only the worker process pays it
+    except ImportError as error:
+        raise RuntimeMissingError(f"ONNX Runtime is not installed; install it with: {REQUIRES}.") from error
+    return onnxruntime

@@ -1,0 +1,193 @@
+"""The process in which networks run, so that nothing a model does can take the window with it.
+
+It imports numpy and ONNX Runtime and no window, DICOM or record code; it knows
+arrays, never a patient. It lives on two pipes: requests, answered one by one, and
+a control pipe on which a second thread waits for "stop" while a network runs. The end
+of the control pipe means that the window's process is gone: the worker ends too.
+
+Requests are tuples (verb, ticket, ...):
+
+=========  ===========================================================  =====================================
+verb       carries                                                      answered by
+=========  ===========================================================  =====================================
+load       key, Source                                                  loaded: provider, reason, outputs, version
+run        key, block, slots, output names or None, output block        done (as below); grow: size; unknown
+block      the name of a larger output block, after "grow"              done: slots, provider, reason
+probe      nothing                                                      probed: available providers, version
+=========  ===========================================================  =====================================
+
+Every failure is answered by ("error", ticket, error class name, sentence).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from medviewer.domain.errors import EngineError, MedViewerError
+from medviewer.inference.runtimes import onnx
+from medviewer.inference.runtimes.providers import PROVIDERS
+from medviewer.inference.shared import AttachedBlock, Slot, plan, views, write
+
+_PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "bfcarena", "cuda failure 2")
+
+
+def main(requests: Connection, control: Connection, memory_limit: int, parent: int, *, by_main_thread: bool) -> None:
+    """Serve until the other side goes away: the target of the spawned process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the program, which then closes us
+    _end_with(parent, by_main_thread=by_main_thread)
+    _limit_memory(memory_limit)
+    worker = _Worker(requests, memory_limit)
+    threading.Thread(target=worker.listen, args=(control,), daemon=True, name="control").start()
+    worker.serve()
+
+
+class _Worker:
+    """The open models and the run that is under way."""
+
+    def __init__(self, requests: Connection, memory_limit: int) -> None:
+        self._requests = requests
+        self._models: OrderedDict[str, onnx.OnnxModel] = OrderedDict()
+        self._sources: dict[str, onnx.Source] = {}
+        self._warm_limit = memory_limit // 4
+        self._input, self._output = AttachedBlock(), AttachedBlock()
+        self._lock = threading.Lock()
+        self._pending: tuple[onnx.OnnxModel, dict[str, Any]] | None = None  # outputs that did not fit
+        self._running: tuple[int, Any] = (0, None)  # ticket, RunOptions
+        self._stopped = 0  # the last ticket that was asked to stop
+
+    def listen(self, control: Connection) -> None:
+        """Wait for "stop" on the control pipe; its end is the end of this process."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                ticket = control.recv()
+                with self._lock:
+                    self._stopped = ticket
+                    if self._running[0] == ticket:
+                        self._running[1].terminate = True
+        os._exit(0)  # a network may be running in the main thread: nothing else ends it
+
+    def serve(self) -> None:
+        """Answer requests until the pipe ends."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                verb, ticket, *rest = self._requests.recv()
+                try:
+                    reply = getattr(self, f"_{verb}")(ticket, *rest)
+                except MedViewerError as error:
+                    reply = ("error", ticket, type(error).__name__, str(error))
+                except Exception as error:  # noqa: BLE001 - the edge of the process: nothing may be lost silently
+                    reply = self._failure(ticket, error)
+                self._requests.send(reply)
+
+    def _failure(self, ticket: int, error: Exception) -> tuple[Any, ...]:
+        """Name what ONNX Runtime only says in prose."""
+        text = str(error).strip() or type(error).__name__
+        with self._lock:
+            if self._stopped == ticket:
+                return ("error", ticket, "Stopped", "Cancelled.")
+        if isinstance(error, MemoryError) or any(mark in text.lower() for mark in _OUT_OF_MEMORY):
+            return ("error", ticket, "EngineError", "The model needs more memory than it is allowed; no result.")
+        return ("error", ticket, "EngineError", f"The model could not be run: {text.splitlines()[0][:300]}")
+
+    def _probe(self, ticket: int) -> tuple[Any, ...]:
+        return ("probed", ticket, onnx.available_providers(), onnx.version())
+
+    def _load(self, ticket: int, key: str, source: onnx.Source) -> tuple[Any, ...]:
+        self._models.pop(key, None)
+        model = onnx.open(source)
+        self._models[key] = model
+        self._sources[key] = source
+        self._release_least_used()
+        return ("loaded", ticket, model.provider, model.reason, model.outputs, onnx.version())
+
+    def _release_least_used(self) -> None:
+        """Keep sessions warm while they fit; a session takes about twice its file."""
+        while len(self._models) > 1 and sum(2 * m.size_bytes for m in self._models.values()) > self._warm_limit:
+            self._models.popitem(last=False)
+
+    def _run(
+        self, ticket: int, key: str, block: str, slots: Sequence[Slot], outputs: Sequence[str] | None, room: str
+    ) -> tuple[Any, ...]:
+        model = self._models.get(key)
+        if model is None:
+            return ("unknown", ticket)
+        self._models.move_to_end(key)
+        options = onnx.run_options()
+        with self._lock:
+            if self._stopped == ticket:
+                return ("error", ticket, "Stopped", "Cancelled.")
+            self._running = (ticket, options)
+        names = tuple(outputs) if outputs else model.outputs
+        try:
+            found = self._compute(key, views(self._input.buffer(block), slots), names, options)
+        finally:
+            with self._lock:
+                self._running = (0, None)
+        self._pending = (self._models[key], dict(zip(names, found, strict=True)))
+        return self._block(ticket, room)
+
+    def _compute(self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any) -> list[Any]:
+        """Run; when a GPU is out of memory, release it and go on with the CPU."""
+        model = self._models[key]
+        try:
+            return model.run(inputs, names, options)
+        except Exception as error:
+            text = str(error).lower()
+            if model.provider == "cpu" or not any(mark in text for mark in _OUT_OF_MEMORY):
+                raise
+        source = self._sources[key]
+        del model, self._models[key]
+        self._models[key] = onnx.on_cpu(source, reason="the GPU ran out of memory")
+        return self._models[key].run(inputs, names, options)
+
+    def _block(self, ticket: int, room: str) -> tuple[Any, ...]:
+        """Put the outputs in the shared block, or ask for a larger one if they do not fit."""
+        if self._pending is None:
+            raise EngineError("The model's outputs were lost; try again.")
+        model, found = self._pending
+        layout = plan(found)
+        if not room or len(self._output.buffer(room)) < layout.size:
+            return ("grow", ticket, layout.size)
+        write(self._output.buffer(room), layout.slots, found)
+        self._pending = None
+        return ("done", ticket, layout.slots, model.provider, model.reason)
+
+
+def _end_with(parent: int, *, by_main_thread: bool) -> None:
+    """Have the kernel end this process when its parent ends, however that happens (Linux).
+
+    The kernel watches the *thread* that started us, so this is only for a start from the
+    parent's main thread; the end of the control pipe covers every other case and system.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    if by_main_thread:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(0)
+
+
+def _limit_memory(limit: int) -> None:
+    """Bound what this process may allocate (POSIX); elsewhere the supervisor watches its size."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    # Address space counts shared libraries and reserved stacks too; a GPU driver reserves
+    # far more than it uses, so there only written memory is counted.
+    is_cpu_only = not any(PROVIDERS[name] in onnx.available_providers() for name in PROVIDERS if name != "cpu")
+    kind = resource.RLIMIT_AS if is_cpu_only else resource.RLIMIT_DATA
+    _, hard = resource.getrlimit(kind)
+    wanted = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses some limits
+        resource.setrlimit(kind, (wanted, hard))
