@@ -79,6 +79,11 @@ class Selection:
         """The selected image."""
         return self.stack.images[self.index]
 
+    @property
+    def stack_key(self) -> tuple[str, str, int]:
+        """Identifies the stack in this session by its first image, which stays while a scan goes on."""
+        return self.stack.images[0].key
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
@@ -112,6 +117,9 @@ class State:
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     language: str = "en"
+    confirmed: Mapping[tuple[str, str, int], frozenset[str]] = EMPTY  # image key -> guard codes the reader confirmed
+    panels_hidden: bool = False  # only the image is shown
+    is_record_checked: bool = False  # the store was asked about the patient on screen
 
 
 Watcher = Callable[[State, State], None]
@@ -125,6 +133,7 @@ class Session:
         self._watchers: list[Watcher] = []
         self._undo: list[State] = []
         self._redo: list[State] = []
+        self._gesture = ""
 
     @property
     def state(self) -> State:
@@ -140,31 +149,44 @@ class Session:
         """Replace some fields of the state and tell the watchers."""
         self._set(replace(self._state, **changes))
 
-    def change(self, **changes: Any) -> None:
-        """Like :meth:`update`, for what the reader did: it can be undone."""
-        self._undo.append(self._state)
-        del self._undo[:-200]
+    def change(self, *, gesture: str = "", **changes: Any) -> None:
+        """Like :meth:`update`, for what the reader did: it can be undone.
+
+        Changes that follow each other with the same ``gesture`` (the steps of one drag)
+        are undone together, until :meth:`settle`.
+        """
+        goes_on = bool(gesture) and gesture == self._gesture and self.can_undo
+        if not goes_on:
+            self._undo.append(self._state)
+            del self._undo[:-200]
+        self._gesture = gesture
         self._redo.clear()
         self.update(**changes)
+
+    def settle(self) -> None:
+        """End the gesture: the next change is undone by itself."""
+        self._gesture = ""
 
     @property
     def can_undo(self) -> bool:
         """Whether there is something to undo on the image on screen."""
-        return bool(self._undo) and _same_image(self._undo[-1], self._state)
+        return bool(self._undo) and _may_restore(self._undo[-1], self._state)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is something to redo on the image on screen."""
-        return bool(self._redo) and _same_image(self._redo[-1], self._state)
+        return bool(self._redo) and _may_restore(self._redo[-1], self._state)
 
     def undo(self) -> None:
         """Bring back how things looked before the last change."""
+        self.settle()
         if self.can_undo:
             self._redo.append(self._state)
             self._restore(self._undo.pop())
 
     def redo(self) -> None:
         """Do again what was undone."""
+        self.settle()
         if self.can_redo:
             self._undo.append(self._state)
             self._restore(self._redo.pop())
@@ -179,8 +201,13 @@ class Session:
             watcher(old, new)
 
 
-def _same_image(a: State, b: State) -> bool:
-    return (a.selection.image.key if a.selection else None) == (b.selection.image.key if b.selection else None)
+def _may_restore(past: State, now: State) -> bool:
+    """How an image looks is shared by its stack; a decision is undone only with its own image on screen."""
+    if past.selection is None or now.selection is None:
+        return False
+    if past.decisions != now.decisions:
+        return past.selection.image.key == now.selection.image.key
+    return past.selection.stack_key == now.selection.stack_key
 
 
 def current_answer(state: State) -> tuple[Subject, Answer] | None:

@@ -1,0 +1,132 @@
+"""A frame made ready for the screen: quick window changes at any zoom."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Window
+from medviewer.imaging.display import default_window, display_table, to_display
+
+_CHUNK_ROWS = 64
+
+
+class Patch(NamedTuple):
+    """A rectangle of the image, drawn: ``pixels`` (h, w) uint32 0xffRRGGBB, each ``2**level`` stored pixels wide.
+
+    ``row`` and ``column`` say where it starts, in stored pixels.
+    """
+
+    pixels: np.ndarray
+    level: int
+    row: int
+    column: int
+
+
+class Picture:
+    """One frame with its smaller copies, from which any part is drawn through a look-up table.
+
+    A window change touches only the pixels that can be seen: zoomed out, a copy at half,
+    quarter... size (means of 2 x 2 stored values) is drawn, as the screen could not show
+    more; zoomed in, only the part in view. No float copy of the image is made.
+    Made in a worker thread, then used by one thread.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.default_window: Window | None = None if _has_no_window(frame) else default_window(frame)
+        self._levels = [_indexable(frame)] if self.is_tabled else [frame.stored]
+        # Means would mix padding with anatomy at its border.
+        while frame.description.pixel_padding_range is None and min(self._levels[-1].shape[:2]) >= 512:
+            self._levels.append(_halved(self._levels[-1]))
+        self._table_key: tuple[Window | None, bool] | None = None
+        self._table = np.zeros(0, np.uint32)
+        self._display_key: tuple[Window | None, bool] | None = None
+        self._display = np.zeros((0, 0), np.uint8)
+
+    @property
+    def is_tabled(self) -> bool:
+        """Whether a table of grey levels over all stored values is used; colour and wide values are not."""
+        stored = self.frame.stored
+        return stored.ndim == 2 and stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What the picture keeps in memory."""
+        levels = sum(level.nbytes for level in self._levels[1:])
+        return int(self.frame.stored.nbytes + levels)
+
+    def level_for(self, zoom: float) -> int:
+        """The smallest copy that still has a pixel for each of the screen's at ``zoom`` (screen per stored pixel)."""
+        level = 0
+        while level + 1 < len(self._levels) and zoom * 2 ** (level + 1) <= 1.0 and self.is_tabled:
+            level += 1
+        return level
+
+    def draw(self, window: Window | None, invert: bool, level: int, part: tuple[int, int, int, int]) -> Patch:
+        """Draw the part (first row, first column, end row, end column; in stored pixels) of a copy.
+
+        The part is clipped to the image and widened to whole pixels of the copy.
+        """
+        source = self._levels[level] if self.is_tabled else self._direct(window, invert)
+        scale = 2**level
+        rows, columns = source.shape[:2]
+        top, left = max(part[0] // scale, 0), max(part[1] // scale, 0)
+        bottom, right = min(-(-part[2] // scale), rows), min(-(-part[3] // scale), columns)
+        cut = source[top : max(bottom, top), left : max(right, left)]
+        pixels = self._looked_up(cut, window, invert) if self.is_tabled else _packed(cut)
+        return Patch(pixels, level, top * scale, left * scale)
+
+    def _looked_up(self, cut: np.ndarray, window: Window | None, invert: bool) -> np.ndarray:
+        key = (window, invert)
+        if key != self._table_key:
+            self._table, self._table_key = self._make_table(window, invert), key
+        out = np.empty(cut.shape, np.uint32)
+        # Row by row in chunks: numpy widens the indices, and a small piece stays in the cache meanwhile.
+        for row in range(0, cut.shape[0], _CHUNK_ROWS):
+            np.take(self._table, cut[row : row + _CHUNK_ROWS], out=out[row : row + _CHUNK_ROWS], mode="wrap")
+        return out
+
+    def _make_table(self, window: Window | None, invert: bool) -> np.ndarray:
+        chosen = window or self.default_window or default_window(self.frame)
+        grey = display_table(self.frame, chosen, invert=invert).astype(np.uint32)
+        return np.uint32(0xFF000000) | grey * np.uint32(0x010101)
+
+    def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
+        key = (window, invert)
+        if key != self._display_key:
+            chosen = window or self.default_window
+            self._display, self._display_key = to_display(self.frame, chosen, invert=invert), key
+        return self._display
+
+
+def _has_no_window(frame: Frame) -> bool:
+    return frame.is_color
+
+
+def _indexable(frame: Frame) -> np.ndarray:
+    return frame.stored
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 values; an odd last row or column is doubled, so that none is lost."""
+    if values.ndim == 2 and (values.shape[0] % 2 or values.shape[1] % 2):
+        values = np.pad(values, ((0, values.shape[0] % 2), (0, values.shape[1] % 2)), mode="edge")
+    total = values[::2, ::2].astype(np.int32)
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        total += values[row::2, column::2]
+    total += 2
+    total >>= 2
+    return total.astype(values.dtype)
+
+
+def _packed(display: np.ndarray) -> np.ndarray:
+    """uint8 grey or RGB as 0xffRRGGBB."""
+    if display.ndim == 2:
+        return np.uint32(0xFF000000) | display.astype(np.uint32) * np.uint32(0x010101)
+    red, green, blue = (display[..., i].astype(np.uint32) for i in range(3))
+    packed: np.ndarray = np.uint32(0xFF000000) | red << 16 | green << 8 | blue
+    return packed

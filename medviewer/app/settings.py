@@ -1,0 +1,133 @@
+"""What MedViewer remembers between two starts: one small JSON file that may be missing or broken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import platformdirs
+
+from medviewer.app.session import Overlay
+from medviewer.domain.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+HOME_VARIABLE = "MEDVIEWER_HOME"
+RECENT_LIMIT = 12
+_SIZE_LIMIT_BYTES = 1 << 20
+
+
+def home() -> Path:
+    """The folder that holds settings and records: ``MEDVIEWER_HOME``, or the system's place for user data."""
+    given = os.environ.get(HOME_VARIABLE)
+    return Path(given) if given else platformdirs.user_data_path("MedViewer", appauthor=False, roaming=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Choices of the reader. Everything has a default, so that no file is needed.
+
+    ``layout`` holds what the window wants back (sizes as text that Qt made); it means
+    nothing to anyone else.
+    """
+
+    language: str = "en"
+    recent: tuple[str, ...] = ()
+    overlay: Overlay = Overlay()
+    corner_text: str = "all"
+    smooth: bool = True
+    model_id: str = ""
+    run_when_opened: bool = False
+    layout: Mapping[str, str] = MappingProxyType({})
+
+    def with_recent(self, path: str) -> Settings:
+        """The same with ``path`` as the latest thing opened."""
+        return replace(self, recent=(path, *(p for p in self.recent if p != path))[:RECENT_LIMIT])
+
+
+class SettingsFile:
+    """Reads and writes :class:`Settings` in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "settings.json"
+
+    def load(self) -> Settings:
+        """The settings; a missing or broken file, or a broken entry, gives its default."""
+        try:
+            if self.path.stat().st_size > _SIZE_LIMIT_BYTES:
+                raise ValueError("too large")  # noqa: TRY301 - the same cure as for any broken file
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return Settings()
+        except (OSError, ValueError, RecursionError):
+            log.info("the settings file cannot be read; starting with defaults")
+            return Settings()
+        return _settings(data) if isinstance(data, dict) else Settings()
+
+    def save(self, settings: Settings) -> None:
+        """Write the settings: the old file stays whole until the new one is.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        data = asdict(replace(settings, layout={})) | {"layout": dict(settings.layout)}
+        temporary = ""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix="settings-", suffix=".tmp")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(data, file, ensure_ascii=False, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            msg = "The settings cannot be saved: make room on the disk or check the folder's permissions."
+            raise StorageError(msg) from error
+
+
+def _settings(data: dict[str, Any]) -> Settings:
+    """Take what has the right type, entry by entry; unknown entries (a newer version's) are left out."""
+    kept: dict[str, Any] = {}
+    defaults = Settings()
+    for field in fields(Settings):
+        value = data.get(field.name)
+        default = getattr(defaults, field.name)
+        if isinstance(default, bool | str) and type(value) is type(default):
+            kept[field.name] = value
+    kept["recent"] = _texts(data.get("recent"))[:RECENT_LIMIT]
+    kept["overlay"] = _overlay(data.get("overlay"))
+    layout = data.get("layout")
+    if isinstance(layout, dict):
+        kept["layout"] = {k: v for k, v in layout.items() if isinstance(v, str)}
+    if kept.get("corner_text") not in {"all", "minimal", "none"}:
+        kept.pop("corner_text", None)
+    return Settings(**kept)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def _overlay(value: object) -> Overlay:
+    overlay = Overlay()
+    if not isinstance(value, dict):
+        return overlay
+    for name in ("method", "color_map"):
+        if isinstance(value.get(name), str):
+            overlay = replace(overlay, **{name: value[name]})
+    for name in ("opacity", "threshold"):
+        share = value.get(name)
+        if isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1:
+            overlay = replace(overlay, **{name: float(share)})
+    return overlay

@@ -1,0 +1,206 @@
+"""How an image is looked at: window, place, turns, tools. Each function is one command's work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medviewer.app.session import State, View
+from medviewer.domain.errors import UsageError
+from medviewer.domain.study import Window
+from medviewer.imaging.display import modality_values
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+ZOOM_STEP = 1.25
+ZOOM_RANGE = (0.01, 64.0)
+CORNER_TEXTS = ("all", "minimal", "none")
+
+CT_PRESETS: dict[int, Window] = {
+    1: Window(40, 80, name="Brain"),
+    2: Window(40, 40, name="Stroke"),
+    3: Window(75, 200, name="Subdural"),
+    4: Window(40, 400, name="Soft tissue"),
+    5: Window(50, 350, name="Mediastinum"),
+    6: Window(90, 150, name="Liver"),
+    7: Window(-600, 1500, name="Lung"),
+    8: Window(400, 2000, name="Bone"),
+    9: Window(300, 600, name="Angio"),
+}
+"""Hounsfield units; width and level as in common teaching."""
+
+SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
+    1: (0.0, 100.0, "Full range"),
+    2: (0.1, 99.9, "Without tails"),
+    3: (1.0, 99.0, "1-99 %"),
+    4: (5.0, 95.0, "5-95 %"),
+    5: (0.0, 50.0, "Dark half"),
+    6: (50.0, 100.0, "Bright half"),
+    7: (25.0, 100.0, "Without the darkest quarter"),
+    8: (0.0, 75.0, "Without the brightest quarter"),
+    9: (25.0, 75.0, "Middle half"),
+}
+"""For modalities without a fixed unit: percentiles of this image's own values that become black and white."""
+
+
+def preset_window(state: State, number: int) -> Window | None:
+    """The window of a digit for the image on screen; None is the image's own default.
+
+    CT has fixed presets in Hounsfield units. Elsewhere the file's own windows come first,
+    in its order, then percentiles of the image.
+
+    Raises:
+        UsageError: not a digit.
+    """
+    if not 0 <= number <= 9:
+        msg = f"There is no preset {number}: presets are 0 (automatic) to 9."
+        raise UsageError(msg)
+    if number == 0 or state.frame is None or state.frame.is_color:
+        return None
+    description = state.frame.description
+    if description.modality == "CT" and description.rescale_type in ("", "HU"):
+        return CT_PRESETS[number]
+    windows = description.windows
+    if number <= len(windows):
+        return windows[number - 1]
+    low, high, name = SHARE_PRESETS[number - len(windows)]
+    values = modality_values(state.frame)
+    step = max(1, int((values.size / 200_000) ** 0.5))  # a grid is enough for a percentile, and quick
+    darkest, brightest = (float(v) for v in np.nanpercentile(values[::step, ::step], (low, high)))
+    width = max(brightest - darkest, 1.0)
+    return Window(darkest + width / 2, width, name=name)
+
+
+def change_view(app: Application, gesture: str = "", **changes: Any) -> None:
+    """Look at the image in another way, undoably; the same steps of a ``gesture`` are one."""
+    view = replace(app.state.view, **changes)
+    if view != app.state.view:
+        app.session.change(gesture=gesture, view=view)
+
+
+def set_window(app: Application, window: Window) -> None:
+    """Use this window; a drag's steps are undone together."""
+    if not window.width > 0:
+        return
+    change_view(app, "window", window=window)
+
+
+def set_place(app: Application, place: tuple[float, tuple[float, float]]) -> None:
+    """Use this zoom (screen per image pixel) and centre (column, row); a drag's steps are undone together."""
+    zoom, center = place
+    change_view(app, "place", zoom=_bounded(zoom), center=center)
+
+
+def fit(app: Application, _argument: object) -> None:
+    """Show the whole image, as large as the viewport allows."""
+    change_view(app, zoom=None, center=None)
+
+
+def actual_size(app: Application, _argument: object) -> None:
+    """Give each image pixel one pixel of the screen."""
+    placed = app.front.placement()
+    change_view(app, zoom=1.0, center=placed[1] if placed else None)
+
+
+def zoom_by(factor: float) -> Callable[[Application, object], None]:
+    """A command that zooms about the middle of the viewport."""
+
+    def run(app: Application, _argument: object) -> None:
+        placed = app.front.placement()
+        if placed is not None:
+            change_view(app, "zoom", zoom=_bounded(placed[0] * factor), center=placed[1])
+
+    return run
+
+
+def invert(app: Application, _argument: object) -> None:
+    """Swap black and white."""
+    change_view(app, inverted=not app.state.view.inverted)
+
+
+def rotate(quarters: int) -> Callable[[Application, object], None]:
+    """A command that turns the picture counter-clockwise."""
+
+    def run(app: Application, _argument: object) -> None:
+        change_view(app, quarter_turns=(app.state.view.quarter_turns + quarters) % 4)
+
+    return run
+
+
+def flip(*, horizontal: bool) -> Callable[[Application, object], None]:
+    """A command that mirrors the picture as the reader sees it.
+
+    Flips are kept before turns, so on a picture turned by a quarter the other flip is meant.
+    """
+
+    def run(app: Application, _argument: object) -> None:
+        view = app.state.view
+        if horizontal != bool(view.quarter_turns % 2):
+            change_view(app, flip_horizontal=not view.flip_horizontal)
+        else:
+            change_view(app, flip_vertical=not view.flip_vertical)
+
+    return run
+
+
+def reset(app: Application, _argument: object) -> None:
+    """Look at the image as it was opened."""
+    change_view(app, **{f: getattr(View(), f) for f in View.__dataclass_fields__ if f != "smooth"})
+
+
+def use_preset(app: Application, number: int) -> None:
+    """Use the window of a digit."""
+    change_view(app, window=preset_window(app.state, int(number)))
+
+
+def toggle_smooth(app: Application, _argument: object) -> None:
+    """Smooth the enlarged image, or show its pixels."""
+    change_view(app, smooth=not app.state.view.smooth)
+
+
+def next_corner_text(app: Application, _argument: object) -> None:
+    """All corner texts, the most needed ones, none, and again."""
+    now = CORNER_TEXTS.index(app.state.corner_text)
+    app.session.change(corner_text=CORNER_TEXTS[(now + 1) % len(CORNER_TEXTS)])
+
+
+def toggle_identity(app: Application, _argument: object) -> None:
+    """Hide who the patient is, everywhere in the window, or show it again."""
+    app.session.update(identity_hidden=not app.state.identity_hidden)
+
+
+def toggle_panels(app: Application, _argument: object) -> None:
+    """Leave the screen to the image, or bring the panels back."""
+    app.session.update(panels_hidden=not app.state.panels_hidden)
+
+
+def settle(app: Application, _argument: object) -> None:
+    """A drag ended: what comes next is undone by itself."""
+    app.session.settle()
+
+
+def use_tool(name: str) -> Callable[[Application, object], None]:
+    """A command that gives the left button a tool."""
+
+    def run(app: Application, _argument: object) -> None:
+        app.session.update(tool=name)
+
+    return run
+
+
+def undo(app: Application, _argument: object) -> None:
+    """Take back the last change."""
+    app.session.undo()
+
+
+def redo(app: Application, _argument: object) -> None:
+    """Do again what was taken back."""
+    app.session.redo()
+
+
+def _bounded(zoom: float) -> float:
+    return min(max(zoom, ZOOM_RANGE[0]), ZOOM_RANGE[1])
