@@ -25,6 +25,7 @@ from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, CardFile, Label
 from medviewer.inference.inputs import image
 from medviewer.inference.loading import read_arrays
+from medviewer.inference.runtimes.providers import PROVIDERS
 from medviewer.inference.stability import variants
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class _Question:
             model_version=self.card.version,
             model_sha256=self.card.sha256,
             runtime="onnx",
-            provider=loaded.provider if loaded else "",
+            provider=PROVIDERS[loaded.provider] if loaded else "",
             provider_reason=loaded.reason if loaded else "the model was not run",
             input_sha256="" if tensor is None else hashlib.sha256(tensor.astype("<f4").tobytes()).hexdigest(),
             started=self.started.isoformat(timespec="milliseconds"),
