@@ -24,7 +24,7 @@ LUCIDE = (
     "a-large-small", "activity", "arrow-down", "arrow-left", "arrow-right", "arrow-up", "arrow-up-down",
     "calendar", "captions", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
     "circle-dashed", "circle-help", "circle-minus", "circle-x", "clock", "command", "contrast", "cpu", "eye",
-    "eye-off", "file", "file-up", "file-warning", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history",
+    "eye-off", "file", "file-text", "flag", "file-up", "file-warning", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history",
     "image", "images", "info", "keyboard", "languages", "layers", "lock", "log-out", "maximize", "menu", "minus",
     "move", "octagon-alert", "palette", "panel-left", "panel-right", "pencil", "pill", "play", "plus", "redo-2",
     "refresh-ccw", "rotate-ccw-square", "rotate-cw-square", "save", "scan", "search", "shield-check",

@@ -1,0 +1,180 @@
+"""The pieces that panels are built from: cards, signal rows, headings, what unfolds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from medviewer.gui import theme
+from medviewer.gui.icons import IconLabel, icon
+from medviewer.gui.text import PlainLabel, Role, for_button, tr
+
+Level = Literal["good", "caution", "alarm", "info"]
+
+_SHAPES: dict[Level, str] = {
+    "good": "circle-check",
+    "caution": "triangle-alert",
+    "alarm": "octagon-alert",
+    "info": "info",
+}
+
+
+def level_word(level: Level) -> str:
+    """The word that goes with a signal's shape and colour."""
+    return {"good": tr("OK"), "caution": tr("Caution"), "alarm": tr("Stop"), "info": tr("Note")}[level]
+
+
+def level_color(level: Level) -> str:
+    """The colour token of a signal."""
+    t = theme.tokens()
+    return {"good": t.good, "caution": t.caution, "alarm": t.alarm, "info": t.secondary}[level]
+
+
+class Card(QFrame):
+    """A raised box with a column of things in it."""
+
+    def __init__(self, parent: QWidget | None = None, *, signal: Literal["", "caution", "alarm"] = "") -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "card")
+        self.setProperty("signal", signal)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(12, 12, 12, 12)
+        self.column.setSpacing(8)
+
+    def add(self, *widgets: QWidget) -> None:
+        """Put widgets below each other."""
+        for widget in widgets:
+            self.column.addWidget(widget)
+
+
+class SignalRow(QWidget):
+    """One signal as shape, word and sentence: a triangle, "Caution", and why."""
+
+    def __init__(self, level: Level, text: str, parent: QWidget | None = None, *, word: str | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "clear")
+        self.level = level
+        self.text = text
+        word = level_word(level) if word is None else word
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        row.addWidget(IconLabel(_SHAPES[level], level_color(level)), 0, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout()
+        column.setSpacing(0)
+        if word:
+            role: Role = level if level != "info" else "strong"
+            column.addWidget(PlainLabel(word, role, wrap=True))
+        if text:
+            column.addWidget(PlainLabel(text, wrap=True))
+        row.addLayout(column, 1)
+        self.setAccessibleName(": ".join(part for part in (word, text) if part))
+
+
+class FactRow(QWidget):
+    """A name and a value beside each other; the value wraps and can be copied."""
+
+    def __init__(self, name: str, value: str, parent: QWidget | None = None, *, name_px: int = 88) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "clear")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        left = PlainLabel(name, "secondary", wrap=True)
+        left.setFixedWidth(name_px)
+        right = PlainLabel(value, wrap=True)
+        right.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row.addWidget(left, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(right, 1, Qt.AlignmentFlag.AlignTop)
+
+
+class Disclosure(QWidget):
+    """A line that unfolds what lies under it."""
+
+    toggled = Signal(bool)
+
+    def __init__(self, title: str, parent: QWidget | None = None, *, is_open: bool = False) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "clear")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self.header = QPushButton(for_button(title))
+        self.header.setProperty("kind", "row")
+        self.header.setCheckable(True)
+        self.header.toggled.connect(self._unfold)
+        self.body = QWidget()
+        self.body.setProperty("kind", "clear")
+        self.content = QVBoxLayout(self.body)
+        self.content.setContentsMargins(24, 0, 0, 4)
+        self.content.setSpacing(8)
+        column.addWidget(self.header)
+        column.addWidget(self.body)
+        self.body.setVisible(is_open)
+        self.header.setChecked(is_open)
+        self._unfold(is_open)
+
+    def set_title(self, title: str) -> None:
+        """Change the words of the line."""
+        self.header.setText(for_button(title))
+
+    def _unfold(self, is_open: bool) -> None:
+        self.header.setIcon(icon("chevron-down" if is_open else "chevron-right", theme.tokens().secondary))
+        self.body.setVisible(is_open)
+        self.toggled.emit(is_open)
+
+
+class ScrollColumn(QScrollArea):
+    """A column as wide as its panel, that scrolls up and down only."""
+
+    def __init__(self, parent: QWidget | None = None, *, margin: int = 12) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        inside = QWidget()
+        inside.setProperty("kind", "clear")
+        inside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.column = QVBoxLayout(inside)
+        self.column.setContentsMargins(margin, margin, margin, margin)
+        self.column.setSpacing(8)
+        self.column.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.setWidget(inside)
+
+
+def button(text: str, icon_name: str = "", kind: Literal["", "primary", "quiet", "row"] = "") -> QPushButton:
+    """A push button in the program's style."""
+    made = QPushButton(for_button(text))
+    if kind:
+        made.setProperty("kind", kind)
+    if icon_name:
+        t = theme.tokens()
+        made.setIcon(icon(icon_name, t.on_accent if kind == "primary" else None))
+    made.setCursor(Qt.CursorShape.PointingHandCursor)
+    return made
+
+
+def section(title: str) -> PlainLabel:
+    """A quiet heading."""
+    return PlainLabel(title, "section")
+
+
+def line() -> QFrame:
+    """A thin rule."""
+    made = QFrame()
+    made.setProperty("kind", "line")
+    return made
+
+
+def clear(layout: QLayout) -> None:
+    """Take everything out of a layout and let it go."""
+    while (item := layout.takeAt(0)) is not None:
+        widget, inner = item.widget(), item.layout()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()
+        elif inner is not None:
+            clear(inner)

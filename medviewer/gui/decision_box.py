@@ -1,0 +1,165 @@
+"""What the reader thinks of a result: accept, reject or change it, with the reason kept beside it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QWidget
+
+from medviewer.domain.answer import Decision, DecisionKind
+from medviewer.gui import theme
+from medviewer.gui.cards import Card, button, clear, section
+from medviewer.gui.icons import IconLabel
+from medviewer.gui.text import PlainLabel, language, set_tooltip, tr
+
+Ask = Literal["reject", "change"]
+
+
+class DecisionBox(Card):
+    """Three buttons; after one of them, what was decided, when and why."""
+
+    requested = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._asked: Ask | None = None
+        self._decision: Decision | None = None
+        self._can_undo = False
+        self._drawn: object = None
+        self.reason = QLineEdit()
+        self._draw()
+
+    def show_decision(self, decision: Decision | None, *, can_undo: bool) -> None:
+        """Show what was decided on the result on screen; None offers the choice."""
+        if decision != self._decision:
+            self._asked = None
+        self._decision, self._can_undo = decision, can_undo
+        self._draw()
+
+    def ask_reason(self, what: Ask) -> None:
+        """Ask why the result is rejected or changed."""
+        self._asked = what
+        self._draw()
+        self.reason.setFocus()
+
+    def start_over(self) -> None:
+        """Forget a half-made choice, as when another image comes."""
+        self._asked, self._decision = None, None
+        self._draw()
+
+    def _draw(self) -> None:
+        shown = (self._asked, self._decision, self._can_undo, language())
+        if shown == self._drawn:
+            return  # what is being typed stays
+        self._drawn = shown
+        clear(self.column)
+        self.add(section(tr("Your decision")))
+        if self._asked is not None:
+            self._draw_question(self._asked)
+        elif self._decision is not None:
+            self._draw_decided(self._decision)
+        else:
+            self._draw_choice()
+
+    def _draw_choice(self) -> None:
+        grid = QGridLayout()
+        grid.setSpacing(8)
+        accept = button(tr("Accept"), "check")
+        reject = button(tr("Reject"), "x")
+        change = button(tr("Change…"), "pencil")
+        set_tooltip(accept, tr("You agree with the result"))
+        set_tooltip(reject, tr("You do not agree; a reason is asked for"))
+        set_tooltip(change, tr("You would report something else; a reason is asked for"))
+        accept.clicked.connect(lambda: self.requested.emit("finding.accept", ""))
+        reject.clicked.connect(lambda: self.ask_reason("reject"))
+        change.clicked.connect(lambda: self.ask_reason("change"))
+        for place, made in enumerate((accept, reject, change)):
+            grid.addWidget(made, 0, place)
+        self.column.addLayout(grid)
+        self.add(
+            PlainLabel(tr("It is kept beside the result with the time; the result itself stays."), "small", wrap=True)
+        )
+
+    def _draw_question(self, what: Ask) -> None:
+        is_reject = what == "reject"
+        self.add(
+            PlainLabel(tr("Why do you reject it?") if is_reject else tr("What would you report instead?"), "strong")
+        )
+        self.reason = QLineEdit()
+        self.reason.setMaxLength(500)
+        self.reason.setPlaceholderText(tr("A reason is needed"))
+        self.reason.setAccessibleName(tr("Reason"))
+        self.add(self.reason)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        confirm = button(tr("Reject") if is_reject else tr("Change"), kind="primary")
+        confirm.setEnabled(False)
+        cancel = button(tr("Back"), kind="quiet")
+
+        def answer() -> None:
+            words = self.reason.text().strip()
+            if words:
+                self.requested.emit("finding.reject" if is_reject else "finding.change", words)
+
+        confirm.clicked.connect(answer)
+        cancel.clicked.connect(self._back)
+        self.reason.returnPressed.connect(answer)
+        self.reason.textChanged.connect(lambda words: confirm.setEnabled(bool(words.strip())))
+        row.addWidget(confirm)
+        row.addWidget(cancel)
+        row.addStretch(1)
+        self.column.addLayout(row)
+
+    def _back(self) -> None:
+        self._asked = None
+        self._draw()
+
+    def _draw_decided(self, decision: Decision) -> None:
+        name, tint = _LOOK[decision.kind]
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(IconLabel(name, getattr(theme.tokens(), tint)))
+        words = tr("{decision} at {time}").format(decision=kind_word(decision.kind), time=local_time(decision.time))
+        row.addWidget(PlainLabel(words, "strong", wrap=True), 1)
+        self.column.addLayout(row)
+        if decision.reason:
+            self.add(PlainLabel(decision.reason, wrap=True))
+        buttons = QHBoxLayout()
+        buttons.setSpacing(8)
+        if self._can_undo:
+            undo = button(tr("Undo"), "undo-2")
+            undo.clicked.connect(lambda: self.requested.emit("edit.undo", None))
+            buttons.addWidget(undo)
+        again = button(tr("Decide again"), kind="quiet")
+        again.clicked.connect(self._decide_again)
+        buttons.addWidget(again)
+        buttons.addStretch(1)
+        self.column.addLayout(buttons)
+
+    def _decide_again(self) -> None:
+        self._drawn = None  # the choice is drawn over the decision until one of them is made
+        clear(self.column)
+        self.add(section(tr("Your decision")))
+        self._draw_choice()
+
+
+_LOOK: dict[DecisionKind, tuple[str, str]] = {
+    "accepted": ("circle-check", "good"),
+    "rejected": ("circle-x", "caution"),
+    "changed": ("pencil", "accent"),
+}
+
+
+def kind_word(kind: DecisionKind) -> str:
+    """The decision in a word."""
+    return {"accepted": tr("Accepted"), "rejected": tr("Rejected"), "changed": tr("Changed")}[kind]
+
+
+def local_time(utc: str) -> str:
+    """An ISO 8601 moment as the reader's own clock shows it; the text itself if it is no moment."""
+    try:
+        return datetime.fromisoformat(utc).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return utc

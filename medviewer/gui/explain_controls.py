@@ -1,0 +1,190 @@
+"""Where the model looked: which method, how it is drawn, and whether it is worth looking at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QImage, QPixmap
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+
+from medviewer.app.session import Overlay
+from medviewer.domain.answer import Attribution
+from medviewer.gui.cards import Card, SignalRow, button, clear, section
+from medviewer.gui.icons import icon
+from medviewer.gui.text import PlainLabel, set_tooltip, tr
+
+COLOR_MAPS = ("magma", "viridis", "inferno", "cividis")
+_CONVINCING_PERCENTILE = 95.0
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """One way to ask a model where it looked."""
+
+    id: str
+    title: str
+
+
+class ExplainControls(Card):
+    """The controls of the heat map, and the sentence on how far it can be believed."""
+
+    requested = Signal(str, object)
+
+    def __init__(self, methods: Sequence[MethodRow], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._is_showing = False
+        self.method = QComboBox()
+        for row in methods:
+            self.method.addItem(row.title, row.id)
+        self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
+        self.toggle = button("", "eye")
+        self.toggle.setCheckable(True)
+        self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
+        self.color_map = QComboBox()
+        self.color_map.setIconSize(QSize(48, 12))
+        for name in COLOR_MAPS:
+            self.color_map.addItem(_swatch(name), name, name)
+        self.color_map.activated.connect(lambda i: self.requested.emit("explain.color_map", self.color_map.itemData(i)))
+        self.opacity = ValueSlider(lambda value: self._changed("explain.opacity", value))
+        self.threshold = ValueSlider(lambda value: self._changed("explain.threshold", value))
+        self._title = section("")
+        self._labels = {name: PlainLabel("", "secondary") for name in ("method", "opacity", "threshold", "colors")}
+        self._belief = QVBoxLayout()
+        self._belief.setSpacing(8)
+        self._caveat = PlainLabel("", "small", wrap=True)
+        self._lay_out()
+        self.translate()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(self._title, 1)
+        head.addWidget(self.toggle)
+        self.column.addLayout(head)
+        rows: list[tuple[str, QWidget]] = [
+            ("method", self.method),
+            ("opacity", self.opacity),
+            ("threshold", self.threshold),
+            ("colors", self.color_map),
+        ]
+        for name, control in rows:
+            row = QHBoxLayout()
+            row.setSpacing(8)
+            self._labels[name].setFixedWidth(72)
+            row.addWidget(self._labels[name])
+            row.addWidget(control, 1)
+            self.column.addLayout(row)
+        self.column.addLayout(self._belief)
+        self.add(self._caveat)
+
+    def translate(self, toggle_key: str = "") -> None:
+        """Say everything in the language in use."""
+        self._title.setText(tr("Where the model looked"))
+        self._labels["method"].setText(tr("Method"))
+        self._labels["opacity"].setText(tr("Opacity"))
+        self._labels["threshold"].setText(tr("Hide below"))
+        self._labels["colors"].setText(tr("Colours"))
+        self._caveat.setText(tr("The overlay shows where the model looked, not the outline of a lesion."))
+        set_tooltip(self.toggle, tr("Show or hide the heat map"), toggle_key)
+        set_tooltip(self.opacity.slider, tr("How strongly the heat map covers the image"))
+        set_tooltip(self.threshold.slider, tr("Values below this part of the highest value are left clear"))
+        set_tooltip(self.method, tr("How the model is asked where it looked"))
+        set_tooltip(self.color_map, tr("The colours of the heat map"))
+
+    def show_overlay(self, overlay: Overlay) -> None:
+        """Set the controls as the state says, without asking for anything."""
+        self._is_showing = True
+        try:
+            self.method.setCurrentIndex(self.method.findData(overlay.method))
+            self.color_map.setCurrentIndex(self.color_map.findData(overlay.color_map))
+            self.opacity.show_value(overlay.opacity)
+            self.threshold.show_value(overlay.threshold)
+            self.toggle.setChecked(overlay.visible)
+            self.toggle.setText(tr("Shown") if overlay.visible else tr("Hidden"))
+            self.toggle.setIcon(icon("eye" if overlay.visible else "eye-off"))
+        finally:
+            self._is_showing = False
+
+    def show_attribution(self, attribution: Attribution | None, running: str) -> None:
+        """Say how far the heat map on screen can be believed, or why there is none."""
+        clear(self._belief)
+        if running:
+            self._belief.addWidget(SignalRow("info", running, word=tr("Working out the heat map")))
+        elif attribution is None:
+            self._belief.addWidget(SignalRow("info", tr("There is no heat map by this method for this image yet.")))
+        else:
+            for widget in _belief_rows(attribution):
+                self._belief.addWidget(widget)
+
+    def _changed(self, command_id: str, value: float) -> None:
+        if not self._is_showing:
+            self.requested.emit(command_id, value)
+
+
+class ValueSlider(QWidget):
+    """A slider from 0 to 1 with its value in per cent beside it."""
+
+    def __init__(self, changed: Callable[[float], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "clear")
+        self._tell = changed
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 100)
+        self.slider.setPageStep(10)
+        self.value = PlainLabel("0 %")
+        self.value.setFixedWidth(44)
+        self.value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.value)
+        self.slider.valueChanged.connect(self._moved)
+
+    def show_value(self, value: float) -> None:
+        """Put the handle where the value is."""
+        self.slider.setValue(round(value * 100))
+        self.value.setText(f"{self.slider.value()} %")
+
+    def _moved(self, percent: int) -> None:
+        self.value.setText(f"{percent} %")
+        self._tell(percent / 100)
+
+
+def _belief_rows(attribution: Attribution) -> list[QWidget]:
+    rows: list[QWidget] = []
+    found = attribution.faithfulness
+    if found is None:
+        rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
+    else:
+        worst = min(found.deletion_percentile, found.insertion_percentile)
+        level = "good" if worst >= _CONVINCING_PERCENTILE else "caution"
+        word = tr("Better than chance") if level == "good" else tr("Not clearly better than chance")
+        rows.append(SignalRow("good" if level == "good" else "caution", found.sentence, word=word))
+        words = tr("Better than random maps (of {n}): {deletion} % when deleting, {insertion} % when inserting").format(
+            n=found.n_random,
+            deletion=_percent(found.deletion_percentile),
+            insertion=_percent(found.insertion_percentile),
+        )
+        rows.append(PlainLabel(words, "small", wrap=True))
+    if attribution.error is not None:
+        words = tr("The method's own error: {name} {error} %").format(
+            name=attribution.error_name, error=f"{attribution.error * 100:.2g}"
+        )
+        rows.append(PlainLabel(words, "small", wrap=True))
+    return rows
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _swatch(name: str) -> QIcon:
+    """A strip of the colour map, dark end left."""
+    table = pg.colormap.get(name).getLookupTable(0.0, 1.0, 96, alpha=False)
+    rgb = np.ascontiguousarray(np.broadcast_to(np.asarray(table, np.uint8)[None], (24, 96, 3)))
+    image = QImage(rgb.tobytes(), 96, 24, 96 * 3, QImage.Format.Format_RGB888)
+    return QIcon(QPixmap.fromImage(image.copy()))

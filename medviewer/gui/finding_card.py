@@ -1,0 +1,199 @@
+"""What a model said, as a card: the finding, how sure, how far it can be believed; or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.gui import theme
+from medviewer.gui.cards import Card, Disclosure, FactRow, Level, SignalRow, button, line, section
+from medviewer.gui.icons import IconLabel
+from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.text import PlainLabel, tr
+
+CONFIRMABLE_SUFFIX = ".unknown"
+"""A guard whose code ends so stopped at what the file does not say; the reader may say it."""
+
+_LEVELS: dict[str, Level] = {"ok": "good", "warn": "caution", "abstain": "alarm"}
+
+
+def finding_card(finding: Finding, model_title: str) -> Card:
+    """One finding: its name, its probability on the scale, and what the threshold means."""
+    card = Card()
+    head = QHBoxLayout()
+    head.setSpacing(8)
+    names = QVBoxLayout()
+    names.setSpacing(0)
+    names.addWidget(PlainLabel(finding.label, "title", wrap=True))
+    names.addWidget(PlainLabel(model_title, "small", wrap=True))
+    head.addLayout(names, 1)
+    head.addWidget(_flag(finding), 0, Qt.AlignmentFlag.AlignTop)
+    card.column.addLayout(head)
+    value = QHBoxLayout()
+    value.setSpacing(8)
+    value.addWidget(PlainLabel(probability_words(finding.probability, finding.threshold), "value"))
+    value.addWidget(PlainLabel(tr("calibrated probability"), "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
+    card.column.addLayout(value)
+    card.add(ProbabilityBar(finding))
+    card.add(*_stability(finding))
+    if finding.meaning:
+        card.add(section(tr("What the threshold means")), PlainLabel(finding.meaning, wrap=True))
+    return card
+
+
+def fit_card(answer: Answer) -> Card:
+    """How far the answer can be believed for this patient: what was checked, where the model was validated."""
+    card = Card()
+    warnings = [g for g in answer.guards if g.level != "ok"]
+    passed = [g for g in answer.guards if g.level == "ok"]
+    card.add(section(tr("Does the model fit this patient?")))
+    for guard in sorted(warnings, key=lambda g: g.level != "abstain"):
+        card.add(SignalRow(_LEVELS[guard.level], guard.text))
+    if passed:
+        card.add(_passed(passed, is_only=not warnings))
+    if not answer.guards:
+        card.add(SignalRow("caution", tr("Nothing was checked before this answer.")))
+    card.add(
+        PlainLabel(tr("No warning does not mean that the model knows patients like this one."), "small", wrap=True)
+    )
+    if answer.validated_on:
+        card.add(line(), section(tr("Validated on")), PlainLabel(answer.validated_on, wrap=True))
+    return card
+
+
+def origin_card(answer: Answer) -> Card:
+    """Which model made the answer, and where and when it ran."""
+    card = Card()
+    card.add(section(tr("Made by")), *_origin(answer))
+    return card
+
+
+def abstained_card(answer: Answer, confirm: Callable[[str], None]) -> Card:
+    """An abstention: what was missing and what would help."""
+    card = Card(signal="caution")
+    card.add(SignalRow("caution", "", word=tr("The model gave no answer")))
+    card.add(PlainLabel(answer.model_title, "small", wrap=True))
+    stopped = [g for g in answer.guards if g.level == "abstain"]
+    card.add(section(tr("What stopped it")))
+    for guard in stopped:
+        card.add(SignalRow("alarm", guard.text))
+    card.add(section(tr("What would help")))
+    for words in dict.fromkeys(what_would_help(g.code) for g in stopped):
+        card.add(PlainLabel("•  " + words, wrap=True))
+    for guard in stopped:
+        if guard.code.endswith(CONFIRMABLE_SUFFIX):
+            chosen = button(confirm_words(guard.code), "check")
+            chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
+            card.add(chosen)
+    return card
+
+
+def what_would_help(code: str) -> str:
+    """What a reader can do about a guard that stopped the model, by the first part of its code."""
+    if code.endswith(CONFIRMABLE_SUFFIX):
+        return tr("The file does not say. If you know that it fits, confirm it: your word is kept beside the result.")
+    words = {
+        "modality": tr("Choose an image of the kind that the model was made for, or another model."),
+        "body_part": tr("Choose an image of the body part that the model was made for, or another model."),
+        "view": tr("Choose an image in the view that the model was made for, for example a frontal one."),
+        "photometric": tr("Choose the original greyscale image, not a colour copy or a screenshot."),
+        "spacing": tr("Choose an image whose pixel size is given and within what the model knows."),
+        "age": tr("Choose a model that was validated for patients of this age."),
+        "ood": tr(
+            "The image is unlike those that the model learned from. Check that it is whole, upright and original."
+        ),
+    }
+    return words.get(code.split(".", maxsplit=1)[0], tr("Choose another image or another model."))
+
+
+def confirm_words(code: str) -> str:
+    """The words of the button that confirms what the file does not say."""
+    words = {
+        "view": tr("Confirm: this is the view the model needs"),
+        "body_part": tr("Confirm: this is the body part the model needs"),
+        "modality": tr("Confirm: this is the kind of image the model needs"),
+        "age": tr("Confirm: the patient's age fits the model"),
+    }
+    return words.get(code.split(".", maxsplit=1)[0], tr("Confirm: this image fits the model"))
+
+
+def _flag(finding: Finding) -> QWidget:
+    t = theme.tokens()
+    badge = QWidget()
+    badge.setProperty("kind", "clear")
+    row = QHBoxLayout(badge)
+    row.setContentsMargins(0, 2, 0, 0)
+    row.setSpacing(4)
+    if finding.flagged:
+        row.addWidget(IconLabel("flag", t.caution))
+        row.addWidget(PlainLabel(tr("flagged"), "caution"))
+    else:
+        row.addWidget(IconLabel("circle-minus", t.secondary))
+        row.addWidget(PlainLabel(tr("not flagged"), "strong"))
+    return badge
+
+
+def _stability(finding: Finding) -> Iterator[QWidget]:
+    if finding.stability is None:
+        yield PlainLabel(tr("How stable this is was not computed."), "small", wrap=True)
+        return
+    low, high = finding.stability
+    words = tr("{low} to {high} under small changes of the image that do not change what it shows").format(
+        low=probability_words(low, finding.threshold), high=probability_words(high, finding.threshold)
+    )
+    yield PlainLabel(words, "small", wrap=True)
+    if low < finding.threshold <= high:
+        yield SignalRow(
+            "caution", tr("Small changes of the image move it across the threshold: do not rely on the flag.")
+        )
+
+
+def _passed(passed: list[GuardResult], *, is_only: bool) -> QWidget:
+    if len(passed) == 1 and is_only:
+        return SignalRow("good", passed[0].text)
+    words = tr("{n} checks passed").format(n=len(passed))
+    unfolding = Disclosure(words)
+    for guard in passed:
+        unfolding.content.addWidget(SignalRow("good", guard.text))
+    return unfolding
+
+
+def _origin(answer: Answer) -> Iterator[QWidget]:
+    made = answer.provenance
+    yield FactRow(tr("Model"), f"{made.model_id} {made.model_version}")
+    if made.is_verified:
+        yield SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
+    else:
+        yield SignalRow("caution", tr("Nobody known has signed this model."), word=tr("Not verified"))
+    yield FactRow(tr("Ran on"), ran_on(made))
+    details = Disclosure(tr("Details"))
+    for name, value in _details(answer):
+        details.content.addWidget(FactRow(name, value, name_px=72))
+    yield details
+
+
+def ran_on(made: Provenance) -> str:
+    """Where and how long the model ran, with the reason for the place."""
+    took = f"{made.elapsed_s * 1000:.0f} ms" if made.elapsed_s < 1 else f"{made.elapsed_s:.1f} s"
+    place = made.provider.removesuffix("ExecutionProvider")
+    return f"{place}, {took}" + (f" ({made.provider_reason})" if made.provider_reason else "")
+
+
+def _details(answer: Answer) -> Iterator[tuple[str, str]]:
+    made = answer.provenance
+    yield tr("Started"), made.started
+    yield tr("Runtime"), made.runtime
+    yield tr("Model file"), _grouped(made.model_sha256)
+    yield tr("Input"), _grouped(made.input_sha256)
+    for name, value in answer.calibration.items():
+        yield name, f"{value:.3g}" if isinstance(value, float) else str(value)
+    for name, version in made.versions.items():
+        yield name, version
+
+
+def _grouped(digest: str) -> str:
+    """The start of a digest in groups that can be compared by eye."""
+    return " ".join(digest[i : i + 4] for i in range(0, min(len(digest), 16), 4)) + (" …" if len(digest) > 16 else "")

@@ -1,0 +1,264 @@
+"""The findings panel: choose a model, run it, and see what it says, why, and how far to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from medviewer.app.session import JobStatus, State, current_answer, current_attribution
+from medviewer.domain.answer import Answer, Decision
+from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, section
+from medviewer.gui.decision_box import DecisionBox
+from medviewer.gui.explain_controls import ExplainControls, MethodRow
+from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card
+from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
+
+MODEL_JOB, EXPLAIN_JOB = "model", "explain"
+
+__all__ = ["FindingsPanel", "MethodRow", "ModelRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One model of the catalogue. ``problem`` says why it cannot be used; empty if it can.
+
+    Words may come in several languages, as ``{"en": ..., "zh": ...}``.
+    """
+
+    id: str
+    title: str | Mapping[str, str]
+    problem: str = ""
+    intended_use: str | Mapping[str, str] = ""
+    not_for: str | Mapping[str, str] = ""
+
+
+class FindingsPanel(QWidget):
+    """What the chosen model says of the image on screen; nothing of any other image."""
+
+    requested = Signal(str, object)
+
+    def __init__(
+        self,
+        models: Sequence[ModelRow],
+        methods: Sequence[MethodRow],
+        shortcuts: Mapping[str, str] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._models = tuple(models)
+        self._shortcuts = shortcuts or {}
+        self._state = State()
+        self._is_decision_last = False
+        self.model = QComboBox()
+        self.model.activated.connect(lambda i: self.requested.emit("model.select", self.model.itemData(i)))
+        self.run = button("", "play", "primary")
+        self.run.clicked.connect(lambda: self.requested.emit("model.run", None))
+        self.cancel = button("", "square")
+        self.cancel.clicked.connect(lambda: self.requested.emit("job.cancel", self._live_job()))
+        self._running = ElidedLabel("", "secondary")
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._cards = QVBoxLayout()
+        self._cards.setSpacing(8)
+        self._origin = QVBoxLayout()
+        self._origin.setSpacing(8)
+        self.explain = ExplainControls(methods)
+        self.explain.requested.connect(self.requested)
+        self.decision = DecisionBox()
+        self.decision.requested.connect(self.requested)
+        self._lay_out()
+        self.show_state(None, self._state)
+
+    def _lay_out(self) -> None:
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        top = QVBoxLayout()
+        top.setContentsMargins(12, 12, 12, 4)
+        top.setSpacing(8)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        row.addWidget(self.model, 1)
+        row.addWidget(self.run)
+        row.addWidget(self.cancel)
+        top.addLayout(row)
+        top.addWidget(self._running)
+        top.addWidget(self._bar)
+        whole.addLayout(top)
+        scroll = ScrollColumn()
+        scroll.column.addLayout(self._cards)
+        scroll.column.addWidget(self.explain)
+        scroll.column.addWidget(self.decision)
+        scroll.column.addLayout(self._origin)
+        whole.addWidget(scroll, 1)
+
+    def show_state(self, old: State | None, new: State) -> None:
+        """Draw what differs from ``old``; None draws everything."""
+        use_language(new.language)
+        self._state = new
+        everything = old is None or old.language != new.language
+        if everything:
+            self._translate()
+        if everything or (old and old.model_id != new.model_id):
+            self.model.setCurrentIndex(self.model.findData(new.model_id))
+        self._show_jobs(new)
+        self._note_undo(old, new)
+        if everything or (old and _what_is_said(old) != _what_is_said(new)):
+            self._show_answer(new)
+        if everything or (old and old.overlay != new.overlay):
+            self.explain.show_overlay(new.overlay)
+        if everything or (old and _where_it_looked(old) != _where_it_looked(new)):
+            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB))
+        self._show_decision(old, new)
+
+    def _translate(self) -> None:
+        self.model.clear()
+        for row in self._models:
+            title = tr_pick(row.title)
+            self.model.addItem(tr("{title} (cannot be used)").format(title=title) if row.problem else title, row.id)
+        if not self._models:
+            self.model.addItem(tr("No model is installed"), "")
+        self.run.setText(tr("Run model"))
+        self.cancel.setText(tr("Cancel"))
+        set_tooltip(self.model, tr("Which model is run"))
+        set_tooltip(self.run, tr("Run the model on the image on screen"), self._shortcuts.get("model.run", ""))
+        set_tooltip(self.cancel, tr("Stop the model"), self._shortcuts.get("job.cancel", ""))
+        self.explain.translate(self._shortcuts.get("explain.toggle", ""))
+
+    def _show_jobs(self, state: State) -> None:
+        job = next((j for j in state.jobs if j.name == MODEL_JOB), None)
+        self.run.setVisible(job is None)
+        self.cancel.setVisible(job is not None)
+        self._running.setVisible(job is not None)
+        self._bar.setVisible(job is not None)
+        row = self._row(state.model_id)
+        can_run = state.selection is not None and row is not None and not row.problem and not state.record_mismatch
+        self.run.setEnabled(can_run)
+        if job is not None:
+            self._running.setText(job.text or tr("Running…"))
+            self._bar.setRange(0, job.total)
+            self._bar.setValue(job.done)
+
+    def _show_answer(self, state: State) -> None:
+        clear(self._cards)
+        clear(self._origin)
+        found = current_answer(state)
+        answer = found[1] if found and not state.record_mismatch else None
+        for card in self._leading_cards(state):
+            self._cards.addWidget(card)
+        if answer is None:
+            if self._cards.count() == 0:
+                self._cards.addWidget(self._purpose(state))
+        elif answer.status == "abstained":
+            self._cards.addWidget(abstained_card(answer, lambda code: self.requested.emit("model.confirm", code)))
+        else:
+            for finding in answer.findings:
+                self._cards.addWidget(finding_card(finding, answer.model_title))
+            self._cards.addWidget(fit_card(answer))
+        if answer is not None:
+            self._origin.addWidget(origin_card(answer))
+        has_findings = answer is not None and answer.status == "answer"
+        self.explain.setVisible(has_findings)
+        self.decision.setVisible(has_findings)
+
+    def _leading_cards(self, state: State) -> list[QWidget]:
+        cards: list[QWidget] = []
+        if state.record_mismatch:
+            card = Card(signal="alarm")
+            card.add(SignalRow("alarm", state.record_mismatch, word=tr("Image and record contradict each other")))
+            cards.append(card)
+        row = self._row(state.model_id)
+        if row is not None and row.problem:
+            card = Card(signal="caution")
+            card.add(SignalRow("caution", row.problem, word=tr("This model cannot be used")))
+            cards.append(card)
+        problem = _problem(state)
+        if problem:
+            cards.append(self._failure(problem))
+        return cards
+
+    def _failure(self, problem: str) -> Card:
+        card = Card(signal="alarm")
+        card.add(SignalRow("alarm", problem, word=tr("There is no result")))
+        card.add(PlainLabel(tr("The image and what you did are safe."), "small", wrap=True))
+        again = button(tr("Run again"), "refresh-ccw")
+        again.clicked.connect(lambda: self.requested.emit("model.run", None))
+        row = QHBoxLayout()
+        row.addWidget(again)
+        row.addStretch(1)
+        card.column.addLayout(row)
+        return card
+
+    def _purpose(self, state: State) -> Card:
+        card = Card()
+        row = self._row(state.model_id)
+        if row is None:
+            card.add(PlainLabel(tr("No model is chosen"), "strong"))
+            card.add(PlainLabel(tr("Choose a model above to see what it is for."), "secondary", wrap=True))
+            return card
+        card.add(PlainLabel(tr_pick(row.title), "title", wrap=True))
+        if state.selection is None:
+            card.add(PlainLabel(tr("Open an image to run the model on it."), "secondary", wrap=True))
+        else:
+            card.add(PlainLabel(tr("Not run on this image yet."), "secondary", wrap=True))
+        for name, words in ((tr("It is for"), tr_pick(row.intended_use)), (tr("It is not for"), tr_pick(row.not_for))):
+            if words:
+                card.add(section(name), PlainLabel(words, wrap=True))
+        return card
+
+    def _show_decision(self, old: State | None, new: State) -> None:
+        if old is not None and _image_key(old) != _image_key(new):
+            self.decision.start_over()
+        self.decision.show_decision(_decision(new), can_undo=self._is_decision_last)
+
+    def _note_undo(self, old: State | None, new: State) -> None:
+        """Whether "undo" now would undo the decision and nothing else."""
+        if old is None or _image_key(old) != _image_key(new):
+            self._is_decision_last = False
+        elif old.decisions != new.decisions:
+            self._is_decision_last = _decision(new) is not None
+        elif (old.view, old.overlay, old.corner_text) != (new.view, new.overlay, new.corner_text):
+            self._is_decision_last = False
+
+    def _row(self, model_id: str) -> ModelRow | None:
+        return next((row for row in self._models if row.id == model_id), None)
+
+    def _live_job(self) -> str | None:
+        return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
+
+
+def _image_key(state: State) -> tuple[str, str, int] | None:
+    return state.selection.image.key if state.selection else None
+
+
+def _problem(state: State) -> str:
+    key = _image_key(state)
+    return state.analysis_problem.get(key, "") if key is not None else ""
+
+
+def _decision(state: State) -> Decision | None:
+    found = current_answer(state)
+    return state.decisions.get(found[0]) if found else None
+
+
+def _what_is_said(state: State) -> tuple[object, ...]:
+    """All that the answer's cards are drawn from; answers are compared by identity."""
+    found = current_answer(state)
+    answer: Answer | None = found[1] if found else None
+    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch)
+
+
+def _where_it_looked(state: State) -> tuple[object, ...]:
+    return (id(current_attribution(state)), state.overlay.method, _words_of(state.jobs, EXPLAIN_JOB))
+
+
+def _words_of(jobs: Sequence[JobStatus], name: str) -> str:
+    job = next((j for j in jobs if j.name == name), None)
+    if job is None:
+        return ""
+    counted = f" {job.done}/{job.total}" if job.total else ""
+    return (job.text or tr("Running…")) + counted

@@ -1,0 +1,235 @@
+"""The rows of the studies panel: what is in them, and how they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QFont, QImage, QPainter, QPen
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+from medviewer.app.session import Selection
+from medviewer.domain.study import Collection, Patient, Series, Stack, Study
+from medviewer.gui import theme
+from medviewer.gui.icons import pixmap
+from medviewer.gui.text import dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
+
+Index = QModelIndex | QPersistentModelIndex
+THUMBNAIL_PX = 56
+_PAD = 12
+_HEIGHTS = {"patient": 64, "study": 44, "series": THUMBNAIL_PX + 16}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row: up to three lines of text, and what choosing it shows (series only)."""
+
+    kind: Literal["patient", "study", "series"]
+    title: str
+    second: str = ""
+    third: str = ""
+    selection: Selection | None = None
+
+    @property
+    def words(self) -> str:
+        """The whole row in words, for tooltips and screen readers."""
+        return "\n".join(part for part in (self.title, self.second, self.third) if part)
+
+
+def rows_of(collection: Collection, *, identity_hidden: bool) -> tuple[Row, ...]:
+    """Patients, under each their studies newest first, under each its series."""
+    return tuple(_rows(collection, identity_hidden))
+
+
+def _rows(collection: Collection, identity_hidden: bool) -> Iterator[Row]:
+    for patient in collection.patients:
+        yield _patient_row(patient, identity_hidden)
+        for study in newest_first(patient.studies):
+            yield _study_row(study)
+            for series in study.series:
+                for number, stack in enumerate(series.stacks):
+                    if stack.images:
+                        yield _series_row(Selection(patient, study, series, stack, 0), number)
+
+
+def newest_first(studies: Sequence[Study]) -> list[Study]:
+    """Studies by date and time, the newest first; those without a date last."""
+    return sorted(studies, key=lambda s: (dicom_date(s.date), s.time), reverse=True)
+
+
+def _patient_row(patient: Patient, identity_hidden: bool) -> Row:
+    newest = newest_first(patient.studies)
+    age = dicom_age(newest[0].patient_age) if newest else ""
+    facts = ", ".join(part for part in (age, sex_word(patient.sex)) if part)
+    if identity_hidden:
+        return Row("patient", tr("Identity hidden"), facts)
+    name = person_name(patient.name) or tr("No name in the file")
+    number = visible(patient.patient_id)
+    return Row("patient", name, facts, tr("ID {id}").format(id=number) if number else tr("No ID in the file"))
+
+
+def _study_row(study: Study) -> Row:
+    modalities = "/".join(dict.fromkeys(visible(series.modality) for series in study.series if series.modality))
+    title = "  ".join(part for part in (dicom_date(study.date) or tr("No date"), modalities) if part)
+    return Row("study", title, visible(study.description))
+
+
+def _series_row(selection: Selection, number: int) -> Row:
+    series, stack = selection.series, selection.stack
+    title = visible(series.description) or visible(series.body_part_examined) or visible(series.modality)
+    if len(series.stacks) > 1:
+        title = tr("{title}, part {n} of {total}").format(title=title, n=number + 1, total=len(series.stacks))
+    return Row("series", title or tr("Series"), _count(stack), _caution(series, stack), selection)
+
+
+def _count(stack: Stack) -> str:
+    n = len(stack.images)
+    return tr("1 image") if n == 1 else tr("{n} images").format(n=n)
+
+
+def _caution(series: Series, stack: Stack) -> str:
+    count = len(stack.warnings)
+    if count:
+        return tr("1 caution") if count == 1 else tr("{n} cautions").format(n=count)
+    return tr("Series {n}").format(n=series.number) if series.number is not None else ""
+
+
+class StudyRows(QAbstractListModel):
+    """The rows for Qt's list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: tuple[Row, ...] = ()
+
+    def replace(self, rows: tuple[Row, ...]) -> None:
+        """Show other rows."""
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def row_of(self, selection: Selection | None) -> int | None:
+        """Which row shows the stack of this selection."""
+        if selection is None:
+            return None
+        key = selection.stack_key
+        own = (i for i, row in enumerate(self.rows) if row.selection is not None and row.selection.stack_key == key)
+        return next(own, None)
+
+    def rowCount(self, parent: Index | None = None) -> int:  # noqa: N802, ARG002 - Qt's name and arguments
+        """How many rows there are."""
+        return len(self.rows)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """A row's words, or the row itself (UserRole)."""
+        if not index.isValid():
+            return None
+        row = self.rows[index.row()]
+        if role == Qt.ItemDataRole.UserRole:
+            return row
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tooltip(row.words)
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+            return row.words.replace("\n", ", ")
+        return None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        """Only series can be chosen, so that the arrow keys go from series to series."""
+        if index.isValid() and self.rows[index.row()].selection is not None:
+            return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        return Qt.ItemFlag.NoItemFlags
+
+
+class RowPainter(QStyledItemDelegate):
+    """Draws the rows; text is painted, so that nothing in a name can be taken for HTML."""
+
+    def __init__(self, thumbnail: Callable[[Selection], QImage | None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._thumbnail = thumbnail
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:  # noqa: N802, ARG002 - Qt's name
+        """The height of a row by its kind."""
+        row: Row = index.data(Qt.ItemDataRole.UserRole)
+        return QSize(160, _HEIGHTS[row.kind])
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Draw one row."""
+        row: Row = index.data(Qt.ItemDataRole.UserRole)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        area: QRect = option.rect
+        if row.kind == "patient":
+            self._paint_patient(painter, area, row, is_first=index.row() == 0)
+        elif row.kind == "study":
+            self._paint_study(painter, area, row)
+        else:
+            self._paint_series(painter, area, row, option)
+        painter.restore()
+
+    def _paint_patient(self, painter: QPainter, area: QRect, row: Row, *, is_first: bool) -> None:
+        t = theme.tokens()
+        if not is_first:
+            painter.setPen(QPen(theme.color(t.line), 1))
+            painter.drawLine(area.topLeft(), area.topRight())
+        left = QRect(area.left() + _PAD, area.top() + 8, area.width() - 2 * _PAD, 18)
+        _write(painter, left, row.title, t.text, theme.TITLE_PX, QFont.Weight.DemiBold)
+        _write(painter, left.translated(0, 18), row.second, t.secondary)
+        _write(painter, left.translated(0, 34), row.third, t.secondary, theme.SMALL_PX)
+
+    def _paint_study(self, painter: QPainter, area: QRect, row: Row) -> None:
+        t = theme.tokens()
+        left = QRect(area.left() + _PAD, area.top() + 6, area.width() - 2 * _PAD, 18)
+        _write(painter, left, row.title, t.text, weight=QFont.Weight.DemiBold)
+        _write(painter, left.translated(0, 17), row.second, t.secondary, theme.SMALL_PX)
+
+    def _paint_series(self, painter: QPainter, area: QRect, row: Row, option: QStyleOptionViewItem) -> None:
+        t = theme.tokens()
+        state: QStyle.StateFlag = option.state
+        is_chosen = bool(state & QStyle.StateFlag.State_Selected)
+        box = area.adjusted(4, 2, -4, -2)
+        if is_chosen or state & QStyle.StateFlag.State_MouseOver:
+            painter.setBrush(theme.color(t.hover))
+            painter.setPen(QPen(theme.color(t.accent), 1) if is_chosen else Qt.PenStyle.NoPen)
+            painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), theme.RADIUS_PX, theme.RADIUS_PX)
+        if is_chosen:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(theme.color(t.accent))
+            painter.drawRoundedRect(QRect(box.left() + 1, box.top() + 12, 3, box.height() - 24), 1.5, 1.5)
+        frame = QRect(area.left() + _PAD, area.top() + 8, THUMBNAIL_PX, THUMBNAIL_PX)
+        self._paint_thumbnail(painter, frame, row)
+        text = QRect(frame.right() + 10, area.top() + 10, area.right() - frame.right() - 10 - _PAD, 18)
+        _write(painter, text, row.title, t.text, weight=QFont.Weight.Medium)
+        _write(painter, text.translated(0, 18), row.second, t.secondary, theme.SMALL_PX)
+        _write(painter, text.translated(0, 34), row.third, t.secondary, theme.SMALL_PX)
+
+    def _paint_thumbnail(self, painter: QPainter, frame: QRect, row: Row) -> None:
+        t = theme.tokens()
+        painter.fillRect(frame, theme.color(t.viewport))
+        picture = self._thumbnail(row.selection) if row.selection is not None else None
+        if picture is None:
+            mark = pixmap("image", t.edge, 20)
+            painter.drawPixmap(frame.center().x() - 9, frame.center().y() - 9, mark)
+        else:
+            size = picture.size().scaled(frame.size(), Qt.AspectRatioMode.KeepAspectRatio)
+            place = QRect(0, 0, size.width(), size.height())
+            place.moveCenter(frame.center())
+            painter.drawImage(place, picture)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(theme.color(t.line), 1))
+        painter.drawRect(frame.adjusted(0, 0, -1, -1))
+
+
+def _write(
+    painter: QPainter,
+    area: QRect,
+    words: str,
+    tint: str,
+    size_px: int = theme.TEXT_PX,
+    weight: QFont.Weight = QFont.Weight.Normal,
+) -> None:
+    painter.setFont(theme.text_font(size_px, weight))
+    painter.setPen(theme.color(tint))
+    line = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, area.width())
+    painter.drawText(area, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, line)
