@@ -1,0 +1,300 @@
+"""FHIR R4 in: a Bundle or NDJSON file becomes patient records and a list of what could not be used."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from medviewer.domain.case import Observation
+from medviewer.domain.errors import RecordError, StorageError
+from medviewer.domain.study import Problem
+from medviewer.records import fhir_facts
+from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data
+from medviewer.records.merge import merge
+from medviewer.records.record import PatientRecord
+
+_MAX_BYTES = 256 * 2**20
+_MEDICINES = ("MedicationStatement", "MedicationRequest")
+# Resource type -> the record's field and how a resource becomes one of its facts.
+_FACTS = {
+    "AllergyIntolerance": ("allergies", fhir_facts.allergy_of),
+    "Condition": ("conditions", fhir_facts.condition_of),
+    "ImagingStudy": ("studies", fhir_facts.study_of),
+    "Encounter": ("encounters", fhir_facts.encounter_of),
+    "DocumentReference": ("documents", fhir_facts.document_of),
+}
+# Whatever a validator written by others may raise on input that nobody foresaw; never hides our own code's errors.
+_INVALID = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRecords:
+    """What a file holds: one record a patient, and one line for each resource that could not be used."""
+
+    records: tuple[PatientRecord, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class _Entry:
+    where: str  # for the problem list: position and type, never an identity
+    full_url: str
+    resource: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.resource["resourceType"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a reference may call this resource."""
+        named = f"{self.kind}/{self.resource['id']}" if self.resource.get("id") else ""
+        return tuple(dict.fromkeys(filter(None, (self.full_url, named))))
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A patient while the facts are being collected."""
+
+    record: PatientRecord
+    facts: dict[str, list[Any]] = field(default_factory=dict)
+    states_none: set[str] = field(default_factory=set)
+
+    def add(self, name: str, fact: Any) -> None:
+        self.facts.setdefault(name, []).append(fact)
+
+    def finish(self) -> PatientRecord:
+        found: dict[str, tuple[Any, ...]] = {name: tuple(facts) for name, facts in self.facts.items()}
+        # A statement of "none known" beside a real entry is out of date: the entry is what may do harm.
+        return replace(self.record, **(dict.fromkeys(self.states_none, ()) | found))
+
+
+def read_bundle(path: Path) -> ImportedRecords:
+    """The patients of a FHIR R4 file (Bundle, NDJSON or a single resource), each with their facts.
+
+    Every resource is checked by itself: a bad one is one line in the problem
+    list and never hides the rest. Nothing is guessed: a fact whose patient is not
+    in the file is not given to the only patient there. Units stay as given.
+
+    Raises:
+        RecordError: the file is not FHIR JSON.
+        StorageError: the file cannot be read.
+    """
+    reader = _Reader(path)
+    entries = [entry for entry in _entries(path, reader.refuse) if reader.is_valid(entry)]
+    for entry in entries:
+        if entry.kind == "Patient":
+            reader.add_patient(entry)
+        elif entry.kind == "Medication":
+            reader.medicines.update(dict.fromkeys(entry.names, entry.resource.get("code") or {}))
+    for entry in entries:
+        reader.add_fact(entry)
+    return reader.finish()
+
+
+class _Reader:
+    """Collects patients, their facts and the problems of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._problems: list[Problem] = []
+        self._patients: list[_Gathered] = []
+        self._by_name: dict[str, _Gathered | None] = {}  # None: two patients share the name
+        self._seen: set[tuple[str, str]] = set()
+        self._not_shown: Counter[str] = Counter()
+        self.medicines: dict[str, dict[str, Any]] = {}
+
+    def refuse(self, where: str, reason: str) -> None:
+        self._problems.append(Problem(self._path, f"{where}: {reason}."))
+
+    def is_valid(self, entry: _Entry) -> bool:
+        """Whether the resource has R4's form; exact repetitions are passed over in silence."""
+        repeated = (entry.kind, json.dumps(entry.resource, sort_keys=True)) if entry.resource.get("id") else None
+        if repeated in self._seen:
+            return False
+        if repeated is not None:
+            self._seen.add(repeated)
+        reason = _why_invalid(entry.resource)
+        if reason:
+            self.refuse(entry.where, f"not valid FHIR R4 ({reason})")
+        elif fhir_facts.is_withdrawn(entry.resource):
+            self.refuse(entry.where, "withdrawn by its source and left out")
+        else:
+            return True
+        return False
+
+    def add_patient(self, entry: _Entry) -> None:
+        try:
+            record = fhir_facts.patient_of(entry.resource)
+            record = replace(record, is_sample=is_test_data(entry.resource))
+            same = next((p for p in self._patients if set(p.record.identifiers) & set(record.identifiers)), None)
+            if same is not None:
+                same.record = merge(same.record, record)
+        except RecordError as error:
+            self.refuse(entry.where, str(error).rstrip("."))
+            return
+        gathered = same or _Gathered(record)
+        if same is None:
+            self._patients.append(gathered)
+        for name in entry.names:
+            known = self._by_name.setdefault(name, gathered)
+            self._by_name[name] = gathered if known is gathered else None
+
+    def add_fact(self, entry: _Entry) -> None:
+        kind = entry.kind
+        if kind in ("Patient", "Medication"):
+            return
+        if kind not in _FACTS and kind not in _MEDICINES and kind != "Observation":
+            self._not_shown[kind] += 1
+            return
+        try:
+            patient = self._patient_of(entry.resource)
+            if kind == "Observation":
+                for value in list(fhir_facts.observations_of(entry.resource)):
+                    patient.add("observations" if isinstance(value, Observation) else "text_results", value)
+            elif kind in _MEDICINES:
+                concept = self._medicine(entry.resource)
+                if not _states_absence(patient, "medications", concept):
+                    patient.add("medications", fhir_facts.medication_of(entry.resource, concept))
+            else:
+                name, read = _FACTS[kind]
+                fact = read(entry.resource)
+                if fact is not None and not _states_absence(patient, name, entry.resource.get("code")):
+                    patient.add(name, fact)
+        except RecordError as error:
+            self.refuse(entry.where, str(error).rstrip("."))
+
+    def finish(self) -> ImportedRecords:
+        for kind, count in sorted(self._not_shown.items()):
+            plural = "s" if count > 1 else ""
+            reason = f"{count} {kind} resource{plural}: understood, but MedViewer has no place for them yet."
+            self._problems.append(Problem(self._path, reason, "read"))
+        return ImportedRecords(tuple(p.finish() for p in self._patients), tuple(self._problems))
+
+    def _patient_of(self, resource: dict[str, Any]) -> _Gathered:
+        reference = (resource.get("subject") or resource.get("patient") or {}).get("reference")
+        if not reference:
+            raise RecordError("it does not say whose it is")
+        patient = self._by_name.get(str(reference).partition("/_history/")[0])
+        if patient is None:
+            raise RecordError("its patient is not in this file, is not usable, or is named twice")
+        return patient
+
+    def _medicine(self, resource: dict[str, Any]) -> dict[str, Any]:
+        if resource.get("medicationCodeableConcept"):
+            return dict(resource["medicationCodeableConcept"])
+        reference = str((resource.get("medicationReference") or {}).get("reference") or "")
+        for contained in resource.get("contained") or ():
+            if reference == f"#{contained.get('id')}":
+                return dict(contained.get("code") or {})
+        if reference not in self.medicines:
+            raise RecordError("its medicine is not in this file")
+        return self.medicines[reference]
+
+
+def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None) -> bool:
+    """Whether the code says "none" or "no information" instead of naming something; noted if it says none."""
+    code = code_of(concept or {})
+    if code in NONE_KNOWN.get(name, ()):
+        patient.states_none.add(name)
+        return True
+    return code in NO_INFORMATION
+
+
+def _why_invalid(resource: dict[str, Any]) -> str:
+    """Why the resource does not have R4's form, in a few words without its values; empty if it does."""
+    # Loaded only for an import: the models of FHIR take a quarter of a second. R4B, since the default is R5.
+    from fhir.resources.R4B import get_fhir_model_class  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        get_fhir_model_class(resource["resourceType"]).model_validate(resource)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")[:120]
+        return f"{place}: {message}" if place else message
+    except _INVALID:
+        return "unknown type or broken structure"
+    return ""
+
+
+def _entries(path: Path, refuse: Any) -> Iterator[_Entry]:
+    """Every resource of the file, bundles opened, with its place; what is no resource is refused."""
+    for where, value in _documents(_read_text(path), refuse):
+        yield from _unbundled(where, value, refuse)
+
+
+def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
+    if not isinstance(value, dict) or not isinstance(value.get("resourceType"), str):
+        refuse(where or "File", "not a FHIR resource")
+        return
+    if value["resourceType"] != "Bundle":
+        yield _Entry(f"{where} {value['resourceType']}".strip(), "", value)
+        return
+    listed = value.get("entry")
+    is_sample = is_test_data(value)
+    for number, item in enumerate(listed if isinstance(listed, list) else (), start=1):
+        resource = item.get("resource") if isinstance(item, dict) else None
+        place = f"{where} entry {number}".strip()
+        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+            refuse(place, "not a FHIR resource")
+            continue
+        full_url = item.get("fullUrl")
+        entry = _Entry(f"{place} {resource['resourceType']}", full_url if isinstance(full_url, str) else "", resource)
+        yield _tagged(entry, value) if is_sample and entry.kind == "Patient" else entry
+
+
+def _tagged(entry: _Entry, bundle: dict[str, Any]) -> _Entry:
+    """The patient of a bundle of test data is test data too."""
+    meta = entry.resource.get("meta")
+    own = dict(meta) if isinstance(meta, dict) else {}
+    own["tag"] = [*(own.get("tag") or ()), *bundle["meta"]["tag"]]
+    return replace(entry, resource={**entry.resource, "meta": own})
+
+
+def _documents(text: str, refuse: Any) -> Iterator[tuple[str, Any]]:
+    """The JSON documents of the file: one, or one a line."""
+    whole, whole_error = None, None
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        whole_error = error
+    if whole_error is None:
+        yield "", whole
+        return
+    # Not splitlines(): JSON may hold other line separators inside a string.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    values = [(number, _json_object(line)) for number, line in lines]
+    if not any(value is not None and "resourceType" in value for _, value in values):
+        raise RecordError(
+            "The file is not FHIR JSON (a Bundle, or one resource a line): export it again and retry."
+        ) from whole_error
+    for number, value in values:
+        if value is None:
+            refuse(f"Line {number}", "not JSON")
+        else:
+            yield f"Line {number}", value
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RecordError(f"The file is larger than {_MAX_BYTES // 2**20} MB: split it and import the parts.")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordError("The file is not text in UTF-8, as FHIR JSON must be: export it again and retry.") from error
+    except OSError as error:
+        raise StorageError("The file cannot be read: check that it exists and may be read.") from error
