@@ -7,6 +7,7 @@ what it saved is on the disk.
 
 from __future__ import annotations
 
+import getpass
 import json
 import uuid
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient, Study
 from medviewer.records import identity, tables
+from medviewer.records.audit import AuditEntry, AuditEvent, AuditTrail
 from medviewer.records.database import Database
 from medviewer.records.merge import merge
 from medviewer.records.record import Identifier, PatientRecord, StudyMark, iso_date
@@ -74,14 +76,20 @@ class StoredDecision:
 class RecordStore:
     """Patient records in one SQLite file that survives kills, full disks and older versions of itself."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, anchor_folder: Path | None = None) -> None:
         """Open the store at ``path``, making it (or migrating it, after a backup) if need be.
+
+        Args:
+            path: the SQLite file.
+            anchor_folder: where the key and the anchor of the audit trail lie; a folder beside
+                the file if not given. The further from the store, the more the trail proves.
 
         Raises:
             StorageError: the place cannot be read or written.
             RecordError: the file is damaged, not ours, or of a newer MedViewer.
         """
         self.database = Database(path)
+        self.trail = AuditTrail(self.database, anchor_folder or path.with_name(f"{path.stem}-audit"))
 
     def __enter__(self) -> RecordStore:
         return self
@@ -197,6 +205,18 @@ class RecordStore:
         with self.database.read() as connection:
             found = connection.execute(select(table.c.paths_json).where(table.c.number == number)).scalar()
         return tuple(Path(path) for path in json.loads(found or "[]"))
+
+    def append_event(self, what: str, *, who: str = "", patient_key: str = "", **details: str) -> AuditEntry:
+        """Add to the audit trail that something was done: ``append_event("study.opened", patient_key=record.key)``.
+
+        Args:
+            what: ``noun.verb``.
+            who: the reader; the account of the operating system if not given.
+            patient_key: the record concerned.
+            details: anything else, kept as JSON.
+        """
+        detail = json.dumps(details, ensure_ascii=False, sort_keys=True) if details else ""
+        return self.trail.append(AuditEvent(what, who or _account(), patient_key, detail))
 
     def save_answer(self, subject: Subject, result_json: str) -> None:
         """Keep a result; earlier ones of the same subject stay."""
@@ -341,6 +361,13 @@ def _is_image(table: Table, image: ImageReference) -> ColumnElement[bool]:
     same_path = (table.c.sop_instance_uid == "") & (table.c.path_json == json.dumps(path))
     same_object = (table.c.sop_instance_uid == sop_instance_uid) & (table.c.sop_instance_uid != "")
     return (same_object if sop_instance_uid else same_path) & (table.c.frame == frame)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in some containers
+        return "unknown"
 
 
 def _new_key() -> str:
