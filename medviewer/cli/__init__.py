@@ -1,0 +1,83 @@
+"""The same application without a window: every command of ``medviewer`` on a terminal.
+
+Exit codes: 0 done; 2 wrong use; 3 some inputs could not be used; 4 the model
+abstained; 130 cancelled; 1 anything else. What a program may read goes to standard
+output, what a person should know to standard error. Importing this package costs
+nothing: each command imports what it needs, when it is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from medviewer.cli.parser import WINDOW, parse
+from medviewer.cli.terminal import tell
+from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UsageError
+
+DONE, UNEXPECTED, WRONG_USE, UNUSABLE_INPUT, ABSTAINED, CANCELLED = 0, 1, 2, 3, 4, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; nothing is raised.
+
+    Args:
+        argv: the words after ``medviewer``; those that the program was started with, if None.
+    """
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else list(argv))
+    except SystemExit as end:  # argparse ends so, having said why
+        return end.code if isinstance(end.code, int) else WRONG_USE
+    try:
+        return _runner(arguments.command)(arguments)
+    except (KeyboardInterrupt, Stopped):
+        tell("Cancelled.")
+        return CANCELLED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); Python must not try to flush into it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+    except MedViewerError as error:
+        tell(f"medviewer: {error}")
+        return exit_code(error)
+    except Exception:  # noqa: BLE001 - the edge of the program: a bug is one sentence, its traceback on request
+        tell("medviewer: Something unexpected went wrong, nothing was changed; run it again with --debug to see where.")
+        if arguments.debug:
+            traceback.print_exc()
+        return UNEXPECTED
+
+
+def exit_code(error: MedViewerError) -> int:
+    """Say by a number what kind of failure it was."""
+    if isinstance(error, UsageError):
+        return WRONG_USE
+    if isinstance(error, InputError | ModelError):
+        return UNUSABLE_INPUT
+    return UNEXPECTED
+
+
+def _runner(command: str) -> Callable[[argparse.Namespace], int]:
+    """Import the command that was asked for, and only that: ``--version`` must not wait for a window."""
+    # ruff: noqa: PLC0415
+    if command == WINDOW:
+        from medviewer.cli.window import open_window as run
+    elif command in ("inspect", "render"):
+        from medviewer.cli import studies
+
+        run = studies.inspect if command == "inspect" else studies.render
+    elif command == "analyze":
+        from medviewer.cli.analyze import analyze as run
+    elif command == "demo":
+        from medviewer.cli.demo import demo as run
+    elif command == "models":
+        from medviewer.cli.models import models as run
+    elif command in ("train", "evaluate"):
+        from medviewer.cli import training
+
+        run = training.train if command == "train" else training.evaluate
+    else:
+        from medviewer.cli.audit import audit as run
+    return run

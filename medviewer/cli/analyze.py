@@ -1,0 +1,97 @@
+"""``analyze``: one image, one model, its answer with its reasons, saved for others to read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from medviewer.app.analysis import build_case
+from medviewer.app.results import NOTICE, Result, save_results
+from medviewer.app.session import Selection
+from medviewer.cli.choice import choose_image
+from medviewer.cli.models import open_catalogue
+from medviewer.cli.terminal import clear_progress, print_json, progress, say
+from medviewer.domain.answer import Answer
+from medviewer.domain.case import Case
+from medviewer.domain.errors import UsageError
+from medviewer.domain.frame import Frame
+from medviewer.explain.methods import METHODS, explain
+from medviewer.imaging.decode import read_frame, shutdown
+from medviewer.inference.engine import Engine
+from medviewer.records.record import PatientRecord
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    """Ask a model about an image and save what it says; 4 if it abstained."""
+    check_methods(arguments.explain)
+    catalogue = open_catalogue(arguments.models_folder)
+    catalogue.card(arguments.model)  # an unknown model must not cost a reading
+    try:
+        selection = choose_image(arguments.path, arguments.frame, needs_frame=True)
+        frame = read_frame(selection.image)
+    finally:
+        shutdown()
+    with Engine(catalogue) as engine:
+        result = ask(engine, arguments.model, selection, frame, methods=arguments.explain)
+    paths = save_results(arguments.out, result)
+    if arguments.json:
+        print_json(json.loads(paths[0].read_bytes()))
+    else:
+        for line in summary(result, paths):
+            say(line)
+    return 0 if result.answer.status == "answer" else 4
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Refuse an unknown method before anything is read or run.
+
+    Raises:
+        UsageError: there is none of that name; the message names those that there are.
+    """
+    known = [row.id for row in METHODS]
+    for method in methods:
+        if method not in known:
+            raise UsageError(f"There is no explanation method “{method}”; there are: {', '.join(known)}.")
+
+
+def ask(
+    engine: Engine,
+    model_id: str,
+    selection: Selection,
+    frame: Frame,
+    *,
+    methods: Sequence[str],
+    record: PatientRecord | None = None,
+) -> Result:
+    """Give the model's answer, with one heat map a method, of the image that was chosen."""
+    case: Case = build_case(frame, selection.patient, selection.study, record)
+    answer: Answer = engine.ask(case, model_id, progress=progress)
+    wanted = tuple(dict.fromkeys(methods)) if answer.status == "answer" else ()
+    maps = tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
+    clear_progress()
+    return Result(image=selection.image, frame=frame, answer=answer, attributions=maps)
+
+
+def summary(result: Result, paths: Sequence[Path]) -> list[str]:
+    """Say in a few lines what the model said and how far it can be believed."""
+    answer = result.answer
+    made_by = answer.provenance
+    lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}, {made_by.provider})"]
+    if answer.status != "answer":
+        lines.append("  The model abstained:")
+    for finding in answer.findings:
+        flag = "flagged" if finding.flagged else "not flagged"
+        lines.append(
+            f"  {finding.label}: probability {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
+        )
+        if finding.stability is not None:
+            low, high = finding.stability
+            lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
+    lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
+    for attribution in result.attributions:
+        sentence = attribution.faithfulness.sentence if attribution.faithfulness else "not tested against random maps"
+        lines.append(f"  {attribution.method_title}: {sentence}")
+    lines += [f"  saved: {path}" for path in paths]
+    return [*lines, NOTICE]

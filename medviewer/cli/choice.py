@@ -1,0 +1,61 @@
+"""From a path and a frame number to the one image that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from medviewer.app.session import Selection
+from medviewer.cli.terminal import clear_progress, progress, tell
+from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.study import Collection
+from medviewer.imaging.scan import scan
+
+
+def choose_image(path: Path, frame: int | None, *, needs_frame: bool) -> Selection:
+    """Find the image to work on; more than one file is never guessed between.
+
+    Args:
+        path: a file, or a folder with one image in it.
+        frame: counted from 0; None means the only one, or the first if ``needs_frame`` is False.
+        needs_frame: several frames and no number is wrong use.
+
+    Raises:
+        InputError: there is no image there; the message says why.
+        UsageError: there are several, or none with that number.
+    """
+    collection = scan([path], progress=progress)
+    clear_progress()
+    found = list(selections(collection))
+    if not found:
+        reasons = [problem.reason for problem in collection.problems]
+        raise InputError(reasons[0] if len(reasons) == 1 else _nothing(path, len(reasons)))
+    for problem in collection.problems:
+        tell(f"{problem.path}: {problem.reason}")
+    files = {selection.image.path for selection in found}
+    if len(files) > 1:
+        raise UsageError(f"{path} holds {len(files)} image files; name the one that is meant.")
+    numbers = sorted(selection.image.frame for selection in found)
+    if frame is None and needs_frame and len(found) > 1:
+        raise UsageError(f"{path.name} has {len(found)} frames; choose one with --frame {numbers[0]} to {numbers[-1]}.")
+    wanted = numbers[0] if frame is None else frame
+    for selection in found:
+        if selection.image.frame == wanted:
+            return selection
+    raise UsageError(f"{path.name} has no frame {wanted}; choose --frame {numbers[0]} to {numbers[-1]}.")
+
+
+def selections(collection: Collection) -> Iterator[Selection]:
+    """Give every image of a collection with all that it belongs to, in display order."""
+    for patient in collection.patients:
+        for study in patient.studies:
+            for series in study.series:
+                for stack in series.stacks:
+                    for index in range(len(stack.images)):
+                        yield Selection(patient, study, series, stack, index)
+
+
+def _nothing(path: Path, n_problems: int) -> str:
+    if n_problems:
+        return f"None of the {n_problems} files in {path} holds an image; `medviewer inspect` says why for each."
+    return f"There is no image in {path}; name a DICOM file or a folder that holds one."

@@ -1,0 +1,144 @@
+"""``models``: which there are, what their cards say, and whether they still give their known answers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from medviewer.cli.terminal import print_json, say
+from medviewer.domain.errors import ModelError, UsageError
+from medviewer.inference.catalogue import Catalogue, Entry
+from medviewer.inference.engine import Engine, Verification
+from medviewer.resources import models_dir
+
+MODELS_SCHEMA = "medviewer.models/1"
+VERIFY_SCHEMA = "medviewer.models-verify/1"
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """List models, show their cards, or verify them; 3 if one of them cannot be used."""
+    catalogue = open_catalogue(arguments.models_folder)
+    entries = _wanted(catalogue, arguments.ids)
+    if arguments.action == "verify":
+        return _verify(catalogue, entries, as_json=arguments.json)
+    if arguments.action == "show" and not arguments.ids:
+        raise UsageError("Name the model to show: medviewer models show ID; `medviewer models list` names them.")
+    document: dict[str, Any] = {
+        "schema": MODELS_SCHEMA,
+        "models": [_model(entry, arguments.action == "show") for entry in entries],
+    }
+    if arguments.json:
+        print_json(document)
+    else:
+        for model in document["models"]:
+            for line in _lines(model):
+                say(line)
+        if not entries:
+            say("No models are installed.")
+    return 3 if any(entry.problem for entry in entries) else 0
+
+
+def open_catalogue(folder: Path | None) -> Catalogue:
+    """Open the models in ``folder``, or the bundled ones.
+
+    Raises:
+        UsageError: the folder that was named does not exist.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"There is no folder of models {folder}; name an existing one with --models.")
+    return Catalogue([folder or models_dir()])
+
+
+def _wanted(catalogue: Catalogue, ids: list[str]) -> list[Entry]:
+    known = [entry.id for entry in catalogue.entries]
+    for model_id in ids:
+        if model_id not in known:
+            raise UsageError(f"There is no model “{model_id}”; the models here are: {', '.join(known) or 'none'}.")
+    return [entry for entry in catalogue.entries if not ids or entry.id in ids]
+
+
+def _model(entry: Entry, is_whole: bool) -> dict[str, Any]:
+    card = entry.card
+    known = {
+        "id": entry.id,
+        "usable": not entry.problem,
+        "problem": entry.problem,
+        "folder": str(entry.folder),
+        "version": card.version if card else None,
+        "title": card.title.en if card else None,
+        "task": card.task if card else None,
+        "sha256": card.sha256 if card else None,
+        "labels": [{"label": x.name, "code": x.code, "threshold": x.threshold} for x in card.labels] if card else [],
+        "methods": list(card.explain.methods) if card and card.explain else [],
+        "validated_on": card.population.site.en if card else None,
+        "regulatory": card.regulatory.en if card else None,
+    }
+    if is_whole:
+        known["card"] = card.document if card else None
+    return known
+
+
+def _lines(model: dict[str, Any]) -> list[str]:
+    if not model["usable"]:
+        return [f"{model['id']}: cannot be used: {model['problem']}"]
+    labels = ", ".join(label["label"] for label in model["labels"])
+    lines = [f"{model['id']} {model['version']}: {model['title']} ({labels}); {model['regulatory']}"]
+    document = model.get("card")
+    if document is not None:
+        lines += [
+            f"  intended use: {_english(document['intended_use'])}",
+            f"  not for: {_english(document['not_for'])}",
+            f"  validated on: {model['validated_on']}",
+            f"  sha256: {model['sha256']}",
+        ]
+        for evidence in document["evidence"]:
+            metrics = ", ".join(f"{name} {metric['value']:.3f}" for name, metric in evidence["metrics"].items())
+            lines.append(f"  {_english(evidence['data'])}, n = {evidence['n']}: {metrics}")
+    return lines
+
+
+def _english(text: Any) -> str:
+    return str(text["en"] if isinstance(text, dict) else text)
+
+
+def _verify(catalogue: Catalogue, entries: list[Entry], *, as_json: bool) -> int:
+    """Run the reference inputs of each model on every provider here."""
+    results: list[Verification] = []
+    problems: dict[str, str] = {}
+    with Engine(catalogue) as engine:
+        for entry in entries:
+            try:
+                results += engine.verify(entry.id)
+            except ModelError as error:
+                problems[entry.id] = str(error)
+    if as_json:
+        print_json(
+            {
+                "schema": VERIFY_SCHEMA,
+                "results": [_result(result) for result in results],
+                "problems": [{"id": model_id, "reason": reason} for model_id, reason in problems.items()],
+            }
+        )
+    else:
+        for result in results:
+            outcome = "the known answers" if result.passed else result.detail
+            say(f"{result.model_id} on {result.provider}: {outcome} (largest error {result.largest_error:.2g})")
+        for reason in problems.values():
+            say(reason)
+    return 0 if all(result.passed for result in results) and not problems else 3
+
+
+def _result(result: Verification) -> dict[str, Any]:
+    return {
+        "id": result.model_id,
+        "runtime": result.runtime,
+        "provider": result.provider,
+        "passed": result.passed,
+        "n": result.n,
+        "largest_error": result.largest_error if math.isfinite(result.largest_error) else None,
+        "tolerance": result.tolerance,
+        "elapsed_s": result.elapsed_s,
+        "detail": result.detail,
+    }

@@ -1,0 +1,131 @@
+"""The words that ``medviewer`` understands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from medviewer import __version__
+
+WINDOW = "window"
+COMMANDS = ("demo", "inspect", "render", "analyze", "models", "train", "evaluate", "audit")
+_VALUED = ("--models",)  # options before the command that take a value
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line: a command with its options, or paths for the window.
+
+    A path that is named like a command is opened with a folder before it: ``medviewer ./demo``.
+
+    Raises:
+        SystemExit: wrong use (2), or ``--help`` and ``--version`` (0); it has been said why.
+    """
+    if _first_word(argv) in COMMANDS:
+        return _command_parser().parse_args(argv)
+    return _window_parser().parse_args(argv, argparse.Namespace(command=WINDOW))
+
+
+def _first_word(argv: Sequence[str]) -> str:
+    words = iter(argv)
+    for word in words:
+        if word in _VALUED:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+        elif word == "--":
+            return ""
+    return ""
+
+
+def _shared(*, is_inner: bool) -> argparse.ArgumentParser:
+    """Options that stand before or after the command; the inner ones must not undo the outer ones."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS if is_inner else None)
+    parser.add_argument("--models", dest="models_folder", type=Path, metavar="DIR", help="the folder of models")
+    parser.add_argument("--debug", action="store_true", help="show where an unexpected failure happened")
+    return parser
+
+
+def _window_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="medviewer",
+        parents=[_shared(is_inner=False)],
+        description="View DICOM studies, run local models, see why they say what they say. Research use only.",
+        epilog=f"Commands without a window: {', '.join(COMMANDS)}; medviewer COMMAND --help says more. "
+        "Exit codes: 0 done, 2 wrong use, 3 some inputs could not be used, 4 the model abstained, 1 unexpected.",
+    )
+    parser.add_argument("--version", action="version", version=f"medviewer {__version__}")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files or folders to open in the window")
+    return parser
+
+
+def _command_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medviewer", parents=[_shared(is_inner=False)])
+    parser.add_argument("--version", action="version", version=f"medviewer {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text, add in (
+        ("demo", "the main job on a real chest radiograph with a sample patient record", _add_demo),
+        ("inspect", "what is in files and folders, and why some of it cannot be used", _add_inspect),
+        ("render", "the pixels that the window would show, as a PNG file", _add_render),
+        ("analyze", "ask a model about an image, and save answer, heat maps and DICOM results", _add_analyze),
+        ("models", "the models that are installed", _add_models),
+        ("train", "make a model folder from data", _add_train),
+        ("evaluate", "measure a model on a folder of labelled images", _add_evaluate),
+        ("audit", "prove that the audit trail is whole", _add_audit),
+    ):
+        add(commands.add_parser(name, help=text, description=text, parents=[_shared(is_inner=True)]))
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="also save the window's picture and the results here")
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="a DICOM file")
+    parser.add_argument("--out", type=Path, required=True, metavar="X.png")
+    parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the first)")
+    window = parser.add_mutually_exclusive_group()
+    window.add_argument("--window", nargs=2, type=float, metavar=("C", "W"), help="window centre and width")
+    window.add_argument("--voi", choices=["auto"], help="the window that the viewer opens with (default)")
+
+
+def _add_analyze(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="a DICOM file, or a folder with one image")
+    parser.add_argument("--model", required=True, metavar="ID", help="which model; `medviewer models list` names them")
+    parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
+    parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--json", action="store_true", help="print result.json too (docs/json.md)")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["list", "show", "verify"], nargs="?", default="list")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
+    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model's id, or its folder")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds a folder for each class")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where report.json and report.html go")
+    parser.add_argument("--split", metavar="NAME", help="only the patients that training held out under this name")
+    parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["verify"])
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")

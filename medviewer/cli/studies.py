@@ -1,0 +1,153 @@
+"""``inspect`` and ``render``: what is in files, and what it looks like."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from medviewer.cli.choice import choose_image
+from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
+from medviewer.domain.errors import UsageError
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
+from medviewer.imaging.decode import read_frame, shutdown
+from medviewer.imaging.display import to_display
+from medviewer.imaging.png import write_png
+from medviewer.imaging.scan import scan
+
+INSPECT_SCHEMA = "medviewer.inspect/1"
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Say what is in files and folders; 3 if some of it cannot be used."""
+    collection = scan(arguments.paths, progress=progress)
+    clear_progress()
+    document = collection_document(collection)
+    if arguments.json:
+        print_json(document)
+    else:
+        for line in _lines(document):
+            say(line)
+    return 3 if any(file["status"] == "refused" for file in document["files"]) else 0
+
+
+def collection_document(collection: Collection) -> dict[str, Any]:
+    """Give the JSON of ``inspect``: every file once, then patients, studies, series and stacks."""
+    files: dict[str, dict[str, str]] = {}
+    for problem in collection.problems:
+        files[str(problem.path)] = {"path": str(problem.path), "status": problem.status, "reason": problem.reason}
+    for path in collection.shown:
+        # A file that is shown with a caveat is shown; the caveat stays as its reason.
+        reason = files.get(str(path), {}).get("reason", "")
+        files[str(path)] = {"path": str(path), "status": "shown", "reason": reason}
+    return {
+        "schema": INSPECT_SCHEMA,
+        "files": [files[path] for path in sorted(files)],
+        "patients": [_patient(patient) for patient in collection.patients],
+    }
+
+
+def _patient(patient: Patient) -> dict[str, Any]:
+    return {
+        "patient_id": patient.patient_id,
+        "issuer": patient.issuer,
+        "studies": [_study(study) for study in patient.studies],
+    }
+
+
+def _study(study: Study) -> dict[str, Any]:
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "description": study.description,
+        "date": study.date,
+        "series": [_series(series) for series in study.series],
+    }
+
+
+def _series(series: Series) -> dict[str, Any]:
+    return {
+        "series_instance_uid": series.series_instance_uid,
+        "modality": series.modality,
+        "description": series.description,
+        "number": series.number,
+        "body_part_examined": series.body_part_examined,
+        "frame_of_reference_uid": series.frame_of_reference_uid,
+        "stacks": [_stack(stack) for stack in series.stacks],
+    }
+
+
+def _stack(stack: Stack) -> dict[str, Any]:
+    description = stack.images[0].description
+    return {
+        "images": [_image(image) for image in stack.images],
+        "order": stack.order,
+        "shape": [description.columns, description.rows, len(stack.images)],
+        "spacing_mm": [_finite(spacing) for spacing in stack.spacing_mm],
+        "affine": None if stack.affine is None else [[float(value) for value in row] for row in stack.affine],
+        "warnings": [{"code": caveat.code, "text": caveat.text} for caveat in stack.warnings],
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    description = image.description
+    return {
+        "path": str(image.path),
+        "frame": image.frame,
+        "sop_instance_uid": image.sop_instance_uid,
+        "sop_class_uid": description.sop_class_uid,
+        "transfer_syntax_uid": description.transfer_syntax_uid,
+        "instance_number": image.instance_number,
+        "rows": description.rows,
+        "columns": description.columns,
+        "photometric_interpretation": description.photometric_interpretation,
+        "pixel_spacing_mm": None if description.pixel_spacing_mm is None else list(description.pixel_spacing_mm),
+        "spacing_source": description.spacing_source,
+        "no_measuring_because": description.no_measuring_because,
+        "warnings": [{"code": caveat.code, "text": caveat.text} for caveat in image.warnings],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for patient in document["patients"]:
+        lines.append(f"Patient {patient['patient_id'] or '(no number)'}")
+        for study in patient["studies"]:
+            lines.append(f"  Study {study['date']} {study['description']}".rstrip())
+            for series in study["series"]:
+                lines.append(f"    Series {series['modality']} {series['description']}".rstrip())
+                lines += [_stack_line(stack) for stack in series["stacks"]]
+    counts = dict.fromkeys(("shown", "read", "refused"), 0)
+    for file in document["files"]:
+        counts[file["status"]] += 1
+        if file["reason"]:
+            lines.append(f"{file['path']}: {file['status']}: {file['reason']}")
+    lines.append(f"{len(document['files'])} files: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+    return lines
+
+
+def _stack_line(stack: dict[str, Any]) -> str:
+    columns, rows, slices = stack["shape"]
+    warnings = "".join(f"; {warning['text']}" for warning in stack["warnings"])
+    return f"      {columns} x {rows} x {slices}, in order of {stack['order']}{warnings}"
+
+
+def render(arguments: argparse.Namespace) -> int:
+    """Write the pixels that the window would show, at stored size, as an 8-bit PNG file."""
+    window = None
+    if arguments.window is not None:
+        center, width = arguments.window
+        if not (math.isfinite(center) and math.isfinite(width) and width > 0):
+            raise UsageError("A window needs a finite centre and a width above 0: --window C W.")
+        window = Window(center, width)
+    try:
+        image = choose_image(arguments.path, arguments.frame, needs_frame=False).image
+        pixels = to_display(read_frame(image), window)
+    finally:
+        shutdown()
+    write_png(arguments.out, pixels)
+    tell(f"{arguments.out}: frame {image.frame}, {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    return 0

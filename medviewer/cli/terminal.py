@@ -1,0 +1,51 @@
+"""What goes to the terminal: JSON and results to standard output, everything for people to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+
+def print_json(document: Any) -> None:
+    """Print a document as JSON that survives every locale, pipe and file name: only ASCII, no NaN."""
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Print a line of the result for people."""
+    _write(sys.stdout, text)
+
+
+def tell(text: str) -> None:
+    """Print a remark; it is never part of the result."""
+    _write(sys.stderr, text)
+
+
+def progress(done: int, total: int, text: str) -> None:
+    """Tell how far the work is, on one line that is written over, where somebody can see it."""
+    if sys.stderr.isatty():
+        share = f"{min(done, total) * 100 // total:3d} % " if total else ""
+        sys.stderr.write(f"\r\x1b[K{_plain(share + text)[:100]}")
+        if total and done >= total:
+            sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def clear_progress() -> None:
+    """Take the progress line away before something else is printed."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(_plain(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _plain(text: str) -> str:
+    """Spell out control characters: what a file says must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
