@@ -48,6 +48,7 @@ class PixelElement(NamedTuple):
     tag: int
     offset: int
     length: int
+    representation: str
 
 
 @dataclass(slots=True)
@@ -217,7 +218,9 @@ class DataSetReader:
         if header.tag == tags.ITEM_DELIMITER and level.end is None:
             self._stack.pop()
         elif header.tag in tags.PIXEL_TAGS and is_top:
-            self.pixels = PixelElement(header.tag, header.value_offset, header.length)
+            self.pixels = PixelElement(
+                header.tag, header.value_offset, header.length, header.representation
+            )
         elif _is_sequence(header):
             self._open_sequence(level, header)
         else:

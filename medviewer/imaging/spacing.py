@@ -14,7 +14,8 @@ from medviewer.imaging.dataset import DataSet
 
 # A pixel of a sensible image is between a tenth of a micrometre (microscopy) and a decimetre.
 _SMALLEST_MM, _LARGEST_MM = 1e-4, 100.0
-_PROJECTION_MODALITIES = frozenset({"CR", "DX", "MG", "PX", "IO", "RG", "XA", "RF", "DR", "XC"})
+# Images whose pixels lie in the plane that is looked at, even where the file does not say where that plane is.
+_PLANE_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "SM", "SEG", "RTDOSE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plan
         dataset: the image's attributes.
         measures: where Pixel Spacing itself stands: ``dataset``, or the Pixel Measures
             item of a multi-frame image.
-        modality: decides whether it is a projection.
+        modality: tells whether the pixels lie in the plane that is looked at.
         has_plane: the image's place in the patient is known.
     """
     pixel = measures.numbers(tags.PIXEL_SPACING) or dataset.numbers(tags.PIXEL_SPACING)
@@ -53,8 +54,7 @@ def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plan
 def _source(
     dataset: DataSet, pixel: tuple[float, ...], imager: tuple[float, ...], modality: str, *, has_plane: bool
 ) -> SpacingSource:
-    is_projection = modality in _PROJECTION_MODALITIES and not has_plane
-    if not is_projection and pixel:
+    if pixel and (has_plane or modality in _PLANE_MODALITIES):
         return "patient plane"
     if not pixel:
         return "at detector"

@@ -1,0 +1,142 @@
+"""The process in which compressed pixels are decoded: it may die without taking anything along.
+
+One request at a time comes through a pipe, with the compressed bytes; the decoded
+pixels go into shared memory that the parent made and will remove. Whatever a
+decoder does wrong ends here: exceptions of any kind are answered as an error,
+endless loops are ended by a watchdog even if the parent is gone, and memory is
+limited by the system.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import threading
+import warnings
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.shared_memory import SharedMemory
+from typing import NamedTuple
+
+import numpy as np
+
+from medviewer.imaging.codecs import FrameSpec, NoCodecError, decode_with_codecs, preload
+
+# Address space beyond what the worker has at its start: libraries, their tables, a decoder's own buffers.
+_BASE_BYTES = 768 * 2**20
+_BYTES_PER_PIXEL_BYTE = 12
+# The parent ends a late worker itself; this is for a worker whose parent is gone.
+_WATCHDOG_SLACK_S = 10.0
+READY = "ready"
+
+
+class Request(NamedTuple):
+    """One frame to decode; its compressed bytes follow as a message of their own."""
+
+    spec: FrameSpec
+    memory_name: str
+    deadline_s: float
+
+
+class Reply(NamedTuple):
+    """How it went: the pixels' type and shape, or ``error``."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    codec: str
+    refusals: tuple[str, ...]
+    error: str
+
+
+def run(connection: Connection) -> None:
+    """Answer requests until the parent closes the pipe."""
+    _become_harmless()
+    preload()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    floor = _address_space_bytes()
+    connection.send(READY)
+    while True:
+        try:
+            request: Request = connection.recv()
+            data = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        _limit_memory(floor, request.spec)
+        faulthandler.dump_traceback_later(request.deadline_s + _WATCHDOG_SLACK_S, exit=True, file=_SILENCE)
+        is_whole = True
+        try:
+            reply = _decode(request, data)
+        except NoCodecError as error:
+            reply = Reply("", (), "", (), str(error))
+        except MemoryError:
+            reply = Reply("", (), "", (), "it needs more memory than a decoder may have")
+        except BaseException as error:  # noqa: BLE001 - pylibjpeg-rle's PanicException is no Exception
+            reply = Reply("", (), "", (), f"{type(error).__name__}: {error}")
+            is_whole = False
+        faulthandler.cancel_dump_traceback_later()
+        try:
+            connection.send(reply)
+        except OSError:
+            return
+        if not is_whole:
+            return  # a library that panicked may have left anything behind
+
+
+_SILENCE = open(os.devnull, "w", encoding="ascii")  # noqa: SIM115 - lives as long as the process
+
+
+def _become_harmless() -> None:
+    """Take away what damaged or hostile data could use: other modules' names, output, warnings, core dumps."""
+    here = os.path.realpath(os.getcwd())
+    # A file called like a module in the working directory must not be imported in its place.
+    sys.path[:] = [entry for entry in sys.path if entry and os.path.realpath(entry) != here]
+    warnings.simplefilter("ignore")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # decoders print what they think of a file, which may quote it
+    os.dup2(null, 2)
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not there on Windows
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _address_space_bytes() -> int:
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _limit_memory(floor: int, spec: FrameSpec) -> None:
+    """Let the process grow by what this frame can sensibly need, and no further."""
+    if sys.platform != "linux":
+        return
+    import resource  # noqa: PLC0415 - not there on Windows
+
+    pixels = spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = floor + _BASE_BYTES + _BYTES_PER_PIXEL_BYTE * pixels
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _decode(request: Request, data: bytes) -> Reply:
+    decoded = decode_with_codecs(data, request.spec)
+    pixels = np.ascontiguousarray(decoded.pixels)
+    memory = SharedMemory(request.memory_name)
+    try:
+        if pixels.nbytes > memory.size:
+            return Reply("", (), "", (), "it decodes to more bytes than its header promises")
+        target: np.ndarray = np.ndarray(pixels.shape, pixels.dtype, buffer=memory.buf)
+        target[...] = pixels
+        del target  # a view keeps the memory from being closed
+    finally:
+        memory.close()
+    return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "")
