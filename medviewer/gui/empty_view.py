@@ -1,0 +1,116 @@
+"""What stands in the middle while nothing is open: where to begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from medviewer.app.session import State
+from medviewer.gui import theme
+from medviewer.gui.cards import button, clear, section
+from medviewer.gui.icons import IconLabel
+from medviewer.gui.text import PlainLabel, for_button, plain_tooltip, tr, use_language
+
+_WIDTH_PX = 420
+_SHOWN_RECENT = 5
+
+
+class EmptyView(QWidget):
+    """Open a folder, files or the sample, go back to a recent study, or drop something."""
+
+    requested = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "viewport")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setAcceptDrops(True)
+        self._box = QFrame()
+        self._box.setFixedWidth(_WIDTH_PX)
+        self._box.setProperty("kind", "drop")
+        self._column = QVBoxLayout(self._box)
+        self._column.setContentsMargins(24, 24, 24, 24)
+        self._column.setSpacing(12)
+        whole = QVBoxLayout(self)
+        whole.addStretch(1)
+        whole.addWidget(self._box, 0, Qt.AlignmentFlag.AlignHCenter)
+        whole.addStretch(1)
+        self.show_state(None, State())
+
+    def show_state(self, old: State | None, new: State) -> None:
+        """Draw what differs from ``old``; None draws everything."""
+        use_language(new.language)
+        shown = (new.language, new.recent, new.identity_hidden)
+        if old is None or shown != (old.language, old.recent, old.identity_hidden):
+            self._draw(new)
+
+    def _draw(self, state: State) -> None:
+        clear(self._column)
+        t = theme.tokens()
+        self._column.addWidget(IconLabel("chest", t.accent, 40))
+        self._column.addWidget(PlainLabel(tr("Open a study"), "hero"))
+        words = tr("DICOM files, a folder, a CD or a ZIP. Or drop them here.")
+        self._column.addWidget(PlainLabel(words, "secondary", wrap=True))
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        choices = (
+            (tr("Open folder"), "folder-open", "file.open_folder", True),
+            (tr("Open files"), "file", "file.open_files", False),
+            (tr("Open sample"), "image", "file.open_sample", False),
+        )
+        for title, icon_name, command_id, is_first in choices:
+            made = button(title, icon_name, "primary" if is_first else "")
+            made.clicked.connect(lambda _checked=False, asked=command_id: self.requested.emit(asked, None))
+            row.addWidget(made)
+        row.addStretch(1)
+        self._column.addLayout(row)
+        self._draw_recent(state)
+        notice = tr("Research use only, not for diagnosis")
+        self._column.addWidget(PlainLabel(notice, "small", wrap=True))
+
+    def _draw_recent(self, state: State) -> None:
+        if not state.recent:
+            return
+        self._column.addWidget(section(tr("Recent")))
+        if state.identity_hidden:
+            self._column.addWidget(PlainLabel(tr("Hidden with the identity"), "secondary"))
+            return
+        for text in state.recent[:_SHOWN_RECENT]:
+            path = Path(text)
+            made = button("", "history", "row")
+            whole = f"{path.name or text}   {path.parent}"
+            made.setText(for_button(made.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, _WIDTH_PX - 96)))
+            made.setToolTip(plain_tooltip(text))
+            made.clicked.connect(lambda _checked=False, asked=text: self.requested.emit("file.open_recent", asked))
+            self._column.addWidget(made)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
+        """Take files and folders of this computer."""
+        if _dropped(event):
+            event.acceptProposedAction()
+            self._mark(is_over=True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802 - Qt's name
+        """Look as before."""
+        self._mark(is_over=False)
+        super().dragLeaveEvent(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 - Qt's name
+        """Ask for what was dropped to be opened."""
+        self._mark(is_over=False)
+        paths = _dropped(event)
+        if paths:
+            event.acceptProposedAction()
+            self.requested.emit("file.open_files", paths)
+
+    def _mark(self, *, is_over: bool) -> None:
+        self._box.setProperty("kind", "drop-over" if is_over else "drop")
+        self._box.style().unpolish(self._box)
+        self._box.style().polish(self._box)
+
+
+def _dropped(event: QDropEvent) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]

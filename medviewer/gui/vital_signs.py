@@ -1,0 +1,104 @@
+"""Vital signs in a reader's words: short names, and how old a value is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from medviewer.domain.case import Observation
+from medviewer.gui.text import tr, visible
+from medviewer.records.record import format_observation, with_zone
+
+SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
+VITAL_CODES = ("8867-4", SYSTOLIC, DIASTOLIC, "8478-0", "9279-1", "59408-5", "2708-6", "8310-5", "29463-7", "8302-2")
+"""LOINC codes of the FHIR vital signs profile (and mean pressure), in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The moment against which a value's age is told: that of the study on screen, or now."""
+
+    moment: datetime
+    is_study: bool
+    has_time: bool = True  # a study without a time of day: ages are whole days
+
+
+def bare_code(code: str) -> str:
+    """A LOINC code without its scheme."""
+    return code.rsplit(":", maxsplit=1)[-1]
+
+
+def short_name(observation: Observation) -> str:
+    """The usual short name of a vital sign; other quantities by the name they came with."""
+    names = {
+        "8867-4": tr("Heart rate"),
+        SYSTOLIC: tr("Systolic pressure"),
+        DIASTOLIC: tr("Diastolic pressure"),
+        "8478-0": tr("Mean pressure"),
+        "9279-1": tr("Breathing rate"),
+        "59408-5": tr("SpO₂"),
+        "2708-6": tr("SpO₂"),
+        "8310-5": tr("Temperature"),
+        "29463-7": tr("Weight"),
+        "8302-2": tr("Height"),
+    }
+    return names.get(bare_code(observation.code)) or visible(observation.display or observation.code)
+
+
+def latest_vitals(observations: Sequence[Observation]) -> list[tuple[str, str, datetime]]:
+    """The newest value of each vital sign as (name, value with unit, time); pressures of one moment together."""
+    newest: dict[str, Observation] = {}
+    for one in observations:
+        code = bare_code(one.code)
+        if code in VITAL_CODES and (code not in newest or with_zone(one.time) >= with_zone(newest[code].time)):
+            newest[code] = one
+    upper, lower = newest.get(SYSTOLIC), newest.get(DIASTOLIC)
+    is_pair = upper is not None and lower is not None and (upper.time, upper.unit) == (lower.time, lower.unit)
+    rows = []
+    for code in VITAL_CODES:
+        found = newest.get(code)
+        if found is None or (is_pair and code == DIASTOLIC):
+            continue
+        name, value = short_name(found), visible(format_observation(found))
+        if is_pair and code == SYSTOLIC and upper is not None and lower is not None:
+            name, value = tr("Blood pressure"), f"{upper.value:.12g}/{visible(format_observation(lower))}"
+        rows.append((name, value, found.time))
+    return rows
+
+
+def age_words(moment: datetime, reference: Reference) -> str:
+    """How old a value is: ``3 h before the study``, ``2 days ago``; it always says against what."""
+    if reference.is_study and not reference.has_time:
+        days = (reference.moment.date() - moment.date()).days
+        if days == 0:
+            return tr("on the day of the study")
+        distance = _days(abs(days))
+        is_before = days > 0
+    else:
+        gap = with_zone(reference.moment) - with_zone(moment)
+        is_before = gap.total_seconds() >= 0
+        distance = _distance(abs(gap.total_seconds()))
+    if reference.is_study:
+        words = tr("{distance} before the study") if is_before else tr("{distance} after the study")
+    else:
+        words = tr("{distance} ago") if is_before else tr("{distance} in the future")
+    return words.format(distance=distance)
+
+
+def _distance(seconds: float) -> str:
+    if seconds < 3600:
+        return tr("{n} min").format(n=int(seconds // 60))
+    if seconds < 48 * 3600:
+        return tr("{n} h").format(n=int(seconds // 3600))
+    return _days(int(seconds // 86400))
+
+
+def _days(days: int) -> str:
+    if days == 1:
+        return tr("1 day")
+    if days < 60:
+        return tr("{n} days").format(n=days)
+    if days < 730:
+        return tr("{n} months").format(n=round(days / 30.44))
+    return tr("{n} years").format(n=int(days / 365.25))
