@@ -17,6 +17,10 @@ CornerText = Literal["all", "minimal", "none"]
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
+def _empty() -> Mapping[Any, Any]:
+    return EMPTY
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """How the selected image is shown. Turns are counter-clockwise quarters, after the flips.
@@ -105,10 +109,10 @@ class State:
     identity_hidden: bool = False
     overlay: Overlay = field(default_factory=Overlay)
     model_id: str = ""
-    answers: Mapping[Subject, Answer] = EMPTY
-    attributions: Mapping[Subject, Attribution] = EMPTY
-    decisions: Mapping[Subject, Decision] = EMPTY
-    analysis_problem: Mapping[tuple[str, str, int], str] = EMPTY  # image key -> why there is no result
+    answers: Mapping[Subject, Answer] = field(default_factory=_empty)
+    attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
+    decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
+    analysis_problem: Mapping[tuple[str, str, int], str] = field(default_factory=_empty)  # image key -> why there is no result
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
@@ -117,7 +121,7 @@ class State:
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     language: str = "en"
-    confirmed: Mapping[tuple[str, str, int], frozenset[str]] = EMPTY  # image key -> guard codes the reader confirmed
+    confirmed: Mapping[tuple[str, str, int], frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes the reader confirmed
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen
 

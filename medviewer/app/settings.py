@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -46,7 +46,7 @@ class Settings:
     smooth: bool = True
     model_id: str = ""
     run_when_opened: bool = False
-    layout: Mapping[str, str] = MappingProxyType({})
+    layout: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_recent(self, path: str) -> Settings:
         """The same with ``path`` as the latest thing opened."""
@@ -100,11 +100,11 @@ def _settings(data: dict[str, Any]) -> Settings:
     """Take what has the right type, entry by entry; unknown entries (a newer version's) are left out."""
     kept: dict[str, Any] = {}
     defaults = Settings()
-    for field in fields(Settings):
-        value = data.get(field.name)
-        default = getattr(defaults, field.name)
+    for entry in fields(Settings):
+        value = data.get(entry.name)
+        default = getattr(defaults, entry.name)
         if isinstance(default, bool | str) and type(value) is type(default):
-            kept[field.name] = value
+            kept[entry.name] = value
     kept["recent"] = _texts(data.get("recent"))[:RECENT_LIMIT]
     kept["overlay"] = _overlay(data.get("overlay"))
     layout = data.get("layout")
