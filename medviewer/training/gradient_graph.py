@@ -38,7 +38,10 @@ the difference of two classes is one run.
 from __future__ import annotations
 
 import copy
-import tempfile
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -51,6 +54,7 @@ from torch._functorch.compile_utils import fx_graph_cse
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.hub import tqdm as progress_bar
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -99,23 +103,23 @@ def export_gradient_graph(
     x = torch.randn(2, *input_shape)
     selector = torch.eye(n_classes)[torch.zeros(2, dtype=torch.long)]
     fold_batch_norm(frozen)
-    graph = _trace(_Explained(frozen), x, selector)
+    with quiet_exporter():
+        graph = _trace(_Explained(frozen), x, selector)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw.onnx"
-        torch.onnx.export(
+    with quiet_exporter():
+        program = torch.onnx.export(
             graph,
             (x, selector),
-            raw,
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
             dynamic_shapes=({0: batch}, {0: batch}),
-            external_data=False,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
         )
-        model = onnx.load(raw)
+    if program is None:
+        raise AssertionError("the exporter gave nothing")
+    model = program.model_proto
     remove_traces(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -139,6 +143,24 @@ def cut_cam_graph(explain_path: Path, cam_path: Path) -> None:
     remove_traces(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, cam_path)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Silence what PyTorch's exporter says of its own inner workings; errors still come through."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    # The progress bar that PyTorch makes, even when it shows none, leaves a thread behind.
+    interval = getattr(progress_bar, "monitor_interval", 0)
+    progress_bar.monitor_interval = 0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+        progress_bar.monitor_interval = interval
 
 
 def remove_traces(model: onnx.ModelProto) -> None:
@@ -238,7 +260,7 @@ def _trace(explained: _Explained, x: Tensor, selector: Tensor) -> fx.GraphModule
 
     tracer: Any = make_fx(run, tracing_mode="real", decomposition_table=decompositions())
     # Without the Python dispatcher some operations ask the open batch size for a number, and fix it.
-    with enable_python_dispatcher():
+    with mode, enable_python_dispatcher():
         core: fx.GraphModule = tracer(fakes, fake(x, "x"), fake(selector, "selector"))
     left = sorted({str(node.target) for node in core.graph.nodes if "backward" in str(node.target)})
     if left:

@@ -6,9 +6,10 @@ that flow to the *input* are wanted, never to the weights, which makes most of
 them forwards in disguise: the gradient of a convolution is a convolution with
 its filter turned round.
 
-Choices of form are made for ONNX Runtime on a CPU: plain Conv is several times
-as fast there as a depthwise ConvTranspose, and a product with a 0/1 mask is
-faster than Where.
+Choices of form are made for ONNX Runtime on a CPU. It keeps convolutions in a
+blocked memory layout and so are Add, Mul and the activations; anything else
+costs a copy there and back. So a filter turned round is a plain Conv where it can
+be, and the mask of a ReLU is a very steep HardSigmoid and a Mul.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its name everywhere
 from torch import Tensor
 from torch._decomp import get_decompositions
+from torch.onnx.ops import symbolic as onnx_symbolic
 
 aten: Any = torch.ops.aten
+
+STEEP = 2.0**100
 
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
@@ -109,48 +112,51 @@ def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signa
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
-    ceil_mode: bool,
+    ceil_mode: bool,  # noqa: ARG001
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
     """Spread each gradient evenly over its window: pooling is linear along each axis."""
-    if divisor_override is not None:
-        kernel_area = float(kernel[0] * kernel[-1]) / divisor_override
-        return kernel_area * average_pool_backward(gradient, x, kernel, stride, padding, ceil_mode, True, None)
-    step = stride or kernel
-    matrices = [
-        _pooling_matrix(
-            int(x.shape[2 + i]), int(gradient.shape[2 + i]), kernel[i], step[i], padding[i], count_include_pad
-        )
-        for i in (0, 1)
+    matrices = []
+    for axis, (size, across, edge) in enumerate(zip(kernel, stride or kernel, padding, strict=True)):
+        rows = int(x.shape[2 + axis])
+        first = [i * across - edge for i in range(int(gradient.shape[2 + axis]))]
+        windows = [(max(start, 0), min(start + size, rows)) for start in first]
+        if divisor_override is not None:
+            counts = [float(divisor_override) ** 0.5] * len(first)
+        elif count_include_pad:
+            # With ceil_mode the last window may leave even the padded image: that part never counts.
+            counts = [float(min(start + size, rows + edge) - start) for start in first]
+        else:
+            counts = [float(end - start) for start, end in windows]
+        matrices.append(_averaging_matrix(rows, windows, counts))
+    return _spread(gradient, matrices[0], matrices[1])
+
+
+def _averaging_matrix(size: int, windows: Sequence[tuple[int, int]], counts: Sequence[float]) -> Tensor:
+    """Return ``(windows, size)``: the pixels of one axis that each window sums, divided by its count."""
+    rows = [
+        [1 / count if start <= i < end else 0.0 for i in range(size)]
+        for (start, end), count in zip(windows, counts, strict=True)
     ]
-    return matrices[0].T @ gradient @ matrices[1]
+    return torch.tensor(rows)
 
 
-def _pooling_matrix(size: int, n: int, kernel: int, stride: int, padding: int, count_padding: bool) -> Tensor:
-    """Return ``(n, size)``: which pixels of one axis each window averages, and with what weight."""
-    matrix = torch.zeros(n, size)
-    for i in range(n):
-        start, end = i * stride - padding, i * stride - padding + kernel
-        # With ceil_mode the last window may leave the padded image: that part never counts.
-        counted = min(end, size + padding) - start if count_padding else min(end, size) - max(start, 0)
-        matrix[i, max(start, 0) : min(end, size)] = 1.0 / counted
-    return matrix
+def _spread(gradient: Tensor, along_rows: Tensor, along_columns: Tensor) -> Tensor:
+    """Return ``along_rows.T @ gradient @ along_columns``, each constant on the right, where it needs no batch."""
+    return ((gradient @ along_columns).transpose(2, 3) @ along_rows).transpose(2, 3)
 
 
 def adaptive_average_pool_backward(gradient: Tensor, x: Tensor) -> Tensor:
     """Spread each gradient evenly over the cell that it averages."""
+    sizes, cells = [int(n) for n in x.shape[2:]], [int(n) for n in gradient.shape[2:]]
+    if cells == [1, 1]:
+        return (gradient / float(sizes[0] * sizes[1])).expand(x.shape)
     matrices = []
-    for axis in (2, 3):
-        size, n = int(x.shape[axis]), int(gradient.shape[axis])
-        matrix = torch.zeros(n, size)
-        for i in range(n):
-            start, end = (i * size) // n, -((-(i + 1) * size) // n)
-            matrix[i, start:end] = 1.0 / (end - start)
-        matrices.append(matrix)
-    if all(m.shape[0] == 1 for m in matrices):
-        return (gradient / float(matrices[0].shape[1] * matrices[1].shape[1])).expand(x.shape)
-    return matrices[0].T @ gradient @ matrices[1]
+    for size, n in zip(sizes, cells, strict=True):
+        windows = [(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+        matrices.append(_averaging_matrix(size, windows, [float(end - start) for start, end in windows]))
+    return _spread(gradient, matrices[0], matrices[1])
 
 
 def batch_norm_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
@@ -176,10 +182,7 @@ def batch_norm_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signatu
 
 def threshold_backward(gradient: Tensor, y: Tensor, threshold: float) -> Tensor:
     """Let the gradient through where ReLU did."""
-    if threshold == 0:
-        # ReLU's output is never negative, so its sign is the mask.
-        return gradient * F.relu(y).sign()
-    return gradient * (y > threshold).to(gradient.dtype)
+    return gradient * _step_up(y, threshold)
 
 
 def hardtanh_backward(gradient: Tensor, x: Tensor, low: float, high: float) -> Tensor:
@@ -188,6 +191,23 @@ def hardtanh_backward(gradient: Tensor, x: Tensor, low: float, high: float) -> T
     The mask is taken from the clipped value, which the forward has already, and not
     from ``x``: runtimes can then fuse the clip into the convolution before it.
     """
-    y: Tensor = aten.hardtanh(x, low, high)
-    above = y if low == 0 else y - low
-    return gradient * (above * (high - y)).sign()
+    y = aten.hardtanh(x, low, high)
+    return gradient * _step_up(y, low) * _step_down(y, high)
+
+
+def _step_up(y: Tensor, edge: float) -> Tensor:
+    """Return 1 where ``y > edge``, else 0."""
+    return _hard_sigmoid(y, STEEP, -edge * STEEP)
+
+
+def _step_down(y: Tensor, edge: float) -> Tensor:
+    """Return 1 where ``y < edge``, else 0."""
+    return _hard_sigmoid(y, -STEEP, edge * STEEP)
+
+
+def _hard_sigmoid(y: Tensor, slope: float, offset: float) -> Tensor:
+    """Return ``clip(slope * y + offset, 0, 1)`` as the one ONNX operator that it is.
+
+    With a very steep slope this is a step; a power of two keeps the edge exact.
+    """
+    return onnx_symbolic("HardSigmoid", (y,), {"alpha": slope, "beta": offset}, dtype=y.dtype, shape=y.shape, version=6)
