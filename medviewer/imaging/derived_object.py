@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pydicom
-from pydicom import charset, config
-from pydicom.dataelem import DataElement
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -26,6 +28,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from medviewer import __version__
 from medviewer.domain.errors import InputError, NotDicomError
 from medviewer.domain.study import Image
+from medviewer.imaging.charset import decode_text
 from medviewer.imaging.whole_file import write_whole
 
 BANNER = "AI result - research use only - not for diagnosis"
@@ -82,6 +85,13 @@ _UNREADABLE = (
     TypeError,
     RecursionError,
 )
+# Single-valued sets that one codec writes as every reader reads them (PS3.3 C.12.1.1.2).
+_CODECS = {
+    "ISO_IR 100": "latin-1", "ISO_IR 101": "iso8859-2", "ISO_IR 109": "iso8859-3", "ISO_IR 110": "iso8859-4",
+    "ISO_IR 144": "iso8859-5", "ISO_IR 127": "iso8859-6", "ISO_IR 126": "iso8859-7", "ISO_IR 138": "iso8859-8",
+    "ISO_IR 148": "iso8859-9", "ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk",
+}  # fmt: skip
+_LINE_ENDS = re.compile(rb"([\t\n\f\r]+)")
 _TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 
 
@@ -95,7 +105,6 @@ def read_header(image: Image) -> Dataset:
     try:
         with _quietly():
             header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
-            _decode_texts(header)
     except OSError as error:
         raise InputError(
             f"The image's file cannot be read ({error.strerror or error}); open the study again."
@@ -114,13 +123,10 @@ def start_object(header: Dataset, *, sop_class_uid: str, modality: str, series_n
     """Begin an object in the source's study: same patient, same study, new series, our equipment."""
     result = Dataset()
     with _quietly():
-        for keyword in PATIENT_AND_STUDY:
-            if keyword in header:
-                result[keyword] = copy.deepcopy(header[keyword])
-        for keyword in _MUST_BE_PRESENT:
-            if keyword not in result:
-                setattr(result, keyword, None)
-        _forget_item_character_sets(result)
+        copy_elements(header, result, PATIENT_AND_STUDY)
+    for keyword in _MUST_BE_PRESENT:
+        if keyword not in result:
+            setattr(result, keyword, None)
     result.SOPClassUID = sop_class_uid
     result.SOPInstanceUID = generate_uid(prefix=None)
     result.SeriesInstanceUID = generate_uid(prefix=None)
@@ -159,17 +165,47 @@ def _stamp(result: Dataset, header: Dataset) -> None:
         result.TimezoneOffsetFromUTC = now.strftime("%z")
 
 
+def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
+    """Copy elements with the values that they have; texts as bytes, so that they are not read and written again."""
+    for keyword in keywords:
+        if keyword in source:
+            _copy_element(source, target, tag_for_keyword(keyword) or 0)
+
+
+def _copy_element(source: Dataset, target: Dataset, tag: int) -> None:
+    element = _element(source, tag)
+    written = element.VR if element.VR not in (None, "UN") else dictionary_VR(tag)
+    if isinstance(element, RawDataElement) and written in _TEXT_VRS:
+        value = element.value or b""
+        target[tag] = element._replace(VR=written, value=value + b" " * (len(value) % 2))
+    elif written == "SQ":
+        items = [Dataset() for _ in source[tag].value]
+        for item, copied in zip(source[tag].value, items, strict=True):
+            for inner in list(item.keys()):
+                _copy_element(item, copied, inner)
+        target[tag] = DataElement(tag, "SQ", items)
+    else:
+        target[tag] = copy.deepcopy(source[tag])
+
+
+def _element(dataset: Dataset, tag: int) -> DataElement | RawDataElement:
+    """Give an element as it is kept: still in bytes, if nobody has asked for its value."""
+    return dataset.get_item(tag)
+
+
 def write_object(result: Dataset, header: Dataset, path: Path) -> None:
     """Write the object as a DICOM file, whole or not at all, in a character set that can carry its text.
 
-    The source's own character set is kept where it can hold every text, ours included, so
-    that the patient's name is the same byte for byte; otherwise the file is in UTF-8.
+    The source's own character set is kept where it can hold our texts, so that the
+    patient's name is the same byte for byte; otherwise the file is in UTF-8, and the
+    copied texts are those that the viewer shows.
 
     Raises:
         StorageError: the disk is full, read-only or gone.
     """
     wanted = header.get("SpecificCharacterSet")
     if not can_carry(wanted, result):
+        _turn_into_utf8(result, _as_list(wanted))
         wanted = "ISO_IR 192"
     if wanted:
         result.SpecificCharacterSet = wanted
@@ -185,68 +221,67 @@ def write_object(result: Dataset, header: Dataset, path: Path) -> None:
 
 
 def can_carry(character_set: object, dataset: Dataset) -> bool:
-    """Whether every text of the data set comes back the same from this Specific Character Set."""
-    names = [character_set] if isinstance(character_set, str) else list(character_set or ())  # type: ignore[call-overload]
-    if not any(names) or names in (["ISO_IR 6"], ["ISO 2022 IR 6"]):
-        return all(text.isascii() for text in _texts(dataset))
+    """Whether our own texts in the data set come back the same from this Specific Character Set."""
+    names = _as_list(character_set)
+    texts = "".join(_own_texts(dataset))
+    if "ISO_IR 13" in names or "ISO 2022 IR 13" in names:
+        return texts.isascii() and not set(texts) & set("\\~\x1b")  # JIS X 0201 has a yen sign and an overline there
+    codec = _CODECS.get(names[0]) if len(names) == 1 else None
+    if codec is None:  # the default repertoire; of code extensions, only ASCII needs no escape
+        return texts.isascii() and "\x1b" not in texts
+    return all(_returns(character, codec) for character in set(texts))
+
+
+def _returns(character: str, codec: str) -> bool:
     try:
-        encodings = charset.convert_encodings([str(name) for name in names])
-    except (LookupError, ValueError):
-        return False
-    return all(_returns(text, encodings) for text in _texts(dataset))
-
-
-def _returns(text: str, encodings: list[str]) -> bool:
-    # First every character by itself: pydicom would put "?" for one that no set has.
-    if not all(any(_encodes(character, encoding) for encoding in encodings) for character in set(text)):
-        return False
-    return charset.decode_string(charset.encode_string(text, encodings), encodings, set()) == text
-
-
-def _encodes(character: str, encoding: str) -> bool:
-    try:
-        return character.encode(encoding).decode(encoding) == character
+        return character != "\x1b" and character.encode(codec).decode(codec) == character
     except UnicodeError:
         return False
 
 
-def _texts(dataset: Dataset) -> Iterator[str]:
-    for element in dataset.iterall():
-        if element.VR in _TEXT_VRS and element.value is not None:
-            values = (
-                [element.value]
-                if isinstance(element.value, str) or not hasattr(element.value, "__iter__")
-                else element.value
-            )
-            for value in values:
+def _as_list(character_set: object) -> list[str]:
+    if isinstance(character_set, str):
+        return [character_set]
+    return [str(name or "") for name in character_set] if isinstance(character_set, Iterable) else []
+
+
+def _own_texts(dataset: Dataset) -> Iterator[str]:
+    """Give the texts that are not copies: those still are the bytes that the source has."""
+    for tag in list(dataset.keys()):
+        element = _element(dataset, tag)
+        if isinstance(element, RawDataElement):
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _own_texts(item)
+        elif element.VR in _TEXT_VRS and element.value:
+            for value in [element.value] if element.VM == 1 else element.value:
                 yield from str(value).split("=")
 
 
-def _decode_texts(header: Dataset) -> None:
-    """Turn raw bytes into text while the character set that they are in is still known.
+def _turn_into_utf8(dataset: Dataset, character_sets: list[str]) -> None:
+    """Read the copied texts as the viewer reads them, so that one character set can rule the file."""
+    for tag in list(dataset.keys()):
+        element = _element(dataset, tag)
+        if isinstance(element, RawDataElement):
+            if element.VR in _TEXT_VRS:
+                text = _decoded(element.value or b"", character_sets, element.VR or "")
+                dataset[tag] = DataElement(tag, element.VR, text, validation_mode=config.IGNORE)
+        elif element.VR == "SQ":
+            for item in element.value:
+                own = _as_list(item.get("SpecificCharacterSet"))
+                _turn_into_utf8(item, own or character_sets)
+                if "SpecificCharacterSet" in item:
+                    del item.SpecificCharacterSet
 
-    Text in no declared set is read as the scan reads it: UTF-8 where it is valid, else
-    Latin-1. A declared set is pydicom's part.
-    """
-    is_declared = bool(header.get("SpecificCharacterSet"))
-    for keyword in PATIENT_AND_STUDY:
-        if keyword in header:
-            element = header[keyword]
-            for inner in (
-                [element, *(i for item in element.value for i in item.iterall())] if element.VR == "SQ" else [element]
-            ):
-                if not is_declared and inner.VR in _TEXT_VRS:
-                    _read_as_utf8(inner)
 
-
-def _read_as_utf8(element: DataElement) -> None:
-    text = str(element.value or "")
-    if text.isascii() or element.VM > 1:
-        return
-    try:
-        element.value = text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return
+def _decoded(value: bytes, character_sets: list[str], representation: str) -> str:
+    # The standard's escapes end with the line (PS3.5 6.1.2.5.3), and line ends must not be made visible.
+    parts = _LINE_ENDS.split(value)
+    return "".join(
+        part.decode("ascii") if i % 2 else "\\".join(decode_text(part, character_sets, representation))
+        for i, part in enumerate(parts)
+    )
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
-from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
+from medviewer.imaging.derived_object import BANNER, copy_elements, now_at, read_header, start_object, write_object
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.resources import resource
 
@@ -27,6 +27,10 @@ _SERIES_NUMBER = 9802
 _LEAST_WIDTH = 512  # columns; a smaller image gets a wider canvas, or its words could not be read
 _LEAST_FONT = 14  # pixels
 _STRIP, _CAUTION, _WORDS = (16, 18, 22), (255, 191, 64), (235, 238, 242)
+_KEPT = (
+    "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -159,14 +163,9 @@ def _describe(capture: Dataset, header: Dataset, source: Image, text: Sequence[s
     capture.DerivationDescription = "; ".join([BANNER, *text])[:1024]
     letters = orientation_letters(source.description)
     capture.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
-    # Which side it is: whatever the source says of it, and nothing that it does not.
-    for keyword in ("BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence"):
-        if header.get(keyword):
-            capture[keyword] = header[keyword]
-    # Once lossy, always lossy (PS3.3 C.7.6.1.1.5).
-    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-        if header.get(keyword) is not None:
-            capture[keyword] = header[keyword]
+    # Which side it is: whatever the source says of it, and nothing that it does not. Once lossy, always
+    # lossy (PS3.3 C.7.6.1.1.5).
+    copy_elements(header, capture, [keyword for keyword in _KEPT if header.get(keyword)])
     if source.description.is_lossy:
         capture.LossyImageCompression = "01"
     capture.SourceImageSequence = [_reference(header, source)]

@@ -184,7 +184,7 @@ def _remarks(
     texts += [f"Validated on: {answer.validated_on}"] if answer.validated_on else []
     texts += [_on_map(attribution) for attribution in attributions]
     remarks.ContentSequence = sr.ContentSequence([_comment(text) for text in texts])
-    if decision is not None:
+    if decision is not None and decision.kind != "withdrawn":
         remarks.ContentSequence.extend(_on_decision(decision, header))
     return remarks
 
