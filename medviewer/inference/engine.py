@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
-from medviewer.domain.errors import CardError, EngineError, InputError, ModelError, RuntimeMissingError
+from medviewer.domain.errors import CardError, EngineError, InputError, MedViewerError, ModelError, RuntimeMissingError
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.inference import asking
 from medviewer.inference.card import Card, Role
@@ -98,7 +98,8 @@ class Engine:
         self._threads = threads or _usable_threads()
         self._supervisor = Supervisor(memory_limit_bytes)
         self._turn = threading.Lock()
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}  # by Source.key
+        self._sources: dict[tuple[Card, Role], Source] = {}
         self._inputs, self._outputs = OwnedBlock(), OwnedBlock()
 
     def __enter__(self) -> Engine:
@@ -232,7 +233,7 @@ class Engine:
         inputs, expected = read_reference(card.folder, card.require("reference"))
         with self._taking_turns(stop):
             self._ensure_worker()
-            available = self._ask("probe", stop=stop)[2]
+            available = self._ask("probe", stop=stop)[1]
         names = [name for name in PROVIDERS if PROVIDERS[name] in available]
         return [self._verify(card, name, inputs, expected, stop) for name in names]
 
@@ -258,9 +259,12 @@ class Engine:
             self._turn.release()
 
     def _source(self, card: Card, role: Role) -> Source:
+        source = self._sources.get((card, role))
+        if source is not None:
+            return source
         if role not in ("model", "explain", "cam"):
             raise CardError(f"The file with the role “{role}” is not a network.")
-        return Source(
+        self._sources[card, role] = source = Source(
             folder=card.folder,
             file=card.require(role),
             reference=card.file("reference") if role == "model" else None,
@@ -269,6 +273,7 @@ class Engine:
             is_automatic=self._is_automatic,
             threads=self._threads,
         )
+        return source
 
     def _ensure_worker(self) -> None:
         if self._supervisor.start():
@@ -276,13 +281,13 @@ class Engine:
 
     def _ensure_loaded(self, source: Source, stop: StopToken | None) -> Loaded:
         self._ensure_worker()
-        key = _key(source)
+        key = source.key
         loaded = self._loaded.get(key)
         if loaded is None:
             if not RUNTIMES["onnx"].is_available():
                 raise RuntimeMissingError(f"ONNX Runtime is not installed; install it with: {onnx.REQUIRES}.")
-            _, _, provider, reason, outputs, version = self._ask("load", key, source, stop=stop)
-            loaded = self._loaded[key] = Loaded(provider, reason, outputs, version)
+            _, provider, reason, outputs, version = self._ask("load", key, source, stop=stop)
+            loaded = self._loaded[key] = Loaded(provider, reason, tuple(outputs), version)
         return loaded
 
     def _run(
@@ -297,25 +302,29 @@ class Engine:
         self._inputs.reserve(layout.size)
         write(self._inputs.buffer, layout.slots, inputs)
         names = tuple(outputs) if outputs else None
-        request = ("run", _key(source), self._inputs.name, layout.slots, names, self._outputs.name)
+        key = source.key
+        request = ("run", key, self._inputs.name, layout.slots, names, self._outputs.name)
         reply = self._ask(*request, stop=stop)
         if reply[0] == "unknown":  # released to make room for other models
-            self._loaded.pop(_key(source), None)
+            self._loaded.pop(key, None)
             self._ensure_loaded(source, stop)
             reply = self._ask(*request, stop=stop)
         if reply[0] == "grow":
-            self._outputs.reserve(reply[2])
+            self._outputs.reserve(reply[1])
             reply = self._ask("block", self._outputs.name, stop=stop)
         # A run may move its model to the CPU, when a GPU has no memory left.
-        self._loaded[_key(source)] = replace(self._loaded[_key(source)], provider=reply[3], reason=reply[4])
-        return {name: view.copy() for name, view in views(self._outputs.buffer, reply[2]).items()}
+        loaded = self._loaded[key]
+        if loaded.provider != reply[2]:
+            self._loaded[key] = replace(loaded, provider=reply[2], reason=reply[3])
+        return {name: view.copy() for name, view in views(self._outputs.buffer, reply[1]).items()}
 
-    def _ask(self, verb: str, *rest: Any, stop: StopToken | None) -> tuple[Any, ...]:
+    def _ask(self, verb: str, *rest: Any, stop: StopToken | None) -> list[Any]:
         try:
             return self._supervisor.ask(verb, *rest, stop=stop, budget_s=self.time_budget_s)
-        finally:
-            if self._supervisor.pid is None:
+        except MedViewerError:
+            if self._supervisor.pid is None:  # what was open went with the process
                 self._loaded.clear()
+            raise
 
     def _verify(
         self, card: Card, provider: str, inputs: onnx.Arrays, expected: onnx.Arrays, stop: StopToken | None
@@ -336,11 +345,6 @@ class Engine:
         return Verification(
             card.id, "onnx", provider, passed, n, gap, card.reference_tolerance, time.monotonic() - started, detail
         )
-
-
-def _key(source: Source) -> str:
-    """What tells one open session from another."""
-    return f"{source.file.sha256} {source.folder} {' '.join(source.providers)} {source.threads}"
 
 
 def _usable_threads() -> int:

@@ -22,10 +22,12 @@ from medviewer.domain.errors import EngineError, UsageError
 _ALIGNMENT = 64  # a cache line, and what vector instructions like
 _SMALLEST = 1 << 20
 _LIMIT_BYTES = 1 << 31
-_KINDS = frozenset({"float32", "float64", "float16", "int64", "int32", "uint8", "bool"})
+# As ``dtype.str`` writes them (little-endian): what networks take and give.
+_KINDS = frozenset({"<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1"})
+_DTYPES = {kind: np.dtype(kind) for kind in _KINDS}
 
 Slot: TypeAlias = tuple[str, str, tuple[int, ...], int]
-"""Where an array lies in a block: (name, dtype, shape, offset in bytes)."""
+"""Where an array lies in a block: (name, ``dtype.str``, shape, offset in bytes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,10 @@ def plan(arrays: Mapping[str, npt.NDArray[Any]]) -> Layout:
     slots: list[Slot] = []
     offset = 0
     for name, array in arrays.items():
-        if array.dtype.name not in _KINDS:
+        kind = array.dtype.str
+        if kind not in _KINDS:
             raise UsageError(f"The array “{name}” has the type {array.dtype}, which a model cannot be given.")
-        slots.append((name, array.dtype.name, array.shape, offset))
+        slots.append((name, kind, array.shape, offset))
         offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
     if offset > _LIMIT_BYTES:
         raise EngineError(f"One request of {offset >> 20} MB is too large for the model; use smaller batches.")
@@ -62,26 +65,29 @@ def write(buffer: memoryview, slots: Sequence[Slot], arrays: Mapping[str, npt.ND
 
 
 def views(buffer: memoryview, slots: Sequence[Slot]) -> dict[str, npt.NDArray[Any]]:
-    """See the arrays of a block without copying. They must be dropped before the block is closed."""
-    return {
-        name: np.ndarray(shape, dtype=np.dtype(kind), buffer=buffer, offset=offset)
-        for name, kind, shape, offset in slots
-    }
+    """See the arrays of a block without copying. They must be dropped before the block is closed.
+
+    Raises:
+        EngineError: a slot is of an unknown type or reaches beyond the block.
+    """
+    try:
+        return {
+            name: np.ndarray(shape, dtype=_DTYPES[kind], buffer=buffer, offset=offset)
+            for name, kind, shape, offset in slots
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineError("The model's process sent something that is not an array; there is no result.") from error
 
 
 class OwnedBlock:
     """A shared block that grows when needed and is unlinked with its owner."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_memory")
+    __slots__ = ("__weakref__", "_finalizer", "_memory", "name")
 
     def __init__(self) -> None:
+        self.name = ""  # what the other process attaches to; empty before the first use
         self._memory: SharedMemory | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """What the other process attaches to; empty before the first use."""
-        return self._memory.name if self._memory else ""
 
     @property
     def buffer(self) -> memoryview:
@@ -104,7 +110,7 @@ class OwnedBlock:
             memory = SharedMemory(create=True, size=wanted)
         except OSError as error:
             raise EngineError(f"There is no shared memory left ({wanted >> 20} MB); close other programs.") from error
-        self._memory = memory
+        self._memory, self.name = memory, memory.name
         self._finalizer = weakref.finalize(self, _release, memory)
         try:
             _allocate(memory, wanted)
@@ -117,6 +123,7 @@ class OwnedBlock:
         if self._finalizer is not None:
             self._finalizer()
         self._memory = self._finalizer = None
+        self.name = ""
 
 
 def _allocate(memory: SharedMemory, size: int) -> None:
@@ -134,16 +141,17 @@ def _release(memory: SharedMemory) -> None:
 class AttachedBlock:
     """The other side's view of an owned block, re-attached whenever its name changes."""
 
-    __slots__ = ("_memory",)
+    __slots__ = ("_memory", "_name")
 
     def __init__(self) -> None:
+        self._name = ""
         self._memory: SharedMemory | None = None
 
     def buffer(self, name: str) -> memoryview:
         """The bytes of the block ``name``."""
-        if self._memory is None or self._memory.name != name:
+        if self._memory is None or self._name != name:
             if self._memory is not None:
                 self._memory.close()
-            self._memory = SharedMemory(name=name)
+            self._memory, self._name = SharedMemory(name=name), name
         assert self._memory.buf is not None  # noqa: S101 - open
         return self._memory.buf

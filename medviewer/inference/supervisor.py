@@ -7,14 +7,18 @@ next request starts another.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import multiprocessing
 import os
+import pickle
+import select
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeAlias
 
 import psutil
 
@@ -25,7 +29,10 @@ from medviewer.inference import worker
 
 _log = logging.getLogger(__name__)
 
+_Wait: TypeAlias = Callable[[float], tuple[bool, bool]]
+
 GRACE_S = 2.0  # how long a run may take to notice "stop" before its process is ended
+_REPLY_LIMIT_BYTES = 1 << 20
 _LOOK_S = 0.25  # how often the size of a busy worker is looked at
 
 
@@ -43,6 +50,8 @@ class Supervisor:
         self._control: Connection | None = None
         self._control_lock = threading.Lock()
         self._ticket = 0
+        self._wait: _Wait = _never
+        self._last: tuple[bytes, list[Any]] = (b"", [])
 
     @property
     def pid(self) -> int | None:
@@ -75,10 +84,11 @@ class Supervisor:
         their_requests.close()
         their_control.close()
         self._process, self._requests, self._control = process, requests, control
+        self._wait = _waiting_for(requests, process.sentinel)
         _log.info("engine worker started")
         return True
 
-    def ask(self, verb: str, *rest: Any, stop: StopToken | None, budget_s: float) -> tuple[Any, ...]:
+    def ask(self, verb: str, *rest: Any, stop: StopToken | None, budget_s: float) -> list[Any]:
         """Send one request and wait for its answer, its death, its budget or the wish to stop.
 
         Raises:
@@ -121,7 +131,7 @@ class Supervisor:
     def _send(self, message: tuple[Any, ...]) -> None:
         assert self._requests is not None  # noqa: S101 - started
         try:
-            self._requests.send(message)
+            self._requests.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
         except OSError as error:
             raise self._died() from error
 
@@ -131,7 +141,7 @@ class Supervisor:
             if self._control is not None:
                 self._control.send(ticket)
 
-    def _answer(self, ticket: int, stop: StopToken | None, deadline: float) -> tuple[Any, ...]:
+    def _answer(self, ticket: int, stop: StopToken | None, deadline: float) -> list[Any]:
         """Wait on the pipe and the process together, so that neither a death nor a stop goes unnoticed."""
         assert self._requests is not None  # noqa: S101 - started
         assert self._process is not None  # noqa: S101 - started
@@ -147,23 +157,26 @@ class Supervisor:
             elif ending is not None and now >= limit:
                 self.kill()
                 raise ending
-            ready = wait([self._requests, self._process.sentinel], min(_LOOK_S, max(limit - now, 0.0)))
-            if self._requests in ready:
+            has_reply, has_died = self._wait(min(_LOOK_S, max(limit - now, 0.0)))
+            if has_reply:
                 return self._receive(ending)
-            if ready:
+            if has_died:
                 raise self._died()
             self._check_size()
 
-    def _receive(self, ending: MedViewerError | None) -> tuple[Any, ...]:
+    def _receive(self, ending: MedViewerError | None) -> list[Any]:
         assert self._requests is not None  # noqa: S101 - started
         try:
-            reply: tuple[Any, ...] = self._requests.recv()
-        except (EOFError, OSError) as error:
+            raw = self._requests.recv_bytes(_REPLY_LIMIT_BYTES)
+            if raw != self._last[0]:  # the same from run to run, as a rule
+                self._last = (raw, json.loads(raw))
+        except (EOFError, OSError, ValueError) as error:
             raise self._died() from error
+        reply = self._last[1]
         if ending is not None:
             raise ending
         if reply[0] == "error":
-            raise _error(reply[2], reply[3])
+            raise _error(reply[1], reply[2])
         return reply
 
     def _died(self) -> WorkerDiedError:
@@ -192,6 +205,35 @@ class Supervisor:
             raise EngineError(
                 f"The model needs more memory than it is allowed ({self._memory_limit >> 20} MB); there is no result."
             )
+
+
+def _never(_timeout_s: float) -> tuple[bool, bool]:
+    return False, False
+
+
+def _waiting_for(requests: Connection, sentinel: int) -> _Wait:
+    """Give a function that waits for a reply or the process's end, and says which it was.
+
+    Where the system has ``poll``, both are registered once: setting it up anew for every run
+    would cost more than the message.
+    """
+    if not hasattr(select, "poll"):
+
+        def wait_for_objects(timeout_s: float) -> tuple[bool, bool]:
+            ready = wait([requests, sentinel], timeout_s)
+            return requests in ready, sentinel in ready
+
+        return wait_for_objects
+    poll, pipe = select.poll(), requests.fileno()
+    poll.register(pipe, select.POLLIN)
+    poll.register(sentinel, select.POLLIN)
+
+    def wait_for_descriptors(timeout_s: float) -> tuple[bool, bool]:
+        events = dict(poll.poll(timeout_s * 1000))
+        # A pipe that only hangs up has no reply in it: reading it says that the process is gone.
+        return pipe in events, sentinel in events
+
+    return wait_for_descriptors
 
 
 def _error(name: str, text: str) -> MedViewerError:

@@ -16,13 +16,15 @@ block      the name of a larger output block, after "grow"              done: sl
 probe      nothing                                                      probed: available providers, version
 =========  ===========================================================  =====================================
 
-Every failure is answered by ("error", ticket, error class name, sentence).
+Every failure is answered by ("error", error class name, sentence). Answers travel
+as JSON: a process that ran an unknown model must have no way to run anything in the window's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -62,6 +64,7 @@ class _Worker:
         self._input, self._output = AttachedBlock(), AttachedBlock()
         self._lock = threading.Lock()
         self._pending: tuple[onnx.OnnxModel, dict[str, Any]] | None = None  # outputs that did not fit
+        self._last: tuple[tuple[Any, ...], bytes] = ((), b"")
         self._running: tuple[int, Any] = (0, None)  # ticket, RunOptions
         self._stopped = 0  # the last ticket that was asked to stop
 
@@ -84,31 +87,31 @@ class _Worker:
                 try:
                     reply = getattr(self, f"_{verb}")(ticket, *rest)
                 except MedViewerError as error:
-                    reply = ("error", ticket, type(error).__name__, str(error))
+                    reply = ("error", type(error).__name__, str(error))
                 except Exception as error:  # noqa: BLE001 - the edge of the process: nothing may be lost silently
                     reply = self._failure(ticket, error)
-                self._requests.send(reply)
+                self._requests.send_bytes(self._encode(reply))
 
     def _failure(self, ticket: int, error: Exception) -> tuple[Any, ...]:
         """Name what ONNX Runtime only says in prose."""
         text = str(error).strip() or type(error).__name__
         with self._lock:
             if self._stopped == ticket:
-                return ("error", ticket, "Stopped", "Cancelled.")
+                return ("error", "Stopped", "Cancelled.")
         if isinstance(error, MemoryError) or any(mark in text.lower() for mark in _OUT_OF_MEMORY):
-            return ("error", ticket, "EngineError", "The model needs more memory than it is allowed; no result.")
-        return ("error", ticket, "EngineError", f"The model could not be run: {text.splitlines()[0][:300]}")
+            return ("error", "EngineError", "The model needs more memory than it is allowed; no result.")
+        return ("error", "EngineError", f"The model could not be run: {text.splitlines()[0][:300]}")
 
-    def _probe(self, ticket: int) -> tuple[Any, ...]:
-        return ("probed", ticket, onnx.available_providers(), onnx.version())
+    def _probe(self, _ticket: int) -> tuple[Any, ...]:
+        return ("probed", onnx.available_providers(), onnx.version())
 
-    def _load(self, ticket: int, key: str, source: onnx.Source) -> tuple[Any, ...]:
+    def _load(self, _ticket: int, key: str, source: onnx.Source) -> tuple[Any, ...]:
         self._models.pop(key, None)
         model = onnx.open(source)
         self._models[key] = model
         self._sources[key] = source
         self._release_least_used()
-        return ("loaded", ticket, model.provider, model.reason, model.outputs, onnx.version())
+        return ("loaded", model.provider, model.reason, model.outputs, onnx.version())
 
     def _release_least_used(self) -> None:
         """Keep sessions warm while they fit; a session takes about twice its file."""
@@ -120,12 +123,12 @@ class _Worker:
     ) -> tuple[Any, ...]:
         model = self._models.get(key)
         if model is None:
-            return ("unknown", ticket)
+            return ("unknown",)
         self._models.move_to_end(key)
         options = onnx.run_options()
         with self._lock:
             if self._stopped == ticket:
-                return ("error", ticket, "Stopped", "Cancelled.")
+                return ("error", "Stopped", "Cancelled.")
             self._running = (ticket, options)
         names = tuple(outputs) if outputs else model.outputs
         try:
@@ -150,17 +153,23 @@ class _Worker:
         self._models[key] = onnx.on_cpu(source, reason="the GPU ran out of memory")
         return self._models[key].run(inputs, names, options)
 
-    def _block(self, ticket: int, room: str) -> tuple[Any, ...]:
+    def _block(self, _ticket: int, room: str) -> tuple[Any, ...]:
         """Put the outputs in the shared block, or ask for a larger one if they do not fit."""
         if self._pending is None:
             raise EngineError("The model's outputs were lost; try again.")
         model, found = self._pending
         layout = plan(found)
         if not room or len(self._output.buffer(room)) < layout.size:
-            return ("grow", ticket, layout.size)
+            return ("grow", layout.size)
         write(self._output.buffer(room), layout.slots, found)
         self._pending = None
-        return ("done", ticket, layout.slots, model.provider, model.reason)
+        return ("done", layout.slots, model.provider, model.reason)
+
+    def _encode(self, reply: tuple[Any, ...]) -> bytes:
+        """Write a reply as JSON; the one before again, if it was the same, as it is from run to run."""
+        if reply != self._last[0]:
+            self._last = (reply, json.dumps(reply).encode())
+        return self._last[1]
 
 
 def _end_with(parent: int, *, by_main_thread: bool) -> None:
