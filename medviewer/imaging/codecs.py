@@ -76,13 +76,13 @@ def _imagecodecs() -> ModuleType:
 
 
 def _imagecodecs_jpeg(data: bytes, spec: FrameSpec) -> np.ndarray:
-    # Naming the same space for both ends keeps libjpeg from guessing a conversion.
-    space = "ycbcr" if spec.samples == 3 else None
+    # Naming the same space for both ends keeps libjpeg from guessing a conversion; the file's own word counts.
+    space = None if spec.samples == 1 else "rgb" if spec.photometric == "RGB" else "ycbcr"
     return np.asarray(_imagecodecs().jpeg8_decode(data, colorspace=space, outcolorspace=space))
 
 
 def _imagecodecs_lossless_jpeg(data: bytes, spec: FrameSpec) -> np.ndarray:  # noqa: ARG001 - the common signature
-    return np.asarray(_imagecodecs().ljpeg_decode(data, linearize=False))
+    return np.asarray(_imagecodecs().jpegsof3_decode(data))
 
 
 def _imagecodecs_jpeg_ls(data: bytes, spec: FrameSpec) -> np.ndarray:  # noqa: ARG001
@@ -190,9 +190,7 @@ def _gdcm(data: bytes, spec: FrameSpec) -> np.ndarray:
         image.SetPlanarConfiguration(spec.planar)
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(spec.transfer_syntax_uid)))
     image.SetPixelFormat(
-        gdcm.PixelFormat(
-            spec.samples, spec.bits_allocated, spec.bits_stored, spec.bits_stored - 1, int(spec.is_signed)
-        )
+        gdcm.PixelFormat(spec.samples, spec.bits_allocated, spec.bits_stored, spec.bits_stored - 1, int(spec.is_signed))
     )
     buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
     flat = np.frombuffer(buffer, f"<u{spec.bits_allocated // 8}")
@@ -201,8 +199,12 @@ def _gdcm(data: bytes, spec: FrameSpec) -> np.ndarray:
     return flat.reshape((spec.rows, spec.columns, spec.samples) if spec.samples > 1 else (spec.rows, spec.columns))
 
 
-_LOSSY_JPEG = (Codec("imagecodecs", _imagecodecs_jpeg), Codec("gdcm", _gdcm))
-_LOSSLESS_JPEG = (Codec("imagecodecs", _imagecodecs_lossless_jpeg), Codec("gdcm", _gdcm))
+_LOSSY_JPEG = (Codec("libjpeg-turbo", _imagecodecs_jpeg), Codec("gdcm", _gdcm))
+_LOSSLESS_JPEG = (
+    Codec("libjpeg-turbo", _imagecodecs_jpeg),
+    Codec("jpegsof3", _imagecodecs_lossless_jpeg),
+    Codec("gdcm", _gdcm),
+)
 _JPEG_LS = (Codec("pyjpegls", _charls), Codec("imagecodecs", _imagecodecs_jpeg_ls), Codec("gdcm", _gdcm))
 _JPEG_2000 = (Codec("openjpeg", _openjpeg), Codec("imagecodecs", _imagecodecs_jpeg_2000), Codec("gdcm", _gdcm))
 _HTJ2K = (Codec("openjpeg", _openjpeg), Codec("imagecodecs", _imagecodecs_jpeg_2000))
@@ -210,8 +212,8 @@ _HTJ2K = (Codec("openjpeg", _openjpeg), Codec("imagecodecs", _imagecodecs_jpeg_2
 CODECS: dict[str, tuple[Codec, ...]] = {
     JPEG_BASELINE: _LOSSY_JPEG,
     JPEG_EXTENDED: _LOSSY_JPEG,
-    JPEG_SPECTRAL: (Codec("imagecodecs", _imagecodecs_jpeg),),
-    JPEG_PROGRESSIVE: (Codec("imagecodecs", _imagecodecs_jpeg),),
+    JPEG_SPECTRAL: (Codec("libjpeg-turbo", _imagecodecs_jpeg),),
+    JPEG_PROGRESSIVE: (Codec("libjpeg-turbo", _imagecodecs_jpeg),),
     JPEG_LOSSLESS: _LOSSLESS_JPEG,
     JPEG_LOSSLESS_FIRST_ORDER: _LOSSLESS_JPEG,
     JPEG_LS: _JPEG_LS,

@@ -218,9 +218,7 @@ class DataSetReader:
         if header.tag == tags.ITEM_DELIMITER and level.end is None:
             self._stack.pop()
         elif header.tag in tags.PIXEL_TAGS and is_top:
-            self.pixels = PixelElement(
-                header.tag, header.value_offset, header.length, header.representation
-            )
+            self.pixels = PixelElement(header.tag, header.value_offset, header.length, header.representation)
         elif _is_sequence(header):
             self._open_sequence(level, header)
         else:

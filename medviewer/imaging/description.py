@@ -271,7 +271,9 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
     )
     slope, intercept = _rescale(groups, caveats)
     values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
-    modality_luts = [_look_up_table(item, is_signed=common.is_signed) for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)]
+    modality_luts = [
+        _look_up_table(item, is_signed=common.is_signed) for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)
+    ]
     modality_lut = modality_luts[0] if modality_luts else None
     is_signed_input = common.is_signed and modality_lut is None
     voi_luts = tuple(
@@ -311,7 +313,9 @@ def _plane(groups: _Groups, caveats: list[Caveat]) -> Plane | None:
     # 16 characters of a decimal string leave more than enough digits; larger errors mean that the numbers are wrong.
     if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(float(row @ column)) > 0.01:
         caveats.append(
-            Caveat("geometry.orientation", "The image's orientation is not two perpendicular unit vectors and not used.")
+            Caveat(
+                "geometry.orientation", "The image's orientation is not two perpendicular unit vectors and not used."
+            )
         )
         return None
     row, column = row / lengths[0], column / lengths[1]
@@ -348,7 +352,9 @@ def _windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
     for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
         is_sane = math.isfinite(center) and math.isfinite(width) and abs(center) < 1e12 and width < 1e12
         if not is_sane or width < least or width <= 0:
-            caveats.append(Caveat("window.invalid", f"A window of width {width:g} in the file makes no sense and is not used."))
+            caveats.append(
+                Caveat("window.invalid", f"A window of width {width:g} in the file makes no sense and is not used.")
+            )
             continue
         windows.append(Window(center, width, function, names[index] if index < len(names) else ""))
     return tuple(windows)

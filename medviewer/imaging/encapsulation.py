@@ -45,7 +45,9 @@ def find_fragments(source: ByteSource, offset: int) -> tuple[tuple[int, ...], tu
             break
         if group << 16 | element != tags.ITEM or len(fragments) > _MAX_FRAGMENTS:
             if not fragments:
-                raise InputError("The compressed pixels are damaged: they do not begin with an item; ask for the file again.")
+                raise InputError(
+                    "The compressed pixels are damaged: they do not begin with an item; ask for the file again."
+                )
             break
         fragments.append(Fragment(position, position + 8, length))
         position += 8 + length
@@ -82,9 +84,7 @@ def frame_fragments(
         known = [begin for begin in begins if begin is not None]
         if len(offsets) == frames and known == sorted(set(known)) and (len(known) == frames or _runs_out(begins)):
             return _split(fragments, known)
-    by_marker = [
-        index for index, fragment in enumerate(fragments) if source.at(fragment.offset, 8).startswith(_STARTS)
-    ]
+    by_marker = [index for index, fragment in enumerate(fragments) if source.at(fragment.offset, 8).startswith(_STARTS)]
     if len(by_marker) == frames and by_marker[0] == 0:
         return _split(fragments, by_marker)
     if len(fragments) < frames:

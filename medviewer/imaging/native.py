@@ -121,5 +121,7 @@ def _mark_missing(samples: np.ndarray, format_: PixelFormat, complete: int, cave
     samples[complete:] = (there.max() if is_inverse else there.min()) if samples.ndim == 2 else 0
     missing = format_.rows - complete
     caveats.append(
-        Caveat("truncated.rows", f"The file ends inside this image: {missing} of {format_.rows} rows are missing (black).")
+        Caveat(
+            "truncated.rows", f"The file ends inside this image: {missing} of {format_.rows} rows are missing (black)."
+        )
     )

@@ -82,7 +82,9 @@ def read_palette(dataset: DataSet, *, is_signed: bool) -> Palette:
     for descriptor_tag, data_tag, segment_tag in _PALETTES:
         descriptor = dataset.numbers(descriptor_tag)
         if len(descriptor) != 3:
-            raise InputError("The image needs a colour palette that the file does not hold; ask for it to be sent again.")
+            raise InputError(
+                "The image needs a colour palette that the file does not hold; ask for it to be sent again."
+            )
         count, first, bits = (int(value) for value in descriptor)
         count = count & 0xFFFF or 1 << 16
         if is_signed and first >= 1 << 15:
