@@ -25,7 +25,7 @@ class AboutDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("About MedViewer"))
-        self.resize(520, 560)
+        self.resize(520, 680)
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 20, 20, 12)
         column.setSpacing(12)
@@ -46,8 +46,11 @@ class AboutDialog(QDialog):
         card.add(SignalRow("caution", words, word=tr("Research use only, not for diagnosis")))
         column.addWidget(card)
         column.addWidget(section(tr("Versions")))
+        facts = QVBoxLayout()
+        facts.setSpacing(4)
         for name, value in versions():
-            column.addWidget(FactRow(name, value, name_px=140))
+            facts.addWidget(FactRow(name, value, name_px=140))
+        column.addLayout(facts)
         column.addWidget(section(tr("Licences")))
         licence = tr("MedViewer is free software under the Apache License 2.0. Bundled fonts and icons:")
         column.addWidget(PlainLabel(licence, "secondary", wrap=True))

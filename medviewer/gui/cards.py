@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QPaintEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
 
 from medviewer.gui import theme
 from medviewer.gui.icons import IconLabel, icon
@@ -138,11 +152,44 @@ class ScrollColumn(QScrollArea):
         inside = QWidget()
         inside.setProperty("kind", "clear")
         inside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.column = QVBoxLayout(inside)
-        self.column.setContentsMargins(margin, margin, margin, margin)
+        whole = QVBoxLayout(inside)
+        whole.setContentsMargins(margin, margin, margin, margin)
+        whole.setSpacing(0)
+        self.column = QVBoxLayout()
         self.column.setSpacing(8)
-        self.column.setAlignment(Qt.AlignmentFlag.AlignTop)
+        whole.addLayout(self.column)
+        # A stretch and not an alignment: an aligned layout ignores that wrapped text needs height.
+        whole.addStretch(1)
         self.setWidget(inside)
+
+
+class ElidedCombo(QComboBox):
+    """A combo box that may be narrower than its words: it shows what fits, and the whole as tooltip."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(4)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
+        """Draw the box with as much of the words as fits."""
+        painter = QStylePainter(self)
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        icon_px = 0 if option.currentIcon.isNull() else option.iconSize.width() + 4
+        width = room.width() - icon_px
+        option.currentText = self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, width)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
+def dress(widget: QWidget, kind: str) -> None:
+    """Have the style sheet paint a plain widget's own background, which Qt leaves out unless told."""
+    widget.setProperty("kind", kind)
+    widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
 
 
 def button(text: str, icon_name: str = "", kind: Literal["", "primary", "quiet", "row"] = "") -> QPushButton:

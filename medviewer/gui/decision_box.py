@@ -132,7 +132,7 @@ class DecisionBox(Card):
             undo = button(tr("Undo"), "undo-2")
             undo.clicked.connect(lambda: self.requested.emit("edit.undo", None))
             buttons.addWidget(undo)
-        again = button(tr("Decide again"), kind="quiet")
+        again = button(tr("Decide again"))
         again.clicked.connect(self._decide_again)
         buttons.addWidget(again)
         buttons.addStretch(1)

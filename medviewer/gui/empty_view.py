@@ -78,6 +78,9 @@ class EmptyView(QWidget):
         if state.identity_hidden:
             self._column.addWidget(PlainLabel(tr("Hidden with the identity"), "secondary"))
             return
+        rows = QVBoxLayout()
+        rows.setSpacing(0)
+        self._column.addLayout(rows)
         for text in state.recent[:_SHOWN_RECENT]:
             path = Path(text)
             made = button("", "history", "row")
@@ -85,7 +88,7 @@ class EmptyView(QWidget):
             made.setText(for_button(made.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, _WIDTH_PX - 96)))
             made.setToolTip(plain_tooltip(text))
             made.clicked.connect(lambda _checked=False, asked=text: self.requested.emit("file.open_recent", asked))
-            self._column.addWidget(made)
+            rows.addWidget(made)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """Take files and folders of this computer."""

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWid
 
 from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
-from medviewer.gui.cards import Card, SignalRow, button, clear, section
+from medviewer.gui.cards import Card, ElidedCombo, SignalRow, button, clear, section
 from medviewer.gui.icons import icon
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
 
@@ -37,7 +37,7 @@ class ExplainControls(Card):
     def __init__(self, methods: Sequence[MethodRow], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._is_showing = False
-        self.method = QComboBox()
+        self.method = ElidedCombo()
         for row in methods:
             self.method.addItem(row.title, row.id)
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
@@ -137,7 +137,7 @@ class ValueSlider(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setPageStep(10)
-        self.value = PlainLabel("0 %")
+        self.value = PlainLabel("0%")
         self.value.setFixedWidth(44)
         self.value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(self.slider, 1)
@@ -147,10 +147,10 @@ class ValueSlider(QWidget):
     def show_value(self, value: float) -> None:
         """Put the handle where the value is."""
         self.slider.setValue(round(value * 100))
-        self.value.setText(f"{self.slider.value()} %")
+        self.value.setText(f"{self.slider.value()}%")
 
     def _moved(self, percent: int) -> None:
-        self.value.setText(f"{percent} %")
+        self.value.setText(f"{percent}%")
         self._tell(percent / 100)
 
 
@@ -161,25 +161,23 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
     else:
         worst = min(found.deletion_percentile, found.insertion_percentile)
-        level = "good" if worst >= _CONVINCING_PERCENTILE else "caution"
-        word = tr("Better than chance") if level == "good" else tr("Not clearly better than chance")
-        rows.append(SignalRow("good" if level == "good" else "caution", found.sentence, word=word))
-        words = tr("Better than random maps (of {n}): {deletion} % when deleting, {insertion} % when inserting").format(
+        if worst >= _CONVINCING_PERCENTILE:
+            rows.append(SignalRow("good", found.sentence, word=tr("Better than chance")))
+        else:
+            rows.append(SignalRow("caution", found.sentence, word=tr("Not clearly better than chance")))
+        words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
+        words = words.format(
             n=found.n_random,
-            deletion=_percent(found.deletion_percentile),
-            insertion=_percent(found.insertion_percentile),
+            deletion=f"{found.deletion_percentile:.0f}",
+            insertion=f"{found.insertion_percentile:.0f}",
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     if attribution.error is not None:
-        words = tr("The method's own error: {name} {error} %").format(
+        words = tr("The method's own error: {name} {error}%").format(
             name=attribution.error_name, error=f"{attribution.error * 100:.2g}"
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0f}"
 
 
 def _swatch(name: str) -> QIcon:

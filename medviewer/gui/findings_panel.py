@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.session import JobStatus, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Decision
-from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, section
+from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
 from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card
@@ -52,11 +52,11 @@ class FindingsPanel(QWidget):
         self._shortcuts = shortcuts or {}
         self._state = State()
         self._is_decision_last = False
-        self.model = QComboBox()
+        self.model = ElidedCombo()
         self.model.activated.connect(lambda i: self.requested.emit("model.select", self.model.itemData(i)))
         self.run = button("", "play", "primary")
         self.run.clicked.connect(lambda: self.requested.emit("model.run", None))
-        self.cancel = button("", "square")
+        self.cancel = button("", "circle-x")
         self.cancel.clicked.connect(lambda: self.requested.emit("job.cancel", self._live_job()))
         self._running = ElidedLabel("", "secondary")
         self._bar = QProgressBar()
@@ -73,6 +73,7 @@ class FindingsPanel(QWidget):
         self.show_state(None, self._state)
 
     def _lay_out(self) -> None:
+        dress(self, "panel")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -81,7 +82,6 @@ class FindingsPanel(QWidget):
         top.setSpacing(8)
         row = QHBoxLayout()
         row.setSpacing(8)
-        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         row.addWidget(self.model, 1)
         row.addWidget(self.run)
         row.addWidget(self.cancel)
@@ -122,7 +122,7 @@ class FindingsPanel(QWidget):
             self.model.addItem(tr("{title} (cannot be used)").format(title=title) if row.problem else title, row.id)
         if not self._models:
             self.model.addItem(tr("No model is installed"), "")
-        self.run.setText(tr("Run model"))
+        self.run.setText(tr("Run"))
         self.cancel.setText(tr("Cancel"))
         set_tooltip(self.model, tr("Which model is run"))
         set_tooltip(self.run, tr("Run the model on the image on screen"), self._shortcuts.get("model.run", ""))
@@ -203,6 +203,8 @@ class FindingsPanel(QWidget):
         card.add(PlainLabel(tr_pick(row.title), "title", wrap=True))
         if state.selection is None:
             card.add(PlainLabel(tr("Open an image to run the model on it."), "secondary", wrap=True))
+        elif _words_of(state.jobs, MODEL_JOB):
+            card.add(PlainLabel(tr("It is running on this image."), "secondary", wrap=True))
         else:
             card.add(PlainLabel(tr("Not run on this image yet."), "secondary", wrap=True))
         for name, words in ((tr("It is for"), tr_pick(row.intended_use)), (tr("It is not for"), tr_pick(row.not_for))):
@@ -249,7 +251,8 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     """All that the answer's cards are drawn from; answers are compared by identity."""
     found = current_answer(state)
     answer: Answer | None = found[1] if found else None
-    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch)
+    is_running = any(job.name == MODEL_JOB for job in state.jobs)
+    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running)
 
 
 def _where_it_looked(state: State) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from medviewer.app.session import Selection, State
-from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, line, section
+from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
 from medviewer.gui.record_sections import (
     allergy_rows,
     condition_rows,
@@ -38,6 +38,7 @@ class RecordPanel(QWidget):
         self._banner.setContentsMargins(12, 12, 12, 8)
         self._banner.setSpacing(4)
         self._scroll = ScrollColumn()
+        dress(self, "panel")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -100,12 +101,12 @@ class RecordPanel(QWidget):
     def _draw_record(self, state: State, record: PatientRecord) -> None:
         column = self._scroll.column
         reference = reference_of(state)
-        for make in (
-            lambda: condition_rows(record.conditions),
-            lambda: medication_rows(record.medications),
-            lambda: vital_rows(record, reference),
+        for rows in (
+            condition_rows(record.conditions),
+            medication_rows(record.medications),
+            vital_rows(record, reference),
         ):
-            for widget in make():
+            for widget in rows:
                 column.addWidget(widget)
             column.addWidget(line())
         if record.observations:

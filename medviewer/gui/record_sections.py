@@ -26,6 +26,7 @@ from medviewer.records.record import (
     parse_moment,
 )
 
+_OVER = frozenset({"inactive", "resolved", "remission"})
 _ICONS: Mapping[str, str] = {
     "study": "image",
     "text result": "file-text",
@@ -157,7 +158,7 @@ def condition_rows(conditions: tuple[Condition, ...] | None) -> Iterator[QWidget
         yield _absence(conditions)
         return
     for one in sorted(conditions, key=lambda c: c.clinical_status not in ("active", "recurrence", "relapse", "")):
-        since = tr("since {date}").format(date=visible(one.onset)) if one.onset else ""
+        since = _since(one.onset, is_active=one.clinical_status not in _OVER)
         yield item_row(
             visible(one.text), _joined([status_word(one.clinical_status), status_word(one.verification), since])
         )
@@ -170,8 +171,15 @@ def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWid
         yield _absence(medications)
         return
     for one in sorted(medications, key=lambda m: m.status not in ("active", "")):
-        since = tr("since {date}").format(date=visible(one.started)) if one.started else ""
+        since = _since(one.started, is_active=one.status in ("active", ""))
         yield item_row(visible(one.text), _joined([visible(one.dosage_text), status_word(one.status), since]))
+
+
+def _since(date: str, *, is_active: bool) -> str:
+    """A date as a beginning, or, of what is over, the date alone."""
+    if not date or not is_active:
+        return visible(date)
+    return tr("since {date}").format(date=visible(date))
 
 
 def _absence(known: tuple[object, ...] | None) -> PlainLabel:

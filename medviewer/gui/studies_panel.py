@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from medviewer.app.session import Selection, State
 from medviewer.domain.study import Image, Problem
 from medviewer.gui import theme
-from medviewer.gui.cards import Disclosure, button
+from medviewer.gui.cards import Disclosure, button, dress
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.study_rows import Index, Row, RowPainter, StudyRows, rows_of
 from medviewer.gui.text import ElidedLabel, PlainLabel, plain_tooltip, tr, use_language, visible
@@ -59,6 +59,7 @@ class StudiesPanel(QWidget):
         self.show_state(None, State())
 
     def _lay_out(self) -> None:
+        dress(self, "panel")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -102,8 +103,6 @@ class StudiesPanel(QWidget):
         use_language(new.language)
         everything = old is None or old.language != new.language
         if everything:
-            self._hint_title.setText(tr("No study is open"))
-            self._hint.setText(tr("Open a folder, or drop files here."))
             self._open.setText(tr("Open folder"))
             self.list.setAccessibleName(tr("Studies and series"))
         if everything or (old and (old.collection, old.identity_hidden) != (new.collection, new.identity_hidden)):
@@ -131,6 +130,11 @@ class StudiesPanel(QWidget):
 
     def _show_progress(self, state: State) -> None:
         job = next((j for j in state.jobs if j.name == OPEN_JOB), None)
+        self._open.setVisible(job is None)
+        self._hint_title.setText(tr("No study is open") if job is None else tr("Reading"))
+        self._hint.setText(
+            tr("Open a folder, or drop files here.") if job is None else tr("Studies appear here as they are found.")
+        )
         self._progress.setVisible(job is not None)
         self._progress_words.setVisible(job is not None)
         if job is not None:

@@ -11,7 +11,7 @@ from PySide6.QtGui import QFont, QImage, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from medviewer.app.session import Selection
-from medviewer.domain.study import Collection, Patient, Series, Stack, Study
+from medviewer.domain.study import Collection, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.icons import pixmap
 from medviewer.gui.text import dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
@@ -30,12 +30,14 @@ class Row:
     title: str
     second: str = ""
     third: str = ""
+    is_caution: bool = False  # the third line is a caution
     selection: Selection | None = None
 
     @property
     def words(self) -> str:
         """The whole row in words, for tooltips and screen readers."""
-        return "\n".join(part for part in (self.title, self.second, self.third) if part)
+        warnings = [visible(w.text) for w in self.selection.stack.warnings] if self.selection else []
+        return "\n".join(part for part in (self.title, self.second, self.third, *warnings) if part)
 
 
 def rows_of(collection: Collection, *, identity_hidden: bool) -> tuple[Row, ...]:
@@ -81,7 +83,11 @@ def _series_row(selection: Selection, number: int) -> Row:
     title = visible(series.description) or visible(series.body_part_examined) or visible(series.modality)
     if len(series.stacks) > 1:
         title = tr("{title}, part {n} of {total}").format(title=title, n=number + 1, total=len(series.stacks))
-    return Row("series", title or tr("Series"), _count(stack), _caution(series, stack), selection)
+    title = title or tr("Series")
+    if stack.warnings:
+        return Row("series", title, _count(stack), _cautions(stack), is_caution=True, selection=selection)
+    number_words = tr("Series {n}").format(n=series.number) if series.number is not None else ""
+    return Row("series", title, _count(stack), number_words, selection=selection)
 
 
 def _count(stack: Stack) -> str:
@@ -89,11 +95,9 @@ def _count(stack: Stack) -> str:
     return tr("1 image") if n == 1 else tr("{n} images").format(n=n)
 
 
-def _caution(series: Series, stack: Stack) -> str:
+def _cautions(stack: Stack) -> str:
     count = len(stack.warnings)
-    if count:
-        return tr("1 caution") if count == 1 else tr("{n} cautions").format(n=count)
-    return tr("Series {n}").format(n=series.number) if series.number is not None else ""
+    return tr("1 caution") if count == 1 else tr("{n} cautions").format(n=count)
 
 
 class StudyRows(QAbstractListModel):
@@ -202,7 +206,11 @@ class RowPainter(QStyledItemDelegate):
         text = QRect(frame.right() + 10, area.top() + 10, area.right() - frame.right() - 10 - _PAD, 18)
         _write(painter, text, row.title, t.text, weight=QFont.Weight.Medium)
         _write(painter, text.translated(0, 18), row.second, t.secondary, theme.SMALL_PX)
-        _write(painter, text.translated(0, 34), row.third, t.secondary, theme.SMALL_PX)
+        third = text.translated(0, 34)
+        if row.is_caution:
+            painter.drawPixmap(third.left(), third.top() + 2, pixmap("triangle-alert", t.caution, 14))
+            third.setLeft(third.left() + 18)
+        _write(painter, third, row.third, t.caution if row.is_caution else t.secondary, theme.SMALL_PX)
 
     def _paint_thumbnail(self, painter: QPainter, frame: QRect, row: Row) -> None:
         t = theme.tokens()

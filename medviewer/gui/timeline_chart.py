@@ -16,7 +16,7 @@ from medviewer.gui.text import plain_tooltip, tr, visible
 from medviewer.gui.vital_signs import short_name
 from medviewer.records.record import format_observation, with_zone
 
-_ROW_PX, _AXIS_PX, _LABEL_PX, _PAD = 56, 24, 112, 8
+_ROW_PX, _TOP_PX, _AXIS_PX, _LABEL_PX, _RIGHT_PX = 56, 16, 20, 124, 36
 _HIT_PX = 12
 
 
@@ -47,12 +47,11 @@ def time_ticks(start: datetime, end: datetime, most: int = 4) -> list[tuple[date
         (timedelta(minutes=10), "%H:%M"),
         (timedelta(hours=1), "%H:%M"),
         (timedelta(hours=3), "%H:%M"),
-        (timedelta(hours=6), "%m-%d %H:%M"),
-        (timedelta(hours=12), "%m-%d %H:%M"),
-        (timedelta(days=1), "%Y-%m-%d"),
-        (timedelta(days=2), "%Y-%m-%d"),
-        (timedelta(days=7), "%Y-%m-%d"),
-        (timedelta(days=14), "%Y-%m-%d"),
+        (timedelta(hours=6), "%H:%M"),
+        (timedelta(days=1), "%m-%d"),
+        (timedelta(days=2), "%m-%d"),
+        (timedelta(days=7), "%m-%d"),
+        (timedelta(days=14), "%m-%d"),
     )
     for step, pattern in steps:
         if (end - start) / step <= most:
@@ -60,6 +59,17 @@ def time_ticks(start: datetime, end: datetime, most: int = 4) -> list[tuple[date
             count = max(int((end - first) / step) + 1, 0) if first <= end else 0
             return [(first + i * step, (first + i * step).strftime(pattern)) for i in range(count)]
     return _month_ticks(start, end, most)
+
+
+def span_words(start: datetime, end: datetime) -> str:
+    """What the ticks leave out: the day of times, the year of days.
+
+    >>> span_words(datetime(2003, 12, 30), datetime(2004, 1, 4))
+    '2003 – 2004'
+    """
+    pattern = "%Y-%m-%d" if end - start <= timedelta(hours=36) else "%Y"
+    first, last = start.strftime(pattern), end.strftime(pattern)
+    return first if first == last else f"{first} – {last}"
 
 
 def _ceiling(moment: datetime, step: timedelta) -> datetime:
@@ -96,13 +106,13 @@ class TimelineChart(QWidget):
         self._mark_name = mark_name
         times = [with_zone(o.time) for row in self._rows for o in row.values]
         times += [self._mark] if self._mark is not None else []
-        self._start, self._end = _padded(min(times), max(times)) if times else (None, None)
+        self._span = _padded(min(times), max(times)) if times else None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("; ".join(f"{row.name} {_latest(row)}" for row in self._rows))
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """A row for each quantity and one for the dates."""
-        return QSize(320, len(self._rows) * _ROW_PX + _AXIS_PX)
+        return QSize(320, _TOP_PX + len(self._rows) * _ROW_PX + _AXIS_PX)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As high as it wants to be, in any width."""
@@ -110,18 +120,19 @@ class TimelineChart(QWidget):
 
     def x_of(self, moment: datetime) -> float:
         """Where a moment lies, in widget pixels."""
-        left, right = float(_LABEL_PX), float(self.width() - _PAD)
-        if self._start is None or self._end is None:
+        left, right = float(_LABEL_PX), float(self.width() - _RIGHT_PX)
+        if self._span is None:
             return left
-        return left + (right - left) * ((with_zone(moment) - self._start) / (self._end - self._start))
+        start, end = self._span
+        return left + (right - left) * ((with_zone(moment) - start) / (end - start))
 
     def point_of(self, row: int, observation: Observation) -> QPointF:
         """Where a value lies, in widget pixels."""
         values = [o.value for o in self._rows[row].values]
         low, high = min(values), max(values)
         share = 0.5 if high == low else (observation.value - low) / (high - low)
-        top = row * _ROW_PX
-        return QPointF(self.x_of(observation.time), top + _ROW_PX - 14 - share * (_ROW_PX - 26))
+        top = _TOP_PX + row * _ROW_PX
+        return QPointF(self.x_of(observation.time), top + _ROW_PX - 12 - share * (_ROW_PX - 24))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
         """Draw it."""
@@ -147,7 +158,7 @@ class TimelineChart(QWidget):
 
     def value_at(self, place: QPoint) -> Observation | None:
         """The value whose point is nearest to a place, if one is near."""
-        number = place.y() // _ROW_PX
+        number = (place.y() - _TOP_PX) // _ROW_PX
         if not 0 <= number < len(self._rows):
             return None
         near = min(self._rows[number].values, key=lambda o: abs(self.x_of(o.time) - place.x()))
@@ -155,27 +166,31 @@ class TimelineChart(QWidget):
 
     def _draw_axis(self, painter: QPainter) -> None:
         t = theme.tokens()
-        if self._start is None or self._end is None:
+        if self._span is None:
             return
-        bottom = len(self._rows) * _ROW_PX
+        bottom = _TOP_PX + len(self._rows) * _ROW_PX
         painter.setFont(theme.text_font(theme.SMALL_PX))
+        painter.setPen(theme.color(t.secondary))
+        area = QRectF(0, bottom, _LABEL_PX - 12, _AXIS_PX)
+        painter.drawText(area, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, span_words(*self._span))
         last_right = 0.0
-        room = max(int((self.width() - _LABEL_PX) / 90), 2)
-        for moment, words in time_ticks(self._start, self._end, room):
+        room = max(int((self.width() - _LABEL_PX - _RIGHT_PX) / 56), 2)
+        for moment, words in time_ticks(*self._span, room):
             x = self.x_of(moment)
             painter.setPen(QPen(theme.color(t.line), 1))
-            painter.drawLine(QPointF(x, 4), QPointF(x, bottom + 4))
+            painter.drawLine(QPointF(x, _TOP_PX), QPointF(x, bottom))
             width = painter.fontMetrics().horizontalAdvance(words) + 4
-            left = min(max(x - width / 2, _LABEL_PX - 16.0), self.width() - width)
+            left = min(max(x - width / 2, _LABEL_PX - 12.0), self.width() - width)
             if left < last_right + 4:
                 continue
             last_right = left + width
             painter.setPen(theme.color(t.secondary))
-            painter.drawText(QRectF(left, bottom + 4, width, _AXIS_PX - 4), Qt.AlignmentFlag.AlignCenter, words)
+            painter.drawText(QRectF(left, bottom, width, _AXIS_PX), Qt.AlignmentFlag.AlignCenter, words)
 
     def _draw_label(self, painter: QPainter, number: int, row: Quantity) -> None:
         t = theme.tokens()
-        area = QRectF(0, number * _ROW_PX + 8, _LABEL_PX - 12, 18)
+        top = _TOP_PX + number * _ROW_PX
+        area = QRectF(0, top + 10, _LABEL_PX - 12, 18)
         flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         for words, tint, weight, size in (
             (row.name, t.secondary, QFont.Weight.Normal, theme.SMALL_PX),
@@ -186,9 +201,21 @@ class TimelineChart(QWidget):
             shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(area.width()))
             painter.drawText(area, flags, shown)
             area.translate(0, 18)
-        if number:
-            painter.setPen(QPen(theme.color(t.line), 1))
-            painter.drawLine(0, number * _ROW_PX, self.width(), number * _ROW_PX)
+        painter.setPen(QPen(theme.color(t.line), 1))
+        painter.drawLine(0, top, self.width(), top)
+        self._draw_range(painter, top, row)
+
+    def _draw_range(self, painter: QPainter, top: int, row: Quantity) -> None:
+        """The highest and lowest value at the right: each row has its own scale."""
+        values = [o.value for o in row.values]
+        painter.setFont(theme.text_font(theme.SMALL_PX))
+        painter.setPen(theme.color(theme.tokens().secondary))
+        area = QRectF(self.width() - _RIGHT_PX + 6, top + 4, _RIGHT_PX - 6, 16)
+        ends = (max(values), min(values)) if max(values) > min(values) else (values[0],)
+        for place, value in enumerate(ends):
+            shift = (_ROW_PX - 24) * (place if len(ends) > 1 else 0.5)
+            flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(area.translated(0, shift), flags, f"{value:.4g}")
 
     def _draw_curve(self, painter: QPainter, number: int, row: Quantity) -> None:
         t = theme.tokens()
@@ -206,13 +233,11 @@ class TimelineChart(QWidget):
         t = theme.tokens()
         x = self.x_of(self._mark)
         painter.setPen(QPen(theme.color(t.text), 1, Qt.PenStyle.DashLine))
-        painter.drawLine(QPointF(x, 2), QPointF(x, len(self._rows) * _ROW_PX + 4))
+        painter.drawLine(QPointF(x, _TOP_PX - 2), QPointF(x, _TOP_PX + len(self._rows) * _ROW_PX))
         if self._mark_name:
             painter.setFont(theme.text_font(theme.SMALL_PX))
             width = painter.fontMetrics().horizontalAdvance(self._mark_name) + 8
-            is_right = x + width + 4 > self.width()
-            area = QRectF(x - width - 2 if is_right else x + 2, 0, width, 14)
-            painter.fillRect(area, theme.color(t.panel))
+            area = QRectF(min(x - width / 2, self.width() - width), 0, width, _TOP_PX - 2)
             painter.setPen(theme.color(t.secondary))
             painter.drawText(area, Qt.AlignmentFlag.AlignCenter, self._mark_name)
 

@@ -1,0 +1,172 @@
+"""Qt's actions, made from the command table: menus, tool bar and shortcuts all share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QIcon, QKeySequence
+from PySide6.QtWidgets import QMenu, QWidget
+
+from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, command
+from medviewer.app.session import State
+from medviewer.app.viewing import preset_window
+from medviewer.gui.command_palette import native_keys
+from medviewer.gui.icons import icon
+from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick
+
+# Shorter words for the tool bar, where a menu's title would be too long.
+_SHORT = {
+    "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "1:1",
+    "view.rotate_right": "Rotate", "view.flip_horizontal": "Flip", "view.reset": "Reset",
+    "explain.toggle": "Heat map", "model.run": "Run", "help.palette": "Search",
+}  # fmt: skip
+# Keys that move the focus or a selection elsewhere: they mean the image only while it has the focus.
+_IMAGE_KEYS = frozenset({"Up", "Down", "Left", "Right", "Home", "End", "PgUp", "PgDown", "Tab"})
+_SEPARATED = frozenset({
+    "file.save_results", "app.quit", "view.preset", "view.rotate_left", "view.reset", "view.hide_identity",
+    "series.previous", "image.first", "job.cancel", "explain.toggle", "finding.accept", "app.language",
+})  # fmt: skip
+_IMAGE_MENU = (
+    "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
+    "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "model.run", "explain.toggle", "",
+    "view.corner_text", "view.hide_identity", "view.panels",
+)  # fmt: skip
+
+Run = Callable[[str, Any], None]
+
+
+class Actions:
+    """One action a command, and one for each choice of those that offer some."""
+
+    def __init__(self, window: QWidget, run: Run) -> None:
+        self._window = window
+        self._run = run
+        self._actions: dict[str, QAction] = {}
+        self._choices: dict[tuple[str, int], QAction] = {}
+        self._state = State()
+        for row in COMMANDS.values():
+            if not row.needs_argument:
+                self._actions[row.id] = self._make(row)
+            for number, choice in enumerate(row.choices):
+                self._choices[row.id, number] = self._make_choice(row, choice)
+        for tool in ("window", "pan", "zoom", "scroll"):
+            self._actions[f"tool.{tool}"].setCheckable(True)
+
+    def commands(self) -> tuple[Command, ...]:
+        """The table that they are made from."""
+        return tuple(COMMANDS.values())
+
+    def shortcuts(self) -> Mapping[str, str]:
+        """The first shortcut of each command, as this system writes it."""
+        return {row.id: native_keys(row.shortcut) for row in COMMANDS.values() if row.shortcut}
+
+    def action(self, command_id: str) -> QAction:
+        """The action of a command."""
+        return self._actions[command_id]
+
+    def focus_on(self, viewport: QWidget) -> None:
+        """Let the keys that also move a focus work only while the image has it."""
+        for action in self._every():
+            keys = {k.toString() for k in action.shortcuts()}
+            if keys & _IMAGE_KEYS:
+                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+                viewport.addAction(action)
+            else:
+                self._window.addAction(action)
+
+    def show_state(self, old: State | None, new: State) -> None:
+        """Enable what makes sense now; check the tool in use; speak the language."""
+        self._state = new
+        if old is None or old.language != new.language:
+            self._translate()
+        for command_id, action in self._actions.items():
+            action.setEnabled(command(command_id).enabled(new))
+        for (command_id, _), action in self._choices.items():
+            action.setEnabled(command(command_id).enabled(new))
+        if old is None or old.tool != new.tool:
+            for tool in ("window", "pan", "zoom", "scroll"):
+                self._actions[f"tool.{tool}"].setChecked(tool == new.tool)
+
+    def whole_menu(self, parent: QWidget) -> QMenu:
+        """All menus as one, for the menu button."""
+        whole = QMenu(parent)
+        for name, title in MENUS.items():
+            self._fill(whole.addMenu(for_button(tr_pick(title))), name)
+        return whole
+
+    def image_menu(self, parent: QWidget) -> QMenu:
+        """What is wanted over the image."""
+        menu = QMenu(parent)
+        for command_id in _IMAGE_MENU:
+            if command_id:
+                self._add(menu, command(command_id))
+            else:
+                menu.addSeparator()
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return menu
+
+    def _fill(self, menu: QMenu, name: str) -> None:
+        for row in COMMANDS.values():
+            if row.menu == name:
+                if row.id in _SEPARATED:
+                    menu.addSeparator()
+                self._add(menu, row)
+
+    def _add(self, menu: QMenu, row: Command) -> None:
+        if not row.choices:
+            menu.addAction(self._actions[row.id])
+            return
+        sub = menu.addMenu(_icon(row), for_button(tr_pick(row.title)))
+        for number, choice in enumerate(row.choices):
+            action = self._choices[row.id, number]
+            action.setText(for_button(self._choice_title(row, choice)))
+            sub.addAction(action)
+
+    def _choice_title(self, row: Command, choice: Choice) -> str:
+        """A preset is called what it does to the image on screen."""
+        if row.id == "view.preset" and choice.argument and self._state.frame is not None:
+            window = preset_window(self._state, choice.argument)
+            if window is not None:
+                name = tr(window.name) if window.name else tr_pick(choice.title)
+                return f"{name}  ({window.width:g} / {window.center:g})"
+        return tr_pick(choice.title)
+
+    def _make(self, row: Command) -> QAction:
+        action = QAction(_icon(row), "", self._window)
+        action.setShortcuts([QKeySequence(k) for k in (row.shortcut, *row.more_shortcuts) if k])
+        # A checkable action hands over whether it is checked: not an argument of the command.
+        action.triggered.connect(partial(self._trigger, row.id, None))
+        return action
+
+    def _make_choice(self, row: Command, choice: Choice) -> QAction:
+        action = QAction("", self._window)
+        if choice.shortcut:
+            action.setShortcut(QKeySequence(choice.shortcut))
+        action.triggered.connect(partial(self._trigger, row.id, choice.argument))
+        return action
+
+    def _trigger(self, command_id: str, argument: Any, _is_checked: bool = False) -> None:
+        self._run(command_id, argument)
+        if command_id.startswith("tool."):  # clicking the tool in use must not leave the left button without one
+            self._actions[command_id].setChecked(self._state.tool == command_id.removeprefix("tool."))
+
+    def _translate(self) -> None:
+        for command_id, action in self._actions.items():
+            row = command(command_id)
+            title = tr_pick(row.title)
+            action.setText(for_button(title))
+            action.setIconText(for_button(tr(_SHORT[command_id]) if command_id in _SHORT else title))
+            keys = f" ({native_keys(row.shortcut)})" if row.shortcut else ""
+            action.setToolTip(plain_tooltip(f"{title}{keys}"))
+        for (command_id, number), action in self._choices.items():
+            action.setText(for_button(tr_pick(command(command_id).choices[number].title)))
+
+    def _every(self) -> tuple[QAction, ...]:
+        return (*self._actions.values(), *self._choices.values())
+
+
+def _icon(row: Command) -> QIcon:
+    return icon(row.icon) if row.icon else QIcon()

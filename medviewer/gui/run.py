@@ -1,0 +1,173 @@
+"""The window as a program: set up Qt, show the window, take it down; and the same drawn off screen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QElapsedTimer, QEventLoop, Qt, QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from medviewer.app.application import Application
+from medviewer.app.jobs import UNEXPECTED
+from medviewer.app.session import State
+from medviewer.app.settings import home
+from medviewer.app.start import running_application
+from medviewer.domain.errors import MedViewerError
+from medviewer.gui.icons import icon
+from medviewer.gui.post import GuiPost
+from medviewer.gui.theme import apply_theme
+from medviewer.gui.window import TITLE, MainWindow
+from medviewer.imaging import decode
+
+log = logging.getLogger(__name__)
+
+Until = Callable[[State], bool]
+
+
+def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
+    """Show the window until the reader closes it.
+
+    Args:
+        paths: opened at once.
+        sample: open the sample study and run the model on it, as the demo does.
+
+    Returns:
+        The exit code of Qt's event loop.
+    """
+    qt = _qt_application()
+    with _window(qt) as (app, window):
+        window.show()
+        if sample:
+            app.settings = replace(app.settings, run_when_opened=True)
+            app.run_command("file.open_sample")
+        elif paths:
+            app.run_command("file.open_files", list(paths))
+        signal.signal(signal.SIGINT, lambda _number, _frame: window.close())
+        wake = QTimer()  # lets Python see Ctrl+C while Qt waits
+        wake.start(500)
+        wake.timeout.connect(lambda: None)
+        return int(qt.exec())
+
+
+def grab_window(
+    out: Path,
+    *,
+    paths: Sequence[Path] = (),
+    results: Path | None = None,
+    size: tuple[int, int] = (1440, 900),
+    timeout_s: float = 180.0,
+) -> State:
+    """Draw the window without a screen: open, run the model, explain, save its picture.
+
+    Without ``paths`` the sample study is opened. It is the same window, driven by the same
+    commands, as on a screen.
+
+    Args:
+        out: where the picture (PNG) goes.
+        paths: what to open.
+        results: a folder to save the results in, as the Save command does.
+        size: of the window, in logical pixels.
+        timeout_s: after which waiting for the model is given up.
+
+    Returns:
+        The state that the picture shows.
+
+    Raises:
+        MedViewerError: the image cannot be shown, or the model could not run.
+    """
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    qt = _qt_application()
+    with _window(qt) as (app, window):
+        window.resize(*size)
+        window.show()
+        app.settings = replace(app.settings, run_when_opened=True)
+        if paths:
+            app.run_command("file.open_files", list(paths))
+        else:
+            app.run_command("file.open_sample")
+        _wait(app, lambda state: _is_settled(app, state), timeout_s)
+        if results is not None:
+            app.run_command("file.save_results", results)
+            _wait(app, lambda state: not state.jobs, timeout_s)
+        _wait(app, lambda _state: not app.writes.running and not app.background.running, timeout_s)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not window.grab().save(str(out), "PNG"):
+            raise MedViewerError(f"The picture {out.name} could not be saved: check the folder and the disk's space.")
+        return app.state
+
+
+@contextmanager
+def _window(qt: QApplication) -> Iterator[tuple[Application, MainWindow]]:
+    post = GuiPost()
+    with _bugs_are_said(), running_application(home(), post) as app:
+        window = MainWindow(app)
+        try:
+            yield app, window
+        finally:
+            window.close()
+            post.close()
+            window.deleteLater()
+            qt.sendPostedEvents(None, 0)
+    decode.shutdown()
+
+
+def _qt_application() -> QApplication:
+    existing = QApplication.instance()
+    if isinstance(existing, QApplication):
+        return existing
+    QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    qt = QApplication(sys.argv[:1])
+    qt.setApplicationName(TITLE)
+    qt.setDesktopFileName("medviewer")
+    apply_theme(qt)
+    qt.setWindowIcon(icon("chest"))
+    return qt
+
+
+@contextmanager
+def _bugs_are_said() -> Iterator[None]:
+    """A mistake of ours in a slot of Qt is logged without patient data; the window stays usable."""
+
+    def told(kind: type[BaseException], _error: BaseException, where: TracebackType | None) -> None:
+        log.error("unexpected failure in the window", exc_info=(kind, kind(), where) if kind is not KeyError else None)
+        log.info("%s", UNEXPECTED)
+
+    before, sys.excepthook = sys.excepthook, told
+    try:
+        yield
+    finally:
+        sys.excepthook = before
+
+
+def _is_settled(app: Application, state: State) -> bool:
+    """Whether nothing more will come by itself."""
+    now = state.selection
+    if app.jobs.running or app.wishes.run is not None:
+        return False
+    return now is not None and (state.frame is not None or bool(state.frame_problem)) and state.is_record_checked
+
+
+def _wait(app: Application, until: Until, timeout_s: float) -> None:
+    """Let Qt work until the state is as wished.
+
+    Raises:
+        MedViewerError: the reason that the state gives for never getting there, or time is up.
+    """
+    clock = QElapsedTimer()
+    clock.start()
+    while not until(app.state):
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
+        notice = app.state.notice
+        if notice is not None and notice.level == "alarm":
+            raise MedViewerError(notice.text)
+        if clock.elapsed() > timeout_s * 1000:
+            raise MedViewerError("The window did not finish in time; try again on a quieter computer.")
