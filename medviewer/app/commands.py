@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,11 @@ def _has_jobs(state: State) -> bool:
 
 
 def _show(what: Any) -> Callable[[Application, Any], None]:
-    return lambda app, _argument: app.front.show(what)
+    return lambda app, _argument: app.front.show_dialog(what)
+
+
+def _quit(app: Application, _argument: Any) -> None:
+    app.front.close_window()
 
 
 def _use_language(app: Application, language: str) -> None:
@@ -126,6 +130,31 @@ def _t(en: str, zh: str) -> Title:
     return MappingProxyType({"en": en, "zh": zh})
 
 
+_MENU_OF = {"series": "image", "explain": "model", "finding": "model", "job": "model", "app": "help"}
+
+
+def _row(
+    text: str,
+    run: Callable[[Application, Any], None],
+    enabled: Callable[[State], bool],
+    *,
+    menu: str | None = None,
+    choices: tuple[Choice, ...] = (),
+) -> Command:
+    """A command of a menu; ``text`` is ``id|English|Chinese|shortcuts with spaces between|icon``."""
+    command_id, en, zh, keys, icon = [*text.split("|"), "", ""][:5]
+    noun = command_id.partition(".")[0]
+    first, *more = keys.split() or [""]
+    where = _MENU_OF.get(noun, noun) if menu is None else menu
+    title = _t(en, zh)
+    return Command(command_id, title, run, enabled, where, first, icon, tuple(more), choices, bool(choices))
+
+
+def _asked(text: str, run: Callable[[Application, Any], None], enabled: Callable[[State], bool]) -> Command:
+    """A command that panels and the viewport ask for, with an argument."""
+    return replace(_row(text, run, enabled, menu=""), needs_argument=True)
+
+
 _PRESETS = (
     Choice(0, _t("Automatic", "自动"), "0"),
     *(Choice(n, _t(f"Preset {n}", f"预设 {n}"), str(n)) for n in range(1, 10)),
@@ -133,68 +162,61 @@ _PRESETS = (
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 
 _ROWS = (
-    # file
-    Command("file.open_folder", _t("Open folder…", "打开文件夹…"), opening.open_folder, _always, "file", "Ctrl+O", "folder-open"),
-    Command("file.open_files", _t("Open files…", "打开文件…"), opening.open_files, _always, "file", "Ctrl+Shift+O", "file-up"),
-    Command("file.open_recent", _t("Open recent", "打开最近的"), opening.open_recent, _always, "", "", "history", needs_argument=True),
-    Command("file.open_sample", _t("Open sample study", "打开示例检查"), opening.open_sample, _always, "file", "", "chest"),
-    Command("file.save_results", _t("Save results…", "保存结果…"), findings.save, _has_answer, "file", "Ctrl+S", "save"),
-    Command("file.close", _t("Close studies", "关闭检查"), opening.close_all, _has_image, "file", "Ctrl+W", "x"),
-    Command("app.quit", _t("Quit", "退出"), lambda app, _argument: app.front.close(), _always, "file", "Ctrl+Q", "log-out"),
-    # edit
-    Command("edit.undo", _t("Undo", "撤销"), viewing.undo, _has_image, "edit", "Ctrl+Z", "undo-2"),
-    Command("edit.redo", _t("Redo", "重做"), viewing.redo, _has_image, "edit", "Ctrl+Y", "redo-2", ("Ctrl+Shift+Z",)),
-    # view
-    Command("view.fit", _t("Fit to window", "适合窗口"), viewing.fit, _has_image, "view", "F", "maximize"),
-    Command("view.actual_size", _t("Actual pixels (1:1)", "实际像素 (1:1)"), viewing.actual_size, _has_image, "view", "Shift+1", "scan", ("!",)),
-    Command("view.zoom_in", _t("Zoom in", "放大"), viewing.zoom_by(viewing.ZOOM_STEP), _has_image, "view", "Ctrl++", "zoom-in", ("+", "=", "Ctrl+=")),
-    Command("view.zoom_out", _t("Zoom out", "缩小"), viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_image, "view", "Ctrl+-", "zoom-out", ("-",)),
-    Command("view.preset", _t("Window preset", "窗宽窗位预设"), viewing.use_preset, _has_pixels, "view", "", "contrast", choices=_PRESETS, needs_argument=True),
-    Command("view.invert", _t("Invert", "反相"), viewing.invert, _has_image, "view", "Shift+I", "contrast"),
-    Command("view.rotate_left", _t("Rotate left", "向左旋转"), viewing.rotate(1), _has_image, "view", "Ctrl+L", "rotate-ccw-square"),
-    Command("view.rotate_right", _t("Rotate right", "向右旋转"), viewing.rotate(-1), _has_image, "view", "Ctrl+R", "rotate-cw-square"),
-    Command("view.flip_horizontal", _t("Flip left-right", "左右翻转"), viewing.flip(horizontal=True), _has_image, "view", "H", "flip-horizontal-2"),
-    Command("view.flip_vertical", _t("Flip top-bottom", "上下翻转"), viewing.flip(horizontal=False), _has_image, "view", "V", "flip-vertical-2"),
-    Command("view.reset", _t("Reset view", "重置视图"), viewing.reset, _has_image, "view", "Esc", "refresh-ccw"),
-    Command("view.smooth", _t("Smooth or pixels", "平滑或像素"), viewing.toggle_smooth, _has_image, "view", "Shift+S", "image"),
-    Command("view.corner_text", _t("Annotations: all, few, none", "注释:全部、少量、无"), viewing.next_corner_text, _has_image, "view", "I", "captions"),
-    Command("view.hide_identity", _t("Hide or show identity", "隐藏或显示身份"), viewing.toggle_identity, _always, "view", "Ctrl+H", "eye-off"),
-    Command("view.panels", _t("Hide or show panels", "隐藏或显示面板"), viewing.toggle_panels, _always, "view", "Tab", "panel-left"),
-    Command("view.window", _t("Window", "窗"), viewing.set_window, _has_pixels, needs_argument=True),
-    Command("view.place", _t("Zoom and centre", "缩放与中心"), viewing.set_place, _has_image, needs_argument=True),
-    Command("view.settle", _t("End of a drag", "拖动结束"), viewing.settle, _always, needs_argument=True),
-    # image
-    Command("image.previous", _t("Previous image", "上一幅"), opening.step_image(-1), _has_stack, "image", "Up", "arrow-up", ("PgUp",)),
-    Command("image.next", _t("Next image", "下一幅"), opening.step_image(1), _has_stack, "image", "Down", "arrow-down", ("PgDown",)),
-    Command("image.first", _t("First image", "第一幅"), lambda app, _argument: opening.show_index(app, 0), _has_stack, "image", "Home", "skip-back"),
-    Command("image.last", _t("Last image", "最后一幅"), opening.last_image, _has_stack, "image", "End", "skip-forward"),
-    Command("image.show", _t("Show image", "显示图像"), opening.show_index, _has_stack, needs_argument=True),
-    Command("image.select", _t("Select image", "选择图像"), opening.select, _always, needs_argument=True),
-    Command("series.previous", _t("Previous series", "上一序列"), opening.step_series(-1), _has_image, "image", "Left", "arrow-left"),
-    Command("series.next", _t("Next series", "下一序列"), opening.step_series(1), _has_image, "image", "Right", "arrow-right"),
-    # tools of the left button
-    Command("tool.window", _t("Window/level", "窗宽窗位"), viewing.use_tool("window"), _always, "tool", "W", "contrast"),
-    Command("tool.pan", _t("Pan", "平移"), viewing.use_tool("pan"), _always, "tool", "T", "move"),
-    Command("tool.zoom", _t("Zoom", "缩放"), viewing.use_tool("zoom"), _always, "tool", "Z", "zoom-in"),
-    Command("tool.scroll", _t("Scroll", "翻页"), viewing.use_tool("scroll"), _always, "tool", "S", "layers"),
-    # model
-    Command("model.run", _t("Run model", "运行模型"), findings.run_model, _may_run, "model", "Ctrl+Return", "play"),
-    Command("model.select", _t("Choose model", "选择模型"), findings.select_model, _always, needs_argument=True),
-    Command("model.confirm", _t("Confirm", "确认"), findings.confirm_guard, _has_image, needs_argument=True),
-    Command("job.cancel", _t("Cancel", "取消"), findings.cancel, _has_jobs, "model", "Ctrl+.", "circle-x"),
-    Command("explain.toggle", _t("Hide or show heat map", "隐藏或显示热图"), findings.toggle_overlay, _has_image, "model", "X", "heat-map"),
-    Command("explain.method", _t("Explanation method", "解释方法"), findings.use_method, _always, needs_argument=True),
-    Command("explain.opacity", _t("Heat map opacity", "热图不透明度"), findings.change_overlay("opacity"), _always, needs_argument=True),
-    Command("explain.threshold", _t("Heat map threshold", "热图阈值"), findings.change_overlay("threshold"), _always, needs_argument=True),
-    Command("explain.color_map", _t("Heat map colours", "热图配色"), findings.change_overlay("color_map"), _always, needs_argument=True),
-    Command("finding.accept", _t("Accept finding", "接受结果"), findings.decide("accepted"), _has_answer, "model", "Ctrl+Shift+A", "check"),
-    Command("finding.reject", _t("Reject finding…", "拒绝结果…"), findings.decide("rejected"), _has_answer, "model", "Ctrl+Shift+R", "x"),
-    Command("finding.change", _t("Change finding…", "更改结果…"), findings.decide("changed"), _has_answer, "model", "", "pencil"),
-    # help
-    Command("help.palette", _t("Find a command…", "查找命令…"), _show("palette"), _always, "help", "Ctrl+K", "command"),
-    Command("help.shortcuts", _t("Keyboard shortcuts", "键盘快捷键"), _show("shortcuts"), _always, "help", "F1", "keyboard", ("?",)),
-    Command("app.language", _t("Language", "语言"), _use_language, _always, "help", "", "languages", choices=_LANGUAGES, needs_argument=True),
-    Command("help.about", _t("About MedViewer", "关于 MedViewer"), _show("about"), _always, "help", "", "info"),
+    _row("file.open_folder|Open folder…|打开文件夹…|Ctrl+O|folder-open", opening.open_folder, _always),
+    _row("file.open_files|Open files…|打开文件…|Ctrl+Shift+O|file-up", opening.open_files, _always),
+    _asked("file.open_recent|Open recent|打开最近的||history", opening.open_recent, _always),
+    _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
+    _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
+    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
+    _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
+    _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
+    _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
+    _row("view.fit|Fit to window|适合窗口|F|maximize", viewing.fit, _has_image),
+    _row("view.actual_size|Actual pixels (1:1)|实际像素 (1:1)|Shift+1 !|scan", viewing.actual_size, _has_image),
+    _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_image),
+    _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_image),
+    _row("view.preset|Window preset|窗宽窗位预设||contrast", viewing.use_preset, _has_pixels, choices=_PRESETS),
+    _row("view.invert|Invert|反相|Shift+I|contrast", viewing.invert, _has_image),
+    _row("view.rotate_left|Rotate left|向左旋转|Ctrl+L|rotate-ccw-square", viewing.rotate(1), _has_image),
+    _row("view.rotate_right|Rotate right|向右旋转|Ctrl+R|rotate-cw-square", viewing.rotate(-1), _has_image),
+    _row("view.flip_horizontal|Flip left-right|左右翻转|H|flip-horizontal-2", viewing.flip_sideways, _has_image),
+    _row("view.flip_vertical|Flip top-bottom|上下翻转|V|flip-vertical-2", viewing.flip_upside_down, _has_image),
+    _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_image),
+    _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
+    _row("view.corner_text|Annotations: all, few or none|注释:全部或少量或无|I|captions", viewing.next_text, _has_image),
+    _row("view.hide_identity|Hide or show identity|隐藏或显示身份|Ctrl+H|eye-off", viewing.toggle_identity, _always),
+    _row("view.panels|Hide or show panels|隐藏或显示面板|Tab|panel-left", viewing.toggle_panels, _always),
+    _asked("view.window|Window|窗", viewing.set_window, _has_pixels),
+    _asked("view.place|Zoom and centre|缩放与中心", viewing.set_place, _has_image),
+    _asked("view.settle|End of a drag|拖动结束", viewing.settle, _always),
+    _row("image.previous|Previous image|上一幅|Up PgUp|arrow-up", opening.step_image(-1), _has_stack),
+    _row("image.next|Next image|下一幅|Down PgDown|arrow-down", opening.step_image(1), _has_stack),
+    _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
+    _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
+    _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
+    _asked("image.select|Select image|选择图像", opening.select, _always),
+    _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
+    _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),
+    _row("tool.window|Window/level|窗宽窗位|W|contrast", viewing.use_tool("window"), _always),
+    _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
+    _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),
+    _row("tool.scroll|Scroll|翻页|S|layers", viewing.use_tool("scroll"), _always),
+    _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
+    _asked("model.select|Choose model|选择模型", findings.select_model, _always),
+    _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),
+    _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", findings.cancel, _has_jobs),
+    _row("explain.toggle|Hide or show heat map|隐藏或显示热图|X|heat-map", findings.toggle_overlay, _has_image),
+    _asked("explain.method|Explanation method|解释方法", findings.use_method, _always),
+    _asked("explain.opacity|Heat map opacity|热图不透明度", findings.change_overlay("opacity"), _always),
+    _asked("explain.threshold|Heat map threshold|热图阈值", findings.change_overlay("threshold"), _always),
+    _asked("explain.color_map|Heat map colours|热图配色", findings.change_overlay("color_map"), _always),
+    _row("finding.accept|Accept finding|接受结果|Ctrl+Shift+A|check", findings.decide("accepted"), _has_answer),
+    _row("finding.reject|Reject finding…|拒绝结果…|Ctrl+Shift+R|x", findings.decide("rejected"), _has_answer),
+    _row("finding.change|Change finding…|更改结果…||pencil", findings.decide("changed"), _has_answer),
+    _row("help.palette|Find a command…|查找命令…|Ctrl+K|command", _show("palette"), _always),
+    _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
+    _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),
+    _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 
 COMMANDS: Mapping[str, Command] = MappingProxyType({row.id: row for row in _ROWS})

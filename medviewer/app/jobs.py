@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Post = Callable[[Callable[[], None]], None]
 Work = Callable[[StopToken, Progress], T]
 
 log = logging.getLogger(__name__)
+
+_PROGRESS_EVERY_S = 0.05
 
 
 @dataclass(slots=True)
@@ -68,9 +71,22 @@ class Jobs:
         self.stop(slot)
         ticket = _Ticket(slot, StopToken())
         self._live[slot] = ticket
+        self._on_progress(slot, 0, 0, "")
+        told = 0.0
 
         def progress(count: int, total: int, text: str) -> None:
-            self._post(lambda: self._is_live(ticket) and self._on_progress(slot, count, total, text))  # type: ignore[func-returns-value]
+            # A folder of ten thousand files must not mean ten thousand repaints.
+            nonlocal told
+            now = time.monotonic()
+            if now - told < _PROGRESS_EVERY_S and count != total:
+                return
+            told = now
+
+            def tell() -> None:
+                if self._is_live(ticket):
+                    self._on_progress(slot, count, total, text)
+
+            self._post(tell)
 
         def run() -> None:
             try:

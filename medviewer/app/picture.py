@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,11 +38,14 @@ class Picture:
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        self.default_window: Window | None = None if _has_no_window(frame) else default_window(frame)
-        self._levels = [_indexable(frame)] if self.is_tabled else [frame.stored]
+        self.default_window: Window | None = None if frame.is_color else default_window(frame)
+        self._levels = [np.ascontiguousarray(frame.stored)]
         # Means would mix padding with anatomy at its border.
-        while frame.description.pixel_padding_range is None and min(self._levels[-1].shape[:2]) >= 512:
+        while self._may_shrink and min(self._levels[-1].shape) >= 512:
             self._levels.append(_halved(self._levels[-1]))
+        if self.is_tabled:
+            # Tables are indexed by the bits of a value read as an unsigned number.
+            self._levels = [level.view(f"u{level.dtype.itemsize}") for level in self._levels]
         self._table_key: tuple[Window | None, bool] | None = None
         self._table = np.zeros(0, np.uint32)
         self._display_key: tuple[Window | None, bool] | None = None
@@ -53,6 +57,10 @@ class Picture:
         stored = self.frame.stored
         return stored.ndim == 2 and stored.dtype.kind in "ui" and stored.dtype.itemsize <= 2
 
+    @property
+    def _may_shrink(self) -> bool:
+        return self.is_tabled and self.frame.description.pixel_padding_range is None
+
     @cached_property
     def size_bytes(self) -> int:
         """What the picture keeps in memory."""
@@ -62,7 +70,7 @@ class Picture:
     def level_for(self, zoom: float) -> int:
         """The smallest copy that still has a pixel for each of the screen's at ``zoom`` (screen per stored pixel)."""
         level = 0
-        while level + 1 < len(self._levels) and zoom * 2 ** (level + 1) <= 1.0 and self.is_tabled:
+        while level + 1 < len(self._levels) and zoom * 2 ** (level + 1) <= 1.0:
             level += 1
         return level
 
@@ -87,13 +95,21 @@ class Picture:
         out = np.empty(cut.shape, np.uint32)
         # Row by row in chunks: numpy widens the indices, and a small piece stays in the cache meanwhile.
         for row in range(0, cut.shape[0], _CHUNK_ROWS):
-            np.take(self._table, cut[row : row + _CHUNK_ROWS], out=out[row : row + _CHUNK_ROWS], mode="wrap")
+            np.take(self._table, cut[row : row + _CHUNK_ROWS], out=out[row : row + _CHUNK_ROWS], mode="clip")
         return out
 
     def _make_table(self, window: Window | None, invert: bool) -> np.ndarray:
-        chosen = window or self.default_window or default_window(self.frame)
-        grey = display_table(self.frame, chosen, invert=invert).astype(np.uint32)
-        return np.uint32(0xFF000000) | grey * np.uint32(0x010101)
+        description = self.frame.description
+        if window is None and description.voi_luts and not description.windows:
+            # The file wishes a VOI look-up table, not a window: run the whole chain over every possible value.
+            dtype = self.frame.stored.dtype
+            side = 1 << 4 * dtype.itemsize
+            every = np.arange(side * side, dtype=f"u{dtype.itemsize}").view(dtype).reshape(side, side)
+            grey = to_display(replace(self.frame, stored=every), None, invert=invert).reshape(-1)
+        else:
+            chosen = window or self.default_window or default_window(self.frame)
+            grey = display_table(self.frame, chosen, invert=invert)
+        return np.uint32(0xFF000000) | grey.astype(np.uint32) * np.uint32(0x010101)
 
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
@@ -101,14 +117,6 @@ class Picture:
             chosen = window or self.default_window
             self._display, self._display_key = to_display(self.frame, chosen, invert=invert), key
         return self._display
-
-
-def _has_no_window(frame: Frame) -> bool:
-    return frame.is_color
-
-
-def _indexable(frame: Frame) -> np.ndarray:
-    return frame.stored
 
 
 def _halved(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"]
 CornerText = Literal["all", "minimal", "none"]
+Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -112,7 +113,7 @@ class State:
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
-    analysis_problem: Mapping[tuple[str, str, int], str] = field(default_factory=_empty)  # image key -> why there is no result
+    analysis_problem: Mapping[Key, str] = field(default_factory=_empty)  # image key -> why there is no result
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
@@ -121,7 +122,7 @@ class State:
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     language: str = "en"
-    confirmed: Mapping[tuple[str, str, int], frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes the reader confirmed
+    confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen
 

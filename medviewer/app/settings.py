@@ -41,7 +41,7 @@ class Settings:
 
     language: str = "en"
     recent: tuple[str, ...] = ()
-    overlay: Overlay = Overlay()
+    overlay: Overlay = field(default_factory=Overlay)
     corner_text: str = "all"
     smooth: bool = True
     model_id: str = ""
@@ -120,14 +120,21 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _overlay(value: object) -> Overlay:
-    overlay = Overlay()
-    if not isinstance(value, dict):
-        return overlay
-    for name in ("method", "color_map"):
-        if isinstance(value.get(name), str):
-            overlay = replace(overlay, **{name: value[name]})
-    for name in ("opacity", "threshold"):
-        share = value.get(name)
-        if isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1:
-            overlay = replace(overlay, **{name: float(share)})
-    return overlay
+    default = Overlay()
+    given = value if isinstance(value, dict) else {}
+
+    def text(name: str) -> str:
+        found = given.get(name)
+        return found if isinstance(found, str) else str(getattr(default, name))
+
+    def share(name: str) -> float:
+        found = given.get(name)
+        is_share = isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= 1
+        return float(found) if is_share and found is not None else float(getattr(default, name))
+
+    return Overlay(
+        method=text("method"),
+        opacity=share("opacity"),
+        threshold=share("threshold"),
+        color_map=text("color_map"),
+    )

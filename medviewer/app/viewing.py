@@ -131,20 +131,14 @@ def rotate(quarters: int) -> Callable[[Application, object], None]:
     return run
 
 
-def flip(*, horizontal: bool) -> Callable[[Application, object], None]:
-    """A command that mirrors the picture as the reader sees it.
+def flip_sideways(app: Application, _argument: object) -> None:
+    """Mirror the picture left to right, as the reader sees it."""
+    _flip(app, is_sideways=True)
 
-    Flips are kept before turns, so on a picture turned by a quarter the other flip is meant.
-    """
 
-    def run(app: Application, _argument: object) -> None:
-        view = app.state.view
-        if horizontal != bool(view.quarter_turns % 2):
-            change_view(app, flip_horizontal=not view.flip_horizontal)
-        else:
-            change_view(app, flip_vertical=not view.flip_vertical)
-
-    return run
+def flip_upside_down(app: Application, _argument: object) -> None:
+    """Mirror the picture top to bottom, as the reader sees it."""
+    _flip(app, is_sideways=False)
 
 
 def reset(app: Application, _argument: object) -> None:
@@ -162,7 +156,7 @@ def toggle_smooth(app: Application, _argument: object) -> None:
     change_view(app, smooth=not app.state.view.smooth)
 
 
-def next_corner_text(app: Application, _argument: object) -> None:
+def next_text(app: Application, _argument: object) -> None:
     """All corner texts, the most needed ones, none, and again."""
     now = CORNER_TEXTS.index(app.state.corner_text)
     app.session.change(corner_text=CORNER_TEXTS[(now + 1) % len(CORNER_TEXTS)])
@@ -204,3 +198,12 @@ def redo(app: Application, _argument: object) -> None:
 
 def _bounded(zoom: float) -> float:
     return min(max(zoom, ZOOM_RANGE[0]), ZOOM_RANGE[1])
+
+
+def _flip(app: Application, *, is_sideways: bool) -> None:
+    """Flips are kept before turns, so on a picture turned by a quarter the other flip is meant."""
+    view = app.state.view
+    if is_sideways != bool(view.quarter_turns % 2):
+        change_view(app, flip_horizontal=not view.flip_horizontal)
+    else:
+        change_view(app, flip_vertical=not view.flip_vertical)

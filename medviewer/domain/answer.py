@@ -10,7 +10,7 @@ import numpy as np
 
 GuardLevel = Literal["ok", "warn", "abstain"]
 AnswerStatus = Literal["answer", "abstained"]
-DecisionKind = Literal["accepted", "rejected", "changed"]
+DecisionKind = Literal["accepted", "rejected", "changed", "withdrawn"]  # withdrawn: taken back by undo
 
 
 @dataclass(frozen=True, slots=True)

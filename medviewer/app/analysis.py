@@ -1,0 +1,101 @@
+"""Work that runs off the GUI thread: pure functions of their arguments, each handed to a job slot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from medviewer.app.picture import Picture
+from medviewer.domain.answer import Answer, Attribution
+from medviewer.domain.case import Case
+from medviewer.domain.errors import InputError
+from medviewer.domain.frame import Frame
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Collection, Image, Patient, Study
+from medviewer.explain.methods import explain
+from medviewer.imaging.decode import read_frame
+from medviewer.imaging.scan import scan
+from medviewer.inference.engine import Engine
+from medviewer.records.record import PatientRecord, age_at, iso_date, parse_moment, snapshot
+
+_AGE = re.compile(r"(\d{3})([DWMY])")
+_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+
+
+def open_paths(
+    paths: Sequence[Path], stop: StopToken, progress: Progress, on_found: Callable[[Collection], None]
+) -> Collection:
+    """All that is in some files and folders; ``on_found`` gets what is there so far, from this thread."""
+    return scan(paths, progress=progress, stop=stop, on_found=on_found)
+
+
+def make_picture(image: Image, stop: StopToken) -> Picture:
+    """The image's pixels, decoded and made ready for the screen."""
+    frame = read_frame(image, stop=stop)
+    stop.raise_if_stopped()
+    return Picture(frame)
+
+
+def age_years(patient: Patient, study: Study) -> float | None:
+    """The patient's age at the study, in years: from the dates if both are whole, else as the file states it.
+
+    None if the file says neither; nothing is guessed (PS3.5 6.2, AS).
+    """
+    made = parse_moment(iso_date(study.date))
+    if made is not None and made[1] in ("day", "time"):
+        age = age_at(patient.birth_date, made[0].date())
+        if age is not None:
+            return age
+    stated = _AGE.fullmatch(study.patient_age.strip())
+    return int(stated[1]) * _YEARS[stated[2]] if stated else None
+
+
+def build_case(
+    frame: Frame,
+    patient: Patient,
+    study: Study,
+    record: PatientRecord | None,
+    confirmed: frozenset[str] = frozenset(),
+) -> Case:
+    """What a model may know: the pixels, and of the patient everything but who it is.
+
+    Age and sex come from the image's own file, which was made with it; the record adds
+    what was known at the time of the study.
+    """
+    case = Case()
+    made = parse_moment(iso_date(study.date))
+    if record is not None and made is not None:
+        case = snapshot(record, _end_of_day(made[0]))
+    age = age_years(patient, study)
+    return replace(
+        case,
+        images=(frame,),
+        age_years=age if age is not None else case.age_years,
+        sex=patient.sex or case.sex,
+        confirmed=confirmed,
+    )
+
+
+def ask(engine: Engine, case: Case, model_id: str, stop: StopToken, progress: Progress) -> Answer:
+    """What the model says of the case."""
+    if not case.images:
+        raise InputError("There is no image to analyse: open one and wait until it is shown.")
+    return engine.ask(case, model_id, stop=stop, progress=progress)
+
+
+def explain_finding(
+    engine: Engine, case: Case, model_id: str, method: str, stop: StopToken, progress: Progress
+) -> Attribution:
+    """Where the model looked, by one method."""
+    return explain(engine, case, model_id, method, stop=stop, progress=progress)
+
+
+def _end_of_day(moment: datetime) -> datetime:
+    """A date without a time means the whole day."""
+    return moment.replace(hour=23, minute=59, second=59) if moment.hour == moment.minute == 0 else moment
+
+
+__all__ = ["age_years", "ask", "build_case", "explain_finding", "make_picture", "open_paths"]

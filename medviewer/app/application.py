@@ -1,0 +1,221 @@
+"""The application without a window: session, jobs, engine, records and settings, and the commands that use them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from medviewer.app.commands import command
+from medviewer.app.findings import continue_run, keep_changed_decisions
+from medviewer.app.frame_cache import FrameCache
+from medviewer.app.jobs import Jobs, Post, Work
+from medviewer.app.patient import RecordRoom
+from medviewer.app.session import JobStatus, Notice, Session, State, View
+from medviewer.app.settings import Settings, SettingsFile
+from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.inference.engine import Engine
+
+T = TypeVar("T")
+Key = tuple[str, str, int]
+Level = Literal["info", "caution", "alarm"]
+Dialog = Literal["palette", "shortcuts", "about"]
+
+log = logging.getLogger(__name__)
+
+SHOWN_JOBS = {"open": "Opening", "model": "Running the model", "explain": "Explaining", "save": "Saving"}
+"""The jobs that the status bar shows, and with which words until they say more."""
+
+
+class Front(Protocol):
+    """What only a window can do for the application; None means that the reader cancelled."""
+
+    def choose_folder(self, title: str) -> Path | None:
+        """Ask for a folder."""
+
+    def choose_files(self, title: str) -> Sequence[Path] | None:
+        """Ask for files."""
+
+    def ask_text(self, title: str, question: str) -> str | None:
+        """Ask for a line of text."""
+
+    def placement(self) -> tuple[float, tuple[float, float]] | None:
+        """The zoom and centre that are drawn now, whatever the wish in the state."""
+
+    def show_dialog(self, what: Dialog) -> None:
+        """Show a dialog."""
+
+    def close_window(self) -> None:
+        """End the window."""
+
+
+class NoFront:
+    """Nobody to ask: every question is cancelled."""
+
+    def choose_folder(self, title: str) -> Path | None:
+        """No folder."""
+
+    def choose_files(self, title: str) -> Sequence[Path] | None:
+        """No files."""
+
+    def ask_text(self, title: str, question: str) -> str | None:
+        """No text."""
+
+    def placement(self) -> tuple[float, tuple[float, float]] | None:
+        """Nothing is drawn."""
+
+    def show_dialog(self, what: Dialog) -> None:
+        """Nothing to show it on."""
+
+    def close_window(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What was asked for and waits for something else."""
+
+    run: Key | None = None  # run the model on this image as soon as its pixels and the record check are there
+    views: dict[Key, View] = field(default_factory=dict)  # how each stack was looked at last
+    opened: tuple[Path, ...] = ()  # what the collection was made from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What an application is put together from.
+
+    ``jobs`` runs what the reader waits for and may cancel; ``background`` what nobody asked
+    for (thumbnails, reading ahead); ``writes`` keeps the order and loses nothing, so it
+    runs on one thread. ``frames`` holds decoded pixels.
+    """
+
+    session: Session
+    jobs: Jobs
+    background: Jobs
+    writes: Jobs
+    post: Post
+    engine: Engine
+    records: RecordRoom
+    settings_file: SettingsFile
+    frames: FrameCache
+
+
+class Application:
+    """Runs commands on the session. GUI thread only; work goes through ``jobs``."""
+
+    def __init__(self, parts: Parts, front: Front | None = None) -> None:
+        self.session = parts.session
+        self.jobs = parts.jobs
+        self.background = parts.background
+        self.writes = parts.writes
+        self.post = parts.post
+        self.engine = parts.engine
+        self.records = parts.records
+        self.frames = parts.frames
+        self.front: Front = front or NoFront()
+        self.wishes = Wishes()
+        self._settings_file = parts.settings_file
+        self.settings: Settings = parts.settings_file.load()
+        self._writing = 0
+        self._adopt_settings()
+        self.session.watch(lambda old, new: keep_changed_decisions(self, old, new))
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self.session.state
+
+    @property
+    def home(self) -> Path:
+        """The folder of settings and records."""
+        return self._settings_file.folder
+
+    def run_command(self, command_id: str, argument: Any = None) -> None:
+        """Run a command of the table, as menus, shortcuts and panels do.
+
+        What goes wrong on purpose becomes a notice; bugs are left to the caller's edge.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        chosen = command(command_id)
+        if not chosen.enabled(self.state):
+            return
+        try:
+            chosen.run(self, argument)
+        except MedViewerError as error:
+            self.notify("alarm", str(error))
+
+    def notify(self, level: Level, text: str) -> None:
+        """Show the reader one sentence."""
+        self.session.update(notice=Notice(level, text) if text else None)
+
+    def write(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] = lambda _result: None,
+        failed: Callable[[MedViewerError], None] | None = None,
+    ) -> None:
+        """Have the record store asked or written, in order, off this thread; a failure becomes a notice."""
+        self._writing += 1
+        refuse = failed or (lambda error: self.notify("alarm", str(error)))
+        self.writes.start(f"write {self._writing}", lambda _stop, _progress: work(), done, refuse)
+
+    def run_waiting(self) -> None:
+        """Start the model run that waited for pixels or for the record, if there is one."""
+        continue_run(self)
+
+    def in_background(self, slot: str, work: Work[T], done: Callable[[T], None]) -> None:
+        """Start latest-wins work whose failure is a notice."""
+        self.jobs.start(slot, work, done, lambda error: self.notify("alarm", str(error)))
+
+    def remember(self, **changes: Any) -> None:
+        """Change the settings and save them; a full disk is said, not fatal."""
+        self.settings = replace(self.settings, **changes)
+        try:
+            self._settings_file.save(self.settings)
+        except StorageError as error:
+            self.notify("caution", str(error))
+
+    def show_progress(self, slot: str, done: int, total: int, text: str) -> None:
+        """Show how far a job is; reading one image is shown in the viewport instead."""
+        if slot in SHOWN_JOBS:
+            status = JobStatus(slot, text or SHOWN_JOBS[slot], done, total)
+            others = tuple(job for job in self.state.jobs if job.name != slot)
+            self.session.update(jobs=(*others, status))
+
+    def hide_progress(self, slot: str) -> None:
+        """The job ended."""
+        if any(job.name == slot for job in self.state.jobs):
+            self.session.update(jobs=tuple(job for job in self.state.jobs if job.name != slot))
+
+    def close(self) -> None:
+        """Stop all work and remember the reader's choices. What is being written goes on until it is on the disk."""
+        self.jobs.stop_all()
+        self.background.stop_all()
+        state = self.state
+        self.remember(
+            overlay=replace(state.overlay, visible=True),
+            corner_text=state.corner_text,
+            smooth=state.view.smooth,
+            model_id=state.model_id or self.settings.model_id,
+        )
+
+    def _adopt_settings(self) -> None:
+        settings = self.settings
+        self.session.update(
+            language=settings.language,
+            recent=settings.recent,
+            overlay=replace(settings.overlay, visible=True),
+            corner_text=settings.corner_text,
+            view=View(smooth=settings.smooth),
+            model_id=_first_usable(self.engine, settings.model_id),
+        )
+
+
+def _first_usable(engine: Engine, wanted: str) -> str:
+    """The remembered model if it can still be used, else the first that can."""
+    usable = [entry.id for entry in engine.catalogue.entries if not entry.problem]
+    return wanted if wanted in usable else next(iter(usable), "")

@@ -1,0 +1,263 @@
+"""Running a model on the image on screen, asking why, and what the reader thinks of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from medviewer.app import analysis
+from medviewer.app.patient import keep_answer, keep_decision, keep_event
+from medviewer.app.results import Result, result_document, save_results
+from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
+from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind, Subject
+from medviewer.domain.case import Case
+from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.explain.methods import METHODS
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+
+def run_model(app: Application, _argument: object) -> None:
+    """Run the chosen model on the image on screen, then ask why."""
+    now = app.state.selection
+    if now is None:
+        return
+    if not app.state.model_id:
+        raise UsageError("No model can be used: the findings panel says what is wrong with each.")
+    app.wishes.run = now.image.key
+    continue_run(app)
+
+
+def continue_run(app: Application) -> None:
+    """Start the run that was asked for, once its pixels are there and the record has been compared.
+
+    A result must not be shown beside another person's record, so the record is asked first.
+    """
+    state = app.state
+    now = state.selection
+    if now is None or app.wishes.run != now.image.key or state.frame is None or not state.is_record_checked:
+        return
+    app.wishes.run = None
+    if state.record_mismatch:
+        app.notify("alarm", state.record_mismatch)
+        return
+    _start_run(app, now, _case(state, now))
+
+
+def select_model(app: Application, model_id: str) -> None:
+    """Choose the model that Run runs and whose answers are shown."""
+    entry = next((e for e in app.engine.catalogue.entries if e.id == model_id), None)
+    if entry is None or entry.problem:
+        reason = entry.problem if entry else "it is not installed."
+        raise UsageError(f"The model {model_id} cannot be chosen: {reason}")
+    app.session.update(model_id=model_id)
+
+
+def confirm_guard(app: Application, code: str) -> None:
+    """The reader confirms what the file does not say (for example the view), and the model runs again."""
+    now = app.state.selection
+    if now is None:
+        return
+    confirmed = dict(app.state.confirmed)
+    confirmed[now.image.key] = confirmed.get(now.image.key, frozenset()) | {code}
+    app.session.update(confirmed=MappingProxyType(confirmed))
+    run_model(app, None)
+
+
+def cancel(app: Application, slot: str | None) -> None:
+    """Stop one job, or all that the reader can see."""
+    app.wishes.run = None
+    for name in (slot,) if slot else app.jobs.running:
+        app.jobs.stop(name)
+
+
+def use_method(app: Application, method: str) -> None:
+    """Show where the model looked by another method; it is worked out if it is not there yet."""
+    if not any(row.id == method for row in METHODS):
+        raise UsageError(f"There is no method {method!r}.")
+    app.session.change(overlay=replace(app.state.overlay, method=method, visible=True))
+    explain_shown(app)
+
+
+def explain_shown(app: Application) -> None:
+    """Work out the heat map of the chosen method for the answer on screen."""
+    found = current_answer(app.state)
+    now = app.state.selection
+    if found is None or now is None or app.state.frame is None or found[1].status != "answer":
+        return
+    if current_attribution(app.state) is not None or app.state.record_mismatch:
+        return
+    _start_explaining(app, now, found[0], _case(app.state, now))
+
+
+def toggle_overlay(app: Application, _argument: object) -> None:
+    """Hide the heat map, or show it."""
+    change_overlay("visible")(app, not app.state.overlay.visible)
+
+
+def change_overlay(name: str) -> Callable[[Application, Any], None]:
+    """A command that changes one thing of how heat maps are drawn; a slider's steps are undone together."""
+
+    def run(app: Application, value: Any) -> None:
+        if name in ("opacity", "threshold"):
+            value = min(max(float(value), 0.0), 1.0)
+        overlay: Overlay = replace(app.state.overlay, **{name: value})
+        if overlay != app.state.overlay:
+            app.session.change(gesture=f"overlay {name}", overlay=overlay)
+
+    return run
+
+
+def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
+    """A command with which the reader accepts, rejects or changes a result, with the reason."""
+
+    def run(app: Application, reason: str | None) -> None:
+        found = current_answer(app.state)
+        if found is None:
+            return
+        if reason is None and kind != "accepted":
+            reason = app.front.ask_text("Your decision", "Why? The reason is kept beside the result.")
+            if reason is None:
+                return
+        decision = Decision(kind, (reason or "").strip(), _now())
+        decisions = dict(app.state.decisions) | {found[0]: decision}
+        app.session.change(decisions=MappingProxyType(decisions))
+
+    return run
+
+
+def keep_changed_decisions(app: Application, old: State, new: State) -> None:
+    """Save each decision that was made, changed, or taken back by undo."""
+    if old.decisions is new.decisions or not new.answers:
+        return
+    for subject in old.decisions.keys() | new.decisions.keys():
+        before, after = old.decisions.get(subject), new.decisions.get(subject)
+        if before != after and subject in new.answers:
+            keep_decision(app, subject, after or Decision("withdrawn", "", _now()))
+
+
+def save(app: Application, folder: str | Path | None) -> None:
+    """Save the answer on screen with its heat maps as JSON, pictures and DICOM."""
+    state = app.state
+    found = current_answer(state)
+    now = state.selection
+    if found is None or now is None or state.frame is None:
+        raise UsageError("There is no result to save: run a model first.")
+    if state.record_mismatch:
+        raise UsageError(state.record_mismatch)
+    out = Path(folder) if folder is not None else app.front.choose_folder("Save results in")
+    if out is None:
+        return
+    subject, answer = found
+    result = Result(
+        image=now.image,
+        frame=state.frame,
+        answer=answer,
+        attributions=_attributions(state, subject),
+        decision=state.decisions.get(subject),
+        window=state.view.window,
+        inverted=state.view.inverted,
+        color_map=state.overlay.color_map,
+        opacity=state.overlay.opacity,
+        threshold=state.overlay.threshold,
+    )
+
+    def saved(paths: list[Path]) -> None:
+        keep_event(app, "results.saved", subject.image_key[1])
+        app.notify("info", f"{len(paths)} files were saved in {out.name or out}.")
+
+    app.in_background("save", lambda _stop, _progress: save_results(out, result), saved)
+
+
+def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
+    """The heat maps of one answer, that of the chosen method first."""
+    own = [
+        (s.method != state.overlay.method, s.method, a)
+        for s, a in state.attributions.items()
+        if (s.image_key, s.model_id, s.model_sha256) == (subject.image_key, subject.model_id, subject.model_sha256)
+    ]
+    return tuple(a for _, _, a in sorted(own, key=lambda row: row[:2]))
+
+
+def _case(state: State, now: Selection) -> Case:
+    if state.frame is None:
+        raise UsageError("The image is still being read: try again when it is shown.")
+    confirmed = state.confirmed.get(now.image.key, frozenset())
+    return analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+
+
+def _start_run(app: Application, now: Selection, case: Case) -> None:
+    model_id, key = app.state.model_id, now.image.key
+    _set_problem(app, key, "")
+    app.jobs.stop("explain")
+
+    def done(answer: Answer) -> None:
+        subject = Subject(key, model_id, answer.provenance.model_sha256)
+        _take_answer(app, subject, answer)
+        result = Result(now.image, case.images[0], answer)
+        keep_answer(app, subject, json.dumps(result_document(result, [], []), ensure_ascii=False))
+        if answer.status == "answer":
+            _start_explaining(app, now, subject, case)
+
+    def failed(error: MedViewerError) -> None:
+        # A failure is no finding: nothing of an earlier run may be taken for this one's result.
+        _forget_answer(app, key, model_id)
+        _set_problem(app, key, str(error))
+
+    app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, case, model_id, stop, p), done, failed)
+
+
+def _start_explaining(app: Application, now: Selection, asked: Subject, case: Case) -> None:
+    method = app.state.overlay.method
+
+    def done(attribution: Attribution) -> None:
+        subject = replace(asked, method=attribution.method, finding=attribution.finding)
+        attributions = dict(app.state.attributions) | {subject: attribution}
+        app.session.update(attributions=MappingProxyType(attributions))
+
+    def failed(error: MedViewerError) -> None:
+        _set_problem(app, now.image.key, str(error))
+
+    app.jobs.start(
+        "explain",
+        lambda stop, p: analysis.explain_finding(app.engine, case, asked.model_id, method, stop, p),
+        done,
+        failed,
+    )
+
+
+def _take_answer(app: Application, subject: Subject, answer: Answer) -> None:
+    """Replace what this model said of this image before: one answer, its own maps, no old decision."""
+    _forget_answer(app, subject.image_key, subject.model_id)
+    p = answer.provenance
+    app.session.update(
+        answers=MappingProxyType(dict(app.state.answers) | {subject: answer}),
+        provider=f"Running on: {p.provider}, because {p.provider_reason}" if p.provider_reason else p.provider,
+    )
+
+
+def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -> None:
+    def others(mapping: Any) -> Any:
+        return MappingProxyType({s: v for s, v in mapping.items() if (s.image_key, s.model_id) != (key, model_id)})
+
+    state = app.state
+    app.session.update(
+        answers=others(state.answers), attributions=others(state.attributions), decisions=others(state.decisions)
+    )
+
+
+def _set_problem(app: Application, key: tuple[str, str, int], text: str) -> None:
+    problems = {k: v for k, v in app.state.analysis_problem.items() if k != key}
+    if text:
+        problems[key] = text
+    app.session.update(analysis_problem=MappingProxyType(problems))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,322 @@
+"""Opening files and moving through them: what is on screen, and whose it is."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medviewer.app import analysis
+from medviewer.app.findings import continue_run
+from medviewer.app.patient import check_record, identity_of, import_sample_record
+from medviewer.app.picture import Picture
+from medviewer.app.session import Selection, State, View
+from medviewer.domain.errors import InputError, MedViewerError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Collection, Image
+from medviewer.imaging.display import to_display
+from medviewer.resources import resource
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+THUMBNAIL_SIZE = 96
+_PREFETCH = 6  # images ahead in the direction of scrolling; as few behind as one
+SAMPLE_FILE = "RG1_UNCR.dcm"
+
+
+def open_folder(app: Application, path: str | Path | None) -> None:
+    """Open a folder, asking for it if none is given."""
+    chosen = Path(path) if path is not None else app.front.choose_folder("Open folder")
+    if chosen is not None:
+        open_paths(app, [chosen])
+
+
+def open_files(app: Application, paths: Sequence[str | Path] | None) -> None:
+    """Open files (or what was dropped on the window), asking for them if none are given."""
+    chosen = [Path(p) for p in paths] if paths is not None else app.front.choose_files("Open files")
+    if chosen:
+        open_paths(app, list(chosen))
+
+
+def open_recent(app: Application, path: str) -> None:
+    """Open something again."""
+    if not Path(path).exists():
+        app.remember(recent=tuple(p for p in app.settings.recent if p != path))
+        app.session.update(recent=app.settings.recent)
+        raise InputError("That folder is no longer there; it was taken off the list. Open it from where it is now.")
+    open_paths(app, [Path(path)])
+
+
+def open_sample(app: Application, _argument: object) -> None:
+    """Open the sample radiograph, with the invented record that goes with it."""
+    path = sample_path()
+    if path is None:
+        raise InputError("The sample study is not installed: install the package pydicom-data to have it.")
+    import_sample_record(app, then=lambda: open_paths(app, [path], remember=False))
+
+
+def sample_path() -> Path | None:
+    """The sample radiograph: carried by a packaged program, else in the package pydicom-data."""
+    with contextlib.suppress(FileNotFoundError):
+        return resource(f"sample/{SAMPLE_FILE}")
+    spec = importlib.util.find_spec("data_store")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / "data" / SAMPLE_FILE
+        if path.is_file():
+            return path
+    return None
+
+
+def open_paths(app: Application, paths: list[Path], *, remember: bool = True) -> None:
+    """Scan paths in the background; the first image is shown as soon as it is found.
+
+    What was open stays until there is something new to show, so that a wrong choice costs nothing.
+    """
+    has_arrived = False
+
+    def arrived(collection: Collection) -> None:
+        nonlocal has_arrived
+        if not has_arrived and any(_selections(collection)):
+            has_arrived = True
+            _start_over(app, tuple(paths))
+        if has_arrived:
+            take_collection(app, collection)
+
+    def work(stop: StopToken, progress: Progress) -> Collection:
+        def found(collection: Collection) -> None:
+            app.post(lambda: None if stop.is_stopped else arrived(collection))
+
+        return analysis.open_paths(paths, stop, progress, found)
+
+    def done(collection: Collection) -> None:
+        arrived(collection)
+        _tell_outcome(app, collection, has_arrived)
+        if has_arrived and app.state.selection is not None:
+            check_record(app, app.state.selection)  # again: the patient's later studies are known only now
+        if has_arrived and remember:
+            for path in reversed(paths[:3]):
+                app.settings = app.settings.with_recent(str(path))
+            app.remember()
+            app.session.update(recent=app.settings.recent)
+
+    app.notify("info", "")
+    app.in_background("open", work, done)
+
+
+def close_all(app: Application, _argument: object) -> None:
+    """Close what is open; nothing of it stays on screen."""
+    app.jobs.stop_all()
+    _start_over(app, ())
+    app.session.update(selection=None, frame=None, frame_problem="", record=None, record_mismatch="", record_problem="")
+
+
+def take_collection(app: Application, collection: Collection) -> None:
+    """Show a collection that has grown, keeping the image on screen."""
+    old = app.state.selection
+    if old is None:
+        app.session.update(collection=collection)
+        first = next(_selections(collection), None)
+        if first is not None:
+            select(app, first)
+        return
+    # The same image in the grown stack: nobody's scrolling is undone by what is found later.
+    kept = next((s for s in _selections(collection) if s.image.key == old.image.key), None)
+    app.session.update(collection=collection, selection=kept or old)
+
+
+def select(app: Application, selection: Selection) -> None:
+    """Show an image. The only way by which what is on screen changes."""
+    old = app.state.selection
+    if old is not None:
+        app.wishes.views[old.stack_key] = app.state.view
+    stays = old is not None and old.stack_key == selection.stack_key
+    view = app.state.view if stays else app.wishes.views.get(selection.stack_key, View(smooth=app.state.view.smooth))
+    picture = app.frames.get(selection.image.key)
+    is_other_patient = old is None or _who(old) != _who(selection)
+    changes: dict[str, object] = {
+        "selection": selection,
+        "frame": picture.frame if picture else None,
+        "frame_problem": "",
+        "view": view,
+    }
+    if is_other_patient:
+        changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
+    app.session.settle()
+    app.session.update(**changes)
+    if app.settings.run_when_opened and app.state.model_id and not stays:
+        app.wishes.run = selection.image.key
+    if is_other_patient:
+        check_record(app, selection)
+    if picture is None:
+        _read(app, selection.image)
+    else:
+        app.jobs.stop("read")
+        continue_run(app)
+        _prefetch(app, selection, 1 if old is None or old.index <= selection.index else -1)
+
+
+def show_index(app: Application, index: int) -> None:
+    """Show an image of this stack by its place; before the first is the first."""
+    now = app.state.selection
+    if now is None:
+        return
+    bounded = min(max(int(index), 0), len(now.stack.images) - 1)
+    if bounded != now.index:
+        select(app, replace(now, index=bounded))
+
+
+def step_image(step: int) -> Callable[[Application, object], None]:
+    """A command that moves through the stack."""
+
+    def run(app: Application, _argument: object) -> None:
+        if app.state.selection is not None:
+            show_index(app, app.state.selection.index + step)
+
+    return run
+
+
+def first_image(app: Application, _argument: object) -> None:
+    """Show the first image of the stack."""
+    show_index(app, 0)
+
+
+def last_image(app: Application, _argument: object) -> None:
+    """Show the last image of the stack."""
+    if app.state.selection is not None:
+        show_index(app, len(app.state.selection.stack.images) - 1)
+
+
+def step_series(step: int) -> Callable[[Application, object], None]:
+    """A command that moves through the series of this patient; it never goes on to another patient."""
+
+    def run(app: Application, _argument: object) -> None:
+        now = app.state.selection
+        if now is None:
+            return
+        own = [s for s in _selections(app.state.collection) if _who(s) == _who(now) and s.index == 0]
+        at = next((i for i, s in enumerate(own) if s.stack_key == now.stack_key), None)
+        if at is not None and 0 <= at + step < len(own):
+            select(app, own[at + step])
+
+    return run
+
+
+def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray], None]) -> None:
+    """Deliver a small uint8 picture of an image later, on the GUI thread; nothing if it cannot be read."""
+
+    def work(stop: StopToken, _progress: Progress) -> np.ndarray | None:
+        try:
+            picture = analysis.make_picture(image, stop)
+        except MedViewerError:
+            return None  # the panel keeps its placeholder; opening the image says why
+        return _small(picture)
+
+    def done(thumbnail: np.ndarray | None) -> None:
+        if thumbnail is not None:
+            deliver(thumbnail)
+
+    app.background.start(f"thumbnail {image.key}", work, done, lambda _error: None)
+
+
+def _small(picture: Picture) -> np.ndarray:
+    display = to_display(picture.frame, picture.default_window)
+    step = max(1, -(-max(display.shape[:2]) // THUMBNAIL_SIZE))
+    rows, columns = (n // step * step for n in display.shape[:2])
+    blocks = display[:rows, :columns].reshape(rows // step, step, columns // step, step, -1)
+    small: np.ndarray = blocks.mean(axis=(1, 3)).astype(np.uint8)
+    return small[..., 0] if display.ndim == 2 else small
+
+
+def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
+    """Forget what belonged to the studies open before."""
+    for slot in app.jobs.running:
+        if slot != "open":
+            app.jobs.stop(slot)
+    app.background.stop_all()
+    app.frames.clear()
+    app.wishes.views.clear()
+    app.wishes.run = None
+    app.wishes.opened = paths
+    fresh = State()
+    forgotten = (
+        "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
+        "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
+    )  # fmt: skip
+    view = View(smooth=app.state.view.smooth)
+    app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
+
+
+def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -> None:
+    count = len(collection.problems)
+    if has_arrived:
+        if count:
+            words = "1 file" if count == 1 else f"{count} files"
+            app.notify("caution", f"{words} could not be shown; the problem list says why.")
+        return
+    app.session.update(collection=replace(app.state.collection, problems=collection.problems))
+    if count == 1:
+        app.notify("alarm", collection.problems[0].reason)
+    else:
+        app.notify("alarm", "Nothing here can be shown: choose a folder with DICOM images; the problem list says more.")
+
+
+def _read(app: Application, image: Image) -> None:
+    def done(picture: Picture) -> None:
+        app.frames.put(image.key, picture)
+        now = app.state.selection
+        if now is not None and now.image.key == image.key:
+            app.session.update(frame=picture.frame, frame_problem="")
+            continue_run(app)
+            _prefetch(app, now, 1)
+
+    def failed(error: MedViewerError) -> None:
+        now = app.state.selection
+        if now is not None and now.image.key == image.key:
+            app.session.update(frame=None, frame_problem=str(error))
+
+    app.jobs.start("read", lambda stop, _progress: analysis.make_picture(image, stop), done, failed)
+
+
+def _prefetch(app: Application, selection: Selection, direction: int) -> None:
+    """Read what will be looked at next, so that scrolling does not wait."""
+    images = selection.stack.images
+    ahead = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
+    wanted = [images[i] for i in ahead if 0 <= i < len(images) and images[i].key not in app.frames]
+    if not wanted:
+        return
+
+    def work(stop: StopToken, _progress: Progress) -> None:
+        for image in wanted:
+            stop.raise_if_stopped()
+            try:
+                picture = analysis.make_picture(image, stop)
+            except MedViewerError:
+                continue  # said when the reader gets there
+            app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
+
+    app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
+
+
+def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
+    if not stop.is_stopped:
+        app.frames.put(image.key, picture)
+
+
+def _selections(collection: Collection) -> Iterator[Selection]:
+    """Every image with all it belongs to, in display order."""
+    for patient in collection.patients:
+        for study in patient.studies:
+            for series in study.series:
+                for stack in series.stacks:
+                    for index in range(len(stack.images)):
+                        yield Selection(patient, study, series, stack, index)
+
+
+def _who(selection: Selection) -> tuple[str, str, str, str]:
+    return identity_of(selection.patient)

@@ -1,0 +1,196 @@
+"""The patient record beside the image: asked on selection, compared, and written in order off the GUI thread."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from medviewer.app.session import Selection
+from medviewer.domain.answer import Decision, Subject
+from medviewer.domain.errors import MedViewerError, RecordError
+from medviewer.domain.study import Patient
+from medviewer.records.record import PatientRecord
+from medviewer.resources import resource
+
+if TYPE_CHECKING:  # the store brings SQLAlchemy with it, which the first image need not wait for
+    from medviewer.app.application import Application
+    from medviewer.records.audit import AuditTrail
+    from medviewer.records.store import RecordStore
+
+SAMPLE_RECORD = "sample-record.json"
+
+
+class RecordRoom:
+    """Opens the record store and its audit trail when first needed, in the thread that needs them.
+
+    The key and the anchor of the trail lie in a folder of their own, outside the store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._open: tuple[RecordStore, AuditTrail] | None = None
+
+    def store(self) -> RecordStore:
+        """The open store.
+
+        Raises:
+            StorageError: its place cannot be read or written.
+            RecordError: the file is damaged or of a newer MedViewer.
+        """
+        return self._opened()[0]
+
+    def note(self, what: str, subject: str = "", detail: str = "") -> None:
+        """Add to the audit trail that the person at this computer did something.
+
+        Raises:
+            As :meth:`store`.
+        """
+        from medviewer.records.audit import AuditEvent  # noqa: PLC0415 - see the top
+
+        self._opened()[1].append(AuditEvent(what, _reader(), subject, detail))
+
+    def close(self) -> None:
+        """Close the store if it was opened."""
+        with self._lock:
+            opened, self._open = self._open, None
+        if opened is not None:
+            opened[0].close()
+
+    def _opened(self) -> tuple[RecordStore, AuditTrail]:
+        from medviewer.records.audit import AuditTrail  # noqa: PLC0415 - see the top
+        from medviewer.records.store import RecordStore  # noqa: PLC0415 - see the top
+
+        with self._lock:
+            if self._open is None:
+                store = RecordStore(self._folder / "records.sqlite")
+                self._open = (store, AuditTrail(store.database, self._folder / "audit"))
+            return self._open
+
+
+class Checked(NamedTuple):
+    """What the store says of a patient."""
+
+    record: PatientRecord | None
+    mismatch: str
+
+
+def check_record(app: Application, selection: Selection) -> None:
+    """Find the record of the patient on screen, compare it, and note the studies in it."""
+    patient = selection.patient
+
+    def work() -> Checked:
+        return look_up(app.records, patient)
+
+    def done(checked: Checked) -> None:
+        if _is_shown(app, patient):
+            app.session.update(
+                record=checked.record, record_mismatch=checked.mismatch, record_problem="", is_record_checked=True
+            )
+            if checked.mismatch:
+                _block(app)
+            app.run_waiting()
+
+    def failed(error: MedViewerError) -> None:
+        # Without a store there is no record to be wrong beside: images and models stay usable.
+        if _is_shown(app, patient):
+            app.session.update(record=None, record_mismatch="", record_problem=str(error), is_record_checked=True)
+            app.run_waiting()
+
+    app.write(work, done, failed)
+
+
+def look_up(records: RecordRoom, patient: Patient) -> Checked:
+    """The patient's record with the studies opened now, and whether image and record contradict each other."""
+    store = records.store()
+    record = store.record_for(patient.patient_id, patient.issuer)
+    mismatch = store.mismatch(record, patient) if record is not None else ""
+    for study in patient.studies:
+        noted = store.add_study(patient, study)
+        record = record if mismatch else noted
+        records.note("study.opened", study.study_instance_uid, "mismatch with the record" if mismatch else "")
+    return Checked(record, mismatch)
+
+
+def import_sample_record(app: Application, then: Callable[[], None]) -> None:
+    """Put the invented record of the sample study into the store, then go on.
+
+    The study is opened even if the record cannot be had; the record panel says why.
+    """
+
+    def work() -> None:
+        from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
+
+        for record in read_bundle(sample_record()).records:
+            app.records.store().save_record(record)
+
+    def failed(error: MedViewerError) -> None:
+        app.notify("caution", str(error))
+        then()
+
+    app.write(work, lambda _none: then(), failed)
+
+
+def sample_record() -> Path:
+    """The invented record of the sample study.
+
+    Raises:
+        RecordError: the installation lacks it.
+    """
+    try:
+        return resource(SAMPLE_RECORD)
+    except FileNotFoundError as error:
+        raise RecordError(str(error)) from error
+
+
+def keep_answer(app: Application, subject: Subject, result_json: str) -> None:
+    """Keep an answer beside the record."""
+
+    def work() -> None:
+        app.records.store().save_answer(subject, result_json)
+        app.records.note("model.run", subject.image_key[1], subject.model_id)
+
+    app.write(work)
+
+
+def keep_decision(app: Application, subject: Subject, decision: Decision) -> None:
+    """Keep what the reader decided; what was decided before stays in the store's history."""
+
+    def work() -> None:
+        app.records.store().save_decision(subject, decision)
+        app.records.note(f"finding.{decision.kind}", subject.image_key[1], subject.model_id)
+
+    app.write(work)
+
+
+def keep_event(app: Application, what: str, subject: str, detail: str = "") -> None:
+    """Keep in the audit trail that something was done."""
+    app.write(lambda: app.records.note(what, subject, detail))
+
+
+def _reader() -> str:
+    """Who sits at this computer, as the system names them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def _block(app: Application) -> None:
+    """Image and record contradict each other: nothing of a model may stand beside either."""
+    app.wishes.run = None
+    for slot in ("model", "explain"):
+        app.jobs.stop(slot)
+
+
+def _is_shown(app: Application, patient: Patient) -> bool:
+    now = app.state.selection
+    return now is not None and identity_of(now.patient) == identity_of(patient)
+
+
+def identity_of(patient: Patient) -> tuple[str, str, str, str]:
+    """What tells one patient from another in a collection."""
+    return (patient.issuer, patient.patient_id, patient.name, patient.birth_date)

@@ -1,0 +1,163 @@
+"""The words in the corners of the viewport, from the state: who, what, how it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medviewer.app.session import Selection, State
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import PixelDescription, Window
+from medviewer.gui.text import dicom_age, dicom_date, isolated, person_name, sex_word, tr, visible
+
+
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """Lines for each corner, the outermost first (the lower ones upside down); ``top_left`` begins with the name."""
+
+    top_left: tuple[str, ...] = ()
+    top_right: tuple[str, ...] = ()
+    bottom_left: tuple[str, ...] = ()
+    bottom_right: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the viewport knows and the state does not: how it is really drawn."""
+
+    zoom: float
+    is_fit: bool
+    window: Window | None
+    level: int  # 0: from full resolution; n: from a copy of 1 / 2**n
+    probe: str = ""
+
+
+def corners(state: State, shown: Shown | None) -> Corners:
+    """The corner texts for an image on screen.
+
+    The name, who it is and which image it is are what "minimal" keeps.
+    """
+    now = state.selection
+    if now is None or state.corner_text == "none":
+        return Corners()
+    frame_line = _frame_line(now)
+    if state.corner_text == "minimal":
+        return Corners(top_left=_patient(state)[:2], bottom_left=(frame_line,) if frame_line else ())
+    drawn = _drawn(shown, state) if shown is not None else ()
+    probe = (shown.probe,) if shown is not None and shown.probe else ()
+    below = tuple(line for line in (frame_line, *drawn, *probe) if line)
+    return Corners(_patient(state), _study(now), below, _series(now))
+
+
+def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
+    """What to know before the picture is trusted: (words, whether it is a caution)."""
+    now = state.selection
+    if now is None:
+        return ()
+    d = now.image.description
+    parts: list[tuple[str, bool]] = [_loss(d)]
+    if len(now.stack.images) > 1:
+        guessed = now.stack.order not in ("position", "single")
+        parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
+    if shown is not None and shown.level:
+        parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
+    if d.no_measuring_because:
+        parts.append((tr("no measuring: {reason}").format(reason=visible(_clause(d.no_measuring_because))), True))
+    elif d.spacing_source is not None:
+        parts.append((tr("lengths: {source}").format(source=tr(d.spacing_source)), False))
+    parts += [(visible(text), True) for text in _caveats(now, state.frame)]
+    return tuple(parts)
+
+
+def probe_text(frame: Frame, column: float, row: float) -> str:
+    """The stored value under the cursor, and what it means in the modality's unit; empty outside the image."""
+    x, y = int(column // 1), int(row // 1)
+    rows, columns = frame.stored.shape[:2]
+    if not (0 <= x < columns and 0 <= y < rows):
+        return ""
+    where = f"({x}, {y})"
+    if frame.is_color:
+        red, green, blue = (int(v) for v in frame.stored[y, x])
+        return f"{where}  R {red} G {green} B {blue}"
+    stored = frame.stored[y, x].item()
+    d = frame.description
+    if d.pixel_padding_range is not None and d.pixel_padding_range[0] <= stored <= d.pixel_padding_range[1]:
+        return f"{where}  {_number(stored)} {tr('(padding)')}"
+    if d.modality_lut is not None:
+        values = d.modality_lut.values
+        value = float(values[min(max(int(stored) - d.modality_lut.first, 0), len(values) - 1)])
+    else:
+        value = stored * d.rescale_slope + d.rescale_intercept
+    unit = d.rescale_type if d.rescale_type not in ("", "US") else ("HU" if d.modality == "CT" else "")
+    if value == stored and not unit:
+        return f"{where}  {_number(stored)}"
+    return f"{where}  {_number(stored)} = {_number(value)} {visible(unit)}".rstrip()
+
+
+def _patient(state: State) -> tuple[str, ...]:
+    now = state.selection
+    if now is None:
+        return ()
+    if state.identity_hidden:
+        return (tr("Identity hidden"),)
+    p = now.patient
+    about = (dicom_date(p.birth_date), dicom_age(now.study.patient_age), sex_word(p.sex))
+    return (
+        person_name(p.name) or tr("No name"),
+        tr("ID {number}").format(number=isolated(p.patient_id)) if p.patient_id else tr("No patient ID"),
+        "  ".join(part for part in about if part),
+    )
+
+
+def _study(now: Selection) -> tuple[str, ...]:
+    s = now.study
+    lines = (visible(s.description), _date_time(s.date, s.time), visible(s.institution))
+    return tuple(line for line in lines if line)
+
+
+def _series(now: Selection) -> tuple[str, ...]:
+    s, d = now.series, now.image.description
+    number = tr("Series {n}").format(n=s.number) if s.number is not None else ""
+    what = " ".join(visible(part) for part in (s.modality, s.body_part_examined, d.view_position) if part)
+    lines = (f"{d.columns} × {d.rows}", " ".join(p for p in (number, visible(s.description)) if p), what)
+    return tuple(line for line in lines if line)
+
+
+def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
+    window = ""
+    if shown.window is not None:
+        name = f"  {tr(shown.window.name)}" if shown.window.name else ""
+        window = f"W {_number(shown.window.width)}  L {_number(shown.window.center)}{visible(name)}"
+        window += f"  {tr('inverted')}" if state.view.inverted else ""
+    fit = f"  {tr('fit')}" if shown.is_fit else ""
+    return (window, f"{tr('Zoom')} {shown.zoom:.2f}{fit}")
+
+
+def _frame_line(now: Selection) -> str:
+    count = len(now.stack.images)
+    return f"{tr('Image')} {now.index + 1} / {count}" if count > 1 else ""
+
+
+def _loss(d: PixelDescription) -> tuple[str, bool]:
+    if not d.is_lossy:
+        return tr("lossless"), False
+    return (tr("lossy {ratio}:1").format(ratio=f"{d.lossy_ratio:g}") if d.lossy_ratio else tr("lossy")), True
+
+
+def _caveats(now: Selection, frame: Frame | None) -> tuple[str, ...]:
+    all_of_them = (*now.image.warnings, *now.stack.warnings, *(frame.caveats if frame is not None else ()))
+    return tuple(dict.fromkeys(caveat.text.rstrip(".") for caveat in all_of_them))
+
+
+def _clause(sentence: str) -> str:
+    """A sentence as the end of another: no full stop, no capital unless the word is all capitals."""
+    bare = sentence.strip().rstrip(".")
+    return bare[:1].lower() + bare[1:] if bare[1:2].islower() else bare
+
+
+def _date_time(date: str, time: str) -> str:
+    clock = f"{time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
+    return f"{dicom_date(date)} {clock}".strip()
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"

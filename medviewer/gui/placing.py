@@ -1,0 +1,103 @@
+"""Where an image lies in the viewport: zoom, centre, flips and turns as one transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRectF, QSizeF
+from PySide6.QtGui import QTransform
+
+from medviewer.app.session import View
+from medviewer.domain.study import PixelDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How one image is laid into a viewport.
+
+    Zoom counts device pixels per image column, so that 1 is exact on any screen. Points of
+    the image are (column, row) with (0, 0) at the upper left corner of the first pixel.
+
+    Attributes:
+        size: the viewport, in logical pixels.
+        ratio: device pixels per logical pixel.
+        columns: of the image.
+        rows: of the image.
+        aspect: height of a pixel over its width, from the pixel spacing.
+        view: the reader's wish.
+    """
+
+    size: QSizeF
+    ratio: float
+    columns: int
+    rows: int
+    aspect: float
+    view: View
+
+    @property
+    def fit_zoom(self) -> float:
+        """The zoom at which the whole image just fits."""
+        width, height = float(self.columns), self.rows * self.aspect
+        if self.view.quarter_turns % 2:
+            width, height = height, width
+        fitting = min(self.size.width() / max(width, 1), self.size.height() / max(height, 1))
+        return max(fitting * self.ratio, 1e-4)
+
+    @property
+    def zoom(self) -> float:
+        """Device pixels per image column."""
+        return self.view.zoom if self.view.zoom is not None else self.fit_zoom
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """The (column, row) in the middle of the viewport."""
+        return self.view.center if self.view.center is not None else (self.columns / 2, self.rows / 2)
+
+    @property
+    def transform(self) -> QTransform:
+        """Image (column, row) to logical viewport points: flips, then counter-clockwise turns, then scale."""
+        scale = self.zoom / self.ratio
+        column, row = self.center
+        placed = QTransform()
+        placed.translate(self.size.width() / 2, self.size.height() / 2)
+        placed.rotate(-90 * (self.view.quarter_turns % 4))  # Qt turns clockwise, as y grows downwards
+        placed.scale(-scale if self.view.flip_horizontal else scale, self._row_scale(scale))
+        placed.translate(-column, -row)
+        return placed
+
+    def image_point(self, point: QPointF) -> tuple[float, float]:
+        """The (column, row) under a point of the viewport; may lie outside the image."""
+        mapped = self._inverse().map(point)
+        return mapped.x(), mapped.y()
+
+    def visible_part(self) -> tuple[int, int, int, int]:
+        """(first row, first column, end row, end column) of the stored pixels that can be seen."""
+        seen = self._inverse().mapRect(QRectF(QPointF(0, 0), self.size))
+        left, top = max(int(seen.left()) - 2, 0), max(int(seen.top()) - 2, 0)
+        right, bottom = min(int(seen.right()) + 3, self.columns), min(int(seen.bottom()) + 3, self.rows)
+        return top, left, max(bottom, top), max(right, left)
+
+    def moved(self, delta: QPointF) -> tuple[float, float]:
+        """The centre after the picture was dragged by ``delta`` logical pixels."""
+        middle = QPointF(self.size.width() / 2, self.size.height() / 2)
+        return self.image_point(middle - delta)
+
+    def zoomed_about(self, point: QPointF, zoom: float) -> tuple[float, float]:
+        """The centre such that what is under ``point`` stays there at another zoom."""
+        column, row = self.image_point(point)
+        share = self.zoom / zoom
+        middle_column, middle_row = self.center
+        return column + (middle_column - column) * share, row + (middle_row - row) * share
+
+    def _inverse(self) -> QTransform:
+        inverse, _ = self.transform.inverted()
+        return inverse
+
+    def _row_scale(self, scale: float) -> float:
+        return (-scale if self.view.flip_vertical else scale) * self.aspect
+
+
+def pixel_aspect(description: PixelDescription) -> float:
+    """Height of a pixel over its width; 1 where the file does not say."""
+    spacing = description.pixel_spacing_mm
+    return spacing[0] / spacing[1] if spacing is not None else 1.0

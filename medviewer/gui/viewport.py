@@ -1,0 +1,259 @@
+"""The viewport: one image, drawn right and quickly, with the words and marks that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from medviewer.app.picture import Patch, Picture
+from medviewer.app.session import State
+from medviewer.domain.answer import Attribution
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image, Window
+from medviewer.gui import theme, viewport_marks
+from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.gui.gestures import Gesture, begin, wheel_zoom
+from medviewer.gui.overlay import OverlayLayer
+from medviewer.gui.placing import Placement, pixel_aspect
+from medviewer.imaging.orientation import Letters, orientation_letters
+
+Pictures = Callable[[Image, Frame], Picture]
+
+_WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """The last part of the image that was looked up, and for what."""
+
+    key: tuple[object, ...]
+    patch: Patch
+    image: QImage
+
+
+class Viewport(QWidget):
+    """Shows the selected image and turns the mouse into commands."""
+
+    requested = Signal(str, object)
+    menu_requested = Signal(QPoint)  # global position
+
+    def __init__(self, pictures: Pictures, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._pictures = pictures
+        self._state = State()
+        self._overlay = OverlayLayer()
+        self._corners = viewport_marks.CornerPainter()
+        self._drawn: _Drawn | None = None
+        self._gesture: Gesture | None = None
+        self._cursor: QPointF | None = None
+        self._wheel = 0
+        self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setAccessibleName("Image")
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As large as there is room."""
+        return QSize(800, 800)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Small enough for a laptop with both panels open."""
+        return QSize(240, 240)
+
+    def show_state(self, old: State | None, new: State) -> None:
+        """Draw what has changed."""
+        self._state = new
+        if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
+            self._gesture = None
+        if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
+            self.update()
+
+    def placement(self) -> Placement | None:
+        """How the image lies in the viewport now; None without pixels."""
+        frame = self._state.frame
+        if frame is None:
+            return None
+        d = frame.description
+        size = QSizeF(self._image_area().size())
+        rows, columns = frame.stored.shape[:2]
+        return Placement(size, self.devicePixelRatioF(), columns, rows, pixel_aspect(d), self._state.view)
+
+    def window_shown(self) -> Window | None:
+        """The window that the image is drawn with; None where there is none (colour)."""
+        picture = self._picture()
+        if picture is None or self._state.frame is None or self._state.frame.is_color:
+            return None
+        return self._state.view.window or picture.default_window
+
+    def letters(self) -> Letters:
+        """The orientation letters as they are drawn."""
+        now, view = self._state.selection, self._state.view
+        if now is None:
+            return Letters("", "", "", "")
+        return orientation_letters(
+            now.image.description,
+            quarter_turns=view.quarter_turns,
+            flip_horizontal=view.flip_horizontal,
+            flip_vertical=view.flip_vertical,
+        )
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
+        """Draw the image, the heat map if it belongs to it, and the marks."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), theme.color(theme.tokens().viewport))
+        placed = self.placement()
+        self.painted_attribution = None
+        shown: Shown | None = None
+        if placed is not None:
+            level = self._paint_image(painter, placed)
+            self.painted_attribution = self._overlay.paint(
+                painter, self._state, placed.transform, placed.size, placed.ratio
+            )
+            probe = self._probe(placed)
+            shown = Shown(placed.zoom, self._state.view.zoom is None, self.window_shown(), level, probe)
+        if self._state.selection is not None:
+            self._paint_marks(painter, shown)
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Begin a drag: the tool on the left, pan in the middle, zoom on the right."""
+        self.setFocus(Qt.FocusReason.MouseFocusReason)
+        placed = self.placement()
+        if placed is None or self._gesture is not None:
+            return
+        self._gesture = begin(event.button(), event.position(), self._state, placed, self.window_shown())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Go on with a drag, or read the value under the cursor."""
+        self._cursor = event.position()
+        if self._gesture is not None:
+            wish = self._gesture.moved(event.position())
+            if wish is not None:
+                self.requested.emit(*wish)
+        if self._state.corner_text == "all" and self._state.frame is not None:
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """End a drag; the right button without a drag asks for the menu."""
+        gesture = self._gesture
+        if gesture is not None and event.button() == gesture.button:
+            self._gesture = None
+            if gesture.has_moved:
+                self.requested.emit("view.settle", None)
+        if event.button() == Qt.MouseButton.RightButton and (gesture is None or not gesture.has_moved):
+            self.menu_requested.emit(event.globalPosition().toPoint())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
+        """Fit the image to the viewport."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.requested.emit("view.fit", None)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
+        """Scroll through the stack, or zoom about the cursor with Ctrl."""
+        event.accept()
+        self._wheel += event.angleDelta().y()
+        notches = int(self._wheel / _WHEEL_NOTCH)
+        self._wheel -= notches * _WHEEL_NOTCH
+        if not notches:
+            return
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            placed = self.placement()
+            if placed is not None:
+                self.requested.emit("view.place", wheel_zoom(placed, event.position(), notches))
+        elif self._state.selection is not None:
+            self.requested.emit("image.show", self._state.selection.index - notches)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802 - Qt's name
+        """Only the keyboard's menu key: the mouse asks on release, as the right button also zooms."""
+        if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            self.menu_requested.emit(self.mapToGlobal(self.rect().center()))
+
+    def leaveEvent(self, event: object) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
+        """No cursor, no value under it."""
+        self._cursor = None
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
+        """What fits is another size now."""
+        self.update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Keys are shortcuts of the command table; nothing is handled here."""
+        event.ignore()
+
+    def _image_area(self) -> QRectF:
+        """Where the image lies: all but the strip that says how faithful it is."""
+        return QRectF(0, 0, self.width(), max(self.height() - viewport_marks.FIDELITY_PX, 1))
+
+    def _picture(self) -> Picture | None:
+        now, frame = self._state.selection, self._state.frame
+        return self._pictures(now.image, frame) if now is not None and frame is not None else None
+
+    def _paint_image(self, painter: QPainter, placed: Placement) -> int:
+        """Draw the visible part; returns the level it was drawn from."""
+        picture = self._picture()
+        if picture is None:
+            return 0
+        view = self._state.view
+        level = picture.level_for(placed.zoom * min(1.0, placed.aspect))
+        key = (picture, view.window, view.inverted, level, placed.visible_part())
+        if self._drawn is None or self._drawn.key != key:
+            patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
+            rows, columns = patch.pixels.shape
+            image = QImage(patch.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)
+            self._drawn = _Drawn(key, patch, image)
+        patch, image = self._drawn.patch, self._drawn.image
+        scale = 2**patch.level
+        whole = QRectF(0, 0, placed.columns, placed.rows)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, view.smooth or level > 0)
+        painter.setTransform(placed.transform, True)
+        painter.setClipRect(whole)  # a halved odd edge is a pixel wider than the image
+        painter.drawImage(QRectF(patch.column, patch.row, image.width() * scale, image.height() * scale), image)
+        painter.restore()
+        return level
+
+    def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
+        state = self._state
+        area = self._image_area()
+        viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
+        self._corners.paint(painter, area, corners(state, shown))
+        if state.frame is not None:
+            viewport_marks.paint_letters(painter, area, self.letters())
+        if self.painted_attribution is not None:
+            viewport_marks.paint_color_bar(painter, area, state, self.painted_attribution)
+        if state.frame_problem:
+            viewport_marks.paint_problem(painter, area, state.frame_problem)
+        elif state.frame is None:
+            viewport_marks.paint_reading(painter, area)
+
+    def _probe(self, placed: Placement) -> str:
+        frame = self._state.frame
+        if self._cursor is None or frame is None:
+            return ""
+        return probe_text(frame, *placed.image_point(self._cursor))
+
+
+_DRAWN_FROM = (
+    "selection", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "model_id",
+    "record_mismatch", "corner_text", "identity_hidden", "language",
+)  # fmt: skip
+
+
+def _image_of(state: State) -> Image | None:
+    return state.selection.image if state.selection is not None else None

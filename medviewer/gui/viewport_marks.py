@@ -1,0 +1,187 @@
+"""The marks over the image: corner text, letters, fidelity, colour bar, and the states without an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPainterPath, QPen
+
+from medviewer.app.session import State
+from medviewer.domain.answer import Attribution
+from medviewer.gui import icons, theme
+from medviewer.gui.corner_text import Corners
+from medviewer.gui.overlay import bar_image
+from medviewer.gui.text import tr, visible
+from medviewer.imaging.orientation import Letters
+
+MARGIN = 12
+FIDELITY_PX = 24  # the strip at the lower edge that says how faithful the picture is
+_LINE = 1.35
+_LETTER_PX = 16
+_BAR = (10, 132)
+_ICON_PX = 14
+_RIM = 1.5  # px of dark around light text
+
+
+class CornerPainter:
+    """Writes the four corners; what was written is kept until the words change."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], QImage] = {}
+
+    def paint(self, painter: QPainter, area: QRectF, texts: Corners) -> None:
+        """Write each block at its corner; the first line of the upper ones stands out."""
+        inner = area.adjusted(MARGIN, MARGIN - 4, -MARGIN, -4)
+        ratio = painter.device().devicePixelRatio()
+        used: dict[tuple[object, ...], QImage] = {}
+        blocks = (
+            (texts.top_left, True, True),
+            (texts.top_right, False, True),
+            (tuple(reversed(texts.bottom_left)), True, False),
+            (tuple(reversed(texts.bottom_right)), False, False),
+        )
+        for lines, is_left, is_top in blocks:
+            if not lines:
+                continue
+            room = inner.width() * 0.46
+            key = (lines, is_left, is_top, room, ratio)
+            block = used[key] = self._kept.get(key) or _text_block(lines, room, ratio, is_left, is_top)
+            x = inner.left() if is_left else inner.right() - room
+            y = inner.top() if is_top else inner.bottom() - block.height() / ratio
+            painter.drawImage(QPointF(x - _RIM, y), block)
+        self._kept = used
+
+
+def paint_letters(painter: QPainter, area: QRectF, letters: Letters) -> None:
+    """Write the orientation letters at the middle of the edges; none where nothing is known."""
+    painter.setFont(theme.text_font(_LETTER_PX, QFont.Weight.DemiBold))
+    inner = area.adjusted(MARGIN, MARGIN - 4, -MARGIN, -4)
+    flags = Qt.AlignmentFlag
+    places = (
+        (letters.left, flags.AlignLeft | flags.AlignVCenter),
+        (letters.right, flags.AlignRight | flags.AlignVCenter),
+        (letters.top, flags.AlignHCenter | flags.AlignTop),
+        (letters.bottom, flags.AlignHCenter | flags.AlignBottom),
+    )
+    for text, place in places:
+        if text:
+            _write(painter, inner, text, place, theme.color(theme.tokens().overlay_text))
+
+
+def paint_fidelity(painter: QPainter, area: QRectF, parts: Sequence[tuple[str, bool]]) -> None:
+    """Write along the lower edge what limits the picture; cautions come first, with a triangle."""
+    if not parts:
+        return
+    t = theme.tokens()
+    strip = QRectF(area.left(), area.bottom() - FIDELITY_PX, area.width(), FIDELITY_PX)
+    painter.fillRect(strip, theme.color(t.ground))
+    painter.setFont(theme.text_font(theme.SMALL_PX))
+    metrics = QFontMetricsF(painter.font())
+    at = strip.left() + MARGIN
+    for text, is_caution in sorted(parts, key=lambda part: not part[1]):
+        room = strip.right() - MARGIN - at
+        if room < 48:
+            break
+        if is_caution:
+            mark = icons.pixmap("triangle-alert", t.caution, _ICON_PX, painter.device().devicePixelRatio())
+            painter.drawPixmap(QPointF(at, strip.center().y() - _ICON_PX / 2), mark)
+            at, room = at + _ICON_PX + 4, room - _ICON_PX - 4
+        words = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+        painter.setPen(theme.color(t.caution if is_caution else t.secondary))
+        painter.drawText(QRectF(at, strip.top(), room, strip.height()), Qt.AlignmentFlag.AlignVCenter, words)
+        at += metrics.horizontalAdvance(words) + 20
+
+
+def paint_color_bar(painter: QPainter, area: QRectF, state: State, attribution: Attribution) -> None:
+    """Draw what the colours of the heat map mean, beside the right edge."""
+    t = theme.tokens()
+    width, height = _BAR
+    top = area.top() + max(area.height() * 0.56, area.height() / 2 + 20)
+    top = min(top, area.bottom() - 96 - height)
+    bar = QRectF(area.right() - MARGIN - width, top, width, height)
+    painter.fillRect(bar.adjusted(-1, -1, 1, 1), theme.color(t.line))
+    painter.fillRect(bar, theme.color(t.viewport))
+    painter.drawImage(bar, bar_image(state))
+    painter.setFont(theme.text_font(theme.SMALL_PX))
+    flags, ink = Qt.AlignmentFlag, theme.color(t.overlay_text)
+    labels = (
+        (QRectF(bar.left() - 208, bar.top() - 4, 200, 16), tr("most")),
+        (QRectF(bar.left() - 208, bar.bottom() - 12, 200, 16), tr("least")),
+        (QRectF(bar.right() - 240, bar.top() - 26, 240, 18), visible(tr(attribution.method_title))),
+    )
+    for rect, words in labels:
+        _write(painter, rect, words, flags.AlignRight | flags.AlignVCenter, ink)
+    _threshold_tick(painter, bar, state.overlay.threshold)
+
+
+def paint_reading(painter: QPainter, area: QRectF) -> None:
+    """Say that the image is on its way."""
+    painter.setFont(theme.text_font(theme.TITLE_PX))
+    painter.setPen(theme.color(theme.tokens().secondary))
+    painter.drawText(area, Qt.AlignmentFlag.AlignCenter, tr("Reading…"))
+
+
+def paint_problem(painter: QPainter, area: QRectF, problem: str) -> None:
+    """Say why there is no image, and that nothing else is affected."""
+    t = theme.tokens()
+    column = QRectF(0, 0, min(460.0, area.width() - 2 * MARGIN), 160)
+    column.moveCenter(area.center())
+    mark = icons.pixmap("octagon-alert", t.alarm, 32, painter.device().devicePixelRatio())
+    painter.drawPixmap(QPointF(column.center().x() - 16, column.top()), mark)
+    flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+    painter.setFont(theme.text_font(theme.TITLE_PX, QFont.Weight.DemiBold))
+    painter.setPen(theme.color(t.text))
+    painter.drawText(column.adjusted(0, 44, 0, 0), flags, tr("This image cannot be shown"))
+    painter.setFont(theme.text_font())
+    painter.setPen(theme.color(t.secondary))
+    safe = tr("The other images are not affected.")
+    painter.drawText(column.adjusted(0, 70, 0, 60), flags, f"{visible(tr(problem))}\n\n{safe}")
+
+
+def _threshold_tick(painter: QPainter, bar: QRectF, threshold: float) -> None:
+    y = bar.bottom() - bar.height() * threshold
+    painter.setPen(QPen(theme.color(theme.tokens().overlay_text), 1.0))
+    painter.drawLine(QPointF(bar.left() - 4, y), QPointF(bar.right() + 2, y))
+
+
+def _text_block(lines: Sequence[str], room: float, ratio: float, is_left: bool, has_title: bool) -> QImage:
+    """Lines of text below each other as a picture, each cut to the room that there is."""
+    step = theme.TEXT_PX * _LINE
+    width, height = room + 2 * _RIM, len(lines) * step + 2 * _RIM
+    block = QImage(round(width * ratio), round(height * ratio), QImage.Format.Format_ARGB32_Premultiplied)
+    block.setDevicePixelRatio(ratio)
+    block.fill(0)
+    painter = QPainter(block)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for number, line in enumerate(lines):
+        font = theme.text_font(
+            theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == 0 else QFont.Weight.Medium
+        )
+        metrics = QFontMetricsF(font)
+        words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)
+        x = _RIM if is_left else _RIM + room - metrics.horizontalAdvance(words)
+        _outlined(painter, QPointF(x, _RIM + number * step + metrics.ascent()), words, font)
+    painter.end()
+    return block
+
+
+def _outlined(painter: QPainter, where: QPointF, words: str, font: QFont) -> None:
+    """Text that stays legible on white bone: light, with a dark rim."""
+    painter.setFont(font)
+    path = QPainterPath()
+    path.addText(where, font, words)
+    rim = QPen(theme.color(theme.tokens().viewport, 0.8), 2 * _RIM)
+    rim.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    painter.strokePath(path, rim)
+    painter.setPen(theme.color(theme.tokens().overlay_text))
+    painter.drawText(where, words)
+
+
+def _write(painter: QPainter, rect: QRectF, text: str, place: Qt.AlignmentFlag, ink: QColor) -> None:
+    """Write plain text that stays legible on white bone: with a dark rim."""
+    painter.setPen(theme.color(theme.tokens().viewport, 0.75))
+    for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        painter.drawText(rect.translated(x, y), place, text)
+    painter.setPen(ink)
+    painter.drawText(rect, place, text)

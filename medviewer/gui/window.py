@@ -1,0 +1,246 @@
+"""The window: tool bar, studies, image, findings and record, status; all made from the command table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QInputDialog,
+    QMainWindow,
+    QSplitter,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from medviewer.app.application import Application, Dialog
+from medviewer.app.opening import make_thumbnail
+from medviewer.app.picture import Picture
+from medviewer.app.session import State
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image
+from medviewer.explain.methods import METHODS
+from medviewer.gui import theme
+from medviewer.gui.about_dialog import AboutDialog
+from medviewer.gui.actions import Actions
+from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.empty_view import EmptyView
+from medviewer.gui.findings_panel import FindingsPanel, MethodRow, ModelRow
+from medviewer.gui.record_panel import RecordPanel
+from medviewer.gui.shortcuts_dialog import ShortcutsDialog
+from medviewer.gui.status_bar import ResearchStrip, StatusBar
+from medviewer.gui.studies_panel import StudiesPanel
+from medviewer.gui.text import person_name, tr, use_language
+from medviewer.gui.tool_bar import ToolBar
+from medviewer.gui.viewport import Viewport
+
+TITLE = "MedViewer"
+
+
+class MainWindow(QMainWindow):
+    """Shows the session and hands what the reader does to the command table."""
+
+    def __init__(self, app: Application) -> None:
+        super().__init__()
+        self._app = app
+        app.front = self
+        use_language(app.state.language)
+        self.setWindowTitle(TITLE)
+        self.setAcceptDrops(True)
+        self.actions_ = Actions(self, app.run_command)
+        self.viewport = Viewport(self._picture)
+        self.empty = EmptyView()
+        self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
+        self.findings = FindingsPanel(_model_rows(app), _method_rows(), self.actions_.shortcuts())
+        self.record = RecordPanel()
+        self.tools = ToolBar(self.actions_)
+        self.palette_ = CommandPalette(self.actions_.commands(), self)
+        self.strip = ResearchStrip()
+        self.status = StatusBar()
+        self._middle = QStackedWidget()
+        self._tabs = QTabWidget()
+        self._splitter = QSplitter(Qt.Orientation.Horizontal)
+        self._lay_out()
+        self._connect()
+        self.actions_.focus_on(self.viewport)
+        self._restore_layout()
+        self._show_state(None, app.state)
+        self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._unwatch = app.session.watch(self._show_state)
+
+    # what the application asks of a window
+
+    def choose_folder(self, title: str) -> Path | None:
+        """Ask for a folder."""
+        chosen = QFileDialog.getExistingDirectory(self, tr(title), self._last_place())
+        return Path(chosen) if chosen else None
+
+    def choose_files(self, title: str) -> Sequence[Path] | None:
+        """Ask for files."""
+        chosen, _ = QFileDialog.getOpenFileNames(self, tr(title), self._last_place())
+        return [Path(path) for path in chosen] or None
+
+    def ask_text(self, title: str, question: str) -> str | None:
+        """Ask for a line of text."""
+        text, is_given = QInputDialog.getText(self, tr(title), tr(question))
+        return text if is_given else None
+
+    def placement(self) -> tuple[float, tuple[float, float]] | None:
+        """The zoom and centre that are drawn now."""
+        placed = self.viewport.placement()
+        return (placed.zoom, placed.center) if placed is not None else None
+
+    def show_dialog(self, what: Dialog) -> None:
+        """Show one of the dialogs."""
+        if what == "palette":
+            self.palette_.show_for(self._app.state)
+        elif what == "shortcuts":
+            ShortcutsDialog(self.actions_.commands(), self).exec()
+        else:
+            AboutDialog(self).exec()
+
+    def close_window(self) -> None:
+        """Close the window."""
+        self.close()
+
+    # what Qt tells
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
+        """Files and folders may be dropped."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 - Qt's name
+        """Open what was dropped."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self._app.run_command("file.open_files", paths)
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
+        """Remember the sizes and let go of the session."""
+        self._remember_layout()
+        self._unwatch()
+        event.accept()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """A window moved to a screen of another scale is drawn anew."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.DevicePixelRatioChange:
+            self.viewport.update()
+
+    def _lay_out(self) -> None:
+        self.addToolBar(self.tools)
+        self._middle.addWidget(self.empty)
+        self._middle.addWidget(self.viewport)
+        self._tabs.setDocumentMode(True)
+        self._tabs.addTab(self.findings, "")
+        self._tabs.addTab(self.record, "")
+        for panel in (self.studies, self._middle, self._tabs):
+            self._splitter.addWidget(panel)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setHandleWidth(1)
+        self._splitter.setChildrenCollapsible(False)
+        self.studies.setMinimumWidth(180)
+        self._tabs.setMinimumWidth(280)
+        whole = QWidget()
+        rows = QVBoxLayout(whole)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(0)
+        rows.addWidget(self._splitter, 1)
+        rows.addWidget(self.strip)
+        rows.addWidget(self.status)
+        self.setCentralWidget(whole)
+
+    def _connect(self) -> None:
+        run = self._app.run_command
+        for panel in (
+            self.viewport, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
+        ):  # fmt: skip
+            panel.requested.connect(run)
+        self.viewport.menu_requested.connect(self._open_menu)
+
+    def _show_state(self, old: State | None, new: State) -> None:
+        if old is None or old.language != new.language:
+            use_language(new.language)
+            self._tabs.setTabText(0, tr("Findings"))
+            self._tabs.setTabText(1, tr("Patient"))
+        for part in (self.actions_, self.tools, self.viewport, self.empty, self.studies, self.findings, self.record):
+            part.show_state(old, new)
+        self.status.show_state(old, new)
+        self.strip.show_state(old, new)
+        middle = self.viewport if new.selection is not None else self.empty
+        if self._middle.currentWidget() is not middle:
+            self._middle.setCurrentWidget(middle)
+            middle.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._show_panels(new)
+        title = _title(new)
+        if self.windowTitle() != title:
+            self.setWindowTitle(title)
+
+    def _show_panels(self, state: State) -> None:
+        is_shown = not state.panels_hidden
+        for panel in (self.studies, self._tabs, self.tools, self.status):
+            if panel.isHidden() == is_shown:
+                panel.setVisible(is_shown)
+
+    def _picture(self, image: Image, frame: Frame) -> Picture:
+        """The picture made with the frame; a new one if it was pushed out of the cache."""
+        kept = self._app.frames.get(image.key)
+        if kept is not None and kept.frame is frame:
+            return kept
+        made = Picture(frame)
+        self._app.frames.put(image.key, made)
+        return made
+
+    def _open_menu(self, where: QPoint) -> None:
+        self.actions_.image_menu(self).exec(where)
+
+    def _last_place(self) -> str:
+        recent = self._app.state.recent
+        return str(Path(recent[0]).parent) if recent else str(Path.home())
+
+    def _restore_layout(self) -> None:
+        layout = self._app.settings.layout
+        self.resize(1440, 900)
+        geometry, sizes = layout.get("geometry", ""), layout.get("splitter", "")
+        if geometry:
+            self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore")))
+        if not sizes or not self._splitter.restoreState(QByteArray.fromBase64(sizes.encode("ascii", "ignore"))):
+            width = self.width() - theme.STUDIES_WIDTH_PX - theme.FINDINGS_WIDTH_PX
+            self._splitter.setSizes([theme.STUDIES_WIDTH_PX, width, theme.FINDINGS_WIDTH_PX])
+
+    def _remember_layout(self) -> None:
+        layout = {
+            "geometry": bytes(self.saveGeometry().toBase64().data()).decode(),
+            "splitter": bytes(self._splitter.saveState().toBase64().data()).decode(),
+        }
+        self._app.remember(layout=layout)
+
+
+def _title(state: State) -> str:
+    """Who and what is open; never who, once identity is hidden."""
+    now = state.selection
+    if now is None:
+        return TITLE
+    what = now.study.description or now.series.modality
+    who = "" if state.identity_hidden else person_name(now.patient.name)
+    return " · ".join(part for part in (who, what, TITLE) if part)
+
+
+def _model_rows(app: Application) -> list[ModelRow]:
+    rows = []
+    for entry in app.engine.catalogue.entries:
+        card = entry.card
+        title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
+        rows.append(ModelRow(entry.id, title, entry.problem))
+    return rows
+
+
+def _method_rows() -> list[MethodRow]:
+    return [MethodRow(method.id, method.title) for method in METHODS]
