@@ -77,7 +77,9 @@ def _run(step: Mapping[str, Any], image: FloatImage) -> tuple[FloatImage, Transf
     try:
         return operation(image, **parameters)
     except (TypeError, ValueError) as error:
-        raise CardError(f"The model's card has wrong parameters for the preprocessing step {name!r}: {error}.") from error
+        raise CardError(
+            f"The model's card has wrong parameters for the preprocessing step {name!r}: {error}."
+        ) from error
 
 
 def _resize(
@@ -123,15 +125,18 @@ def _filtered(image: FloatImage, size: int) -> FloatImage:
     step = image.shape[0] / size
     reach = max(step, 1.0)
     centres = (np.arange(size) + 0.5) * step - 0.5
-    # Only the rows under the filter are touched: `taps` of them for each output row.
-    taps = 2 * int(np.ceil(reach)) + 1
-    index = np.floor(centres).astype(np.int64)[:, None] + np.arange(taps) - taps // 2
-    weights = np.clip(1.0 - np.abs(index - centres[:, None]) / reach, 0.0, None)
-    weights[(index < 0) | (index >= image.shape[0])] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
-    matrix = np.zeros((size, image.shape[0]), dtype=np.float32)
-    np.add.at(matrix, (np.arange(size)[:, None], np.clip(index, 0, image.shape[0] - 1)), weights.astype(np.float32))
-    return np.asarray(matrix @ image, dtype=np.float32)
+    # Only the rows under the filter are touched. A matrix product would be shorter, but
+    # its library's threads fight with the runtime's for the same cores.
+    first = np.floor(centres - reach).astype(np.int64)
+    small = np.zeros((size, image.shape[1]), dtype=np.float32)
+    total = np.zeros(size)
+    for tap in range(2 * int(np.ceil(reach)) + 2):
+        index = first + tap
+        weight = np.clip(1.0 - np.abs(index - centres) / reach, 0.0, None)
+        weight[(index < 0) | (index >= image.shape[0])] = 0.0
+        small += weight[:, None].astype(np.float32) * image[np.clip(index, 0, image.shape[0] - 1)]
+        total += weight
+    return np.asarray(small / total[:, None], dtype=np.float32)
 
 
 def _percentile_window(image: FloatImage, *, low: float, high: float) -> tuple[FloatImage, Transform]:
@@ -144,7 +149,8 @@ def _percentile_window(image: FloatImage, *, low: float, high: float) -> tuple[F
         raise ValueError(f"percentiles {low} and {high}")
     bottom, top = np.percentile(image, (low, high))
     width = float(top - bottom)
-    if width <= 0:
+    # Resizing a flat image leaves rounding in it, which must not be blown up to a picture.
+    if width <= 1e-5 * max(abs(float(bottom)), abs(float(top))):
         return np.zeros_like(image), np.eye(3)
     return np.clip((image - np.float32(bottom)) / np.float32(width), 0, 1), np.eye(3)
 

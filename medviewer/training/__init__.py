@@ -34,6 +34,6 @@ def train(recipe: str, data: Path, out: Path, overrides: Mapping[str, str], prog
     """
     if recipe not in RECIPES:
         raise UsageError(f"There is no recipe {recipe!r}; there are: {', '.join(RECIPES)}.")
-    from medviewer.training.recipes import chest_xray
+    from medviewer.training.recipes import chest_xray  # noqa: PLC0415 - torch, and only now
 
     return chest_xray.run(data, out, overrides, progress)

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from medviewer.domain.errors import InputError
 
 SPLITS = ("train", "block", "tune", "report")
+SHARES: Mapping[str, float] = {"block": 0.08, "tune": 0.09, "report": 0.11}
 IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 
 # The published names: person12_bacteria_45, IM-0115-0001, NORMAL2-IM-0383-0001-0002.
@@ -88,8 +89,8 @@ class ClassFolders:
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
 
-def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders, list[npt.NDArray[np.uint8]]]:
-    """Read every image of ``root/CLASS/`` as 8-bit grey.
+def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
+    """List the images of ``root/CLASS/`` with their patients and digests; decode none.
 
     Patient groups come from ``root.csv`` beside the folder (columns ``file``,
     ``patient_group``) where it exists, else from the published file names; a file
@@ -99,38 +100,60 @@ def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders
         root: the folder that holds the class folders.
         classes: the class folders to expect, in the order of their labels.
 
-    Returns:
-        What was found, and the pixels in the same order, each ``(rows, columns)`` uint8.
-
     Raises:
         InputError: the folder cannot be read, a class folder is unknown or missing, or
-            a class has no usable image.
+            a class has no image.
     """
-    folders = _class_folders(root, classes)
     groups = _published_groups(root)
     images: list[LabelledImage] = []
-    pixels: list[npt.NDArray[np.uint8]] = []
     unusable: list[tuple[str, str]] = []
-    for label, folder in enumerate(folders):
+    for label, folder in enumerate(_class_folders(root, classes)):
         for path in sorted(folder.iterdir()):
             name = f"{folder.name}/{path.name}"
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 unusable.append((name, "not a JPEG or PNG file"))
                 continue
             try:
-                content = path.read_bytes()
-                grey = _decoded(content)
-            except (OSError, ValueError) as error:
-                unusable.append((name, f"cannot be decoded ({type(error).__name__})"))
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                unusable.append((name, f"cannot be read ({error.strerror})"))
                 continue
-            group = groups.get(name) or patient_group(path.name)
-            images.append(LabelledImage(path, name, label, group, hashlib.sha256(content).hexdigest()))
-            pixels.append(grey)
-    found = ClassFolders(root, tuple(classes), tuple(images), tuple(unusable))
-    empty = [name for name, count in found.per_class.items() if count == 0]
-    if empty:
-        raise InputError(f"The class {empty[0]!r} in {root} has no usable image; add JPEG or PNG files to it.")
-    return found, pixels
+            images.append(LabelledImage(path, name, label, groups.get(name) or patient_group(path.name), digest))
+    return _with_every_class(ClassFolders(root, tuple(classes), tuple(images), tuple(unusable)))
+
+
+def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders, list[npt.NDArray[np.uint8]]]:
+    """Find and decode every image of ``root/CLASS/``, to be held in memory.
+
+    Args:
+        root: the folder that holds the class folders.
+        classes: the class folders to expect, in the order of their labels.
+
+    Returns:
+        What is usable (the rest is in ``unusable``), and the pixels in the same order,
+        each ``(rows, columns)`` uint8.
+
+    Raises:
+        InputError: as :func:`find_images`, or no image of a class can be decoded.
+    """
+    found = find_images(root, classes)
+    images: list[LabelledImage] = []
+    pixels: list[npt.NDArray[np.uint8]] = []
+    unusable = list(found.unusable)
+    for image in found.images:
+        try:
+            pixels.append(read_grey(image.path))
+            images.append(image)
+        except InputError as error:
+            unusable.append((image.name, str(error)))
+    return _with_every_class(ClassFolders(root, found.classes, tuple(images), tuple(unusable))), pixels
+
+
+def _with_every_class(found: ClassFolders) -> ClassFolders:
+    """Pass on what was found, unless a class has nothing."""
+    if empty := [name for name, count in found.per_class.items() if count == 0]:
+        raise InputError(f"The class {empty[0]!r} in {found.root} has no usable image; add JPEG or PNG files to it.")
+    return found
 
 
 def _class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
@@ -147,18 +170,23 @@ def _class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
     return [root / name for name in classes]
 
 
-def _decoded(content: bytes) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a JPEG or PNG file as 8-bit grey."""
-    import io
+def read_grey(path: Path) -> npt.NDArray[np.uint8]:
+    """Return a JPEG or PNG file as grey, ``(rows, columns)`` uint8, bright is dense.
 
-    from PIL import Image
+    Raises:
+        InputError: the file cannot be decoded.
+    """
+    from PIL import Image  # noqa: PLC0415 - an extra; only who decodes needs it
 
-    with Image.open(io.BytesIO(content)) as image:
-        if image.mode.startswith("I") or image.mode == "F":
-            # 16-bit PNG: Pillow's own conversion to L cuts the values off at 255.
-            wide = np.asarray(image, dtype=np.float64)
-            return np.asarray(np.rint(wide / max(wide.max(), 1.0) * 255), dtype=np.uint8)
-        return np.asarray(image.convert("L"), dtype=np.uint8)
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I") or image.mode == "F":
+                # 16-bit PNG: Pillow's own conversion to 8 bits cuts the values off at 255.
+                wide = np.asarray(image, dtype=np.float64)
+                return np.asarray(np.rint(wide / max(float(wide.max()), 1.0) * 255), dtype=np.uint8)
+            return np.asarray(image.convert("L"), dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"The image {path.name} cannot be decoded ({type(error).__name__}).") from error
 
 
 def _published_groups(root: Path) -> dict[str, str]:
@@ -194,7 +222,12 @@ def split_key(group: str) -> str:
 
 
 def split_patients(
-    groups: Iterable[str], seed: int, *, block: float = 0.08, tune: float = 0.09, report: float = 0.11
+    groups: Iterable[str],
+    seed: int,
+    *,
+    block: float = SHARES["block"],
+    tune: float = SHARES["tune"],
+    report: float = SHARES["report"],
 ) -> dict[str, str]:
     """Assign every patient group to one of :data:`SPLITS`.
 

@@ -1,26 +1,233 @@
-"""How good is a model folder on a folder of labelled images?"""
+"""How good is a model folder on a folder of labelled images?
+
+Runs the shipped files, not the training code: card, preprocessing, ONNX Runtime,
+calibration and threshold are those that a reader of the viewer gets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from medviewer import __version__
+from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.inference.card import Card, read_card
+from medviewer.inference.preprocessing import prepare
+from medviewer.training.data import ClassFolders, LabelledImage, find_images, read_grey, split_patients
+from medviewer.training.metrics import Truth, calibration_bins, measures, rates, with_intervals
+from medviewer.training.report_page import report_page
+from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
+from medviewer.training.shifts import SHIFTS
+
+REPORT_SCHEMA = "medviewer-evaluation/1"
+NEGATIVE_FOLDER = "NORMAL"
+# Shifted copies are made of at most this many images of each class, and no larger.
+N_SHIFTED = 250
+SHIFTED_SIDE = 672
+BRIEF = ("auc", "sensitivity", "specificity", "ece_balanced")
+
 
 def evaluate(
-    model: Path, data: Path, out: Path, *, split: str | None = None, progress: Callable[[str], None] = lambda line: None
+    model: Path, data: Path, out: Path, *, split: str | None = None, progress: Progress = silent
 ) -> Mapping[str, Any]:
     """Run an image classifier over a folder of class folders and write a report.
 
     Args:
-        model: the model folder.
-        data: holds one folder for each class, with JPEG or PNG files of any size.
-        out: receives ``report.json`` and ``report.html``.
-        split: ``block``, ``tune`` or ``report``: only the patients that the card's
-            training section held out so; None: every image.
+        model: the model folder; a model with one label (present or absent).
+        data: holds ``NORMAL/`` and one folder named as the model's label, with JPEG or
+            PNG files of any size, grey or colour.
+        out: receives ``report.json`` and ``report.html``; made if it is not there.
+        split: ``train``, ``block``, ``tune`` or ``report``: only the patients whom the
+            card's training section puts there, to repeat the internal validation;
+            None: every image.
         progress: called with one line of text at a time.
 
     Returns:
-        The content of ``report.json``.
+        The content of ``report.json``; see ``docs/json.md``.
+
+    Raises:
+        ModelError: the model folder is invalid, or the runtime is not installed.
+        UsageError: the model has more than one label, or no such split.
+        InputError: the data cannot be used.
+        StorageError: the report cannot be written.
     """
-    raise NotImplementedError
+    started = time.time()
+    card = read_card(model)
+    if len(card.labels) != 1:
+        raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
+    classifier = Classifier(card)
+    found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
+    chosen = _split_images(card, found, split)
+    scored, unusable = score(classifier, chosen, progress)
+    report = {
+        "schema": REPORT_SCHEMA,
+        "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
+        "data": _describe(card, found, scored, unusable, split),
+        **summarise(scored, card.labels[0].threshold),
+        "subgroups": subgroups(scored, card.labels[0].threshold),
+        "robustness": _robustness(classifier, scored, progress),
+        "novelty": _novelty(card, scored),
+        "versions": _versions(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "elapsed_s": round(time.time() - started, 1),
+    }
+    _write(report, scored, out)
+    progress(f"report written to {out}")
+    return report
+
+
+def summarise(scored: Scored, threshold: float) -> dict[str, Any]:
+    """Return metrics with intervals, the confusion matrix and the reliability table."""
+    cells = rates(scored.truth, scored.probability, threshold)
+    said, seen, share = calibration_bins(scored.truth, scored.probability)
+    filled = share > 0
+    return {
+        "threshold": threshold,
+        "metrics": with_intervals(measures(threshold), scored.truth, scored.probability, scored.patients),
+        "confusion": {
+            "true_positive": int(cells.true_positive),
+            "false_positive": int(cells.false_positive),
+            "true_negative": int(cells.true_negative),
+            "false_negative": int(cells.false_negative),
+        },
+        "reliability": [
+            {"said": round(float(a), 4), "seen": round(float(b), 4), "share": round(float(c), 4)}
+            for a, b, c in zip(said[filled], seen[filled], share[filled], strict=True)
+        ],
+    }
+
+
+def subgroups(scored: Scored, threshold: float) -> list[dict[str, Any]]:
+    """Return the measures of groups within the data.
+
+    A group of one class (bacterial pneumonia, one series of normals) is set beside
+    the *other* class as a whole, so that its AUC exists. Groups of fewer than ten
+    cases are left out: their figures would be noise.
+    """
+    names = [image.path.name for image in scored.images]
+    is_bacteria = np.array(["_bacteria_" in name for name in names])
+    is_virus = np.array(["_virus_" in name for name in names])
+    is_second = np.array([name.startswith("NORMAL2-") for name in names])
+    is_first = np.array([name.startswith("IM-") for name in names])
+    found = [
+        _subgroup("bacterial pneumonia, against all normal", scored, is_bacteria, ~scored.truth, threshold),
+        _subgroup("viral pneumonia, against all normal", scored, is_virus, ~scored.truth, threshold),
+        _subgroup("normal, series IM, against all pneumonia", scored, is_first, scored.truth, threshold),
+        _subgroup("normal, series NORMAL2, against all pneumonia", scored, is_second, scored.truth, threshold),
+    ]
+    edges = np.percentile(scored.brightness, (25, 50, 75))
+    quartile = np.searchsorted(edges, scored.brightness)
+    nobody = np.zeros(len(names), dtype=bool)
+    for index, name in enumerate(("darkest", "darker", "brighter", "brightest")):
+        found.append(_subgroup(f"{name} quarter of the images", scored, quartile == index, nobody, threshold))
+    return [entry for entry in found if entry]
+
+
+def _subgroup(name: str, scored: Scored, members: Truth, beside: Truth, threshold: float) -> dict[str, Any]:
+    if members.sum() < 10:
+        return {}
+    part = scored.where(members | beside)
+    wanted = {measure: measures(threshold)[measure] for measure in BRIEF}
+    figures = with_intervals(wanted, part.truth, part.probability, part.patients, n_resamples=300)
+    figures = {measure: entry for measure, entry in figures.items() if entry["value"] is not None}
+    return {"name": name, "n": int(members.sum()), "metrics": figures}
+
+
+def _split_images(card: Card, found: ClassFolders, split: str | None) -> list[LabelledImage]:
+    """Return the images of the asked split, by the rule on the card."""
+    if split is None:
+        return list(found.images)
+    rule = card.training.get("split")
+    if not isinstance(rule, Mapping):
+        raise UsageError(f"The card of {card.id} records no split; evaluate the whole folder instead.")
+    shares = {name: float(rule[name]) for name in ("block", "tune", "report")}
+    if split not in {"train", *shares}:
+        raise UsageError(f"There is no split {split!r}; there are train, {', '.join(shares)}.")
+    where = split_patients((image.group for image in found.images), int(rule["seed"]), **shares)
+    chosen = [image for image in found.images if where[image.group] == split]
+    if len({image.label for image in chosen}) < 2:
+        raise InputError(f"The split {split!r} of {found.root} lacks a class; evaluate more data.")
+    return chosen
+
+
+def _robustness(classifier: Classifier, scored: Scored, progress: Progress) -> dict[str, dict[str, Any]]:
+    """Return AUC, sensitivity and specificity under each shift, on an even choice of the images."""
+    members = [np.flatnonzero(scored.truth == value) for value in (False, True)]
+    evenly = [m[np.linspace(0, len(m) - 1, min(len(m), N_SHIFTED)).astype(int)] for m in members]
+    chosen = np.sort(np.concatenate(evenly))
+    truth, steps = scored.truth[chosen], classifier.card.preprocessing
+    said: dict[str, list[float]] = {name: [] for name in SHIFTS}
+    for index in chosen:
+        grey = _reduced(read_grey(scored.images[index].path))
+        shifted = [prepare(shift(grey).astype(np.float32), steps).tensor for shift in SHIFTS.values()]
+        for name, p in zip(SHIFTS, classifier.run(np.stack(shifted))[0], strict=True):
+            said[name].append(float(p))
+    progress(f"robustness measured on {len(chosen)} images under {len(SHIFTS)} shifts")
+    wanted = measures(classifier.card.labels[0].threshold)
+    return {
+        shift: {"n": len(chosen), **{name: round(wanted[name](truth, np.array(p), None), 4) for name in BRIEF}}
+        for shift, p in said.items()
+    }
+
+
+def _reduced(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Shrink a large image: shifting it at full size would cost minutes and change nothing."""
+    from PIL import Image  # noqa: PLC0415 - an extra; only who decodes needs it
+
+    if max(grey.shape) <= SHIFTED_SIDE:
+        return grey
+    scale = SHIFTED_SIDE / max(grey.shape)
+    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def _describe(
+    card: Card, found: ClassFolders, scored: Scored, unusable: Sequence[tuple[str, str]], split: str | None
+) -> dict[str, Any]:
+    """Say what was evaluated, and whether the model has seen it before."""
+    used = ClassFolders(found.root, found.classes, scored.images)
+    return {
+        "path": str(found.root),
+        "split": split,
+        "n": len(scored.images),
+        "n_patients": len(set(scored.patients)),
+        "digest": used.digest,
+        "per_class": used.per_class,
+        "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
+        # A figure from images that were learned from is no evidence, and says so.
+        "was_learned_from": split in {None, "train"} and found.digest == card.training.get("data_digest"),
+    }
+
+
+def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
+    """Return the share of images that the out-of-distribution guard would stop."""
+    if card.ood is None or scored.distance is None:
+        return None
+    return {
+        "warned": round(float(np.mean(scored.distance > card.ood.warn_above)), 4),
+        "abstained": round(float(np.mean(scored.distance > card.ood.abstain_above)), 4),
+        "median_distance": round(float(np.median(scored.distance)), 3),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("onnxruntime", "numpy", "pillow")} | {"medviewer": __version__}
+
+
+def _write(report: Mapping[str, Any], scored: Scored, out: Path) -> None:
+    """Write both files; a full or read-only disk is one clear sentence."""
+    page = report_page(report, scored.truth, scored.probability)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+        (out / "report.html").write_text(page, encoding="utf-8")
+    except OSError as error:
+        reason = f"The report cannot be written to {out} ({error.strerror})"
+        raise StorageError(f"{reason}; free some space or choose another folder.") from error

@@ -50,6 +50,7 @@ class Config:
         n_validation: images at most of each class and split, each epoch.
         seed: of everything drawn by chance.
         threads: of torch; fixed, as it decides the order of sums.
+        pretrained: start from ImageNet weights; false only for trying the path out.
     """
 
     sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)
@@ -65,6 +66,7 @@ class Config:
     n_validation: int = 120
     seed: int = 0
     threads: int = 2
+    pretrained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,22 @@ class Part:
     labels: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every epoch of one run shares; the network, average and optimiser change in place."""
+
+    network: EfficientNetLite0
+    average: EfficientNetLite0
+    optimiser: torch.optim.Optimizer
+    steps: Steps
+    config: Config
+    chance: torch.Generator
+    progress: Callable[[str], None]
+
+
 def fit(
     network: EfficientNetLite0,
-    train: Part,
-    validation: Mapping[str, Part],
+    parts: Mapping[str, Part],
     steps: Steps,
     config: Config,
     *,
@@ -94,67 +108,35 @@ def fit(
 
     Args:
         network: starts from ImageNet weights, or from chance.
-        train: learns.
-        validation: chooses the epoch; never reported.
+        parts: ``train`` learns; every other part is a validation, which chooses the
+            epoch and must never be reported.
         steps: the card's preprocessing; its first step resizes.
         config: see there.
         folder: gets ``epoch-N.pt`` (weights only) and ``history.json`` after each epoch.
         progress: called with a line at a time.
 
     Returns:
-        One entry an epoch: loss, validation AUC by split and shift, the worst of them,
+        One entry an epoch: loss, validation AUC by part and shift, the worst of them,
         and whether it was chosen.
     """
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     chance = torch.Generator().manual_seed(config.seed)
-    images = torch.from_numpy(np.stack(train.pixels))[:, None]
-    labels = torch.from_numpy(train.labels).float()
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     average = copy.deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [p for n, p in network.named_parameters() if not n.startswith("linear.")]},
-            {"params": network.linear.parameters()},
-        ],
-        weight_decay=config.weight_decay,
-    )
-    peaks = (config.backbone_rate, config.head_rate)
-    per_epoch = math.ceil(len(labels) / config.batch)
-    total = per_epoch * len(config.sizes)
-    checked = {name: _balanced_subset(part, config.n_validation) for name, part in validation.items()}
+    run = _Run(network, average, _optimiser(network, config), steps, config, chance, progress)
+    checked = {name: _balanced_subset(part, config.n_validation) for name, part in parts.items() if name != "train"}
     history: list[dict[str, Any]] = []
-    step = 0
     for epoch, size in enumerate(config.sizes):
-        network.train()
-        started, losses = time.monotonic(), []
-        for chosen in balanced_batches(train.labels, config.batch, per_epoch, chance):
-            x = augment(images[chosen].float() / 255, size, chance, config.strength)
-            x = _prepared(x, steps, size).to(memory_format=torch.channels_last)
-            target = labels[chosen] * (1 - 2 * config.smoothing) + config.smoothing
-            loss = nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], target)
-            optimiser.zero_grad()
-            loss.backward()
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * _schedule(step / total, config.warmup)
-            optimiser.step()
-            step += 1
-            _follow(average, network, min(config.average, (1 + step) / (10 + step)))
-            losses.append(loss.item())
-            if step % 10 == 0:
-                pace = (time.monotonic() - started) / len(losses)
-                progress(
-                    f"epoch {epoch + 1}/{len(config.sizes)}  step {len(losses)}/{per_epoch}  size {size}  "
-                    f"loss {np.mean(losses[-10:]):.4f}  {pace:.2f} s/step  "
-                    f"epoch ends in {pace * (per_epoch - len(losses)) / 60:.1f} min"
-                )
-        entry = {"epoch": epoch + 1, "size": size, "loss": float(np.mean(losses))}
+        started = time.monotonic()
+        loss = _learn(run, parts["train"], epoch)
+        entry: dict[str, Any] = {"epoch": epoch + 1, "size": size, "loss": loss}
         entry["auc"] = {name: _shifted_aucs(average, part, steps, size) for name, part in checked.items()}
-        entry["worst"] = min((value for table in entry["auc"].values() for value in table.values()), default=math.nan)
+        entry["worst"] = min(value for table in entry["auc"].values() for value in table.values())
         entry["seconds"] = round(time.monotonic() - started)
         history.append(entry)
         torch.save(average.state_dict(), folder / f"epoch-{epoch + 1}.pt")
-        progress(f"epoch {epoch + 1}: loss {entry['loss']:.4f}, worst validation AUC {entry['worst']:.4f}")
+        progress(f"epoch {epoch + 1}: loss {loss:.4f}, worst validation AUC {entry['worst']:.4f}")
         (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
     # Only epochs at the size that is served can be chosen; a tie goes to the later one.
     best = max((e for e in history if e["size"] == config.sizes[-1]), key=lambda e: (e["worst"], e["epoch"]))
@@ -163,6 +145,46 @@ def fit(
     network.load_state_dict(torch.load(folder / f"epoch-{best['epoch']}.pt", weights_only=True))
     network.eval()
     return history
+
+
+def _optimiser(network: EfficientNetLite0, config: Config) -> torch.optim.Optimizer:
+    """Return AdamW with the backbone and the new layer in groups of their own."""
+    backbone = [p for name, p in network.named_parameters() if not name.startswith("linear.")]
+    groups = [
+        {"params": backbone, "peak": config.backbone_rate},
+        {"params": network.linear.parameters(), "peak": config.head_rate},
+    ]
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+def _learn(run: _Run, train: Part, epoch: int) -> float:
+    """Learn for one epoch and return the mean loss."""
+    config, network, optimiser = run.config, run.network, run.optimiser
+    size, n_batches = config.sizes[epoch], math.ceil(len(train.labels) / config.batch)
+    total, started, losses = n_batches * len(config.sizes), time.monotonic(), list[float]()
+    network.train()
+    for chosen in balanced_batches(train.labels, config.batch, n_batches, run.chance):
+        images = torch.from_numpy(np.stack([train.pixels[i] for i in chosen]))[:, None].float() / 255
+        x = _prepared(augment(images, size, run.chance, config.strength), run.steps, size)
+        labels = torch.from_numpy(train.labels[chosen.numpy()]).float()
+        target = labels * (1 - 2 * config.smoothing) + config.smoothing
+        loss = nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        step = epoch * n_batches + len(losses)
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * _schedule(step / total, config.warmup)
+        optimiser.step()
+        _follow(run.average, network, min(config.average, (2 + step) / (11 + step)))
+        losses.append(loss.item())
+        if len(losses) % 10 == 0:
+            pace = (time.monotonic() - started) / len(losses)
+            run.progress(
+                f"epoch {epoch + 1}/{len(config.sizes)}  step {len(losses)}/{n_batches}  size {size}  "
+                f"loss {np.mean(losses[-10:]):.4f}  {pace:.2f} s/step  "
+                f"epoch ends in {pace * (n_batches - len(losses)) / 60:.1f} min"
+            )
+    return float(np.mean(losses))
 
 
 def _schedule(done: float, warmup: float) -> float:
@@ -188,13 +210,19 @@ def balanced_batches(
         order = torch.cat([members[torch.randperm(len(members), generator=chance)] for _ in range(rounds)])
         columns.append(order[: math.ceil(wanted / 2)])
     mixed = torch.stack(columns, dim=1).flatten()[:wanted]
-    return [b[torch.randperm(len(b), generator=chance)] for b in mixed.split(batch)]
+    return [b[torch.randperm(len(b), generator=chance)] for b in torch.split(mixed, batch)]
 
 
 def _prepared(x: Tensor, steps: Steps, size: int) -> Tensor:
     """Run the serving preprocessing over a changed batch that already has its size."""
-    steps = [step | {"rows": size, "columns": size} if step["op"] == "resize" else step for step in map(dict, steps)]
-    return torch.from_numpy(np.stack([prepare(image, steps).tensor for image in x[:, 0].numpy()]))
+    steps = at_size(steps, size)
+    tensor = torch.from_numpy(np.stack([prepare(image, steps).tensor for image in x[:, 0].numpy()]))
+    return tensor.to(memory_format=torch.channels_last)
+
+
+def at_size(steps: Steps, size: int) -> Steps:
+    """Return the steps with another network size: early epochs look at smaller images."""
+    return [dict(step, rows=size, columns=size) if step["op"] == "resize" else step for step in steps]
 
 
 @torch.no_grad()
@@ -227,7 +255,7 @@ def _shifted_aucs(network: nn.Module, part: Part, steps: Steps, size: int) -> di
 def logits(network: nn.Module, pixels: Pixels, steps: Steps, size: int) -> npt.NDArray[np.float64]:
     """Return the logit ``(n,)`` of each image, prepared as in serving."""
     found = []
-    steps = [step | {"rows": size, "columns": size} if step["op"] == "resize" else step for step in map(dict, steps)]
+    steps = at_size(steps, size)
     for start in range(0, len(pixels), 32):
         x = np.stack([prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]])
         found.append(network(torch.from_numpy(x).to(memory_format=torch.channels_last))[:, 0])

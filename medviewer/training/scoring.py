@@ -1,0 +1,136 @@
+"""Runs a model folder over image files, as the viewer would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.errors import InputError, RuntimeMissingError
+from medviewer.inference.card import Card
+from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.preprocessing import prepare
+from medviewer.training.calibration import sigmoid
+from medviewer.training.data import LabelledImage, read_grey, split_key
+from medviewer.training.metrics import Floats, Truth
+from medviewer.training.novelty import Novelty
+
+BATCH = 16
+
+Progress: TypeAlias = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
+
+
+class Classifier:
+    """A model folder's network, calibration and novelty statistics, opened once.
+
+    Args:
+        card: of a model with one label.
+
+    Raises:
+        ModelError: a file is missing, changed, unsafe or not runnable.
+    """
+
+    def __init__(self, card: Card) -> None:
+        try:
+            import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
+        except ImportError as error:
+            raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
+        self.card = card
+        file = card.require("model")
+        content = read_file(card.folder, file)
+        check_graph(content, name=file.path, control_flow=file.control_flow)
+        self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self._novelty: Novelty | None = None
+        if card.ood is not None:
+            stored = read_arrays(card.folder, card.require("ood"))
+            self._novelty = Novelty(stored["means"], stored["whitening"])
+
+    def run(self, batch: npt.NDArray[np.float32]) -> tuple[Floats, Floats | None]:
+        """Return calibrated probability ``(n,)`` and out-of-distribution distance ``(n,)``.
+
+        Args:
+            batch: ``(n, 1, rows, columns)``, prepared as the card says.
+        """
+        outputs = ["logits"] + ([self.card.ood.output] if self.card.ood else [])
+        found = self._session.run(outputs, {self.card.inputs[0].name: batch})
+        calibration = self.card.calibration
+        logit = found[0][:, 0].astype(np.float64)
+        distance = self._novelty.distance(found[1]) if self._novelty else None
+        return sigmoid(calibration.slope[0] * logit + calibration.intercept[0]), distance
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the model said of each usable image.
+
+    Attributes:
+        images: the images, in order.
+        truth: ``(n,)`` whether the finding is there.
+        probability: ``(n,)`` calibrated.
+        brightness: ``(n,)`` mean grey of the file, 0..255; stands for exposure.
+        distance: ``(n,)`` out-of-distribution distance, or None if the model has none.
+    """
+
+    images: tuple[LabelledImage, ...]
+    truth: Truth
+    probability: Floats
+    brightness: Floats
+    distance: Floats | None
+
+    @property
+    def patients(self) -> list[str]:
+        """Return what is drawn as one in the bootstrap."""
+        return [split_key(image.group) for image in self.images]
+
+    def where(self, chosen: Truth) -> Scored:
+        """Return the chosen cases."""
+        images = tuple(image for image, keep in zip(self.images, chosen, strict=True) if keep)
+        distance = None if self.distance is None else self.distance[chosen]
+        return Scored(images, self.truth[chosen], self.probability[chosen], self.brightness[chosen], distance)
+
+
+def score(
+    classifier: Classifier, images: Sequence[LabelledImage], progress: Progress
+) -> tuple[Scored, list[tuple[str, str]]]:
+    """Run the model over image files, one batch in memory at a time.
+
+    Returns:
+        The usable images with their answers, and ``(name, reason)`` of each other one.
+
+    Raises:
+        InputError: a class has no usable image.
+    """
+    usable: list[LabelledImage] = []
+    unusable: list[tuple[str, str]] = []
+    probability: list[Floats] = []
+    distance: list[Floats] = []
+    brightness: list[float] = []
+    for start in range(0, len(images), BATCH):
+        batch = []
+        for image in images[start : start + BATCH]:
+            try:
+                grey = read_grey(image.path)
+            except InputError as error:
+                unusable.append((image.name, str(error)))
+                continue
+            batch.append(prepare(grey.astype(np.float32), classifier.card.preprocessing).tensor)
+            brightness.append(float(grey.mean()))
+            usable.append(image)
+        if batch:
+            said, far = classifier.run(np.stack(batch))
+            probability.append(said)
+            distance += [] if far is None else [far]
+        if start // BATCH % 10 == 9:
+            progress(f"{start + BATCH} of {len(images)} images")
+    truth = np.array([image.label == 1 for image in usable], dtype=bool)
+    if truth.all() or not truth.any():
+        raise InputError("After leaving out unusable files one class has no image left; check the data folder.")
+    far_all = np.concatenate(distance) if distance else None
+    return Scored(tuple(usable), truth, np.concatenate(probability), np.array(brightness), far_all), unusable
