@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from medviewer.cli.parser import WINDOW, parse
+from medviewer.cli.parser import COMMANDS, WINDOW, parse
 from medviewer.cli.terminal import tell
 from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UsageError
 
@@ -81,3 +81,6 @@ def _runner(command: str) -> Callable[[argparse.Namespace], int]:
     else:
         from medviewer.cli.audit import audit as run
     return run
+
+
+__all__ = ["COMMANDS", "exit_code", "main"]

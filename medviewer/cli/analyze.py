@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medviewer.app.analysis import build_case
+from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result, save_results
 from medviewer.app.session import Selection
+from medviewer.app.settings import home
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
-from medviewer.cli.terminal import clear_progress, print_json, progress, say
+from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.explain.methods import METHODS, explain
 from medviewer.imaging.decode import read_frame, shutdown
@@ -36,12 +38,25 @@ def analyze(arguments: argparse.Namespace) -> int:
     with Engine(catalogue) as engine:
         result = ask(engine, arguments.model, selection, frame, methods=arguments.explain)
     paths = save_results(arguments.out, result)
+    _keep_in_trail(result)
     if arguments.json:
         print_json(json.loads(paths[0].read_bytes()))
     else:
         for line in summary(result, paths):
             say(line)
     return 0 if result.answer.status == "answer" else 4
+
+
+def _keep_in_trail(result: Result) -> None:
+    """Record who asked which model about which image; a trail that cannot be written costs nobody the answer."""
+    room = RecordRoom(home())
+    try:
+        room.note("model.run", result.image.sop_instance_uid, result.answer.provenance.model_id)
+        room.note("results.saved", result.image.sop_instance_uid, result.answer.provenance.model_id)
+    except MedViewerError as error:
+        tell(f"The audit trail was not written. {error}")
+    finally:
+        room.close()
 
 
 def check_methods(methods: Sequence[str]) -> None:

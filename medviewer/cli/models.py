@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from medviewer.app.settings import home
 from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue, Entry
@@ -41,14 +42,14 @@ def models(arguments: argparse.Namespace) -> int:
 
 
 def open_catalogue(folder: Path | None) -> Catalogue:
-    """Open the models in ``folder``, or the bundled ones.
+    """Open the models in ``folder``; if None, the user's own and the bundled ones, as the window does.
 
     Raises:
         UsageError: the folder that was named does not exist.
     """
     if folder is not None and not folder.is_dir():
         raise UsageError(f"There is no folder of models {folder}; name an existing one with --models.")
-    return Catalogue([folder or models_dir()])
+    return Catalogue([folder] if folder is not None else [home() / "models", models_dir()])
 
 
 def _wanted(catalogue: Catalogue, ids: list[str]) -> list[Entry]:
