@@ -96,7 +96,7 @@ def _imagecodecs_jpeg_2000(data: bytes, spec: FrameSpec) -> np.ndarray:  # noqa:
 def _openjpeg(data: bytes, spec: FrameSpec) -> np.ndarray:  # noqa: ARG001
     import openjpeg  # noqa: PLC0415 - only workers may load it
 
-    return np.asarray(openjpeg.decode(data))
+    return np.asarray(openjpeg.decode(data))  # type: ignore[attr-defined]
 
 
 def _charls(data: bytes, spec: FrameSpec) -> np.ndarray:

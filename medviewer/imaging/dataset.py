@@ -196,7 +196,8 @@ class DataSetReader:
             self._count += 1
             if self._count > MAX_ELEMENTS:
                 raise InputError(
-                    f"The file's header holds more than {MAX_ELEMENTS:,} elements; it is damaged or not meant to be read."
+                    f"The file's header holds more than {MAX_ELEMENTS:,} elements; "
+                    "it is damaged or not meant to be read."
                 )
 
     def _push(self, level: _Level) -> None:

@@ -116,17 +116,17 @@ class DecodePool:
                 if stop is not None:
                     stop.raise_if_stopped()
                 while self._idle:
-                    worker = self._idle.pop()
-                    if worker.process.is_alive():
-                        return worker
+                    idle = self._idle.pop()
+                    if idle.process.is_alive():
+                        return idle
                     # Something outside killed it while it had nothing to do: not an error of any image.
-                    self._all.remove(worker)
-                    worker.connection.close()
+                    self._all.remove(idle)
+                    idle.connection.close()
                 if len(self._all) + self._starting < self._size:
                     self._starting += 1
                     break
                 self._condition.wait(timeout=0.1)
-        worker = None
+        worker: _Worker | None = None
         try:
             worker = _start()
         finally:

@@ -138,7 +138,7 @@ def to_grey(frame: Frame, window: Window | None = None) -> np.ndarray:
     if _has_table(frame):
         levels = _grey_levels(frame, _all_values(frame.stored.dtype), window, table, invert=False)
         bits = np.ascontiguousarray(frame.stored).view(f"u{frame.stored.dtype.itemsize}")
-        return levels.astype(np.float32)[bits]
+        return np.asarray(levels.astype(np.float32)[bits])
     return _grey_levels(frame, frame.stored, window, table, invert=False).astype(np.float32)
 
 
@@ -188,7 +188,7 @@ def _grey_levels(
     padding = description.pixel_padding_range
     if padding is not None:
         levels[(stored >= padding[0]) & (stored <= padding[1])] = 0.0
-    return np.nan_to_num(levels, copy=False, nan=0.0)
+    return np.asarray(np.nan_to_num(levels, copy=False, nan=0.0))
 
 
 def _to_modality(stored: np.ndarray, description: PixelDescription) -> np.ndarray:
@@ -203,7 +203,7 @@ def _to_modality(stored: np.ndarray, description: PixelDescription) -> np.ndarra
 def _look_up(values: np.ndarray, table: LookUpTable) -> np.ndarray:
     """Values beyond the table take its end (PS3.3 C.11.1.1.1)."""
     index = np.clip(np.nan_to_num(values) - table.first, 0, len(table.values) - 1)
-    return table.values[index.astype(np.intp)].astype(np.float64)
+    return np.asarray(table.values[index.astype(np.intp)], np.float64)
 
 
 def _lut_levels(values: np.ndarray, table: LookUpTable) -> np.ndarray:

@@ -132,7 +132,7 @@ def _may_be_same(one: Patient, other: Patient) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "".join(character for character in name.split("=")[0].casefold() if character.isalnum())
+    return "".join(character for character in name.partition("=")[0].casefold() if character.isalnum())
 
 
 def _completed(one: Patient, other: Patient) -> Patient:

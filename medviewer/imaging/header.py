@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.uid import UID, UID_dictionary
+from pydicom.uid import UID
 
 from medviewer.domain.errors import InputError, NotDicomError, TruncatedError
 from medviewer.imaging import tags
@@ -95,7 +95,8 @@ class Header:
 
 def uid_name(uid: str) -> str:
     """Give a UID's name in the standard ("JPEG Baseline (Process 1)"), or "" for an unknown one."""
-    return UID(uid).name if uid in UID_dictionary else ""
+    name = UID(uid).name
+    return "" if name == uid else name
 
 
 def read_header(path: Path) -> Header:
@@ -189,7 +190,7 @@ def _looks_like_dicom(source: ByteSource) -> bool:
     if len(head) < 8:
         return False
     for order in ("little", "big"):
-        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))  # type: ignore[arg-type]
+        group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
         if group in (0x0002, 0x0008) and element <= 0x1200:
             encoding = guess_encoding(source, 0, Encoding(is_little_endian=order == "little"))
             found = read_element_header(source, 0, encoding)

@@ -66,7 +66,7 @@ def _read_bytes(source: ByteSource, header: Header, format_: PixelFormat, frame:
     wanted = lead + length + ((lead + length) % 2 if is_swapped else 0)
     raw = np.zeros(wanted, np.uint8)
     available = max(0, min(wanted, header.pixels.length - (begin - lead)))
-    there = source.read_into(header.pixels.offset + begin - lead, memoryview(raw)[:available].cast("B"))
+    there = source.read_into(header.pixels.offset + begin - lead, raw.data[:available])
     if is_swapped:
         raw = raw.view(">u2").astype("<u2").view(np.uint8)[lead : lead + length].copy()
         there = min(max(0, there - lead), length)

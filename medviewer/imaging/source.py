@@ -84,8 +84,8 @@ def inflate(source: ByteSource, offset: int) -> bytes:
             total += len(part)
             if total > MAX_INFLATED_BYTES:
                 raise TooLargeError(
-                    f"The file's compressed (deflated) content grows beyond the limit of {MAX_INFLATED_BYTES >> 20} MB; "
-                    "it is not opened. If you trust its source, convert it to an uncompressed DICOM file first."
+                    "The file's compressed (deflated) content grows beyond the limit of "
+                    f"{MAX_INFLATED_BYTES >> 20} MB; it is not opened. If you trust its source, convert it to an uncompressed DICOM file first."
                 )
             parts.append(part)
     return b"".join(parts)

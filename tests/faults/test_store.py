@@ -1,0 +1,395 @@
+"""The record store on disks that fill up, vanish, forbid and lie, and under kill -9."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import sqlalchemy as sa
+from alembic import op
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from medviewer.domain.answer import Subject
+from medviewer.domain.errors import MedViewerError, RecordError, StorageError
+from medviewer.records import database, migrations, tables
+from medviewer.records.record import Document, Identifier, PatientRecord
+from medviewer.records.store import RecordStore
+
+pytestmark = pytest.mark.reliability
+
+RECORD = PatientRecord("k", (Identifier("", "9RG1"),), "CompressedSamples^RG1", "1940-03-05", "F")
+SUBJECT = Subject(("/films/a.dcm", "1.2.9", 0), "chest", "ab" * 32)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "records.db"
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+# --- kill -9 ---------------------------------------------------------------------------------------------------
+
+_WRITER = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from medviewer.domain.answer import Subject
+    from medviewer.records.store import RecordStore
+    store = RecordStore(Path(sys.argv[1]))
+    n = 0
+    while True:
+        store.save_answer(Subject(("/films/a.dcm", "1.2.9", 0), "chest", "ab"), str(n))
+        store.append_event("answer.saved", who="writer", n=str(n))
+        print(n, flush=True)
+        n += 1
+""")
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7, 20])
+def test_kill_minus_nine_loses_nothing_acknowledged(path: Path, acknowledged: int) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert writer.stdout is not None
+    with writer.stdout as said:
+        last = [int(said.readline()) for _ in range(acknowledged)][-1]
+        writer.send_signal(signal.SIGKILL)
+        last = max([last, *(int(line) for line in said if line.endswith("\n"))])
+    assert writer.wait() == -signal.SIGKILL
+    with RecordStore(path) as store:
+        saved = [int(answer.result_json) for answer in store.answers_for("1.2.9")]
+        assert saved == list(range(saved[0], -1, -1)), "in order, without a gap"
+        assert saved[0] >= last
+        report = store.trail.verify()
+        assert report.ok, report.sentence
+        assert report.count > last
+        store.save_answer(SUBJECT, "after")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+# --- full disk -------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_loses_nothing_and_heals(path: Path) -> None:
+    """RLIMIT_FSIZE makes every write beyond a size fail, as a full disk does."""
+    big = replace(RECORD, documents=(Document("Letter", "2004-08-26", "x" * 4_000_000),))
+    with RecordStore(path) as store:
+        before = store.save_record(RECORD)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try:
+            with pytest.raises(StorageError, match="free") as caught:
+                store.save_record(big)
+            assert store.record_for("9RG1") == before
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert str(caught.value).count(".") == 1
+        assert "9RG1" not in str(caught.value)
+        assert store.save_record(big).documents == big.documents
+    with RecordStore(path) as again:
+        assert (again.record_for("9RG1") or RECORD).documents == big.documents
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(StorageError):
+            RecordStore(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with RecordStore(path) as store:
+        assert store.save_record(RECORD) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (sqlite3.SQLITE_FULL, StorageError, "disk is full"),
+        (sqlite3.SQLITE_IOERR_WRITE, StorageError, "free space"),
+        (sqlite3.SQLITE_IOERR_FSYNC, StorageError, "disk is connected"),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, StorageError, "read-only"),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StorageError, "another program"),
+        (sqlite3.SQLITE_CANTOPEN, StorageError, "cannot be opened"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, RecordError, "damaged"),
+        (sqlite3.SQLITE_NOTADB, RecordError, "damaged"),
+    ],
+)
+def test_each_failure_of_the_disk_has_its_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[MedViewerError], words: str
+) -> None:
+    error = sqlite3.OperationalError("any words")
+    error.sqlite_errorcode = code
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with RecordStore(path) as store:
+        before = store.save_record(RECORD)
+        with monkeypatch.context() as patched:
+            patched.setattr("sqlalchemy.engine.default.DefaultDialect.do_commit", fail)
+            with pytest.raises(kind, match=words) as caught:
+                store.save_record(replace(RECORD, documents=(Document("Letter"),)))
+        assert "any words" not in str(caught.value)
+        assert store.record_for("9RG1") == before
+
+
+def test_an_unexpected_error_of_the_database_carries_no_identity(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("a mistake of ours")
+
+    with RecordStore(path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr("sqlalchemy.engine.default.DefaultDialect.do_executemany", fail)
+            patched.setattr("sqlalchemy.engine.default.DefaultDialect.do_execute", fail)
+            with pytest.raises(sa.exc.OperationalError) as caught:
+                store.record_for("CANARY-NUMBER")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "a mistake of ours" in told
+    assert "CANARY-NUMBER" not in told
+
+
+# --- read-only, locked, gone -----------------------------------------------------------------------------------
+
+
+def test_a_locked_store_says_so_and_works_afterwards(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.0)
+    with RecordStore(path) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="in use by another program"):
+            store.save_record(RECORD)
+        assert store.record_for("9RG1") is None, "reading goes on"
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.save_record(RECORD) == RECORD
+
+
+def test_a_store_that_was_deleted_under_us_accepts_nothing(path: Path) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+        path.rename(path.with_suffix(".away"))
+        with pytest.raises(StorageError, match="moved or deleted"):
+            store.save_answer(SUBJECT, "{}")
+        path.with_suffix(".away").rename(path)
+        store.save_answer(SUBJECT, "{}")
+    with RecordStore(path) as again:
+        assert len(again.answers_for("1.2.9")) == 1
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        RecordStore(tmp_path / "file" / "records.db")
+    with pytest.raises(StorageError, match="cannot be opened"):
+        RecordStore(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; the next test stands in")
+def test_a_read_only_folder_is_said(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o500)
+    with pytest.raises(StorageError, match="read-only"):
+        RecordStore(path)
+    path.parent.chmod(0o700)
+
+
+def test_a_read_only_place_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("medviewer.records.database.os.open", forbid)
+    with pytest.raises(StorageError, match="read-only"):
+        RecordStore(path)
+
+
+def test_the_store_and_its_side_files_are_readable_by_their_owner_alone(path: Path) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+        store.append_event("study.opened")
+        names = {p.name for p in path.parent.iterdir() if p.is_file()}
+        assert {"records.db", "records.db-wal"} <= names
+        for file in path.parent.rglob("*"):
+            assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file.name
+
+
+# --- damage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to have a header" * 100, b"SQLite format 3\0" + b"\xff" * 5000]
+)
+def test_a_file_that_is_no_store_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="damaged and was left as it is"):
+        RecordStore(path)
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    with pytest.raises(RecordError, match="another program"):
+        RecordStore(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("bookmarks",)]
+    connection.close()
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_store_never_crashes_and_never_invents(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("damage") / "records.db"
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+        store.save_answer(SUBJECT, "{}")
+    content = bytearray(path.read_bytes())
+    start = data.draw(st.integers(0, len(content) - 1))
+    garbage = data.draw(st.binary(min_size=1, max_size=200))
+    content[start : start + len(garbage)] = garbage
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(1, len(content))) :]
+    path.write_bytes(content)
+    said = "."
+    try:
+        with RecordStore(path) as store:
+            record = store.record_for("9RG1")
+            assert record is None or Identifier("", "9RG1") in record.identifiers
+            store.answers_for("1.2.9")
+            store.save_answer(SUBJECT, "{}")
+    except MedViewerError as error:
+        said = str(error)
+    assert said.endswith(".")
+
+
+# --- versions --------------------------------------------------------------------------------------------------
+
+
+def test_a_store_of_a_newer_medviewer_is_refused_and_left_alone(path: Path) -> None:
+    RecordStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match="newer MedViewer"):
+        RecordStore(path)
+    assert path.read_bytes() == before
+
+
+def _next_step(fails: bool = False) -> ModuleType:
+    step = ModuleType("next_step")
+
+    def upgrade() -> None:
+        op.add_column("patient", sa.Column("ward", sa.Text, nullable=False, server_default="unknown"))
+        if fails:
+            raise sqlite3.OperationalError("the step failed half-way")
+
+    vars(step).update(revision="0002", down_revision="0001", upgrade=upgrade)
+    return step
+
+
+def _columns(path: Path) -> list[str]:
+    with sqlite3.connect(path) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(patient)")]
+    connection.close()
+    return names
+
+
+def test_an_older_store_is_backed_up_and_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+    monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "0002")
+    with RecordStore(path) as store:
+        assert store.record_for("9RG1") == RECORD
+    assert "ward" in _columns(path)
+    (backup,) = path.parent.glob("records.db.backup-0001-*")
+    assert stat.S_IMODE(backup.stat().st_mode) & 0o077 == 0
+    assert "ward" not in _columns(backup)
+    monkeypatch.undo()
+    with RecordStore(backup) as old:
+        assert old.record_for("9RG1") == RECORD
+    RecordStore(backup).close()
+    assert len(list(path.parent.glob("records.db.backup-0001-*"))) == 1, "an up-to-date store is not backed up"
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step(fails=True)))
+        patched.setattr(database, "SCHEMA_REVISION", "0002")
+        with pytest.raises(sqlite3.OperationalError, match="half-way"):
+            RecordStore(path)
+    assert "ward" not in _columns(path)
+    with RecordStore(path) as store:
+        assert store.record_for("9RG1") == RECORD
+
+
+def test_without_room_for_the_backup_nothing_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
+        patched.setattr(database, "SCHEMA_REVISION", "0002")
+        patched.setattr("medviewer.records.database.os.fsync", full)
+        with pytest.raises(StorageError):
+            RecordStore(path)
+    assert "ward" not in _columns(path)
+    assert [name for name in _files(path.parent) if "backup" in name] == []
+
+
+def test_the_migrations_make_exactly_the_tables(path: Path) -> None:
+    with RecordStore(path) as store, store.database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
+
+
+def test_the_migrations_are_one_chain_that_ends_at_the_known_revision(tmp_path: Path) -> None:
+    """Alembic's own reading of the folder agrees with the list that is imported."""
+    folder = Path(migrations.__file__).parent
+    (tmp_path / "env.py").write_text("")
+    script = ScriptDirectory(str(tmp_path), version_locations=[str(folder)])
+    assert script.get_heads() == [tables.SCHEMA_REVISION]
+    assert [s.revision for s in reversed(list(script.walk_revisions()))] == [r.revision for r in migrations.REVISIONS]
+
+
+def test_an_up_to_date_store_opens_without_alembic_and_fhir(path: Path) -> None:
+    RecordStore(path).close()
+    code = "import sys; from pathlib import Path; from medviewer.records.store import RecordStore; RecordStore(Path(sys.argv[1])).close(); import medviewer.records.fhir; print([m for m in ('alembic', 'fhir', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_two_programs_may_make_the_store_at_once(path: Path) -> None:
+    code = "import sys; from pathlib import Path; from medviewer.records.store import RecordStore; RecordStore(Path(sys.argv[1])).close()"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT) for _ in range(3)]
+    assert [program.wait() for program in running] == [0, 0, 0]
+    with RecordStore(path) as store:
+        assert store.save_record(RECORD) == RECORD
