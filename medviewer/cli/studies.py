@@ -125,7 +125,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         counts[file["status"]] += 1
         if file["reason"]:
             lines.append(f"{file['path']}: {file['status']}: {file['reason']}")
-    lines.append(f"{len(document['files'])} files: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+    noun = "file" if len(document["files"]) == 1 else "files"
+    lines.append(f"{len(document['files'])} {noun}: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     return lines
 
 

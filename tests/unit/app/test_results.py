@@ -1,0 +1,295 @@
+"""What is saved, that it is whole or not there, and that nothing of another answer stays or slips in."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as PillowImage
+
+from medviewer.app import results
+from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
+from medviewer.domain.answer import Decision
+from medviewer.domain.errors import StorageError, UsageError
+from medviewer.imaging import whole_file
+from medviewer.imaging.display import to_display
+from tests.answers import (
+    EFFUSION,
+    PNEUMONIA,
+    PROVENANCE,
+    frame_of,
+    make_abstention,
+    make_answer,
+    make_attribution,
+    make_radiograph,
+)
+
+
+def make_result(tmp_path: Path, *methods: str, **changes: Any) -> Result:
+    image = make_radiograph(tmp_path / "source.dcm", PatientName="Secret^Name", PatientID="SECRET-4711")
+    maps = tuple(make_attribution(96, 80, method) for method in methods)
+    known: dict[str, Any] = {"image": image, "frame": frame_of(image), "answer": make_answer(), "attributions": maps}
+    return Result(**{**known, **changes})
+
+
+def names(out: Path) -> set[str]:
+    return {path.name for path in out.iterdir()}
+
+
+def read(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / RESULT_NAME).read_text(encoding="utf-8"))
+    return found
+
+
+def test_saves_everything_and_lists_it(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "deep"
+    paths = save_results(out, make_result(tmp_path, "grad-cam", "occlusion"))
+    expected = ["overlay.png", "overlay-grad-cam.png", "overlay-occlusion.png", "finding.sr.dcm", "capture.sc.dcm"]
+    assert [path.name for path in paths] == [RESULT_NAME, *expected]
+    assert names(out) == {RESULT_NAME, *expected}
+    assert read(out)["outputs"] == expected
+
+
+def test_result_json_is_as_documented(tmp_path: Path) -> None:
+    decision = Decision("accepted", "clear", "2025-06-01T12:00:00+00:00")
+    answer = make_answer(PNEUMONIA, EFFUSION)
+    result = make_result(tmp_path, "grad-cam", answer=answer, decision=decision)
+    save_results(tmp_path / "out", result)
+    document = read(tmp_path / "out")
+    assert document["schema"] == "medviewer.result/1"
+    assert "research use only" in document["notice"]
+    assert document["model"] == {
+        "id": "fake-chest", "version": "1.2.3", "sha256": "ab" * 32, "title": "Fake chest model", "verified": False,
+    }  # fmt: skip
+    assert document["status"] == "answer"
+    assert document["findings"][0] == {
+        "label": "pneumonia", "code": "SCT:233604007", "probability": 0.873, "threshold": 0.41, "flagged": True,
+        "stability": {"low": 0.81, "high": 0.92}, "meaning": "Finds 95 of 100.",
+    }  # fmt: skip
+    assert document["findings"][1]["stability"] is None
+    assert [g["level"] for g in document["guards"]] == ["ok", "warn"]
+    assert document["calibration"]["temperature"] == 2.0
+    [explanation] = document["explanations"]
+    assert explanation["file"] == "overlay-grad-cam.png"
+    assert explanation["faithfulness"]["deletion_percentile"] == 97.0
+    assert explanation["error"] is None
+    provenance = document["provenance"]
+    assert (provenance["input_sha256"], provenance["provider"]) == ("cd" * 32, "CPU")
+    assert {"medviewer", "onnxruntime"} <= set(provenance["versions"])
+    assert document["decision"] == {"kind": "accepted", "reason": "clear", "time": "2025-06-01T12:00:00+00:00"}
+    assert document["not_written"] == []
+
+
+def test_every_field_is_in_the_documentation(tmp_path: Path) -> None:
+    decision = Decision("accepted", "clear", "2025-06-01T12:00:00+00:00")
+    document = result_document(make_result(tmp_path, "grad-cam", decision=decision), [], [("a", "b")])
+    text = (Path(__file__).parents[3] / "docs" / "json.md").read_text(encoding="utf-8")
+
+    def fields(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {name for inner in value.values() for name in fields(inner)}
+        return {name for inner in value for name in fields(inner)} if isinstance(value, list) else set()
+
+    data_named = set(PROVENANCE.versions) | {"medviewer"} | set(make_answer().calibration)
+    marks = ("`{}`", ".{}`", "`{}[]`")
+    missing = {name for name in fields(document) - data_named if not any(mark.format(name) in text for mark in marks)}
+    assert missing - {"schema", "low", "high"} == set()
+
+
+@pytest.mark.reliability
+def test_result_json_holds_no_identity(tmp_path: Path) -> None:
+    result = make_result(tmp_path, "grad-cam")
+    save_results(tmp_path / "out", result)
+    text = (tmp_path / "out" / RESULT_NAME).read_text(encoding="utf-8")
+    header = pydicom.dcmread(result.image.path)
+    for secret in ("Secret", "SECRET", str(tmp_path), header.SOPInstanceUID, header.StudyInstanceUID, "20240601"):
+        assert str(secret) not in text
+
+
+@pytest.mark.reliability
+def test_an_abstention_leaves_only_its_reasons(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    paths = save_results(out, make_result(tmp_path, answer=make_abstention()))
+    assert [path.name for path in paths] == [RESULT_NAME]
+    assert names(out) == {RESULT_NAME}
+    document = read(out)
+    assert (document["status"], document["findings"], document["outputs"]) == ("abstained", [], [])
+    assert document["reasons"] == ["The model knows frontal views only; this one is lateral."]
+
+
+@pytest.mark.reliability
+def test_no_old_finding_stays_beside_a_new_result(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    save_results(out, make_result(tmp_path, "grad-cam", "occlusion"))
+    (out / "notes.txt").write_text("the reader's own")
+    save_results(out, make_result(tmp_path, "grad-cam"))
+    assert "overlay-occlusion.png" not in names(out)
+    save_results(out, make_result(tmp_path, answer=make_abstention()))
+    assert names(out) == {RESULT_NAME, "notes.txt"}
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        '{"schema": "medviewer.result/1", "outputs": ["../precious", "notes.txt", "overlay/../../precious", 7]}',
+        '{"schema": "something else", "outputs": ["overlay-mine.png"]}',
+        '{"schema": "medviewer.result/1", "outputs": 7}',
+        "[" * 100_000,
+        "not json",
+    ],
+)
+def test_an_old_result_cannot_name_files_that_are_not_its_own(tmp_path: Path, old: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = [tmp_path / "precious", out / "notes.txt", out / "overlay-mine.png"]
+    for path in kept:
+        path.write_text("keep")
+    (out / RESULT_NAME).write_text(old)
+    save_results(out, make_result(tmp_path, answer=make_abstention()))
+    assert all(path.exists() for path in kept)
+
+
+def test_the_overlay_lies_where_the_map_is_and_nowhere_else(tmp_path: Path) -> None:
+    result = make_result(tmp_path, "grad-cam", opacity=1.0, threshold=0.5)
+    out = tmp_path / "out"
+    save_results(out, result)
+    drawn = np.asarray(PillowImage.open(out / "overlay.png"))
+    assert drawn.shape == (96, 80, 3)
+    grey = np.repeat(to_display(result.frame)[..., None], 3, axis=2)
+    hot = np.nan_to_num(result.attributions[0].placed) > 0.5
+    assert np.array_equal(drawn[~hot], grey[~hot])
+    assert not np.array_equal(drawn[hot], grey[hot])
+    assert (out / "overlay.png").read_bytes() == (out / "overlay-grad-cam.png").read_bytes()
+    capture = pydicom.dcmread(out / "capture.sc.dcm").pixel_array
+    assert np.array_equal(capture[:96, :80], drawn)
+
+
+def test_without_heat_maps_the_capture_shows_the_image(tmp_path: Path) -> None:
+    result = make_result(tmp_path, inverted=True)
+    save_results(tmp_path / "out", result)
+    capture = pydicom.dcmread(tmp_path / "out" / "capture.sc.dcm").pixel_array
+    grey = to_display(result.frame, invert=True)
+    assert np.array_equal(capture[:96, :80], np.repeat(grey[..., None], 3, axis=2))
+    assert not (tmp_path / "out" / "overlay.png").exists()
+
+
+def test_a_method_that_explains_two_findings_gets_two_pictures(tmp_path: Path) -> None:
+    maps = tuple(make_attribution(96, 80, finding=name) for name in ("pneumonia", "Pleural effusion / left"))
+    save_results(tmp_path / "out", make_result(tmp_path, attributions=maps))
+    files = [e["file"] for e in read(tmp_path / "out")["explanations"]]
+    assert files == ["overlay-grad-cam-pneumonia.png", "overlay-grad-cam-pleural-effusion-left.png"]
+    assert set(files) <= names(tmp_path / "out")
+
+
+def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
+    calibration = {"temperature": math.inf, "method": "temperature"}
+    attribution = make_attribution(96, 80, error=math.nan, error_name="gap")
+    result = make_result(tmp_path, answer=make_answer(calibration=calibration), attributions=(attribution,))
+    save_results(tmp_path / "out", result)
+    document = read(tmp_path / "out")
+    assert document["calibration"]["temperature"] is None
+    assert document["explanations"][0]["error"] is None
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("field", ["model_sha256", "input_sha256"])
+def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str) -> None:
+    stranger = make_attribution(96, 80, provenance=replace(PROVENANCE, **{field: "00" * 32}))
+    with pytest.raises(UsageError, match="another answer"):
+        save_results(tmp_path / "out", make_result(tmp_path, attributions=(stranger,)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.reliability
+def test_refuses_a_heat_map_or_pixels_of_another_shape(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="another answer"):
+        save_results(tmp_path / "out", make_result(tmp_path, attributions=(make_attribution(80, 96),)))
+    image = make_radiograph(tmp_path / "other.dcm", rows=50, columns=60)
+    with pytest.raises(UsageError, match="not those of the image"):
+        save_results(tmp_path / "out", make_result(tmp_path, image=image))
+    with pytest.raises(UsageError, match="abstained"):
+        save_results(tmp_path / "out", make_result(tmp_path, "grad-cam", answer=make_abstention()))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_without_ids_still_gets_its_answer(tmp_path: Path) -> None:
+    image = make_radiograph(tmp_path / "other.dcm", StudyInstanceUID=None)
+    result = make_result(tmp_path, "grad-cam", image=image)
+    save_results(tmp_path / "out", result)
+    document = read(tmp_path / "out")
+    assert [entry["file"] for entry in document["not_written"]] == ["finding.sr.dcm", "capture.sc.dcm"]
+    assert "no Study UID" in document["not_written"][0]["reason"]
+    assert names(tmp_path / "out") == {RESULT_NAME, "overlay.png", "overlay-grad-cam.png"}
+
+
+@pytest.mark.parametrize("fails_at", range(1, 6))
+def test_a_disk_that_fills_up_at_any_file_leaves_nothing_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    out = tmp_path / "out"
+    save_results(out, make_result(tmp_path, "occlusion"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    result = make_result(tmp_path, "grad-cam", answer=make_answer(EFFUSION))
+    count = 0
+
+    def full(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count == fails_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(whole_file.os, "fsync", full)
+    with pytest.raises(StorageError, match="the disk is full; free some space or choose another folder"):
+        save_results(out, result)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_made_in_vain_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = make_result(tmp_path, "grad-cam")
+    monkeypatch.setattr(whole_file.os, "fsync", full)
+    with pytest.raises(StorageError):
+        save_results(tmp_path / "out", result)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "a file/inside", "gone"])
+def test_a_place_that_is_no_folder_is_one_sentence(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match="choose another folder") as caught:
+        save_results(tmp_path / place, make_result(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_result_json_is_moved_into_place_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    real = Path.replace
+
+    def spy(self: Path, target: Path) -> Path:
+        if Path(target).parent == tmp_path / "out":
+            moved.append(Path(target).name)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", spy)
+    paths = save_results(tmp_path / "out", make_result(tmp_path, "grad-cam"))
+    assert moved[-1] == RESULT_NAME
+    assert sorted(moved) == sorted(path.name for path in paths)
+
+
+def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
+    lines = results._capture_text(make_result(tmp_path, "grad-cam"))
+    text = "\n".join(lines)
+    assert "pneumonia: probability 0.87, threshold 0.41, flagged" in text
+    assert "64 years old" in text
+    assert "not a lesion's outline" in text
+    assert "fake-chest 1.2.3" in text
