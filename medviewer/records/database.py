@@ -60,6 +60,7 @@ def open_engine(path: Path) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+        hide_parameters=True,  # an error that reaches the log must not carry the patient with it
     )
 
     @event.listens_for(engine, "connect")
@@ -74,8 +75,9 @@ def open_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        is_writing = connection.get_execution_options().get("is_writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        is_writing = connection.get_execution_options().get("is_writing")
+        if is_writing is not None:  # a backup runs outside any transaction
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     return engine
 
@@ -160,7 +162,7 @@ class Database:
         try:
             partial.unlink(missing_ok=True)
             _make_private_file(partial)
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with self._engine.connect() as connection:
                 connection.execute(text("VACUUM INTO :target"), {"target": str(partial)})
             _sync(partial)
             partial.replace(target)

@@ -116,6 +116,8 @@ class RecordStore:
         """
         if not record.identifiers:
             raise RecordError("A patient without an identifier cannot be matched safely and was not saved.")
+        stripped = (Identifier(i.system.strip(), i.value.strip()) for i in record.identifiers)
+        record = replace(record, identifiers=tuple(dict.fromkeys(stripped)))
         with self.database.write() as connection:
             keys = list(dict.fromkeys(key for i in record.identifiers if (key := _key_of(connection, i)) is not None))
             if keys:
@@ -366,7 +368,7 @@ def _is_image(table: Table, image: ImageReference) -> ColumnElement[bool]:
 def _account() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name, as in some containers
+    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
         return "unknown"
 
 
