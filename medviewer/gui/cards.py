@@ -109,22 +109,29 @@ class Disclosure(QWidget):
 
     toggled = Signal(bool)
 
-    def __init__(self, title: str, parent: QWidget | None = None, *, is_open: bool = False) -> None:
+    def __init__(
+        self, title: str, parent: QWidget | None = None, *, is_open: bool = False, level: Level | None = None
+    ) -> None:
         super().__init__(parent)
         self.setProperty("kind", "clear")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         self.header = QPushButton(for_button(title))
-        self.header.setProperty("kind", "row")
+        self.header.setProperty("kind", "fold")
         self.header.setCheckable(True)
         self.header.toggled.connect(self._unfold)
         self.body = QWidget()
         self.body.setProperty("kind", "clear")
         self.content = QVBoxLayout(self.body)
-        self.content.setContentsMargins(24, 0, 0, 4)
+        self.content.setContentsMargins(0, 0, 0, 4)
         self.content.setSpacing(8)
-        column.addWidget(self.header)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        if level is not None:
+            row.addWidget(IconLabel(_SHAPES[level], level_color(level)))
+        row.addWidget(self.header, 1)
+        column.addLayout(row)
         column.addWidget(self.body)
         self.body.setVisible(is_open)
         self.header.setChecked(is_open)

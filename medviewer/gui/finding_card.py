@@ -9,18 +9,16 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
 from medviewer.gui import theme
-from medviewer.gui.cards import Card, Disclosure, FactRow, Level, SignalRow, button, line, section
+from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, button, line, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.probability_bar import ProbabilityBar, probability_words
-from medviewer.gui.text import PlainLabel, tr
+from medviewer.gui.text import PlainLabel, set_tooltip, tr
 
-CONFIRMABLE_SUFFIX = ".unknown"
-"""A guard whose code ends so stopped at what the file does not say; the reader may say it."""
-
-_LEVELS: dict[str, Level] = {"ok": "good", "warn": "caution", "abstain": "alarm"}
+_CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
+Confirm = Callable[[str], None]
 
 
-def finding_card(finding: Finding, model_title: str) -> Card:
+def finding_card(finding: Finding, answer: Answer) -> Card:
     """One finding: its name, its probability on the scale, and what the threshold means."""
     card = Card()
     head = QHBoxLayout()
@@ -28,7 +26,7 @@ def finding_card(finding: Finding, model_title: str) -> Card:
     names = QVBoxLayout()
     names.setSpacing(0)
     names.addWidget(PlainLabel(finding.label, "title", wrap=True))
-    names.addWidget(PlainLabel(model_title, "small", wrap=True))
+    names.addWidget(PlainLabel(answer.model_title, "small", wrap=True))
     head.addLayout(names, 1)
     head.addWidget(_flag(finding), 0, Qt.AlignmentFlag.AlignTop)
     card.column.addLayout(head)
@@ -38,27 +36,18 @@ def finding_card(finding: Finding, model_title: str) -> Card:
     value.addWidget(PlainLabel(tr("calibrated probability"), "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
     card.column.addLayout(value)
     card.add(ProbabilityBar(finding))
-    card.add(*_stability(finding))
+    card.add(*_stability(finding, answer))
     if finding.meaning:
         card.add(section(tr("What the threshold means")), PlainLabel(finding.meaning, wrap=True))
     return card
 
 
-def fit_card(answer: Answer) -> Card:
+def fit_card(answer: Answer, confirm: Confirm) -> Card:
     """How far the answer can be believed for this patient: what was checked, where the model was validated."""
     card = Card()
-    warnings = [g for g in answer.guards if g.level != "ok"]
-    passed = [g for g in answer.guards if g.level == "ok"]
-    card.add(section(tr("Does the model fit this patient?")))
-    for guard in sorted(warnings, key=lambda g: g.level != "abstain"):
-        card.add(SignalRow(_LEVELS[guard.level], guard.text))
-    if passed:
-        card.add(_passed(passed, is_only=not warnings))
-    if not answer.guards:
-        card.add(SignalRow("caution", tr("Nothing was checked before this answer.")))
-    card.add(
-        PlainLabel(tr("No warning does not mean that the model knows patients like this one."), "small", wrap=True)
-    )
+    card.add(section(tr("Does the model fit this patient?")), *_checks(answer, confirm))
+    words = tr("No warning does not mean that the model knows patients like this one.")
+    card.add(PlainLabel(words, "small", wrap=True))
     if answer.validated_on:
         card.add(line(), section(tr("Validated on")), PlainLabel(answer.validated_on, wrap=True))
     return card
@@ -71,7 +60,7 @@ def origin_card(answer: Answer) -> Card:
     return card
 
 
-def abstained_card(answer: Answer, confirm: Callable[[str], None]) -> Card:
+def abstained_card(answer: Answer, confirm: Confirm) -> Card:
     """An abstention: what was missing and what would help."""
     card = Card(signal="caution")
     card.add(SignalRow("caution", "", word=tr("The model gave no answer")))
@@ -83,26 +72,32 @@ def abstained_card(answer: Answer, confirm: Callable[[str], None]) -> Card:
     card.add(section(tr("What would help")))
     for words in dict.fromkeys(what_would_help(g.code) for g in stopped):
         card.add(PlainLabel("•  " + words, wrap=True))
-    for guard in stopped:
-        if guard.code.endswith(CONFIRMABLE_SUFFIX):
-            chosen = button(confirm_words(guard.code), "check")
-            chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
-            card.add(chosen)
+    others = [g for g in answer.guards if g.level != "abstain"]
+    if others:
+        card.add(line(), section(tr("Also checked")), *_checks(answer, confirm))
     return card
+
+
+def is_confirmable(code: str) -> bool:
+    """Whether a guard doubts something that the reader may know and confirm once."""
+    return code.endswith(".unknown") or code in _CONFIRMABLE
 
 
 def what_would_help(code: str) -> str:
     """What a reader can do about a guard that stopped the model, by the first part of its code."""
-    if code.endswith(CONFIRMABLE_SUFFIX):
-        return tr("The file does not say. If you know that it fits, confirm it: your word is kept beside the result.")
+    original = tr("Choose the original greyscale image, not a colour copy or a screenshot.")
     words = {
+        "no_image": tr("Open an image first."),
         "modality": tr("Choose an image of the kind that the model was made for, or another model."),
         "body_part": tr("Choose an image of the body part that the model was made for, or another model."),
         "view": tr("Choose an image in the view that the model was made for, for example a frontal one."),
-        "photometric": tr("Choose the original greyscale image, not a colour copy or a screenshot."),
-        "spacing": tr("Choose an image whose pixel size is given and within what the model knows."),
+        "color": original,
+        "photometric_interpretation": original,
+        "sop_class": original,
+        "image": tr("Ask for the file to be sent again: it must be whole."),
+        "range": original,
         "age": tr("Choose a model that was validated for patients of this age."),
-        "ood": tr(
+        "out_of_distribution": tr(
             "The image is unlike those that the model learned from. Check that it is whole, upright and original."
         ),
     }
@@ -110,14 +105,33 @@ def what_would_help(code: str) -> str:
 
 
 def confirm_words(code: str) -> str:
-    """The words of the button that confirms what the file does not say."""
+    """The words of the button that confirms what the file leaves open."""
     words = {
         "view": tr("Confirm: this is the view the model needs"),
         "body_part": tr("Confirm: this is the body part the model needs"),
         "modality": tr("Confirm: this is the kind of image the model needs"),
         "age": tr("Confirm: the patient's age fits the model"),
+        "secondary_capture": tr("Confirm: it shows the whole, unmarked image"),
+        "burnt_in_annotation": tr("Confirm: the text hides nothing of importance"),
     }
     return words.get(code.split(".", maxsplit=1)[0], tr("Confirm: this image fits the model"))
+
+
+def _checks(answer: Answer, confirm: Confirm) -> Iterator[QWidget]:
+    """The reservations one by one, each with its confirmation if it has one; what passed, folded."""
+    warnings = [g for g in answer.guards if g.level == "warn"]
+    for guard in warnings:
+        yield SignalRow("caution", guard.text)
+        if is_confirmable(guard.code):
+            chosen = button(confirm_words(guard.code), "check")
+            set_tooltip(chosen, tr("Your word is kept beside the result, and the model runs again."))
+            chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
+            yield chosen
+    passed = [g for g in answer.guards if g.level == "ok"]
+    if passed:
+        yield _passed(passed)
+    if not answer.guards:
+        yield SignalRow("caution", tr("Nothing was checked before this answer."))
 
 
 def _flag(finding: Finding) -> QWidget:
@@ -136,7 +150,7 @@ def _flag(finding: Finding) -> QWidget:
     return badge
 
 
-def _stability(finding: Finding) -> Iterator[QWidget]:
+def _stability(finding: Finding, answer: Answer) -> Iterator[QWidget]:
     if finding.stability is None:
         yield PlainLabel(tr("How stable this is was not computed."), "small", wrap=True)
         return
@@ -145,19 +159,17 @@ def _stability(finding: Finding) -> Iterator[QWidget]:
         low=probability_words(low, finding.threshold), high=probability_words(high, finding.threshold)
     )
     yield PlainLabel(words, "small", wrap=True)
-    if low < finding.threshold <= high:
-        yield SignalRow(
-            "caution", tr("Small changes of the image move it across the threshold: do not rely on the flag.")
-        )
+    is_said = any(g.code == "stability" for g in answer.guards)
+    if low < finding.threshold <= high and not is_said:
+        words = tr("Small changes of the image move it across the threshold: do not rely on the flag.")
+        yield SignalRow("caution", words)
 
 
-def _passed(passed: list[GuardResult], *, is_only: bool) -> QWidget:
-    if len(passed) == 1 and is_only:
-        return SignalRow("good", passed[0].text)
-    words = tr("{n} checks passed").format(n=len(passed))
-    unfolding = Disclosure(words)
+def _passed(passed: list[GuardResult]) -> QWidget:
+    words = tr("1 check passed") if len(passed) == 1 else tr("{n} checks passed").format(n=len(passed))
+    unfolding = Disclosure(words, level="good")
     for guard in passed:
-        unfolding.content.addWidget(SignalRow("good", guard.text))
+        unfolding.content.addWidget(SignalRow("good", guard.text, word=""))
     return unfolding
 
 

@@ -150,15 +150,19 @@ class FindingsPanel(QWidget):
         answer = found[1] if found and not state.record_mismatch else None
         for card in self._leading_cards(state):
             self._cards.addWidget(card)
+
+        def confirm(code: str) -> None:
+            self.requested.emit("model.confirm", code)
+
         if answer is None:
             if self._cards.count() == 0:
                 self._cards.addWidget(self._purpose(state))
         elif answer.status == "abstained":
-            self._cards.addWidget(abstained_card(answer, lambda code: self.requested.emit("model.confirm", code)))
+            self._cards.addWidget(abstained_card(answer, confirm))
         else:
             for finding in answer.findings:
-                self._cards.addWidget(finding_card(finding, answer.model_title))
-            self._cards.addWidget(fit_card(answer))
+                self._cards.addWidget(finding_card(finding, answer))
+            self._cards.addWidget(fit_card(answer, confirm))
         if answer is not None:
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"
@@ -178,7 +182,7 @@ class FindingsPanel(QWidget):
             cards.append(card)
         problem = _problem(state)
         if problem:
-            cards.append(self._failure(problem))
+            cards.append(self._failure(problem) if current_answer(state) is None else self._unexplained(problem))
         return cards
 
     def _failure(self, problem: str) -> Card:
@@ -187,6 +191,18 @@ class FindingsPanel(QWidget):
         card.add(PlainLabel(tr("The image and what you did are safe."), "small", wrap=True))
         again = button(tr("Run again"), "refresh-ccw")
         again.clicked.connect(lambda: self.requested.emit("model.run", None))
+        row = QHBoxLayout()
+        row.addWidget(again)
+        row.addStretch(1)
+        card.column.addLayout(row)
+        return card
+
+    def _unexplained(self, problem: str) -> Card:
+        """The answer stands; only where the model looked could not be worked out."""
+        card = Card(signal="caution")
+        card.add(SignalRow("caution", problem, word=tr("There is no heat map")))
+        again = button(tr("Try again"), "refresh-ccw")
+        again.clicked.connect(lambda: self.requested.emit("explain.method", self._state.overlay.method))
         row = QHBoxLayout()
         row.addWidget(again)
         row.addStretch(1)

@@ -174,7 +174,7 @@ class TimelineChart(QWidget):
         area = QRectF(0, bottom, _LABEL_PX - 12, _AXIS_PX)
         painter.drawText(area, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, span_words(*self._span))
         last_right = 0.0
-        room = max(int((self.width() - _LABEL_PX - _RIGHT_PX) / 56), 2)
+        room = max(int((self.width() - _LABEL_PX - _RIGHT_PX) / 44), 2)
         for moment, words in time_ticks(*self._span, room):
             x = self.x_of(moment)
             painter.setPen(QPen(theme.color(t.line), 1))

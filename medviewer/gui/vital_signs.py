@@ -101,4 +101,4 @@ def _days(days: int) -> str:
         return tr("{n} days").format(n=days)
     if days < 730:
         return tr("{n} months").format(n=round(days / 30.44))
-    return tr("{n} years").format(n=int(days / 365.25))
+    return tr("{n} yr").format(n=int(days / 365.25))
