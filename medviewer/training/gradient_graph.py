@@ -47,6 +47,7 @@ from typing import Any, Protocol, cast
 
 import onnx
 import torch
+import torch.hub
 from torch import Tensor, fx, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
@@ -54,7 +55,6 @@ from torch._functorch.compile_utils import fx_graph_cse
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
-from torch.hub import tqdm as progress_bar
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -152,6 +152,7 @@ def quiet_exporter() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     # The progress bar that PyTorch makes, even when it shows none, leaves a thread behind.
+    progress_bar: Any = vars(torch.hub)["tqdm"]
     interval = getattr(progress_bar, "monitor_interval", 0)
     progress_bar.monitor_interval = 0
     try:

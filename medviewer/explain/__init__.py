@@ -1,0 +1,4 @@
+"""Answer -> why: one method a file, how far each map can be believed, and its place on the image.
+
+Nothing here loads a network runtime: everything goes through ``Engine.run``.
+"""

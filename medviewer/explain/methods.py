@@ -1,0 +1,247 @@
+"""The table of explanation methods, and the one way to use them."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+import medviewer
+from medviewer.domain.answer import Attribution, Provenance
+from medviewer.domain.case import Case
+from medviewer.domain.errors import UsageError
+from medviewer.domain.progress import Progress, StopToken, no_progress
+from medviewer.explain.faithfulness import judge
+from medviewer.explain.grad_cam import grad_cam
+from medviewer.explain.integrated_gradients import integrated_gradients
+from medviewer.explain.occlusion import occlusion
+from medviewer.explain.placement import grid_to_network, place_saliency
+from medviewer.explain.question import FloatArray, Question, Saliency
+from medviewer.inference.calibration import probabilities
+from medviewer.inference.card import Card, Role
+from medviewer.inference.engine import Engine
+from medviewer.inference.runtimes.providers import PROVIDERS
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table.
+
+    Attributes:
+        needs: the graphs of which the model must have one.
+        error_name: how the method's own error is measured; empty if it has none of its
+            own. Faithfulness is measured for all.
+    """
+
+    id: str
+    title: str
+    title_zh: str
+    citation: str
+    needs: tuple[Role, ...]
+    error_name: str
+    run: Callable[[Question], Saliency]
+
+    def say(self, language: str = "en") -> str:
+        """The title in ``language``, English if it has no other."""
+        return self.title_zh if language.lower().startswith("zh") else self.title
+
+    def suits(self, card: Card) -> bool:
+        """Whether the card allows the method and the model has a graph for it."""
+        has_graph = any(card.file(role) for role in self.needs)
+        has_map = self.id == "grad-cam" and any(output.name == "cam" for output in card.outputs)
+        allowed = card.explain.methods if card.explain else ("occlusion",)
+        return self.id in allowed and (has_graph or has_map)
+
+
+METHODS: tuple[Method, ...] = (
+    Method(
+        "grad-cam",
+        "Grad-CAM",
+        "梯度加权类激活图",
+        "Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV 2017",
+        ("cam", "explain"),
+        "",
+        grad_cam,
+    ),
+    Method(
+        "integrated-gradients",
+        "Integrated gradients",
+        "积分梯度",
+        "Sundararajan, Taly, Yan, Axiomatic attribution for deep networks, ICML 2017",
+        ("explain",),
+        "completeness gap",
+        integrated_gradients,
+    ),
+    Method(
+        "occlusion",
+        "Occlusion",
+        "遮挡",
+        "Zeiler, Fergus, Visualizing and understanding convolutional networks, ECCV 2014",
+        ("model",),
+        "",
+        occlusion,
+    ),
+)
+
+
+def methods_for(card: Card) -> tuple[Method, ...]:
+    """The methods that a model can be explained by."""
+    return tuple(method for method in METHODS if method.suits(card))
+
+
+def explain(  # noqa: PLR0913 - the one signature that window, command line and tests share
+    engine: Engine,
+    case: Case,
+    model_id: str,
+    method: str,
+    *,
+    finding: str | None = None,
+    n_random: int = 50,
+    stop: StopToken | None = None,
+    progress: Progress = no_progress,
+) -> Attribution:
+    """Where a model looked for one finding, on the image, and whether that is better than chance.
+
+    The same case, model and method always give the same map.
+
+    Args:
+        engine: runs the model.
+        case: the image first in ``images``, as it was asked about.
+        model_id: which model.
+        method: an ``id`` of :data:`METHODS`.
+        finding: the name of one of the model's labels; None for the most probable one.
+        n_random: against how many random maps the map is judged; 0 for none, which is
+            for the live map (judge it later with :func:`weigh`).
+        stop: to cancel.
+        progress: told of each step.
+
+    Returns:
+        The map with its place, its own error, and its faithfulness.
+
+    Raises:
+        UsageError: no such model, method or finding, or the method does not suit the model;
+            the message names what there is.
+        InputError: the case has no image that can be prepared.
+        Stopped: the reader cancelled.
+        ModelError, EngineError: as :meth:`medviewer.inference.engine.Engine.run`.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    card = engine.catalogue.card(model_id)
+    row = _suitable(method, card)
+    prepared = engine.encode(case, model_id)
+    index = _finding_index(engine, card, prepared.tensor, finding, stop)
+    question = Question(engine, card, prepared.tensor, index, stop, progress)
+    saliency = row.run(question)
+    height, width = saliency.values.shape
+    to_image = prepared.model_to_image @ grid_to_network((height, width), question.shape)
+    stored = case.images[0].stored
+    placed = place_saliency(saliency.values, to_image, (stored.shape[0], stored.shape[1]))
+    faithfulness = judge(question, saliency.values, n_random) if n_random > 0 else None
+    return Attribution(
+        method=row.id,
+        method_title=row.title,
+        finding=card.labels[index].name,
+        saliency=_frozen(saliency.values),
+        model_to_image=to_image,
+        placed=_frozen(placed),
+        error=saliency.error,
+        error_name=row.error_name,
+        faithfulness=faithfulness,
+        elapsed_s=time.monotonic() - clock,
+        provenance=_provenance(question, started, clock),
+    )
+
+
+def weigh(
+    engine: Engine,
+    case: Case,
+    attribution: Attribution,
+    *,
+    n_random: int = 50,
+    stop: StopToken | None = None,
+    progress: Progress = no_progress,
+) -> Attribution:
+    """A map that is there already, with its faithfulness: shown first, judged while the reader looks.
+
+    Args:
+        engine: as for :func:`explain`.
+        case: the case that ``attribution`` explains.
+        attribution: a result of :func:`explain`.
+        n_random: against how many random maps, at least one.
+        stop: to cancel.
+        progress: told of each step.
+
+    Raises:
+        UsageError: the map is not of this case and model.
+        Stopped, ModelError, EngineError: as :func:`explain`.
+    """
+    clock = time.monotonic()
+    card = engine.catalogue.card(attribution.provenance.model_id)
+    tensor = engine.encode(case, card.id).tensor
+    of_map = attribution.provenance
+    if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, _digest(tensor)):
+        raise UsageError("The heat map belongs to another image or model; explain this one again.")
+    question = Question(engine, card, tensor, card.label_index(attribution.finding), stop, progress)
+    faithfulness = judge(question, attribution.saliency, max(1, n_random))
+    elapsed_s = attribution.elapsed_s + time.monotonic() - clock
+    return replace(attribution, faithfulness=faithfulness, elapsed_s=elapsed_s)
+
+
+def _suitable(method: str, card: Card) -> Method:
+    row = next((row for row in METHODS if row.id == method), None)
+    if row is None:
+        known = ", ".join(row.id for row in METHODS)
+        raise UsageError(f"There is no explanation method “{method}”; there are: {known}.")
+    if not row.suits(card):
+        possible = ", ".join(row.id for row in methods_for(card)) or "none"
+        raise UsageError(f"The model {card.id} cannot be explained by {row.title}; possible are: {possible}.")
+    return row
+
+
+def _finding_index(engine: Engine, card: Card, tensor: FloatArray, finding: str | None, stop: StopToken | None) -> int:
+    """Which column of the logits to explain."""
+    names = [label.name for label in card.labels]
+    if finding is not None and finding not in names:
+        raise UsageError(f"The model {card.id} does not report “{finding}”; it reports: {', '.join(names)}.")
+    if finding is not None:
+        return names.index(finding)
+    if len(names) == 1:
+        return 0
+    logits = Question(engine, card, tensor, 0, stop, no_progress).run(tensor[None], "model", ["logits"])["logits"]
+    return int(np.argmax(probabilities(logits, card.calibration, card.task)[0]))
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    array.setflags(write=False)
+    return array
+
+
+def _digest(tensor: FloatArray) -> str:
+    return hashlib.sha256(tensor.astype("<f4").tobytes()).hexdigest()
+
+
+def _provenance(question: Question, started: datetime, clock: float) -> Provenance:
+    card = question.card
+    loaded = question.engine.load(card.id, stop=question.stop)
+    return Provenance(
+        model_id=card.id,
+        model_version=card.version,
+        model_sha256=card.sha256,
+        runtime="onnx",
+        provider=PROVIDERS[loaded.provider],
+        provider_reason=loaded.reason,
+        input_sha256=_digest(question.tensor),
+        started=started.isoformat(timespec="milliseconds"),
+        elapsed_s=time.monotonic() - clock,
+        versions={
+            "medviewer": medviewer.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnxruntime": loaded.runtime_version,
+        },
+    )
