@@ -117,11 +117,11 @@ class DecodePool:
                     stop.raise_if_stopped()
                 while self._idle:
                     idle = self._idle.pop()
-                    if idle.process.is_alive():
+                    if not wait([idle.process.sentinel], timeout=0):
                         return idle
                     # Something outside killed it while it had nothing to do: not an error of any image.
                     self._all.remove(idle)
-                    idle.connection.close()
+                    _end(idle)
                 if len(self._all) + self._starting < self._size:
                     self._starting += 1
                     break

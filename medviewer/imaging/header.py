@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from medviewer.domain.errors import InputError, NotDicomError, TruncatedError
@@ -95,7 +96,7 @@ class Header:
 
 def uid_name(uid: str) -> str:
     """Give a UID's name in the standard ("JPEG Baseline (Process 1)"), or "" for an unknown one."""
-    name = UID(uid).name
+    name = UID(uid, validation_mode=IGNORE).name  # validation would warn, and quote the file
     return "" if name == uid else name
 
 
