@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TypeVar
 
 from medviewer.domain.errors import RecordError
@@ -38,7 +39,7 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
     return replace(
         existing,
         identifiers=tuple(dict.fromkeys(existing.identifiers + incoming.identifiers)),
-        name=incoming.name or existing.name,
+        name=_fuller_name(incoming.name, existing.name) if trusts_existing_identity else incoming.name or existing.name,
         birth_date=max(incoming.birth_date, existing.birth_date, key=len)
         if trusts_existing_identity
         else incoming.birth_date or existing.birth_date,
@@ -78,6 +79,12 @@ def _renew_stated(
     if existing is None or incoming is None:
         return existing if incoming is None else incoming
     return _renew(existing, incoming, key)
+
+
+def _fuller_name(first: str, second: str) -> str:
+    """Two names that do not contradict each other as one: each writing as the one says it that says more."""
+    groups = zip_longest(first.split("="), second.split("="), fillvalue="")
+    return "=".join(max(pair, key=len) for pair in groups).rstrip("=")
 
 
 def _as_patient(record: PatientRecord) -> Patient:

@@ -116,6 +116,21 @@ def test_a_second_import_adds_and_renews_and_loses_nothing(store: RecordStore) -
     assert store.record_for("9RG1") == merged
 
 
+@pytest.mark.parametrize(
+    ("known", "incoming", "kept"),
+    [
+        ("Doe^Jane", "Doe^Jane^Mary", "Doe^Jane^Mary"),
+        ("Doe^Jane", "Doe", "Doe^Jane"),
+        ("Zhang^Wei", "=张^伟", "Zhang^Wei=张^伟"),
+        ("Zhang^Wei", "", "Zhang^Wei"),
+        ("DOE^JANE", "Doe^Jane", "Doe^Jane"),
+    ],
+)
+def test_a_name_never_loses_a_part_or_a_writing(store: RecordStore, known: str, incoming: str, kept: str) -> None:
+    store.save_record(replace(RECORD, name=known))
+    assert store.save_record(replace(RECORD, name=incoming)).name == kept
+
+
 def test_none_known_never_removes_an_allergy(store: RecordStore) -> None:
     store.save_record(replace(RECORD, allergies=(Allergy("Penicillin"),)))
     assert store.save_record(replace(RECORD, allergies=())).allergies == (Allergy("Penicillin"),)
