@@ -19,17 +19,17 @@ from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
-from medviewer.explain.methods import METHODS, explain
+from medviewer.explain.methods import explain, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
+from medviewer.inference.card import Card
 from medviewer.inference.engine import Engine
 from medviewer.records.record import PatientRecord
 
 
 def analyze(arguments: argparse.Namespace) -> int:
     """Ask a model about an image and save what it says; 4 if it abstained."""
-    check_methods(arguments.explain)
     catalogue = open_catalogue(arguments.models_folder)
-    catalogue.card(arguments.model)  # an unknown model must not cost a reading
+    check_methods(arguments.explain, catalogue.card(arguments.model))
     try:
         selection = choose_image(arguments.path, arguments.frame, needs_frame=True)
         frame = read_frame(selection.image)
@@ -59,16 +59,18 @@ def _keep_in_trail(result: Result) -> None:
         room.close()
 
 
-def check_methods(methods: Sequence[str]) -> None:
-    """Refuse an unknown method before anything is read or run.
+def check_methods(methods: Sequence[str], card: Card) -> None:
+    """Refuse a method that the model cannot be explained by, before anything is read or run.
 
     Raises:
-        UsageError: there is none of that name; the message names those that there are.
+        UsageError: the message names the methods that there are.
     """
-    known = [row.id for row in METHODS]
+    known = [row.id for row in methods_for(card)]
     for method in methods:
         if method not in known:
-            raise UsageError(f"There is no explanation method “{method}”; there are: {', '.join(known)}.")
+            raise UsageError(
+                f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
+            )
 
 
 def ask(

@@ -1,0 +1,288 @@
+"""``analyze``, ``models`` and ``audit`` from words to files, with the tiny network in numpy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medviewer.app.settings import home
+from medviewer.cli import analyze as analyze_module
+from medviewer.cli import main
+from medviewer.cli import models as models_module
+from medviewer.domain.answer import Answer
+from medviewer.domain.errors import EngineError, WorkerDiedError
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Verification
+from medviewer.records.audit import AuditTrail
+from medviewer.records.store import RecordStore
+from tests import fakes
+from tests.answers import make_abstention, make_radiograph
+
+engines: list[fakes.FakeEngine] = []
+
+
+class Remembered(fakes.FakeEngine):
+    """The fake engine, kept for the test to look at."""
+
+    def __init__(self, catalogue: Catalogue, **options: Any) -> None:
+        super().__init__(catalogue, **options)
+        engines.append(self)
+
+
+@pytest.fixture(autouse=True)
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines.clear()
+    monkeypatch.setattr(analyze_module, "Engine", Remembered)
+    monkeypatch.setattr(models_module, "Engine", Remembered)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    fakes.make_model(tmp_path / "models" / fakes.MODEL_ID)
+    return tmp_path / "models"
+
+
+def arguments(tmp_path: Path, folder: Path, *more: str, path: Path | None = None) -> list[str]:
+    source = path or make_radiograph(tmp_path / "a.dcm", StudyDate="20240601", PatientBirthDate="20200101").path
+    out = str(tmp_path / "out")
+    return ["--models", str(folder), "analyze", str(source), "--model", fakes.MODEL_ID, "--out", out, *more]
+
+
+def test_analyze_saves_what_the_engine_said(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(tmp_path, folder, "--json")) == 0
+    told = capsys.readouterr()
+    printed = json.loads(told.out)
+    assert printed == json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert printed["schema"] == "medviewer.result/1"
+    assert printed["status"] == "answer"
+    [finding] = printed["findings"]
+    assert 0 <= finding["probability"] <= 1
+    assert finding["threshold"] == 0.5
+    assert printed["model"]["sha256"] == Catalogue([folder]).card(fakes.MODEL_ID).sha256
+    assert set(printed["outputs"]) == {"finding.sr.dcm", "capture.sc.dcm"}
+    assert engines[0].is_closed
+    assert "Traceback" not in told.err
+
+
+def test_analyze_for_people(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = make_radiograph(tmp_path / "a.dcm", StudyDate="20240601", PatientBirthDate="19600101").path
+    assert main(arguments(tmp_path, folder, path=source)) == 0
+    told = capsys.readouterr().out
+    assert "probability 0." in told
+    assert "warn: " in told
+    assert "result.json" in told
+    assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
+
+
+def test_a_method_asked_for_twice_is_made_once(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explain = ["--explain", "occlusion", "--explain", "grad-cam", "--explain", "occlusion"]
+    assert main(arguments(tmp_path, folder, *explain, "--json")) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [e["method"] for e in printed["explanations"]] == ["occlusion", "grad-cam"]
+    assert (tmp_path / "out" / "overlay.png").read_bytes() == (tmp_path / "out" / "overlay-occlusion.png").read_bytes()
+
+
+@pytest.mark.reliability
+def test_an_abstention_is_4_and_writes_no_finding(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lateral = make_radiograph(tmp_path / "a.dcm", ViewPosition="LL", PatientBirthDate="20200101")
+    assert main(arguments(tmp_path, folder, "--explain", "grad-cam", path=lateral.path)) == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.json"]
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert (document["status"], document["findings"]) == ("abstained", [])
+    assert document["reasons"]
+    assert document["reasons"][0] in capsys.readouterr().out
+
+
+def test_the_answer_is_about_the_patient_in_the_file(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases: list[Any] = []
+
+    def ask(self: Any, case: Any, model_id: str, **_: Any) -> Answer:
+        cases.append(case)
+        return make_abstention()
+
+    monkeypatch.setattr(fakes.FakeEngine, "ask", ask)
+    source = make_radiograph(tmp_path / "a.dcm", StudyDate="20240601", PatientBirthDate="20200601", PatientSex="M")
+    main(arguments(tmp_path, folder, path=source.path))
+    assert cases[0].age_years == pytest.approx(4.0, abs=0.01)
+    assert cases[0].sex == "M"
+    assert np.array_equal(cases[0].images[0].stored, np.frombuffer(_pixels(source.path), "<u2").reshape(96, 80))
+
+
+def _pixels(path: Path) -> bytes:
+    import pydicom
+
+    return bytes(pydicom.dcmread(path).PixelData)
+
+
+def test_unknown_method_or_model_is_said_before_anything_is_read(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tmp_path, folder, "--explain", "magic", path=tmp_path / "not there")) == 2
+    assert "“magic”; there are: grad-cam" in capsys.readouterr().err
+    fakes.make_model(folder / "plain", id="plain", explain=None)
+    words = arguments(tmp_path, folder, "--explain", "integrated-gradients", path=tmp_path / "not there")
+    assert main([word if word != fakes.MODEL_ID else "plain" for word in words]) == 2
+    assert "there are: occlusion" in capsys.readouterr().err
+    words[words.index(fakes.MODEL_ID)] = "crystal-ball"
+    assert main(words) == 2
+    assert fakes.MODEL_ID in capsys.readouterr().err
+    assert main(["--models", str(tmp_path / "nowhere"), *words[2:]]) == 2
+    assert "--models" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_frames_need_a_choice(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = np.zeros((2, 96, 80), np.uint16)
+    source = make_radiograph(
+        tmp_path / "a.dcm", NumberOfFrames=2, PixelData=frames.tobytes(), SOPClassUID="1.2.840.10008.5.1.4.1.1.7.3"
+    )
+    assert main(arguments(tmp_path, folder, path=source.path)) == 2
+    assert "choose one with --frame 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(WorkerDiedError("The process ended; try again."), 1), (EngineError("No memory."), 1)]
+)
+def test_a_failed_engine_writes_nothing(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Any,
+    code: int,
+) -> None:
+    def fail(self: Any, *_: Any, **__: Any) -> Answer:
+        raise error
+
+    monkeypatch.setattr(fakes.FakeEngine, "ask", fail)
+    assert main(arguments(tmp_path, folder)) == code
+    assert capsys.readouterr().err == f"medviewer: {error}\n"
+    assert not (tmp_path / "out").exists()
+    assert engines[0].is_closed
+
+
+def test_ctrl_c_while_the_model_runs_ends_the_engine(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Any, *_: Any, **__: Any) -> Answer:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fakes.FakeEngine, "ask", interrupted)
+    assert main(arguments(tmp_path, folder)) == 130
+    assert engines[0].is_closed
+    assert not (tmp_path / "out").exists()
+    assert "Cancelled." in capsys.readouterr().err
+
+
+def test_what_was_asked_is_in_the_audit_trail(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 0
+    assert not home().exists()  # looking makes nothing
+    assert main(arguments(tmp_path, folder)) == 0
+    capsys.readouterr()
+    assert main(["audit", "verify", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["schema"], report["ok"], report["count"]) == ("medviewer.audit/1", True, 2)
+    with RecordStore(home() / "records.sqlite") as store:
+        entries = AuditTrail(store.database, home() / "audit").entries()
+    assert [entry.event.what for entry in entries] == ["model.run", "results.saved"]
+    assert "Doe" not in "".join(str(entry) for entry in entries)
+
+
+def test_a_broken_audit_trail_is_3(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(tmp_path, folder)) == 0
+    for path in home().glob("records.sqlite*"):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["audit", "verify"]) == 3
+    assert "cut off" in capsys.readouterr().out
+
+
+def test_an_audit_trail_that_cannot_be_written_costs_nobody_the_answer(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home().parent.mkdir(parents=True, exist_ok=True)
+    home().write_text("a file where the folder should be")
+    assert main(arguments(tmp_path, folder)) == 0
+    assert "The audit trail was not written." in capsys.readouterr().err
+    assert (tmp_path / "out" / "result.json").exists()
+
+
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = main([*words, "--json"])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return code, document
+
+
+def test_models_are_listed_with_what_is_wrong(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = listed(capsys, "--models", str(folder), "models")
+    assert (code, document["schema"]) == (0, "medviewer.models/1")
+    [model] = document["models"]
+    assert (model["id"], model["usable"], model["problem"]) == (fakes.MODEL_ID, True, "")
+    assert model["labels"] == [{"label": "pneumonia", "code": "SCT:233604007", "threshold": 0.5}]
+    assert "card" not in model
+    broken = fakes.make_model(folder / "broken", id="broken")
+    (broken / "model.onnx").write_bytes(b"other bytes")
+    code, document = listed(capsys, "--models", str(folder), "models", "list")
+    assert code == 3
+    problems = {m["id"]: m["problem"] for m in document["models"]}
+    assert problems[fakes.MODEL_ID] == ""
+    assert problems["broken"]
+    assert main(["--models", str(folder), "models"]) == 3
+    assert "broken: cannot be used: " in capsys.readouterr().out
+
+
+def test_models_show_gives_the_card(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, document = listed(capsys, "--models", str(folder), "models", "show", fakes.MODEL_ID)
+    card = json.loads((folder / fakes.MODEL_ID / "model.json").read_text(encoding="utf-8"))
+    assert document["models"][0]["card"] == card
+    assert main(["--models", str(folder), "models", "show", fakes.MODEL_ID]) == 0
+    told = capsys.readouterr().out
+    assert "not for: Patients." in told
+    assert "auc 0.900" in told
+    assert main(["--models", str(folder), "models", "show"]) == 2
+    assert main(["--models", str(folder), "models", "show", "other"]) == 2
+    assert fakes.MODEL_ID in capsys.readouterr().err
+
+
+def test_models_verify(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, document = listed(capsys, "--models", str(folder), "models", "verify")
+    assert (code, document["schema"]) == (0, "medviewer.models-verify/1")
+    assert [(r["id"], r["passed"]) for r in document["results"]] == [(fakes.MODEL_ID, True)]
+    assert engines[-1].is_closed
+    bad = Verification(fakes.MODEL_ID, "onnx", "cpu", False, 3, float("inf"), 1e-3, 0.1, "The answers differ.")
+    monkeypatch.setattr(fakes.FakeEngine, "verify", lambda _self, _id, **_: [bad, replace(bad, passed=True)])
+    code, document = listed(capsys, "--models", str(folder), "models", "verify", fakes.MODEL_ID)
+    assert code == 3
+    assert document["results"][0]["largest_error"] is None
+    assert main(["--models", str(folder), "models", "verify"]) == 3
+    assert "The answers differ." in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_verified_is_named(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / fakes.MODEL_ID / "model.onnx").write_bytes(b"other bytes")
+    code, document = listed(capsys, "--models", str(folder), "models", "verify")
+    assert code == 3
+    assert document["results"] == []
+    assert document["problems"][0]["id"] == fakes.MODEL_ID
+
+
+def test_no_models_at_all_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["--models", str(tmp_path / "empty"), "models"]) == 0
+    assert capsys.readouterr().out == "No models are installed.\n"

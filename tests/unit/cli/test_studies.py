@@ -1,0 +1,181 @@
+"""``inspect`` names every file once; ``render`` writes what the window shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as PillowImage
+
+from medviewer.cli import main
+from medviewer.cli.studies import collection_document
+from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDescription, Problem, Series, Stack, Study
+from tests import samples
+from tests.answers import make_radiograph
+
+RG1 = "RG1_UNCR.dcm"
+
+
+def inspected(capsys: pytest.CaptureFixture[str], *paths: Path) -> tuple[int, dict[str, Any]]:
+    code = main(["inspect", *map(str, paths), "--json"])
+    told = capsys.readouterr()
+    document: dict[str, Any] = json.loads(told.out)
+    assert document["schema"] == "medviewer.inspect/1"
+    return code, document
+
+
+def test_inspect_says_what_pydicom_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    path = samples.package_file(RG1)
+    code, document = inspected(capsys, path)
+    assert code == 0
+    assert document["files"] == [{"path": str(path), "status": "shown", "reason": ""}]
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    [patient] = document["patients"]
+    [study] = patient["studies"]
+    [series] = study["series"]
+    [stack] = series["stacks"]
+    [image] = stack["images"]
+    assert patient["patient_id"] == header.PatientID
+    assert study["study_instance_uid"] == header.StudyInstanceUID
+    assert series["series_instance_uid"] == header.SeriesInstanceUID
+    assert image["sop_instance_uid"] == header.SOPInstanceUID
+    assert image["transfer_syntax_uid"] == header.file_meta.TransferSyntaxUID
+    assert stack["shape"] == [header.Columns, header.Rows, 1]
+    assert stack["affine"] is None
+    assert image["pixel_spacing_mm"] is None
+    assert image["no_measuring_because"]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_every_file_has_one_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str], is_folder: bool) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make_radiograph(folder / "a.dcm")
+    (folder / "b.txt").write_text("not DICOM")
+    make_radiograph(
+        folder / "c.dcm", PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Rows=None, Columns=None
+    )
+    (folder / "d.dcm").write_bytes((folder / "a.dcm").read_bytes()[:300])
+    paths = [folder] if is_folder else sorted(folder.iterdir())
+    code, document = inspected(capsys, *paths)
+    assert code == 3
+    assert [Path(f["path"]).name for f in document["files"]] == ["a.dcm", "b.txt", "c.dcm", "d.dcm"]
+    assert [f["status"] for f in document["files"]] == ["shown", "refused", "read", "refused"]
+    for file in document["files"][1:]:
+        assert file["reason"].endswith(".")
+
+
+def test_a_file_given_twice_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_radiograph(tmp_path / "a.dcm")
+    _, document = inspected(capsys, tmp_path / "a.dcm", tmp_path / "a.dcm", tmp_path)
+    assert len(document["files"]) == 1
+
+
+def test_inspect_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_radiograph(tmp_path / "a.dcm", StudyDescription="THORAX")
+    (tmp_path / "b.txt").write_text("x")
+    assert main(["inspect", str(tmp_path)]) == 3
+    told = capsys.readouterr().out
+    assert "Patient 4711" in told
+    assert "THORAX" in told
+    assert "80 x 96 x 1, in order of single" in told
+    assert "b.txt: refused: " in told
+    assert told.splitlines()[-1] == "2 files: 1 shown, 0 read, 1 refused"
+
+
+def test_the_document_carries_geometry_and_doubts() -> None:
+    description = PixelDescription(
+        modality="CT", rows=3, columns=2, pixel_spacing_mm=(0.5, 0.25), spacing_source="patient plane"
+    )
+    image = Image(Path("f"), 4, "1.2", description, warnings=(Caveat("sign", "Signs differ."),))
+    affine = np.arange(16, dtype=np.float64).reshape(4, 4)
+    stack = Stack((image,), "position", affine, (0.25, 0.5, None), (Caveat("gap", "A slice is missing."),))
+    collection = Collection(
+        (Patient("P", "HOSP", studies=(Study("1", series=(Series("2", "CT", stacks=(stack,)),)),)),),
+        (Problem(Path("f"), "Shown with a doubt."), Problem(Path("g"), "A report.", "read")),
+        (Path("f"),),
+    )
+    document = collection_document(collection)
+    assert document["files"] == [
+        {"path": "f", "status": "shown", "reason": "Shown with a doubt."},
+        {"path": "g", "status": "read", "reason": "A report."},
+    ]
+    found = document["patients"][0]["studies"][0]["series"][0]["stacks"][0]
+    assert found["affine"] == affine.tolist()
+    assert found["spacing_mm"] == [0.25, 0.5, None]
+    assert found["order"] == "position"
+    assert found["warnings"] == [{"code": "gap", "text": "A slice is missing."}]
+    assert found["images"][0]["frame"] == 4
+    assert found["images"][0]["pixel_spacing_mm"] == [0.5, 0.25]
+    assert found["images"][0]["warnings"] == [{"code": "sign", "text": "Signs differ."}]
+    json.dumps(document, allow_nan=False)
+
+
+def rendered(tmp_path: Path, path: Path, *options: str) -> np.ndarray:
+    out = tmp_path / "out.png"
+    assert main(["render", str(path), "--out", str(out), *options]) == 0
+    return np.asarray(PillowImage.open(out))
+
+
+def test_render_gives_the_window_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = make_radiograph(tmp_path / "a.dcm")
+    stored = pydicom.dcmread(image.path).pixel_array
+    drawn = rendered(tmp_path, image.path, "--window", "2000", "1000")
+    assert drawn.shape == stored.shape
+    # PS3.3 C.11.2.1.2.1, computed here from the formula.
+    expected = np.clip(((stored - (2000 - 0.5)) / (1000 - 1) + 0.5) * 255, 0, 255)
+    assert np.abs(drawn - expected).max() <= 0.5 + 1e-9
+    assert capsys.readouterr().out == ""
+
+
+def test_a_window_below_zero_is_a_number_not_an_option(tmp_path: Path) -> None:
+    drawn = rendered(tmp_path, make_radiograph(tmp_path / "a.dcm").path, "--window", "-600", "100")
+    assert (drawn == 255).all()
+
+
+def test_render_turns_monochrome1(tmp_path: Path) -> None:
+    plain = make_radiograph(tmp_path / "a.dcm", WindowCenter=2048, WindowWidth=4096)
+    turned = make_radiograph(
+        tmp_path / "b.dcm", WindowCenter=2048, WindowWidth=4096, PhotometricInterpretation="MONOCHROME1"
+    )
+    a, b = rendered(tmp_path, plain.path), rendered(tmp_path, turned.path, "--voi", "auto")
+    assert np.abs(255 - a.astype(int) - b).max() <= 1
+
+
+def test_render_chooses_the_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = np.stack([np.full((16, 16), value, np.uint16) for value in (0, 2000, 4000)])
+    image = make_radiograph(
+        tmp_path / "a.dcm",
+        rows=16, columns=16, NumberOfFrames=3, PixelData=frames.tobytes(),
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.7.3", Modality="OT", ConversionType="WSD",
+    )  # fmt: skip
+    levels = [
+        int(rendered(tmp_path, image.path, "--frame", str(n), "--window", "2048", "4096").mean()) for n in (0, 1, 2)
+    ]
+    assert levels[0] < levels[1] < levels[2]
+    assert main(["render", str(image.path), "--out", str(tmp_path / "x.png"), "--frame", "3"]) == 2
+    assert "--frame 0 to 2" in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("window", [("nan", "1"), ("1", "0"), ("1", "-5"), ("inf", "1")])
+def test_a_window_that_is_none_is_wrong_use(
+    tmp_path: Path, window: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = make_radiograph(tmp_path / "a.dcm")
+    assert main(["render", str(image.path), "--out", str(tmp_path / "x.png"), "--window", *window]) == 2
+    assert not (tmp_path / "x.png").exists()
+    assert capsys.readouterr().err
+
+
+def test_a_folder_of_several_images_is_never_guessed_between(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_radiograph(tmp_path / "a.dcm")
+    make_radiograph(tmp_path / "b.dcm")
+    assert main(["render", str(tmp_path), "--out", str(tmp_path / "x.png")]) == 2
+    assert "2 image files; name the one" in capsys.readouterr().err

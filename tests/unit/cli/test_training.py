@@ -1,0 +1,126 @@
+"""``train`` and ``evaluate`` hand over what was asked, and name what is not installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import medviewer.training
+from medviewer.cli import main
+from medviewer.training import evaluate as evaluation
+from tests import fakes
+
+REPORT = {
+    "schema": "medviewer-evaluation/1",
+    "metrics": {"auc": {"value": 0.987654, "ci95": [0.98, 0.99]}},
+}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+
+    def train(
+        recipe: str, data: Path, out: Path, overrides: Mapping[str, str], progress: Callable[[str], None]
+    ) -> Path:
+        calls.append((recipe, data, out, dict(overrides)))
+        progress("epoch 1")
+        return out
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    return calls
+
+
+def test_train_hands_over_recipe_and_settings(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "train",
+        "chest-xray",
+        "--data",
+        "D",
+        "--out",
+        "O",
+        "--seed",
+        "3",
+        "--set",
+        "epochs=2",
+        "--set",
+        "rate=1e-3",
+    ]
+    assert main(words) == 0
+    assert trained == [("chest-xray", Path("D"), Path("O"), {"seed": "3", "epochs": "2", "rate": "1e-3"})]
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("O\n", "epoch 1\n")
+
+
+@pytest.mark.parametrize("settings", [["--set", "epochs"], ["--set", "=2"], ["--seed", "1", "--set", "seed=2"]])
+def test_a_setting_that_is_none_is_wrong_use(
+    trained: list[Any], settings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O", *settings]) == 2
+    assert trained == []
+    assert "--set" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "tea-leaves", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    assert "chest-xray" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_without_torch_the_package_to_install_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("medviewer.training.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it now fails as if it were not there
+    (tmp_path / "NORMAL").mkdir()
+    (tmp_path / "PNEUMONIA").mkdir()
+    assert main(["train", "chest-xray", "--data", str(tmp_path), "--out", str(tmp_path / "o")]) == 3
+    told = capsys.readouterr().err
+    assert "pip install 'medviewer[torch]'" in told
+    assert "torch" in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_missing_module_of_ours_is_a_bug_not_a_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> Path:
+        raise ModuleNotFoundError("No module named 'medviewer.oops'", name="medviewer.oops")
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O"]) == 1
+    assert "pip install" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_evaluate_finds_the_model_by_id_or_folder(
+    tmp_path: Path, by_path: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fakes.make_model(tmp_path / "models" / fakes.MODEL_ID)
+    calls: list[Any] = []
+
+    def evaluate(model: Path, data: Path, out: Path, *, split: str | None, progress: Any) -> Mapping[str, Any]:
+        calls.append((model, data, out, split))
+        return REPORT
+
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    model = str(folder) if by_path else fakes.MODEL_ID
+    words = ["--models", str(tmp_path / "models"), "evaluate", model, "--data", "D", "--out", "O", "--split", "report"]
+    assert main(words) == 0
+    assert calls == [(folder, Path("D"), Path("O"), "report")]
+    assert "auc: 0.9877 (95% 0.9800 to 0.9900)" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == REPORT
+
+
+def test_evaluate_of_an_unknown_model_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fakes.make_model(tmp_path / "models" / fakes.MODEL_ID)
+    assert main(["--models", str(tmp_path / "models"), "evaluate", "other", "--data", "D", "--out", "O"]) == 2
+    assert fakes.MODEL_ID in capsys.readouterr().err
