@@ -10,11 +10,13 @@ can neither hide nor reorder what the reader sees.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Sequence
 
 MAX_TEXT_BYTES = 10_240
+_SPELL_OUT = "medviewer.spell_out"
 
 # PS3.3 C.12.1.1.2, tables C.12-2 to C.12-5: defined term -> Python codec of the upper half (or of the whole).
 _SINGLE_BYTE = {
@@ -63,6 +65,16 @@ _CONTROL_PICTURES = 0x2400
 _JOINERS = "\u200c\u200d"  # Persian and Indic names are spelled with them
 
 
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for bytes that no codec reads; unlike Python's escapes it has no backslash, which splits values."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(f"⟨0x{byte:02X}⟩" for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_SPELL_OUT, _spell_out)
+
+
 def decode_text(value: bytes, character_sets: Sequence[str], representation: str) -> tuple[str, ...]:
     """Give the values of a text element as the reader may see them.
 
@@ -100,11 +112,11 @@ def _visible_character(character: str) -> str:
 
 def _decode(value: bytes, character_sets: Sequence[str], representation: str) -> str:
     if representation in ("CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS"):
-        return value.decode("ascii", "backslashreplace")  # not subject to (0008,0005): PS3.5 6.1.2.2
+        return value.decode("ascii", _SPELL_OUT)  # not subject to (0008,0005): PS3.5 6.1.2.2
     first = character_sets[0] if character_sets else ""
     whole = _WHOLE.get(first)
     if whole is not None:
-        return value.decode(whole, "backslashreplace")
+        return value.decode(whole, _SPELL_OUT)
     default = _SINGLE_BYTE.get(first.replace("ISO_IR ", "IR ").replace("ISO 2022 ", ""), "")
     if b"\x1b" not in value:
         return _decode_upper(value, default)
@@ -114,7 +126,7 @@ def _decode(value: bytes, character_sets: Sequence[str], representation: str) ->
 def _decode_upper(value: bytes, codec: str) -> str:
     """Decode bytes with one codec; without a declared one, what is valid UTF-8 is that and the rest Latin-1."""
     if codec:
-        return value.decode(codec, "backslashreplace")
+        return value.decode(codec, _SPELL_OUT)
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
@@ -150,5 +162,5 @@ def _decode_character(code: bytes, codec: str) -> str:
     if codec in ("jisx0208", "jisx0212"):
         upper = bytes(byte | 0x80 for byte in code)
         prefix = b"\x8f" if codec == "jisx0212" else b""
-        return (prefix + upper).decode("euc_jp", "backslashreplace")
+        return (prefix + upper).decode("euc_jp", _SPELL_OUT)
     return _decode_upper(code, codec)

@@ -11,9 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.config import IGNORE
-from pydicom.uid import UID
-
 from medviewer.domain.errors import InputError, NotDicomError, TruncatedError
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import (
@@ -96,6 +93,10 @@ class Header:
 
 def uid_name(uid: str) -> str:
     """Give a UID's name in the standard ("JPEG Baseline (Process 1)"), or "" for an unknown one."""
+    # Importing pydicom takes longer than opening a study does; only sentences about problems need it.
+    from pydicom.config import IGNORE  # noqa: PLC0415
+    from pydicom.uid import UID  # noqa: PLC0415
+
     name = UID(uid, validation_mode=IGNORE).name  # validation would warn, and quote the file
     return "" if name == uid else name
 

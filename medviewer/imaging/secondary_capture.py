@@ -166,6 +166,8 @@ def _describe(capture: Dataset, header: Dataset, source: Image, text: Sequence[s
     # Which side it is: whatever the source says of it, and nothing that it does not. Once lossy, always
     # lossy (PS3.3 C.7.6.1.1.5).
     copy_elements(header, capture, [keyword for keyword in _KEPT if header.get(keyword)])
+    if "Laterality" not in capture and "ImageLaterality" not in capture:
+        capture.Laterality = None  # type 2C: empty says that it is not known, absent that it makes no sense here
     if source.description.is_lossy:
         capture.LossyImageCompression = "01"
     capture.SourceImageSequence = [_reference(header, source)]

@@ -85,7 +85,8 @@ def inflate(source: ByteSource, offset: int) -> bytes:
             if total > MAX_INFLATED_BYTES:
                 raise TooLargeError(
                     "The file's compressed (deflated) content grows beyond the limit of "
-                    f"{MAX_INFLATED_BYTES >> 20} MB; it is not opened. If you trust its source, convert it to an uncompressed DICOM file first."
+                    f"{MAX_INFLATED_BYTES >> 20} MB; it is not opened. "
+                    "If you trust its source, convert it to an uncompressed DICOM file first."
                 )
             parts.append(part)
     return b"".join(parts)

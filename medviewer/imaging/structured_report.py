@@ -16,6 +16,7 @@ from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ComprehensiveSRStorage
+from pydicom.valuerep import DT
 
 from medviewer.domain.answer import Answer, Attribution, Decision, Finding, Provenance
 from medviewer.domain.errors import UsageError
@@ -203,9 +204,10 @@ def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
     time = datetime.fromisoformat(decision.time)
     if time.tzinfo is not None:
         time = time.astimezone(now_at(header).tzinfo)
+    written = DT(time.strftime("%Y%m%d%H%M%S.%f%z"))  # from a datetime, the zone UTC would be written as a word
     items: list[sr.ContentItem] = [
         sr.CodeContentItem(name, _own(decision.kind, decision.kind.capitalize()), "CONTAINS"),
-        sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), time, "CONTAINS"),
+        sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), written, "CONTAINS"),
     ]
     if decision.reason:
         items.append(sr.TextContentItem(_own("decision-reason", "Reason of the decision"), decision.reason, "CONTAINS"))

@@ -52,7 +52,7 @@ def mutate(data: bytes, random_: random.Random) -> bytes:
 
 def mutants(numbers: range, files: list[Path]) -> Iterator[tuple[int, Path, bytes]]:
     for number in numbers:
-        random_ = random.Random(SEED + number)
+        random_ = random.Random(SEED + number)  # noqa: S311 - the same damage every time is the point
         path = files[number % len(files)]
         yield number, path, mutate(path.read_bytes(), random_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ def test_mutated_files_are_shown_or_named(tmp_path: Path) -> None:
     """MEDVIEWER_MUTANTS=2000 for the whole set; the seeds are fixed, so a failing number fails again."""
     count = int(os.environ.get("MEDVIEWER_MUTANTS", "150"))
     bounds = [count * index // CHUNKS for index in range(CHUNKS + 1)]
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "tests.faults.mutants", str(first), str(last), str(tmp_path)]
             + [str(path) for path in chosen_files()],

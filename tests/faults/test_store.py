@@ -85,6 +85,14 @@ def test_kill_minus_nine_loses_nothing_acknowledged(path: Path, acknowledged: in
     connection.close()
 
 
+def test_every_connection_syncs_fully_and_keeps_a_log(path: Path) -> None:
+    """What kill -9 cannot show, a power cut would: the settings that make a commit reach the disk."""
+    with RecordStore(path) as store, store.database.read() as connection:
+        asked = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
+        values = [connection.execute(sa.text(f"PRAGMA {name}")).scalar() for name in asked]
+    assert values == ["wal", 2, 1, 0]  # synchronous 2 is FULL
+
+
 # --- full disk -------------------------------------------------------------------------------------------------
 
 
