@@ -124,8 +124,12 @@ def answer(*findings: Finding, **changes: object) -> Answer:
 def abstention() -> Answer:
     guards = (
         GuardResult("modality.ok", "ok", "The image is a radiograph (CR)."),
-        GuardResult("view.unknown", "abstain", "The file does not say from which side the image was taken; frontal is needed."),
-        GuardResult("ood.far", "abstain", "The image is unlike those that the model learned from (distance 812, limit 400)."),
+        GuardResult(
+            "view.unknown", "abstain", "The file does not say from which side the image was taken; frontal is needed."
+        ),
+        GuardResult(
+            "ood.far", "abstain", "The image is unlike those that the model learned from (distance 812, limit 400)."
+        ),
         GuardResult("age.outside", "warn", "Validated on ages 1 to 5 years; this patient is 63."),
     )
     return answer(status="abstained", guards=guards, findings=())
