@@ -162,6 +162,7 @@ def make_model(
     graph: onnx.ModelProto | bytes | None = None,
     control_flow: Sequence[str] = (),
     reference: bool = True,
+    features_known: int = FILTERS,
     **changes: Any,
 ) -> Path:
     """Write a whole, valid model folder.
@@ -172,6 +173,7 @@ def make_model(
         graph: another network for the role "model" (bytes are written as they are).
         control_flow: what the card declares for it.
         reference: whether to write ``reference.npz``.
+        features_known: how many features ``ood.npz`` is for; the network has four.
         changes: replaces top-level fields of the card; None removes one.
 
     Returns:
@@ -184,9 +186,8 @@ def make_model(
     _write(folder / "model.explain.onnx", explain_graph(n).SerializeToString())
     x = images(3)
     answers = forward(x, n)
-    np.savez(
-        folder / "ood.npz", means=np.full((1, FILTERS), 0.3, np.float32), whitening=np.eye(FILTERS, dtype=np.float32)
-    )
+    means, whitening = np.full((1, features_known), 0.3, np.float32), np.eye(features_known, dtype=np.float32)
+    np.savez(folder / "ood.npz", means=means, whitening=whitening)
     files = [("model", "model.onnx"), ("explain", "model.explain.onnx"), ("ood", "ood.npz")]
     if reference:
         known = {f"output.{name}": answers[name] for name in ("logits", "features", "cam")}

@@ -87,6 +87,6 @@ def _read_entry(folder: Path) -> Entry:
         for file in card.files:
             read_file(folder, file)
     except ModelError as error:
-        _log.warning("the model %s cannot be used: %s", card.id, error)
+        _log.info("the model %s cannot be used: %s", card.id, error)
         return Entry(card.id, folder, None, str(error))
     return Entry(card.id, folder, card)

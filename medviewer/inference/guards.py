@@ -28,7 +28,7 @@ from medviewer.inference.guard_texts import TEXTS
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Caveats of a frame whose pixels are not all there or not certain: nothing may be concluded from them.
-_BROKEN = frozenset({"truncated", "sign", "decode"})
+_BROKEN = frozenset({"truncated", "jpeg2000.sign"})
 _RANGE_SLACK = 1e-3
 
 
@@ -156,11 +156,16 @@ def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> Guard
 
 
 def _caveats(frame: Frame, language: str) -> list[GuardResult]:
-    """A file that had to be repaired: no result where pixels are missing, else a warning with the repair."""
+    """A file that had to be repaired: no result where pixels are missing, else a warning with the repair.
+
+    Where the image lies in the patient is nothing that a network sees.
+    """
     results: list[GuardResult] = []
     for caveat in frame.caveats:
-        level: GuardLevel = "abstain" if caveat.code.split(".")[0] in _BROKEN else "warn"
-        results.append(say("image", level, language, f"image.{level}", text=caveat.text))
+        kind = caveat.code.split(".")[0]
+        if kind != "geometry":
+            level: GuardLevel = "abstain" if kind in _BROKEN or caveat.code in _BROKEN else "warn"
+            results.append(say(f"image.{caveat.code}", level, language, f"image.{level}", text=caveat.text))
     return results
 
 

@@ -15,6 +15,7 @@ import math
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,13 +106,22 @@ def read_arrays(folder: Path, file: CardFile) -> dict[str, npt.NDArray[Any]]:
     data = read_file(folder, file)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
+            unpacked = sum(max(member.file_size, _claimed_bytes(archive, member)) for member in archive.infolist())
         if unpacked > ARRAYS_LIMIT_BYTES:
             raise UnsafeModelError(f"“{file.path}” is refused: it would unpack to {unpacked >> 20} MB.")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UnsafeModelError(f"“{file.path}” is refused: it is not a plain npz file ({error}).") from error
+
+
+def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """What numpy would allocate for one array: its header may claim more than follows."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    return math.prod(shape) * dtype.itemsize
 
 
 def check_graph(data: bytes, *, name: str, control_flow: Iterable[str] = ()) -> int:
@@ -138,7 +148,7 @@ def check_graph(data: bytes, *, name: str, control_flow: Iterable[str] = ()) -> 
     problem = next(_problems(model, frozenset(control_flow)), "")
     if problem:
         raise UnsafeModelError(f"“{name}” is refused: {problem}.")
-    return next(int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    return max(int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
 
 
 def _problems(model: Any, declared: frozenset[str]) -> Iterator[str]:
@@ -150,7 +160,7 @@ def _problems(model: Any, declared: frozenset[str]) -> Iterator[str]:
         yield "it defines functions of its own"
     if model.training_info:
         yield "it carries training information"
-    if not any(entry.domain in {"", "ai.onnx"} for entry in model.opset_import):
+    if not any(entry.domain in {"", "ai.onnx"} and entry.version > 0 for entry in model.opset_import):
         yield "it names no ONNX opset"
     if not model.graph.node:
         yield "its graph is empty"

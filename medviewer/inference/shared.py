@@ -71,6 +71,8 @@ def views(buffer: memoryview, slots: Sequence[Slot]) -> dict[str, npt.NDArray[An
         EngineError: a slot is of an unknown type or reaches beyond the block.
     """
     try:
+        if any(size < 0 for _, _, shape, _ in slots for size in shape):
+            raise ValueError("a negative size")  # noqa: TRY301 - one place that says what is wrong
         return {
             name: np.ndarray(shape, dtype=_DTYPES[kind], buffer=buffer, offset=offset)
             for name, kind, shape, offset in slots

@@ -58,14 +58,16 @@ class Supervisor:
         """The worker's process id, or None while there is none."""
         process = self._process
         try:
-            return process.pid if process is not None and process.is_alive() else None
+            return None if process is None or wait([process.sentinel], 0) else process.pid
         except ValueError:  # closed by another thread in between
             return None
 
     def start(self) -> bool:
         """Make sure that a worker runs; True if it is a new one (which knows no models)."""
         if self._process is not None:
-            if self._process.is_alive():
+            # Not is_alive(): whoever else waits for our children would make it say yes for ever.
+            _, has_died = self._wait(0)
+            if not has_died:
                 return False
             self.kill()
         context = multiprocessing.get_context("spawn")
@@ -119,7 +121,8 @@ class Supervisor:
         if process is not None:
             process.kill()
             process.join()
-            process.close()
+            with contextlib.suppress(ValueError):  # somebody else has waited for it: it is gone all the same
+                process.close()
 
     def _hang_up(self) -> None:
         with self._control_lock:

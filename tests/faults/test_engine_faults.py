@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Iterator[Engine]:
-    with Engine(Catalogue([folder]), providers=("cpu",), threads=2) as engine:
+    with Engine(Catalogue([folder]), providers=("cpu",), threads=1, time_budget_s=30) as engine:
         engine.start(GOOD, SLOW)
         yield engine
 
@@ -63,17 +63,24 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def is_busy(engine: Engine) -> bool:
-    """Whether the worker's network is under way: it has used a processor since it was asked."""
+def computing_time_s(engine: Engine) -> float:
+    """How long the worker has computed so far."""
     pid = engine.worker_pid
-    return pid is not None and psutil.Process(pid).cpu_percent(0.05) > 20
+    return psutil.Process(pid).cpu_times().user if pid is not None else 0.0
+
+
+def wait_until_it_computes(engine: Engine, running: Future[Any]) -> None:
+    """Wait until the network is under way: the worker computes, and it has nothing else to do."""
+    before = computing_time_s(engine)
+    while computing_time_s(engine) < before + 0.05:
+        wait([running], timeout=0.01)
+        assert not running.done(), running.exception()
 
 
 def run_slowly(engine: Engine, pool: ThreadPoolExecutor, stop: StopToken | None = None) -> Future[Any]:
     """Start a run that does not end by itself; give its future once the network is under way."""
     running = pool.submit(engine.run, SLOW, X, stop=stop)
-    while not is_busy(engine):
-        assert not running.done(), running.exception()
+    wait_until_it_computes(engine, running)
     return running
 
 
@@ -115,8 +122,7 @@ def test_no_answer_comes_from_a_worker_that_dies(
     engine: Engine, pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:
     asking = pool.submit(engine.ask, fakes.make_case(), SLOW)
-    while not is_busy(engine):
-        assert not asking.done()
+    wait_until_it_computes(engine, asking)
     os.kill(engine.worker_pid or 0, signal.SIGKILL)
     with pytest.raises(WorkerDiedError):
         asking.result(timeout=5)
@@ -139,8 +145,7 @@ def test_cancelling_an_old_run_leaves_the_next_alone(engine: Engine, pool: Threa
     engine.run(GOOD, X, stop=old)
     running = run_slowly(engine, pool, new)
     old.stop()
-    assert is_busy(engine)
-    assert not running.done()
+    wait_until_it_computes(engine, running)
     new.stop()
     with pytest.raises(Stopped):
         running.result(timeout=5)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medviewer.domain.errors import ModelError, UsageError
+from medviewer.inference.catalogue import Catalogue
+from tests import fakes
+
+
+def test_good_models_are_found_in_every_folder(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "bundled" / "a", id="first")
+    fakes.make_model(tmp_path / "own" / "b", id="second")
+    catalogue = Catalogue([tmp_path / "bundled", tmp_path / "own", tmp_path / "absent"])
+    assert [(entry.id, entry.problem) for entry in catalogue.entries] == [("first", ""), ("second", "")]
+    assert catalogue.card("second").folder == tmp_path / "own" / "b"
+
+
+def test_a_changed_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
+    folder = fakes.make_model(tmp_path / "a")
+    fakes.make_model(tmp_path / "b", id="good")
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+    catalogue = Catalogue([tmp_path])
+    bad, good = catalogue.entries
+    assert bad.card is None
+    assert "SHA-256" in bad.problem
+    assert good.problem == ""
+    with pytest.raises(ModelError, match="SHA-256"):
+        catalogue.card("fake-chest")
+
+
+def test_a_bad_card_is_an_entry_with_a_reason(tmp_path: Path) -> None:
+    folder = fakes.make_model(tmp_path / "broken")
+    (folder / "model.json").write_text("{")
+    (entry,) = Catalogue([tmp_path]).entries
+    assert (entry.id, entry.card) == ("broken", None)
+    assert "not valid JSON" in entry.problem
+
+
+def test_a_missing_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
+    folder = fakes.make_model(tmp_path / "a")
+    (folder / "ood.npz").unlink()
+    (entry,) = Catalogue([tmp_path]).entries
+    assert entry.card is None
+    assert "ood.npz" in entry.problem
+
+
+def test_two_models_with_one_id_are_not_mixed_up(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "a")
+    fakes.make_model(tmp_path / "b", version="9.9.9")
+    first, second = Catalogue([tmp_path]).entries
+    assert first.card is not None
+    assert second.card is None
+    assert "already has the id" in second.problem
+
+
+def test_an_unknown_id_names_the_known_ones(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "a", id="first")
+    with pytest.raises(UsageError, match="first"):
+        Catalogue([tmp_path]).card("second")
+    with pytest.raises(UsageError, match="none"):
+        Catalogue([]).card("second")
+
+
+def test_refresh_sees_what_came_and_went(tmp_path: Path) -> None:
+    catalogue = Catalogue([tmp_path])
+    assert catalogue.entries == ()
+    folder = fakes.make_model(tmp_path / "a")
+    catalogue.refresh()
+    assert [entry.id for entry in catalogue.entries] == ["fake-chest"]
+    shutil.rmtree(folder)
+    catalogue.refresh()
+    assert catalogue.entries == ()

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import string
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.covariance
+
+from medviewer.domain.answer import GuardResult
+from medviewer.domain.study import Caveat
+from medviewer.inference import guards
+from medviewer.inference.card import Card, OodSpec, read_card
+from medviewer.inference.guard_texts import TEXTS
+from tests import fakes
+
+
+@pytest.fixture
+def card(model_folder: Path) -> Card:
+    return read_card(model_folder)
+
+
+def checked(case: object, card: Card, language: str = "en") -> dict[str, GuardResult]:
+    results = guards.check_input(case, case.images[0], card, language)  # type: ignore[attr-defined,arg-type]
+    assert len({result.code for result in results}) == len(results)
+    return {result.code: result for result in results}
+
+
+def test_a_fitting_image_passes_every_check(card: Card) -> None:
+    found = checked(fakes.make_case(), card)
+    assert set(found) == {"modality", "body_part", "view", "photometric_interpretation", "age"}
+    assert {result.level for result in found.values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"modality": "CT"}, "modality"),
+        ({"body_part_examined": "HAND"}, "body_part"),
+        ({"view_position": "LL"}, "view"),
+        ({"view_position": "LATERAL"}, "view"),
+        ({"photometric_interpretation": "PALETTE COLOR"}, "photometric_interpretation"),
+    ],
+)
+def test_a_wrong_image_is_refused_with_what_it_is(card: Card, change: dict[str, str], code: str) -> None:
+    result = checked(fakes.make_case(**change), card)[code]
+    assert result.level == "abstain"
+    assert next(iter(change.values())) in result.text
+
+
+@pytest.mark.parametrize("value", ["pa", " PA ", "AP"])
+def test_case_and_blanks_do_not_matter(card: Card, value: str) -> None:
+    assert checked(fakes.make_case(view_position=value), card)["view"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"modality": ""}, "modality.unknown"),
+        ({"body_part_examined": ""}, "body_part.unknown"),
+        ({"view_position": " "}, "view.unknown"),
+        ({"age_years": None}, "age.unknown"),
+        ({"has_burnt_in_annotation": True}, "burnt_in_annotation"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "secondary_capture"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7.2"}, "secondary_capture"),
+    ],
+)
+def test_a_doubt_is_said_until_the_reader_confirms_it(card: Card, change: dict[str, object], code: str) -> None:
+    case = fakes.make_case(**change)  # type: ignore[arg-type]
+    assert checked(case, card)[code].level == "warn"
+    confirmed = checked(replace(case, confirmed=frozenset({code})), card)[code]
+    assert confirmed.level == "ok"
+    assert "confirmed" in confirmed.text
+
+
+def test_a_refusal_cannot_be_confirmed_away(card: Card) -> None:
+    case = replace(fakes.make_case(view_position="LL"), confirmed=frozenset({"view", "view.unknown", "view.abstain"}))
+    assert checked(case, card)["view"].level == "abstain"
+
+
+@pytest.mark.parametrize(
+    ("age", "level", "text"),
+    [
+        (64.3, "warn", "Validated on ages 1-5; this patient is 64."),
+        (1.0, "ok", ""),
+        (5.9, "ok", ""),
+        (6.0, "warn", "Validated on ages 1-5; this patient is 6."),
+        (0.5, "warn", "Validated on ages 1-5; this patient is 0.5."),
+    ],
+)
+def test_the_age_is_told_in_numbers(card: Card, age: float, level: str, text: str) -> None:
+    result = checked(fakes.make_case(age_years=age), card)["age"]
+    assert result.level == level
+    assert text in result.text
+
+
+def test_an_age_that_is_no_number_is_unknown(card: Card) -> None:
+    assert checked(fakes.make_case(age_years=float("nan")), card)["age.unknown"].level == "warn"
+
+
+def test_sentences_come_in_chinese(card: Card) -> None:
+    assert (
+        checked(fakes.make_case(age_years=64), card, "zh")["age"].text == "该模型在 1-5 岁人群中验证;该患者为 64 岁。"
+    )
+
+
+def test_every_sentence_has_both_languages_and_the_same_facts() -> None:
+    for code, text in TEXTS.items():
+        fields = [{name for _, name, _, _ in string.Formatter().parse(said) if name} for said in (text.en, text.zh)]
+        assert text.zh, code
+        assert fields[0] == fields[1], code
+
+
+def test_a_colour_image_is_refused(card: Card) -> None:
+    frame = replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8))
+    case = replace(fakes.make_case(), images=(frame,))
+    assert checked(case, card)["color"].level == "abstain"
+
+
+def test_no_image_is_refused(card: Card) -> None:
+    (result,) = guards.check_input(replace(fakes.make_case(), images=()), None, card)
+    assert (result.code, result.level) == ("no_image", "abstain")
+
+
+def test_another_kind_of_object_is_refused(card: Card) -> None:
+    spec = replace(card.inputs[0], sop_class_uids=("1.2.840.10008.5.1.4.1.1.1",))
+    narrow = replace(card, inputs=(spec,))
+    assert checked(fakes.make_case(sop_class_uid="1.2.3"), narrow)["sop_class"].level == "abstain"
+    assert "sop_class" not in checked(fakes.make_case(sop_class_uid="1.2.840.10008.5.1.4.1.1.1"), narrow)
+
+
+def test_a_sex_that_was_not_validated_is_warned_of(card: Card) -> None:
+    girls = replace(card, population=replace(card.population, sexes=("F",)))
+    assert checked(fakes.make_case(sex="M"), girls)["sex"].level == "warn"
+    assert "sex" not in checked(fakes.make_case(sex="F"), girls)
+    assert "sex" not in checked(fakes.make_case(sex=None), girls)
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [("truncated.rows", "abstain"), ("truncated", "abstain"), ("jpeg2000.sign", "abstain"), ("rescale.zero", "warn")],
+)
+def test_what_was_wrong_with_the_file_reaches_the_reader(card: Card, code: str, level: str) -> None:
+    caveats = (Caveat(code, "Half of it is missing."), Caveat("geometry.incomplete", "No place."))
+    frame = replace(fakes.make_frame(), caveats=caveats)
+    found = checked(replace(fakes.make_case(), images=(frame,)), card)
+    assert found[f"image.{code}"].level == level
+    assert "Half of it is missing." in found[f"image.{code}"].text
+    assert "image.geometry.incomplete" not in found
+
+
+def test_values_that_the_network_never_met_are_refused(card: Card) -> None:
+    def level(value: float) -> str:
+        return guards.check_range(np.full((1, 2, 2), value, np.float32), card)[0].level
+
+    assert [level(value) for value in (0.0, 2.0, 2.1, -2.1, np.nan, np.inf)] == ["ok", "ok"] + ["abstain"] * 4
+    assert guards.check_range(np.zeros((1, 2, 2), np.float32), replace(card, ranges={})) == ()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_no_number_is_no_result(value: float) -> None:
+    fine = np.zeros((1, 2), np.float32)
+    assert guards.check_outputs({"logits": fine}) == ()
+    (result,) = guards.check_outputs({"logits": fine, "features": np.array([[0, value]], np.float32)})
+    assert (result.code, result.level) == ("no_result", "abstain")
+
+
+def test_the_distance_is_that_of_scikit_learn() -> None:
+    chance = np.random.default_rng(2)
+    seen = chance.normal(size=(200, 5)) @ chance.normal(size=(5, 5))
+    peer = sklearn.covariance.EmpiricalCovariance().fit(seen)
+    whitening = np.linalg.cholesky(peer.precision_).T
+    statistics = guards.FeatureStatistics(peer.location_[None], whitening)
+    new = chance.normal(size=(7, 5))
+    np.testing.assert_allclose(statistics.distance(new), np.sqrt(peer.mahalanobis(new)), rtol=1e-6)
+
+
+def test_the_nearest_class_counts() -> None:
+    means = np.array([[0, 0], [10, 0]], np.float32)
+    statistics = guards.FeatureStatistics(means, np.eye(2, dtype=np.float32))
+    np.testing.assert_allclose(statistics.distance(np.array([[9.0, 0.0], [3.0, 4.0]])), [1, 5])
+
+
+@pytest.mark.parametrize(("feature", "level"), [(0.0, "ok"), (3.0, "warn"), (9.0, "abstain"), (np.nan, "abstain")])
+def test_strange_images_are_warned_of_and_then_refused(feature: float, level: str) -> None:
+    statistics = guards.FeatureStatistics(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+    spec = OodSpec("ood.npz", "mahalanobis", "features", warn_above=2, abstain_above=5)
+    result = guards.check_distribution(np.array([[feature]], np.float32), statistics, spec)
+    assert (result.code, result.level) == ("out_of_distribution", level)
+
+
+@pytest.mark.parametrize(
+    ("band", "level"), [((0.6, 0.9), "ok"), ((0.1, 0.4), "ok"), ((0.4, 0.6), "warn"), ((0.4, 0.5), "warn")]
+)
+def test_an_answer_that_flips_is_warned_of(card: Card, band: tuple[float, float], level: str) -> None:
+    result = guards.check_stability(card.labels[0], band)
+    assert (result.code, result.level) == ("stability", level)
