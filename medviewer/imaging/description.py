@@ -13,7 +13,7 @@ from medviewer.domain.study import Caveat, Image, LookUpTable, PixelDescription,
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
-from medviewer.imaging.spacing import read_spacing
+from medviewer.imaging.spacing import Spacing, read_spacing
 
 MAX_FRAME_BYTES = 2**30
 MAX_OBJECT_BYTES = 64 * 2**30
@@ -263,12 +263,18 @@ def _as_stored(value: int, format_: PixelFormat) -> int:
     return value
 
 
+_WRONG_PLACE = frozenset({"geometry.not-finite", "geometry.orientation"})
+
+
 def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDescription, tuple[Caveat, ...]]:
     caveats: list[Caveat] = []
     plane = _plane(groups, caveats)
     spacing = read_spacing(
         groups.dataset, groups.item(tags.PIXEL_MEASURES_SEQUENCE), common.modality, has_plane=plane is not None
     )
+    if any(caveat.code in _WRONG_PLACE for caveat in caveats):
+        # Numbers that contradict themselves put the spacing beside them in doubt too.
+        spacing = Spacing(None, None, "The file's image orientation or position makes no sense.")
     slope, intercept = _rescale(groups, caveats)
     values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
     modality_luts = [

@@ -31,6 +31,16 @@ _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
+# PS3.16 annex L: parts of which there are not two.
+_UNPAIRED = frozenset(
+    """
+    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON CSPINE
+    CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART ILEUM ILIUM JAW JEJUNUM LARYNX LIVER LSPINE
+    LSSPINE MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS
+    PHARYNX PROSTATE RECTUM SCALP SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA
+    TSPINE URETER URETHRA UTERUS VAGINA VULVA WHOLEBODY
+    """.split()  # noqa: SIM905 - a list of words, not of strings
+)
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -166,8 +176,9 @@ def _describe(capture: Dataset, header: Dataset, source: Image, text: Sequence[s
     # Which side it is: whatever the source says of it, and nothing that it does not. Once lossy, always
     # lossy (PS3.3 C.7.6.1.1.5).
     copy_elements(header, capture, [keyword for keyword in _KEPT if header.get(keyword)])
-    if "Laterality" not in capture and "ImageLaterality" not in capture:
-        capture.Laterality = None  # type 2C: empty says that it is not known, absent that it makes no sense here
+    is_told = "Laterality" in capture or "ImageLaterality" in capture
+    if not is_told and capture.get("BodyPartExamined") not in _UNPAIRED:
+        capture.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
     if source.description.is_lossy:
         capture.LossyImageCompression = "01"
     capture.SourceImageSequence = [_reference(header, source)]

@@ -204,7 +204,8 @@ def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
     time = datetime.fromisoformat(decision.time)
     if time.tzinfo is not None:
         time = time.astimezone(now_at(header).tzinfo)
-    written = DT(time.strftime("%Y%m%d%H%M%S.%f%z"))  # from a datetime, the zone UTC would be written as a word
+    # dcmtk up to 3.6.9 refuses the offset +0000; without one, the zone is that of the object's other dates.
+    written = DT(time.strftime("%Y%m%d%H%M%S.%f%z").removesuffix("+0000"))
     items: list[sr.ContentItem] = [
         sr.CodeContentItem(name, _own(decision.kind, decision.kind.capitalize()), "CONTAINS"),
         sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), written, "CONTAINS"),

@@ -1,0 +1,276 @@
+"""Frames are read whole, right and one by one; what is missing is said."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels import get_encoder
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
+
+from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image
+from medviewer.imaging import decode
+from medviewer.imaging.codecs import (
+    CODECS,
+    FrameSpec,
+    _own_rle,
+    HTJ2K_LOSSLESS,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LS,
+)
+from medviewer.imaging.description import describe_images
+from medviewer.imaging.display import to_display
+from medviewer.imaging.header import read_header
+from tests.dicom_maker import make_dataset, write_compressed, write_dataset
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers() -> Iterator[None]:
+    yield
+    decode.shutdown()
+
+
+def images(path: Path) -> tuple[Image, ...]:
+    return describe_images(read_header(path), path)
+
+
+def read(path: Path, frame: int = 0) -> Frame:
+    return decode.read_frame(images(path)[frame])
+
+
+def rle(pixels: np.ndarray) -> bytes:
+    return next(iter([get_encoder(RLELossless).encode(
+        pixels, rows=pixels.shape[0], columns=pixels.shape[1], samples_per_pixel=1, bits_allocated=16, bits_stored=16,
+        pixel_representation=0, photometric_interpretation="MONOCHROME2", number_of_frames=1,
+    )]))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", DeflatedExplicitVRLittleEndian])
+def test_uncompressed_frames_one_by_one(dtype: Any, syntax: str, tmp_path: Path) -> None:
+    limits = np.iinfo(dtype)
+    pixels = RNG.integers(limits.min, limits.max, (3, 5, 7), dtype=dtype, endpoint=True)
+    dataset = make_dataset(pixels.reshape(15, 7), Rows=5, NumberOfFrames=3)
+    dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    path = write_dataset(tmp_path / "x.dcm", dataset, syntax)
+    for index in (2, 0, 1):
+        frame = read(path, index)
+        np.testing.assert_array_equal(frame.stored, pixels[index])
+        assert frame.stored.dtype == dtype
+        assert frame.caveats == ()
+        assert not frame.stored.flags.writeable
+
+
+def test_big_endian_words(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+    dataset = make_dataset(pixels)
+    dataset.PixelData = pixels.astype(">u2").tobytes()
+    np.testing.assert_array_equal(read(write_dataset(tmp_path / "x.dcm", dataset, ExplicitVRBigEndian)).stored, pixels)
+
+
+def test_big_endian_bytes_in_words_of_odd_frames(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (3, 3, 3), dtype=np.uint8)  # frames of nine bytes: words straddle them
+    dataset = make_dataset(pixels.reshape(9, 3), Rows=3, NumberOfFrames=3)
+    flat = np.append(pixels.ravel(), np.uint8(0))
+    dataset.PixelData = flat.view("<u2").astype(">u2").tobytes()
+    path = write_dataset(tmp_path / "x.dcm", dataset, ExplicitVRBigEndian)
+    for index in range(3):
+        np.testing.assert_array_equal(read(path, index).stored, pixels[index])
+
+
+def test_single_bits_of_frames_that_share_bytes(tmp_path: Path) -> None:
+    bits = RNG.integers(0, 2, (3, 5, 3), dtype=np.uint8)
+    dataset = make_dataset(bits.reshape(15, 3), Rows=5, NumberOfFrames=3, BitsAllocated=1, BitsStored=1, HighBit=0)
+    dataset.PixelData = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    for index in range(3):
+        np.testing.assert_array_equal(read(path, index).stored, bits[index])
+
+
+def test_unused_bits_are_removed_and_signs_extended(tmp_path: Path) -> None:
+    values = np.array([[-5, 4, -2048, 2047]], np.int16)
+    dirty = ((values.astype(np.uint16) & 0x0FFF) | 0xA000).view(np.uint16)  # an old overlay in the upper bits
+    path = write_dataset(tmp_path / "x.dcm", make_dataset(dirty, BitsStored=12, HighBit=11, PixelRepresentation=1))
+    np.testing.assert_array_equal(read(path).stored, values)
+    unsigned = write_dataset(tmp_path / "y.dcm", make_dataset(dirty, BitsStored=12, HighBit=11))
+    np.testing.assert_array_equal(read(unsigned).stored, values.view(np.uint16) & 0x0FFF)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colour_by_pixel_and_by_plane(planar: int, tmp_path: Path) -> None:
+    rgb = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    dataset = make_dataset(rgb, PlanarConfiguration=planar)
+    dataset.PixelData = (rgb.transpose(2, 0, 1) if planar else rgb).tobytes()
+    np.testing.assert_array_equal(read(write_dataset(tmp_path / "x.dcm", dataset)).stored, rgb)
+
+
+def test_colour_of_twelve_bits_fills_its_range(tmp_path: Path) -> None:
+    rgb = np.array([[[0, 4095, 2048]]], np.uint16)
+    path = write_dataset(tmp_path / "x.dcm", make_dataset(rgb, BitsStored=12, HighBit=11))
+    assert read(path).stored.tolist() == [[[0, 65535, 2048 * 65535 // 4095]]]
+
+
+def test_an_unknown_colour_space_is_named(tmp_path: Path) -> None:
+    dataset = make_dataset(np.zeros((4, 4, 3), np.uint8), PhotometricInterpretation="CMYK")
+    with pytest.raises(UnsupportedError, match="CMYK"):
+        read(write_dataset(tmp_path / "x.dcm", dataset))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_missing_rows_are_black_and_said(photometric: str, tmp_path: Path) -> None:
+    pixels = RNG.integers(100, 4000, (10, 8), dtype=np.uint16)
+    whole = write_dataset(tmp_path / "x.dcm", make_dataset(pixels, PhotometricInterpretation=photometric)).read_bytes()
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(whole[: -8 * 2 * 4 - 3])  # four rows and a bit
+    frame = read(cut)
+    assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
+    assert "5 of 10 rows" in frame.caveats[1].text
+    np.testing.assert_array_equal(frame.stored[:5], pixels[:5])
+    assert to_display(frame)[5:].max() == 0
+    cut.write_bytes(whole[:-155])  # not one whole row
+    with pytest.raises(TruncatedError):
+        read(cut)
+
+
+@pytest.mark.reliability
+def test_frames_beyond_the_end_of_the_file_are_refused(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 4000, (12, 8), dtype=np.uint16)
+    path = write_dataset(tmp_path / "x.dcm", make_dataset(pixels, Rows=4, NumberOfFrames=3))
+    path.write_bytes(path.read_bytes()[: -4 * 8 * 2])
+    np.testing.assert_array_equal(read(path, 1).stored, pixels[4:8])
+    with pytest.raises(TruncatedError):
+        read(path, 2)
+
+
+def test_a_file_that_changed_or_went_is_named(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "x.dcm", make_dataset())
+    (image,) = images(path)
+    write_dataset(path, make_dataset(np.zeros((4, 4), np.uint16)))
+    with pytest.raises(InputError, match="has changed"):
+        decode.read_frame(image)
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        decode.read_frame(image)
+
+
+def test_an_unsupported_syntax_is_named(tmp_path: Path) -> None:
+    path = write_compressed(tmp_path / "x.dcm", b"\0" * 16, "1.2.840.10008.1.2.4.100", make_dataset())
+    with pytest.raises(UnsupportedError, match=r"1\.2\.840\.10008\.1\.2\.4\.100 \(MPEG2"):
+        read(path)
+
+
+LOSSLESS = {
+    JPEG_LS: imagecodecs.jpegls_encode,
+    JPEG_2000_LOSSLESS: lambda pixels: imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"),
+    HTJ2K_LOSSLESS: lambda pixels: imagecodecs.htj2k_encode(pixels, reversible=True),
+}
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("syntax", sorted(LOSSLESS))
+def test_lossless_syntaxes_give_back_every_value(syntax: str, tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (33, 47), dtype=np.uint16)
+    stream = bytes(LOSSLESS[syntax](pixels))
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, syntax, make_dataset(pixels)))
+    np.testing.assert_array_equal(frame.stored, pixels)
+    assert frame.caveats == ()
+
+
+@pytest.mark.parametrize("has_table", [False, True])
+def test_frames_of_several_fragments_are_told_apart(has_table: bool, tmp_path: Path) -> None:
+    frames = RNG.integers(0, 65536, (3, 16, 16), dtype=np.uint16)
+    streams = [bytes(imagecodecs.jpegls_encode(frame)) for frame in frames]
+    dataset = make_dataset(frames.reshape(48, 16), Rows=16, NumberOfFrames=3)
+    dataset.PixelData = encapsulate(streams, fragments_per_frame=2, has_bot=has_table)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    path = write_dataset(tmp_path / "x.dcm", dataset, JPEG_LS)
+    for index in (1, 2, 0):
+        np.testing.assert_array_equal(read(path, index).stored, frames[index])
+
+
+def test_the_extended_offset_table_is_used(tmp_path: Path) -> None:
+    frames = RNG.integers(0, 65536, (3, 16, 16), dtype=np.uint16)
+    dataset = make_dataset(frames.reshape(48, 16), Rows=16, NumberOfFrames=3)
+    encoded, offsets, lengths = encapsulate_extended([rle(frame) for frame in frames])
+    dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encoded, offsets, lengths
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    path = write_dataset(tmp_path / "x.dcm", dataset, RLELossless)
+    for index in (2, 0, 1):
+        np.testing.assert_array_equal(read(path, index).stored, frames[index])
+
+
+@pytest.mark.reliability
+def test_compressed_data_cut_anywhere_are_never_shown_as_complete(tmp_path: Path) -> None:
+    pixels = np.add.outer(np.arange(64, dtype=np.uint16), np.arange(64, dtype=np.uint16))
+    stream = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"))
+    whole = write_compressed(tmp_path / "x.dcm", stream, JPEG_2000_LOSSLESS, make_dataset(pixels))
+    start = whole.read_bytes().index(stream)
+    for part in range(1, 20):
+        cut_file = tmp_path / f"cut{part}.dcm"
+        cut_file.write_bytes(whole.read_bytes()[: start + len(stream) * part // 20])
+        with pytest.raises(TruncatedError):
+            read(cut_file)
+        short = write_compressed(
+            tmp_path / f"short{part}.dcm", stream[: len(stream) * part // 20], JPEG_2000_LOSSLESS, make_dataset(pixels)
+        )
+        try:
+            frame = read(short)
+        except DecodeError:
+            continue
+        assert "truncated" in [caveat.code for caveat in frame.caveats]
+
+
+def test_header_and_code_stream_that_disagree_on_the_sign_are_said(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
+    stream = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"))
+    dataset = make_dataset(pixels, PixelRepresentation=1)
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_2000_LOSSLESS, dataset))
+    assert [caveat.code for caveat in frame.caveats] == ["jpeg2000.sign"]
+    np.testing.assert_array_equal(frame.stored, pixels)
+
+
+def test_a_code_stream_of_another_size_is_refused(tmp_path: Path) -> None:
+    stream = bytes(imagecodecs.jpegls_encode(np.zeros((8, 9), np.uint16)))
+    with pytest.raises(DecodeError, match="9 x 8 with 1 samples, not 8 x 8"):
+        read(write_compressed(tmp_path / "x.dcm", stream, JPEG_LS, make_dataset(np.zeros((8, 8), np.uint16))))
+
+
+def test_baseline_colour_follows_the_header(tmp_path: Path) -> None:
+    """The same code stream, once declared YBR_FULL_422 and once RGB: only the first is converted."""
+    rgb = np.zeros((16, 16, 3), np.uint8)
+    rgb[..., 0] = 200
+    stream = bytes(imagecodecs.jpeg8_encode(rgb, level=98, colorspace="rgb", outcolorspace="ycbcr", subsampling="444"))
+    declared = make_dataset(rgb, PhotometricInterpretation="YBR_FULL_422")
+    converted = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_BASELINE, declared)).stored
+    assert np.abs(converted.astype(int) - rgb).max() <= 3
+    raw = read(write_compressed(tmp_path / "y.dcm", stream, JPEG_BASELINE, make_dataset(rgb))).stored
+    assert abs(int(raw[8, 8, 0]) - 60) <= 3  # luminance of that red
+
+
+def test_every_syntax_of_the_table_has_a_decoder_that_says_its_name() -> None:
+    assert len(CODECS) == 14
+    for row in CODECS.values():
+        assert len({codec.name for codec in row}) == len(row) >= 1
+
+
+def test_own_rle_equals_the_fast_one(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
+    pixels[5:10] = 7
+    spec = FrameSpec(RLELossless, 20, 30, 1, 16, 16, False, "MONOCHROME2", 0)
+    np.testing.assert_array_equal(_own_rle(rle(pixels), spec), pixels)
+    with pytest.raises(ValueError, match="segments"):
+        _own_rle(struct.pack("<16I", 1, *[64] * 15), spec)

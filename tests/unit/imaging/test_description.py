@@ -1,0 +1,176 @@
+"""What the header says of an image is understood as the standard means it, and nonsense is not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from medviewer.domain.study import Image, Window
+from medviewer.imaging.description import describe_images
+from medviewer.imaging.header import read_header
+from tests.dicom_maker import make_dataset, write_dataset
+
+PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [1, 2, 3]}
+
+
+def described(folder: Path, pixels: np.ndarray | None = None, **attributes: Any) -> Image:
+    path = write_dataset(folder / "x.dcm", make_dataset(pixels, **attributes))
+    return describe_images(read_header(path), path)[0]
+
+
+def codes(image: Image) -> list[str]:
+    return [caveat.code for caveat in image.warnings]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "spacing", "source"),
+    [
+        ({"Modality": "CT", "PixelSpacing": [0.5, 0.7], **PLANE}, (0.5, 0.7), "patient plane"),
+        ({"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.2]}, (0.1, 0.2), "at detector"),
+        ({"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.1, 0.1]}, (0.1, 0.1), "at detector"),
+        (
+            {"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.09, 0.09]},
+            (0.09, 0.09),
+            "calibrated",
+        ),
+        (
+            {"Modality": "XA", "PixelSpacing": [0.2, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL"},
+            (0.2, 0.2),
+            "calibrated",
+        ),
+        ({"Modality": "CR", "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "at detector"),
+        ({"Modality": "US", "PixelSpacing": [0.2, 0.2]}, (0.2, 0.2), "patient plane"),
+    ],
+)
+def test_pixel_spacing_and_what_it_refers_to(
+    attributes: dict[str, Any], spacing: tuple[float, float], source: str, tmp_path: Path
+) -> None:
+    description = described(tmp_path, **attributes).description
+    assert description.pixel_spacing_mm == spacing
+    assert description.spacing_source == source
+    assert description.no_measuring_because == ""
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({}, "The file gives no pixel spacing."),
+        ({"PixelSpacing": [0, 0]}, "The file gives a pixel spacing of 0."),
+        ({"PixelSpacing": [0.5, 0]}, "The file gives a pixel spacing of 0."),
+        ({"PixelSpacing": [-1, 1]}, "The file gives a negative pixel spacing."),
+        ({"PixelSpacing": [1e6, 1e6]}, "The file gives a pixel spacing of 1e+06 x 1e+06 mm, which cannot be right."),
+    ],
+)
+def test_unusable_spacing_forbids_measuring_with_its_reason(
+    attributes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    description = described(tmp_path, **attributes).description
+    assert description.pixel_spacing_mm is None
+    assert description.spacing_source is None
+    assert description.no_measuring_because == reason
+
+
+def patched(folder: Path, old: bytes, new: bytes, **attributes: Any) -> Image:
+    """An image whose bytes were changed after writing, to values that pydicom refuses to write."""
+    assert len(old) == len(new)
+    path = write_dataset(folder / "x.dcm", make_dataset(**attributes))
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
+    return describe_images(read_header(path), path)[0]
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("value", [b"NaN    ", b"inf    ", b"-inf   ", b"1_0    ", b"abc    "])
+def test_numbers_that_are_none_are_not_used(value: bytes, tmp_path: Path) -> None:
+    image = patched(tmp_path, b"1.98765", value, RescaleSlope="1.98765", RescaleIntercept="0")
+    assert (image.description.rescale_slope, image.description.rescale_intercept) == (1.0, 0.0)
+    assert codes(image) == ["rescale.not-finite"]
+    image = patched(tmp_path, b"0.98765", value, PixelSpacing=["0.98765", "1"])
+    assert image.description.no_measuring_because == "The file gives a pixel spacing that is not a number."
+    image = patched(tmp_path, b"12.8765", value, **{**PLANE, "ImagePositionPatient": ["12.8765", "0", "0"]})
+    assert image.description.plane is None
+    assert codes(image) == ["geometry.not-finite"]
+
+
+@pytest.mark.reliability
+def test_an_impossible_orientation_forbids_measuring(tmp_path: Path) -> None:
+    place = {"ImageOrientationPatient": [0, 0, 0, 0, 0, 0], "ImagePositionPatient": [0, 0, 0]}
+    description = described(tmp_path, PixelSpacing=[1, 1], **place).description
+    assert description.pixel_spacing_mm is None
+    assert description.no_measuring_because == "The file's image orientation or position makes no sense."
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code"),
+    [
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0], "ImagePositionPatient": [0, 0, 0]}, "geometry.orientation"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0], "ImagePositionPatient": [0, 0, 0]}, "geometry.orientation"),
+        ({"ImageOrientationPatient": [2, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 0]}, "geometry.orientation"),
+        ({"ImagePositionPatient": [0, 0, 0]}, "geometry.incomplete"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, "rescale.zero"),
+        ({"WindowCenter": 40, "WindowWidth": 0}, "window.invalid"),
+        ({"WindowCenter": 40, "WindowWidth": -5}, "window.invalid"),
+        ({"WindowCenter": 40, "WindowWidth": 0.5}, "window.invalid"),
+    ],
+)
+def test_nonsense_is_not_used_and_said(attributes: dict[str, Any], code: str, tmp_path: Path) -> None:
+    image = described(tmp_path, **attributes)
+    assert code in codes(image)
+    assert image.description.plane is None
+    assert image.description.windows == ()
+    assert image.description.rescale_slope == 1
+
+
+def test_windows_with_their_names_and_function(tmp_path: Path) -> None:
+    description = described(
+        tmp_path,
+        WindowCenter=[40, 50, 600],
+        WindowWidth=[80, 0, 1600],
+        WindowCenterWidthExplanation=["BRAIN", "BROKEN", "BONE"],
+        VOILUTFunction="SIGMOID",
+    ).description
+    assert description.windows == (Window(40, 80, "SIGMOID", "BRAIN"), Window(600, 1600, "SIGMOID", "BONE"))
+
+
+def test_an_enhanced_object_has_a_description_for_each_frame(tmp_path: Path) -> None:
+    dataset = make_dataset(np.zeros((8, 4), np.uint16), Rows=4, NumberOfFrames=2)
+    shared, orientation, measures, window = Dataset(), Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing = [0.4, 0.6]
+    window.WindowCenter, window.WindowWidth = 40, 80
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.FrameVOILUTSequence = Sequence([window])
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    groups = []
+    for index in range(2):
+        group, position, values = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, 5 * index]
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 2 + index, -1024, "HU"
+        group.PlanePositionSequence = Sequence([position])
+        group.PixelValueTransformationSequence = Sequence([values])
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    first, second = describe_images(read_header(path), path)
+    assert first.description.plane is not None
+    assert second.description.plane is not None
+    assert second.description.plane.position == (0, 0, 5)
+    assert (first.description.rescale_slope, second.description.rescale_slope) == (2, 3)
+    assert second.description.rescale_type == "HU"
+    assert second.description.pixel_spacing_mm == (0.4, 0.6)
+    assert second.description.windows == (Window(40, 80),)
+
+
+def test_padding_has_the_sign_of_the_pixels(tmp_path: Path) -> None:
+    dataset = make_dataset(np.zeros((4, 4), np.int16))
+    dataset.add_new(0x00280120, "US", 0xF830)  # -2000 by a writer who mixed up US and SS
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    assert describe_images(read_header(path), path)[0].description.pixel_padding_range == (-2000, -2000)

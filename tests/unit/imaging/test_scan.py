@@ -1,0 +1,218 @@
+"""Every file is shown or named, once; what is not known to belong together is kept apart."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom.data
+import pytest
+
+from medviewer.domain.errors import Stopped
+from medviewer.domain.progress import StopToken
+from medviewer.domain.study import Collection, Stack
+from medviewer.imaging.scan import images_of, scan
+from tests import samples
+from tests.dicom_maker import make_dataset, write_dataset
+
+OWN = Path(pydicom.data.__file__).parent / "test_files"
+
+
+def write(folder: Path, name: str, **attributes: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_dataset(folder / name, make_dataset(**attributes))
+
+
+def stacks_of(collection: Collection) -> list[Stack]:
+    return [k for p in collection.patients for s in p.studies for r in s.series for k in r.stacks]
+
+
+def accounted(collection: Collection) -> list[Path]:
+    return sorted([*collection.shown, *(problem.path for problem in collection.problems)])
+
+
+def test_every_file_of_a_large_mixed_folder_is_accounted_for_once() -> None:
+    collection = scan([OWN])
+    assert accounted(collection) == sorted(path for path in OWN.rglob("*") if path.is_file())
+    assert len(collection.shown) > 80
+    assert {image.path for image in images_of(collection)} == set(collection.shown)
+    assert all(problem.reason.rstrip().endswith(".") for problem in collection.problems)
+
+
+def test_one_bad_file_does_not_stop_the_rest(tmp_path: Path) -> None:
+    write(tmp_path, "a.dcm")
+    (tmp_path / "b.dcm").write_bytes(b"not dicom")
+    (tmp_path / "c.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[:200])
+    write(tmp_path, "d.dcm")
+    collection = scan([tmp_path])
+    assert [path.name for path in collection.shown] == ["a.dcm", "d.dcm"]
+    assert sorted(problem.path.name for problem in collection.problems) == ["b.dcm", "c.dcm"]
+
+
+def test_a_mistake_of_ours_does_not_stop_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "a.dcm", PatientName="Secret^Name")
+    write(tmp_path, "b.dcm", PatientName="Secret^Name")
+    import medviewer.imaging.scan as module
+
+    real = module.describe_images
+
+    def broken(header: Any, path: Path) -> Any:
+        if path.name == "a.dcm":
+            raise ZeroDivisionError
+        return real(header, path)
+
+    monkeypatch.setattr(module, "describe_images", broken)
+    collection = scan([tmp_path])
+    assert [path.name for path in collection.shown] == ["b.dcm"]
+    assert "Unexpected" in collection.problems[0].reason
+    assert "Secret" not in caplog.text
+    assert "a.dcm" not in caplog.text
+
+
+def test_missing_paths_and_odd_things_are_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    collection = scan([missing])
+    assert collection.problems[0].path == missing
+    assert "does not exist" in collection.problems[0].reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "device or a pipe" in scan([tmp_path]).problems[0].reason
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not hold this user back")
+def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "closed", "a.dcm")
+    write(tmp_path, "b.dcm")
+    (tmp_path / "closed").chmod(0)
+    try:
+        collection = scan([tmp_path])
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert len(collection.shown) == 1
+    assert "not permitted" in collection.problems[0].reason
+
+
+def test_a_folder_that_the_system_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "closed", "a.dcm")
+    write(tmp_path, "b.dcm")
+    real = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    collection = scan([tmp_path])
+    assert len(collection.shown) == 1
+    assert "not permitted" in collection.problems[0].reason
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_make_no_loops_and_no_doubles(tmp_path: Path) -> None:
+    original = write(tmp_path / "a", "x.dcm")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "b.dcm").symlink_to(original)
+    (tmp_path / "dangling.dcm").symlink_to(tmp_path / "gone")
+    collection = scan([tmp_path, tmp_path / "a", original])
+    assert len(collection.shown) == 1
+    reasons = {problem.path.name: problem.reason for problem in collection.problems}
+    assert len(reasons) == 2
+    assert "does not exist" in reasons["dangling.dcm"]
+
+
+def test_a_dicomdir_stands_for_its_folder(tmp_path: Path) -> None:
+    write(tmp_path / "IMAGES", "1")
+    (tmp_path / "DICOMDIR").write_bytes((OWN / "dicomdirtests" / "DICOMDIR").read_bytes())
+    collection = scan([tmp_path / "DICOMDIR"])
+    assert [path.name for path in collection.shown] == ["1"]
+    assert [(problem.path.name, problem.status) for problem in collection.problems] == [("DICOMDIR", "read")]
+
+
+def test_an_exact_copy_is_shown_once_and_another_content_under_the_same_uid_is_said(tmp_path: Path) -> None:
+    first = write(tmp_path, "a.dcm", SOPInstanceUID="2.25.9")
+    (tmp_path / "b.dcm").write_bytes(first.read_bytes())
+    write(tmp_path, "c.dcm", pixels=np.ones((8, 8), np.uint16), SOPInstanceUID="2.25.9")
+    collection = scan([tmp_path])
+    assert [path.name for path in collection.shown] == ["a.dcm", "c.dcm"]
+    assert "exact copy of a.dcm" in collection.problems[0].reason
+    by_name = {image.path.name: image for image in images_of(collection)}
+    assert [caveat.code for caveat in by_name["c.dcm"].warnings] == ["uid.duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ({}, {}, 1),
+        ({}, {"IssuerOfPatientID": "B"}, 2),
+        ({}, {"PatientName": "Other^Person"}, 2),  # the same ID in two hospitals
+        ({}, {"PatientName": "TEST^OBJECT"}, 1),
+        ({"PatientBirthDate": "19500101"}, {"PatientBirthDate": "19500102"}, 2),
+        ({"PatientBirthDate": "19500101"}, {"PatientBirthDate": "19500101", "PatientName": "Married^Object"}, 1),
+        ({"PatientID": ""}, {"PatientID": ""}, 1),
+        ({"PatientID": ""}, {"PatientID": "", "StudyInstanceUID": "2.25.77"}, 2),
+        ({"PatientID": ""}, {"PatientID": "", "PatientName": "Other^Person"}, 2),
+        ({"PatientID": ""}, {}, 2),
+    ],
+)
+def test_strangers_are_not_merged(one: dict[str, Any], other: dict[str, Any], count: int, tmp_path: Path) -> None:
+    write(tmp_path, "a.dcm", **one)
+    write(tmp_path, "b.dcm", **other)
+    assert len(scan([tmp_path]).patients) == count
+
+
+def test_a_series_splits_into_stacks_of_one_geometry(tmp_path: Path) -> None:
+    axial = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1]}
+    coronal = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1], "PixelSpacing": [1, 1]}
+    for index in range(3):
+        write(tmp_path, f"a{index}.dcm", ImagePositionPatient=[0, 0, 2 * index], **axial)
+    write(tmp_path, "localizer.dcm", ImagePositionPatient=[0, 50, 0], **coronal)
+    write(tmp_path, "small.dcm", pixels=np.zeros((4, 4), np.uint16), ImagePositionPatient=[0, 0, 9], **axial)
+    stacks = stacks_of(scan([tmp_path]))
+    assert sorted(len(stack.images) for stack in stacks) == [1, 1, 3]
+    assert all("orientation.mixed" in [caveat.code for caveat in stack.warnings] for stack in stacks)
+
+
+def test_each_multi_frame_object_is_its_own_stack(tmp_path: Path) -> None:
+    for name in ("a.dcm", "b.dcm"):
+        dataset = make_dataset(np.zeros((6, 4), np.uint16), NumberOfFrames=3, Rows=2)
+        write_dataset(tmp_path / name, dataset)
+    stacks = stacks_of(scan([tmp_path]))
+    assert [[image.frame for image in stack.images] for stack in stacks] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_found_images_are_told_while_the_scan_runs(tmp_path: Path) -> None:
+    for index in range(5):
+        write(tmp_path, f"{index}.dcm")
+    told: list[Collection] = []
+    steps: list[tuple[int, int, str]] = []
+    final = scan([tmp_path], on_found=told.append, progress=lambda *step: steps.append(step))
+    assert len(told[0].shown) == 1
+    assert told[-1] is final
+    assert [len(collection.shown) for collection in told] == sorted(len(collection.shown) for collection in told)
+    assert [step[0] for step in steps] == [1, 2, 3, 4, 5]
+
+
+def test_a_scan_can_be_stopped(tmp_path: Path) -> None:
+    for index in range(5):
+        write(tmp_path, f"{index}.dcm")
+    stop = StopToken()
+    with pytest.raises(Stopped):
+        scan([tmp_path], stop=stop, on_found=lambda _: stop.stop())
+
+
+def test_the_radiograph_of_the_demonstration() -> None:
+    """RG1: MONOCHROME1, pixel spacing 0\\0, so nothing may be measured in millimetres."""
+    (image,) = images_of(scan([samples.package_file("RG1_UNCR.dcm")]))
+    description = image.description
+    assert description.photometric_interpretation == "MONOCHROME1"
+    assert description.pixel_spacing_mm is None
+    assert description.no_measuring_because == "The file gives a pixel spacing of 0."
