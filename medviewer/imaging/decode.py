@@ -15,23 +15,22 @@ from threading import Lock
 
 import numpy as np
 
-from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
+from medviewer.domain.errors import DecodeError, InputError, TruncatedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
 from medviewer.imaging import tags
-from medviewer.imaging.codecs import CODECS, JPEG_2000_SYNTAXES, JPEG_LS_SYNTAXES, JPEG_SYNTAXES, FrameSpec
+from medviewer.imaging.codecs import JPEG_2000_SYNTAXES, JPEG_LS_SYNTAXES, JPEG_SYNTAXES, FrameSpec
 from medviewer.imaging.decode_pool import DecodePool
 from medviewer.imaging.description import PixelFormat, is_native, read_pixel_format
 from medviewer.imaging.encapsulation import Fragment, frame_fragments, read_fragments
-from medviewer.imaging.header import Header, inflated, parse_header, uid_name, unreadable
+from medviewer.imaging.header import Header, inflated, parse_header, unreadable
 from medviewer.imaging.native import read_native
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.source import ByteSource
 
 _MAX_LAYOUTS = 64
 _END_MARKER = b"\xff\xd9"
-_GREYSCALE = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +145,6 @@ def _read_compressed(
 ) -> np.ndarray:
     header, format_ = layout.header, layout.format
     syntax = header.transfer_syntax_uid
-    if syntax not in CODECS:
-        name = uid_name(syntax) or "unknown"
-        raise UnsupportedError(
-            f"The transfer syntax {syntax} ({name}) is not supported; "
-            "convert the file to an uncompressed one with the program that made it."
-        )
-    if not header.is_encapsulated:
-        raise InputError("The header says that the pixels are compressed, but they are not; ask for the file again.")
     if image.frame >= len(layout.fragments) or not layout.fragments[image.frame]:
         raise TruncatedError("The file ends before this image's pixels; ask for it to be sent again.")
     data = read_fragments(source, layout.fragments[image.frame])
@@ -228,10 +219,6 @@ def _to_stored(samples: np.ndarray, layout: _Layout) -> np.ndarray:
         palette = read_palette(layout.header.dataset, is_signed=format_.is_signed)
         return apply_palette(samples, palette)
     if format_.samples == 1:
-        if format_.photometric not in _GREYSCALE:
-            raise UnsupportedError(
-                f"Grey images stored as {format_.photometric} are not supported; export it as MONOCHROME2."
-            )
         return samples
     if samples.dtype.kind != "u" or samples.dtype.itemsize > 2:
         raise DecodeError("The colour pixels are signed or wider than 16 bits, which is not supported; export as RGB.")

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ DEADLINE_S = 5.0
 DEADLINE_S_PER_MB = 1.0
 _START_S = 60.0  # a cold disk and a busy machine; only the first frame waits for it
 _MAX_WORKERS = 4
+_LINUX_SHARED = "/dev/shm"  # noqa: S108 - where POSIX shared memory lives, not a temporary file
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +56,7 @@ class DecodePool:
             Stopped: ``stop`` was used; the worker is ended.
         """
         size = spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
-        # A code stream may use wider samples than the header promises; 4 bytes is the widest that is read.
-        memory = _make_memory(spec.rows * spec.columns * spec.samples * 4)
+        memory = _make_memory(2 * size if spec.bits_allocated == 8 else size)  # some decoders widen 8-bit samples
         try:
             deadline_s = DEADLINE_S + DEADLINE_S_PER_MB * size / 2**20
             with self._borrow(stop) as worker:
@@ -139,12 +141,14 @@ class DecodePool:
 
 
 def _make_memory(size: int) -> SharedMemory:
+    reason = "There is no shared memory left to decode this image; close other studies or programs and try again."
+    # Linux gives the memory only when it is written to, and ends a process that it then has none for.
+    if sys.platform == "linux" and os.path.isdir(_LINUX_SHARED) and shutil.disk_usage(_LINUX_SHARED).free < size:
+        raise StorageError(reason)
     try:
         return SharedMemory(create=True, size=size)
     except OSError as error:
-        raise StorageError(
-            "There is no shared memory left to decode this image; close other studies or programs and try again."
-        ) from error
+        raise StorageError(reason) from error
 
 
 def _start() -> _Worker:

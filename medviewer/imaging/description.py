@@ -11,6 +11,7 @@ import numpy as np
 from medviewer.domain.errors import InputError, NoPixelsError, TooLargeError, TruncatedError, UnsupportedError
 from medviewer.domain.study import Caveat, Image, LookUpTable, PixelDescription, Plane, VoiFunction, Window
 from medviewer.imaging import tags
+from medviewer.imaging.codecs import CODECS
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
 from medviewer.imaging.spacing import Spacing, read_spacing
@@ -19,6 +20,8 @@ MAX_FRAME_BYTES = 2**30
 MAX_OBJECT_BYTES = 64 * 2**30
 MAX_FRAMES = 100_000
 MAX_EXPANSION = 1000  # claimed pixels over the size of the file
+_GREY_SPACES = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+_COLOR_SPACES = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})
 _VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 
 
@@ -43,11 +46,6 @@ class PixelFormat:
         """Bits of one frame as it is stored uncompressed."""
         samples = 2 if self.photometric == "YBR_FULL_422" and self.samples == 3 else self.samples
         return self.rows * self.columns * samples * self.bits_allocated
-
-    @property
-    def decoded_bytes(self) -> int:
-        """Bytes of one decoded frame."""
-        return self.rows * self.columns * self.samples * max(1, self.bits_allocated // 8)
 
 
 def read_pixel_format(header: Header) -> PixelFormat:
@@ -83,6 +81,7 @@ def read_pixel_format(header: Header) -> PixelFormat:
         frames=max(1, dataset.integer(tags.NUMBER_OF_FRAMES) or 1),
     )
     _check_format(format_)
+    _check_readable(header, format_)
     _check_size(format_, header)
     return format_
 
@@ -114,6 +113,26 @@ def _check_format(format_: PixelFormat) -> None:
         )
     if format_.samples == 3 and format_.bits_allocated > 16:
         raise UnsupportedError("Colour images of more than 16 bits a sample are not supported; export it with 8 bits.")
+
+
+def _check_readable(header: Header, format_: PixelFormat) -> None:
+    """Refuse what no decoder here reads, by its name, before it is offered to the reader."""
+    syntax = header.transfer_syntax_uid
+    if header.is_encapsulated and syntax in NATIVE_SYNTAXES:
+        raise InputError("The header says that the pixels are uncompressed, but they are not; ask for the file again.")
+    if not header.is_encapsulated and syntax in CODECS:
+        raise InputError("The header says that the pixels are compressed, but they are not; ask for the file again.")
+    if syntax not in CODECS and syntax not in NATIVE_SYNTAXES:
+        raise UnsupportedError(
+            f"The transfer syntax {syntax} ({uid_name(syntax) or 'unknown'}) is not supported; "
+            "convert the file to an uncompressed one with the program that made it."
+        )
+    known = _COLOR_SPACES if format_.samples == 3 else _GREY_SPACES
+    if format_.photometric not in known:
+        kind = "Colours" if format_.samples == 3 else "Grey values"
+        raise UnsupportedError(
+            f"{kind} stored as {format_.photometric} are not supported; export the image as RGB or MONOCHROME2."
+        )
 
 
 def _check_size(format_: PixelFormat, header: Header) -> None:

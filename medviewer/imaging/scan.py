@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ def scan(
     problems: list[Problem] = []
     found = list(_Walk(problems, stop).files(paths))
     known: dict[str, Path] = {}
-    last_report = 0.0
+    last_report = -math.inf
     for done, path in enumerate(found, start=1):
         if stop is not None:
             stop.raise_if_stopped()

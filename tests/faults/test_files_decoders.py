@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import psutil
 import pydicom.data
 import pytest
 
-from medviewer.domain.errors import DecodeError, Stopped
+from medviewer.domain.errors import DecodeError, Stopped, StorageError
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Image
 from medviewer.imaging import decode, decode_pool
@@ -168,6 +170,46 @@ def test_a_module_in_the_working_directory_is_not_run(tmp_path: Path, monkeypatc
     with pytest.raises(DecodeError, match="gdcm"):
         decode.read_frame(next(images_of(scan([path]))))
     assert not (tmp_path / "was-run").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not there on Windows")
+def test_decoders_end_with_their_program(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\nfrom medviewer.imaging import decode\n"
+        "if __name__ == '__main__':\n"
+        "    decode.warm_up()\n    print(*decode.worker_pids(), flush=True)\n    sys.stdin.read()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(samples.ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as started:
+        assert started.stdout is not None
+        decoder = psutil.Process(int(started.stdout.readline()))
+        started.kill()
+    _, alive = psutil.wait_procs([decoder], timeout=20)
+    assert alive == []
+
+
+def test_many_threads_decode_at_once() -> None:
+    names = ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"] * 6
+    images = [shipped(name) for name in names]
+    with ThreadPoolExecutor(8) as threads:
+        frames = list(threads.map(decode.read_frame, images))
+    for frame in frames:
+        np.testing.assert_array_equal(frame.stored, frames[0].stored)
+    assert 1 <= len(decode.worker_pids()) <= 4
+
+
+def test_full_shared_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(decode_pool, "SharedMemory", full)
+    with pytest.raises(StorageError, match="no shared memory left"):
+        decode.read_frame(shipped("MR_small_RLE.dcm"))
+    monkeypatch.undo()
+    assert decode.read_frame(shipped("MR_small_RLE.dcm")).stored.shape == (64, 64)
 
 
 def stream_size(stream: bytes) -> tuple[int, int, int, int] | None:

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.records import database, migrations, tables
+from medviewer.records.audit import AuditEvent, AuditTrail
 from medviewer.records.record import Document, Identifier, PatientRecord
 from medviewer.records.store import RecordStore
 
@@ -52,12 +53,14 @@ _WRITER = textwrap.dedent("""
     import sys
     from pathlib import Path
     from medviewer.domain.answer import Subject
+    from medviewer.records.audit import AuditEvent, AuditTrail
     from medviewer.records.store import RecordStore
     store = RecordStore(Path(sys.argv[1]))
+    trail = AuditTrail(store.database, Path(sys.argv[1]).with_name("audit"))
     n = 0
     while True:
         store.save_answer(Subject(("/films/a.dcm", "1.2.9", 0), "chest", "ab"), str(n))
-        store.append_event("answer.saved", who="writer", n=str(n))
+        trail.append(AuditEvent("answer.saved", "writer", str(n)))
         print(n, flush=True)
         n += 1
 """)
@@ -76,7 +79,7 @@ def test_kill_minus_nine_loses_nothing_acknowledged(path: Path, acknowledged: in
         saved = [int(answer.result_json) for answer in store.answers_for("1.2.9")]
         assert saved == list(range(saved[0], -1, -1)), "in order, without a gap"
         assert saved[0] >= last
-        report = store.trail.verify()
+        report = AuditTrail(store.database, path.with_name("audit")).verify()
         assert report.ok, report.sentence
         assert report.count > last
         store.save_answer(SUBJECT, "after")
@@ -235,7 +238,7 @@ def test_a_read_only_place_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_store_and_its_side_files_are_readable_by_their_owner_alone(path: Path) -> None:
     with RecordStore(path) as store:
         store.save_record(RECORD)
-        store.append_event("study.opened")
+        AuditTrail(store.database, path.with_name("audit")).append(AuditEvent("study.opened", "reader"))
         names = {p.name for p in path.parent.iterdir() if p.is_file()}
         assert {"records.db", "records.db-wal"} <= names
         for file in path.parent.rglob("*"):

@@ -20,12 +20,12 @@ from medviewer.domain.study import Image
 from medviewer.imaging import decode
 from medviewer.imaging.codecs import (
     CODECS,
-    FrameSpec,
-    _own_rle,
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
     JPEG_LS,
+    FrameSpec,
+    _own_rle,
 )
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.display import to_display

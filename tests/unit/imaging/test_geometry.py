@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - its usual name
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ def codes(stack: Stack) -> list[str]:
 def test_a_series_lies_where_simpleitk_says(tmp_path: Path) -> None:
     axes = rotation((0.3, -0.2, 0.5))
     order = list(range(12))
-    random.Random(3).shuffle(order)
+    random.Random(3).shuffle(order)  # noqa: S311 - any shuffle will do
     paths = []
     for file_number, index in enumerate(order):
         position = np.array([-50.0, 20.0, 7.0]) + 2.5 * index * axes[:, 2]

