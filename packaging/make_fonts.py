@@ -71,12 +71,32 @@ def make_digits_tabular(font: TTFont) -> None:
                 table.cmap[digit] = substitutions.get(table.cmap[digit], table.cmap[digit])
 
 
+def add_brackets(font: TTFont) -> None:
+    """Draw the brackets around a character that is spelled out (``⟨U+202E⟩``), which Inter lacks, like ‹ and ›."""
+    for table in font["cmap"].tables:
+        for wanted, like in ((0x27E8, 0x2039), (0x27E9, 0x203A)):
+            if like in table.cmap:
+                table.cmap.setdefault(wanted, table.cmap[like])
+
+
 def rename(font: TTFont, family: str) -> None:
-    """Give the cut font the family name that the theme asks for."""
+    """Give the cut font a family name of its own.
+
+    Where the full font is installed too, the system's would be taken for ours: the
+    digits would not be tabular there, and a text would look different on every computer.
+    """
     old = font["name"].getBestFamilyName()
     for record in font["name"].names:
-        if record.nameID in (1, 4, 16):
+        if record.nameID in (1, 3, 4, 16):
             record.string = record.toUnicode().replace(old, family)
+        elif record.nameID == 6:
+            record.string = record.toUnicode().replace(old.replace(" ", ""), family.replace(" ", ""))
+    compact = font["CFF "].cff
+    compact.fontNames = [f"{family.replace(' ', '')}-{font['name'].getBestSubFamilyName().replace(' ', '')}"]
+    top = compact.topDictIndex[0]
+    for field in ("FullName", "FamilyName"):
+        if field in top.rawDict:
+            setattr(top, field, family)
 
 
 def main() -> None:
@@ -84,15 +104,18 @@ def main() -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     western = {code for first, last in LATIN_GREEK_CYRILLIC for code in range(first, last + 1)}
     for style in INTER:
-        font = TTFont(SOURCES / "inter" / f"Inter-{style}.otf")
+        font = TTFont(SOURCES / "inter" / f"Inter-{style}.otf", recalcTimestamp=False)
         make_digits_tabular(font)
+        add_brackets(font)
         cut(font, western)
+        rename(font, "MedViewer Inter")
         font.save(TARGET / f"Inter-{style}.otf")
     for style in NOTO:
         collection = TTCollection(SOURCES / "noto" / f"NotoSansCJK-{style}.ttc")
         font = next(f for f in collection.fonts if f["name"].getBestFamilyName() == "Noto Sans CJK SC")
+        font.recalcTimestamp = False
         cut(font, gb2312() - western)
-        rename(font, "Noto Sans SC")
+        rename(font, "MedViewer Noto Sans SC")
         font.save(TARGET / f"NotoSansSC-{style}.otf")
     for path in sorted(TARGET.glob("*.otf")):
         print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {len(TTFont(path).getBestCmap())} characters")

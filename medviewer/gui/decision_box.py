@@ -28,7 +28,8 @@ class DecisionBox(Card):
         self._decision: Decision | None = None
         self._can_undo = False
         self._drawn: object = None
-        self.reason = QLineEdit()
+        self.reason = QLineEdit(self)  # a parent from the first: without one it would be a window of its own
+        self.reason.hide()
         self._draw()
 
     def show_decision(self, decision: Decision | None, *, can_undo: bool) -> None:

@@ -19,7 +19,7 @@ from medviewer.resources import resource
 ThemeName = Literal["dark", "light", "high-contrast"]
 Density = Literal["comfortable", "compact"]
 
-FONT_FAMILIES = ("Inter", "Noto Sans SC")
+FONT_FAMILIES = ("MedViewer Inter", "MedViewer Noto Sans SC")  # cut copies, named so that no other is taken
 FONT_FILES = (
     "Inter-Regular.otf",
     "Inter-Medium.otf",
