@@ -100,7 +100,7 @@ class CommandPalette(QDialog):
         super().__init__(parent)
         self._commands = tuple(commands)
         self._entries: tuple[Entry, ...] = ()
-        self.setWindowFlags(Qt.WindowType.Popup | Qt.WindowType.FramelessWindowHint)
+        self.setWindowFlags(Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self.setProperty("kind", "overlay")
         self.resize(_WIDTH_PX, _HEIGHT_PX)
         column = QVBoxLayout(self)
@@ -149,6 +149,12 @@ class CommandPalette(QDialog):
                     self._run(item)
                 return True
         return super().eventFilter(watched, event)
+
+    def event(self, event: QEvent) -> bool:
+        """Go away when the reader turns to something else."""
+        if event.type() == QEvent.Type.WindowDeactivate:
+            self.reject()
+        return super().event(event)
 
     def _filter(self, typed: str) -> None:
         scored = [(fuzzy_score(typed, entry.title), entry) for entry in self._entries]

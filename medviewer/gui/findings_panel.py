@@ -139,7 +139,7 @@ class FindingsPanel(QWidget):
         can_run = state.selection is not None and row is not None and not row.problem and not state.record_mismatch
         self.run.setEnabled(can_run)
         if job is not None:
-            self._running.setText(job.text or tr("Running…"))
+            self._running.setText(tr(job.text) or tr("Running…"))
             self._bar.setRange(0, job.total)
             self._bar.setValue(job.done)
 
@@ -187,7 +187,7 @@ class FindingsPanel(QWidget):
 
     def _failure(self, problem: str) -> Card:
         card = Card(signal="alarm")
-        card.add(SignalRow("alarm", problem, word=tr("There is no result")))
+        card.add(SignalRow("alarm", tr(problem), word=tr("There is no result")))
         card.add(PlainLabel(tr("The image and what you did are safe."), "small", wrap=True))
         again = button(tr("Run again"), "refresh-ccw")
         again.clicked.connect(lambda: self.requested.emit("model.run", None))
@@ -200,7 +200,7 @@ class FindingsPanel(QWidget):
     def _unexplained(self, problem: str) -> Card:
         """The answer stands; only where the model looked could not be worked out."""
         card = Card(signal="caution")
-        card.add(SignalRow("caution", problem, word=tr("There is no heat map")))
+        card.add(SignalRow("caution", tr(problem), word=tr("There is no heat map")))
         again = button(tr("Try again"), "refresh-ccw")
         again.clicked.connect(lambda: self.requested.emit("explain.method", self._state.overlay.method))
         row = QHBoxLayout()
@@ -280,4 +280,4 @@ def _words_of(jobs: Sequence[JobStatus], name: str) -> str:
     if job is None:
         return ""
     counted = f" {job.done}/{job.total}" if job.total else ""
-    return (job.text or tr("Running…")) + counted
+    return (tr(job.text) or tr("Running…")) + counted

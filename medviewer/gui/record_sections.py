@@ -14,7 +14,7 @@ from medviewer.gui import theme
 from medviewer.gui.cards import FactRow, Level, SignalRow, button, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import PlainLabel, dicom_age, dicom_date, person_name, set_tooltip, sex_word, tr, visible
-from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
+from medviewer.gui.vital_signs import Reference, age_words, latest_vitals, reference_words
 from medviewer.records.record import (
     Allergy,
     Condition,
@@ -189,7 +189,7 @@ def _absence(known: tuple[object, ...] | None) -> PlainLabel:
 def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]:
     """The latest vital signs, each with its age."""
     rows = latest_vitals(record.observations)
-    yield section(tr("Latest vital signs"))
+    yield section(tr("Latest vital signs, {age}").format(age=reference_words(reference)))
     if not rows:
         yield PlainLabel(tr("Not recorded"), "secondary")
         return
@@ -203,7 +203,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
     for number, (name, value, moment) in enumerate(rows):
         grid.addWidget(PlainLabel(name, "secondary"), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)
-        age = PlainLabel(age_words(moment, reference), "small", wrap=True)
+        age = PlainLabel(age_words(moment, reference), "small")
         set_tooltip(age, f"{moment:%Y-%m-%d %H:%M}")
         age.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(age, number, 2)

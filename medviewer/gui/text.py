@@ -210,7 +210,12 @@ def _group(group: str, *, comma: bool) -> str:
     family, rest = parts[0], " ".join(part for part in parts[1:] if part)
     if not (family and rest):
         return family or rest
-    return f"{family}, {rest}" if comma and family.isascii() else f"{family} {rest}"
+    return f"{family}, {rest}" if comma and not _is_wordless(family) else f"{family} {rest}"
+
+
+def _is_wordless(family: str) -> bool:
+    """Chinese, Japanese and Korean names are not written with a comma."""
+    return unicodedata.name(family[0], "").startswith(("CJK ", "HIRAGANA", "KATAKANA", "HANGUL"))
 
 
 def _is_control(character: str) -> bool:

@@ -67,12 +67,19 @@ def latest_vitals(observations: Sequence[Observation]) -> list[tuple[str, str, d
     return rows
 
 
+def reference_words(reference: Reference) -> str:
+    """Against what ages are told; it stands above them."""
+    if reference.is_study:
+        return tr("age at the study of {date}").format(date=f"{reference.moment:%Y-%m-%d}")
+    return tr("age now")
+
+
 def age_words(moment: datetime, reference: Reference) -> str:
-    """How old a value is: ``3 h before the study``, ``2 days ago``; it always says against what."""
+    """How old a value is: ``3 h before`` the study, ``2 days ago``; ``after`` is never hidden."""
     if reference.is_study and not reference.has_time:
         days = (reference.moment.date() - moment.date()).days
         if days == 0:
-            return tr("on the day of the study")
+            return tr("same day")
         distance = _days(abs(days))
         is_before = days > 0
     else:
@@ -80,7 +87,7 @@ def age_words(moment: datetime, reference: Reference) -> str:
         is_before = gap.total_seconds() >= 0
         distance = _distance(abs(gap.total_seconds()))
     if reference.is_study:
-        words = tr("{distance} before the study") if is_before else tr("{distance} after the study")
+        words = tr("{distance} before") if is_before else tr("{distance} after")
     else:
         words = tr("{distance} ago") if is_before else tr("{distance} in the future")
     return words.format(distance=distance)

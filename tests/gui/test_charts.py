@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PySide6.QtCore import QPoint
+
+from medviewer.domain.answer import Finding
+from medviewer.domain.case import Observation
+from medviewer.gui import theme
+from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.timeline_chart import TimelineChart, quantities, span_words, time_ticks
+from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
+from medviewer.records.record import with_zone
+from tests.gui import panel_states as made
+
+STUDY = datetime(2004, 3, 2, 10, 15, tzinfo=UTC)
+PROBABILITIES = st.floats(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "shown"),
+    [
+        (0.81, 0.35, "0.81"), (0.3481, 0.35, "0.348"), (0.34999, 0.35, "0.349990"), (0.35, 0.35, "0.35"),
+        (0.997, 0.35, ">0.99"), (0.003, 0.35, "<0.01"), (0.5, None, "0.50"),
+    ],
+)  # fmt: skip
+def test_probabilities_never_round_to_certainty_or_onto_the_threshold(probability, threshold, shown: str) -> None:
+    assert probability_words(probability, threshold) == shown
+
+
+@given(PROBABILITIES, PROBABILITIES)
+def test_the_words_never_contradict_the_flag(probability: float, threshold: float) -> None:
+    words = probability_words(probability, threshold)
+    if words[0] in "<>" or abs(probability - threshold) < 1e-5:
+        return
+    shown = float(words)
+    limit = float(f"{threshold:.{len(words) - 2}f}")
+    assert (shown >= limit) == (probability >= threshold)
+    assert abs(shown - probability) <= 0.0051
+
+
+@given(PROBABILITIES)
+def test_a_probability_that_is_not_certain_is_not_shown_as_certain(probability: float) -> None:
+    if probability < 1:
+        assert probability_words(probability) != "1.00"
+    if probability > 0:
+        assert probability_words(probability) != "0.00"
+
+
+@given(PROBABILITIES, PROBABILITIES)
+def test_the_scale_is_linear_and_stays_inside(a: float, b: float) -> None:
+    # No widget is shown: only the arithmetic of the scale is asked.
+    bar = ProbabilityBar(made.PNEUMONIA)
+    bar.resize(300, 48)
+    assert 0 < bar.x_of(0) <= bar.x_of(a) <= bar.x_of(1) < 300
+    if a != b:
+        assert math.isclose(bar.x_of(a) - bar.x_of(b), (bar.x_of(1) - bar.x_of(0)) * (a - b), abs_tol=1e-6)
+    bar.deleteLater()
+
+
+def drawn(bar: ProbabilityBar, probability: float, dy: int = 0) -> str:
+    picture = bar.grab().toImage()
+    return picture.pixelColor(round(bar.x_of(probability)), 14 + dy).name()
+
+
+def test_flagged_and_not_flagged_have_different_shapes(qtbot) -> None:
+    t = theme.tokens()
+    flagged = ProbabilityBar(made.PNEUMONIA)
+    clear = ProbabilityBar(replace(made.PNEUMONIA, flagged=False))
+    for bar in (flagged, clear):
+        qtbot.addWidget(bar)
+        bar.resize(300, 48)
+    assert drawn(flagged, 0.81) == t.caution  # a filled diamond
+    assert drawn(clear, 0.81) == t.raised  # a hollow ring
+    assert drawn(clear, 0.81, dy=6) == t.accent
+
+
+def test_threshold_and_band_are_where_they_belong(qtbot) -> None:
+    bar = ProbabilityBar(made.PNEUMONIA)
+    bare = ProbabilityBar(replace(made.PNEUMONIA, stability=None))
+    for one in (bar, bare):
+        qtbot.addWidget(one)
+        one.resize(300, 48)
+    assert drawn(bar, 0.35, dy=10) == theme.tokens().text
+    assert drawn(bar, 0.35 + 0.05, dy=10) != theme.tokens().text
+    assert drawn(bar, 0.875, dy=3) != drawn(bare, 0.875, dy=3)
+    assert drawn(bar, 0.95, dy=3) == drawn(bare, 0.95, dy=3)
+
+
+def test_the_bar_speaks(qtbot) -> None:
+    bar = ProbabilityBar(Finding("X", "SCT:1", 0.2, 0.35, flagged=False))
+    qtbot.addWidget(bar)
+    assert bar.accessibleName() == "Probability 0.20, threshold 0.35"
+
+
+def observation(value: float, hours: float, unit: str = "mg/L", code: str = "1988-5") -> Observation:
+    return Observation(code, "CRP", value, unit, STUDY + timedelta(hours=hours))
+
+
+def test_different_units_are_never_on_one_scale() -> None:
+    rows = quantities((observation(5, 0), observation(0.5, 1, "mg/dL"), observation(7, -3)))
+    assert [(r.unit, [o.value for o in r.values]) for r in rows] == [("mg/L", [7, 5]), ("mg/dL", [0.5])]
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=20, unique=True))
+def test_later_is_right_and_higher_is_up(values: list[float]) -> None:
+    chart = TimelineChart(quantities([observation(v, n) for n, v in enumerate(values)]))
+    chart.resize(336, chart.sizeHint().height())
+    points = [(chart.point_of(0, o), o) for o in chart._rows[0].values]
+    for (p, a), (q, b) in itertools.pairwise(points):
+        assert p.x() < q.x()
+        if abs(a.value - b.value) > 1e-3:
+            assert (p.y() > q.y()) == (a.value < b.value)
+    assert all(0 <= p.y() <= chart.height() and 100 < p.x() < 336 for p, _ in points)
+    chart.deleteLater()
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - hypothesis wants naive bounds
+    st.floats(0.01, 40_000),
+    st.integers(2, 6),
+)
+def test_ticks_are_round_in_order_and_few(start: datetime, days: float, most: int) -> None:
+    begin = with_zone(start)
+    end = begin + timedelta(days=days)
+    ticks = time_ticks(begin, end, most)
+    moments = [moment for moment, _ in ticks]
+    assert moments == sorted(set(moments))
+    assert all(begin <= moment <= end for moment in moments)
+    assert len(ticks) <= most + 1
+    assert all(moment.minute % 10 == 0 and moment.second == 0 for moment in moments)
+
+
+def test_long_and_short_spans_have_fitting_words() -> None:
+    year = [words for _, words in time_ticks(STUDY, STUDY + timedelta(days=2900), 4)]
+    day = [words for _, words in time_ticks(STUDY, STUDY + timedelta(days=3), 4)]
+    hour = [words for _, words in time_ticks(STUDY, STUDY + timedelta(hours=5), 4)]
+    assert year == ["2006", "2008", "2010", "2012"]
+    assert day == ["03-03", "03-04", "03-05"]
+    assert hour == ["12:00", "15:00"]
+    assert span_words(STUDY, STUDY + timedelta(days=3)) == "2004"
+    assert span_words(STUDY, STUDY + timedelta(hours=5)) == "2004-03-02"
+
+
+def test_one_value_and_none_are_drawn_without_trouble(qtbot) -> None:
+    for rows in (quantities((observation(5, 0),)), ()):
+        chart = TimelineChart(rows, STUDY, "study")
+        qtbot.addWidget(chart)
+        chart.resize(336, 90)
+        assert not chart.grab().isNull()
+
+
+def test_the_point_under_the_mouse_is_found(qtbot) -> None:
+    chart = TimelineChart(quantities((observation(5, 0), observation(9, 48))))
+    qtbot.addWidget(chart)
+    chart.resize(336, chart.sizeHint().height())
+    first, second = chart._rows[0].values
+    assert chart.value_at(chart.point_of(0, second).toPoint()) is second
+    assert chart.value_at(chart.point_of(0, first).toPoint() + QPoint(3, 0)) is first
+    assert chart.value_at(QPoint(10, 30)) is None
+    assert chart.value_at(QPoint(200, 2000)) is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (-3, "3 h before"), (-0.5, "30 min before"), (0, "0 min before"), (5, "5 h after"), (-47, "47 h before"),
+        (-72, "3 days before"), (-24 * 90, "3 months before"), (-24 * 1000, "2 yr before"), (24 * 3, "3 days after"),
+    ],
+)  # fmt: skip
+def test_ages_say_before_or_after(hours: float, words: str) -> None:
+    assert age_words(STUDY + timedelta(hours=hours), Reference(STUDY, is_study=True)) == words
+
+
+def test_a_study_without_a_time_of_day_counts_whole_days() -> None:
+    reference = Reference(STUDY.replace(hour=0, minute=0), is_study=True, has_time=False)
+    assert age_words(STUDY, reference) == "same day"
+    assert age_words(STUDY - timedelta(days=1), reference) == "1 day before"
+    assert age_words(STUDY + timedelta(days=2), reference) == "2 days after"
+
+
+def test_ages_from_now_say_ago() -> None:
+    assert age_words(STUDY - timedelta(hours=3), Reference(STUDY, is_study=False)) == "3 h ago"
+    assert age_words(STUDY + timedelta(hours=3), Reference(STUDY, is_study=False)) == "3 h in the future"
+
+
+def test_pressures_stand_together_only_if_measured_together() -> None:
+    upper = Observation("8480-6", "Systolic", 120, "mm[Hg]", STUDY)
+    lower = Observation("8462-4", "Diastolic", 80, "mm[Hg]", STUDY)
+    assert [row[:2] for row in latest_vitals((upper, lower))] == [("Blood pressure", "120/80 mmHg")]
+    later = replace(lower, time=STUDY + timedelta(hours=1))
+    assert [row[:2] for row in latest_vitals((upper, later))] == [
+        ("Systolic pressure", "120 mmHg"), ("Diastolic pressure", "80 mmHg"),
+    ]  # fmt: skip
+
+
+def test_the_newest_value_of_each_vital_sign_is_taken() -> None:
+    pulse = [
+        Observation("8867-4", "HR", v, "/min", STUDY + timedelta(hours=h)) for v, h in ((80, -5), (112, -3), (90, -9))
+    ]
+    (row,) = latest_vitals(pulse)
+    assert row == ("Heart rate", "112 /min", STUDY - timedelta(hours=3))

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
+
+from medviewer.app.session import JobStatus, State
+from medviewer.domain.answer import GuardResult
+from medviewer.gui.cards import SignalRow
+from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.probability_bar import ProbabilityBar
+from tests.gui import panel_states as made
+from tests.gui.seen import Asked, all_words, is_offered, press, settle, show
+
+
+@pytest.fixture
+def panel(qtbot) -> FindingsPanel:
+    one = FindingsPanel(made.MODELS, made.METHODS, {"model.run": "Ctrl+Return", "explain.toggle": "X"})
+    qtbot.addWidget(one)
+    return one
+
+
+def test_nothing_run_yet_says_what_the_model_is_for_and_not_for(panel) -> None:
+    show(panel, made.opened())
+    words = all_words(panel)
+    assert "Not run on this image yet." in words
+    assert "children of 1 to 5 years" in words
+    assert "Adults, lateral views" in words
+    assert "0.81" not in words
+    assert panel.explain.isHidden()
+    assert panel.decision.isHidden()
+
+
+def test_without_an_image_nothing_can_be_run(panel) -> None:
+    show(panel, State(model_id=made.MODEL))
+    assert not is_offered(panel, "Run")
+    assert "Open an image to run the model on it." in all_words(panel)
+
+
+def test_run_asks_for_a_run(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.opened())
+    press(panel, "Run")
+    assert asked.calls == [("model.run", None)]
+    assert "Ctrl+Return" in panel.run.toolTip()
+
+
+def test_an_answer_is_shown_whole(panel) -> None:
+    show(panel, made.opened(), made.answered())
+    words = all_words(panel)
+    for needed in (
+        "Pneumonia", "0.81", "calibrated probability", "flagged", "0.74 to 0.88", "Of 100 children flagged",
+        "Validated on ages 1 to 5 years; this patient is 63.", "3 checks passed", "5,232 radiographs",
+        "chest-xray-pneumonia 1.0.0", "Not verified", "CPU, 31 ms (no GPU runtime installed)",
+        "not the outline of a lesion", "No warning does not mean",
+    ):  # fmt: skip
+        assert needed in words
+
+
+def test_the_answer_of_another_image_is_never_shown(panel) -> None:
+    said = made.answered()
+    assert said.selection is not None
+    other = replace(
+        said.selection, series=said.selection.study.series[1], stack=said.selection.study.series[1].stacks[0]
+    )
+    show(panel, said, replace(said, selection=other))
+    assert "0.81" not in all_words(panel)
+    assert "Not run on this image yet." in all_words(panel)
+
+
+def test_the_answer_of_another_model_is_never_shown(panel) -> None:
+    said = made.answered()
+    show(panel, said, replace(said, model_id="broken"))
+    assert "0.81" not in all_words(panel)
+    assert "This model cannot be used" in all_words(panel)
+    assert not is_offered(panel, "Run")
+
+
+def test_a_record_of_somebody_else_hides_the_result_and_stops_runs(panel) -> None:
+    show(panel, made.answered(), replace(made.answered(), record_mismatch="They may belong to different people."))
+    assert "0.81" not in all_words(panel)
+    assert "Image and record contradict each other" in all_words(panel)
+    assert not is_offered(panel, "Run")
+    assert panel.decision.isHidden()
+
+
+@pytest.mark.parametrize(("flagged", "word", "other"), [(True, "flagged", "not flagged"), (False, "not flagged", None)])
+def test_flagged_is_said_in_words(panel, flagged: bool, word: str, other: str | None) -> None:
+    finding = replace(made.PNEUMONIA, flagged=flagged, probability=0.81 if flagged else 0.2)
+    show(panel, made.answered(said=made.answer(finding)))
+    labels = [label.text() for label in panel.findChildren(QLabel)]
+    assert word in labels
+    assert other not in labels
+
+
+def test_every_signal_is_shape_and_word(panel) -> None:
+    for state in (made.explained(), made.failed(), made.answered(said=made.abstention()), made.decided()):
+        show(panel, state)
+        settle()
+        rows = [row for row in panel.findChildren(SignalRow) if row.isVisibleTo(panel)]
+        assert rows
+        for row in rows:
+            shapes = [label for label in row.findChildren(QLabel) if not label.pixmap().isNull()]
+            words = [label.text() for label in row.findChildren(QLabel) if label.text()]
+            assert len(shapes) == 1
+            assert words
+
+
+def test_a_band_across_the_threshold_is_a_caution(panel) -> None:
+    finding = replace(made.PNEUMONIA, probability=0.4, stability=(0.3, 0.5))
+    show(panel, made.answered(said=made.answer(finding)))
+    assert "across the threshold" in all_words(panel)
+    steady = replace(made.PNEUMONIA, stability=(0.36, 0.5))
+    show(panel, made.answered(said=made.answer(steady)))
+    assert "across the threshold" not in all_words(panel)
+
+
+def test_an_abstention_says_what_stopped_it_and_what_would_help(panel) -> None:
+    show(panel, made.answered(said=made.abstention()))
+    words = all_words(panel)
+    assert "The model gave no answer" in words
+    assert "The file does not say from which side" in words
+    assert "Choose an image in the view" in words
+    assert "this patient is 63" in words
+    assert panel.findChildren(ProbabilityBar) == []
+    assert panel.explain.isHidden()
+    assert panel.decision.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [
+        ("view.unknown", "Confirm: this is the view the model needs"),
+        ("secondary_capture", "Confirm: it shows the whole, unmarked image"),
+    ],
+)
+def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) -> None:
+    asked = Asked(panel)
+    show(panel, made.answered(said=made.answer(guards=(GuardResult(code, "warn", "The file does not say."),))))
+    press(panel, title)
+    assert asked.calls == [("model.confirm", code)]
+
+
+def test_what_is_known_to_be_wrong_cannot_be_confirmed(panel) -> None:
+    guards = (GuardResult("age", "warn", "Too old."), GuardResult("view.unknown", "ok", "Confirmed."))
+    show(panel, made.answered(said=made.answer(guards=guards)))
+    assert "Confirm" not in all_words(panel)
+
+
+def test_a_failure_says_so_and_offers_another_run(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.opened(), made.failed())
+    words = all_words(panel)
+    assert "There is no result" in words
+    assert "ended unexpectedly" in words
+    press(panel, "Run again")
+    assert asked.calls == [("model.run", None)]
+
+
+def test_a_failed_heat_map_leaves_the_answer(panel) -> None:
+    asked = Asked(panel)
+    state = made.answered()
+    assert state.selection is not None
+    failed = replace(state, analysis_problem=MappingProxyType({state.selection.image.key: "It took too long."}))
+    show(panel, state, failed)
+    assert "There is no heat map" in all_words(panel)
+    assert "There is no result" not in all_words(panel)
+    assert "0.81" in all_words(panel)
+    press(panel, "Try again")
+    assert asked.calls == [("explain.method", "grad-cam")]
+
+
+def test_a_run_can_be_cancelled(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.opened(), made.running())
+    assert panel.run.isHidden()
+    assert "Checking the image" in all_words(panel)
+    press(panel, "Cancel")
+    assert asked.calls == [("job.cancel", "model")]
+    show(panel, made.running(), made.opened())
+    assert panel.cancel.isHidden()
+
+
+def test_choosing_a_model_asks_for_it(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.opened())
+    panel.model.activated.emit(panel.model.findData("broken"))
+    assert asked.calls == [("model.select", "broken")]
+
+
+def test_showing_a_state_asks_for_nothing(panel) -> None:
+    asked = Asked(panel)
+    changed = replace(made.explained(), overlay=replace(made.explained().overlay, opacity=0.9, color_map="viridis"))
+    show(panel, State(), made.opened(), made.explained(), changed, made.decided(), made.opened())
+    assert asked.calls == []
+
+
+def test_the_heat_map_controls_follow_and_ask(panel) -> None:
+    asked = Asked(panel)
+    overlay = replace(made.explained().overlay, opacity=0.3, threshold=0.1, visible=False, method="occlusion")
+    show(panel, made.explained(), replace(made.explained(), overlay=overlay))
+    explain = panel.explain
+    assert (explain.opacity.slider.value(), explain.threshold.slider.value()) == (30, 10)
+    assert explain.method.currentData() == "occlusion"
+    assert explain.toggle.text() == "Hidden"
+    assert "X" in explain.toggle.toolTip()
+    explain.opacity.slider.setValue(70)
+    explain.threshold.slider.setValue(45)
+    explain.toggle.click()
+    explain.method.activated.emit(1)
+    explain.color_map.activated.emit(1)
+    assert asked.calls == [
+        ("explain.opacity", 0.7), ("explain.threshold", 0.45), ("explain.toggle", None),
+        ("explain.method", "integrated-gradients"), ("explain.color_map", "viridis"),
+    ]  # fmt: skip
+
+
+def test_dragging_a_slider_does_not_rebuild_the_cards(panel) -> None:
+    state = made.explained()
+    show(panel, state)
+    before = panel.findChildren(ProbabilityBar)
+    show_overlay = replace(state, overlay=replace(state.overlay, opacity=0.6))
+    panel.show_state(state, show_overlay)
+    settle()
+    assert panel.findChildren(ProbabilityBar) == before
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "words"), [((98, 97), "Better than chance"), ((98, 40), "Not clearly better than chance")]
+)
+def test_a_heat_map_says_how_far_it_can_be_believed(panel, percentiles, words: str) -> None:
+    shown = made.attribution(*percentiles, error=0.012)
+    show(panel, made.explained(shown=shown))
+    text = all_words(panel)
+    assert words in text.split("\n")
+    assert f"better than {percentiles[0]}% when deleting, than {percentiles[1]}% when inserting" in text
+    assert "completeness gap 1.2%" in text
+
+
+def test_a_heat_map_that_was_not_checked_is_a_caution(panel) -> None:
+    show(panel, made.explained(shown=replace(made.attribution(), faithfulness=None)))
+    assert "was not checked" in all_words(panel)
+
+
+def test_the_heat_map_of_another_method_does_not_count(panel) -> None:
+    state = made.explained()
+    show(panel, state, replace(state, overlay=replace(state.overlay, method="occlusion")))
+    assert "There is no heat map by this method for this image yet." in all_words(panel)
+    assert "Better than chance" not in all_words(panel)
+
+
+def test_working_out_the_heat_map_is_shown(panel) -> None:
+    show(panel, made.answered(), replace(made.answered(), jobs=(JobStatus("explain", "Occluding", 3, 64),)))
+    assert "Occluding 3/64" in all_words(panel)
+
+
+def test_accepting_needs_no_reason(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.answered())
+    press(panel, "Accept")
+    assert asked.calls == [("finding.accept", "")]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "command"), [("Reject", "Reject", "finding.reject"), ("Change…", "Change", "finding.change")]
+)
+def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: str, command: str) -> None:
+    asked = Asked(panel)
+    show(panel, made.answered())
+    press(panel, first)
+    assert not is_offered(panel, last)
+    panel.decision.reason.setText("   ")
+    assert not is_offered(panel, last)
+    qtbot.keyClick(panel.decision.reason, Qt.Key.Key_Return)
+    assert asked.calls == []
+    panel.decision.reason.setText(" Known metastases ")
+    press(panel, last)
+    assert asked.calls == [(command, "Known metastases")]
+
+
+def test_what_is_being_typed_survives_a_change_elsewhere(panel) -> None:
+    state = made.explained()
+    show(panel, state)
+    press(panel, "Reject")
+    panel.decision.reason.setText("half a sent")
+    panel.show_state(state, replace(state, overlay=replace(state.overlay, opacity=0.7)))
+    settle()
+    assert panel.decision.reason.text() == "half a sent"
+
+
+def test_a_half_made_choice_does_not_follow_to_another_image(panel) -> None:
+    state = made.explained()
+    show(panel, state)
+    press(panel, "Reject")
+    assert state.selection is not None
+    series = state.selection.study.series[1]
+    other = replace(state, selection=replace(state.selection, series=series, stack=series.stacks[0]))
+    other = made.answered(other)
+    panel.show_state(state, other)
+    assert is_offered(panel, "Accept")
+
+
+def test_a_decision_is_shown_with_time_and_reason(panel) -> None:
+    show(panel, made.explained(), made.decided())
+    words = all_words(panel)
+    assert "Rejected at 2026-05-04" in words
+    assert "Known metastases, not pneumonia." in words
+    assert not is_offered(panel, "Accept")
+    press(panel, "Decide again")
+    assert is_offered(panel, "Accept")
+
+
+def test_undo_is_offered_only_while_it_would_undo_the_decision(panel) -> None:
+    asked = Asked(panel)
+    before, after = made.explained(), made.decided()
+    show(panel, before, after)
+    press(panel, "Undo")
+    assert asked.calls == [("edit.undo", None)]
+    zoomed = replace(after, view=replace(after.view, zoom=2.0))
+    panel.show_state(after, zoomed)
+    assert not is_offered(panel, "Undo")
+
+
+def test_hostile_names_stay_text(panel) -> None:
+    finding = replace(made.PNEUMONIA, label='<img src="file:///etc/passwd">\u202eevil')
+    show(panel, made.answered(said=made.answer(finding)))
+    assert '<img src="file:///etc/passwd">⟨U+202E⟩evil' in all_words(panel)
+    assert all(label.textFormat() == Qt.TextFormat.PlainText for label in panel.findChildren(QLabel) if label.text())
+
+
+def test_the_panel_speaks_chinese(panel) -> None:
+    show(panel, made.explained(), replace(made.explained(), language="zh"))
+    words = all_words(panel)
+    assert "校准概率" in words
+    assert "模型关注的位置" in words
+    assert "calibrated" not in words
+    assert panel.run.text() == "运行"
+
+
+def test_no_word_is_cut_at_the_designed_width(panel) -> None:
+    for state in (made.explained(), made.answered(said=made.abstention()), made.failed(), made.decided()):
+        panel.resize(360, 1600)
+        show(panel, state)
+        panel.show()
+        panel.grab()
+        settle()
+        panel.grab()
+        for label in panel.findChildren(QLabel):
+            if label.isVisibleTo(panel) and label.text() and label.wordWrap():
+                assert label.height() >= label.heightForWidth(label.width()), label.text()

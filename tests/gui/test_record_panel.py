@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from medviewer.app.session import State
+from medviewer.gui.record_panel import RecordPanel
+from medviewer.gui.record_sections import reference_of
+from medviewer.gui.timeline_chart import TimelineChart
+from medviewer.records.record import Allergy, Identifier, StudyMark
+from tests.gui import panel_states as made
+from tests.gui.seen import Asked, all_words, is_offered, press, show, words
+
+
+@pytest.fixture
+def panel(qtbot) -> RecordPanel:
+    one = RecordPanel()
+    qtbot.addWidget(one)
+    return one
+
+
+def test_without_a_patient_nothing_is_claimed(panel) -> None:
+    show(panel, State())
+    assert "No patient on screen" in all_words(panel)
+    assert "Allergies" not in all_words(panel)
+
+
+def test_the_banner_says_who_it_is(panel) -> None:
+    show(panel, made.opened(record=made.record()))
+    text = all_words(panel)
+    assert "\u2068Kowalska, Maria\u2069" in text
+    assert "63 years at the study, female, born 1940-03-05" in text
+    assert "ID HD-4711" in text
+    assert "Source: sample record, invented data of nobody" in text
+
+
+def test_a_record_of_a_person_is_not_called_a_sample(panel) -> None:
+    show(panel, made.opened(record=made.record(is_sample=False)))
+    assert "Source: patient record" in all_words(panel)
+    assert "sample" not in all_words(panel)
+
+
+def test_without_a_record_the_header_speaks(panel) -> None:
+    show(panel, made.opened())
+    text = all_words(panel)
+    assert "Kowalska, Maria" in text
+    assert "Source: DICOM header" in text
+    assert "No record for this patient" in text
+    assert "Import a FHIR bundle" in text
+    assert "Allergies: not recorded" in text
+
+
+def test_while_the_record_is_looked_for_nothing_is_claimed(panel) -> None:
+    show(panel, made.opened(is_record_checked=False))
+    assert "Looking for the patient's record…" in all_words(panel)
+    assert "No record for this patient" not in all_words(panel)
+
+
+def test_a_store_that_cannot_be_read_says_so(panel) -> None:
+    show(panel, made.opened(record_problem="The file is damaged."))
+    assert "The file is damaged." in all_words(panel)
+    assert "No record for this patient" not in all_words(panel)
+
+
+NO_DRUG_ALLERGY = Allergy("No known drug allergy", "SCT:409137002")
+
+
+@pytest.mark.parametrize(
+    ("allergies", "seen", "not_seen"),
+    [
+        (None, "Allergies: not recorded", "No known"),
+        ((), "No known allergies", "not recorded"),
+        ((Allergy("Penicillin", reaction="rash"),), "Penicillin (rash)", "No known"),
+        ((Allergy("Latex", criticality="high"),), "Latex (high risk)", "No known"),
+        ((NO_DRUG_ALLERGY,), "Allergies: recorded in part", "No known allergies"),
+        ((NO_DRUG_ALLERGY, Allergy("Nuts")), "Nuts", "recorded in part"),
+        ((Allergy("Penicillin", status="resolved"),), "Penicillin (resolved)", "No known"),
+    ],
+)
+def test_allergies_say_what_is_known_and_no_more(panel, allergies, seen: str, not_seen: str) -> None:
+    show(panel, made.opened(record=made.record(allergies=allergies)))
+    assert seen in all_words(panel)
+    assert not_seen not in all_words(panel)
+
+
+def test_allergies_stay_in_sight_while_the_rest_scrolls(panel) -> None:
+    panel.resize(360, 320)
+    show(panel, made.opened(record=made.record()))
+    panel.show()
+    panel.grab()
+    bar = panel._scroll.verticalScrollBar()
+    assert bar.maximum() > 0
+    assert not any("Penicillin (" in text for text in words(panel._scroll))
+    assert any("Penicillin (" in text for text in words(panel))
+
+
+def test_a_mismatch_shows_both_sides(panel) -> None:
+    record = made.record(name="Nowak^Ewa", identifiers=(Identifier("Hospital", "ZZ-1"),))
+    sentence = "The image and the patient record contradict each other in name."
+    show(panel, made.opened(record=record, record_mismatch=sentence))
+    text = all_words(panel)
+    assert sentence in text
+    assert "Image and record contradict each other" in text
+    assert "\u2068Kowalska, Maria\u2069, 1940-03-05, female, HD-4711" in text
+    assert "\u2068Nowak, Ewa\u2069, 1940-03-05, female, ZZ-1" in text
+
+
+def test_hidden_identity_is_hidden_in_a_mismatch_too(panel) -> None:
+    record = made.record(name="Nowak^Ewa", identifiers=(Identifier("Hospital", "ZZ-1"),))
+    show(panel, made.opened(record=record, record_mismatch="They contradict.", identity_hidden=True))
+    text = all_words(panel)
+    assert "Identity hidden" in text
+    for secret in ("Nowak", "Kowalska", "ZZ-1", "HD-4711", "1940"):
+        assert secret not in text
+
+
+def test_problems_and_medicines_tell_unknown_from_none(panel) -> None:
+    show(panel, made.opened(record=made.record(conditions=None, medications=())))
+    text = all_words(panel)
+    assert "Problems\nNot recorded" in text
+    assert "Medicines\nNone, the record states" in text
+
+
+def test_active_problems_come_first(panel) -> None:
+    first, second, resolved = made.record().conditions or ()
+    show(panel, made.opened(record=made.record(conditions=(resolved, first, second))))
+    text = all_words(panel)
+    assert text.index("Renal cell carcinoma") < text.index("Appendicitis")
+    assert "active, confirmed, since 2002-06" in text
+    assert "resolved, 1961" in text
+
+
+def test_vital_signs_have_their_age_and_say_against_what(panel) -> None:
+    show(panel, made.opened(record=made.record()))
+    text = all_words(panel)
+    assert "Latest vital signs, age at the study of 2004-03-02" in text
+    assert "Heart rate\n112 /min\n3 h before" in text
+    assert "Blood pressure\n108/66 mmHg\n3 h before" in text
+
+
+def test_without_a_study_date_ages_are_told_from_now() -> None:
+    state = made.opened()
+    assert state.selection is not None
+    undated = replace(state.selection, study=replace(state.selection.study, date=""))
+    reference = reference_of(replace(state, selection=undated))
+    assert not reference.is_study
+    assert abs((datetime.now().astimezone() - reference.moment).total_seconds()) < 60
+
+
+@pytest.mark.parametrize(("time", "expected"), [("101500", (10, 15, True)), ("", (0, 0, False)), ("99", (0, 0, False))])
+def test_the_time_of_the_study_is_used_only_if_it_is_one(time: str, expected: tuple[int, int, bool]) -> None:
+    state = made.opened()
+    assert state.selection is not None
+    dated = replace(state.selection, study=replace(state.selection.study, time=time))
+    reference = reference_of(replace(state, selection=dated))
+    assert (reference.moment.hour, reference.moment.minute, reference.has_time) == expected
+
+
+def test_observations_are_drawn(panel) -> None:
+    show(panel, made.opened(record=made.record()))
+    chart = panel.findChild(TimelineChart)
+    assert "C reactive protein 148 mg/L" in chart.accessibleName()
+    show(panel, made.opened(record=made.record(observations=())))
+    panel.grab()
+    assert "Values over time" not in all_words(panel)
+
+
+def test_a_study_that_is_open_can_be_shown_and_another_cannot(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.opened(record=made.record()))
+    press(panel, "Show")  # one button: the study of 1999 is not open
+    ((command, selection),) = asked.calls
+    assert command == "image.select"
+    assert selection.study.study_instance_uid == "1.9.1"
+
+
+def test_a_record_never_leads_to_another_patients_image(panel) -> None:
+    state = made.opened(record=made.record(studies=(StudyMark("1.7", "2004-03-02", "CR", "Chest"),)))
+    other = made.patient("Other^Person", "X")
+    other = replace(other, studies=(replace(other.studies[0], study_instance_uid="1.7"),))
+    collection = replace(state.collection, patients=(*state.collection.patients, other))
+    show(panel, replace(state, collection=collection))
+    assert not is_offered(panel, "Show")
+
+
+def test_a_mismatched_record_leads_nowhere(panel) -> None:
+    show(panel, made.opened(record=made.record(), record_mismatch="They contradict."))
+    assert not is_offered(panel, "Show")
+
+
+def test_a_long_record_is_shown_in_parts(panel) -> None:
+    marks = tuple(StudyMark(f"1.{n}", f"{1950 + n}-01-01", "CR", f"Chest {n}") for n in range(45))
+    bare = made.record(studies=marks, conditions=None, medications=None, allergies=None, encounters=(), documents=())
+    show(panel, made.opened(record=bare))
+    assert "Chest 44" in all_words(panel)
+    assert "Chest 3\n" not in all_words(panel)
+    press(panel, "Show 15 more")
+    assert "Chest 3\n" in all_words(panel)
+
+
+def test_hostile_text_in_a_record_stays_text(panel) -> None:
+    record = made.record(allergies=(Allergy('<img src="x">\u202enuts'),), name="<b>Bold</b>^\u202eName")
+    show(panel, made.opened(record=record))
+    text = all_words(panel)
+    assert '<img src="x">⟨U+202E⟩nuts' in text
+    assert "<b>Bold</b>, ⟨U+202E⟩Name" in text
+
+
+def test_scrolling_through_images_does_not_rebuild_the_panel(panel) -> None:
+    state = made.opened(record=made.record())
+    show(panel, state)
+    before = panel.findChild(TimelineChart)
+    panel.show_state(state, replace(state, view=replace(state.view, zoom=2.0)))
+    assert panel.findChild(TimelineChart) is before
+
+
+def test_the_panel_speaks_chinese(panel) -> None:
+    show(panel, made.opened(record=made.record(), language="zh"))
+    assert "过敏" in all_words(panel)
+    assert "3 小时前" in all_words(panel)
