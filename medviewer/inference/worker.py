@@ -31,13 +31,17 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError, MedViewerError
 from medviewer.inference.runtimes import onnx
 from medviewer.inference.runtimes.providers import PROVIDERS
-from medviewer.inference.shared import AttachedBlock, Slot, plan, views, write
+from medviewer.inference.shared import AttachedBlock, Slot, plan, views
 
 _PR_SET_PDEATHSIG = 1
 _OUT_OF_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "bfcarena", "cuda failure 2")
@@ -63,8 +67,8 @@ class _Worker:
         self._warm_limit = memory_limit // 4
         self._input, self._output = AttachedBlock(), AttachedBlock()
         self._lock = threading.Lock()
-        self._pending: tuple[onnx.OnnxModel, dict[str, Any]] | None = None  # outputs that did not fit
-        self._last: tuple[tuple[Any, ...], bytes] = ((), b"")
+        self._pending: tuple[onnx.OnnxModel, tuple[str, ...], list[Any]] | None = None  # outputs on their way
+        self._delivery: _Delivery | None = None
         self._running: tuple[int, Any] = (0, None)  # ticket, RunOptions
         self._stopped = 0  # the last ticket that was asked to stop
 
@@ -84,13 +88,14 @@ class _Worker:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 verb, ticket, *rest = self._requests.recv()
+                reply: tuple[Any, ...] | bytes
                 try:
                     reply = getattr(self, f"_{verb}")(ticket, *rest)
                 except MedViewerError as error:
                     reply = ("error", type(error).__name__, str(error))
                 except Exception as error:  # noqa: BLE001 - the edge of the process: nothing may be lost silently
                     reply = self._failure(ticket, error)
-                self._requests.send_bytes(self._encode(reply))
+                self._requests.send_bytes(reply if isinstance(reply, bytes) else json.dumps(reply).encode())
 
     def _failure(self, ticket: int, error: Exception) -> tuple[Any, ...]:
         """Name what ONNX Runtime only says in prose."""
@@ -120,7 +125,7 @@ class _Worker:
 
     def _run(
         self, ticket: int, key: str, block: str, slots: Sequence[Slot], outputs: Sequence[str] | None, room: str
-    ) -> tuple[Any, ...]:
+    ) -> tuple[Any, ...] | bytes:
         model = self._models.get(key)
         if model is None:
             return ("unknown",)
@@ -136,7 +141,7 @@ class _Worker:
         finally:
             with self._lock:
                 self._running = (0, None)
-        self._pending = (self._models[key], dict(zip(names, found, strict=True)))
+        self._pending = (self._models[key], names, found)
         return self._block(ticket, room)
 
     def _compute(self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any) -> list[Any]:
@@ -153,23 +158,44 @@ class _Worker:
         self._models[key] = onnx.on_cpu(source, reason="the GPU ran out of memory")
         return self._models[key].run(inputs, names, options)
 
-    def _block(self, _ticket: int, room: str) -> tuple[Any, ...]:
+    def _block(self, _ticket: int, room: str) -> tuple[Any, ...] | bytes:
         """Put the outputs in the shared block, or ask for a larger one if they do not fit."""
         if self._pending is None:
             raise EngineError("The model's outputs were lost; try again.")
-        model, found = self._pending
-        layout = plan(found)
-        if not room or len(self._output.buffer(room)) < layout.size:
-            return ("grow", layout.size)
-        write(self._output.buffer(room), layout.slots, found)
+        model, names, found = self._pending
+        delivery = self._delivery
+        if delivery is None or not delivery.fits(model, names, found, room):
+            delivery = self._delivery = None  # its views would keep the old block open
+            layout = plan(dict(zip(names, found, strict=True)))
+            if not room or len(self._output.buffer(room)) < layout.size:
+                return ("grow", layout.size)
+            targets = tuple(views(self._output.buffer(room), layout.slots).values())
+            reply = json.dumps(("done", layout.slots, model.provider, model.reason)).encode()
+            delivery = self._delivery = _Delivery(model, names, room, targets, reply)
+        for target, array in zip(delivery.targets, found, strict=True):
+            np.copyto(target, array, casting="no")
         self._pending = None
-        return ("done", layout.slots, model.provider, model.reason)
+        return delivery.reply
 
-    def _encode(self, reply: tuple[Any, ...]) -> bytes:
-        """Write a reply as JSON; the one before again, if it was the same, as it is from run to run."""
-        if reply != self._last[0]:
-            self._last = (reply, json.dumps(reply).encode())
-        return self._last[1]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Delivery:
+    """Where the outputs of a model go and what is said of it: the same from run to run, so made once."""
+
+    model: onnx.OnnxModel
+    names: tuple[str, ...]
+    room: str
+    targets: tuple[npt.NDArray[Any], ...]
+    reply: bytes
+
+    def fits(self, model: onnx.OnnxModel, names: tuple[str, ...], found: Sequence[Any], room: str) -> bool:
+        """Whether it serves for these outputs too."""
+        return (
+            model is self.model
+            and names == self.names
+            and room == self.room
+            and all(array.shape == target.shape for array, target in zip(found, self.targets, strict=True))
+        )
 
 
 def _end_with(parent: int, *, by_main_thread: bool) -> None:
