@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWid
 
 from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
+from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, button, clear, section
 from medviewer.gui.icons import icon
-from medviewer.gui.text import PlainLabel, set_tooltip, tr
+from medviewer.gui.text import PlainLabel, set_tooltip, tr, tr_pick
 
 COLOR_MAPS = ("magma", "viridis", "inferno", "cividis")
-_CONVINCING_PERCENTILE = 95.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class MethodRow:
     """One way to ask a model where it looked."""
 
     id: str
-    title: str
+    title: str | Mapping[str, str]  # by language
 
 
 class ExplainControls(Card):
@@ -38,8 +38,9 @@ class ExplainControls(Card):
         super().__init__(parent)
         self._is_showing = False
         self.method = ElidedCombo()
-        for row in methods:
-            self.method.addItem(row.title, row.id)
+        self._methods = tuple(methods)
+        for row in self._methods:
+            self.method.addItem("", row.id)
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
         self.toggle = button("", "eye")
         self.toggle.setCheckable(True)
@@ -84,6 +85,8 @@ class ExplainControls(Card):
         """Say everything in the language in use."""
         self._title.setText(tr("Where the model looked"))
         self._labels["method"].setText(tr("Method"))
+        for place, row in enumerate(self._methods):
+            self.method.setItemText(place, tr_pick(row.title))
         self._labels["opacity"].setText(tr("Opacity"))
         self._labels["threshold"].setText(tr("Hide below"))
         self._labels["colors"].setText(tr("Colours"))
@@ -161,10 +164,10 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
     else:
         worst = min(found.deletion_percentile, found.insertion_percentile)
-        if worst >= _CONVINCING_PERCENTILE:
-            rows.append(SignalRow("good", found.sentence, word=tr("Better than chance")))
+        if worst >= CONVINCING_PERCENTILE:
+            rows.append(SignalRow("good", _reason(found.sentence), word=tr("Better than chance")))
         else:
-            rows.append(SignalRow("caution", found.sentence, word=tr("Not clearly better than chance")))
+            rows.append(SignalRow("caution", _reason(found.sentence), word=tr("No better than chance")))
         words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
         words = words.format(
             n=found.n_random,
@@ -178,6 +181,14 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
+
+
+def _reason(sentence: str) -> str:
+    """What the sentence says after its verdict, which stands above it already."""
+    verdict, _, rest = sentence.partition(": ")
+    reason = rest if verdict.endswith("than chance") else sentence
+    words = tr(reason)
+    return words[:1].upper() + words[1:]
 
 
 def _swatch(name: str) -> QIcon:

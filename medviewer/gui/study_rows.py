@@ -15,6 +15,7 @@ from medviewer.domain.study import Collection, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.icons import pixmap
 from medviewer.gui.text import dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
+from medviewer.records.record import age_at, iso_date, parse_moment
 
 Index = QModelIndex | QPersistentModelIndex
 THUMBNAIL_PX = 56
@@ -63,13 +64,22 @@ def newest_first(studies: Sequence[Study]) -> list[Study]:
 
 def _patient_row(patient: Patient, identity_hidden: bool) -> Row:
     newest = newest_first(patient.studies)
-    age = dicom_age(newest[0].patient_age) if newest else ""
+    age = age_words(patient, newest[0]) if newest else ""
     facts = ", ".join(part for part in (age, sex_word(patient.sex)) if part)
     if identity_hidden:
         return Row("patient", tr("Identity hidden"), facts)
     name = person_name(patient.name) or tr("No name in the file")
     number = visible(patient.patient_id)
     return Row("patient", name, facts, tr("ID {id}").format(id=number) if number else tr("No ID in the file"))
+
+
+def age_words(patient: Patient, study: Study) -> str:
+    """The age at a study: from the dates if both are whole, else as the file states it; empty if it says neither."""
+    made = parse_moment(iso_date(study.date))
+    age = age_at(patient.birth_date, made[0].date()) if made is not None and made[1] in ("day", "time") else None
+    if age is None:
+        return dicom_age(study.patient_age)
+    return dicom_age(f"{int(age):03d}Y" if age >= 2 else f"{int(age * 12):03d}M")
 
 
 def _study_row(study: Study) -> Row:

@@ -201,3 +201,15 @@ def test_the_panel_speaks_chinese(panel) -> None:
     show(panel, made.opened(), replace(made.opened(), language="zh"))
     assert "63 岁, 女" in rows(panel)[0]
     assert "312 幅图像" in rows(panel)[5]
+
+
+def test_the_age_is_worked_out_where_the_file_does_not_state_it(panel) -> None:
+    who = made.patient()
+    studies = tuple(replace(study, patient_age="") for study in who.studies)
+    show(panel, made.opened(replace(who, studies=studies)))
+    assert "63 years, female" in rows(panel)[0]
+    baby = replace(who, birth_date="20030901", studies=studies)
+    show(panel, made.opened(baby))
+    assert "6 months" in rows(panel)[0]
+    show(panel, made.opened(replace(who, birth_date="", studies=studies)))
+    assert rows(panel)[0].split("\n")[1] == "female"
