@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from medviewer.app.picture import Picture
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
-from medviewer.domain.errors import InputError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image, Patient, Study
-from medviewer.explain.methods import explain
+from medviewer.explain.methods import explain, weigh
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.scan import scan
 from medviewer.inference.engine import Engine
@@ -79,23 +79,48 @@ def build_case(
     )
 
 
-def ask(engine: Engine, case: Case, model_id: str, stop: StopToken, progress: Progress) -> Answer:
+class Asked(NamedTuple):
+    """What a model said, and one sentence on what it ran on and why."""
+
+    answer: Answer
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a model is asked: about which case, in which language it is to answer."""
+
+    case: Case
+    model_id: str
+    language: str = "en"
+
+
+def ask(engine: Engine, question: Question, stop: StopToken, progress: Progress) -> Asked:
     """What the model says of the case."""
-    if not case.images:
-        raise InputError("There is no image to analyse: open one and wait until it is shown.")
-    return engine.ask(case, model_id, stop=stop, progress=progress)
+    provider = engine.load(question.model_id, stop=stop).sentence
+    answer = engine.ask(question.case, question.model_id, stop=stop, progress=progress, language=question.language)
+    return Asked(answer, provider)
+
+
+def warm_up(engine: Engine, model_id: str, stop: StopToken) -> str:
+    """Open the model before someone waits for it; one sentence on what it runs on and why."""
+    return engine.load(model_id, stop=stop).sentence
 
 
 def explain_finding(
-    engine: Engine, case: Case, model_id: str, method: str, stop: StopToken, progress: Progress
+    engine: Engine, question: Question, method: str, stop: StopToken, progress: Progress
 ) -> Attribution:
-    """Where the model looked, by one method."""
-    return explain(engine, case, model_id, method, stop=stop, progress=progress)
+    """Where the model looked, by one method, as soon as it is known; :func:`weigh_map` judges it afterwards."""
+    return explain(engine, question.case, question.model_id, method, n_random=0, stop=stop, progress=progress)
+
+
+def weigh_map(
+    engine: Engine, question: Question, attribution: Attribution, stop: StopToken, progress: Progress
+) -> Attribution:
+    """The map with how it does against random maps."""
+    return weigh(engine, question.case, attribution, stop=stop, progress=progress)
 
 
 def _end_of_day(moment: datetime) -> datetime:
     """A date without a time means the whole day."""
     return moment.replace(hour=23, minute=59, second=59) if moment.hour == moment.minute == 0 else moment
-
-
-__all__ = ["age_years", "ask", "build_case", "explain_finding", "make_picture", "open_paths"]

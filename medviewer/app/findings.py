@@ -11,16 +11,28 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
+from medviewer.app.analysis import Asked, Question
 from medviewer.app.patient import keep_answer, keep_decision, keep_event
 from medviewer.app.results import Result, result_document, save_results
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind, Subject
-from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.explain.methods import METHODS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
+
+
+def warm_up(app: Application) -> None:
+    """Open the chosen model behind the reader's back, so that Run does not wait for it."""
+    model_id = app.state.model_id
+    if model_id and not app.state.provider:
+        app.background.start(
+            "warm up",
+            lambda stop, _progress: analysis.warm_up(app.engine, model_id, stop),
+            lambda provider: app.session.update(provider=provider),
+            lambda _error: None,  # Run will say it
+        )
 
 
 def run_model(app: Application, _argument: object) -> None:
@@ -47,7 +59,7 @@ def continue_run(app: Application) -> None:
     if state.record_mismatch:
         app.notify("alarm", state.record_mismatch)
         return
-    _start_run(app, now, _case(state, now))
+    _start_run(app, now, _question(state, now))
 
 
 def select_model(app: Application, model_id: str) -> None:
@@ -56,7 +68,8 @@ def select_model(app: Application, model_id: str) -> None:
     if entry is None or entry.problem:
         reason = entry.problem if entry else "it is not installed."
         raise UsageError(f"The model {model_id} cannot be chosen: {reason}")
-    app.session.update(model_id=model_id)
+    app.session.update(model_id=model_id, provider="")
+    warm_up(app)
 
 
 def confirm_guard(app: Application, code: str) -> None:
@@ -93,7 +106,7 @@ def explain_shown(app: Application) -> None:
         return
     if current_attribution(app.state) is not None or app.state.record_mismatch:
         return
-    _start_explaining(app, now, found[0], _case(app.state, now))
+    _start_explaining(app, now, found[0], _question(app.state, now))
 
 
 def toggle_overlay(app: Application, _argument: object) -> None:
@@ -185,61 +198,77 @@ def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
     return tuple(a for _, _, a in sorted(own, key=lambda row: row[:2]))
 
 
-def _case(state: State, now: Selection) -> Case:
+def _question(state: State, now: Selection) -> Question:
     if state.frame is None:
         raise UsageError("The image is still being read: try again when it is shown.")
     confirmed = state.confirmed.get(now.image.key, frozenset())
-    return analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+    case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+    return Question(case, state.model_id, state.language)
 
 
-def _start_run(app: Application, now: Selection, case: Case) -> None:
-    model_id, key = app.state.model_id, now.image.key
+def _start_run(app: Application, now: Selection, question: Question) -> None:
+    model_id, key = question.model_id, now.image.key
     _set_problem(app, key, "")
     app.jobs.stop("explain")
 
-    def done(answer: Answer) -> None:
+    def done(asked: Asked) -> None:
+        answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         _take_answer(app, subject, answer)
-        result = Result(now.image, case.images[0], answer)
+        app.session.update(provider=asked.provider)
+        result = Result(now.image, question.case.images[0], answer)
         keep_answer(app, subject, json.dumps(result_document(result, [], []), ensure_ascii=False))
         if answer.status == "answer":
-            _start_explaining(app, now, subject, case)
+            _start_explaining(app, now, subject, question)
 
     def failed(error: MedViewerError) -> None:
         # A failure is no finding: nothing of an earlier run may be taken for this one's result.
         _forget_answer(app, key, model_id)
         _set_problem(app, key, str(error))
 
-    app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, case, model_id, stop, p), done, failed)
+    app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, question, stop, p), done, failed)
 
 
-def _start_explaining(app: Application, now: Selection, asked: Subject, case: Case) -> None:
+def _start_explaining(app: Application, now: Selection, asked: Subject, question: Question) -> None:
     method = app.state.overlay.method
 
     def done(attribution: Attribution) -> None:
-        subject = replace(asked, method=attribution.method, finding=attribution.finding)
-        attributions = dict(app.state.attributions) | {subject: attribution}
-        app.session.update(attributions=MappingProxyType(attributions))
+        _take_attribution(app, asked, attribution)
+        _start_weighing(app, asked, question, attribution)
 
     def failed(error: MedViewerError) -> None:
         _set_problem(app, now.image.key, str(error))
 
     app.jobs.start(
         "explain",
-        lambda stop, p: analysis.explain_finding(app.engine, case, asked.model_id, method, stop, p),
+        lambda stop, p: analysis.explain_finding(app.engine, question, method, stop, p),
         done,
         failed,
     )
 
 
+def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution) -> None:
+    """Judge a map that is already shown; if that fails, the map stays, unjudged, and says so."""
+    app.jobs.start(
+        "explain",
+        lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p),
+        lambda weighed: _take_attribution(app, asked, weighed),
+        lambda error: app.notify("caution", str(error)),
+    )
+
+
+def _take_attribution(app: Application, asked: Subject, attribution: Attribution) -> None:
+    """Keep a map under the answer that it explains; never if that answer has been replaced meanwhile."""
+    if asked not in app.state.answers:
+        return
+    subject = replace(asked, method=attribution.method, finding=attribution.finding)
+    app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
+
+
 def _take_answer(app: Application, subject: Subject, answer: Answer) -> None:
     """Replace what this model said of this image before: one answer, its own maps, no old decision."""
     _forget_answer(app, subject.image_key, subject.model_id)
-    p = answer.provenance
-    app.session.update(
-        answers=MappingProxyType(dict(app.state.answers) | {subject: answer}),
-        provider=f"Running on: {p.provider}, because {p.provider_reason}" if p.provider_reason else p.provider,
-    )
+    app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
 
 
 def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medviewer.app import analysis
-from medviewer.app.findings import continue_run
+from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
 from medviewer.app.session import Selection, State, View
@@ -128,6 +128,8 @@ def take_collection(app: Application, collection: Collection) -> None:
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in _selections(collection) if s.image.key == old.image.key), None)
     app.session.update(collection=collection, selection=kept or old)
+    if kept is not None and app.state.frame is not None:
+        _prefetch(app, kept, 1)
 
 
 def select(app: Application, selection: Selection) -> None:
@@ -273,6 +275,7 @@ def _read(app: Application, image: Image) -> None:
         if now is not None and now.image.key == image.key:
             app.session.update(frame=picture.frame, frame_problem="")
             continue_run(app)
+            warm_up(app)
             _prefetch(app, now, 1)
 
     def failed(error: MedViewerError) -> None:

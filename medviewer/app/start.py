@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,15 @@ _THREADS = 4
 _CACHE_BYTES = 1 << 30
 
 
-def build_application(folder: Path, post: Post, engine: Engine) -> tuple[Application, list[ThreadPoolExecutor]]:
-    """An application that keeps its settings and records in ``folder``, with the threads that it works on."""
-    pools = [
-        ThreadPoolExecutor(_THREADS, "medviewer-job"),
-        ThreadPoolExecutor(2, "medviewer-background"),
-        ThreadPoolExecutor(1, "medviewer-write"),
-    ]
+MakeExecutor = Callable[[int, str], Executor]
+"""Makes what work runs on, from the number of threads and their name."""
+
+
+def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[Executor]) -> Application:
+    """An application that keeps its settings and records in ``folder``.
+
+    ``pools`` run its work: what the reader waits for, what nobody waits for, what is written (on one thread).
+    """
     made: list[Application] = []
 
     def on_progress(slot: str, done: int, total: int, text: str) -> None:
@@ -53,17 +55,20 @@ def build_application(folder: Path, post: Post, engine: Engine) -> tuple[Applica
         frames=FrameCache(_CACHE_BYTES),
     )
     made.append(Application(parts))
-    return made[0], pools
+    return made[0]
 
 
 @contextmanager
-def running_application(folder: Path, post: Post, engine: Engine | None = None) -> Iterator[Application]:
+def running_application(
+    folder: Path, post: Post, engine: Engine | None = None, make_executor: MakeExecutor = ThreadPoolExecutor
+) -> Iterator[Application]:
     """An application for as long as the block lasts; at its end nothing of it runs any more.
 
     What was being written is written to the end first: nothing acknowledged is lost.
     """
     used = engine or Engine(Catalogue([folder / "models", models_dir()]))
-    app, pools = build_application(folder, post, used)
+    pools = [make_executor(n, f"medviewer-{name}") for n, name in ((_THREADS, "job"), (2, "background"), (1, "write"))]
+    app = build_application(folder, post, used, pools)
     try:
         yield app
     finally:

@@ -221,7 +221,10 @@ class Viewport(QWidget):
         scale = 2**patch.level
         whole = QRectF(0, 0, placed.columns, placed.rows)
         painter.save()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, view.smooth or level > 0)
+        # One to one needs no interpolation: each pixel is itself.
+        is_exact = placed.zoom == placed.aspect == 1.0
+        smooth = (view.smooth or level > 0) and not is_exact
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
         painter.setTransform(placed.transform, True)
         painter.setClipRect(whole)  # a halved odd edge is a pixel wider than the image
         painter.drawImage(QRectF(patch.column, patch.row, image.width() * scale, image.height() * scale), image)

@@ -38,6 +38,7 @@ from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.viewport import Viewport
+from medviewer.inference.card import Card
 
 TITLE = "MedViewer"
 
@@ -47,7 +48,7 @@ class MainWindow(QMainWindow):
 
     def __init__(self, app: Application) -> None:
         super().__init__()
-        self._app = app
+        self.app = app
         app.front = self
         use_language(app.state.language)
         self.setWindowTitle(TITLE)
@@ -64,7 +65,7 @@ class MainWindow(QMainWindow):
         self.status = StatusBar()
         self._middle = QStackedWidget()
         self._tabs = QTabWidget()
-        self._splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self._lay_out()
         self._connect()
         self.actions_.focus_on(self.viewport)
@@ -98,7 +99,7 @@ class MainWindow(QMainWindow):
     def show_dialog(self, what: Dialog) -> None:
         """Show one of the dialogs."""
         if what == "palette":
-            self.palette_.show_for(self._app.state)
+            self.palette_.show_for(self.app.state)
         elif what == "shortcuts":
             ShortcutsDialog(self.actions_.commands(), self).exec()
         else:
@@ -120,7 +121,7 @@ class MainWindow(QMainWindow):
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if paths:
             event.acceptProposedAction()
-            self._app.run_command("file.open_files", paths)
+            self.app.run_command("file.open_files", paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
         """Remember the sizes and let go of the session."""
@@ -142,23 +143,23 @@ class MainWindow(QMainWindow):
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
         for panel in (self.studies, self._middle, self._tabs):
-            self._splitter.addWidget(panel)
-        self._splitter.setStretchFactor(1, 1)
-        self._splitter.setHandleWidth(1)
-        self._splitter.setChildrenCollapsible(False)
+            self.splitter.addWidget(panel)
+        self.splitter.setStretchFactor(1, 1)
+        self.splitter.setHandleWidth(1)
+        self.splitter.setChildrenCollapsible(False)
         self.studies.setMinimumWidth(180)
         self._tabs.setMinimumWidth(280)
         whole = QWidget()
         rows = QVBoxLayout(whole)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(0)
-        rows.addWidget(self._splitter, 1)
+        rows.addWidget(self.splitter, 1)
         rows.addWidget(self.strip)
         rows.addWidget(self.status)
         self.setCentralWidget(whole)
 
     def _connect(self) -> None:
-        run = self._app.run_command
+        run = self.app.run_command
         for panel in (
             self.viewport, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
         ):  # fmt: skip
@@ -191,36 +192,36 @@ class MainWindow(QMainWindow):
 
     def _picture(self, image: Image, frame: Frame) -> Picture:
         """The picture made with the frame; a new one if it was pushed out of the cache."""
-        kept = self._app.frames.get(image.key)
+        kept = self.app.frames.get(image.key)
         if kept is not None and kept.frame is frame:
             return kept
         made = Picture(frame)
-        self._app.frames.put(image.key, made)
+        self.app.frames.put(image.key, made)
         return made
 
     def _open_menu(self, where: QPoint) -> None:
         self.actions_.image_menu(self).exec(where)
 
     def _last_place(self) -> str:
-        recent = self._app.state.recent
+        recent = self.app.state.recent
         return str(Path(recent[0]).parent) if recent else str(Path.home())
 
     def _restore_layout(self) -> None:
-        layout = self._app.settings.layout
+        layout = self.app.settings.layout
         self.resize(1440, 900)
         geometry, sizes = layout.get("geometry", ""), layout.get("splitter", "")
         if geometry:
             self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore")))
-        if not sizes or not self._splitter.restoreState(QByteArray.fromBase64(sizes.encode("ascii", "ignore"))):
+        if not sizes or not self.splitter.restoreState(QByteArray.fromBase64(sizes.encode("ascii", "ignore"))):
             width = self.width() - theme.STUDIES_WIDTH_PX - theme.FINDINGS_WIDTH_PX
-            self._splitter.setSizes([theme.STUDIES_WIDTH_PX, width, theme.FINDINGS_WIDTH_PX])
+            self.splitter.setSizes([theme.STUDIES_WIDTH_PX, width, theme.FINDINGS_WIDTH_PX])
 
     def _remember_layout(self) -> None:
         layout = {
             "geometry": bytes(self.saveGeometry().toBase64().data()).decode(),
-            "splitter": bytes(self._splitter.saveState().toBase64().data()).decode(),
+            "splitter": bytes(self.splitter.saveState().toBase64().data()).decode(),
         }
-        self._app.remember(layout=layout)
+        self.app.remember(layout=layout)
 
 
 def _title(state: State) -> str:
@@ -238,9 +239,18 @@ def _model_rows(app: Application) -> list[ModelRow]:
     for entry in app.engine.catalogue.entries:
         card = entry.card
         title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-        rows.append(ModelRow(entry.id, title, entry.problem))
+        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card)))
     return rows
 
 
+def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
+    """What a model is for and not for, by language; empty if its card cannot be read."""
+    if card is None:
+        return {}, {}
+    texts = (card.intended_use, card.not_for)
+    use, no_use = ({"en": text.en, "zh": text.zh} for text in texts)
+    return use, no_use
+
+
 def _method_rows() -> list[MethodRow]:
-    return [MethodRow(method.id, method.title) for method in METHODS]
+    return [MethodRow(method.id, {"en": method.title, "zh": method.title_zh}) for method in METHODS]

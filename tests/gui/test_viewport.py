@@ -1,0 +1,302 @@
+"""The viewport shows the right pixels, the right side, the right words, and does what the mouse asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from medviewer.app.viewing import CT_PRESETS
+from medviewer.domain.study import Window
+from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.imaging.display import to_display
+from tests import samples
+from tests.gui.reader import Reader, pixels
+from tests.radiographs import write_radiograph, write_slices
+
+if TYPE_CHECKING:
+    from medviewer.gui.window import MainWindow
+
+LEFT, MIDDLE, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton, Qt.MouseButton.RightButton
+CTRL = Qt.KeyboardModifier.ControlModifier
+
+
+@pytest.fixture
+def reader(main_window: MainWindow, qtbot: Any) -> Reader:
+    return Reader(main_window, qtbot)
+
+
+@pytest.fixture
+def shown(reader: Reader, tmp_path: Path) -> Reader:
+    """A small radiograph, without words over it."""
+    reader.open(write_radiograph(tmp_path / "a.dcm"))
+    reader.window.app.session.update(corner_text="none")
+    return reader
+
+
+def image_on_screen(reader: Reader) -> np.ndarray:
+    """The grey levels where the image lies, at one screen pixel an image pixel."""
+    placed = reader.window.viewport.placement()
+    assert placed is not None
+    corner = placed.transform.map(0.0, 0.0)
+    other = placed.transform.map(float(placed.columns), float(placed.rows))
+    x0, x1 = sorted((round(corner[0]), round(other[0])))
+    y0, y1 = sorted((round(corner[1]), round(other[1])))
+    picture = pixels(reader.window.viewport)[y0:y1, x0:x1]
+    assert (picture == picture[..., :1]).all()
+    return picture[..., 0]
+
+
+def place_at_full_size(reader: Reader) -> None:
+    """1:1, with pixel borders on screen pixels."""
+    reader.window.app.run_command("view.place", (1.0, None))
+    placed = reader.window.viewport.placement()
+    assert placed is not None
+    width, height = placed.size.width(), placed.size.height()
+    if reader.state.view.quarter_turns % 2:
+        width, height = height, width
+    center = (40.0 + (width % 2) / 2, 48.0 + (height % 2) / 2)
+    reader.window.app.run_command("view.place", (1.0, center))
+
+
+STEPS = {
+    "view.flip_horizontal": lambda p: p[:, ::-1],
+    "view.flip_vertical": lambda p: p[::-1],
+    "view.rotate_left": lambda p: np.rot90(p, 1),
+    "view.rotate_right": lambda p: np.rot90(p, -1),
+}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (),
+        ("view.flip_horizontal",),
+        ("view.rotate_left",),
+        ("view.rotate_right", "view.flip_vertical"),
+        ("view.flip_vertical", "view.rotate_left", "view.flip_horizontal"),
+    ],
+)
+def test_the_pixels_on_screen_are_the_images(shown: Reader, steps: tuple[str, ...]) -> None:
+    expected = to_display(shown.state.frame)
+    for step in steps:
+        shown.window.app.run_command(step)
+        expected = STEPS[step](expected)
+    place_at_full_size(shown)
+    np.testing.assert_array_equal(image_on_screen(shown), expected)
+
+
+def test_window_and_inversion_reach_the_screen(shown: Reader) -> None:
+    place_at_full_size(shown)
+    shown.window.app.run_command("view.window", Window(2000, 500))
+    shown.window.app.run_command("view.invert")
+    expected = to_display(shown.state.frame, Window(2000, 500), invert=True)
+    np.testing.assert_array_equal(image_on_screen(shown), expected)
+
+
+def test_letters_follow_flips_and_turns(shown: Reader) -> None:
+    viewport = shown.window.viewport
+    assert viewport.letters() == ("R", "L", "H", "F")
+    shown.key(Qt.Key.Key_H)
+    assert viewport.letters() == ("L", "R", "H", "F")
+    shown.key(Qt.Key.Key_V)
+    assert viewport.letters() == ("L", "R", "F", "H")
+    shown.window.app.run_command("view.rotate_left")
+    assert viewport.letters() == ("F", "H", "R", "L")
+    shown.key(Qt.Key.Key_Escape)
+    assert viewport.letters() == ("R", "L", "H", "F")
+
+
+def test_left_drag_is_window_and_level_and_one_step_of_undo(shown: Reader) -> None:
+    before = shown.window.viewport.window_shown()
+    assert before is not None
+    shown.drag(LEFT, (200, 200), (250, 200), (300, 240))
+    after = shown.state.view.window
+    assert after is not None
+    assert after.width > before.width  # to the right is wider
+    assert after.center > before.center  # down is darker
+    shown.key(Qt.Key.Key_Z, CTRL)
+    assert shown.state.view.window is None
+
+
+def test_up_is_brighter_also_on_monochrome1(reader: Reader, tmp_path: Path) -> None:
+    reader.open(write_radiograph(tmp_path / "a.dcm", PhotometricInterpretation="MONOCHROME1"))
+    frame = reader.state.frame
+    before = to_display(frame).mean()
+    reader.drag(LEFT, (200, 200), (200, 150))
+    assert to_display(frame, reader.state.view.window).mean() > before
+
+
+def test_a_click_is_no_drag(shown: Reader) -> None:
+    shown.drag(LEFT, (200, 200), (201, 201))
+    assert shown.state.view.window is None
+
+
+def test_middle_drag_pans_and_right_drag_zooms_whatever_the_tool(shown: Reader) -> None:
+    held = shown.window.viewport.placement().image_point(shown.window.viewport.rect().center().toPointF())
+    shown.drag(MIDDLE, (200, 200), (230, 260))
+    placed = shown.window.viewport.placement()
+    moved = placed.image_point(shown.window.viewport.rect().center().toPointF())
+    assert moved[0] == pytest.approx(held[0] - 30 / placed.zoom)
+    assert moved[1] == pytest.approx(held[1] - 60 / placed.zoom)
+    shown.drag(RIGHT, (200, 200), (200, 100))
+    assert shown.window.viewport.placement().zoom > placed.zoom
+
+
+@pytest.mark.parametrize(("key", "tool"), [(Qt.Key.Key_T, "pan"), (Qt.Key.Key_Z, "zoom"), (Qt.Key.Key_W, "window")])
+def test_the_left_button_has_the_tool_of_the_key(shown: Reader, key: Qt.Key, tool: str) -> None:
+    shown.key(key)
+    assert shown.state.tool == tool
+    shown.drag(LEFT, (200, 200), (200, 260))
+    view = shown.state.view
+    assert (view.window is not None, view.zoom is not None) == (tool == "window", tool != "window")
+
+
+def test_double_click_fits(shown: Reader) -> None:
+    shown.window.app.run_command("view.place", (3.0, (1.0, 1.0)))
+    QTest.mouseDClick(shown.window.viewport, LEFT)
+    assert (shown.state.view.zoom, shown.state.view.center) == (None, None)
+
+
+def test_right_click_asks_for_the_menu_and_a_right_drag_does_not(shown: Reader, qtbot: Any) -> None:
+    viewport = shown.window.viewport
+    viewport.menu_requested.disconnect()
+    with qtbot.waitSignal(viewport.menu_requested, timeout=1000):
+        shown.drag(RIGHT, (200, 200))
+    with qtbot.assertNotEmitted(viewport.menu_requested):
+        shown.drag(RIGHT, (200, 200), (200, 260))
+
+
+def test_the_wheel_scrolls_the_stack_and_zooms_with_control(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 8))
+    start = reader.state.selection.index
+    reader.wheel(-2, (100, 100))
+    reader.settle()
+    assert reader.state.selection.index == start + 2
+    reader.wheel(1, (100, 100))
+    reader.settle()
+    assert reader.state.selection.index == start + 1
+    before = reader.window.viewport.placement()
+    reader.wheel(2, (100, 100), CTRL)
+    after = reader.window.viewport.placement()
+    assert after.zoom > before.zoom
+    assert reader.state.selection.index == start + 1
+
+
+def test_scrolling_shows_the_pixels_of_the_slice_it_names(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 6))
+    reader.window.app.run_command("view.window", Window(-21, 6, "LINEAR_EXACT"))
+    levels = []
+    for _ in range(6):
+        picture = pixels(reader.window.viewport)
+        rows, columns = picture.shape[:2]
+        levels.append(int(picture[rows // 3, columns // 3, 0]))
+        frame = reader.state.frame
+        assert levels[-1] == to_display(frame, reader.state.view.window)[0, 0]
+        reader.key(Qt.Key.Key_Down)
+        reader.settle()
+    assert levels == sorted(levels)
+    assert len(set(levels)) == 6
+
+
+def test_digits_are_presets(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 2))
+    reader.key(Qt.Key.Key_7)
+    assert reader.state.view.window == CT_PRESETS[7]
+    reader.key(Qt.Key.Key_0)
+    assert reader.state.view.window is None
+
+
+def test_the_probe_gives_the_value_in_the_file(reader: Reader, tmp_path: Path) -> None:
+    import pydicom
+
+    path = write_slices(tmp_path, 1)[0]
+    reader.open(path)
+    dataset = pydicom.dcmread(path)
+    stored = int(dataset.pixel_array[5, 9])
+    text = probe_text(reader.state.frame, 9.7, 5.2)
+    assert text == f"(9, 5)  {stored} = {stored + int(dataset.RescaleIntercept)} HU"
+    assert probe_text(reader.state.frame, -0.1, 5) == ""
+    assert probe_text(reader.state.frame, 64, 5) == ""
+
+
+def test_the_value_under_the_cursor_is_shown(reader: Reader, tmp_path: Path) -> None:
+    reader.open(write_radiograph(tmp_path / "a.dcm"))
+    viewport = reader.window.viewport
+    point = viewport.rect().center()
+    before = pixels(viewport)
+    QTest.mouseMove(viewport, point)
+    assert (pixels(viewport) != before).any()
+
+
+def test_the_corners_say_who_what_and_how(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 3))
+    said = corners(reader.state, Shown(1.5, False, Window(40, 80, name="Brain"), 0, "(1, 2)  3"))
+    whole = "\n".join((*said.top_left, *said.top_right, *said.bottom_left, *said.bottom_right))
+    for expected in (
+        "Gamma, Carl",
+        "ID",
+        "C1",
+        "1950-01-01",
+        "male",
+        "W 80  L 40",
+        "Zoom 1.50",
+        "/ 3",
+        "64 × 64",
+        "CT",
+        "(1, 2)  3",
+    ):
+        assert expected in whole
+    reader.window.app.run_command("view.hide_identity")
+    hidden = corners(reader.state, None)
+    assert "Gamma" not in repr(hidden)
+    assert "C1" not in repr(hidden)
+    reader.window.app.run_command("view.corner_text")
+    reader.window.app.run_command("view.corner_text")
+    assert corners(reader.state, None) == type(said)()
+
+
+def test_the_strip_says_what_limits_the_picture(reader: Reader) -> None:
+    reader.open(samples.package_file("RG1_UNCR.dcm"))
+    said = dict(fidelity(reader.state, Shown(0.4, True, None, 1)))
+    assert said["no measuring: the file gives a pixel spacing of 0"] is True
+    assert said["lossless"] is False
+    assert said["drawn at 1/2 of full resolution"] is False
+
+
+def test_guessed_order_is_a_caution(reader: Reader, tmp_path: Path) -> None:
+    paths = write_slices(tmp_path, 3)
+    reader.open(*paths)
+    assert ("order: position", False) in fidelity(reader.state, None)
+    for path in paths:
+        import pydicom
+
+        dataset = pydicom.dcmread(path)
+        del dataset.ImagePositionPatient
+        dataset.save_as(path)
+    reader.open(*paths)
+    assert ("order: instance number", True) in fidelity(reader.state, None)
+
+
+def test_an_image_that_cannot_be_read_says_so_and_shows_nothing_of_the_one_before(
+    reader: Reader, tmp_path: Path
+) -> None:
+    a = write_radiograph(tmp_path / "a.dcm")
+    b = write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    reader.open(a, b)
+    first = reader.state.selection.patient.name
+    other = "Beta^Ben" if first == "Alpha^Anna" else "Alpha^Anna"
+    (b if other == "Beta^Ben" else a).unlink()
+    reader.select(other)
+    assert reader.state.frame is None
+    while_reading = pixels(reader.window.viewport)
+    reader.wait(lambda: bool(reader.state.frame_problem))
+    rows, columns = while_reading.shape[:2]
+    assert not while_reading[rows // 4, columns // 4 : columns // 3].any()
+    reader.select(first)
+    assert reader.state.frame is not None
+    reader.settle()

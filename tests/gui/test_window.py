@@ -1,0 +1,244 @@
+"""The window: always says what it is not for, hides who must be hidden, answers while work goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication
+
+from medviewer.app.commands import COMMANDS
+from medviewer.app.session import current_answer
+from medviewer.app.start import running_application
+from medviewer.gui.post import GuiPost
+from medviewer.gui.window import TITLE, MainWindow
+from tests.fakes import FakeEngine
+from tests.gui.reader import Reader, words
+from tests.radiographs import write_radiograph, write_slices
+
+if TYPE_CHECKING:
+    from PySide6.QtGui import QAction
+
+
+@pytest.fixture
+def reader(main_window: MainWindow, qtbot: Any) -> Reader:
+    return Reader(main_window, qtbot)
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> Path:
+    return write_radiograph(tmp_path / "a.dcm")
+
+
+def test_it_opens_empty_and_says_what_it_is_not_for(main_window: MainWindow) -> None:
+    assert main_window.empty.isVisible()
+    assert not main_window.viewport.isVisible()
+    assert main_window.windowTitle() == TITLE
+    assert main_window.strip.isVisible()
+    assert "Research use only - not for diagnosis" in words(main_window)
+
+
+def test_the_strip_stays_whatever_is_hidden_and_lets_the_mouse_through(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    for _ in range(2):
+        strip = reader.window.strip
+        assert strip.isVisible()
+        assert strip.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        middle = strip.mapTo(reader.window, strip.rect().center())
+        assert reader.window.childAt(middle) is not strip
+        reader.key(Qt.Key.Key_Tab)
+
+
+def test_tab_leaves_the_screen_to_the_image(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    panels = (reader.window.studies, reader.window.findings, reader.window.tools)
+    width = reader.window.viewport.width()
+    reader.key(Qt.Key.Key_Tab)
+    assert not any(panel.isVisible() for panel in panels)
+    reader.wait(lambda: reader.window.viewport.width() > width)
+    reader.key(Qt.Key.Key_Tab)
+    assert reader.window.studies.isVisible()
+
+
+def test_hidden_identity_is_nowhere_in_the_window(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    assert "Alpha" in reader.window.windowTitle()
+    reader.window.app.run_command("view.hide_identity")
+    everything = "\n".join(words(reader.window))
+    for secret in ("Alpha", "Anna", "2001-02-03"):
+        assert secret not in everything
+    assert reader.window.windowTitle().endswith(TITLE)
+
+
+def test_no_patient_reaches_the_title_while_identity_is_hidden(
+    reader: Reader, tmp_path: Path, radiograph: Path
+) -> None:
+    titles: list[str] = []
+    reader.window.windowTitleChanged.connect(titles.append)
+    reader.window.app.run_command("view.hide_identity")
+    reader.open(radiograph)
+    reader.open(write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben"))
+    assert titles
+    assert not [t for t in titles if "Alpha" in t or "Beta" in t]
+
+
+def test_menus_offer_every_command_that_has_a_menu(main_window: MainWindow) -> None:
+    menu = main_window.tools.menu_button.menu()
+    offered: set[str] = set()
+
+    def walk(actions: list[QAction]) -> None:
+        for action in actions:
+            if action.menu() is not None:
+                offered.add(action.text())
+                walk(action.menu().actions())
+            elif action.text():
+                offered.add(action.text())
+
+    walk(menu.actions())
+    missing = [row.id for row in COMMANDS.values() if row.menu and row.title["en"].replace("&", "&&") not in offered]
+    assert not missing
+
+
+def test_files_and_folders_can_be_dropped(reader: Reader, radiograph: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(radiograph.parent))])
+    window = reader.window
+    event = QDropEvent(
+        QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    window.dropEvent(event)  # what Qt calls at the end of a drag
+    assert event.isAccepted()
+    reader.settle()
+    assert reader.state.selection.patient.name == "Alpha^Anna"
+    assert window.viewport.isVisible()
+
+
+def test_the_window_answers_while_a_model_runs_and_cancel_stops_it(
+    reader: Reader, radiograph: Path, fake_engine: FakeEngine
+) -> None:
+    reader.open(radiograph)
+    fake_engine.entered.clear()
+    fake_engine.gate.clear()
+    reader.window.app.run_command("model.run")
+    reader.wait(fake_engine.entered.is_set)
+    assert reader.window.status.cancel.isVisible()
+    reader.key(Qt.Key.Key_H)
+    assert reader.state.view.flip_horizontal
+    reader.window.status.cancel.click()
+    reader.settle()
+    assert current_answer(reader.state) is None
+    assert not reader.window.status.cancel.isVisible()
+    fake_engine.gate.set()
+    reader.window.app.run_command("model.run")
+    reader.settle()
+    assert current_answer(reader.state) is not None
+
+
+def test_running_says_what_it_ran_on(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    reader.window.app.run_command("model.run")
+    reader.settle()
+    assert "Running on: CPU, because no GPU runtime is installed" in words(reader.window)
+
+
+def test_sizes_and_choices_are_remembered(qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path) -> None:
+    def session(act: Any) -> None:
+        post = GuiPost()
+        with running_application(medviewer_home, post, fake_engine) as app:
+            window = MainWindow(app)
+            qtbot.addWidget(window)
+            window.show()
+            act(window)
+            window.close()
+            post.close()
+
+    chosen: list[int] = []
+
+    def choose(window: MainWindow) -> None:
+        window.resize(900, 560)
+        window.splitter.setSizes([240, 280, 380])
+        chosen.extend(window.splitter.sizes())
+        window.app.run_command("explain.color_map", "viridis")
+        window.app.run_command("app.language", "zh")
+
+    def check(window: MainWindow) -> None:
+        assert window.height() == 560
+        assert window.splitter.sizes() == chosen
+        assert window.app.state.overlay.color_map == "viridis"
+        assert "仅供研究" in "".join(words(window))
+
+    session(choose)
+    session(check)
+
+
+def test_another_language_is_spoken_at_once(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    QApplication.processEvents()  # what a panel has just made is shown by the next turn of the loop
+    english = set(words(reader.window))
+    reader.window.app.run_command("app.language", "zh")
+    QApplication.processEvents()
+    chinese = set(words(reader.window))
+    assert "文件" in "".join(a.text() for a in reader.window.tools.menu_button.menu().actions())
+    assert len(english - chinese) > 10
+    reader.window.app.run_command("app.language", "en")
+    QApplication.processEvents()
+    assert set(words(reader.window)) == english
+
+
+def test_the_palette_runs_what_is_typed(reader: Reader, radiograph: Path, qtbot: Any) -> None:
+    reader.open(radiograph)
+    reader.key(Qt.Key.Key_K, Qt.KeyboardModifier.ControlModifier)
+    palette = reader.window.palette_
+    reader.wait(palette.isVisible)
+    qtbot.keyClicks(palette.line, "invert")
+    qtbot.keyClick(palette.line, Qt.Key.Key_Return)
+    assert reader.state.view.inverted
+    assert not palette.isVisible()
+
+
+def test_typing_a_reason_does_not_press_shortcuts(reader: Reader, radiograph: Path, qtbot: Any) -> None:
+    from PySide6.QtWidgets import QLineEdit
+
+    reader.open(radiograph)
+    before = reader.state.view
+    line = QLineEdit(reader.window)
+    line.show()
+    line.setFocus()
+    reader.wait(lambda: QApplication.focusWidget() is line)
+    qtbot.keyClicks(line, "hv x7")
+    assert line.text() == "hv x7"
+    assert reader.state.view == before
+
+
+def test_arrow_keys_scroll_only_while_the_image_has_the_focus(reader: Reader, tmp_path: Path, qtbot: Any) -> None:
+    reader.open(*write_slices(tmp_path, 4))
+    start = reader.state.selection.index
+    reader.key(Qt.Key.Key_Down)
+    reader.settle()
+    assert reader.state.selection.index == start + 1
+    reader.window.studies.list.setFocus()
+    qtbot.keyClick(reader.window.studies.list, Qt.Key.Key_Down)
+    reader.settle()
+    assert reader.state.selection.index == start + 1
+
+
+def test_the_menu_over_the_image_names_presets_by_what_they_do(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 1))
+    menu = reader.window.actions_.image_menu(reader.window)
+    presets = next(a.menu() for a in menu.actions() if a.menu() is not None)
+    assert [a.text() for a in presets.actions()][7] == "Lung  (1500 / -600)"
+    menu.deleteLater()
+
+
+def test_a_call_to_a_window_that_is_gone_is_dropped(qtbot: Any) -> None:
+    post, called = GuiPost(), []
+    post(lambda: called.append(1))
+    qtbot.waitUntil(lambda: called == [1])
+    post(lambda: called.append(2))
+    post.close()
+    post(lambda: called.append(3))
+    QApplication.processEvents()
+    assert called == [1]

@@ -1,0 +1,183 @@
+"""A result belongs to its image, its model and its method; a failure is never a finding."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medviewer.app.session import current_answer, current_attribution
+from medviewer.domain.errors import WorkerDiedError
+from medviewer.records.audit import AuditTrail
+from tests.fakes import MODEL_ID
+from tests.radiographs import write_radiograph
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
+
+
+@pytest.fixture
+def opened(application: Application, tmp_path: Path) -> Application:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    return application
+
+
+def test_running_gives_an_answer_and_then_its_heat_map(opened: Application) -> None:
+    opened.run_command("model.run")
+    found = current_answer(opened.state)
+    assert found is not None
+    subject, answer = found
+    assert answer.status == "answer"
+    assert opened.state.selection is not None
+    assert subject.image_key == opened.state.selection.image.key
+    assert subject.model_id == MODEL_ID
+    attribution = current_attribution(opened.state)
+    assert attribution is not None
+    assert attribution.method == "grad-cam"
+    assert attribution.placed.shape == (96, 80)
+    assert attribution.faithfulness is not None
+    assert opened.state.provider.startswith("Running on: CPU, because")
+    assert opened.state.jobs == ()
+
+
+def test_another_method_is_worked_out_when_it_is_chosen_and_only_once(
+    opened: Application, fake_engine: FakeEngine
+) -> None:
+    opened.run_command("model.run")
+    opened.run_command("explain.method", "occlusion")
+    attribution = current_attribution(opened.state)
+    assert attribution is not None
+    assert attribution.method == "occlusion"
+    calls = len(fake_engine.calls)
+    opened.run_command("explain.method", "grad-cam")
+    opened.run_command("explain.method", "occlusion")
+    assert len(fake_engine.calls) == calls
+    assert current_attribution(opened.state) is attribution
+
+
+def test_an_unknown_method_or_model_is_refused(opened: Application) -> None:
+    for command_id in ("explain.method", "model.select"):
+        opened.run_command(command_id, "nonsense")
+        assert opened.state.notice is not None
+        assert opened.state.notice.level == "alarm"
+    assert opened.state.overlay.method == "grad-cam"
+    assert opened.state.model_id == MODEL_ID
+
+
+def test_a_failed_run_takes_the_old_result_away_and_says_why(opened: Application, fake_engine: FakeEngine) -> None:
+    opened.run_command("model.run")
+    fake_engine.failure = WorkerDiedError("The model's process ended; run it again.")
+    opened.run_command("model.run")
+    assert current_answer(opened.state) is None
+    assert current_attribution(opened.state) is None
+    assert list(opened.state.analysis_problem.values()) == ["The model's process ended; run it again."]
+    opened.run_command("model.run")
+    assert current_answer(opened.state) is not None
+    assert not opened.state.analysis_problem
+
+
+def test_another_images_result_is_not_shown(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    kept = opened.state.answers
+    opened.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")])
+    assert kept
+    assert current_answer(opened.state) is None
+
+
+def test_run_when_opened_runs_by_itself(application: Application, tmp_path: Path) -> None:
+    application.remember(run_when_opened=True)
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    assert current_attribution(application.state) is not None
+
+
+def test_without_being_asked_no_model_runs(opened: Application, fake_engine: FakeEngine) -> None:
+    assert fake_engine.calls == []
+
+
+def test_confirming_a_guard_runs_again_with_it(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm", ViewPosition="")])
+    application.run_command("model.run")
+    assert level_of(application, "view.unknown") == "warn"
+    application.run_command("model.confirm", "view.unknown")
+    assert level_of(application, "view.unknown") == "ok"
+
+
+def level_of(app: Application, code: str) -> str:
+    found = current_answer(app.state)
+    assert found is not None
+    return next(guard.level for guard in found[1].guards if guard.code == code)
+
+
+def test_decisions_are_saved_beside_the_answer_and_undo_is_too(opened: Application) -> None:
+    opened.run_command("model.run")
+    found = current_answer(opened.state)
+    assert found is not None
+    subject = found[0]
+    opened.run_command("finding.reject", "motion blur")
+    opened.run_command("edit.undo")
+    opened.run_command("finding.accept")
+    store = opened.records.store()
+    kept = [(d.decision.kind, d.decision.reason) for d in store.decisions_for(subject.image_key)]
+    assert kept == [("accepted", ""), ("withdrawn", ""), ("rejected", "motion blur")]
+    assert opened.state.decisions[subject].kind == "accepted"
+    saved = store.answers_for(subject.image_key)
+    assert json.loads(saved[0].result_json)["status"] == "answer"
+
+
+def test_a_rejection_without_a_reason_is_asked_for_and_can_be_cancelled(opened: Application) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.reject")  # nobody to ask
+    assert not opened.state.decisions
+
+
+def test_a_new_run_has_no_old_decision(opened: Application) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.accept", "fine")
+    opened.run_command("model.run")
+    assert not opened.state.decisions
+
+
+def test_what_was_done_is_in_the_audit_trail(opened: Application, medviewer_home: Path) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.accept", "fine")
+    trail = AuditTrail(opened.records.store().database, medviewer_home / "audit")
+    assert [entry.event.what for entry in trail.entries()][-2:] == ["model.run", "finding.accepted"]
+    assert trail.verify().ok
+
+
+def test_saving_writes_the_result_and_says_so(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.accept", "fine")
+    out = tmp_path / "out"
+    opened.run_command("file.save_results", out)
+    document = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert document["status"] == "answer"
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "info"
+
+
+def test_a_full_disk_while_saving_is_said(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    (tmp_path / "file").write_text("in the way")
+    opened.run_command("file.save_results", tmp_path / "file" / "out")
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "alarm"
+
+
+def test_the_overlay_is_changed_undoably_and_within_bounds(opened: Application) -> None:
+    for value in (0.1, 0.2, 7):
+        opened.run_command("explain.opacity", value)
+    assert opened.state.overlay.opacity == 1.0
+    opened.run_command("explain.color_map", "viridis")
+    opened.run_command("explain.toggle")
+    assert not opened.state.overlay.visible
+    for _ in range(3):
+        opened.run_command("edit.undo")
+    assert (opened.state.overlay.opacity, opened.state.overlay.color_map, opened.state.overlay.visible) == (
+        0.5,
+        "magma",
+        True,
+    )

@@ -1,0 +1,262 @@
+"""Opening shows the first image at once, loses nothing, and never goes to another patient by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from medviewer.app.start import running_application
+from medviewer.domain.study import Collection
+from tests.radiographs import write_radiograph, write_slices
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
+
+
+def name_shown(app: Application) -> str:
+    assert app.state.selection is not None
+    return app.state.selection.patient.name
+
+
+def test_a_file_is_opened_and_its_pixels_are_shown(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    state = application.state
+    assert name_shown(application) == "Alpha^Anna"
+    assert state.frame is not None
+    assert state.frame.stored.shape == (96, 80)
+    assert state.jobs == ()
+    assert state.recent == (str(tmp_path / "a.dcm"),)
+
+
+def test_nothing_usable_leaves_what_was_open(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    shown = application.state.selection
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("not an image")
+    application.run_command("file.open_folder", tmp_path / "other")
+    assert application.state.selection is shown
+    assert application.state.notice is not None
+    assert application.state.notice.level == "alarm"
+    assert [p.path.name for p in application.state.collection.problems] == ["notes.txt"]
+
+
+def test_a_bad_file_is_one_line_and_the_rest_is_shown(application: Application, tmp_path: Path) -> None:
+    write_radiograph(tmp_path / "a.dcm")
+    (tmp_path / "b.dcm").write_bytes(b"\0" * 200)
+    application.run_command("file.open_folder", tmp_path)
+    assert name_shown(application) == "Alpha^Anna"
+    assert len(application.state.collection.problems) == 1
+    assert application.state.notice is not None
+    assert "1 file" in application.state.notice.text
+
+
+def test_pixels_that_cannot_be_read_are_said_and_other_images_work(application: Application, tmp_path: Path) -> None:
+    a, b = write_radiograph(tmp_path / "a.dcm"), write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_files", [a, b])
+    first = application.state.selection
+    b.unlink()
+    application.run_command("image.select", selection_of(application, "Beta^Ben"))
+    assert application.state.frame is None
+    assert application.state.frame_problem
+    application.run_command("image.select", first)
+    assert application.state.frame is not None
+    assert not application.state.frame_problem
+
+
+def selection_of(app: Application, name: str) -> Any:
+    from medviewer.app.session import Selection
+
+    patient = next(p for p in app.state.collection.patients if p.name == name)
+    series = patient.studies[0].series[0]
+    return Selection(patient, patient.studies[0], series, series.stacks[0], 0)
+
+
+class HeldExecutor(Executor):
+    """Runs at once, but for what the test holds back by the slot's order of submission."""
+
+    held: list[Callable[[], Any]]
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.held = []
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.held.append(work)
+        return Future()
+
+
+def test_what_is_found_later_never_changes_the_image_on_screen(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the scan goes on, not when an earlier patient in the list turns up."""
+    from medviewer.imaging.scan import scan
+
+    write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    partly = scan([tmp_path])
+    write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
+    whole = scan([tmp_path])
+    seen: list[str] = []
+
+    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+        on_found(partly)
+        seen.append(name_shown(application))
+        on_found(whole)
+        return whole
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    application.run_command("file.open_folder", tmp_path)
+    assert seen == ["Beta^Ben"]
+    assert name_shown(application) == "Beta^Ben"
+    assert [p.name for p in application.state.collection.patients] == ["Alpha^Anna", "Beta^Ben"]
+
+
+def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medviewer.imaging.scan import scan
+
+    paths = write_slices(tmp_path, 5)
+    partly, whole = scan(paths[3:]), scan(paths)
+
+    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+        on_found(partly)
+        return whole
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    application.run_command("file.open_folder", tmp_path)
+    now = application.state.selection
+    assert now is not None
+    assert now.image.path in paths[3:]
+    assert now.stack.images[now.index].key == now.image.key
+    assert len(now.stack.images) == 5
+
+
+def test_series_steps_stay_with_the_patient(application: Application, tmp_path: Path) -> None:
+    for patient_id, name in (("A1", "Alpha^Anna"), ("B2", "Beta^Ben")):
+        write_radiograph(tmp_path / f"{patient_id}1.dcm", patient_id=patient_id, name=name)
+    application.run_command("file.open_folder", tmp_path)
+    shown = name_shown(application)
+    for step in ("series.next", "series.next", "series.previous", "series.previous", "series.previous"):
+        application.run_command(step)
+        assert name_shown(application) == shown
+
+
+def test_scrolling_ends_at_the_ends(application: Application, tmp_path: Path) -> None:
+    write_slices(tmp_path, 6)
+    application.run_command("file.open_folder", tmp_path)
+    shown = []
+    for command_id, argument in (
+        ("image.last", None), ("image.next", None), ("image.show", 2), ("image.previous", None), ("image.first", None),
+        ("image.previous", None), ("image.show", 99), ("image.show", -5),
+    ):  # fmt: skip
+        application.run_command(command_id, argument)
+        now, frame = application.state.selection, application.state.frame
+        assert now is not None
+        assert frame is not None
+        shown.append(now.index)
+        # The pixels are those of the slice that is named.
+        assert int(frame.stored[0, 0]) - 1000 == int(now.image.path.stem)
+    assert shown == [5, 5, 2, 1, 0, 0, 5, 0]
+
+
+def test_scrolling_finds_its_next_images_already_read(application: Application, tmp_path: Path) -> None:
+    write_slices(tmp_path, 12)
+    application.run_command("file.open_folder", tmp_path)
+    now = application.state.selection
+    assert now is not None
+    keys = [image.key for image in now.stack.images]
+    ready = [keys.index(key) for key in keys if key in application.frames]
+    assert {0, 1, 2, 3} <= set(ready)
+    assert 11 not in ready
+
+
+def test_a_late_frame_is_not_shown_for_another_image(
+    fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path
+) -> None:
+    a = write_radiograph(tmp_path / "a.dcm")
+    b = write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    pools: list[HeldExecutor] = []
+
+    def make(threads: int, name: str) -> HeldExecutor:
+        pools.append(HeldExecutor(threads, name))
+        return pools[-1]
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, make) as app:
+        app.run_command("file.open_files", [a, b])
+        jobs = pools[0].held
+        jobs.pop(0)()  # the scan: reading A begins
+        read_a = jobs.pop(0)
+        app.run_command("image.select", selection_of(app, "Beta^Ben"))
+        read_b = jobs.pop(0)
+        read_b()
+        shown = app.state.frame
+        read_a()
+        assert shown is not None
+        assert app.state.frame is shown
+        assert name_shown(app) == "Beta^Ben"
+
+
+def test_cancel_keeps_what_was_found(fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path) -> None:
+    pools: list[HeldExecutor] = []
+
+    def make(threads: int, name: str) -> HeldExecutor:
+        pools.append(HeldExecutor(threads, name))
+        return pools[-1]
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, make) as app:
+        app.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+        assert [job.name for job in app.state.jobs] == ["open"]
+        app.run_command("job.cancel", "open")
+        assert app.state.jobs == ()
+        pools[0].held.pop(0)()
+        assert app.state.selection is None
+
+
+def test_closing_leaves_nothing_of_the_patient(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    application.run_command("model.run")
+    application.run_command("file.close")
+    state = application.state
+    assert (state.selection, state.frame, state.record, state.collection.patients) == (None, None, None, ())
+    assert not state.answers
+    assert not state.attributions
+    assert application.frames.size_bytes == 0
+
+
+def test_opening_again_forgets_the_results_of_before(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    application.run_command("model.run")
+    assert application.state.answers
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")])
+    assert not application.state.answers
+    assert name_shown(application) == "Beta^Ben"
+
+
+def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Application, tmp_path: Path) -> None:
+    path = write_radiograph(tmp_path / "a.dcm")
+    application.run_command("file.open_files", [path])
+    path.unlink()
+    application.run_command("file.open_recent", str(path))
+    assert application.state.recent == ()
+    assert application.state.notice is not None
+    assert "no longer there" in application.state.notice.text
+
+
+def test_thumbnails_are_small_and_right_and_missing_ones_are_silent(application: Application, tmp_path: Path) -> None:
+    from medviewer.app.opening import make_thumbnail
+    from medviewer.imaging.display import to_display
+
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    state, got = application.state, []
+    assert state.selection is not None
+    assert state.frame is not None
+    make_thumbnail(application, state.selection.image, got.append)
+    np.testing.assert_array_equal(got[0], to_display(state.frame))  # already small: every pixel
+    (tmp_path / "a.dcm").unlink()
+    make_thumbnail(application, state.selection.image, got.append)
+    assert len(got) == 1

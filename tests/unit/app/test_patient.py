@@ -1,0 +1,86 @@
+"""The record beside the image is the patient's own, or a mismatch is said and no model runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medviewer.app.session import current_answer
+from medviewer.records.record import Allergy, Identifier, PatientRecord
+from medviewer.records.store import RecordStore
+from tests.radiographs import write_radiograph
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
+
+RECORD = PatientRecord("", (Identifier("", "A1"),), "Alpha^Anna", "2001-02-03", "F", allergies=(Allergy("penicillin"),))
+
+
+@pytest.fixture
+def radiograph(tmp_path: Path) -> Path:
+    return write_radiograph(tmp_path / "a.dcm")
+
+
+def test_the_patients_record_is_shown_with_the_study_in_it(application: Application, radiograph: Path) -> None:
+    application.records.store().save_record(RECORD)
+    application.run_command("file.open_files", [radiograph])
+    record = application.state.record
+    assert record is not None
+    assert record.allergies == RECORD.allergies
+    assert [mark.description for mark in record.studies] == ["Chest"]
+    assert application.state.record_mismatch == ""
+
+
+def test_a_patient_without_a_record_gets_one_from_the_header(application: Application, radiograph: Path) -> None:
+    application.run_command("file.open_files", [radiograph])
+    assert application.state.record is not None
+    assert application.state.record.allergies is None
+
+
+def test_a_contradiction_is_said_and_no_model_runs(
+    application: Application, radiograph: Path, fake_engine: FakeEngine
+) -> None:
+    application.records.store().save_record(replace(RECORD, birth_date="1950-01-01", sex="M"))
+    application.remember(run_when_opened=True)
+    application.run_command("file.open_files", [radiograph])
+    assert "contradict" in application.state.record_mismatch
+    application.run_command("model.run")
+    assert fake_engine.calls == []
+    assert current_answer(application.state) is None
+
+
+def test_a_run_waits_until_the_record_was_compared(application: Application, radiograph: Path) -> None:
+    application.run_command("file.open_files", [radiograph])
+    application.session.update(is_record_checked=False)
+    application.run_command("model.run")
+    assert current_answer(application.state) is None
+    application.session.update(is_record_checked=True)
+    application.run_waiting()
+    assert current_answer(application.state) is not None
+
+
+def test_a_broken_store_is_said_and_images_stay_usable(
+    application: Application, radiograph: Path, medviewer_home: Path
+) -> None:
+    medviewer_home.mkdir(parents=True, exist_ok=True)
+    (medviewer_home / "records.sqlite").write_bytes(b"this is no database" * 100)
+    application.run_command("file.open_files", [radiograph])
+    state = application.state
+    assert state.frame is not None
+    assert state.record is None
+    assert state.record_problem
+
+
+def test_what_is_written_is_there_after_closing(
+    fake_engine: FakeEngine, medviewer_home: Path, radiograph: Path
+) -> None:
+    from medviewer.app.start import running_application
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine) as app:
+        app.write(lambda: app.records.store().save_record(RECORD))
+    with RecordStore(medviewer_home / "records.sqlite") as store:
+        assert store.record_for("A1") is not None

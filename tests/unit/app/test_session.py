@@ -1,0 +1,133 @@
+"""Undo takes back what the reader did to the image on screen, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from medviewer.app.session import Selection, Session, State, View, current_answer, current_attribution
+from medviewer.domain.answer import Answer, Attribution, Decision, Provenance, Subject
+from medviewer.domain.study import Image, Patient, PixelDescription, Series, Stack, Study
+
+DESCRIPTION = PixelDescription(modality="CR", rows=4, columns=4)
+PROVENANCE = Provenance("m", "1", "sha", "onnx", "cpu", "", "", "", 0.0)
+
+
+def selection(name: str = "a", count: int = 2, index: int = 0) -> Selection:
+    images = tuple(Image(Path(f"{name}{n}"), 0, f"{name}.{n}", DESCRIPTION) for n in range(count))
+    stack = Stack(images)
+    series = Series("1", "CR", stacks=(stack,))
+    study = Study("1", series=(series,))
+    return Selection(Patient(name, studies=(study,)), study, series, stack, index)
+
+
+def attribution(method: str = "grad-cam") -> Attribution:
+    import numpy as np
+
+    empty = np.zeros((4, 4), np.float32)
+    return Attribution(method, method, "f", empty, np.eye(3), empty, None, "", None, 0.0, PROVENANCE)
+
+
+def test_watchers_get_old_and_new_until_they_stop() -> None:
+    session, seen = Session(), []
+    stop = session.watch(lambda old, new: seen.append((old.language, new.language)))
+    session.update(language="zh")
+    stop()
+    session.update(language="en")
+    assert seen == [("en", "zh")]
+
+
+def test_undo_and_redo_go_back_and_forth() -> None:
+    session = Session(State(selection=selection()))
+    session.change(view=View(zoom=2.0))
+    session.change(view=View(zoom=3.0))
+    session.undo()
+    assert session.state.view.zoom == 2.0
+    session.undo()
+    assert session.state.view.zoom is None
+    assert not session.can_undo
+    session.redo()
+    session.redo()
+    assert session.state.view.zoom == 3.0
+    assert not session.can_redo
+
+
+def test_the_steps_of_a_drag_are_undone_together() -> None:
+    session = Session(State(selection=selection()))
+    session.change(view=View(inverted=True))
+    for zoom in (1.0, 2.0, 3.0):
+        session.change(gesture="place", view=View(inverted=True, zoom=zoom))
+    session.settle()
+    session.change(gesture="place", view=View(inverted=True, zoom=4.0))
+    session.undo()
+    assert session.state.view.zoom == 3.0
+    session.undo()
+    assert session.state.view == View(inverted=True)
+
+
+def test_a_new_change_forgets_what_could_be_redone() -> None:
+    session = Session(State(selection=selection()))
+    session.change(view=View(zoom=2.0))
+    session.undo()
+    session.change(view=View(zoom=5.0))
+    assert not session.can_redo
+
+
+def test_how_a_stack_looks_can_be_undone_from_its_next_image_but_not_from_another_stack() -> None:
+    session = Session(State(selection=selection("a")))
+    session.change(view=View(zoom=2.0))
+    session.update(selection=selection("b"))
+    assert not session.can_undo
+    session.update(selection=selection("a", index=1))
+    assert session.can_undo
+
+
+def test_a_decision_is_not_undone_behind_the_readers_back() -> None:
+    subject = Subject(("a0", "a.0", 0), "m", "sha")
+    session = Session(State(selection=selection("a")))
+    session.change(decisions=MappingProxyType({subject: Decision("accepted", "", "")}))
+    session.update(selection=selection("a", index=1))
+    session.undo()
+    assert session.state.decisions
+    session.update(selection=selection("a", index=0))
+    session.undo()
+    assert not session.state.decisions
+
+
+def test_undo_keeps_what_arrived_from_workers_meanwhile() -> None:
+    subject = Subject(("a0", "a.0", 0), "m", "sha")
+    session = Session(State(selection=selection("a")))
+    session.change(view=View(zoom=2.0))
+    answer = Answer("answer", "M", (), PROVENANCE)
+    session.update(answers=MappingProxyType({subject: answer}))
+    session.undo()
+    assert session.state.answers[subject] is answer
+
+
+def test_an_answer_shows_only_beside_its_own_image_and_model() -> None:
+    subject = Subject(("a0", "a.0", 0), "m", "sha")
+    state = State(selection=selection("a"), model_id="m", answers={subject: Answer("answer", "M", (), PROVENANCE)})
+    assert current_answer(state) is not None
+    assert current_answer(replace(state, selection=selection("b"))) is None
+    assert current_answer(replace(state, selection=selection("a", index=1))) is None
+    assert current_answer(replace(state, model_id="other")) is None
+    assert current_answer(replace(state, selection=None)) is None
+
+
+def test_a_heat_map_shows_only_beside_its_own_answer_and_method() -> None:
+    asked = Subject(("a0", "a.0", 0), "m", "sha")
+    answers = {asked: Answer("answer", "M", (), PROVENANCE)}
+    own = attribution()
+    state = State(
+        selection=selection("a"),
+        model_id="m",
+        answers=answers,
+        attributions={replace(asked, method="grad-cam", finding="f"): own},
+    )
+    assert current_attribution(state) is own
+    assert current_attribution(replace(state, overlay=replace(state.overlay, method="occlusion"))) is None
+    assert current_attribution(replace(state, selection=selection("b"))) is None
+    # The same model id with other weights: not the model that answered.
+    other = {replace(asked, method="grad-cam", finding="f", model_sha256="new"): own}
+    assert current_attribution(replace(state, attributions=other)) is None

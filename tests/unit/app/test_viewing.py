@@ -1,0 +1,164 @@
+"""Presets, flips and turns as the reader means them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medviewer.app.session import Selection, State, View
+from medviewer.app.viewing import CT_PRESETS, preset_window
+from medviewer.domain.errors import UsageError
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import PixelDescription, Window
+from tests.radiographs import write_radiograph, write_slices
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+
+
+def state(modality: str, **changes: object) -> State:
+    stored = np.arange(10_000, dtype=np.uint16).reshape(100, 100)
+    return State(frame=Frame(stored, PixelDescription(modality=modality, rows=100, columns=100, **changes)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def opened(application: Application, tmp_path: Path) -> Application:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    assert application.state.frame is not None
+    return application
+
+
+def test_ct_presets_are_the_known_ones() -> None:
+    known = {
+        1: (80, 40), 2: (40, 40), 3: (200, 75), 4: (400, 40), 5: (350, 50), 6: (150, 90), 7: (1500, -600),
+        8: (2000, 400), 9: (600, 300),
+    }  # fmt: skip
+    assert {n: (w.width, w.center) for n, w in CT_PRESETS.items()} == known
+    assert preset_window(state("CT", rescale_type="HU"), 7) == CT_PRESETS[7]
+
+
+def test_presets_in_hounsfield_units_are_not_used_for_other_values() -> None:
+    window = preset_window(state("CT", rescale_type="HU_MOD"), 7)
+    assert window is not None
+    assert window != CT_PRESETS[7]
+
+
+def test_elsewhere_the_files_windows_come_first_then_percentiles() -> None:
+    own = (Window(10, 20, name="A"), Window(30, 40, name="B"))
+    shown = state("CR", windows=own)
+    assert [preset_window(shown, n) for n in (1, 2)] == list(own)
+    full = preset_window(shown, 3)
+    assert full is not None
+    assert (full.center - full.width / 2, full.center + full.width / 2) == (0, 9999)
+
+
+def test_percentile_presets_follow_the_image() -> None:
+    window = preset_window(state("CR"), 4)
+    assert window is not None
+    assert window.center - window.width / 2 == pytest.approx(0.05 * 9999, rel=0.02)
+    assert window.center + window.width / 2 == pytest.approx(0.95 * 9999, rel=0.02)
+
+
+def test_zero_is_the_images_own_default_and_there_are_ten() -> None:
+    assert preset_window(state("CT"), 0) is None
+    assert preset_window(State(), 3) is None
+    with pytest.raises(UsageError, match="presets"):
+        preset_window(state("CT"), 10)
+
+
+def seen(view: View) -> np.ndarray:
+    """What the view shows of a 3 x 4 image, by numpy: flips, then counter-clockwise turns."""
+    picture = np.arange(12).reshape(3, 4)
+    picture = picture[:, ::-1] if view.flip_horizontal else picture
+    picture = picture[::-1] if view.flip_vertical else picture
+    return np.rot90(picture, view.quarter_turns)
+
+
+STEPS = {
+    "view.flip_horizontal": lambda p: p[:, ::-1],
+    "view.flip_vertical": lambda p: p[::-1],
+    "view.rotate_left": lambda p: np.rot90(p, 1),
+    "view.rotate_right": lambda p: np.rot90(p, -1),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=8))
+def test_flips_and_turns_do_to_the_picture_what_they_say(steps: list[str]) -> None:
+    from medviewer.app.commands import command
+    from medviewer.app.session import Session
+
+    class Held:
+        """Only the session: what these commands act on."""
+
+        def __init__(self) -> None:
+            self.session = Session()
+
+        @property
+        def state(self) -> State:
+            return self.session.state
+
+    held = Held()
+    expected = seen(View())
+    for step in steps:
+        command(step).run(held, None)  # type: ignore[arg-type]
+        expected = STEPS[step](expected)
+    np.testing.assert_array_equal(seen(held.state.view), expected)
+
+
+def test_reset_brings_back_how_it_was_opened_and_can_be_undone(opened: Application) -> None:
+    opened.run_command("view.smooth")
+    for step in ("view.invert", "view.rotate_left", "view.flip_horizontal"):
+        opened.run_command(step)
+    opened.run_command("view.window", Window(1, 2))
+    opened.run_command("view.place", (3.0, (4.0, 5.0)))
+    changed = opened.state.view
+    opened.run_command("view.reset")
+    assert opened.state.view == View(smooth=False)
+    opened.run_command("edit.undo")
+    assert opened.state.view == changed
+    opened.run_command("edit.redo")
+    assert opened.state.view == View(smooth=False)
+
+
+def test_an_impossible_window_and_zoom_are_refused_or_bounded(opened: Application) -> None:
+    opened.run_command("view.window", Window(1, 0))
+    opened.run_command("view.window", Window(1, float("nan")))
+    assert opened.state.view.window is None
+    opened.run_command("view.place", (1e9, (0.0, 0.0)))
+    assert opened.state.view.zoom == 64.0
+
+
+def test_corner_text_goes_around(opened: Application) -> None:
+    texts = []
+    for _ in range(3):
+        opened.run_command("view.corner_text")
+        texts.append(opened.state.corner_text)
+    assert texts == ["minimal", "none", "all"]
+
+
+def test_a_stack_keeps_how_it_is_looked_at_and_remembers_it(application: Application, tmp_path: Path) -> None:
+    same = {"patient_id": "C1", "name": "Gamma^Carl", "PatientBirthDate": "19500101", "PatientSex": "M"}
+    write_radiograph(tmp_path / "z.dcm", **same)
+    write_slices(tmp_path, 4)
+    application.run_command("file.open_folder", tmp_path)
+    stacks = [
+        Selection(patient, study, series, series.stacks[0], 0)
+        for patient in application.state.collection.patients
+        for study in patient.studies
+        for series in study.series
+    ]
+    slices = next(s for s in stacks if s.series.modality == "CT")
+    radiograph = next(s for s in stacks if s.series.modality == "CR")
+    application.run_command("image.select", slices)
+    application.run_command("view.preset", 7)
+    application.run_command("image.next")
+    assert application.state.view.window == CT_PRESETS[7]
+    application.run_command("image.select", radiograph)
+    assert application.state.view.window is None
+    application.run_command("image.select", slices)
+    assert application.state.view.window == CT_PRESETS[7]
