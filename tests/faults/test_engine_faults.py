@@ -184,14 +184,14 @@ def test_a_worker_that_hangs_is_replaced(
 
 
 def hungry_graph() -> onnx.ModelProto:
-    """The network, but it first makes a tensor of 4 GB out of its input."""
+    """The network, but it first makes a tensor of 1.6 GB out of its input."""
     model = fakes.model_graph()
     for node in model.graph.node:
         for index, name in enumerate(node.output):
             if name == "logits":
                 node.output[index] = "quick"
     # The size comes from the input, so that nothing can be seen in the file.
-    constants = {"big": np.int64(1 << 15), "four": np.array([0, 1, 2, 3], np.int64), "none": np.float32(0)}
+    constants = {"big": np.int64(20_000), "four": np.array([0, 1, 2, 3], np.int64), "none": np.float32(0)}
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items())
     model.graph.node.extend(
         [
@@ -213,10 +213,10 @@ def hungry_graph() -> onnx.ModelProto:
 def test_a_hungry_model_is_ended_by_the_memory_limit(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_LOOK_S", 60.0)  # the system's limit alone, not the watch on its size
+    monkeypatch.setattr(supervisor, "_LOOK_S", 600.0)  # the system's limit alone, not the watch on its size
     fakes.make_model(tmp_path / "hungry", id="hungry", graph=hungry_graph(), reference=False)
     catalogue = Catalogue([tmp_path, folder])
-    with Engine(catalogue, providers=("cpu",), memory_limit_bytes=2 << 30) as engine:
+    with Engine(catalogue, providers=("cpu",), memory_limit_bytes=1 << 30) as engine:
         with pytest.raises(EngineError, match="more memory than it is allowed"):
             engine.run("hungry", X)
         assert_works(engine)
