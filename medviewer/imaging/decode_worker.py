@@ -53,7 +53,7 @@ def run(connection: Connection) -> None:
     """Answer requests until the parent closes the pipe."""
     _become_harmless()
     preload()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _follow_parent()
     floor = _address_space_bytes()
     connection.send(READY)
     while True:
@@ -99,6 +99,20 @@ def _become_harmless() -> None:
         import resource  # noqa: PLC0415 - not there on Windows
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _follow_parent() -> None:
+    """Have this process end when its parent does, even from within a decoder that never returns."""
+    parent = parent_process()
+    if parent is not None and sys.platform == "linux":
+        import fcntl  # noqa: PLC0415 - not there on Windows
+
+        # The kernel ends us (SIGIO) when the pipe that only the parent holds open closes. A thread cannot:
+        # some decoders keep Python's lock for as long as they run.
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:

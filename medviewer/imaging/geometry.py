@@ -105,7 +105,7 @@ def _order_by_position(images: Sequence[Image], planes: Sequence[Plane]) -> Stac
     on_grid = positions[0] + np.arange(len(ordered))[:, None] * step
     off = float(np.abs(positions - on_grid).max())
     spacing = float(np.median(gaps))
-    is_regular = "slices.missing" not in codes and off <= _MISPLACED_SHARE * spacing
+    is_regular = off <= _MISPLACED_SHARE * spacing
     affine = _affine(ordered[0], positions[0], step) if is_regular else None
     return Stack(ordered, "position", affine, (between_columns, between_rows, spacing), warnings)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -125,10 +126,10 @@ def test_a_killed_decoder_is_one_error(tmp_path: Path, caplog: pytest.LogCapture
 def test_a_decoder_killed_while_idle_is_no_error_at_all() -> None:
     decode.shutdown()
     decode.read_frame(shipped("MR_small_RLE.dcm"))
-    for pid in decode.worker_pids():
-        os.kill(pid, signal.SIGKILL)
-        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # until the system has ended it
-            pass
+    (idle,) = decode._pool._idle
+    assert idle.process.pid is not None
+    os.kill(idle.process.pid, signal.SIGKILL)
+    assert wait([idle.process.sentinel], timeout=30)  # until the system has ended all its threads
     assert decode.read_frame(shipped("MR_small_RLE.dcm")).stored.shape == (64, 64)
 
 
@@ -159,7 +160,10 @@ def test_no_shared_memory_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.skipif(sys.platform == "win32", reason="a hook in the working directory is tried on Linux")
 def test_a_module_in_the_working_directory_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """python-gdcm imports "dl", which no Python has any more: a file of that name must stay unread."""
-    (tmp_path / "dl.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w').close()")
+    elsewhere = tmp_path / "elsewhere"  # on the path, but not the working directory
+    elsewhere.mkdir()
+    (elsewhere / "dl.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(str(elsewhere))
     (tmp_path / "imagecodecs.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w').close()")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -176,18 +180,24 @@ def test_a_module_in_the_working_directory_is_not_run(tmp_path: Path, monkeypatc
 def test_decoders_end_with_their_program(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys\nfrom medviewer.imaging import decode\n"
+        "import sys\nfrom pathlib import Path\nfrom medviewer.imaging import decode\n"
+        "from medviewer.imaging.scan import images_of, scan\n"
         "if __name__ == '__main__':\n"
-        "    decode.warm_up()\n    print(*decode.worker_pids(), flush=True)\n    sys.stdin.read()\n"
+        "    decode.warm_up()\n    print(*decode.worker_pids(), flush=True)\n"
+        "    decode.read_frame(next(images_of(scan([Path(sys.argv[1])]))))\n"
     )
+    path = endless(tmp_path).path
     environment = {**os.environ, "PYTHONPATH": str(samples.ROOT)}
     with subprocess.Popen(
-        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, str(program), str(path)], stdout=subprocess.PIPE, env=environment
     ) as started:
         assert started.stdout is not None
         decoder = psutil.Process(int(started.stdout.readline()))
+        before = decoder.cpu_times().user
+        while decoder.cpu_times().user <= before:  # until it is busy and cannot notice that its pipe has closed
+            pass
         started.kill()
-    _, alive = psutil.wait_procs([decoder], timeout=20)
+    _, alive = psutil.wait_procs([decoder], timeout=8)
     assert alive == []
 
 

@@ -65,6 +65,12 @@ def test_a_second_byte_that_looks_like_a_delimiter_does_not_split() -> None:
     assert decode_text(text.encode("gb18030"), ("GB18030",), "LO") == (text,)
 
 
+def test_a_delimiter_brings_the_first_character_set_back() -> None:
+    """PS3.5 6.1.2.5.3: what an escape sequence designated ends at the next delimiter."""
+    raw = b"\x1b$)A\xd5\xc5^J\xe9r\xf4me"
+    assert decode_text(raw, ("ISO 2022 IR 100", "ISO 2022 IR 58"), "PN") == ("张^Jérôme",)
+
+
 def test_values_are_split_and_stripped() -> None:
     assert decode_text(b"A \\ B\0", (), "LO") == ("A", "B")
     assert decode_text(b"A\\B", (), "ST") == ("A\\B",)

@@ -234,6 +234,17 @@ def test_compressed_data_cut_anywhere_are_never_shown_as_complete(tmp_path: Path
         assert "truncated" in [caveat.code for caveat in frame.caveats]
 
 
+@pytest.mark.reliability
+def test_a_jpeg_without_its_end_is_said_to_be_incomplete(tmp_path: Path) -> None:
+    """libjpeg fills what is missing with grey and is content; the reader must not be."""
+    pixels = RNG.integers(0, 256, (64, 64), dtype=np.uint8)
+    stream = bytes(imagecodecs.jpeg8_encode(pixels, level=90))
+    frame = read(write_compressed(tmp_path / "x.dcm", stream[:-2], JPEG_BASELINE, make_dataset(pixels)))
+    assert "truncated" in [caveat.code for caveat in frame.caveats]
+    whole = read(write_compressed(tmp_path / "y.dcm", stream, JPEG_BASELINE, make_dataset(pixels)))
+    assert whole.caveats == ()
+
+
 def test_header_and_code_stream_that_disagree_on_the_sign_are_said(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
     stream = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"))

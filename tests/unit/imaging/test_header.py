@@ -207,6 +207,13 @@ def test_a_claim_of_a_thousand_times_the_file_is_refused(rows: int, columns: int
 
 
 @pytest.mark.reliability
+def test_a_frame_beyond_the_budget_is_refused_even_in_a_large_file(tmp_path: Path) -> None:
+    dataset = make_dataset(np.zeros((2000, 1000), np.uint16), Rows=30_000, Columns=30_000)  # 450 times the file
+    with pytest.raises(TooLargeError, match=r"over the limit of 1 GB"):
+        read_pixel_format(read_header(write_dataset(tmp_path / "x.dcm", dataset)))
+
+
+@pytest.mark.reliability
 def test_a_length_field_is_never_allocated(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "x.dcm", make_dataset(InstitutionName="A"))
     data = path.read_bytes().replace(b"\x08\x00\x80\x00LO\x02\x00A ", b"\x08\x00\x80\x00UT\0\0\xf0\xff\xff\xff")
