@@ -94,6 +94,8 @@ def make_radiograph(
     for keyword, value in {**known, **changes}.items():
         if value is not None:
             setattr(ds, keyword, value)
+    if "PixelData" in ds:
+        ds["PixelData"].VR = "OW"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     for tag, value in (raw or {}).items():
@@ -101,6 +103,7 @@ def make_radiograph(
             pydicom.tag.Tag(tag), pydicom.datadict.dictionary_VR(tag), len(value), value, 0, False, True
         )
         ds._dict[element.tag] = element
+    ds.set_original_encoding(False, True, ds._character_set)  # or pydicom would read and write them anew
     ds.save_as(path, enforce_file_format=True)
     orientation = known["PatientOrientation"] if "PatientOrientation" not in changes else changes["PatientOrientation"]
     description = PixelDescription(

@@ -9,7 +9,6 @@ nothing: each command imports what it needs, when it is run.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -37,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell("Cancelled.")
         return CANCELLED
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); Python must not try to flush into it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNEXPECTED
+        return UNEXPECTED  # whoever read our output has gone (`| head`): nobody is left to be told
     except MedViewerError as error:
         tell(f"medviewer: {error}")
         return exit_code(error)

@@ -105,9 +105,8 @@ def _outcome(out: Path) -> list[str]:
     lines = [f"  {reason}" for reason in result["reasons"]]
     for finding in result["findings"]:
         flag = "flagged" if finding["flagged"] else "not flagged"
-        lines.append(
-            f"  {finding['label']}: {finding['probability']:.3f}, threshold {finding['threshold']:.3f}, {flag}"
-        )
+        numbers = f"probability {finding['probability']:.3f}, threshold {finding['threshold']:.3f}"
+        lines.append(f"  {finding['label']}: {numbers}, {flag}")
     lines += [f"  {guard['level']}: {guard['text']}" for guard in result["guards"] if guard["level"] == "warn"]
     lines += [f"  {out / name}" for name in (PICTURE_NAME, RESULT_NAME, *result["outputs"])]
     return [*lines, str(result["notice"])]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, TextIO
+
+from medviewer.domain.errors import StorageError
 
 
 def print_json(document: Any) -> None:
     """Print a document as JSON that survives every locale, pipe and file name: only ASCII, no NaN."""
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    _put(sys.stdout, json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def say(text: str) -> None:
@@ -42,8 +44,25 @@ def clear_progress() -> None:
 
 def _write(stream: TextIO, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(_plain(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    _put(stream, _plain(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _put(stream: TextIO, text: str) -> None:
+    """Write at once, so that a full disk or a reader that went away is known here and not when Python ends.
+
+    Raises:
+        BrokenPipeError: whoever read has gone.
+        StorageError: the output goes to a file on a full disk.
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        # What is left in the buffer would be tried, and complained about, once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise StorageError(f"The output could not be written: {error.strerror}; send it to another disk.") from error
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ from medviewer.domain.errors import InputError, NotDicomError
 from medviewer.domain.study import Image
 from medviewer.imaging.charset import decode_text
 from medviewer.imaging.whole_file import write_whole
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values, names among them
 
 BANNER = "AI result - research use only - not for diagnosis"
 
@@ -216,8 +219,19 @@ def write_object(result: Dataset, header: Dataset, path: Path) -> None:
     result.file_meta = meta
     buffer = io.BytesIO()
     with _quietly():
+        _keep_bytes(result)
         pydicom.dcmwrite(buffer, result, enforce_file_format=True)
     write_whole(path, buffer.getvalue())
+
+
+def _keep_bytes(dataset: Dataset) -> None:
+    """Have elements that are still bytes written as they are: pydicom would read and write them anew."""
+    for tag in list(dataset.keys()):
+        element = _element(dataset, tag)
+        if isinstance(element, DataElement) and element.VR == "SQ":
+            for item in element.value:
+                _keep_bytes(item)
+    dataset.set_original_encoding(False, True, dataset._character_set)
 
 
 def can_carry(character_set: object, dataset: Dataset) -> bool:

@@ -207,4 +207,4 @@ def _set_pixels(capture: Dataset, pixels: np.ndarray) -> None:
     capture.HighBit = 7
     capture.PixelRepresentation = 0
     content = pixels.tobytes()
-    capture.PixelData = content + b"\0" * (len(content) % 2)
+    capture.add_new("PixelData", "OB", content + b"\0" * (len(content) % 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -266,6 +267,37 @@ def test_a_text_that_the_set_cannot_carry_makes_the_file_utf8_with_the_same_name
 
 def _as_sets(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    "character_set", ["GB18030", ["", "ISO 2022 IR 58"], ["ISO 2022 IR 6", "ISO 2022 IR 149"], "NONSENSE", None]
+)
+def test_every_copied_text_is_the_same_bytes(tmp_path: Path, character_set: Any) -> None:
+    raw = {
+        0x00100010: b"Wang^XiaoDong=\x1b$)A\xcd\xf5^\x1b$)A\xd0\xa1\xb6\xab=",
+        0x00081030: b"\x1b$)A\xd0\xa1\xb6\xab ",
+        0x00104000: b"first\r\n\xb6\xab \xff\\x",
+        0x00100020: b"\xff\x00",
+    }
+    raw = {tag: value + b" " * (len(value) % 2) for tag, value in raw.items()}
+    source = make_radiograph(tmp_path / "source.dcm", SpecificCharacterSet="ISO_IR 100", raw=raw)
+    if character_set != "ISO_IR 100":
+        header = pydicom.dcmread(source.path)
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if character_set is None:
+                del header.SpecificCharacterSet
+            else:
+                header.SpecificCharacterSet = character_set
+            header.set_original_encoding(False, True, header._character_set)
+            header.save_as(source.path)
+    write_structured_report(source, make_answer(), path=tmp_path / "out.dcm")
+    written, header = pydicom.dcmread(tmp_path / "out.dcm"), pydicom.dcmread(source.path)
+    for tag, value in raw.items():
+        assert header.get_item(tag).value == value
+        assert written.get_item(tag).value == value
+    assert written.get("SpecificCharacterSet") == header.get("SpecificCharacterSet")
 
 
 def test_names_inside_sequences_come_along(tmp_path: Path) -> None:
