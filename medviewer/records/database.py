@@ -29,7 +29,7 @@ _FAILED = (
 _READ_ONLY = "The patient records cannot be changed because their folder is read-only: allow writing to it or move it."
 _BUSY = "The patient records are in use by another program: close it and try again."
 _CANNOT_OPEN = "The patient records cannot be opened: check that their folder exists and may be read and written."
-_DAMAGED = (
+DAMAGED = (
     "The file of the patient records is damaged and was left as it is: put a backup in its place, or move it away"
     " to start with an empty one."
 )
@@ -44,9 +44,12 @@ _BY_CODE = {
     sqlite3.SQLITE_CANTOPEN: StorageError(_CANNOT_OPEN),
     sqlite3.SQLITE_PERM: StorageError(_CANNOT_OPEN),
     sqlite3.SQLITE_AUTH: StorageError(_CANNOT_OPEN),
-    sqlite3.SQLITE_CORRUPT: RecordError(_DAMAGED),
-    sqlite3.SQLITE_NOTADB: RecordError(_DAMAGED),
+    sqlite3.SQLITE_CORRUPT: RecordError(DAMAGED),
+    sqlite3.SQLITE_NOTADB: RecordError(DAMAGED),
 }
+# What SQLite or its driver say, without a code of their own, when text is no text any more or the schema was hit:
+# the tables are ours, so that one that is not there was there before.
+_SIGNS_OF_DAMAGE = ("decode", "unsupported file format", "no such table", "no such column")
 
 
 def open_engine(path: Path) -> Engine:
@@ -219,12 +222,14 @@ def _clear_errors() -> Iterator[None]:
         if meant is None:
             raise
         raise meant from error
+    except UnicodeDecodeError as error:  # text that we wrote is text: the file was changed since
+        raise RecordError(DAMAGED) from error
 
 
 def _meaning(error: BaseException | None) -> MedViewerError | None:
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return None
+    if code in (None, sqlite3.SQLITE_ERROR):
+        return RecordError(DAMAGED) if any(words in str(error) for words in _SIGNS_OF_DAMAGE) else None
     known = _BY_CODE.get(code & 0xFF)  # the low byte is the primary code
     return type(known)(str(known)) if known is not None else None
 

@@ -9,12 +9,14 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, RowMapping, Table, delete, insert, select
+from sqlalchemy import Boolean, Connection, Float, Integer, RowMapping, Table, Text, delete, insert, select
+from sqlalchemy.types import TypeEngine
 
 from medviewer.domain.case import Observation
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient
 from medviewer.records import tables
+from medviewer.records.database import DAMAGED
 from medviewer.records.identity import mismatch
 from medviewer.records.merge import merge_studies
 from medviewer.records.record import (
@@ -28,6 +30,14 @@ from medviewer.records.record import (
     StudyMark,
     TextResult,
 )
+
+# What a value of each kind of column is when it comes back as it was written.
+_PYTHON_TYPES: dict[type[TypeEngine[Any]], tuple[type, ...]] = {
+    Text: (str,),
+    Float: (float,),
+    Integer: (int,),
+    Boolean: (bool,),
+}
 
 
 class _Fact(Protocol):
@@ -104,9 +114,10 @@ def read_record(connection: Connection, key: str) -> PatientRecord | None:
 
 def read_own_facts(connection: Connection, key: str) -> PatientRecord | None:
     """The record under that key as it was imported, without the studies that were opened."""
-    patient = connection.execute(select(tables.PATIENT).where(tables.PATIENT.c.key == key)).mappings().first()
-    if patient is None:
+    found = connection.execute(select(tables.PATIENT).where(tables.PATIENT.c.key == key)).mappings().first()
+    if found is None:
         return None
+    patient = checked(found, tables.PATIENT)
     facts = {name: _read_facts(connection, table, kind, key) for name, (table, kind) in _FACTS.items()}
     for name in ("allergies", "conditions", "medications"):
         if not patient[f"has_{name}"]:
@@ -125,19 +136,49 @@ def read_own_facts(connection: Connection, key: str) -> PatientRecord | None:
 def _with_opened_studies(connection: Connection, record: PatientRecord) -> PatientRecord:
     opened = tables.OPENED_STUDY
     rows = connection.execute(select(opened).where(opened.c.patient_key == record.key).order_by(opened.c.number))
-    marks = tuple(study_mark(row) for row in rows.mappings() if not mismatch(record, header_patient(row)))
+    studies = [checked(row, opened) for row in rows.mappings()]
+    marks = tuple(study_mark(row) for row in studies if not mismatch(record, header_patient(row)))
     if not marks:
         return record
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     return PatientRecord(**(values | {"studies": merge_studies(record.studies, tuple(dict.fromkeys(marks)))}))
 
 
-def study_mark(row: RowMapping) -> StudyMark:
+def checked(row: RowMapping, table: Table) -> dict[str, Any]:
+    """The row, if every value is still of its column's kind.
+
+    SQLite hands out whatever a damaged file says; what is not of its kind must not reach the reader.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    for column in table.columns:
+        value = row.get(column.name)
+        if value is not None and not isinstance(value, _PYTHON_TYPES[type(column.type)]):
+            raise RecordError(DAMAGED)
+        if value is None and column.name in row and not column.nullable:
+            raise RecordError(DAMAGED)
+    return dict(row)
+
+
+def stored_time(text: str) -> datetime:
+    """A time as it was written.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RecordError(DAMAGED) from error
+
+
+def study_mark(row: Mapping[str, Any]) -> StudyMark:
     """The mark of an opened study."""
     return StudyMark(row["study_instance_uid"], row["date"], row["modality"], row["description"])
 
 
-def header_patient(row: RowMapping) -> Patient:
+def header_patient(row: Mapping[str, Any]) -> Patient:
     """Who the images of an opened study say they are of."""
     return Patient(row["patient_id"], row["issuer"], row["patient_name"], row["birth_date"], row["sex"])
 
@@ -147,15 +188,16 @@ def _read_identifiers(connection: Connection, key: str) -> tuple[Identifier, ...
     rows = connection.execute(
         select(table.c.system, table.c.value).where(table.c.patient_key == key).order_by(table.c.number)
     )
-    return tuple(Identifier(row.system, row.value) for row in rows)
+    return tuple(Identifier(**checked(row, table)) for row in rows.mappings())
 
 
 def _read_facts(connection: Connection, table: Table, kind: type[_Fact], key: str) -> Any:
     columns = [column for column in table.columns if column.name not in ("number", "patient_key")]
     rows = connection.execute(select(*columns).where(table.c.patient_key == key).order_by(table.c.number))
-    if table is not tables.OBSERVATION:
-        return tuple(kind(**row) for row in rows.mappings())
-    return tuple(kind(**{**row, "time": datetime.fromisoformat(row["time"])}) for row in rows.mappings())
+    facts = [checked(row, table) for row in rows.mappings()]
+    if table is tables.OBSERVATION:
+        facts = [{**fact, "time": stored_time(fact["time"])} for fact in facts]
+    return tuple(kind(**fact) for fact in facts)
 
 
 def _row(fact: Any, key: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ what it saved is on the disk.
 
 from __future__ import annotations
 
-import getpass
 import json
 import uuid
 from dataclasses import dataclass, replace
@@ -22,11 +21,10 @@ from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient, Study
 from medviewer.records import identity, tables
-from medviewer.records.audit import AuditEntry, AuditEvent, AuditTrail
-from medviewer.records.database import Database
+from medviewer.records.database import DAMAGED, Database
 from medviewer.records.merge import merge
 from medviewer.records.record import Identifier, PatientRecord, StudyMark, iso_date
-from medviewer.records.rows import fold, read_own_facts, read_record, well_formed, write_record
+from medviewer.records.rows import checked, fold, read_own_facts, read_record, study_mark, well_formed, write_record
 
 ImageReference = tuple[str, str, int] | str
 """An image's key (path, SOP Instance UID, frame), or a SOP Instance UID for all its frames."""
@@ -76,20 +74,14 @@ class StoredDecision:
 class RecordStore:
     """Patient records in one SQLite file that survives kills, full disks and older versions of itself."""
 
-    def __init__(self, path: Path, anchor_folder: Path | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the store at ``path``, making it (or migrating it, after a backup) if need be.
-
-        Args:
-            path: the SQLite file.
-            anchor_folder: where the key and the anchor of the audit trail lie; a folder beside
-                the file if not given. The further from the store, the more the trail proves.
 
         Raises:
             StorageError: the place cannot be read or written.
             RecordError: the file is damaged, not ours, or of a newer MedViewer.
         """
         self.database = Database(path)
-        self.trail = AuditTrail(self.database, anchor_folder or path.with_name(f"{path.stem}-audit"))
 
     def __enter__(self) -> RecordStore:
         return self
@@ -138,7 +130,11 @@ class RecordStore:
             return None
         with self.database.read() as connection:
             key = _key_of(connection, found)
-            return read_record(connection, key) if key is not None else None
+            record = read_record(connection, key) if key is not None else None
+        # A damaged file may name the wrong patient; to say so is better than to show them.
+        if record is not None and found not in record.identifiers:
+            raise RecordError(DAMAGED)
+        return record
 
     def search(self, text: str) -> tuple[RecordSummary, ...]:
         """Every patient whose name or number contains the text (case and width do not matter), by name.
@@ -189,15 +185,10 @@ class RecordStore:
         names = ("number", "study_instance_uid", "date", "modality", "description", "patient_name", "patient_id")
         query = select(*(table.c[name] for name in names), table.c.opened)
         with self.database.read() as connection:
-            rows = connection.execute(query.order_by(table.c.opened.desc(), table.c.number.desc()).limit(limit)).all()
+            found = connection.execute(query.order_by(table.c.opened.desc(), table.c.number.desc()).limit(limit))
+            rows = [checked(row, table) for row in found.mappings()]
         return tuple(
-            RecentStudy(
-                number=row.number,
-                mark=StudyMark(row.study_instance_uid, row.date, row.modality, row.description),
-                patient_name=row.patient_name,
-                patient_id=row.patient_id,
-                opened=row.opened,
-            )
+            RecentStudy(row["number"], study_mark(row), row["patient_name"], row["patient_id"], row["opened"])
             for row in rows
         )
 
@@ -206,19 +197,7 @@ class RecordStore:
         table = tables.OPENED_STUDY
         with self.database.read() as connection:
             found = connection.execute(select(table.c.paths_json).where(table.c.number == number)).scalar()
-        return tuple(Path(path) for path in json.loads(found or "[]"))
-
-    def append_event(self, what: str, *, who: str = "", patient_key: str = "", **details: str) -> AuditEntry:
-        """Add to the audit trail that something was done: ``append_event("study.opened", patient_key=record.key)``.
-
-        Args:
-            what: ``noun.verb``.
-            who: the reader; the account of the operating system if not given.
-            patient_key: the record concerned.
-            details: anything else, kept as JSON.
-        """
-        detail = json.dumps(details, ensure_ascii=False, sort_keys=True) if details else ""
-        return self.trail.append(AuditEvent(what, who or _account(), patient_key, detail))
+        return tuple(Path(str(path)) for path in _stored_json(found or "[]"))
 
     def save_answer(self, subject: Subject, result_json: str) -> None:
         """Keep a result; earlier ones of the same subject stay."""
@@ -247,7 +226,7 @@ class RecordStore:
     def _about(self, table: Table, image: ImageReference) -> list[Any]:
         query = select(table).where(_is_image(table, image)).order_by(table.c.number.desc())
         with self.database.read() as connection:
-            return list(connection.execute(query).mappings())
+            return [checked(row, table) for row in connection.execute(query).mappings()]
 
 
 def _key_of(connection: Connection, identifier: Identifier) -> str | None:
@@ -352,8 +331,15 @@ def _subject_values(subject: Subject) -> dict[str, Any]:
 
 
 def _subject(row: Any) -> Subject:
-    image_key = (json.loads(row["path_json"]), row["sop_instance_uid"], row["frame"])
+    image_key = (str(_stored_json(row["path_json"])), row["sop_instance_uid"], row["frame"])
     return Subject(image_key, row["model_id"], row["model_sha256"], row["method"], row["finding"])
+
+
+def _stored_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RecordError(DAMAGED) from error
 
 
 def _is_image(table: Table, image: ImageReference) -> ColumnElement[bool]:
@@ -363,13 +349,6 @@ def _is_image(table: Table, image: ImageReference) -> ColumnElement[bool]:
     same_path = (table.c.sop_instance_uid == "") & (table.c.path_json == json.dumps(path))
     same_object = (table.c.sop_instance_uid == sop_instance_uid) & (table.c.sop_instance_uid != "")
     return (same_object if sop_instance_uid else same_path) & (table.c.frame == frame)
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
-        return "unknown"
 
 
 def _new_key() -> str:

@@ -313,7 +313,6 @@ def test_a_damaged_store_never_crashes_and_never_invents(
     [
         ("patient.name", b"\xff\xfe"),
         ("patient.sex", b"F"),
-        ("identifier.system", b""),
         ("observation.value", "ninety"),
         ("observation.time", "yesterday"),
         ("observation.unit", b"x"),
@@ -333,6 +332,20 @@ def test_values_that_are_not_what_was_written_are_refused(path: Path, column: st
     connection.close()
     with RecordStore(path) as store, pytest.raises(RecordError, match="damaged"):
         store.record_for("9RG1") if table != "answer" else store.answers_for("1.2.9")
+
+
+@pytest.mark.parametrize(("at", "value"), [(44, b"\0\0\0\x09"), (0, b"x"), (None, b"CREATE TABLE patienu")])
+def test_a_damaged_header_or_schema_is_said(path: Path, at: int | None, value: bytes) -> None:
+    with RecordStore(path) as store:
+        store.save_record(RECORD)
+    content = bytearray(path.read_bytes())
+    start = (
+        content.index(b"CREATE TABLE patient") if at is None else at
+    )  # 44: the schema format (SQLite file format 1.3.8)
+    content[start : start + len(value)] = value
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match="damaged"), RecordStore(path) as store:
+        store.record_for("9RG1")
 
 
 def test_a_flipped_bit_in_a_number_does_not_give_one_patient_the_record_of_another(path: Path) -> None:
