@@ -30,7 +30,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Measure a model on labelled images and write report.json and report.html."""
+    """Measure a model on labelled images and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package
@@ -40,10 +40,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print_json(dict(report))
     else:
         for name, metric in report["metrics"].items():
-            low, high = metric["ci95"]
-            say(f"{name}: {metric['value']:.4f} (95% {low:.4f} to {high:.4f})")
+            say(f"{name}: {_number(metric['value'])} (95% {' to '.join(map(_number, metric['ci95']))})")
         say(str(arguments.out / "report.html"))
-    return 0
+    unusable = report["data"]["unusable"]
+    for file in unusable:
+        tell(f"{file['file']}: {file['reason']}")
+    return 3 if unusable else 0
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"
 
 
 def _setting(text: str) -> tuple[str, str]:

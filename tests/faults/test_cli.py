@@ -246,6 +246,7 @@ def slow_analysis(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.reliability
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups with signals on Windows")
 def test_ctrl_c_during_a_run_ends_everything(tmp_path: Path, slow_analysis: subprocess.Popen[str]) -> None:
     program = psutil.Process(slow_analysis.pid)

@@ -17,6 +17,7 @@ from tests import fakes
 
 REPORT = {
     "schema": "medviewer-evaluation/1",
+    "data": {"n": 9, "unusable": []},
     "metrics": {"auc": {"value": 0.987654, "ci95": [0.98, 0.99]}},
 }
 
@@ -118,6 +119,19 @@ def test_evaluate_finds_the_model_by_id_or_folder(
     assert "auc: 0.9877 (95% 0.9800 to 0.9900)" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == REPORT
+
+
+def test_images_that_cannot_be_read_are_named_and_are_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fakes.make_model(tmp_path / fakes.MODEL_ID)
+    unusable = [{"file": "NORMAL/a.png", "reason": "It is truncated."}]
+    report = {"data": {"unusable": unusable}, "metrics": {"auc": {"value": None, "ci95": [None, 1.0]}}}
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: report)
+    assert main(["evaluate", str(folder), "--data", "D", "--out", "O"]) == 3
+    told = capsys.readouterr()
+    assert "NORMAL/a.png: It is truncated." in told.err
+    assert "auc: not defined (95% not defined to 1.0000)" in told.out
 
 
 def test_evaluate_of_an_unknown_model_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
