@@ -21,17 +21,17 @@ from medviewer.gui.theme import THEMES
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
 OURS = ("chest", "heat-map", "probability")
 LUCIDE = (
-    "a-large-small", "activity", "arrow-down", "arrow-left", "arrow-right", "arrow-up", "arrow-up-down",
-    "calendar", "captions", "check", "chevron-down", "chevron-left", "chevron-right", "chevron-up", "circle-check",
-    "circle-dashed", "circle-help", "circle-minus", "circle-x", "clock", "command", "contrast", "cpu", "eye",
-    "eye-off", "file", "file-text", "flag", "file-up", "file-warning", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history",
-    "image", "images", "info", "keyboard", "languages", "layers", "lock", "log-out", "maximize", "menu", "minus",
-    "move", "octagon-alert", "palette", "panel-left", "panel-right", "pencil", "pill", "play", "plus", "redo-2",
-    "refresh-ccw", "rotate-ccw-square", "rotate-cw-square", "save", "scan", "search", "shield-check",
-    "shield-question-mark", "skip-back", "skip-forward", "sliders-horizontal", "square", "stethoscope",
+    "activity", "arrow-down", "arrow-left", "arrow-right", "arrow-up",
+    "captions", "check", "chevron-down", "chevron-right", "circle-check",
+    "circle-minus", "circle-x", "command", "contrast", "cpu", "eye",
+    "eye-off", "file", "file-text", "flag", "file-up", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history",
+    "image", "images", "info", "keyboard", "languages", "layers", "log-out", "maximize", "menu",
+    "move", "octagon-alert", "palette", "panel-left", "pencil", "pill", "play", "redo-2",
+    "refresh-ccw", "rotate-ccw-square", "rotate-cw-square", "save", "scan",
+    "skip-back", "skip-forward", "stethoscope",
     "triangle-alert", "undo-2", "user", "x", "zoom-in", "zoom-out",
 )  # fmt: skip
-MARKS = {"chevron-down": "secondary", "chevron-up": "secondary", "check": "on_accent", "minus": "on_accent"}
+MARKS = {"chevron-down": "secondary", "check": "on_accent"}
 
 
 def tidy(svg: str) -> str:
