@@ -16,7 +16,7 @@ from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, button, clear, section
 from medviewer.gui.icons import icon
-from medviewer.gui.text import PlainLabel, set_tooltip, tr, tr_pick
+from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
 
 COLOR_MAPS = ("magma", "viridis", "inferno", "cividis")
 
@@ -188,6 +188,8 @@ def _reason(sentence: str) -> str:
     verdict, _, rest = sentence.partition(": ")
     reason = rest if verdict.endswith("than chance") else sentence
     words = tr(reason)
+    if language() != "en" and words == reason:
+        return ""  # the line below says the same in numbers, in the reader's language
     return words[:1].upper() + words[1:]
 
 

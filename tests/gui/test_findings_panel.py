@@ -338,6 +338,8 @@ def test_the_panel_speaks_chinese(panel) -> None:
     assert "校准概率" in words
     assert "模型关注的位置" in words
     assert "calibrated" not in words
+    assert "随机图" in words
+    assert "random maps" not in words
     assert panel.run.text() == "运行"
 
 
