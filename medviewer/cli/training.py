@@ -40,7 +40,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print_json(dict(report))
     else:
         for name, metric in report["metrics"].items():
-            say(f"{name}: {_number(metric['value'])} (95% {' to '.join(map(_number, metric['ci95']))})")
+            interval = metric["ci95"] or (None, None)
+            say(f"{name}: {_number(metric['value'])} (95% {' to '.join(map(_number, interval))})")
         say(str(arguments.out / "report.html"))
     unusable = report["data"]["unusable"]
     for file in unusable:

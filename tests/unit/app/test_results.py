@@ -200,7 +200,9 @@ def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
 
 @pytest.mark.reliability
 @pytest.mark.parametrize("field", ["model_sha256", "input_sha256"])
-def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str) -> None:
+def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Before anything is drawn: the report would refuse it too, but only after the picture.
+    monkeypatch.setattr(results, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
     stranger = make_attribution(96, 80, provenance=replace(PROVENANCE, **{field: "00" * 32}))
     with pytest.raises(UsageError, match="another answer"):
         save_results(tmp_path / "out", make_result(tmp_path, attributions=(stranger,)))
