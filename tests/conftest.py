@@ -105,7 +105,7 @@ def _top_level_widgets() -> list[object]:
 class InlineExecutor(Executor):
     """Runs work where it is submitted, at once."""
 
-    def __init__(self, threads: int = 1, name: str = "") -> None:
+    def __init__(self, *_like_a_pool: object) -> None:
         super().__init__()
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -139,11 +139,12 @@ def application(fake_engine: FakeEngine, medviewer_home: Path) -> Iterator[Appli
 @pytest.fixture
 def main_window(qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path) -> Iterator[MainWindow]:
     """The real window, shown off screen, with real threads and an engine without a process."""
+    from PySide6.QtWidgets import QApplication
+
     from medviewer.app.start import running_application
     from medviewer.gui.post import GuiPost
     from medviewer.gui.theme import apply_theme
     from medviewer.gui.window import MainWindow
-    from PySide6.QtWidgets import QApplication
 
     qt = QApplication.instance()
     assert isinstance(qt, QApplication)

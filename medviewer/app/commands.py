@@ -183,7 +183,7 @@ _ROWS = (
     _row("view.flip_vertical|Flip top-bottom|上下翻转|V|flip-vertical-2", viewing.flip_upside_down, _has_image),
     _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_image),
     _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
-    _row("view.corner_text|Corner text: all, few or none|角落文字:全部或少量或无|I|captions", viewing.next_text, _has_image),
+    _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
     _row("view.hide_identity|Hide or show identity|隐藏或显示身份|Ctrl+H|eye-off", viewing.toggle_identity, _always),
     _row("view.panels|Hide or show panels|隐藏或显示面板|Tab|panel-left", viewing.toggle_panels, _always),
     _asked("view.window|Window|窗", viewing.set_window, _has_pixels),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.patient import keep_answer, keep_decision, keep_event
-from medviewer.app.results import Result, result_document, save_results
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind, Subject
 from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -168,24 +167,30 @@ def save(app: Application, folder: str | Path | None) -> None:
     if out is None:
         return
     subject, answer = found
-    result = Result(
-        image=now.image,
-        frame=state.frame,
-        answer=answer,
-        attributions=_attributions(state, subject),
-        decision=state.decisions.get(subject),
-        window=state.view.window,
-        inverted=state.view.inverted,
-        color_map=state.overlay.color_map,
-        opacity=state.overlay.opacity,
-        threshold=state.overlay.threshold,
-    )
+    image, frame = now.image, state.frame
+
+    def work(_stop: StopToken, _progress: Progress) -> list[Path]:
+        from medviewer.app.results import Result, save_results  # noqa: PLC0415 - writing DICOM takes a while to load
+
+        result = Result(
+            image=image,
+            frame=frame,
+            answer=answer,
+            attributions=_attributions(state, subject),
+            decision=state.decisions.get(subject),
+            window=state.view.window,
+            inverted=state.view.inverted,
+            color_map=state.overlay.color_map,
+            opacity=state.overlay.opacity,
+            threshold=state.overlay.threshold,
+        )
+        return save_results(out, result)
 
     def saved(paths: list[Path]) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
         app.notify("info", f"{len(paths)} files were saved in {out.name or out}.")
 
-    app.in_background("save", lambda _stop, _progress: save_results(out, result), saved)
+    app.in_background("save", work, saved)
 
 
 def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
@@ -216,8 +221,7 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         _take_answer(app, subject, answer)
         app.session.update(provider=asked.provider)
-        result = Result(now.image, question.case.images[0], answer)
-        keep_answer(app, subject, json.dumps(result_document(result, [], []), ensure_ascii=False))
+        keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
             _start_explaining(app, now, subject, question)
 

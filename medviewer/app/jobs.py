@@ -96,7 +96,7 @@ class Jobs:
             except MedViewerError as error:
                 self._post(lambda error=error: self._end(ticket, lambda: failed(error)))  # type: ignore[misc]
             except BaseException as error:  # the edge of a worker: a bug must not vanish with its thread
-                log.error("unexpected failure in a job", exc_info=_without_data(error))  # noqa: TRY400 - without its message
+                log.error("unexpected failure in a job", exc_info=without_data(error))  # noqa: TRY400 - without its message
                 self._post(lambda: self._end(ticket, lambda: failed(UNEXPECTED)))
             else:
                 self._post(lambda: self._end(ticket, lambda: done(result)))
@@ -131,8 +131,8 @@ UNEXPECTED = MedViewerError(
 )
 
 
-def _without_data(error: BaseException) -> tuple[Any, Any, Any]:
-    """The traceback with the error's type but not its message, which could hold patient data."""
+def without_data(error: BaseException) -> tuple[Any, Any, Any]:
+    """What a log may hold of a failure: traceback and type, but not the message, which could hold patient data."""
     return type(error), type(error)("(message withheld)") if _takes_one_text(error) else None, error.__traceback__
 
 

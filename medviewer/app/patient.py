@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.session import Selection
-from medviewer.domain.answer import Decision, Subject
+from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError
-from medviewer.domain.study import Patient
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image, Patient
 from medviewer.records.record import PatientRecord
 from medviewer.resources import resource
 
-if TYPE_CHECKING:  # the store brings SQLAlchemy with it, which the first image need not wait for
+if TYPE_CHECKING:  # the store and what writes files take a while to load: the first image need not wait for them
     from medviewer.app.application import Application
     from medviewer.records.audit import AuditTrail
     from medviewer.records.store import RecordStore
@@ -146,11 +148,14 @@ def sample_record() -> Path:
         raise RecordError(str(error)) from error
 
 
-def keep_answer(app: Application, subject: Subject, result_json: str) -> None:
-    """Keep an answer beside the record."""
+def keep_answer(app: Application, subject: Subject, image: Image, frame: Frame, answer: Answer) -> None:
+    """Keep an answer beside the record, as it would be saved in a file."""
 
     def work() -> None:
-        app.records.store().save_answer(subject, result_json)
+        from medviewer.app.results import Result, result_document  # noqa: PLC0415 - see the top
+
+        document = result_document(Result(image, frame, answer), [], [])
+        app.records.store().save_answer(subject, json.dumps(document, ensure_ascii=False))
         app.records.note("model.run", subject.image_key[1], subject.model_id)
 
     app.write(work)

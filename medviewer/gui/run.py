@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,9 +18,9 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.application import Application
-from medviewer.app.jobs import UNEXPECTED
+from medviewer.app.jobs import UNEXPECTED, without_data
 from medviewer.app.session import State
-from medviewer.app.settings import home
+from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
 from medviewer.domain.errors import MedViewerError
 from medviewer.gui.icons import icon
@@ -29,6 +30,8 @@ from medviewer.gui.window import TITLE, MainWindow
 from medviewer.imaging import decode
 
 log = logging.getLogger(__name__)
+
+_LAYOUT_ROUNDS = 5  # new words change a label's height, that its card's, that the panel's
 
 Until = Callable[[State], bool]
 
@@ -44,7 +47,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
         The exit code of Qt's event loop.
     """
     qt = _qt_application()
-    with _window(qt) as (app, window):
+    with _window(qt, home()) as (app, window):
         window.show()
         if sample:
             app.settings = replace(app.settings, run_when_opened=True)
@@ -63,13 +66,14 @@ def grab_window(
     *,
     paths: Sequence[Path] = (),
     results: Path | None = None,
-    size: tuple[int, int] = (1440, 900),
+    size: tuple[int, int] = (1920, 1080),
     timeout_s: float = 180.0,
 ) -> State:
     """Draw the window without a screen: open, run the model, explain, save its picture.
 
     Without ``paths`` the sample study is opened. It is the same window, driven by the same
-    commands, as on a screen.
+    commands, as on a screen; but unless ``MEDVIEWER_HOME`` is set, its settings and records are
+    kept in a folder that is deleted afterwards, so that the user's own stay as they are.
 
     Args:
         out: where the picture (PNG) goes.
@@ -86,7 +90,7 @@ def grab_window(
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     qt = _qt_application()
-    with _window(qt) as (app, window):
+    with _home_for_a_picture() as folder, _window(qt, folder) as (app, window):
         window.resize(*size)
         window.show()
         app.settings = replace(app.settings, run_when_opened=True)
@@ -99,6 +103,8 @@ def grab_window(
             app.run_command("file.save_results", results)
             _wait(app, lambda state: not state.jobs, timeout_s)
         _wait(app, lambda _state: not app.writes.running and not app.background.running, timeout_s)
+        for _ in range(_LAYOUT_ROUNDS):
+            QApplication.processEvents()
         out.parent.mkdir(parents=True, exist_ok=True)
         if not window.grab().save(str(out), "PNG"):
             raise MedViewerError(f"The picture {out.name} could not be saved: check the folder and the disk's space.")
@@ -106,9 +112,18 @@ def grab_window(
 
 
 @contextmanager
-def _window(qt: QApplication) -> Iterator[tuple[Application, MainWindow]]:
+def _home_for_a_picture() -> Iterator[Path]:
+    if os.environ.get(HOME_VARIABLE):
+        yield home()
+        return
+    with tempfile.TemporaryDirectory(prefix="medviewer-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainWindow]]:
     post = GuiPost()
-    with _bugs_are_said(), running_application(home(), post) as app:
+    with running_application(folder, post) as app, _bugs_are_said(app):
         window = MainWindow(app)
         try:
             yield app, window
@@ -134,12 +149,12 @@ def _qt_application() -> QApplication:
 
 
 @contextmanager
-def _bugs_are_said() -> Iterator[None]:
+def _bugs_are_said(app: Application) -> Iterator[None]:
     """A mistake of ours in a slot of Qt is logged without patient data; the window stays usable."""
 
-    def told(kind: type[BaseException], _error: BaseException, where: TracebackType | None) -> None:
-        log.error("unexpected failure in the window", exc_info=(kind, kind(), where) if kind is not KeyError else None)
-        log.info("%s", UNEXPECTED)
+    def told(_kind: type[BaseException], error: BaseException, _where: TracebackType | None) -> None:
+        log.error("unexpected failure in the window", exc_info=without_data(error))
+        app.notify("alarm", str(UNEXPECTED))
 
     before, sys.excepthook = sys.excepthook, told
     try:

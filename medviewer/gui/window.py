@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QInputDialog,
@@ -41,6 +41,7 @@ from medviewer.gui.viewport import Viewport
 from medviewer.inference.card import Card
 
 TITLE = "MedViewer"
+WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 
 
 class MainWindow(QMainWindow):
@@ -65,7 +66,9 @@ class MainWindow(QMainWindow):
         self.status = StatusBar()
         self._middle = QStackedWidget()
         self._tabs = QTabWidget()
+        self._second_tabs = QTabWidget()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
         self.actions_.focus_on(self.viewport)
@@ -139,16 +142,18 @@ class MainWindow(QMainWindow):
         self.addToolBar(self.tools)
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewport)
-        self._tabs.setDocumentMode(True)
+        for tabs in (self._tabs, self._second_tabs):
+            tabs.setDocumentMode(True)
+            tabs.setMinimumWidth(280)
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
-        for panel in (self.studies, self._middle, self._tabs):
+        for panel in (self.studies, self._middle, self._tabs, self._second_tabs):
             self.splitter.addWidget(panel)
+        self._second_tabs.hide()
         self.splitter.setStretchFactor(1, 1)
         self.splitter.setHandleWidth(1)
         self.splitter.setChildrenCollapsible(False)
         self.studies.setMinimumWidth(180)
-        self._tabs.setMinimumWidth(280)
         whole = QWidget()
         rows = QVBoxLayout(whole)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -169,8 +174,7 @@ class MainWindow(QMainWindow):
     def _show_state(self, old: State | None, new: State) -> None:
         if old is None or old.language != new.language:
             use_language(new.language)
-            self._tabs.setTabText(0, tr("Findings"))
-            self._tabs.setTabText(1, tr("Patient"))
+            self._name_tabs()
         for part in (self.actions_, self.tools, self.viewport, self.empty, self.studies, self.findings, self.record):
             part.show_state(old, new)
         self.status.show_state(old, new)
@@ -184,11 +188,57 @@ class MainWindow(QMainWindow):
         if self.windowTitle() != title:
             self.setWindowTitle(title)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """A wide window has room for findings and record at once."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Put the record beside the findings or behind them, by the width of the window."""
+        is_wide = self.width() >= WIDE_PX
+        if is_wide == self._is_wide:
+            return
+        self._keep_sizes()
+        (self._second_tabs if is_wide else self._tabs).addTab(self.record, "")
+        self._name_tabs()
+        self._show_panels(self.app.state)
+        self._use_sizes()
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._second_tabs.indexOf(self.record) >= 0
+
+    def _keep_sizes(self) -> None:
+        """Note the widths of the panels, apart for a wide and a narrow window."""
+        if not self.app.state.panels_hidden:
+            self._widths[_widths_name(self._is_wide)] = ",".join(map(str, self.splitter.sizes()))
+
+    def _use_sizes(self) -> None:
+        kept = _numbers(self._widths.get(_widths_name(self._is_wide), ""))
+        if len(kept) != self.splitter.count():
+            studies, findings = theme.STUDIES_WIDTH_PX, theme.FINDINGS_WIDTH_PX
+            record = findings if self._is_wide else 0
+            kept = [studies, max(self.width() - studies - findings - record, 240), findings, record]
+        self.splitter.setSizes(kept)
+
+    def _name_tabs(self) -> None:
+        for tabs in (self._tabs, self._second_tabs):
+            for panel, name in ((self.findings, tr("Findings")), (self.record, tr("Patient"))):
+                if tabs.indexOf(panel) >= 0:
+                    tabs.setTabText(tabs.indexOf(panel), name)
+
     def _show_panels(self, state: State) -> None:
         is_shown = not state.panels_hidden
-        for panel in (self.studies, self._tabs, self.tools, self.status):
-            if panel.isHidden() == is_shown:
-                panel.setVisible(is_shown)
+        wished = {
+            self.studies: is_shown,
+            self._tabs: is_shown,
+            self._second_tabs: is_shown and self._is_wide,
+            self.tools: is_shown,
+            self.status: is_shown,
+        }
+        for panel, wish in wished.items():
+            if panel.isHidden() == wish:
+                panel.setVisible(wish)
 
     def _picture(self, image: Image, frame: Frame) -> Picture:
         """The picture made with the frame; a new one if it was pushed out of the cache."""
@@ -209,19 +259,25 @@ class MainWindow(QMainWindow):
     def _restore_layout(self) -> None:
         layout = self.app.settings.layout
         self.resize(1440, 900)
-        geometry, sizes = layout.get("geometry", ""), layout.get("splitter", "")
+        geometry = layout.get("geometry", "")
         if geometry:
             self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore")))
-        if not sizes or not self.splitter.restoreState(QByteArray.fromBase64(sizes.encode("ascii", "ignore"))):
-            width = self.width() - theme.STUDIES_WIDTH_PX - theme.FINDINGS_WIDTH_PX
-            self.splitter.setSizes([theme.STUDIES_WIDTH_PX, width, theme.FINDINGS_WIDTH_PX])
+        self._use_sizes()
 
     def _remember_layout(self) -> None:
-        layout = {
-            "geometry": bytes(self.saveGeometry().toBase64().data()).decode(),
-            "splitter": bytes(self.splitter.saveState().toBase64().data()).decode(),
-        }
-        self.app.remember(layout=layout)
+        self._keep_sizes()
+        geometry = bytes(self.saveGeometry().toBase64().data()).decode()
+        self.app.remember(layout={**self._widths, "geometry": geometry})
+
+
+def _widths_name(is_wide: bool) -> str:
+    return "widths_wide" if is_wide else "widths"
+
+
+def _numbers(text: str) -> list[int]:
+    """Widths as they were saved; none if that was not by us."""
+    parts = text.split(",")
+    return [int(part) for part in parts] if all(part.isdecimal() and len(part) < 6 for part in parts) else []
 
 
 def _title(state: State) -> str:

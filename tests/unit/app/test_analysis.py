@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,8 +33,8 @@ def test_age_at_the_study(birth: str, date: str, stated: str, expected: float | 
 
 
 def test_a_case_holds_what_was_known_at_the_time_and_no_identity() -> None:
-    early = Observation("8867-4", "Heart rate", 80, "/min", datetime(2004, 8, 26, 9, 0))
-    late = Observation("8867-4", "Heart rate", 120, "/min", datetime(2005, 1, 1, 9, 0))
+    early = Observation("8867-4", "Heart rate", 80, "/min", datetime(2004, 8, 26, 9, 0, tzinfo=UTC))
+    late = Observation("8867-4", "Heart rate", 120, "/min", datetime(2005, 1, 1, 9, 0, tzinfo=UTC))
     record = PatientRecord(
         "k", (Identifier("", "secret-id"),), "Secret^Name", "1940-03-05", "F", observations=(early, late)
     )

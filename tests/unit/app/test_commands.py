@@ -16,15 +16,62 @@ if TYPE_CHECKING:
     from medviewer.app.application import Application
 
 # The contract between the panels and the application.
-ASKED_FOR = """
-file.open_folder file.open_files file.open_recent file.open_sample file.save_results file.close app.quit view.fit
-view.actual_size view.zoom_in view.zoom_out view.invert view.rotate_left view.rotate_right view.flip_horizontal
-view.flip_vertical view.reset view.preset view.window view.place view.smooth view.corner_text view.hide_identity
-view.panels image.next image.previous image.first image.last image.show image.select series.next series.previous
-tool.window tool.pan tool.zoom tool.scroll model.run model.select model.confirm job.cancel explain.method
-explain.toggle explain.opacity explain.threshold explain.color_map finding.accept finding.reject finding.change
-edit.undo edit.redo help.palette help.shortcuts help.about app.language
-""".split()
+ASKED_FOR = [
+    "file.open_folder",
+    "file.open_files",
+    "file.open_recent",
+    "file.open_sample",
+    "file.save_results",
+    "file.close",
+    "app.quit",
+    "view.fit",
+    "view.actual_size",
+    "view.zoom_in",
+    "view.zoom_out",
+    "view.invert",
+    "view.rotate_left",
+    "view.rotate_right",
+    "view.flip_horizontal",
+    "view.flip_vertical",
+    "view.reset",
+    "view.preset",
+    "view.window",
+    "view.place",
+    "view.smooth",
+    "view.corner_text",
+    "view.hide_identity",
+    "view.panels",
+    "image.next",
+    "image.previous",
+    "image.first",
+    "image.last",
+    "image.show",
+    "image.select",
+    "series.next",
+    "series.previous",
+    "tool.window",
+    "tool.pan",
+    "tool.zoom",
+    "tool.scroll",
+    "model.run",
+    "model.select",
+    "model.confirm",
+    "job.cancel",
+    "explain.method",
+    "explain.toggle",
+    "explain.opacity",
+    "explain.threshold",
+    "explain.color_map",
+    "finding.accept",
+    "finding.reject",
+    "finding.change",
+    "edit.undo",
+    "edit.redo",
+    "help.palette",
+    "help.shortcuts",
+    "help.about",
+    "app.language",
+]
 
 
 @pytest.mark.parametrize("command_id", ASKED_FOR)

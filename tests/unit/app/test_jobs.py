@@ -20,7 +20,7 @@ class LaterExecutor(Executor):
     def __init__(self) -> None:
         self.waiting: list[Callable[[], Any]] = []
 
-    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, work: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
         self.waiting.append(work)
         return Future()
 

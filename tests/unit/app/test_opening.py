@@ -82,10 +82,10 @@ class HeldExecutor(Executor):
 
     held: list[Callable[[], Any]]
 
-    def __init__(self, threads: int, name: str) -> None:
+    def __init__(self, *_like_a_pool: object) -> None:
         self.held = []
 
-    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, work: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
         self.held.append(work)
         return Future()
 
