@@ -78,5 +78,5 @@ def _needing_the_extra() -> Iterator[None]:
         if package in ("", _OURS):
             raise
         raise RuntimeMissingError(
-            f"This needs the package {package}, which is not installed; run: pip install 'medviewer[torch]'"
+            f"This needs the package {package}, which is not installed; run: pip install 'medviewer[torch,cpu]'"
         ) from error
