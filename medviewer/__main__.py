@@ -1,4 +1,4 @@
-"""The program: ``medviewer [PATH ...]`` opens the window, ``medviewer COMMAND ...`` works without one."""
+"""The program, started: ``medviewer`` on the command line, ``python -m medviewer``, or the packaged one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run MedViewer and give its exit code.
-
-    Worker processes start with this module too, and need nothing of what a command needs.
-    """
-    multiprocessing.freeze_support()  # first: in a packaged program a worker begins, and ends, here
-    from medviewer import cli  # noqa: PLC0415 - see above
+    """Run MedViewer and return its exit code; see :mod:`medviewer.cli`."""
+    multiprocessing.freeze_support()  # first: a worker of a packaged program starts here too
+    from medviewer import cli  # noqa: PLC0415 - a worker needs none of it
 
     return cli.main(argv)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import platformdirs
 
 from medviewer.app.session import Overlay
-from medviewer.domain.errors import StorageError
+from medviewer.imaging.whole_file import storage_error, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -80,20 +78,11 @@ class SettingsFile:
             StorageError: the folder cannot be written.
         """
         data = asdict(replace(settings, layout={})) | {"layout": dict(settings.layout)}
-        temporary = ""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix="settings-", suffix=".tmp")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(data, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            msg = "The settings cannot be saved: make room on the disk or check the folder's permissions."
-            raise StorageError(msg) from error
+            raise storage_error("The settings file", error) from error
+        write_whole(self.path, json.dumps(data, ensure_ascii=False, indent=1).encode())
 
 
 def _settings(data: dict[str, Any]) -> Settings:

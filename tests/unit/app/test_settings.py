@@ -86,8 +86,8 @@ def test_a_failed_save_is_said_and_leaves_the_old_file(tmp_path: Path, monkeypat
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medviewer.app.settings.os.fsync", full)
-    with pytest.raises(StorageError, match="make room"):
+    monkeypatch.setattr("medviewer.imaging.whole_file.os.fsync", full)
+    with pytest.raises(StorageError, match="free some space"):
         file.save(Settings(language="en"))
     assert file.load().language == "zh"
     assert [p.name for p in tmp_path.iterdir()] == ["settings.json"]
