@@ -54,11 +54,15 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
             app.run_command("file.open_sample")
         elif paths:
             app.run_command("file.open_files", list(paths))
-        signal.signal(signal.SIGINT, lambda _number, _frame: window.close())
+        before = signal.signal(signal.SIGINT, lambda _number, _frame: window.close())
         wake = QTimer()  # lets Python see Ctrl+C while Qt waits
         wake.start(500)
         wake.timeout.connect(lambda: None)
-        return int(qt.exec())
+        try:
+            return int(qt.exec())
+        finally:
+            wake.stop()
+            signal.signal(signal.SIGINT, before)
 
 
 def grab_window(

@@ -51,6 +51,13 @@ def test_a_contradiction_is_said_and_no_model_runs(
     application.run_command("model.run")
     assert fake_engine.calls == []
     assert current_answer(application.state) is None
+    # Not even one that was asked for before the contradiction was known.
+    assert application.state.selection is not None
+    application.wishes.run = application.state.selection.image.key
+    application.run_waiting()
+    assert fake_engine.calls == []
+    assert application.state.notice is not None
+    assert application.state.notice.level == "alarm"
 
 
 def test_a_run_waits_until_the_record_was_compared(application: Application, radiograph: Path) -> None:

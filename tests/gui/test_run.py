@@ -1,0 +1,78 @@
+"""The program around the window: it starts, says a bug without patient data, and ends whole."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from medviewer.app.settings import SettingsFile
+from medviewer.domain.errors import MedViewerError
+from medviewer.gui.run import grab_window, run_window
+from medviewer.gui.window import MainWindow
+from tests.radiographs import write_radiograph
+
+
+def in_the_window(act: Callable[[MainWindow], bool]) -> QTimer:
+    """Has ``act`` called while the window runs, until it returns True; then the window is closed."""
+    timer = QTimer()
+
+    def look() -> None:
+        window = next((w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow) and w.isVisible()), None)
+        if window is not None and act(window):
+            timer.stop()
+            window.close()
+
+    timer.timeout.connect(look)
+    timer.start(20)
+    return timer
+
+
+def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
+    qapp: Any, tmp_path: Path, medviewer_home: Path
+) -> None:
+    path = write_radiograph(tmp_path / "a.dcm")
+    before = signal.getsignal(signal.SIGINT)
+    in_the_window(lambda window: window.app.state.frame is not None and bool(window.app.state.recent))
+    assert run_window([path]) == 0
+    assert SettingsFile(medviewer_home).load().recent == (str(path),)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert QGuiApplication.applicationName()
+
+
+@pytest.mark.qt_no_exception_capture
+def test_a_bug_is_said_and_logged_without_patient_data(
+    qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "^".join(["DOE", "JANE"])
+    seen: list[str] = []
+
+    def act(window: MainWindow) -> bool:
+        if window.app.state.frame is None or window.app.jobs.running or window.app.writes.running:
+            return False
+        if not seen:
+            seen.append("")
+            QTimer.singleShot(0, lambda: {}[secret])
+            return False
+        if window.app.state.notice is not None:
+            seen.append(window.app.state.notice.text)
+        return len(seen) > 1
+
+    in_the_window(act)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert "Something unexpected" in seen[-1]
+    assert "KeyError" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(MedViewerError, match=r"DICOM|image"):
+        grab_window(tmp_path / "window.png", paths=[tmp_path / "notes.txt"])
+    assert not (tmp_path / "window.png").exists()
