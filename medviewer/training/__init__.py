@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import RuntimeMissingError, UsageError
 
 RECIPES = ("chest-xray",)
 
@@ -31,9 +31,14 @@ def train(recipe: str, data: Path, out: Path, overrides: Mapping[str, str], prog
         UsageError: an unknown recipe or setting, or ``out`` exists.
         InputError: the data cannot be used.
         StorageError: the folder cannot be written.
+        RuntimeMissingError: a package that training needs is not installed.
     """
     if recipe not in RECIPES:
         raise UsageError(f"There is no recipe {recipe!r}; there are: {', '.join(RECIPES)}.")
-    from medviewer.training.recipes import chest_xray  # noqa: PLC0415 - torch, and only now
+    try:
+        from medviewer.training.recipes import chest_xray  # noqa: PLC0415 - torch, and only now
+    except ModuleNotFoundError as error:
+        missing = f"Training needs the package {error.name}"
+        raise RuntimeMissingError(f"{missing}: pip install 'medviewer[torch,cpu]'.") from error
 
     return chest_xray.run(data, out, overrides, progress)

@@ -229,7 +229,9 @@ def _training_lines(card: Mapping[str, Any]) -> list[str]:
     lines = [
         "## How it was trained",
         "",
-        f"`medviewer train {training['recipe']} --data DIR --out DIR --seed {training['seed']}`; {training['split_rule']}",
+        f"`medviewer train {training['recipe']} --data DIR --out DIR --seed {training['seed']}`",
+        "",
+        str(training["split_rule"]),
         "",
     ]
     if history := training.get("history"):

@@ -12,24 +12,18 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from medviewer.inference.preprocessing import prepare
-from medviewer.training.augment import augment
-from medviewer.training.metrics import roc_auc
+from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
 from medviewer.training.networks import EfficientNetLite0
-from medviewer.training.shifts import SHIFTS
-
-Pixels = Sequence[npt.NDArray[np.uint8]]
-Steps = Sequence[Mapping[str, Any]]
+from medviewer.training.validation import balanced_subset, refresh_statistics, shifted_aucs
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,7 @@ class Config:
         strength: of the changes in :mod:`medviewer.training.augment`.
         average: decay of the slow average, each step.
         warmup: share of all steps in which the learning rate rises.
+        n_statistics: batches that the batch-normalisation statistics are measured on.
         n_validation: images at most of each class and split, each epoch.
         seed: of everything drawn by chance.
         threads: of torch; fixed, as it decides the order of sums.
@@ -63,23 +58,11 @@ class Config:
     strength: float = 1.0
     average: float = 0.993
     warmup: float = 0.08
+    n_statistics: int = 24
     n_validation: int = 120
     seed: int = 0
     threads: int = 2
     pretrained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Images with their labels: what the loop learns from, or is validated on.
-
-    Attributes:
-        pixels: each ``(rows, columns)`` uint8; for training all of one size.
-        labels: ``(n,)`` of 0 and 1.
-    """
-
-    pixels: Pixels
-    labels: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +108,16 @@ def fit(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     average = copy.deepcopy(network).eval()
     run = _Run(network, average, _optimiser(network, config), steps, config, chance, progress)
-    checked = {name: _balanced_subset(part, config.n_validation) for name, part in parts.items() if name != "train"}
+    checked = {name: balanced_subset(part, config.n_validation) for name, part in parts.items() if name != "train"}
     history: list[dict[str, Any]] = []
     for epoch, size in enumerate(config.sizes):
         started = time.monotonic()
         loss = _learn(run, parts["train"], epoch)
+        refresh_statistics(
+            average, parts["train"], steps, size, n_batches=config.n_statistics, strength=config.strength
+        )
         entry: dict[str, Any] = {"epoch": epoch + 1, "size": size, "loss": loss}
-        entry["auc"] = {name: _shifted_aucs(average, part, steps, size) for name, part in checked.items()}
+        entry["auc"] = {name: shifted_aucs(average, part, steps, size) for name, part in checked.items()}
         entry["worst"] = min(value for table in entry["auc"].values() for value in table.values())
         entry["seconds"] = round(time.monotonic() - started)
         history.append(entry)
@@ -164,8 +150,7 @@ def _learn(run: _Run, train: Part, epoch: int) -> float:
     total, started, losses = n_batches * len(config.sizes), time.monotonic(), list[float]()
     network.train()
     for chosen in balanced_batches(train.labels, config.batch, n_batches, run.chance):
-        images = torch.from_numpy(np.stack([train.pixels[i] for i in chosen]))[:, None].float() / 255
-        x = _prepared(augment(images, size, run.chance, config.strength), run.steps, size)
+        x = changed_batch(train, chosen, run.steps, size, config.strength, run.chance)
         labels = torch.from_numpy(train.labels[chosen.numpy()]).float()
         target = labels * (1 - 2 * config.smoothing) + config.smoothing
         loss = nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], target)
@@ -194,69 +179,9 @@ def _schedule(done: float, warmup: float) -> float:
     return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
-def balanced_batches(
-    labels: npt.NDArray[np.int64], batch: int, n_batches: int, chance: torch.Generator
-) -> list[Tensor]:
-    """Return index batches in which each class has the same expected number of cases.
-
-    Every case of a class comes up before any comes up again, so that a class with few
-    cases is repeated evenly.
-    """
-    wanted = batch * n_batches
-    columns = []
-    for label in (0, 1):
-        members = torch.from_numpy(np.flatnonzero(labels == label))
-        rounds = math.ceil(wanted / 2 / len(members))
-        order = torch.cat([members[torch.randperm(len(members), generator=chance)] for _ in range(rounds)])
-        columns.append(order[: math.ceil(wanted / 2)])
-    mixed = torch.stack(columns, dim=1).flatten()[:wanted]
-    return [b[torch.randperm(len(b), generator=chance)] for b in torch.split(mixed, batch)]
-
-
-def _prepared(x: Tensor, steps: Steps, size: int) -> Tensor:
-    """Run the serving preprocessing over a changed batch that already has its size."""
-    steps = at_size(steps, size)
-    tensor = torch.from_numpy(np.stack([prepare(image, steps).tensor for image in x[:, 0].numpy()]))
-    return tensor.to(memory_format=torch.channels_last)
-
-
-def at_size(steps: Steps, size: int) -> Steps:
-    """Return the steps with another network size: early epochs look at smaller images."""
-    return [dict(step, rows=size, columns=size) if step["op"] == "resize" else step for step in steps]
-
-
 @torch.no_grad()
 def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the average, batch-normalisation statistics included, towards the network."""
     for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if slow.is_floating_point():
             slow.lerp_(fast, 1 - decay)
-
-
-def _balanced_subset(part: Part, most: int) -> Part:
-    """Return at most ``most`` cases of each class, spread evenly over the part."""
-    chosen: list[int] = []
-    for label in (0, 1):
-        members = np.flatnonzero(part.labels == label)
-        chosen += list(members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(int)])
-    return Part([part.pixels[i] for i in chosen], part.labels[chosen])
-
-
-def _shifted_aucs(network: nn.Module, part: Part, steps: Steps, size: int) -> dict[str, float]:
-    """Return the AUC of the part under each shift."""
-    truth = part.labels.astype(bool)
-    return {
-        name: roc_auc(truth, logits(network, [shift(image) for image in part.pixels], steps, size))
-        for name, shift in SHIFTS.items()
-    }
-
-
-@torch.inference_mode()
-def logits(network: nn.Module, pixels: Pixels, steps: Steps, size: int) -> npt.NDArray[np.float64]:
-    """Return the logit ``(n,)`` of each image, prepared as in serving."""
-    found = []
-    steps = at_size(steps, size)
-    for start in range(0, len(pixels), 32):
-        x = np.stack([prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]])
-        found.append(network(torch.from_numpy(x).to(memory_format=torch.channels_last))[:, 0])
-    return np.asarray(torch.cat(found).numpy(), dtype=np.float64)

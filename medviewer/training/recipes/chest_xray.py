@@ -18,17 +18,19 @@ import torch
 
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.preprocessing import prepare
+from medviewer.training.batches import Part
 from medviewer.training.calibration import balanced_threshold, fit_platt, sigmoid
 from medviewer.training.card import write_card
 from medviewer.training.data import SPLITS, ClassFolders, duplicates_across, read_class_folders, split_patients
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import whole_folder, write_graphs, write_reference
-from medviewer.training.loop import Config, Part, fit
+from medviewer.training.loop import Config, fit
 from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
-from medviewer.training.networks import EfficientNetLite0, Served, imagenet_weights_path, load_imagenet_weights
+from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
 from medviewer.training.novelty import Novelty, fit_novelty
 from medviewer.training.recipes.chest_xray_card import card_document
 from medviewer.training.shifts import SHIFTS
+from medviewer.training.validation import run_over
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 Progress = Callable[[str], None]
@@ -204,21 +206,6 @@ def _squared(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
         return image
     step = {"op": "resize", "rows": size, "columns": size}
     return np.asarray(np.rint(prepare(image.astype(np.float32), [step]).tensor[0]), dtype=np.uint8)
-
-
-@torch.inference_mode()
-def run_over(
-    network: EfficientNetLite0, pixels: Sequence[npt.NDArray[np.uint8]], steps: Sequence[Mapping[str, Any]]
-) -> tuple[Floats, Floats]:
-    """Return the logit ``(n,)`` and the pooled features ``(n, 1280)`` of each image."""
-    served = Served(network).eval()
-    logits, features = [], []
-    for start in range(0, len(pixels), 32):
-        x = np.stack([prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]])
-        said, pooled, _ = served(torch.from_numpy(x))
-        logits.append(said[:, 0].numpy())
-        features.append(pooled.numpy())
-    return np.concatenate(logits).astype(np.float64), np.concatenate(features).astype(np.float64)
 
 
 def decide(network: EfficientNetLite0, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]) -> Decision:

@@ -1,0 +1,78 @@
+"""Runs a network in memory: on validation patients each epoch, and to fit what follows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from medviewer.inference.preprocessing import prepare
+from medviewer.training.batches import Part, Pixels, Steps, at_size, balanced_batches, changed_batch
+from medviewer.training.metrics import Floats, roc_auc
+from medviewer.training.networks import EfficientNetLite0
+from medviewer.training.shifts import SHIFTS
+
+
+@torch.inference_mode()
+def run_over(network: EfficientNetLite0, pixels: Pixels, steps: Steps) -> tuple[Floats, Floats]:
+    """Return the first logit ``(n,)`` and the pooled features ``(n, 1280)`` of each image."""
+    logits, features = [], []
+    for start in range(0, len(pixels), 32):
+        batch = np.stack([prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]])
+        x = torch.from_numpy(batch).to(memory_format=torch.channels_last)
+        feature_map = network.features(x)
+        logits.append(network.head(feature_map)[:, 0].numpy())
+        features.append(feature_map.mean(dim=(2, 3)).numpy())
+    return np.concatenate(logits).astype(np.float64), np.concatenate(features).astype(np.float64)
+
+
+def shifted_aucs(network: EfficientNetLite0, part: Part, steps: Steps, size: int) -> dict[str, float]:
+    """Return the AUC of the part under each shift, at another network size if need be."""
+    truth, steps = part.labels.astype(bool), at_size(steps, size)
+    return {
+        name: roc_auc(truth, run_over(network, [shift(image) for image in part.pixels], steps)[0])
+        for name, shift in SHIFTS.items()
+    }
+
+
+def balanced_subset(part: Part, most: int) -> Part:
+    """Return at most ``most`` cases of each class, spread evenly over the part."""
+    chosen: list[int] = []
+    for label in (0, 1):
+        members = np.flatnonzero(part.labels == label)
+        chosen += list(members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(int)])
+    return Part([part.pixels[i] for i in chosen], part.labels[chosen])
+
+
+@torch.no_grad()
+def refresh_statistics(
+    network: nn.Module, train: Part, steps: Steps, size: int, *, n_batches: int, strength: float
+) -> None:
+    """Measure the batch-normalisation statistics of averaged weights anew, in place.
+
+    The running statistics that were averaged along belong to weights of long ago, at
+    first even to photographs. With them this network loses .07 of AUC on blurred films.
+
+    Args:
+        network: as averaged.
+        train: what it learned from.
+        steps: the preprocessing.
+        size: rows and columns of the input.
+        n_batches: how many batches of 32 to measure on.
+        strength: of the changes to the images; as in learning.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima" (2018), section 3.3.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over the batches that follow
+        layer.train()
+    # A generator of its own: what is learned must not depend on what is measured.
+    chance = torch.Generator().manual_seed(0)
+    for chosen in balanced_batches(train.labels, 32, n_batches, chance):
+        network(changed_batch(train, chosen, steps, size, strength, chance))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.eval()
