@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -143,6 +144,7 @@ def _qt_application() -> QApplication:
     existing = QApplication.instance()
     if isinstance(existing, QApplication):
         return existing
+    _check_system()
     QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
     qt = QApplication(sys.argv[:1])
     qt.setApplicationName(TITLE)
@@ -150,6 +152,25 @@ def _qt_application() -> QApplication:
     apply_theme(qt)
     qt.setWindowIcon(icon("chest"))
     return qt
+
+
+def _check_system() -> None:
+    """Qt ends the process if a bare Linux lacks this library; one sentence is better.
+
+    Raises:
+        MedViewerError: the library is missing; names the package to install.
+    """
+    uses_x11 = bool(os.environ.get("DISPLAY")) and not os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform != "linux" or not uses_x11 or os.environ.get("QT_QPA_PLATFORM", "xcb") != "xcb":
+        return
+    if getattr(sys, "frozen", False):
+        return  # a packaged program carries it where Qt looks
+    try:
+        ctypes.CDLL("libxcb-cursor.so.0")
+    except OSError as error:
+        raise MedViewerError(
+            "The window needs a system library that is missing; install it with: sudo apt-get install libxcb-cursor0"
+        ) from error
 
 
 @contextmanager

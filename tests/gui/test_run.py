@@ -76,3 +76,21 @@ def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_
     with pytest.raises(MedViewerError, match=r"DICOM|image"):
         grab_window(tmp_path / "window.png", paths=[tmp_path / "notes.txt"])
     assert not (tmp_path / "window.png").exists()
+
+
+def test_a_missing_system_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of Qt's abort: a program that only says which package is missing."""
+    from medviewer.gui import run
+
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(run.sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(run.ctypes, "CDLL", missing)
+    with pytest.raises(MedViewerError, match="apt-get install libxcb-cursor0"):
+        run._check_system()
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    run._check_system()
