@@ -111,7 +111,8 @@ class StudiesPanel(QWidget):
             self.list.setAccessibleName(tr("Studies and series"))
         if everything or (old and (old.collection, old.identity_hidden) != (new.collection, new.identity_hidden)):
             self._show_collection(new)
-        if everything or (old and (old.selection is not new.selection or old.collection is not new.collection)):
+            self.list.show_current(self.rows.row_of(new.selection))  # new rows know of no choice
+        elif old and old.selection is not new.selection:
             self.list.show_current(self.rows.row_of(new.selection))
         if everything or (old and old.collection.problems != new.collection.problems):
             self._show_problems(new.collection.problems)

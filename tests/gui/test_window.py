@@ -73,6 +73,14 @@ def test_hidden_identity_is_nowhere_in_the_window(reader: Reader, radiograph: Pa
     assert reader.window.windowTitle().endswith(TITLE)
 
 
+def test_the_chosen_series_stays_marked_when_identity_is_hidden(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    marked = reader.window.studies.list.currentIndex().row()
+    assert marked >= 0
+    reader.window.app.run_command("view.hide_identity")
+    assert reader.window.studies.list.currentIndex().row() == marked
+
+
 def test_no_patient_reaches_the_title_while_identity_is_hidden(
     reader: Reader, tmp_path: Path, radiograph: Path
 ) -> None:
