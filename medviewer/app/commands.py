@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import findings, opening, viewing
+from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer
 from medviewer.domain.errors import UsageError
 
@@ -166,6 +167,7 @@ _ROWS = (
     _row("file.open_files|Open files…|打开文件…|Ctrl+Shift+O|file-up", opening.open_files, _always),
     _asked("file.open_recent|Open recent|打开最近的||history", opening.open_recent, _always),
     _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
+    _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,6 +134,50 @@ def import_sample_record(app: Application, then: Callable[[], None]) -> None:
         then()
 
     app.write(work, lambda _none: then(), failed)
+
+
+def import_records(app: Application, paths: Sequence[str | Path] | None) -> None:
+    """Bring patient records in from FHIR R4 files, asking for them if none are given.
+
+    What cannot be used is counted and the first reason said; it never hides the rest.
+    """
+    chosen = [Path(p) for p in paths] if paths is not None else app.front.choose_files("Import patient records")
+    if not chosen:
+        return
+
+    def done(outcome: tuple[int, list[str]]) -> None:
+        count, reasons = outcome
+        words = f"Patient records imported: {count}"
+        left = f"; entries that could not be used: {len(reasons)}. {reasons[0]}" if reasons else "."
+        app.notify("caution" if reasons else "info", words + left)
+        if app.state.selection is not None:
+            check_record(app, app.state.selection)
+
+    app.notify("info", "Importing…")
+    app.write(lambda: _read_and_save(app.records, list(chosen)), done)
+
+
+def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, list[str]]:
+    """How many records came in, and why others did not."""
+    from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
+
+    count, reasons = 0, []
+    for path in paths:
+        try:
+            imported = read_bundle(path)
+        except RecordError as error:
+            reasons.append(str(error))
+            continue
+        reasons += [problem.reason for problem in imported.problems]
+        for record in imported.records:
+            try:
+                records.store().save_record(record)
+            except RecordError as error:
+                reasons.append(str(error))
+            else:
+                count += 1
+    records.note("record.imported", detail=f"{count} records, {len(reasons)} problems")
+    return count, reasons
 
 
 def sample_record() -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-import medviewer
-from medviewer.domain.answer import Attribution, Provenance
+from medviewer.domain.answer import Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
@@ -25,7 +22,7 @@ from medviewer.explain.question import FloatArray, Question, Saliency
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
-from medviewer.inference.runtimes.providers import PROVIDERS
+from medviewer.inference.provenance import provenance_of, tensor_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +150,7 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
         error_name=row.error_name,
         faithfulness=faithfulness,
         elapsed_s=time.monotonic() - clock,
-        provenance=_provenance(question, started, clock),
+        provenance=provenance_of(card, engine.load(card.id, stop=stop), question.tensor, started, clock),
     )
 
 
@@ -184,7 +181,7 @@ def weigh(
     card = engine.catalogue.card(attribution.provenance.model_id)
     tensor = engine.encode(case, card.id).tensor
     of_map = attribution.provenance
-    if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, _digest(tensor)):
+    if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, tensor_sha256(tensor)):
         raise UsageError("The heat map belongs to another image or model; explain this one again.")
     question = Question(engine, card, tensor, card.label_index(attribution.finding), stop, progress)
     faithfulness = judge(question, attribution.saliency, max(1, n_random))
@@ -219,29 +216,3 @@ def _finding_index(engine: Engine, card: Card, tensor: FloatArray, finding: str 
 def _frozen(array: FloatArray) -> FloatArray:
     array.setflags(write=False)
     return array
-
-
-def _digest(tensor: FloatArray) -> str:
-    return hashlib.sha256(tensor.astype("<f4").tobytes()).hexdigest()
-
-
-def _provenance(question: Question, started: datetime, clock: float) -> Provenance:
-    card = question.card
-    loaded = question.engine.load(card.id, stop=question.stop)
-    return Provenance(
-        model_id=card.id,
-        model_version=card.version,
-        model_sha256=card.sha256,
-        runtime="onnx",
-        provider=PROVIDERS[loaded.provider],
-        provider_reason=loaded.reason,
-        input_sha256=_digest(question.tensor),
-        started=started.isoformat(timespec="milliseconds"),
-        elapsed_s=time.monotonic() - clock,
-        versions={
-            "medviewer": medviewer.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnxruntime": loaded.runtime_version,
-        },
-    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-import medviewer
 from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
 from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError
@@ -25,7 +22,7 @@ from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, CardFile, Label
 from medviewer.inference.inputs import image
 from medviewer.inference.loading import read_arrays
-from medviewer.inference.runtimes.providers import PROVIDERS
+from medviewer.inference.provenance import provenance_of
 from medviewer.inference.stability import variants
 
 if TYPE_CHECKING:
@@ -165,22 +162,7 @@ class _Question:
         )
 
     def _provenance(self, tensor: npt.NDArray[np.float32] | None, loaded: Loaded | None) -> Provenance:
-        """How this came about. An abstention before the network ran names no provider."""
-        versions = {"medviewer": medviewer.__version__, "python": platform.python_version(), "numpy": np.__version__}
-        if loaded:
-            versions["onnxruntime"] = loaded.runtime_version
-        return Provenance(
-            model_id=self.card.id,
-            model_version=self.card.version,
-            model_sha256=self.card.sha256,
-            runtime="onnx",
-            provider=PROVIDERS[loaded.provider] if loaded else "",
-            provider_reason=loaded.reason if loaded else "the model was not run",
-            input_sha256="" if tensor is None else hashlib.sha256(tensor.astype("<f4").tobytes()).hexdigest(),
-            started=self.started.isoformat(timespec="milliseconds"),
-            elapsed_s=time.monotonic() - self.clock,
-            versions=versions,
-        )
+        return provenance_of(self.card, loaded, tensor, self.started, self.clock)
 
 
 def feature_statistics(card: Card, features: int) -> guards.FeatureStatistics:

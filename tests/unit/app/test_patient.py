@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app.patient import sample_record
 from medviewer.app.session import current_answer
 from medviewer.records.record import Allergy, Identifier, PatientRecord
 from medviewer.records.store import RecordStore
@@ -91,3 +92,23 @@ def test_what_is_written_is_there_after_closing(
         app.write(lambda: app.records.store().save_record(RECORD))
     with RecordStore(medviewer_home / "records.sqlite") as store:
         assert store.record_for("A1") is not None
+
+
+def test_an_imported_record_stands_beside_the_open_image(application: Application, tmp_path: Path) -> None:
+    path = write_radiograph(
+        tmp_path / "a.dcm", patient_id="9RG1", name="CompressedSamples^RG1", PatientBirthDate="19400305"
+    )
+    application.run_command("file.open_files", [path])
+    before = application.state.record
+    assert before is not None
+    assert before.allergies is None
+    broken = tmp_path / "broken.json"
+    broken.write_text("{", encoding="utf-8")
+    application.run_command("file.import_records", [sample_record(), broken])
+    record = application.state.record
+    assert record is not None
+    assert record.allergies
+    notice = application.state.notice
+    assert notice is not None
+    assert notice.level == "caution"
+    assert notice.text.startswith("Patient records imported: 1; entries that could not be used: 1.")
