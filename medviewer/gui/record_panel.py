@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from medviewer.app.session import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
+from medviewer.gui.quantity import quantities
 from medviewer.gui.record_sections import (
     allergy_rows,
     condition_rows,
@@ -19,10 +22,10 @@ from medviewer.gui.record_sections import (
     vital_rows,
 )
 from medviewer.gui.text import PlainLabel, Role, tr, use_language
-from medviewer.gui.timeline_chart import TimelineChart, quantities
 from medviewer.records.record import PatientRecord, TimelineEntry, timeline
 
 _SHOWN_EVENTS = 30
+_SHOWN_QUANTITIES = 12  # each costs the window 6 ms or more
 
 
 class RecordPanel(QWidget):
@@ -110,11 +113,18 @@ class RecordPanel(QWidget):
                 column.addWidget(widget)
             column.addWidget(line())
         if record.observations:
-            mark = reference.moment if reference.is_study else None
-            column.addWidget(section(tr("Values over time")))
-            column.addWidget(TimelineChart(quantities(record.observations), mark, tr("study")))
+            self._draw_values(record, reference.moment if reference.is_study else None)
             column.addWidget(line())
         self._draw_events(record)
+
+    def _draw_values(self, record: PatientRecord, mark: datetime | None) -> None:
+        from medviewer.gui.timeline_chart import TimelineChart  # noqa: PLC0415 - brings pyqtgraph
+
+        rows = quantities(record.observations)
+        self._scroll.column.addWidget(section(tr("Values over time")))
+        shown = rows if self._shows_all else rows[:_SHOWN_QUANTITIES]
+        self._scroll.column.addWidget(TimelineChart(shown, mark, tr("study")))
+        self._offer_more(len(rows) - len(shown))
 
     def _draw_events(self, record: PatientRecord) -> None:
         column = self._scroll.column
@@ -124,11 +134,13 @@ class RecordPanel(QWidget):
             column.addWidget(PlainLabel(tr("Not recorded"), "secondary"))
         for entry in events if self._shows_all else events[:_SHOWN_EVENTS]:
             column.addWidget(self._event(entry))
-        hidden = len(events) - _SHOWN_EVENTS
-        if hidden > 0 and not self._shows_all:
+        self._offer_more(0 if self._shows_all else len(events) - _SHOWN_EVENTS)
+
+    def _offer_more(self, hidden: int) -> None:
+        if hidden > 0:
             more = button(tr("Show {n} more").format(n=hidden), kind="quiet")
             more.clicked.connect(self._show_all)
-            column.addWidget(more)
+            self._scroll.column.addWidget(more)
 
     def _event(self, entry: TimelineEntry) -> QWidget:
         found = first_of_study(self._state, entry.study_instance_uid) if entry.study_instance_uid else None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,15 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PySide6.QtCore import QPoint
 
 from medviewer.domain.answer import Finding
 from medviewer.domain.case import Observation
 from medviewer.gui import theme
 from medviewer.gui.probability_bar import ProbabilityBar, probability_words
-from medviewer.gui.timeline_chart import TimelineChart, quantities, span_words, time_ticks
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
-from medviewer.records.record import with_zone
 from tests.gui import panel_states as made
 
 STUDY = datetime(2004, 3, 2, 10, 15, tzinfo=UTC)
@@ -97,74 +93,6 @@ def test_the_bar_speaks(qtbot) -> None:
     bar = ProbabilityBar(Finding("X", "SCT:1", 0.2, 0.35, flagged=False))
     qtbot.addWidget(bar)
     assert bar.accessibleName() == "Probability 0.20, threshold 0.35"
-
-
-def observation(value: float, hours: float, unit: str = "mg/L", code: str = "1988-5") -> Observation:
-    return Observation(code, "CRP", value, unit, STUDY + timedelta(hours=hours))
-
-
-def test_different_units_are_never_on_one_scale() -> None:
-    rows = quantities((observation(5, 0), observation(0.5, 1, "mg/dL"), observation(7, -3)))
-    assert [(r.unit, [o.value for o in r.values]) for r in rows] == [("mg/L", [7, 5]), ("mg/dL", [0.5])]
-
-
-@given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=20, unique=True))
-def test_later_is_right_and_higher_is_up(values: list[float]) -> None:
-    chart = TimelineChart(quantities([observation(v, n) for n, v in enumerate(values)]))
-    chart.resize(336, chart.sizeHint().height())
-    points = [(chart.point_of(0, o), o) for o in chart._rows[0].values]
-    for (p, a), (q, b) in itertools.pairwise(points):
-        assert p.x() < q.x()
-        if abs(a.value - b.value) > 1e-3:
-            assert (p.y() > q.y()) == (a.value < b.value)
-    assert all(0 <= p.y() <= chart.height() and 100 < p.x() < 336 for p, _ in points)
-    chart.deleteLater()
-
-
-@given(
-    st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - hypothesis wants naive bounds
-    st.floats(0.01, 40_000),
-    st.integers(2, 6),
-)
-def test_ticks_are_round_in_order_and_few(start: datetime, days: float, most: int) -> None:
-    begin = with_zone(start)
-    end = begin + timedelta(days=days)
-    ticks = time_ticks(begin, end, most)
-    moments = [moment for moment, _ in ticks]
-    assert moments == sorted(set(moments))
-    assert all(begin <= moment <= end for moment in moments)
-    assert len(ticks) <= most + 1
-    assert all(moment.minute % 10 == 0 and moment.second == 0 for moment in moments)
-
-
-def test_long_and_short_spans_have_fitting_words() -> None:
-    year = [words for _, words in time_ticks(STUDY, STUDY + timedelta(days=2900), 4)]
-    day = [words for _, words in time_ticks(STUDY, STUDY + timedelta(days=3), 4)]
-    hour = [words for _, words in time_ticks(STUDY, STUDY + timedelta(hours=5), 4)]
-    assert year == ["2006", "2008", "2010", "2012"]
-    assert day == ["03-03", "03-04", "03-05"]
-    assert hour == ["12:00", "15:00"]
-    assert span_words(STUDY, STUDY + timedelta(days=3)) == "2004"
-    assert span_words(STUDY, STUDY + timedelta(hours=5)) == "2004-03-02"
-
-
-def test_one_value_and_none_are_drawn_without_trouble(qtbot) -> None:
-    for rows in (quantities((observation(5, 0),)), ()):
-        chart = TimelineChart(rows, STUDY, "study")
-        qtbot.addWidget(chart)
-        chart.resize(336, 90)
-        assert not chart.grab().isNull()
-
-
-def test_the_point_under_the_mouse_is_found(qtbot) -> None:
-    chart = TimelineChart(quantities((observation(5, 0), observation(9, 48))))
-    qtbot.addWidget(chart)
-    chart.resize(336, chart.sizeHint().height())
-    first, second = chart._rows[0].values
-    assert chart.value_at(chart.point_of(0, second).toPoint()) is second
-    assert chart.value_at(chart.point_of(0, first).toPoint() + QPoint(3, 0)) is first
-    assert chart.value_at(QPoint(10, 30)) is None
-    assert chart.value_at(QPoint(200, 2000)) is None
 
 
 @pytest.mark.parametrize(
