@@ -79,7 +79,7 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         metrics = QFontMetricsF(theme.text_font(theme.SMALL_PX))
         start, end = self.moment(minVal), self.moment(maxVal)
         self._words = {}
-        for most in range(max(int(size / 34), 1), 0, -1):
+        for most in range(max(int(size / 34), 3), 0, -1):
             ticks = time_ticks(start, end, most)
             if not ticks:
                 break  # coarser steps miss this time altogether
