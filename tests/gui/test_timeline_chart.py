@@ -237,7 +237,9 @@ def test_all_rows_zoom_together_and_a_double_click_shows_all(make, qtbot) -> Non
     chart.show()
     whole = views(chart)
     assert whole[0] == whole[1]
+    heights = [curve.view.viewRange()[1] for curve in chart._curves]
     turn_wheel(chart, QPoint(200, 100), Qt.KeyboardModifier.ControlModifier)
+    assert [curve.view.viewRange()[1] for curve in chart._curves] == heights  # each row keeps its scale
     low, high = views(chart)[0]
     assert whole[0][0] < low < high < whole[0][1]
     assert views(chart)[1] == pytest.approx([low, high])
