@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyqtgraph as pg
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
@@ -14,6 +13,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWid
 from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
+from medviewer.explain.overlay import color_table
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, button, clear, section
 from medviewer.gui.icons import icon
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
@@ -195,7 +195,7 @@ def _reason(sentence: str) -> str:
 
 def _swatch(name: str) -> QIcon:
     """A strip of the colour map, dark end left."""
-    table = pg.colormap.get(name).getLookupTable(0.0, 1.0, 96, alpha=False)
-    rgb = np.ascontiguousarray(np.broadcast_to(np.asarray(table, np.uint8)[None], (24, 96, 3)))
+    table = color_table(name, opacity=1, threshold=0)[np.linspace(0, 255, 96).round().astype(int), :3]
+    rgb = np.ascontiguousarray(np.broadcast_to(table[None], (24, 96, 3)))
     image = QImage(rgb.tobytes(), 96, 24, 96 * 3, QImage.Format.Format_RGB888)
     return QIcon(QPixmap.fromImage(image.copy()))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from medviewer.domain.answer import Finding
 from medviewer.domain.case import Observation
+from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
+from medviewer.gui.explain_controls import COLOR_MAPS, _swatch
 from medviewer.gui.probability_bar import ProbabilityBar, probability_words
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
 from tests.gui import panel_states as made
@@ -58,6 +60,14 @@ def test_the_scale_is_linear_and_stays_inside(a: float, b: float) -> None:
     if a != b:
         assert math.isclose(bar.x_of(a) - bar.x_of(b), (bar.x_of(1) - bar.x_of(0)) * (a - b), abs_tol=1e-6)
     bar.deleteLater()
+
+
+@pytest.mark.parametrize("name", COLOR_MAPS)
+def test_the_swatch_of_a_colour_map_shows_the_colours_that_are_painted(name: str) -> None:
+    picture = _swatch(name).pixmap(96, 24).toImage()
+    table = color_table(name, opacity=1, threshold=0)
+    for x, level in ((0, 0), (95, 255)):
+        assert picture.pixelColor(x, 12).getRgb()[:3] == tuple(int(part) for part in table[level, :3])
 
 
 def drawn(bar: ProbabilityBar, probability: float, dy: int = 0) -> str:
