@@ -125,10 +125,10 @@ def _layout_of(path: Path, source: ByteSource) -> _Layout:
 
 def _read(image: Image, layout: _Layout, source: ByteSource, stop: StopToken | None) -> Frame:
     header, format_ = layout.header, layout.format
-    if image.frame >= format_.frames or (format_.rows, format_.columns) != (
-        image.description.rows,
-        image.description.columns,
-    ):
+    # A path says little: a stick may have been exchanged, and another person's image may lie there now.
+    is_same_object = header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
+    is_same_size = (format_.rows, format_.columns) == (image.description.rows, image.description.columns)
+    if not (is_same_object and is_same_size and image.frame < format_.frames):
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = []
     if is_native(header):

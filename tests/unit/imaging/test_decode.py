@@ -285,3 +285,13 @@ def test_own_rle_equals_the_fast_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_own_rle(rle(pixels), spec), pixels)
     with pytest.raises(ValueError, match="segments"):
         _own_rle(struct.pack("<16I", 1, *[64] * 15), spec)
+
+
+def test_another_object_at_the_same_path_is_never_shown_as_this_one(tmp_path: Path) -> None:
+    """A stick or disc was exchanged: same path, same size, somebody else's image."""
+    path = write_dataset(tmp_path / "IMG1", make_dataset(PatientName="First^Person"))
+    image = images(path)[0]
+    decode.read_frame(image)
+    write_dataset(path, make_dataset(PatientName="Other^Person"))
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
