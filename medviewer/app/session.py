@@ -198,7 +198,8 @@ class Session:
 
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
-        self.update(view=past.view, overlay=past.overlay, decisions=past.decisions, corner_text=past.corner_text)
+        decisions = _restored_decisions(past, self._state)
+        self.update(view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text)
 
     def _set(self, new: State) -> None:
         old, self._state = self._state, new
@@ -210,9 +211,24 @@ def _may_restore(past: State, now: State) -> bool:
     """How an image looks is shared by its stack; a decision is undone only with its own image on screen."""
     if past.selection is None or now.selection is None:
         return False
-    if past.decisions != now.decisions:
+    if _restored_decisions(past, now) != now.decisions:
         return past.selection.image.key == now.selection.image.key
     return past.selection.stack_key == now.selection.stack_key
+
+
+def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
+    """The decisions of the past, each only on the very answer that it was made on.
+
+    Where the model has run again since, what was decided on its new answer stays: undoing a change
+    of the window must not sign an answer that the reader has not judged.
+    """
+    restored: dict[Subject, Decision] = {}
+    for subject in {**past.decisions, **now.decisions}:
+        is_same_answer = past.answers.get(subject) is now.answers.get(subject)
+        decision = (past if is_same_answer else now).decisions.get(subject)
+        if decision is not None:
+            restored[subject] = decision
+    return MappingProxyType(restored) if restored != now.decisions else now.decisions
 
 
 def current_answer(state: State) -> tuple[Subject, Answer] | None:

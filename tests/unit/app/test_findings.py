@@ -140,6 +140,23 @@ def test_a_new_run_has_no_old_decision(opened: Application) -> None:
     assert not opened.state.decisions
 
 
+def test_undoing_a_view_change_does_not_sign_the_answer_of_a_later_run(opened: Application) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.accept", "fine")
+    opened.run_command("view.invert")
+    opened.run_command("model.run")
+    found = current_answer(opened.state)
+    assert found is not None
+    opened.run_command("edit.undo")
+    assert not opened.state.view.inverted
+    assert not opened.state.decisions
+    opened.run_command("edit.undo")  # the acceptance itself belonged to the answer that is gone
+    opened.run_command("edit.redo")
+    assert not opened.state.decisions
+    kept = [d.decision.kind for d in opened.records.store().decisions_for(found[0].image_key)]
+    assert kept == ["accepted"]
+
+
 def test_what_was_done_is_in_the_audit_trail(opened: Application, medviewer_home: Path) -> None:
     opened.run_command("model.run")
     opened.run_command("finding.accept", "fine")
