@@ -78,6 +78,7 @@ class Wishes:
     """What was asked for and waits for something else."""
 
     run: Key | None = None  # run the model on this image as soon as its pixels and the record check are there
+    runs_when_opened: bool = False  # this session's wish (the demo's); the setting is the reader's and stays theirs
     views: dict[Key, View] = field(default_factory=dict)  # how each stack was looked at last
     opened: tuple[Path, ...] = ()  # what the collection was made from
 

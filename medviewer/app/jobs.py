@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from medviewer.domain.errors import MedViewerError, Stopped
+from medviewer.domain.errors import MedViewerError, Stopped, without_data
 from medviewer.domain.progress import Progress, StopToken
 
 T = TypeVar("T")
@@ -129,16 +129,3 @@ class Jobs:
 UNEXPECTED = MedViewerError(
     "Something unexpected went wrong; the details are in the log. Your work is safe: try again."
 )
-
-
-def without_data(error: BaseException) -> tuple[Any, Any, Any]:
-    """What a log may hold of a failure: traceback and type, but not the message, which could hold patient data."""
-    return type(error), type(error)("(message withheld)") if _takes_one_text(error) else None, error.__traceback__
-
-
-def _takes_one_text(error: BaseException) -> bool:
-    try:
-        type(error)("")
-    except Exception:  # noqa: BLE001 - any refusal means no
-        return False
-    return True

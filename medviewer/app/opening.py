@@ -151,7 +151,8 @@ def select(app: Application, selection: Selection) -> None:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
     app.session.settle()
     app.session.update(**changes)
-    if app.settings.run_when_opened and app.state.model_id and not stays:
+    is_run_wanted = app.settings.run_when_opened or app.wishes.runs_when_opened
+    if is_run_wanted and app.state.model_id and not stays:
         app.wishes.run = selection.image.key
     if is_other_patient:
         check_record(app, selection)

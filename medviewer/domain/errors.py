@@ -30,6 +30,8 @@ patient data, and shown as "unexpected".
 
 from __future__ import annotations
 
+from types import TracebackType
+
 
 class MedViewerError(Exception):
     """An expected failure. ``str(error)`` is shown to the reader as it is."""
@@ -116,3 +118,16 @@ class Stopped(MedViewerError):  # noqa: N818 - not a failure: what the user aske
 
     def __init__(self, message: str = "Cancelled.") -> None:
         super().__init__(message)
+
+
+def without_data(error: BaseException) -> tuple[type[BaseException], BaseException | None, TracebackType | None]:
+    """What a log may hold of a failure: traceback and type, but not the message, which could hold patient data."""
+    return type(error), type(error)("(message withheld)") if _takes_one_text(error) else None, error.__traceback__
+
+
+def _takes_one_text(error: BaseException) -> bool:
+    try:
+        type(error)("")
+    except Exception:  # noqa: BLE001 - any refusal means no
+        return False
+    return True

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -19,11 +18,11 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.application import Application
-from medviewer.app.jobs import UNEXPECTED, without_data
+from medviewer.app.jobs import UNEXPECTED
 from medviewer.app.session import State
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
-from medviewer.domain.errors import MedViewerError
+from medviewer.domain.errors import MedViewerError, without_data
 from medviewer.gui.icons import icon
 from medviewer.gui.post import GuiPost
 from medviewer.gui.theme import apply_theme
@@ -51,7 +50,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
     with _window(qt, home()) as (app, window):
         window.show()
         if sample:
-            app.settings = replace(app.settings, run_when_opened=True)
+            app.wishes.runs_when_opened = True
             app.run_command("file.open_sample")
         elif paths:
             app.run_command("file.open_files", list(paths))
@@ -98,7 +97,7 @@ def grab_window(
     with _home_for_a_picture() as folder, _window(qt, folder) as (app, window):
         window.resize(*size)
         window.show()
-        app.settings = replace(app.settings, run_when_opened=True)
+        app.wishes.runs_when_opened = True
         if paths:
             app.run_command("file.open_files", list(paths))
         else:

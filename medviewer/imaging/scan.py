@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from medviewer.domain.errors import InputError, MedViewerError, NoPixelsError
+from medviewer.domain.errors import InputError, MedViewerError, NoPixelsError, without_data
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection, Image, Problem
 from medviewer.imaging import tags
@@ -158,8 +158,8 @@ def _add_file(path: Path, grouping: Grouping, known: dict[str, Path]) -> Problem
     except (OSError, MemoryError) as error:
         reason = unreadable(error) if isinstance(error, OSError) else "It needs more memory than there is."
         return Problem(path, str(reason))
-    except Exception:  # one bad file must never stop the rest, not even through a mistake of ours
-        logger.exception("Unexpected failure while reading a header")
+    except Exception as error:  # one bad file must never stop the rest, not even through a mistake of ours
+        logger.error("Unexpected failure while reading a header", exc_info=without_data(error))  # noqa: TRY400 - without its message
         return Problem(path, "Unexpected: the header could not be read; please report it to the makers of MedViewer.")
     return None
 

@@ -46,6 +46,15 @@ def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
     assert QGuiApplication.applicationName()
 
 
+def test_the_demonstration_does_not_change_the_readers_settings(
+    qapp: Any, tmp_path: Path, medviewer_home: Path
+) -> None:
+    """Afterwards the model must not run by itself on whatever is opened."""
+    in_the_window(lambda window: window.app.wishes.runs_when_opened)
+    assert run_window(sample=True) == 0
+    assert SettingsFile(medviewer_home).load().run_when_opened is False
+
+
 @pytest.mark.qt_no_exception_capture
 def test_a_bug_is_said_and_logged_without_patient_data(
     qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture

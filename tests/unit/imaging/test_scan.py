@@ -14,6 +14,7 @@ import pytest
 from medviewer.domain.errors import Stopped
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, Stack
+from medviewer.imaging import tags
 from medviewer.imaging.scan import images_of, scan
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
@@ -63,7 +64,7 @@ def test_a_mistake_of_ours_does_not_stop_the_rest(
 
     def broken(header: Any, path: Path) -> Any:
         if path.name == "a.dcm":
-            raise ZeroDivisionError
+            raise ValueError(header.dataset.text(tags.PATIENT_NAME))
         return real(header, path)
 
     monkeypatch.setattr(module, "describe_images", broken)
@@ -72,6 +73,7 @@ def test_a_mistake_of_ours_does_not_stop_the_rest(
     assert "Unexpected" in collection.problems[0].reason
     assert "Secret" not in caplog.text
     assert "a.dcm" not in caplog.text
+    assert "ValueError" in caplog.text
 
 
 def test_missing_paths_and_odd_things_are_named(tmp_path: Path) -> None:
