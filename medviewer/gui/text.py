@@ -19,6 +19,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
 
+from medviewer.domain.person_name import is_wordless
 from medviewer.resources import resource
 
 Language = Literal["en", "zh"]
@@ -210,12 +211,8 @@ def _group(group: str, *, comma: bool) -> str:
     family, rest = parts[0], " ".join(part for part in parts[1:] if part)
     if not (family and rest):
         return family or rest
-    return f"{family}, {rest}" if comma and not _is_wordless(family) else f"{family} {rest}"
-
-
-def _is_wordless(family: str) -> bool:
-    """Chinese, Japanese and Korean names are not written with a comma."""
-    return unicodedata.name(family[0], "").startswith(("CJK ", "HIRAGANA", "KATAKANA", "HANGUL"))
+    # Chinese, Japanese and Korean names are not written with a comma.
+    return f"{family}, {rest}" if comma and not is_wordless(family[0]) else f"{family} {rest}"
 
 
 def _is_control(character: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from medviewer.domain.person_name import names_share_nothing
 from medviewer.domain.study import Caveat, Collection, Image, Patient, Problem, Series, Stack, Study
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
@@ -124,9 +125,15 @@ def _read_patient(dataset: DataSet) -> Patient:
 
 
 def _may_be_same(one: Patient, other: Patient) -> bool:
-    """Whether nothing but the ID speaks against one person: "1" and "ANON" are given to many."""
+    """Whether nothing speaks against one person but the ID for it: "1" and "ANON" are given to many.
+
+    With one birth date a name may have changed in part, as by marriage; a wholly other name is another
+    person, whose images must neither be shown under the first one's name nor pass the check of their record.
+    """
+    if {one.sex, other.sex} == {"M", "F"}:
+        return False
     if one.birth_date and other.birth_date:
-        return one.birth_date == other.birth_date
+        return one.birth_date == other.birth_date and not names_share_nothing(one.name, other.name)
     names = _plain(one.name), _plain(other.name)
     return not all(names) or names[0] == names[1]
 
