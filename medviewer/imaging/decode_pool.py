@@ -83,10 +83,15 @@ class DecodePool:
     def shutdown(self) -> None:
         """End all workers; the next frame starts new ones."""
         with self._condition:
-            workers, self._all, self._idle = self._all, [], []
+            workers, idle = self._all, self._idle
+            self._all, self._idle = [], []
             self._condition.notify_all()
         for worker in workers:
-            _end(worker)
+            if worker in idle:
+                _end(worker)
+            else:
+                # The thread that borrowed it waits on its pipe and buries it: closing that here would be a race.
+                _kill(worker)
 
     def worker_pids(self) -> tuple[int, ...]:
         """Give the process ids of the workers."""
@@ -173,6 +178,11 @@ def _start() -> _Worker:
     return worker
 
 
+def _kill(worker: _Worker) -> None:
+    with contextlib.suppress(ValueError):  # it is over already
+        worker.process.kill()
+
+
 def _end(worker: _Worker) -> None:
     worker.process.kill()
     worker.process.join()
@@ -183,19 +193,15 @@ def _end(worker: _Worker) -> None:
 def _ask(worker: _Worker, request: Request, data: bytes, stop: StopToken | None) -> Reply:
     """Send one request and wait for its reply, the worker's end, the deadline or the reader's stop."""
     process, connection = worker.process, worker.connection
-
-    def kill() -> None:
-        with contextlib.suppress(ValueError):  # it is over already
-            process.kill()
-
-    withdraw = stop.on_stop(kill) if stop is not None else None
+    withdraw = stop.on_stop(lambda: _kill(worker)) if stop is not None else None
+    has_hung_up = False
     try:
         connection.send(request)
         connection.send_bytes(data)
         wait([connection, process.sentinel], timeout=request.deadline_s)
         reply = connection.recv() if connection.poll() else None
     except (EOFError, OSError):
-        reply = None
+        reply, has_hung_up = None, True
     finally:
         if withdraw is not None:
             withdraw()
@@ -203,7 +209,7 @@ def _ask(worker: _Worker, request: Request, data: bytes, stop: StopToken | None)
         stop.raise_if_stopped()
     if reply is not None:
         return Reply(*reply)
-    if wait([process.sentinel], timeout=0):
+    if has_hung_up or wait([process.sentinel], timeout=0):
         logger.warning("A decoder process ended while decoding")
         raise DecodeError(
             "The compressed pixels of this image are damaged: its decoder stopped. "

@@ -122,6 +122,33 @@ def test_a_killed_decoder_is_one_error(tmp_path: Path, caplog: pytest.LogCapture
     assert decode.read_frame(shipped("MR_small_RLE.dcm")).stored.shape == (64, 64)
 
 
+def test_the_pool_can_be_shut_down_while_it_decodes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As when the window is closed during a slow image: the reading thread gets one clear error."""
+    decode.shutdown()
+    image = endless(tmp_path)
+    decode.warm_up()
+    (pid,) = decode.worker_pids()
+    outcome: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            decode.read_frame(image)
+        except Exception as error:  # noqa: BLE001 - whatever comes is what is tested
+            outcome.append(error)
+
+    reader = threading.Thread(target=read)
+    process = psutil.Process(pid)
+    before = process.cpu_times().user
+    reader.start()
+    while process.cpu_times().user <= before:  # until it is really decoding
+        pass
+    decode.shutdown()
+    reader.join(timeout=30)
+    assert isinstance(outcome[0], DecodeError)
+    assert not psutil.pid_exists(pid)
+    assert decode.read_frame(shipped("MR_small_RLE.dcm")).stored.shape == (64, 64)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not there on Windows")
 def test_a_decoder_killed_while_idle_is_no_error_at_all() -> None:
     decode.shutdown()
