@@ -228,10 +228,11 @@ def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray
 
 
 def _small(picture: Picture) -> np.ndarray:
-    display = to_display(picture.frame, picture.default_window)
+    display = to_display(picture.frame)  # as the file wishes, like the image itself
     step = max(1, -(-max(display.shape[:2]) // THUMBNAIL_SIZE))
-    rows, columns = (n // step * step for n in display.shape[:2])
-    blocks = display[:rows, :columns].reshape(rows // step, step, columns // step, step, -1)
+    down, across = (min(step, n) for n in display.shape[:2])  # a strip thinner than a step keeps a line
+    rows, columns = display.shape[0] // down * down, display.shape[1] // across * across
+    blocks = display[:rows, :columns].reshape(rows // down, down, columns // across, across, -1)
     small: np.ndarray = blocks.mean(axis=(1, 3)).astype(np.uint8)
     return small[..., 0] if display.ndim == 2 else small
 

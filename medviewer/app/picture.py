@@ -114,8 +114,7 @@ class Picture:
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
         if key != self._display_key:
-            chosen = window or self.default_window
-            self._display, self._display_key = to_display(self.frame, chosen, invert=invert), key
+            self._display, self._display_key = to_display(self.frame, window, invert=invert), key
         return self._display
 
 

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from medviewer.app.session import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
-from medviewer.imaging.display import modality_values
+from medviewer.imaging.display import value_percentiles
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -68,11 +66,9 @@ def preset_window(state: State, number: int) -> Window | None:
     if number <= len(windows):
         return windows[number - 1]
     low, high, name = SHARE_PRESETS[number - len(windows)]
-    values = modality_values(state.frame)
-    step = max(1, int((values.size / 200_000) ** 0.5))  # a grid is enough for a percentile, and quick
-    darkest, brightest = (float(v) for v in np.nanpercentile(values[::step, ::step], (low, high)))
-    width = max(brightest - darkest, 1.0)
-    return Window(darkest + width / 2, width, name=name)
+    darkest, brightest = value_percentiles(state.frame, (low, high))
+    # Exact: the standard's plain LINEAR knows no window narrower than 1, which may be all of a PET image.
+    return Window((darkest + brightest) / 2, max(brightest - darkest, 1e-9), "LINEAR_EXACT", name)
 
 
 def change_view(app: Application, gesture: str = "", **changes: Any) -> None:

@@ -8,6 +8,7 @@ from medviewer.app.session import Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.text import dicom_age, dicom_date, isolated, person_name, sex_word, tr, visible
+from medviewer.imaging.display import modality_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,7 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     d = frame.description
     if d.pixel_padding_range is not None and d.pixel_padding_range[0] <= stored <= d.pixel_padding_range[1]:
         return f"{where}  {_number(stored)} {tr('(padding)')}"
-    if d.modality_lut is not None:
-        values = d.modality_lut.values
-        value = float(values[min(max(int(stored) - d.modality_lut.first, 0), len(values) - 1)])
-    else:
-        value = stored * d.rescale_slope + d.rescale_intercept
+    value = modality_value(frame, y, x)
     unit = d.rescale_type if d.rescale_type not in ("", "US") else ("HU" if d.modality == "CT" else "")
     if value == stored and not unit:
         return f"{where}  {_number(stored)}"

@@ -20,6 +20,7 @@ from medviewer.domain.study import LookUpTable, PixelDescription, Window
 # Cut off at each end where the file gives no window: a few hot pixels must not make the image dark.
 _TAIL = 0.001
 # Look-ups go row block by row block: the indices that numpy makes of them then stay in the processor's cache.
+_GRID_PIXELS = 200_000
 _BLOCK_PIXELS = 64 * 1024
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in YBR_FULL
 
@@ -36,6 +37,17 @@ def modality_values(frame: Frame) -> np.ndarray:
     _check_grey(frame)
     values = _to_modality(frame.stored.astype(np.float64), frame.description)
     return values.astype(np.float32)
+
+
+def modality_value(frame: Frame, row: int, column: int) -> float:
+    """Give one pixel in the modality's unit, as :func:`modality_values` does, at full precision.
+
+    Raises:
+        UsageError: a colour image, which has none.
+    """
+    _check_grey(frame)
+    stored = frame.stored[row : row + 1, column : column + 1]
+    return float(_to_modality(stored.astype(np.float64), frame.description)[0, 0])
 
 
 def default_window(frame: Frame) -> Window:
@@ -56,6 +68,29 @@ def default_window(frame: Frame) -> Window:
         return Window(table.first + len(table.values) / 2, float(len(table.values)), name=table.name)
     low, high = _value_range(frame)
     return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+
+
+def value_percentiles(frame: Frame, shares: tuple[float, float]) -> tuple[float, float]:
+    """Give the modality values below which two shares of a greyscale image's pixels lie, without padding.
+
+    Taken from a grid of about 200,000 pixels: enough for a percentile, and quick for any image.
+
+    Args:
+        frame: greyscale.
+        shares: in per cent, 0 to 100.
+
+    Raises:
+        UsageError: a colour image.
+    """
+    _check_grey(frame)
+    step = max(1, int((frame.stored.size / _GRID_PIXELS) ** 0.5))
+    chosen = _without_padding(frame.stored[::step, ::step], frame.description)
+    values = _to_modality(chosen.astype(np.float64), frame.description)
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(values, shares)
+    return float(low), float(high)
 
 
 def display_table(frame: Frame, window: Window, *, invert: bool = False) -> np.ndarray:
@@ -234,11 +269,15 @@ def _color_to_display(frame: Frame, *, invert: bool) -> np.ndarray:
     return np.asarray(255 - picture) if invert else picture.copy()
 
 
+def _without_padding(stored: np.ndarray, description: PixelDescription) -> np.ndarray:
+    padding = description.pixel_padding_range
+    return stored[(stored < padding[0]) | (stored > padding[1])] if padding is not None else stored.ravel()
+
+
 def _value_range(frame: Frame) -> tuple[float, float]:
     """Modality values between which all but the outermost pixels lie."""
     stored, description = frame.stored, frame.description
-    padding = description.pixel_padding_range
-    chosen = stored[(stored < padding[0]) | (stored > padding[1])] if padding is not None else stored.ravel()
+    chosen = _without_padding(stored, description)
     if stored.dtype.kind == "f":
         chosen = chosen[np.isfinite(chosen)]
     if chosen.size == 0:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from medviewer.app.picture import Picture
 from medviewer.app.start import running_application
-from medviewer.domain.study import Collection
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Collection, PixelDescription
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -245,6 +247,15 @@ def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Applicati
     assert application.state.recent == ()
     assert application.state.notice is not None
     assert "no longer there" in application.state.notice.text
+
+
+@pytest.mark.parametrize("shape", [(3, 2000), (2000, 3), (1, 1), (97, 96)])
+def test_a_thumbnail_of_the_thinnest_strip_is_there(shape: tuple[int, int]) -> None:
+    from medviewer.app.opening import THUMBNAIL_SIZE, _small
+
+    frame = Frame(np.full(shape, 7, np.uint16), PixelDescription(modality="CR", rows=shape[0], columns=shape[1]))
+    small = _small(Picture(frame))
+    assert 1 <= min(small.shape) <= max(small.shape) <= THUMBNAIL_SIZE
 
 
 def test_thumbnails_are_small_and_right_and_missing_ones_are_silent(application: Application, tmp_path: Path) -> None:

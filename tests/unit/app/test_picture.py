@@ -56,6 +56,13 @@ def test_a_files_voi_table_is_what_it_opens_with() -> None:
     np.testing.assert_array_equal(grey(patch.pixels), to_display(made))
 
 
+def test_a_files_voi_table_is_what_wide_values_open_with_too() -> None:
+    table = LookUpTable(np.arange(4096, dtype=np.uint16)[::-1].copy(), 0, 12)
+    made = frame(noise("i4"), voi_luts=(table,))
+    drawn = Picture(made).draw(None, False, 0, (0, 0, 70, 50))
+    np.testing.assert_array_equal(grey(drawn.pixels), to_display(made))
+
+
 def test_padding_is_black_and_is_never_averaged_with_anatomy() -> None:
     stored = np.full((2048, 1024), 1000, np.int16)
     stored[:, ::2] = -2000

@@ -15,6 +15,7 @@ from medviewer.app.viewing import CT_PRESETS, preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
+from medviewer.imaging.display import to_display
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -62,6 +63,18 @@ def test_percentile_presets_follow_the_image() -> None:
     assert window is not None
     assert window.center - window.width / 2 == pytest.approx(0.05 * 9999, rel=0.02)
     assert window.center + window.width / 2 == pytest.approx(0.95 * 9999, rel=0.02)
+
+
+def test_percentile_presets_fit_values_below_one_and_leave_padding_out() -> None:
+    stored = np.linspace(0, 0.01, 10_000, dtype=np.float32).reshape(100, 100)
+    shown = State(frame=Frame(stored, PixelDescription(modality="PT", rows=100, columns=100)))
+    window = preset_window(shown, 1)
+    assert window is not None
+    picture = to_display(shown.frame, window) if shown.frame is not None else stored
+    assert (int(picture.min()), int(picture.max()), len(np.unique(picture))) == (0, 255, 256)
+    padded = preset_window(state("CR", pixel_padding_range=(5_000, 9_999)), 1)
+    assert padded is not None
+    assert (padded.center - padded.width / 2, padded.center + padded.width / 2) == (0, 4_999)
 
 
 def test_zero_is_the_images_own_default_and_there_are_ten() -> None:

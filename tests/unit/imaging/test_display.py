@@ -18,6 +18,7 @@ from medviewer.imaging.display import (
     apply_table,
     default_window,
     display_table,
+    modality_value,
     modality_values,
     to_display,
     to_grey,
@@ -188,3 +189,12 @@ def test_the_table_covers_every_bit_pattern_and_fills_what_it_is_given() -> None
 def test_frames_that_have_no_table_say_so() -> None:
     with pytest.raises(UsageError, match="to_display"):
         display_table(frame(np.zeros((2, 2), np.float32)), Window(0, 1))
+
+
+def test_one_value_is_that_of_the_whole_image() -> None:
+    table = LookUpTable(np.arange(100, 110, dtype=np.uint16), 5, 16)
+    every: tuple[dict[str, Any], ...] = ({"rescale_slope": 2.5, "rescale_intercept": -1024.0}, {"modality_lut": table})
+    for attributes in every:
+        image = frame(np.arange(12, dtype=np.int16).reshape(3, 4), **attributes)
+        whole = modality_values(image)
+        assert [[modality_value(image, r, c) for c in range(4)] for r in range(3)] == whole.tolist()
