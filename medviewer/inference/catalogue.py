@@ -73,9 +73,17 @@ class Catalogue:
 
 def _model_folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if (path / CARD_NAME).is_file())
+        return sorted(path for path in folder.iterdir() if _has_card(path))
     except OSError:
         return []
+
+
+def _has_card(folder: Path) -> bool:
+    """Whether it is a model's folder; one that may not be entered is taken for one, and its entry says why."""
+    try:
+        return (folder / CARD_NAME).is_file()
+    except PermissionError:
+        return True
 
 
 def _read_entry(folder: Path) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medviewer.domain.case import Case
-from medviewer.domain.errors import InputError
+from medviewer.domain.errors import CardError, InputError
 from medviewer.domain.frame import Frame
 from medviewer.imaging.display import to_grey
 from medviewer.inference.card import Card
@@ -31,7 +31,7 @@ def encode(frame: Frame, card: Card) -> Prepared:
     prepared = prepare(to_grey(frame), card.preprocessing)
     expected = card.inputs[0].shape[1:]
     if prepared.tensor.shape != expected:
-        raise InputError(
+        raise CardError(
             f"The image was prepared to {prepared.tensor.shape} but the model takes {expected}; "
             "its card is at fault: install the model again."
         )

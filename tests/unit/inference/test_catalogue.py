@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,25 @@ def test_refresh_sees_what_came_and_went(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     catalogue.refresh()
     assert catalogue.entries == ()
+
+
+def test_a_folder_that_may_not_be_entered_hides_no_other_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.make_model(tmp_path / "good", id="good")
+    locked = fakes.make_model(tmp_path / "locked", id="locked")
+    real_stat, real_open = Path.stat, Path.open
+
+    def stat(path: Path, **options: Any) -> Any:
+        if path.parent == locked:
+            raise PermissionError(13, "Permission denied")
+        return real_stat(path, **options)
+
+    def opened(path: Path, *arguments: Any) -> Any:
+        if path.parent == locked:
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *arguments)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "open", opened)
+    entries = {entry.id: entry.problem for entry in Catalogue([tmp_path]).entries}
+    assert entries["good"] == ""
+    assert "Permission denied" in entries["locked"]

@@ -169,7 +169,7 @@ def test_the_case_is_encoded_as_the_card_says(engine: Engine) -> None:
 
 def test_a_card_whose_steps_miss_the_input_shape_is_refused(tmp_path: Path) -> None:
     fakes.make_model(tmp_path / "m", preprocessing=[{"op": "resize", "rows": 8, "columns": 8}])
-    with pytest.raises(InputError, match="install the model again"):
+    with pytest.raises(CardError, match="install the model again"):
         Engine(Catalogue([tmp_path])).encode(fakes.make_case(), ASKED)
 
 
