@@ -28,7 +28,7 @@ from medviewer.imaging.display import to_display
 from medviewer.imaging.png import write_png
 from medviewer.imaging.secondary_capture import write_secondary_capture
 from medviewer.imaging.structured_report import write_structured_report
-from medviewer.imaging.whole_file import storage_error, write_whole
+from medviewer.whole_file import storage_error, write_whole
 
 RESULT_SCHEMA = "medviewer.result/1"
 RESULT_NAME = "result.json"

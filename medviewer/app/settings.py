@@ -14,7 +14,7 @@ from typing import Any
 import platformdirs
 
 from medviewer.app.session import Overlay
-from medviewer.imaging.whole_file import storage_error, write_whole
+from medviewer.whole_file import storage_error, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from medviewer.app.opening import sample_path
 from medviewer.app.results import RESULT_NAME
 from medviewer.cli.terminal import say, tell
 from medviewer.domain.errors import InputError, MedViewerError
-from medviewer.imaging.whole_file import storage_error
+from medviewer.whole_file import storage_error
 
 PICTURE_NAME = "window.png"
 _DEFAULT_OUT = Path("demo-output")

@@ -30,7 +30,7 @@ from medviewer import __version__
 from medviewer.domain.errors import InputError, NotDicomError
 from medviewer.domain.study import Image
 from medviewer.imaging.charset import decode_text
-from medviewer.imaging.whole_file import write_whole
+from medviewer.whole_file import write_whole
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values, names among them
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from medviewer.domain.errors import UsageError
-from medviewer.imaging.whole_file import write_whole
+from medviewer.whole_file import write_whole
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from medviewer.domain.errors import StorageError
 from medviewer.records.database import Database
 from medviewer.records.rows import well_formed
 from medviewer.records.tables import AUDIT
+from medviewer.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -182,8 +182,8 @@ class AuditTrail:
         key = secrets.token_bytes(32)
         try:
             self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(self._key_file, key)
-        except OSError as error:
+            write_whole(self._key_file, key, is_private=True)
+        except (OSError, StorageError) as error:
             raise StorageError(
                 "The key of the audit trail cannot be written: check that its folder may be written and the disk has"
                 " space."
@@ -193,8 +193,8 @@ class AuditTrail:
     def _write_anchor(self, key: bytes, number: int, digest: str) -> None:
         text = json.dumps({"number": number, "digest": digest, "seal": _seal(key, number, digest)})
         try:
-            _write_whole(self._anchor_file, text.encode("ascii"))
-        except OSError:
+            write_whole(self._anchor_file, text.encode("ascii"), is_private=True)
+        except StorageError:
             # The event is safe; only the proof of the very end is older, and the next event renews it.
             _LOG.warning("The anchor of the audit trail could not be written.")
 
@@ -246,16 +246,3 @@ def _read_anchor(path: Path, key: bytes) -> tuple[int, str] | None:
         return None
     is_ours = hmac.compare_digest(seal.encode("utf-8", "replace"), _seal(key, number, digest).encode("ascii"))
     return (number, digest) if is_ours else None
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Replace the file, readable by its owner alone; it is never half written."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

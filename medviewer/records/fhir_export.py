@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.case import Observation
-from medviewer.domain.errors import StorageError
 from medviewer.records.fhir_codes import (
     ACT_CODES,
     DICOM_CODES,
@@ -35,6 +33,7 @@ from medviewer.records.record import (
     parse_moment,
     with_zone,
 )
+from medviewer.whole_file import write_whole
 
 _GENDER = {"M": "male", "F": "female", "O": "other"}
 _STATUS_SYSTEM = "http://terminology.hl7.org/CodeSystem/"
@@ -77,21 +76,8 @@ def write_bundle(record: PatientRecord, path: Path) -> None:
     Raises:
         StorageError: it cannot be written; what stood at ``path`` is as it was.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     text = json.dumps(to_bundle(record), ensure_ascii=False, indent=2, allow_nan=False)
-    try:
-        try:
-            with partial.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            "The record could not be exported: check that the folder may be written and the disk has space."
-        ) from error
+    write_whole(path, text.encode())
 
 
 def _facts(record: PatientRecord, subject: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -25,6 +25,7 @@ from medviewer.training.metrics import Truth, calibration_bins, measures, rates,
 from medviewer.training.report_page import report_page
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
 from medviewer.training.shifts import SHIFTS
+from medviewer.whole_file import write_whole
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
@@ -222,12 +223,13 @@ def _versions() -> dict[str, str]:
 
 
 def _write(report: Mapping[str, Any], scored: Scored, out: Path) -> None:
-    """Write both files; a full or read-only disk is one clear sentence."""
+    """Write both files, each whole; a full or read-only disk is one clear sentence."""
     page = report_page(report, scored.truth, scored.probability)
+    content = json.dumps(report, indent=1, ensure_ascii=False)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-        (out / "report.html").write_text(page, encoding="utf-8")
     except OSError as error:
         reason = f"The report cannot be written to {out} ({error.strerror})"
         raise StorageError(f"{reason}; free some space or choose another folder.") from error
+    write_whole(out / "report.html", page.encode())
+    write_whole(out / "report.json", content.encode())

@@ -14,11 +14,11 @@ import pydicom
 import pytest
 from PIL import Image as PillowImage
 
+from medviewer import whole_file
 from medviewer.app import results
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
 from medviewer.domain.answer import Decision
 from medviewer.domain.errors import StorageError, UsageError
-from medviewer.imaging import whole_file
 from medviewer.imaging.display import to_display
 from tests.answers import (
     EFFUSION,

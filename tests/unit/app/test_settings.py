@@ -86,7 +86,7 @@ def test_a_failed_save_is_said_and_leaves_the_old_file(tmp_path: Path, monkeypat
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medviewer.imaging.whole_file.os.fsync", full)
+    monkeypatch.setattr("medviewer.whole_file.os.fsync", full)
     with pytest.raises(StorageError, match="free some space"):
         file.save(Settings(language="en"))
     assert file.load().language == "zh"

@@ -34,6 +34,13 @@ def test_others_may_read_it_as_they_may_any_new_file(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x.png").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+def test_the_programs_own_mask_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to all threads: one that looks at it by setting it may leave it open for ever."""
+    monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("the mask was set"))
+    write_png(tmp_path / "x.png", GREY)
+
+
 @pytest.mark.reliability
 @pytest.mark.parametrize(
     ("code", "word"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EIO, "the system says")]

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
+from medviewer import whole_file
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.domain.study import Image, Plane
-from medviewer.imaging import secondary_capture, whole_file
+from medviewer.imaging import secondary_capture
 from medviewer.imaging.derived_object import PATIENT_AND_STUDY
 from medviewer.imaging.secondary_capture import with_strip, write_secondary_capture
 from tests.answers import make_radiograph

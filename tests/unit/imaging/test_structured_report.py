@@ -17,9 +17,10 @@ from highdicom._standard_utils import get_module_attribute_map
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from medviewer import whole_file
 from medviewer.domain.answer import Decision
 from medviewer.domain.errors import InputError, StorageError, UsageError
-from medviewer.imaging import derived_object, whole_file
+from medviewer.imaging import derived_object
 from medviewer.imaging.charset import decode_text
 from medviewer.imaging.derived_object import PATIENT_AND_STUDY, can_carry, now_at
 from medviewer.imaging.structured_report import write_structured_report

@@ -156,7 +156,7 @@ def test_an_anchor_that_cannot_be_written_loses_no_event(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medviewer.records.audit.os.fsync", full)
+    monkeypatch.setattr("medviewer.whole_file.os.fsync", full)
     trail.append(AuditEvent("study.opened", "reader", "canary"))
     monkeypatch.undo()
     assert len(trail.entries()) == 7

@@ -447,8 +447,8 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medviewer.records.fhir_export.os.fsync", full)
-    with pytest.raises(StorageError, match="disk has space"):
+    monkeypatch.setattr("medviewer.whole_file.os.fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
         write_bundle(FULL, path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]

@@ -1,10 +1,11 @@
-"""Bytes into files: whole, or not at all."""
+"""Bytes into files: whole, or not at all. Beside the layers, since images, records and settings are all saved so."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from medviewer.domain.errors import StorageError
@@ -33,35 +34,33 @@ def storage_error(name: str, error: OSError) -> StorageError:
     return StorageError(f"{name} was not saved: {reason}.")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, is_private: bool = False) -> None:
     """Save bytes as a file that is either complete or not there.
 
     They are written beside the final place, forced to the disk, and moved there in
-    one step: a full disk or a lost power supply leaves the old file or none.
+    one step: a full disk or a lost power supply leaves the old file or none. May be
+    called from any thread.
+
+    Args:
+        path: where the file goes; an existing one is replaced.
+        content: all of it.
+        is_private: only its owner may read it; else whoever may read the user's other new files.
 
     Raises:
         StorageError: the disk is full, read-only or gone; the old file is untouched.
     """
-    temporary: Path | None = None
+    partial = path.with_name(f".medviewer-{secrets.token_hex(8)}.part")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".medviewer-", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        # The system applies the user's own mask: to ask for it would change it for all threads meanwhile.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(partial, flags, 0o600 if is_private else 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+        partial.replace(path)
     except OSError as error:
         raise storage_error(path.name, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The permissions that the user's other new files do not get; mkstemp gives none to others."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        # Gone after a success, and never there after a refusal; what cannot be removed either hides no reason.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
