@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.session import Selection
 from medviewer.domain.answer import Answer, Decision, Subject
-from medviewer.domain.errors import MedViewerError, RecordError
+from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Patient
 from medviewer.records.record import PatientRecord
@@ -165,7 +165,7 @@ def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, lis
     for path in paths:
         try:
             imported = read_bundle(path)
-        except RecordError as error:
+        except (RecordError, StorageError) as error:  # of this file: the others are not its fault
             reasons.append(str(error))
             continue
         reasons += [problem.reason for problem in imported.problems]

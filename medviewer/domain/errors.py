@@ -31,6 +31,7 @@ patient data, and shown as "unexpected".
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 
 class MedViewerError(Exception):
@@ -120,7 +121,7 @@ class Stopped(MedViewerError):  # noqa: N818 - not a failure: what the user aske
         super().__init__(message)
 
 
-def without_data(error: BaseException) -> tuple[type[BaseException], BaseException | None, TracebackType | None]:
+def without_data(error: BaseException) -> tuple[type[BaseException], Any, TracebackType | None]:
     """What a log may hold of a failure: traceback and type, but not the message, which could hold patient data."""
     return type(error), type(error)("(message withheld)") if _takes_one_text(error) else None, error.__traceback__
 

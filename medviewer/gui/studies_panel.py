@@ -114,8 +114,8 @@ class StudiesPanel(QWidget):
             self.list.show_current(self.rows.row_of(new.selection))  # new rows know of no choice
         elif old and old.selection is not new.selection:
             self.list.show_current(self.rows.row_of(new.selection))
-        if everything or (old and old.collection.problems != new.collection.problems):
-            self._show_problems(new.collection.problems)
+        if everything or (old and _problems_of(old) != _problems_of(new)):
+            self._show_problems(*_problems_of(new))
         self._show_progress(new)
 
     def _show_collection(self, state: State) -> None:
@@ -124,10 +124,13 @@ class StudiesPanel(QWidget):
         wanted = {row.selection.stack_key for row in self.rows.rows if row.selection is not None}
         self._pictures = {key: picture for key, picture in self._pictures.items() if key in wanted}
 
-    def _show_problems(self, problems: tuple[Problem, ...]) -> None:
+    def _show_problems(self, problems: tuple[Problem, ...], identity_hidden: bool) -> None:
         self.problems.setVisible(bool(problems))
         self.problems.set_title(tr("Problems ({n})").format(n=len(problems)))
         self._problem_list.clear()
+        if identity_hidden:  # files are often named after the patient
+            self._problem_list.addItem(tr("Hidden with the identity"))
+            return
         for problem in problems:
             item = QListWidgetItem(f"{visible(problem.path.name)}\n{visible(problem.reason)}")
             item.setToolTip(plain_tooltip(str(problem.path)))
@@ -207,6 +210,10 @@ class _RowList(QListView):
         super().currentChanged(current, previous)
         if not self._is_showing and current.isValid():
             self.chosen.emit(self._rows.rows[current.row()])
+
+
+def _problems_of(state: State) -> tuple[tuple[Problem, ...], bool]:
+    return state.collection.problems, state.identity_hidden
 
 
 def _as_image(pixels: np.ndarray) -> QImage:

@@ -63,7 +63,11 @@ class Supervisor:
             return None
 
     def start(self) -> bool:
-        """Make sure that a worker runs; True if it is a new one (which knows no models)."""
+        """Make sure that a worker runs; True if it is a new one (which knows no models).
+
+        Raises:
+            EngineError: the system starts no further process.
+        """
         if self._process is not None:
             # Not is_alive(): whoever else waits for our children would make it say yes for ever.
             _, has_died = self._wait(0)
@@ -81,10 +85,16 @@ class Supervisor:
             name="medviewer-engine",
             daemon=True,
         )
-        process.start()
-        # Their ends must not stay open here, or the pipes would never end when the worker dies.
-        their_requests.close()
-        their_control.close()
+        try:
+            process.start()
+        except OSError as error:
+            requests.close()
+            control.close()
+            raise EngineError("The process that runs models could not be started; close other programs.") from error
+        finally:
+            # Their ends must not stay open here, or the pipes would never end when the worker dies.
+            their_requests.close()
+            their_control.close()
         self._process, self._requests, self._control = process, requests, control
         self._wait = _waiting_for(requests, process.sentinel)
         _log.info("engine worker started")

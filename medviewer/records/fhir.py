@@ -253,7 +253,10 @@ def _tagged(entry: _Entry, bundle: dict[str, Any]) -> _Entry:
     """The patient of a bundle of test data is test data too."""
     meta = entry.resource.get("meta")
     own = dict(meta) if isinstance(meta, dict) else {}
-    own["tag"] = [*(own.get("tag") or ()), *bundle["meta"]["tag"]]
+    tags = own.get("tag", [])
+    if not isinstance(tags, list):
+        return entry  # not valid: the check of the resource says so
+    own["tag"] = [*tags, *bundle["meta"]["tag"]]
     return replace(entry, resource={**entry.resource, "meta": own})
 
 

@@ -175,6 +175,17 @@ def test_every_problem_is_a_line_with_its_reason(panel) -> None:
     assert "&lt;b&gt;" in listed.item(1).toolTip()
 
 
+def test_file_names_of_the_problem_list_hide_with_the_identity(panel) -> None:
+    state = two_patients()
+    names = [problem.path.name for problem in state.collection.problems]
+    show(panel, state, replace(state, identity_hidden=True))
+    listed = panel.findChild(QListWidget)
+    shown = "".join(listed.item(i).text() + listed.item(i).toolTip() for i in range(listed.count()))
+    assert shown
+    assert not any(name in shown for name in names)
+    assert panel.problems.header.text() == "Problems (2)"
+
+
 def test_without_problems_there_is_no_list(panel) -> None:
     show(panel, two_patients(), made.opened())
     assert panel.problems.isHidden()

@@ -104,11 +104,12 @@ def test_an_imported_record_stands_beside_the_open_image(application: Applicatio
     assert before.allergies is None
     broken = tmp_path / "broken.json"
     broken.write_text("{", encoding="utf-8")
-    application.run_command("file.import_records", [sample_record(), broken])
+    gone = tmp_path / "gone.json"
+    application.run_command("file.import_records", [gone, broken, sample_record()])
     record = application.state.record
     assert record is not None
     assert record.allergies
     notice = application.state.notice
     assert notice is not None
     assert notice.level == "caution"
-    assert notice.text.startswith("Patient records imported: 1; entries that could not be used: 1.")
+    assert notice.text.startswith("Patient records imported: 1; entries that could not be used: 2.")

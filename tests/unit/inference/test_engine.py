@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +310,17 @@ def test_a_closed_engine_starts_anew(tmp_path: Path) -> None:
     with engine:
         engine.run(ASKED, {"x": fakes.images(1)})
         assert engine.worker_pid not in (None, first)
+
+
+def test_a_worker_that_cannot_be_started_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.make_model(tmp_path / "m")
+
+    def refused(_process: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with Engine(Catalogue([tmp_path])) as engine:
+        with monkeypatch.context() as patched:
+            patched.setattr(SpawnProcess, "start", refused)
+            with pytest.raises(EngineError, match="could not be started"):
+                engine.run(ASKED, {"x": fakes.images(1)})
+        assert engine.run(ASKED, {"x": fakes.images(1)})

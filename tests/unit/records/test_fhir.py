@@ -325,6 +325,14 @@ def test_test_data_is_marked(tmp_path: Path) -> None:
     assert _only(_read(tmp_path, {**PATIENT, "meta": tag})).is_sample
 
 
+@pytest.mark.parametrize("wrong", [5, "x", {"system": "x"}])
+def test_a_tag_of_the_wrong_kind_in_a_bundle_of_test_data_is_a_problem(wrong: object, tmp_path: Path) -> None:
+    tag = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}]}
+    imported = _read(tmp_path, {**PATIENT, "meta": {"tag": wrong}}, meta=tag)
+    assert imported.records == ()
+    assert "not valid FHIR R4" in imported.problems[0].reason
+
+
 def test_importing_twice_changes_nothing(tmp_path: Path) -> None:
     resources = [
         PATIENT,
