@@ -162,7 +162,7 @@ class Session:
         """
         goes_on = bool(gesture) and gesture == self._gesture and self.can_undo
         if not goes_on:
-            self._undo.append(self._state)
+            self._undo.append(_remembered(self._state))
             del self._undo[:-200]
         self._gesture = gesture
         self._redo.clear()
@@ -186,14 +186,14 @@ class Session:
         """Bring back how things looked before the last change."""
         self.settle()
         if self.can_undo:
-            self._redo.append(self._state)
+            self._redo.append(_remembered(self._state))
             self._restore(self._undo.pop())
 
     def redo(self) -> None:
         """Do again what was undone."""
         self.settle()
         if self.can_redo:
-            self._undo.append(self._state)
+            self._undo.append(_remembered(self._state))
             self._restore(self._redo.pop())
 
     def _restore(self, past: State) -> None:
@@ -205,6 +205,11 @@ class Session:
         old, self._state = self._state, new
         for watcher in tuple(self._watchers):
             watcher(old, new)
+
+
+def _remembered(state: State) -> State:
+    """What undo needs of a state: not its pixels, maps and records, which would all stay in memory."""
+    return replace(state, collection=Collection(), frame=None, attributions=EMPTY, record=None)
 
 
 def _may_restore(past: State, now: State) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from medviewer.app.session import Selection, Session, State, View, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Decision, Provenance, Subject
+from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Patient, PixelDescription, Series, Stack, Study
 
 DESCRIPTION = PixelDescription(modality="CR", rows=4, columns=4)
@@ -23,8 +28,6 @@ def selection(name: str = "a", count: int = 2, index: int = 0) -> Selection:
 
 
 def attribution(method: str = "grad-cam") -> Attribution:
-    import numpy as np
-
     empty = np.zeros((4, 4), np.float32)
     return Attribution(method, method, "f", empty, np.eye(3), empty, None, "", None, 0.0, PROVENANCE)
 
@@ -103,6 +106,20 @@ def test_undo_keeps_what_arrived_from_workers_meanwhile() -> None:
     session.update(answers=MappingProxyType({subject: answer}))
     session.undo()
     assert session.state.answers[subject] is answer
+
+
+def test_undo_keeps_no_pixels_in_memory() -> None:
+    pixels = np.zeros((4, 4), np.uint8)
+    kept = weakref.ref(pixels)
+    session = Session(State(selection=selection("a"), frame=Frame(pixels, DESCRIPTION)))
+    session.change(view=View(zoom=2.0))
+    session.undo()
+    session.redo()
+    session.update(frame=None)
+    del pixels
+    gc.collect()
+    assert kept() is None
+    assert session.can_undo
 
 
 def test_an_answer_shows_only_beside_its_own_image_and_model() -> None:
