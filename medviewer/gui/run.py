@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QElapsedTimer, QEventLoop, Qt, QTimer
+from PySide6.QtCore import (
+    QElapsedTimer,
+    QEventLoop,
+    QMessageLogContext,
+    Qt,
+    QTimer,
+    QtMsgType,
+    qInstallMessageHandler,
+)
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
@@ -94,7 +102,7 @@ def grab_window(
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     qt = _qt_application()
-    with _home_for_a_picture() as folder, _window(qt, folder) as (app, window):
+    with _one_line_less(), _home_for_a_picture() as folder, _window(qt, folder) as (app, window):
         window.resize(*size)
         window.show()
         app.wishes.runs_when_opened = True
@@ -185,6 +193,21 @@ def _bugs_are_said(app: Application) -> Iterator[None]:
         yield
     finally:
         sys.excepthook = before
+
+
+@contextmanager
+def _one_line_less() -> Iterator[None]:
+    """Pass on what Qt has to say, but for the one line that its off-screen platform repeats for every window."""
+
+    def tell(_kind: QtMsgType, _context: QMessageLogContext, message: str) -> None:
+        if "propagateSizeHints" not in message:
+            sys.stderr.write(f"{message}\n")
+
+    before = qInstallMessageHandler(tell)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(before)
 
 
 def _is_settled(app: Application, state: State) -> bool:
