@@ -168,7 +168,7 @@ class Application:
         """Start the model run that waited for pixels or for the record, if there is one."""
         continue_run(self)
 
-    def in_background(self, slot: str, work: Work[T], done: Callable[[T], None]) -> None:
+    def start_job(self, slot: str, work: Work[T], done: Callable[[T], None]) -> None:
         """Start latest-wins work whose failure is a notice."""
         self.jobs.start(slot, work, done, lambda error: self.notify("alarm", str(error)))
 

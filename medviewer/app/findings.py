@@ -190,7 +190,7 @@ def save(app: Application, folder: str | Path | None) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
         app.notify("info", f"{len(paths)} files were saved in {out.name or out}.")
 
-    app.in_background("save", work, saved)
+    app.start_job("save", work, saved)
 
 
 def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:

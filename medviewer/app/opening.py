@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
-from medviewer.app.session import Selection, State, View
+from medviewer.app.session import Selection, State, View, selections
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
@@ -82,7 +82,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
 
     def arrived(collection: Collection) -> None:
         nonlocal has_arrived
-        if not has_arrived and any(_selections(collection)):
+        if not has_arrived and any(selections(collection)):
             has_arrived = True
             _start_over(app, tuple(paths))
         if has_arrived:
@@ -106,7 +106,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
             app.session.update(recent=app.settings.recent)
 
     app.notify("info", "")
-    app.in_background("open", work, done)
+    app.start_job("open", work, done)
 
 
 def close_all(app: Application, _argument: object) -> None:
@@ -121,12 +121,12 @@ def take_collection(app: Application, collection: Collection) -> None:
     old = app.state.selection
     if old is None:
         app.session.update(collection=collection)
-        first = next(_selections(collection), None)
+        first = next(selections(collection), None)
         if first is not None:
             select(app, first)
         return
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
-    kept = next((s for s in _selections(collection) if s.image.key == old.image.key), None)
+    kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
     app.session.update(collection=collection, selection=kept or old)
     if kept is not None and app.state.frame is not None:
         _prefetch(app, kept, 1)
@@ -202,7 +202,7 @@ def step_series(step: int) -> Callable[[Application, object], None]:
         now = app.state.selection
         if now is None:
             return
-        own = [s for s in _selections(app.state.collection) if _who(s) == _who(now) and s.index == 0]
+        own = [s for s in selections(app.state.collection) if _who(s) == _who(now) and s.index == 0]
         at = next((i for i, s in enumerate(own) if s.stack_key == now.stack_key), None)
         if at is not None and 0 <= at + step < len(own):
             select(app, own[at + step])
@@ -311,16 +311,6 @@ def _prefetch(app: Application, selection: Selection, direction: int) -> None:
 def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
     if not stop.is_stopped:
         app.frames.put(image.key, picture)
-
-
-def _selections(collection: Collection) -> Iterator[Selection]:
-    """Every image with all it belongs to, in display order."""
-    for patient in collection.patients:
-        for study in patient.studies:
-            for series in study.series:
-                for stack in series.stacks:
-                    for index in range(len(stack.images)):
-                        yield Selection(patient, study, series, stack, index)
 
 
 def _who(selection: Selection) -> tuple[str, str, str, str]:

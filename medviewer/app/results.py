@@ -24,6 +24,7 @@ from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Window
 from medviewer.explain.overlay import blend
+from medviewer.imaging.derived_object import BANNER
 from medviewer.imaging.display import to_display
 from medviewer.imaging.png import write_png
 from medviewer.imaging.secondary_capture import write_secondary_capture
@@ -32,7 +33,7 @@ from medviewer.whole_file import storage_error, write_whole
 
 RESULT_SCHEMA = "medviewer.result/1"
 RESULT_NAME = "result.json"
-NOTICE = "AI result - research use only - not for diagnosis"
+NOTICE = BANNER  # the same words in files and in pictures
 _REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME = "finding.sr.dcm", "capture.sc.dcm", "overlay.png"
 _LONGEST_OLD_RESULT = 4 << 20  # bytes
 
@@ -182,12 +183,7 @@ def _check_belonging(result: Result) -> None:
     if result.answer.status != "answer" and result.attributions:
         raise UsageError("The model abstained, so that there is nothing to explain; save without heat maps.")
     for attribution in result.attributions:
-        of_map = attribution.provenance
-        is_same_question = (of_map.model_sha256, of_map.input_sha256) == (
-            of_answer.model_sha256,
-            of_answer.input_sha256,
-        )
-        if not is_same_question or attribution.placed.shape != shape:
+        if not attribution.provenance.is_same_question(of_answer) or attribution.placed.shape != shape:
             raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -86,7 +86,7 @@ class Selection:
 
     @property
     def stack_key(self) -> tuple[str, str, int]:
-        """Identifies the stack in this session by its first image, which stays while a scan goes on."""
+        """Identifies the stack in this session by its first image (another one may come first while a scan goes on)."""
         return self.stack.images[0].key
 
 
@@ -234,6 +234,16 @@ def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
         if decision is not None:
             restored[subject] = decision
     return MappingProxyType(restored) if restored != now.decisions else now.decisions
+
+
+def selections(collection: Collection) -> Iterator[Selection]:
+    """Every image of a collection with all that it belongs to, in display order."""
+    for patient in collection.patients:
+        for study in patient.studies:
+            for series in study.series:
+                for stack in series.stacks:
+                    for index in range(len(stack.images)):
+                        yield Selection(patient, study, series, stack, index)
 
 
 def current_answer(state: State) -> tuple[Subject, Answer] | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from medviewer.app.session import Selection
+from medviewer.app.session import Selection, selections
 from medviewer.cli.terminal import clear_progress, progress, tell
 from medviewer.domain.errors import InputError, UsageError
-from medviewer.domain.study import Collection
 from medviewer.imaging.scan import scan
 
 
@@ -43,16 +41,6 @@ def choose_image(path: Path, frame: int | None, *, needs_frame: bool) -> Selecti
         if selection.image.frame == wanted:
             return selection
     raise UsageError(f"{path.name} has no frame {wanted}; choose --frame {numbers[0]} to {numbers[-1]}.")
-
-
-def selections(collection: Collection) -> Iterator[Selection]:
-    """Give every image of a collection with all that it belongs to, in display order."""
-    for patient in collection.patients:
-        for study in patient.studies:
-            for series in study.series:
-                for stack in series.stacks:
-                    for index in range(len(stack.images)):
-                        yield Selection(patient, study, series, stack, index)
 
 
 def _nothing(path: Path, n_problems: int) -> str:

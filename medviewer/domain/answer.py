@@ -67,6 +67,10 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     is_verified: bool = False  # the model's signature is known
 
+    def is_same_question(self, other: Provenance) -> bool:
+        """Whether both are of the same model and the same input: then one may stand beside the other."""
+        return (self.model_sha256, self.input_sha256) == (other.model_sha256, other.input_sha256)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:

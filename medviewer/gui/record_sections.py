@@ -13,7 +13,17 @@ from medviewer.domain.study import Patient
 from medviewer.gui import theme
 from medviewer.gui.cards import FactRow, Level, SignalRow, button, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.text import PlainLabel, dicom_age, dicom_date, person_name, set_tooltip, sex_word, tr, visible
+from medviewer.gui.text import (
+    PlainLabel,
+    age_in_words,
+    dicom_age,
+    dicom_date,
+    person_name,
+    set_tooltip,
+    sex_word,
+    tr,
+    visible,
+)
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals, reference_words
 from medviewer.records.record import (
     Allergy,
@@ -74,7 +84,7 @@ def identity_lines(state: State) -> list[str]:
 def _age(birth: str, reference: Reference, selection: Selection | None) -> str:
     age = age_at(birth, reference.moment.date())
     if age is not None:
-        words = dicom_age(f"{int(age):03d}Y" if age >= 2 else f"{int(age * 12):03d}M")
+        words = age_in_words(age)
         return tr("{age} at the study").format(age=words) if reference.is_study else words
     stated = dicom_age(selection.study.patient_age) if selection else ""
     return tr("{age} as the file states").format(age=stated) if stated else tr("age unknown")

@@ -14,7 +14,7 @@ from medviewer.app.session import Selection
 from medviewer.domain.study import Collection, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.icons import pixmap
-from medviewer.gui.text import dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
+from medviewer.gui.text import age_in_words, dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
 from medviewer.records.record import age_at, iso_date, parse_moment
 
 Index = QModelIndex | QPersistentModelIndex
@@ -77,9 +77,7 @@ def age_words(patient: Patient, study: Study) -> str:
     """The age at a study: from the dates if both are whole, else as the file states it; empty if it says neither."""
     made = parse_moment(iso_date(study.date))
     age = age_at(patient.birth_date, made[0].date()) if made is not None and made[1] in ("day", "time") else None
-    if age is None:
-        return dicom_age(study.patient_age)
-    return dicom_age(f"{int(age):03d}Y" if age >= 2 else f"{int(age * 12):03d}M")
+    return dicom_age(study.patient_age) if age is None else age_in_words(age)
 
 
 def _study_row(study: Study) -> Row:

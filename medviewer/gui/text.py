@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
@@ -19,7 +18,9 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
 
+from medviewer.domain.hidden_characters import is_hidden
 from medviewer.domain.person_name import is_wordless
+from medviewer.records.record import iso_date
 from medviewer.resources import resource
 
 Language = Literal["en", "zh"]
@@ -40,7 +41,6 @@ Role = Literal[
 ]
 
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINE_BREAKS = frozenset("\n")
 _language: Language = "en"
 
@@ -79,13 +79,13 @@ def _chinese() -> dict[str, str]:
 
 
 def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
-    r"""The text with control characters and direction marks shown as ``⟨U+202E⟩`` instead of obeyed.
+    r"""The text with controls, direction marks and other unseen characters shown as ``⟨U+202E⟩`` instead of obeyed.
 
     >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
     kept = _LINE_BREAKS | keep
-    return "".join(_shown(c) if c not in kept and (c in _BIDI or _is_control(c)) else c for c in text)
+    return "".join(_shown(c) if c not in kept and is_hidden(c) else c for c in text)
 
 
 def isolated(name: str) -> str:
@@ -106,8 +106,7 @@ def person_name(name: str) -> str:
 
 def dicom_date(value: str) -> str:
     """A DICOM date as ``2004-01-31``; anything else as it stands, made visible."""
-    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", value.strip())
-    return "-".join(match.groups()) if match else visible(value.strip())
+    return visible(iso_date(value))
 
 
 def dicom_age(value: str) -> str:
@@ -117,6 +116,15 @@ def dicom_age(value: str) -> str:
         return visible(value.strip())
     units = {"D": tr("{n} days"), "W": tr("{n} weeks"), "M": tr("{n} months"), "Y": tr("{n} years")}
     return units[match[2]].format(n=int(match[1]))
+
+
+def age_in_words(years: float) -> str:
+    """An age worked out from dates: whole years, below two years whole months, below one month whole days."""
+    if years >= 2:
+        return tr("{n} years").format(n=int(years))
+    if years * 12 >= 1:
+        return tr("{n} months").format(n=int(years * 12))
+    return tr("{n} days").format(n=round(years * 365.25))
 
 
 def sex_word(value: str) -> str:
@@ -213,10 +221,6 @@ def _group(group: str, *, comma: bool) -> str:
         return family or rest
     # Chinese, Japanese and Korean names are not written with a comma.
     return f"{family}, {rest}" if comma and not is_wordless(family[0]) else f"{family} {rest}"
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Zl", "Zp")
 
 
 def _shown(character: str) -> str:

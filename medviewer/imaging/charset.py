@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections.abc import Sequence
+
+from medviewer.domain.hidden_characters import is_hidden
 
 MAX_TEXT_BYTES = 10_240
 _SPELL_OUT = "medviewer.spell_out"
@@ -62,7 +63,6 @@ _ESCAPE = re.compile(rb"(\x1b\$?[()\-]?[A-Za-z])")
 _RESETS = {"PN": b"\\^=\t\n\f\r", "": b"\\\t\n\f\r"}
 _UNSPLIT_VRS = frozenset({"LT", "ST", "UT"})
 _CONTROL_PICTURES = 0x2400
-_JOINERS = "\u200c\u200d"  # Persian and Indic names are spelled with them
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:
@@ -103,11 +103,7 @@ def _visible_character(character: str) -> str:
     code = ord(character)
     if code < 0x20:
         return chr(_CONTROL_PICTURES + code)
-    if character in _JOINERS:
-        return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
-        return f"⟨U+{code:04X}⟩"
-    return character
+    return f"⟨U+{code:04X}⟩" if is_hidden(character) else character
 
 
 def _decode(value: bytes, character_sets: Sequence[str], representation: str) -> str:

@@ -304,12 +304,3 @@ def _quietly() -> Iterator[None]:
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _forget_item_character_sets(result: Dataset) -> None:
-    """Drop the character sets inside sequence items: the file's own, chosen later, rules them all."""
-    for element in result.iterall():
-        if element.VR == "SQ":
-            for item in element.value:
-                if "SpecificCharacterSet" in item:
-                    del item.SpecificCharacterSet

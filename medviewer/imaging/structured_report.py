@@ -62,7 +62,7 @@ def write_structured_report(
     """
     if answer.status != "answer" or not answer.findings:
         raise UsageError("The model gave no answer, so there is no finding to report; its reasons are in result.json.")
-    if any(not _belongs(attribution, answer) for attribution in attributions):
+    if not all(attribution.provenance.is_same_question(answer.provenance) for attribution in attributions):
         raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
     header = read_header(source)
     report = start_object(header, sop_class_uid=ComprehensiveSRStorage, modality="SR", series_number=_SERIES_NUMBER)
@@ -92,11 +92,6 @@ def _evidence(header: Dataset) -> Dataset:
     study.StudyInstanceUID = header.StudyInstanceUID
     study.ReferencedSeriesSequence = [series]
     return study
-
-
-def _belongs(attribution: Attribution, answer: Answer) -> bool:
-    of_map, of_answer = attribution.provenance, answer.provenance
-    return (of_map.model_sha256, of_map.input_sha256) == (of_answer.model_sha256, of_answer.input_sha256)
 
 
 def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementReport:

@@ -24,10 +24,16 @@ DIRECTION = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\
 def test_nothing_that_changes_direction_or_hides_gets_through(name: str) -> None:
     shown = text.visible(name)
     assert not set(shown) & set(DIRECTION)
-    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Zl", "Zp") and c != "\n"]
+    hidden = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+    assert not [c for c in shown if unicodedata.category(c) in hidden and c not in "\n\u200c\u200d"]
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp"), blacklist_characters=DIRECTION)))
+@given(
+    st.text(
+        alphabet=st.characters(blacklist_categories=("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+        | st.sampled_from("\u200c\u200d")
+    )
+)
 def test_ordinary_text_stays_as_it_is(name: str) -> None:
     assert text.visible(name) == name
 
@@ -38,6 +44,17 @@ def test_a_name_cannot_leave_its_isolation(name: str) -> None:
     assert shown[0] == "\u2068"
     assert shown[-1] == "\u2069"
     assert not set(shown[1:-1]) & set(DIRECTION)
+
+
+def test_what_cannot_be_seen_cannot_make_two_names_look_alike() -> None:
+    assert text.person_name("Kowal\u200bska^Maria") != text.person_name("Kowalska^Maria")
+    assert "⟨U+200B⟩" in text.person_name("Kowal\u200bska^Maria")
+
+
+def test_an_infants_age_is_never_nothing() -> None:
+    assert [text.age_in_words(years) for years in (5 / 365.25, 0.5, 1.99, 2.0, 63.4)] == [
+        "5 days", "6 months", "23 months", "2 years", "63 years",
+    ]  # fmt: skip
 
 
 def test_direction_overrides_are_shown() -> None:

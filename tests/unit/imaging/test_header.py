@@ -77,7 +77,7 @@ def test_values_equal_pydicoms_in_all_its_test_files(monkeypatch: pytest.MonkeyP
                 found = ours.texts(tag) if is_text else tuple(float(value) for value in ours.numbers(tag))
                 assert found == expected, (path.name, hex(tag))
                 compared += 1
-    assert compared > 1700
+    assert compared > 1500
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
