@@ -128,6 +128,10 @@ def take_collection(app: Application, collection: Collection) -> None:
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
     app.session.update(collection=collection, selection=kept or old)
+    if kept is not None and _who(kept) != _who(old):
+        # A later file completed who the patient is: what the record was compared with is no longer all.
+        app.session.update(record=None, record_mismatch="", record_problem="", is_record_checked=False)
+        check_record(app, kept)
     if kept is not None and app.state.frame is not None:
         _prefetch(app, kept, 1)
 

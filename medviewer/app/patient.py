@@ -6,6 +6,7 @@ import getpass
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -112,6 +113,9 @@ def look_up(records: RecordRoom, patient: Patient) -> Checked:
     mismatch = store.mismatch(record, patient) if record is not None else ""
     for study in patient.studies:
         noted = store.add_study(patient, study)
+        if not patient.patient_id.strip() and record is not None:
+            # Nothing is kept under no number: what is returned holds this one study, and the others stay beside it.
+            noted = replace(noted, studies=(*record.studies, *noted.studies))
         record = record if mismatch else noted
         records.note("study.opened", study.study_instance_uid, "mismatch with the record" if mismatch else "")
     return Checked(record, mismatch)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
 from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
@@ -247,6 +249,20 @@ def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Applicati
     assert application.state.recent == ()
     assert application.state.notice is not None
     assert "no longer there" in application.state.notice.text
+
+
+def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Application, tmp_path: Path) -> None:
+    """The first file names nobody; who it is comes with the next one, while the scan still runs."""
+    known = write_radiograph(tmp_path / "known.dcm", patient_id="7", name="Kowalska^Maria")
+    application.run_command("file.open_files", [known])
+    nameless = write_radiograph(tmp_path / "nameless.dcm", patient_id="7", name="")
+    application.run_command("file.open_files", [nameless])
+    assert application.state.is_record_checked
+    assert not application.state.record_mismatch
+    (patient,) = application.state.collection.patients
+    completed = replace(patient, name="Other^Person")
+    take_collection(application, Collection((completed,)))
+    assert application.state.record_mismatch
 
 
 @pytest.mark.parametrize("shape", [(3, 2000), (2000, 3), (1, 1), (97, 96)])

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from medviewer.app.patient import sample_record
+from medviewer.app.patient import RecordRoom, look_up, sample_record
 from medviewer.app.session import current_answer
+from medviewer.domain.study import Patient, Study
 from medviewer.records.record import Allergy, Identifier, PatientRecord
 from medviewer.records.store import RecordStore
 from tests.radiographs import write_radiograph
@@ -113,3 +114,12 @@ def test_an_imported_record_stands_beside_the_open_image(application: Applicatio
     assert notice is not None
     assert notice.level == "caution"
     assert notice.text.startswith("Patient records imported: 1; entries that could not be used: 2.")
+
+
+def test_studies_without_a_patient_number_stand_beside_each_other(tmp_path: Path) -> None:
+    room = RecordRoom(tmp_path)
+    studies = tuple(Study(f"2.25.{n}", date=f"2004010{n}") for n in (1, 2))
+    checked = look_up(room, Patient("", name="Nobody^Known", studies=studies))
+    room.close()
+    assert checked.record is not None
+    assert [mark.study_instance_uid for mark in checked.record.studies] == ["2.25.1", "2.25.2"]
