@@ -22,11 +22,11 @@ from medviewer.domain.study import Caveat, Image
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import JPEG_2000_SYNTAXES, JPEG_LS_SYNTAXES, JPEG_SYNTAXES, FrameSpec
 from medviewer.imaging.decode_pool import DecodePool
-from medviewer.imaging.description import PixelFormat, is_native, read_pixel_format
 from medviewer.imaging.encapsulation import Fragment, frame_fragments, read_fragments
 from medviewer.imaging.header import Header, inflated, parse_header, unreadable
 from medviewer.imaging.native import read_native
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
+from medviewer.imaging.pixel_format import PixelFormat, is_native, read_pixel_format
 from medviewer.imaging.source import ByteSource
 
 _MAX_LAYOUTS = 64

@@ -9,9 +9,9 @@ import numpy as np
 
 from medviewer.domain.errors import TruncatedError
 from medviewer.domain.study import Caveat
-from medviewer.imaging.description import PixelFormat
 from medviewer.imaging.header import Header
 from medviewer.imaging.photometric import unpack_422
+from medviewer.imaging.pixel_format import PixelFormat
 from medviewer.imaging.source import ByteSource
 
 

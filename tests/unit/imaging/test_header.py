@@ -32,8 +32,9 @@ from medviewer.domain.errors import (
 from medviewer.imaging import dataset as dataset_module
 from medviewer.imaging import source as source_module
 from medviewer.imaging import tags
-from medviewer.imaging.description import MAX_FRAMES, describe_images, read_pixel_format
+from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import parse_header, read_header, uid_name
+from medviewer.imaging.pixel_format import MAX_FRAMES, read_pixel_format
 from medviewer.imaging.source import ByteSource
 from tests.dicom_maker import make_dataset, write_dataset
 
