@@ -239,8 +239,8 @@ def _training_lines(card: Mapping[str, Any]) -> list[str]:
         for epoch in history:
             worst = " | ".join(f"{min(epoch['auc'][name].values()):.4f}" for name in ("tune", "block"))
             chosen = "yes" if epoch.get("chosen") else ""
-            lines.append(
-                f"| {epoch['epoch']} | {epoch['size']} | {epoch['loss']:.4f} | {' | '.join(worst)} | {chosen} |"
-            )
+            lines.append(f"| {epoch['epoch']} | {epoch['size']} | {epoch['loss']:.4f} | {worst} | {chosen} |")
         lines.append("")
+        notes = [f"- Epoch {epoch['epoch']}: {epoch['note']}." for epoch in history if epoch.get("note")]
+        lines += [*notes, ""] if notes else []
     return lines

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,17 +22,27 @@ import torch
 
 from medviewer.domain.errors import ModelError, StorageError, UsageError
 from medviewer.inference.preprocessing import prepare
-from medviewer.training.gradient_graph import OPSET, export_gradient_graph, fold_batch_norm, remove_traces
+from medviewer.training.gradient_graph import (
+    OPSET,
+    export_gradient_graph,
+    fold_batch_norm,
+    quiet_exporter,
+    remove_traces,
+)
 from medviewer.training.networks import EfficientNetLite0, Served
+from medviewer.training.validation import Forward
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
-OUTPUTS = ("logits", "features", "cam")
+OUTPUTS = ("logits", "features", "cam", "appearance")
 PARITY_BATCHES = (1, 3, 8)
 PARITY_TOLERANCE = 1e-4
-# Gradients jump where a unit switches on, so rounding alone moves single pixels far:
-# what must agree is the map as a whole.
-GRADIENT_DISAGREEMENT = 1e-6
+# Gradients jump where a unit switches on, so rounding alone moves single pixels, and now and
+# then a whole map: PyTorch's own float32 gradients of this network lie 1e-6 (median) and up to
+# 9e-5 from its float64 ones, as 1 - correlation. The median shows a wrong graph, the worst a
+# wrong branch of it.
+GRADIENT_MEDIAN, GRADIENT_WORST = 1e-5, 1e-3
+GRADIENT_SAMPLES = 12
 
 
 @contextmanager
@@ -78,29 +86,13 @@ def write_graphs(network: EfficientNetLite0, folder: Path, size: int, progress: 
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in torch's stubs
     plain, explain = folder / "model.onnx", folder / "model.explain.onnx"
     progress("exporting the forward graph")
-    with _quiet_exporter():
+    with quiet_exporter():
         _write_forward(network, plain, size)
     progress(f"largest difference from the network: {check_forward(network, plain, size):.1e}")
     progress("exporting the gradient graph (about a minute)")
-    with _quiet_exporter():
+    with quiet_exporter():
         export_gradient_graph(network, explain, input_shape=(1, size, size), n_classes=network.linear.out_features)
     progress(f"1 - correlation of its gradients with the network's: {check_gradients(network, explain, size):.1e}")
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's advice to its own developers off the reader's terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", message="Exporting a model while it is in training mode")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
@@ -150,23 +142,38 @@ def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
 
 
 def check_gradients(network: EfficientNetLite0, path: Path, size: int) -> float:
-    """Return 1 - correlation of the file's input gradients with the network's own.
+    """Return the median, over made-up inputs, of 1 - correlation of the file's input gradients with the exact ones.
 
     Raises:
-        ModelError: they disagree by more than :data:`GRADIENT_DISAGREEMENT`.
+        ModelError: they disagree by more than :data:`GRADIENT_MEDIAN` or, on one input,
+            :data:`GRADIENT_WORST`; or the logits by more than :data:`PARITY_TOLERANCE`.
     """
-    x = synthetic_inputs(3, size)
-    selector = np.zeros((3, network.linear.out_features), dtype=np.float32)
+    x = synthetic_inputs(GRADIENT_SAMPLES, size)
+    selector = np.zeros((len(x), network.linear.out_features), dtype=np.float32)
     selector[:, 0] = 1
     logits, _, _, mine = _session(path).run(None, {"x": x, "selector": selector})
-    given = torch.from_numpy(x).requires_grad_()
-    expected = network(given)
+    exact = copy.deepcopy(network).double()
+    given = torch.from_numpy(x).double().requires_grad_()
+    expected = exact(given)
     (theirs,) = torch.autograd.grad(expected[:, 0].sum(), given)
     difference = float(np.abs(logits - expected.detach().numpy()).max())
-    disagreement = 1 - float(np.corrcoef(mine.ravel(), theirs.numpy().ravel())[0, 1])
-    if not (difference <= PARITY_TOLERANCE and disagreement <= GRADIENT_DISAGREEMENT):
-        raise ModelError(f"The exported {path.name} differs from the network: gradients by {disagreement:.1e}.")
-    return disagreement
+    pairs = zip(mine, theirs.numpy(), strict=True)
+    apart = np.array([1 - float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in pairs])
+    median, worst = float(np.median(apart)), float(apart.max())
+    if not (difference <= PARITY_TOLERANCE and median <= GRADIENT_MEDIAN and worst <= GRADIENT_WORST):
+        raise ModelError(f"The exported {path.name} differs from the network: gradients by {median:.1e} ({worst:.1e}).")
+    return median
+
+
+def open_forward(path: Path, second: str = "features") -> Forward:
+    """Return how a written ``model.onnx`` answers: logits, and a second output."""
+    session = _session(path)
+
+    def run(batch: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        logits, values = session.run(["logits", second], {"x": batch})
+        return logits, values
+
+    return run
 
 
 def _session(path: Path) -> Any:

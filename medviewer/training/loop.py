@@ -31,7 +31,11 @@ class Config:
     """Every number that decides a run; a run is repeated from it and the data's digest.
 
     Attributes:
-        sizes: rows and columns of the input in each epoch; the last one is served.
+        sizes: rows and columns of the input in each epoch of the first stage; the last
+            one is served.
+        finish: epochs of the second stage, which starts from the best epoch so far.
+        finish_strength: of the changes to the images in the second stage.
+        finish_rate: share of the learning rates in the second stage.
         batch: images a step.
         backbone_rate: peak learning rate of the pretrained layers.
         head_rate: peak learning rate of the new linear layer.
@@ -40,7 +44,7 @@ class Config:
         dropout: chance that a pooled feature is hidden.
         strength: of the changes in :mod:`medviewer.training.augment`.
         average: decay of the slow average, each step.
-        warmup: share of all steps in which the learning rate rises.
+        warmup: share of a stage's steps in which the learning rate rises.
         n_statistics: batches that the batch-normalisation statistics are measured on.
         n_validation: images at most of each class and split, each epoch.
         seed: of everything drawn by chance.
@@ -49,6 +53,9 @@ class Config:
     """
 
     sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)
+    finish: int = 3
+    finish_strength: float = 0.5
+    finish_rate: float = 0.5
     batch: int = 32
     backbone_rate: float = 4e-4
     head_rate: float = 2e-3
@@ -59,21 +66,38 @@ class Config:
     average: float = 0.993
     warmup: float = 0.08
     n_statistics: int = 24
-    n_validation: int = 120
+    n_validation: int = 320
     seed: int = 0
     threads: int = 2
     pretrained: bool = True
 
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages: hard images first, then images nearer to what is served."""
+        first = Stage(self.sizes, self.strength, 1.0, self.seed)
+        second = Stage(self.sizes[-1:] * self.finish, self.finish_strength, self.finish_rate, self.seed + 1)
+        return (first, second) if self.finish else (first,)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Epochs that share one rise and fall of the learning rate."""
+
+    sizes: tuple[int, ...]
+    strength: float
+    rate: float
+    seed: int
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every epoch of one run shares; the network, average and optimiser change in place."""
+    """What every epoch of one stage shares; the network, average and optimiser change in place."""
 
     network: EfficientNetLite0
     average: EfficientNetLite0
     optimiser: torch.optim.Optimizer
     steps: Steps
     config: Config
+    stage: Stage
     chance: torch.Generator
     progress: Callable[[str], None]
 
@@ -102,35 +126,44 @@ def fit(
         One entry an epoch: loss, validation AUC by part and shift, the worst of them,
         and whether it was chosen.
     """
-    torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    chance = torch.Generator().manual_seed(config.seed)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    average = copy.deepcopy(network).eval()
-    run = _Run(network, average, _optimiser(network, config), steps, config, chance, progress)
     checked = {name: balanced_subset(part, config.n_validation) for name, part in parts.items() if name != "train"}
     history: list[dict[str, Any]] = []
-    for epoch, size in enumerate(config.sizes):
-        started = time.monotonic()
-        loss = _learn(run, parts["train"], epoch)
-        refresh_statistics(
-            average, parts["train"], steps, size, n_batches=config.n_statistics, strength=config.strength
-        )
-        entry: dict[str, Any] = {"epoch": epoch + 1, "size": size, "loss": loss}
-        entry["auc"] = {name: shifted_aucs(average, part, steps, size) for name, part in checked.items()}
-        entry["worst"] = min(value for table in entry["auc"].values() for value in table.values())
-        entry["seconds"] = round(time.monotonic() - started)
-        history.append(entry)
-        torch.save(average.state_dict(), folder / f"epoch-{epoch + 1}.pt")
-        progress(f"epoch {epoch + 1}: loss {loss:.4f}, worst validation AUC {entry['worst']:.4f}")
-        (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-    # Only epochs at the size that is served can be chosen; a tie goes to the later one.
-    best = max((e for e in history if e["size"] == config.sizes[-1]), key=lambda e: (e["worst"], e["epoch"]))
-    best["chosen"] = True
+    for stage in config.stages():
+        torch.manual_seed(stage.seed)
+        chance = torch.Generator().manual_seed(stage.seed)
+        average = copy.deepcopy(network).eval()
+        run = _Run(network, average, _optimiser(network, config), steps, config, stage, chance, progress)
+        for epoch, size in enumerate(stage.sizes):
+            started = time.monotonic()
+            entry: dict[str, Any] = {"epoch": len(history) + 1, "size": size, "strength": stage.strength}
+            entry["loss"] = _learn(run, parts["train"], epoch, f"epoch {entry['epoch']}")
+            refresh_statistics(
+                average, parts["train"], steps, size, n_batches=config.n_statistics, strength=stage.strength
+            )
+            entry["auc"] = {name: shifted_aucs(average, part, steps, size) for name, part in checked.items()}
+            entry["worst"] = min(value for table in entry["auc"].values() for value in table.values())
+            entry["seconds"] = round(time.monotonic() - started)
+            history.append(entry)
+            torch.save(average.state_dict(), folder / f"epoch-{entry['epoch']}.pt")
+            progress(f"epoch {entry['epoch']}: loss {entry['loss']:.4f}, worst validation AUC {entry['worst']:.4f}")
+            (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+        _take_best(network, history, config.sizes[-1], folder)
+    return history
+
+
+def _take_best(network: EfficientNetLite0, history: list[dict[str, Any]], size: int, folder: Path) -> None:
+    """Mark the best epoch so far and load its weights.
+
+    Only epochs at the size that is served can be chosen; a tie goes to the later one.
+    """
+    best = max((entry for entry in history if entry["size"] == size), key=lambda e: (e["worst"], e["epoch"]))
+    for entry in history:
+        entry["chosen"] = entry is best
     (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
     network.load_state_dict(torch.load(folder / f"epoch-{best['epoch']}.pt", weights_only=True))
     network.eval()
-    return history
 
 
 def _optimiser(network: EfficientNetLite0, config: Config) -> torch.optim.Optimizer:
@@ -143,14 +176,14 @@ def _optimiser(network: EfficientNetLite0, config: Config) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
-def _learn(run: _Run, train: Part, epoch: int) -> float:
-    """Learn for one epoch and return the mean loss."""
-    config, network, optimiser = run.config, run.network, run.optimiser
-    size, n_batches = config.sizes[epoch], math.ceil(len(train.labels) / config.batch)
-    total, started, losses = n_batches * len(config.sizes), time.monotonic(), list[float]()
+def _learn(run: _Run, train: Part, epoch: int, name: str) -> float:
+    """Learn for one epoch of a stage, counted from 0, and return the mean loss."""
+    config, stage, network, optimiser = run.config, run.stage, run.network, run.optimiser
+    size, n_batches = stage.sizes[epoch], math.ceil(len(train.labels) / config.batch)
+    total, started, losses = n_batches * len(stage.sizes), time.monotonic(), list[float]()
     network.train()
     for chosen in balanced_batches(train.labels, config.batch, n_batches, run.chance):
-        x = changed_batch(train, chosen, run.steps, size, config.strength, run.chance)
+        x = changed_batch(train, chosen, run.steps, size, stage.strength, run.chance)
         labels = torch.from_numpy(train.labels[chosen.numpy()]).float()
         target = labels * (1 - 2 * config.smoothing) + config.smoothing
         loss = nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], target)
@@ -158,14 +191,14 @@ def _learn(run: _Run, train: Part, epoch: int) -> float:
         loss.backward()  # type: ignore[no-untyped-call]
         step = epoch * n_batches + len(losses)
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * _schedule(step / total, config.warmup)
+            group["lr"] = group["peak"] * stage.rate * _schedule(step / total, config.warmup)
         optimiser.step()
         _follow(run.average, network, min(config.average, (2 + step) / (11 + step)))
         losses.append(loss.item())
         if len(losses) % 10 == 0:
             pace = (time.monotonic() - started) / len(losses)
             run.progress(
-                f"epoch {epoch + 1}/{len(config.sizes)}  step {len(losses)}/{n_batches}  size {size}  "
+                f"{name}  step {len(losses)}/{n_batches}  size {size}  "
                 f"loss {np.mean(losses[-10:]):.4f}  {pace:.2f} s/step  "
                 f"epoch ends in {pace * (n_batches - len(losses)) / 60:.1f} min"
             )

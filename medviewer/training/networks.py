@@ -119,22 +119,49 @@ class EfficientNetLite0(nn.Module):
         return self.head(self.features(x))
 
 
+APPEARANCE_CELLS = 28
+N_APPEARANCE = APPEARANCE_CELLS**2 + (APPEARANCE_CELLS // 2) ** 2
+
+
+def appearance(x: Tensor) -> Tensor:
+    """Return what an image looks like from afar: the grey and the grain of its parts.
+
+    The network's own features have forgotten most of what is not needed for its one
+    question, so a hand may look to them like a chest. The plain image has not.
+
+    Args:
+        x: ``(n, 1, h, w)`` prepared images, at least 28 pixels a side.
+
+    Returns:
+        ``(n, 980)``: the mean grey of 28 x 28 cells, then half the logarithm of the
+        standard deviation inside them, averaged over 14 x 14 groups of four.
+    """
+    cells = APPEARANCE_CELLS
+    n, side = x.shape[0], x.shape[-1] // cells
+    parts = x[..., : cells * side, : cells * side].reshape(n, cells, side, cells, side)
+    grey = parts.mean(dim=(2, 4), keepdim=True)
+    # Deviations first, then their squares: of a flat cell exactly nothing is left.
+    spread = (parts - grey).square().mean(dim=(2, 4)).sqrt()
+    grain = spread.reshape(n, cells // 2, 2, cells // 2, 2).mean(dim=(2, 4))
+    return torch.cat([grey.reshape(n, -1), 0.5 * torch.log(grain + 0.01).reshape(n, -1)], dim=1)
+
+
 class Served(nn.Module):
-    """The network as it is shipped: logits, pooled features and the live heat map."""
+    """The network as it is shipped: logits, pooled features, the live heat map, and the look of the image."""
 
     def __init__(self, network: EfficientNetLite0) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``logits (n, c)``, ``features (n, 1280)`` and ``cam (n, c, h / 32, w / 32)``.
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return ``logits (n, c)``, ``features (n, 1280)``, ``cam (n, c, h / 32, w / 32)``, ``appearance (n, 980)``.
 
         ``cam`` is each position's own contribution to the logit, before any
         clipping: its mean over positions plus the bias is the logit.
         """
         f = self.network.features(x)
         cam = torch.einsum("kc,nchw->nkhw", self.network.linear.weight, f)
-        return self.network.head(f), f.mean(dim=(2, 3)), cam
+        return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x)
 
 
 def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:

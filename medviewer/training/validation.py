@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -12,17 +16,29 @@ from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.networks import EfficientNetLite0
 from medviewer.training.shifts import SHIFTS
 
+Forward: TypeAlias = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+"""Takes a prepared batch ``(n, 1, h, w)``; gives logits ``(n, classes)`` and pooled features ``(n, f)``."""
 
-@torch.inference_mode()
-def run_over(network: EfficientNetLite0, pixels: Pixels, steps: Steps) -> tuple[Floats, Floats]:
-    """Return the first logit ``(n,)`` and the pooled features ``(n, 1280)`` of each image."""
+
+def forward(network: EfficientNetLite0) -> Forward:
+    """Return how a network in memory answers."""
+
+    @torch.inference_mode()
+    def run(batch: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        feature_map = network.features(torch.from_numpy(batch).to(memory_format=torch.channels_last))
+        return network.head(feature_map).numpy(), feature_map.mean(dim=(2, 3)).numpy()
+
+    return run
+
+
+def run_over(answer: Forward, pixels: Pixels, steps: Steps) -> tuple[Floats, Floats]:
+    """Return the first logit ``(n,)`` and the pooled features ``(n, f)`` of each image."""
     logits, features = [], []
     for start in range(0, len(pixels), 32):
-        batch = np.stack([prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]])
-        x = torch.from_numpy(batch).to(memory_format=torch.channels_last)
-        feature_map = network.features(x)
-        logits.append(network.head(feature_map)[:, 0].numpy())
-        features.append(feature_map.mean(dim=(2, 3)).numpy())
+        batch = [prepare(image.astype(np.float32), steps).tensor for image in pixels[start : start + 32]]
+        said, pooled = answer(np.stack(batch))
+        logits.append(said[:, 0])
+        features.append(pooled)
     return np.concatenate(logits).astype(np.float64), np.concatenate(features).astype(np.float64)
 
 
@@ -30,7 +46,7 @@ def shifted_aucs(network: EfficientNetLite0, part: Part, steps: Steps, size: int
     """Return the AUC of the part under each shift, at another network size if need be."""
     truth, steps = part.labels.astype(bool), at_size(steps, size)
     return {
-        name: roc_auc(truth, run_over(network, [shift(image) for image in part.pixels], steps)[0])
+        name: roc_auc(truth, run_over(forward(network), [shift(image) for image in part.pixels], steps)[0])
         for name, shift in SHIFTS.items()
     }
 

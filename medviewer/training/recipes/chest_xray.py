@@ -23,14 +23,14 @@ from medviewer.training.calibration import balanced_threshold, fit_platt, sigmoi
 from medviewer.training.card import write_card
 from medviewer.training.data import SPLITS, ClassFolders, duplicates_across, read_class_folders, split_patients
 from medviewer.training.evaluate import evaluate
-from medviewer.training.export import whole_folder, write_graphs, write_reference
+from medviewer.training.export import open_forward, whole_folder, write_graphs, write_reference
 from medviewer.training.loop import Config, fit
 from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
 from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
 from medviewer.training.novelty import Novelty, fit_novelty
 from medviewer.training.recipes.chest_xray_card import card_document
 from medviewer.training.shifts import SHIFTS
-from medviewer.training.validation import run_over
+from medviewer.training.validation import Forward, run_over
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 Progress = Callable[[str], None]
@@ -79,10 +79,14 @@ def run(data: Path, out: Path, overrides: Mapping[str, str], progress: Progress)
         parts = split_parts(found, pixels, config.seed)
         progress(", ".join(f"{name} {len(part.labels)}" for name, part in parts.items()))
         network, history = _trained(parts, steps, config, folders, partial, progress)
-        decision = decide(network, parts, steps)
-        novelty, limits = learn_novelty(network, parts, steps)
-        novelty.save(partial / "ood.npz")
         write_graphs(network, partial, config.sizes[-1], progress)
+        # From here on the shipped file answers, not the network: what is calibrated is
+        # what readers get, and it is three times as fast.
+        served = open_forward(partial / "model.onnx")
+        decision = decide(served, parts, steps)
+        progress(f"calibrated; threshold {decision.threshold}")
+        novelty, limits = learn_novelty(open_forward(partial / "model.onnx", "appearance"), parts, steps)
+        novelty.save(partial / "ood.npz")
         write_reference(network, partial / "reference.npz", config.sizes[-1], steps)
         document = card_document(found, config, steps, history, decision, limits)
         write_card(partial, document)
@@ -208,14 +212,14 @@ def _squared(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(prepare(image.astype(np.float32), [step]).tensor[0]), dtype=np.uint8)
 
 
-def decide(network: EfficientNetLite0, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]) -> Decision:
+def decide(served: Forward, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]) -> Decision:
     """Choose calibration and threshold on ``tune`` and ``block``, plain and shifted.
 
     The shifted copies take part because the plain ones are too easy: fitted to those
     alone, a probability would be surer than it may be at another hospital.
     """
     views: list[tuple[Truth, Floats]] = [
-        (parts[name].labels.astype(bool), run_over(network, [shift(image) for image in parts[name].pixels], steps)[0])
+        (parts[name].labels.astype(bool), run_over(served, [shift(image) for image in parts[name].pixels], steps)[0])
         for name in ("tune", "block")
         for shift in SHIFTS.values()
     ]
@@ -241,17 +245,24 @@ def decide(network: EfficientNetLite0, parts: Mapping[str, Part], steps: Sequenc
 
 
 def learn_novelty(
-    network: EfficientNetLite0, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]
+    served: Forward, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]
 ) -> tuple[Novelty, tuple[float, float]]:
-    """Return the feature statistics and the distances above which to warn and to abstain.
+    """Return what training images look like, and the distances above which to warn and to abstain.
 
     Learned from training images; the limits come from validation patients, since
-    images that were learned from lie nearer to their own mean.
+    images that were learned from lie nearer to their own mean. A hundred directions of
+    the :func:`~medviewer.training.networks.appearance` say "a frontal chest film"; more
+    would say "one of these children".
+
+    Args:
+        served: gives logits and the appearance.
+        parts: the images by split.
+        steps: the preprocessing.
     """
-    _, features = run_over(network, parts["train"].pixels, steps)
-    novelty = fit_novelty(features, parts["train"].labels)
+    looks = run_over(served, parts["train"].pixels, steps)[1]
+    novelty = fit_novelty(looks, np.zeros(len(looks), dtype=np.int64), n_directions=96)
     held_out = np.concatenate(
-        [novelty.distance(run_over(network, parts[name].pixels, steps)[1]) for name in ("tune", "block")]
+        [novelty.distance(run_over(served, parts[name].pixels, steps)[1]) for name in ("tune", "block")]
     )
     warn, abstain = np.percentile(held_out, (97.5, 99.9))
-    return novelty, (float(warn), float(abstain) * 1.1)
+    return novelty, (float(warn), float(abstain))

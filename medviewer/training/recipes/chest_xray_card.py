@@ -10,7 +10,7 @@ from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
 from medviewer.training.card import library_versions
 from medviewer.training.data import SHARES, ClassFolders
-from medviewer.training.networks import N_FEATURES
+from medviewer.training.networks import N_APPEARANCE, N_FEATURES
 
 if TYPE_CHECKING:
     from medviewer.training.loop import Config
@@ -51,10 +51,10 @@ _CHOSEN_ON = {
     "en": "validation patients (splits tune and block), plain and shifted, healthy and sick weighing the same",
     "zh": "验证患者（tune与block两部分），包括原图与各种变换，正常与肺炎权重相同",
 }
-_MEANING = {
-    "en": "where the worse of sensitivity and specificity is best, averaged over plain and shifted validation; "
-    "it does not depend on how common pneumonia is",
-    "zh": "使原图与变换后验证数据上敏感度与特异度中较差者平均最优；与肺炎患病率无关",
+_THRESHOLD_ON = {
+    "en": "split tune, as it is; chosen where the worse of sensitivity and specificity is best, averaged over plain "
+    "and shifted validation, which does not depend on how common pneumonia is",
+    "zh": "tune部分（原图）；阈值取原图与变换后验证数据上敏感度与特异度中较差者平均最优处，与肺炎患病率无关",
 }
 _SPLIT_RULE = (
     "By patient: bacteria and virus series of one number, and both series of normals of one number, stay together. "
@@ -133,10 +133,10 @@ def card_document(
         "ood": {
             "file": "ood.npz",
             "method": "mahalanobis",
-            "output": "features",
+            "output": "appearance",
             "warn_above": round(limits[0], 3),
             "abstain_above": round(limits[1], 3),
-            "on": "97.5th percentile, and 1.1 times the 99.9th, of validation patients (splits tune and block)",
+            "on": "97.5th and 99.9th percentile of validation patients (splits tune and block)",
         },
         "population": {"age_years": [1, 5], "sexes": [], "site": _SITE},
         "training": {
@@ -187,6 +187,11 @@ def _interface(size: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 "shape": [None, 1, grid, grid],
                 "meaning": "contribution of each position to the logit, unclipped; its mean plus the bias is the logit",
             },
+            {
+                "name": "appearance",
+                "shape": [None, N_APPEARANCE],
+                "meaning": "grey and grain of the image's parts: what tells a frontal chest film from other images",
+            },
         ],
         "preprocessing": [dict(step) for step in steps],
         "ranges": {"x": [-1.0, 1.0]},
@@ -195,6 +200,17 @@ def _interface(size: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "grid": [grid, grid],
             "methods": list(METHODS),
         },
+    }
+
+
+def _meaning(decision: Decision) -> dict[str, str]:
+    """Say what the threshold meant in validation, in numbers of children."""
+    sick, well = round(100 * decision.sensitivity), round(100 * decision.specificity)
+    return {
+        "en": f"In validation ({decision.n} films of children of one hospital) {sick} of 100 with pneumonia "
+        f"were flagged, and {well} of 100 without it were not.",
+        "zh": f"在验证中（同一家医院儿童的{decision.n}张片），每100张肺炎片有{sick}张被标记，"
+        f"每100张无肺炎片有{well}张未被标记。",
     }
 
 
@@ -208,7 +224,7 @@ def _label(decision: Decision) -> dict[str, Any]:
             "sensitivity": round(decision.sensitivity, 4),
             "specificity": round(decision.specificity, 4),
             "n": decision.n,
-            "on": {"en": "split tune, as it is", "zh": "tune部分（原图）"},
-            "meaning": _MEANING,
+            "on": _THRESHOLD_ON,
+            "meaning": _meaning(decision),
         },
     }

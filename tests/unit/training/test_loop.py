@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from medviewer.training.augment import augment  # noqa: E402
 from medviewer.training.batches import Part, balanced_batches  # noqa: E402
 from medviewer.training.loop import Config, fit  # noqa: E402
-from medviewer.training.networks import EfficientNetLite0, Served  # noqa: E402
+from medviewer.training.networks import N_APPEARANCE, EfficientNetLite0, Served, appearance  # noqa: E402
 from medviewer.training.shifts import SHIFTS  # noqa: E402
 from medviewer.training.validation import balanced_subset, refresh_statistics  # noqa: E402
 
@@ -79,16 +79,28 @@ def test_the_cut_network_is_the_network():
     x = torch.rand(2, 1, 64, 64, generator=generator())
     with torch.inference_mode():
         feature_map = network.features(x)
-        logits, features, cam = Served(network)(x)
+        logits, features, cam, looks = Served(network)(x)
         assert feature_map.shape == (2, 1280, 2, 2)
         torch.testing.assert_close(network.head(feature_map), network(x))
         torch.testing.assert_close(logits, network(x))
         torch.testing.assert_close(features, feature_map.mean(dim=(2, 3)))
         torch.testing.assert_close(cam.mean(dim=(2, 3)) + network.linear.bias, logits)
+        assert looks.shape == (2, N_APPEARANCE)
+
+
+def test_appearance_is_grey_and_grain():
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 1, 224, 224)).astype(np.float32)
+    x[1, 0, :112] = 0.25
+    cells = x.astype(np.float64).reshape(2, 28, 8, 28, 8)
+    grain = cells.std(axis=(2, 4)).reshape(2, 14, 2, 14, 2).mean(axis=(2, 4))
+    expected = np.concatenate(
+        [cells.mean(axis=(2, 4)).reshape(2, -1), 0.5 * np.log(0.01 + grain).reshape(2, -1)], axis=1
+    )
+    np.testing.assert_allclose(appearance(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
 
 
 def test_two_runs_of_one_seed_are_one(tmp_path):
-    config = Config(sizes=(32, 32), batch=4, n_statistics=2, n_validation=2, threads=1)
+    config = Config(sizes=(32,), finish=1, batch=4, n_statistics=2, n_validation=2, threads=1)
 
     def run(name):
         torch.manual_seed(7)
