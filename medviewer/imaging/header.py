@@ -8,6 +8,7 @@ Source: PS3.10 section 7 (file meta information), PS3.5 annex A (transfer syntax
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,10 @@ def unreadable(error: OSError) -> InputError:
         return InputError("It does not exist; check the path, or whether the disk was removed.")
     if isinstance(error, PermissionError):
         return InputError("You are not permitted to read it; ask its owner, or copy it to a folder of yours.")
+    if error.errno == errno.ELOOP:
+        return InputError("The link leads back to itself, so there is no file; open what it was meant to lead to.")
+    if error.errno == errno.ENOTDIR:
+        return InputError("A part of the path is a file, not a folder; check the path.")
     return InputError(f"It cannot be read ({error.strerror or 'unknown reason'}); check the disk and try again.")
 
 

@@ -133,7 +133,8 @@ def _check_size(format_: PixelFormat, header: Header) -> None:
     what = f"{format_.columns} x {format_.rows} pixels x {format_.frames:,} frames"
     if frame_bytes > MAX_FRAME_BYTES:
         raise TooLargeError(
-            f"The file claims {what}: a frame of {_size(frame_bytes)} is over the limit of {_size(MAX_FRAME_BYTES)}."
+            f"The file claims {what}: a frame of {_size(frame_bytes)} is over the limit of {_size(MAX_FRAME_BYTES)}; "
+            "ask for it to be sent again."
         )
     if claimed > MAX_OBJECT_BYTES or format_.frames > MAX_FRAMES:
         raise TooLargeError(

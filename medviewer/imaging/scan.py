@@ -109,8 +109,8 @@ class _Walk:
                 self._folders.add((status.st_dev, status.st_ino))
                 with os.scandir(current) as entries:
                     names = sorted(entries, key=lambda entry: entry.name)
-                    folders = [Path(entry.path) for entry in names if entry.is_dir()]
-                    files = [Path(entry.path) for entry in names if not entry.is_dir()]
+                    folders = [Path(entry.path) for entry in names if _is_folder(entry)]
+                    files = [Path(entry.path) for entry in names if not _is_folder(entry)]
             except OSError as error:
                 self._refuse(current, unreadable(error))
                 continue
@@ -137,6 +137,13 @@ class _Walk:
             self._problems.append(Problem(path, f"The same file as {first.name} by another name; shown once.", "read"))
             return
         yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: its own row says so, the rest of its folder is not lost
+        return False
 
 
 def _add_file(path: Path, grouping: Grouping, known: dict[str, Path]) -> Problem | None:

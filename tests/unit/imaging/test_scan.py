@@ -131,6 +131,15 @@ def test_links_make_no_loops_and_no_doubles(tmp_path: Path) -> None:
     assert "does not exist" in reasons["dangling.dcm"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_link_to_itself_hides_no_other_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.dcm")
+    (tmp_path / "self").symlink_to("self")
+    collection = scan([tmp_path])
+    assert [path.name for path in collection.shown] == ["a.dcm"]
+    assert [(p.path.name, "leads back to itself" in p.reason) for p in collection.problems] == [("self", True)]
+
+
 def test_a_dicomdir_stands_for_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "IMAGES", "1")
     (tmp_path / "DICOMDIR").write_bytes((OWN / "dicomdirtests" / "DICOMDIR").read_bytes())
