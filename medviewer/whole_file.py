@@ -19,6 +19,8 @@ _REASONS = {
     errno.EPERM: "writing there is not permitted; choose another folder",
     errno.ENOENT: "the folder does not exist; create it or choose another one",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
+    errno.EISDIR: "a folder has that name; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EEXIST: "a file stands where the folder should be; choose another folder",
 }
 
@@ -47,8 +49,12 @@ def write_whole(path: Path, content: bytes, *, is_private: bool = False) -> None
         is_private: only its owner may read it; else whoever may read the user's other new files.
 
     Raises:
-        StorageError: the disk is full, read-only or gone; the old file is untouched.
+        StorageError: the disk is full, read-only or gone, or a device has that name; the old file is untouched.
     """
+    # (os.path answers no where it may not look; the reason comes below, with the refusal.)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        # To move a file onto a device would replace the device itself, for the whole computer.
+        raise StorageError(f"{path.name} was not saved: a device or a pipe has that name; choose another one.")
     partial = path.with_name(f".medviewer-{secrets.token_hex(8)}.part")
     try:
         # The system applies the user's own mask: to ask for it would change it for all threads meanwhile.

@@ -190,8 +190,9 @@ def _check_belonging(result: Result) -> None:
 @contextlib.contextmanager
 def _staging(out: Path) -> Iterator[Path]:
     """Give a folder inside ``out`` that vanishes with what is still in it, and ``out`` too if made in vain."""
-    was_there = out.is_dir()
+    was_there = False
     try:
+        was_there = out.is_dir()
         out.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(dir=out, prefix=".medviewer-"))
     except OSError as error:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from medviewer.cli.parser import COMMANDS, WINDOW, parse
+from medviewer.cli.parser import COMMANDS, USE_MODELS, WINDOW, parse
 from medviewer.cli.terminal import tell
 from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UsageError
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse ends so, having said why
         return end.code if isinstance(end.code, int) else WRONG_USE
     try:
+        _check_models_option(arguments)
         return _runner(arguments.command)(arguments)
     except (KeyboardInterrupt, Stopped):
         tell("Cancelled.")
@@ -45,6 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         return UNEXPECTED
+
+
+def _check_models_option(arguments: argparse.Namespace) -> None:
+    """Refuse ``--models`` where it would be passed over in silence, and another model be used than the one meant."""
+    if arguments.models_folder is not None and arguments.command not in USE_MODELS:
+        which = "The window" if arguments.command == WINDOW else f"`medviewer {arguments.command}`"
+        raise UsageError(f"{which} uses the installed models; --models goes with {', '.join(USE_MODELS)}.")
 
 
 def exit_code(error: MedViewerError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def open_catalogue(folder: Path | None) -> Catalogue:
     Raises:
         UsageError: the folder that was named does not exist.
     """
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise UsageError(f"There is no folder of models {folder}; name an existing one with --models.")
     return Catalogue([folder] if folder is not None else [home() / "models", models_dir()])
 

@@ -13,6 +13,16 @@ COMMANDS = ("demo", "inspect", "render", "analyze", "models", "train", "evaluate
 _VALUED = ("--models",)  # options before the command that take a value
 
 
+USE_MODELS = ("analyze", "models", "evaluate")  # the commands for which --models means something
+
+
+def _path(text: str) -> Path:
+    """A path as it was given; an empty one (a variable that was not set) would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line: a command with its options, or paths for the window.
 
@@ -41,7 +51,13 @@ def _first_word(argv: Sequence[str]) -> str:
 def _shared(*, is_inner: bool) -> argparse.ArgumentParser:
     """Options that stand before or after the command; the inner ones must not undo the outer ones."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS if is_inner else None)
-    parser.add_argument("--models", dest="models_folder", type=Path, metavar="DIR", help="the folder of models")
+    parser.add_argument(
+        "--models",
+        dest="models_folder",
+        type=_path,
+        metavar="DIR",
+        help="the folder of models (analyze, models, evaluate)",
+    )
     parser.add_argument("--debug", action="store_true", help="show where an unexpected failure happened")
     return parser
 
@@ -52,10 +68,11 @@ def _window_parser() -> argparse.ArgumentParser:
         parents=[_shared(is_inner=False)],
         description="View DICOM studies, run local models, see why they say what they say. Research use only.",
         epilog=f"Commands without a window: {', '.join(COMMANDS)}; medviewer COMMAND --help says more. "
-        "Exit codes: 0 done, 2 wrong use, 3 some inputs could not be used, 4 the model abstained, 1 unexpected.",
+        "Exit codes: 0 done, 2 wrong use, 3 some inputs could not be used, 4 the model abstained, 130 cancelled, "
+        "1 unexpected.",
     )
     parser.add_argument("--version", action="version", version=f"medviewer {__version__}")
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files or folders to open in the window")
+    parser.add_argument("paths", nargs="*", type=_path, metavar="PATH", help="files or folders to open in the window")
     return parser
 
 
@@ -78,17 +95,17 @@ def _command_parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="also save the window's picture and the results here")
+    parser.add_argument("--out", type=_path, metavar="DIR", help="also save the window's picture and the results here")
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="files and folders")
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, metavar="PATH", help="a DICOM file")
-    parser.add_argument("--out", type=Path, required=True, metavar="X.png")
+    parser.add_argument("path", type=_path, metavar="PATH", help="a DICOM file")
+    parser.add_argument("--out", type=_path, required=True, metavar="X.png", help="the picture to write")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the first)")
     window = parser.add_mutually_exclusive_group()
     window.add_argument("--window", nargs=2, type=float, metavar=("C", "W"), help="window centre and width")
@@ -96,11 +113,11 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_analyze(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, metavar="PATH", help="a DICOM file, or a folder with one image")
+    parser.add_argument("path", type=_path, metavar="PATH", help="a DICOM file, or a folder with one image")
     parser.add_argument("--model", required=True, metavar="ID", help="which model; `medviewer models list` names them")
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--json", action="store_true", help="print result.json too (docs/json.md)")
 
 
@@ -112,16 +129,18 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the model folder to make")
-    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class")
+    parser.add_argument(
+        "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; it must not exist yet"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="another one gives another split and another model")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's id, or its folder")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds a folder for each class")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where report.json and report.html go")
+    parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class")
+    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument("--split", metavar="NAME", help="only the patients that training held out under this name")
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from medviewer.cli.choice import choose_image
@@ -136,6 +137,24 @@ def _stack_line(stack: dict[str, Any]) -> str:
     return f"      {columns} x {rows} x {slices}, in order of {stack['order']}{warnings}"
 
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def _check_place(path: Path) -> None:
+    """Refuse to replace anything but a picture: the source itself is one slip of the keyboard away.
+
+    Raises:
+        UsageError: something else lies there.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_PNG_SIGNATURE)) if path.is_file() else b""
+    except OSError:
+        return  # not there, or not readable: whether it can be written is known when it is
+    if start and start != _PNG_SIGNATURE:
+        raise UsageError(f"{path} is there and is no PNG picture; it was not replaced, choose another name with --out.")
+
+
 def render(arguments: argparse.Namespace) -> int:
     """Write the pixels that the window would show, at stored size, as an 8-bit PNG file."""
     window = None
@@ -144,6 +163,7 @@ def render(arguments: argparse.Namespace) -> int:
         if not (math.isfinite(center) and math.isfinite(width) and width > 0):
             raise UsageError("A window needs a finite centre and a width above 0: --window C W.")
         window = Window(center, width)
+    _check_place(arguments.out)
     try:
         image = choose_image(arguments.path, arguments.frame, needs_frame=False).image
         pixels = to_display(read_frame(image), window)

@@ -66,5 +66,5 @@ def _put(stream: TextIO, text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """Spell out control characters: what a file says must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+    """Spell out control characters: what a file says, or is called, must not steer the terminal or add lines."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def _setting(text: str) -> tuple[str, str]:
 def _model_folder(model: str, models_folder: Path | None) -> Path:
     """Take an id from the catalogue, or a folder by its path."""
     catalogue = open_catalogue(models_folder)
-    if model not in [entry.id for entry in catalogue.entries] and Path(model).is_dir():
+    if model not in [entry.id for entry in catalogue.entries] and os.path.isdir(model):
         return Path(model)
     return catalogue.card(model).folder
 

@@ -92,6 +92,20 @@ def test_shared_options_stand_before_or_after_the_command(arguments: list[str]) 
     assert (found.models_folder, found.debug) == (Path("M"), True)
 
 
+@pytest.mark.parametrize("words", [["demo"], ["inspect", "x"], ["audit", "verify"], ["x.dcm"]])
+def test_models_are_never_named_in_vain(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--models", "M", *words]) == 2
+    assert "analyze, models, evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect", ""], ["render", "x", "--out", ""], ["--models", "", "models"], [""], ["demo", "--out", ""]]
+)
+def test_an_empty_path_is_never_the_current_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "the path is empty" in capsys.readouterr().err
+
+
 def test_without_shared_options_they_are_off() -> None:
     found = parse(["models"])
     assert (found.models_folder, found.debug) == (None, False)
@@ -194,6 +208,7 @@ def test_no_text_steers_the_terminal_or_breaks_its_encoding(text: str) -> None:
     written = raw.getvalue()
     assert b"\x1b" not in written
     assert b"\x07" not in written
+    assert len(written.splitlines()) == 1
     assert written.isascii()
 
 

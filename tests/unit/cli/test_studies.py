@@ -115,6 +115,17 @@ def test_the_document_carries_geometry_and_doubts() -> None:
     json.dumps(document, allow_nan=False)
 
 
+def test_render_replaces_pictures_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = make_radiograph(tmp_path / "a.dcm").path
+    before = source.read_bytes()
+    out = tmp_path / "x.png"
+    assert main(["render", str(source), "--out", str(source)]) == 2
+    assert "choose another name" in capsys.readouterr().err
+    assert source.read_bytes() == before
+    for _ in range(2):  # the second time it replaces its own picture
+        assert main(["render", str(source), "--out", str(out)]) == 0
+
+
 def rendered(tmp_path: Path, path: Path, *options: str) -> np.ndarray:
     out = tmp_path / "out.png"
     assert main(["render", str(path), "--out", str(out), *options]) == 0
