@@ -79,9 +79,10 @@ def _model_folders(folder: Path) -> list[Path]:
 
 
 def _has_card(folder: Path) -> bool:
-    """Whether it is a model's folder; one that may not be entered is taken for one, and its entry says why."""
+    """Whether it is a model's folder; one without a card, or that may not be entered, is listed with that reason."""
     try:
-        return (folder / CARD_NAME).is_file()
+        card = folder / CARD_NAME
+        return card.is_file() or (not card.exists() and any(folder.glob("*.onnx")))
     except PermissionError:
         return True
 

@@ -42,6 +42,15 @@ def test_a_bad_card_is_an_entry_with_a_reason(tmp_path: Path) -> None:
     assert "not valid JSON" in entry.problem
 
 
+def test_a_model_without_a_card_is_an_entry_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "model.onnx").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    [entry] = Catalogue([tmp_path]).entries
+    assert entry.id == "bare"
+    assert "has no readable model.json" in entry.problem
+
+
 def test_a_missing_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
     folder = fakes.make_model(tmp_path / "a")
     (folder / "ood.npz").unlink()
