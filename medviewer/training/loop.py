@@ -195,7 +195,7 @@ def _learn(run: _Run, train: Part, epoch: int, name: str) -> float:
         optimiser.step()
         _follow(run.average, network, min(config.average, (2 + step) / (11 + step)))
         losses.append(loss.item())
-        if len(losses) % 10 == 0:
+        if len(losses) % 10 == 0 or len(losses) == n_batches:
             pace = (time.monotonic() - started) / len(losses)
             run.progress(
                 f"{name}  step {len(losses)}/{n_batches}  size {size}  "
