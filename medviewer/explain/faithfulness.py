@@ -11,7 +11,7 @@ They have exactly its smoothness and its values, and only point elsewhere. If th
 place did not matter, the map would be one draw among them, and its percentile
 would be anything with equal chance.
 
-Cost: 8 levels, two curves, 51 maps are 816 forward passes, in batches of 16; for the
+Cost: 8 levels, two curves, 51 maps are 816 forward passes, in batches of 8; for the
 bundled network on two processor cores about six seconds. More levels would not
 tell maps apart better, since all are compared at the same ones.
 

@@ -15,7 +15,7 @@ from medviewer.inference.engine import Engine
 
 FloatArray = npt.NDArray[np.float32]
 
-_BATCH = 16
+_BATCH = 8
 _BATCH_BYTES = 16 << 20
 
 
