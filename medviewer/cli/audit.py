@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from medviewer.app.settings import home
 from medviewer.cli.terminal import print_json, say
+from medviewer.domain.errors import InputError, RecordError, StorageError
 from medviewer.records.audit import START, AuditReport, AuditTrail
 from medviewer.records.store import RecordStore
 
@@ -33,8 +35,28 @@ def audit(arguments: argparse.Namespace) -> int:
 
 def _verify() -> AuditReport:
     store_file, anchor_folder = home() / "records.sqlite", home() / "audit"
-    if not store_file.exists() and not anchor_folder.exists():
+    if not _is_there(store_file) and not _is_there(anchor_folder):
         # Checking must not make a store; without either there is nothing that could have been cut off.
         return AuditReport(True, None, START, 0, "The audit trail is empty.")
-    with RecordStore(store_file) as store:
-        return AuditTrail(store.database, anchor_folder).verify()
+    try:
+        with RecordStore(store_file) as store:
+            return AuditTrail(store.database, anchor_folder).verify()
+    except (RecordError, StorageError) as error:  # a trail that cannot be read is not whole
+        raise InputError(str(error)) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists; what may not be looked at is no proof that nothing is there.
+
+    Raises:
+        InputError: the system does not say.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"The audit trail cannot be read ({error.strerror}); check that the folder of the records may be read."
+        ) from error
+    return True

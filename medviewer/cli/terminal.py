@@ -25,9 +25,14 @@ def tell(text: str) -> None:
     _write(sys.stderr, text)
 
 
+def _is_watched() -> bool:
+    """Whether somebody sees standard error; closed (``2>&-``), Python gives None for it."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def progress(done: int, total: int, text: str) -> None:
     """Tell how far the work is, on one line that is written over, where somebody can see it."""
-    if sys.stderr.isatty():
+    if _is_watched():
         share = f"{min(done, total) * 100 // total:3d} % " if total else ""
         sys.stderr.write(f"\r\x1b[K{_plain(share + text)[:100]}")
         if total and done >= total:
@@ -37,23 +42,25 @@ def progress(done: int, total: int, text: str) -> None:
 
 def clear_progress() -> None:
     """Take the progress line away before something else is printed."""
-    if sys.stderr.isatty():
+    if _is_watched():
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     _put(stream, _plain(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def _put(stream: TextIO, text: str) -> None:
+def _put(stream: TextIO | None, text: str) -> None:
     """Write at once, so that a full disk or a reader that went away is known here and not when Python ends.
 
     Raises:
         BrokenPipeError: whoever read has gone.
         StorageError: the output goes to a file on a full disk.
     """
+    if stream is None:  # closed before the program started: nobody wants to hear it
+        return
     try:
         stream.write(text)
         stream.flush()

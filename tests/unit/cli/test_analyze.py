@@ -209,6 +209,23 @@ def test_a_broken_audit_trail_is_3(tmp_path: Path, folder: Path, capsys: pytest.
     assert "cut off" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["a damaged file", "a folder in its place", "no folder to look in"])
+def test_an_audit_trail_that_cannot_be_read_is_not_called_whole(
+    kind: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    if kind == "a damaged file":
+        home().mkdir(parents=True)
+        (home() / "records.sqlite").write_bytes(b"no database" * 500)
+    elif kind == "a folder in its place":
+        (home() / "records.sqlite").mkdir(parents=True)
+    else:
+        home().write_bytes(b"")
+    assert main(["audit", "verify"]) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+
+
 def test_an_audit_trail_that_cannot_be_written_costs_nobody_the_answer(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,6 +212,14 @@ def test_no_text_steers_the_terminal_or_breaks_its_encoding(text: str) -> None:
     assert written.isascii()
 
 
+def test_closed_output_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert main(["inspect", str(tmp_path), "--json"]) == 0
+    assert main(["inspect", str(tmp_path / "gone")]) == 3
+
+
 def test_progress_is_for_eyes_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.progress(1, 2, "Reading")
     assert capsys.readouterr().err == ""
