@@ -67,7 +67,8 @@ class Catalogue:
             known = ", ".join(entry.id for entry in self.entries) or "none"
             raise UsageError(f"There is no model “{model_id}”; the models here are: {known}.")
         if entry.card is None:
-            raise ModelError(f"The model {model_id} cannot be used. {entry.problem}")
+            cure = "Put its whole folder there again, or choose another model."
+            raise ModelError(f"The model {model_id} cannot be used. {entry.problem} {cure}")
         return entry.card
 
 
