@@ -115,7 +115,7 @@ def normalise_map(placed: FloatArray) -> tuple[FloatArray, float]:
     largest = float(np.max(placed, initial=0.0, where=finite))
     if largest <= 0:
         return np.where(finite, np.float32(0), np.float32(np.nan)), 0.0
-    return np.clip(placed / np.float32(largest), 0, 1).astype(np.float32), largest
+    return (np.clip(placed, 0, largest) / np.float32(largest)).astype(np.float32), largest
 
 
 def to_levels(placed: FloatArray) -> Bytes:

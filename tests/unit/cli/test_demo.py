@@ -121,8 +121,9 @@ def test_with_a_display_and_a_folder_it_does_both(
 def test_the_other_process_hands_back_its_exit_code(tmp_path: Path) -> None:
     """The real way: a spawned process, which fails because its folder is a file."""
     (tmp_path / "file").write_text("x")
+    before = set(multiprocessing.active_children())  # other tests' engines may live as long as their module
     assert demo_module._draw_elsewhere(tmp_path / "file") == 1
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_an_abstention_is_4(window: Window, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
