@@ -59,6 +59,8 @@ def mutants(numbers: range, files: list[Path]) -> Iterator[tuple[int, Path, byte
 
 def _own_peak_mb() -> float:
     """The most memory that this process had. ``ru_maxrss`` also remembers the one that it was forked from."""
+    import resource
+
     status = Path("/proc/self/status")
     if status.exists():
         line = next(row for row in status.read_text(encoding="ascii").splitlines() if row.startswith("VmHWM"))
