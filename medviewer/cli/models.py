@@ -10,7 +10,7 @@ from typing import Any
 
 from medviewer.app.settings import home
 from medviewer.cli.terminal import print_json, say
-from medviewer.domain.errors import ModelError, UsageError
+from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Engine, Verification
 from medviewer.resources import models_dir
@@ -47,9 +47,12 @@ def open_catalogue(folder: Path | None) -> Catalogue:
 
     Raises:
         UsageError: the folder that was named does not exist.
+        InputError: it may not be read, which is not the same as empty.
     """
     if folder is not None and not os.path.isdir(folder):
         raise UsageError(f"There is no folder of models {folder}; name an existing one with --models.")
+    if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"You are not permitted to read the folder of models {folder}; ask its owner.")
     return Catalogue([folder] if folder is not None else [home() / "models", models_dir()])
 
 

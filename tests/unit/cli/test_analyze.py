@@ -299,6 +299,14 @@ def test_a_model_that_cannot_be_verified_is_named(
     assert document["problems"][0]["id"] == fakes.MODEL_ID
 
 
+def test_models_that_may_not_be_read_are_not_called_absent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models_module.os, "access", lambda _path, _mode: False)
+    assert main(["--models", str(folder), "models"]) == 3
+    assert "not permitted" in capsys.readouterr().err
+
+
 def test_no_models_at_all_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["--models", str(tmp_path / "empty"), "models"]) == 0
