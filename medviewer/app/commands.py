@@ -158,7 +158,10 @@ def _asked(text: str, run: Callable[[Application, Any], None], enabled: Callable
 
 _PRESETS = (
     Choice(0, _t("Automatic", "自动"), "0"),
-    *(Choice(n, _t(f"Preset {n}", f"预设 {n}"), str(n)) for n in range(1, 10)),
+    *(
+        Choice(n, _t(f"{n} (CT: {viewing.CT_PRESETS[n].name.lower()})", f"{n} (CT: {name})"), str(n))
+        for n, name in enumerate(("脑", "卒中", "硬膜下", "软组织", "纵隔", "肝", "肺", "骨", "血管"), start=1)
+    ),
 )
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QSlider,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
@@ -170,7 +171,23 @@ class ScrollColumn(QScrollArea):
         self.setWidget(inside)
 
 
-class ElidedCombo(QComboBox):
+class StillCombo(QComboBox):
+    """A combo box that leaves the wheel to the panel it lies in: scrolling past it chooses nothing."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
+        """Not ours: the panel scrolls."""
+        event.ignore()
+
+
+class StillSlider(QSlider):
+    """A slider that leaves the wheel to the panel it lies in: scrolling past it moves nothing."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
+        """Not ours: the panel scrolls."""
+        event.ignore()
+
+
+class ElidedCombo(StillCombo):
     """A combo box that may be narrower than its words: it shows what fits, and the whole as tooltip."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medviewer.app.session import Selection, State
+from medviewer.app.viewing import is_in_hounsfield
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
-from medviewer.gui.text import dicom_age, dicom_date, isolated, person_name, sex_word, tr, visible
+from medviewer.gui.study_rows import age_words
+from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
 
 
@@ -46,7 +48,7 @@ def corners(state: State, shown: Shown | None) -> Corners:
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe,) if shown is not None and shown.probe else ()
     below = tuple(line for line in (frame_line, *drawn, *probe) if line)
-    return Corners(_patient(state), _study(now), below, _series(now))
+    return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now))
 
 
 def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
@@ -84,7 +86,7 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     if d.pixel_padding_range is not None and d.pixel_padding_range[0] <= stored <= d.pixel_padding_range[1]:
         return f"{where}  {_number(stored)} {tr('(padding)')}"
     value = modality_value(frame, y, x)
-    unit = d.rescale_type if d.rescale_type not in ("", "US") else ("HU" if d.modality == "CT" else "")
+    unit = "HU" if is_in_hounsfield(d) else "" if d.rescale_type in ("", "US", "HU") else d.rescale_type
     if value == stored and not unit:
         return f"{where}  {_number(stored)}"
     return f"{where}  {_number(stored)} = {_number(value)} {visible(unit)}".rstrip()
@@ -97,7 +99,7 @@ def _patient(state: State) -> tuple[str, ...]:
     if state.identity_hidden:
         return (tr("Identity hidden"),)
     p = now.patient
-    about = (dicom_date(p.birth_date), dicom_age(now.study.patient_age), sex_word(p.sex))
+    about = (dicom_date(p.birth_date), age_words(p, now.study), sex_word(p.sex))
     return (
         person_name(p.name) or tr("No name"),
         tr("ID {number}").format(number=isolated(p.patient_id)) if p.patient_id else tr("No patient ID"),
@@ -105,9 +107,9 @@ def _patient(state: State) -> tuple[str, ...]:
     )
 
 
-def _study(now: Selection) -> tuple[str, ...]:
+def _study(now: Selection, identity_hidden: bool) -> tuple[str, ...]:
     s = now.study
-    lines = (visible(s.description), _date_time(s.date, s.time), visible(s.institution))
+    lines = (visible(s.description), _date_time(s.date, s.time), "" if identity_hidden else visible(s.institution))
     return tuple(line for line in lines if line)
 
 
@@ -142,7 +144,7 @@ def _loss(d: PixelDescription) -> tuple[str, bool]:
 
 def _caveats(now: Selection, frame: Frame | None) -> tuple[str, ...]:
     all_of_them = (*now.image.warnings, *now.stack.warnings, *(frame.caveats if frame is not None else ()))
-    return tuple(dict.fromkeys(caveat.text.rstrip(".") for caveat in all_of_them))
+    return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in all_of_them))
 
 
 def _clause(sentence: str) -> str:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import color_table
-from medviewer.gui.cards import Card, ElidedCombo, SignalRow, button, clear, section
+from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillCombo, StillSlider, button, clear, section
 from medviewer.gui.icons import icon
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
 
+_SPARSE_SHARE = 0.02  # of the map's area; below it a reader sees a speck or nothing
+_OUTWEIGHED = 0.1  # of all evidence; below it nine tenths speak against the finding, and are not drawn
 COLOR_MAPS = ("magma", "viridis", "inferno", "cividis")
 
 
@@ -45,7 +47,7 @@ class ExplainControls(Card):
         self.toggle = button("", "eye")
         self.toggle.setCheckable(True)
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
-        self.color_map = QComboBox()
+        self.color_map = StillCombo()
         self.color_map.setIconSize(QSize(48, 12))
         for name in COLOR_MAPS:
             self.color_map.addItem(_swatch(name), name, name)
@@ -118,6 +120,9 @@ class ExplainControls(Card):
             self._belief.addWidget(SignalRow("info", running, word=tr("Working out the heat map")))
         elif attribution is None:
             self._belief.addWidget(SignalRow("info", tr("There is no heat map by this method for this image yet.")))
+            start = button(tr("Work it out"), "play")
+            start.clicked.connect(lambda: self.requested.emit("explain.method", self.method.currentData()))
+            self._belief.addWidget(start)
         else:
             for widget in _belief_rows(attribution):
                 self._belief.addWidget(widget)
@@ -137,7 +142,7 @@ class ValueSlider(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = StillSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setPageStep(10)
         self.value = PlainLabel("0%")
@@ -159,6 +164,9 @@ class ValueSlider(QWidget):
 
 def _belief_rows(attribution: Attribution) -> list[QWidget]:
     rows: list[QWidget] = []
+    if is_sparse(attribution):
+        words = tr("Only what speaks for the finding is coloured; the rest stays clear.")
+        rows.append(SignalRow("info", words, word=tr("Little in this image speaks for the finding")))
     found = attribution.faithfulness
     if found is None:
         rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
@@ -167,7 +175,7 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         if worst >= CONVINCING_PERCENTILE:
             rows.append(SignalRow("good", _reason(found.sentence), word=tr("Better than chance")))
         else:
-            rows.append(SignalRow("caution", _reason(found.sentence), word=tr("No better than chance")))
+            rows.append(SignalRow("caution", _reason(found.sentence), word=tr("Not clearly better than chance")))
         words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
         words = words.format(
             n=found.n_random,
@@ -181,6 +189,19 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
+
+
+def is_sparse(attribution: Attribution) -> bool:
+    """Whether little of the image speaks for the finding, so that the map is nearly empty or misleads.
+
+    Counted on the network's own grid: the area above a tenth of the highest value, and the part
+    that evidence for the finding has in all evidence. What speaks against it (negative) is not drawn.
+    """
+    seen = attribution.saliency[np.isfinite(attribution.saliency)]
+    if not (seen > 0).any():
+        return True
+    area = float((seen > 0.1 * seen.max()).mean())
+    return area < _SPARSE_SHARE or float(seen[seen > 0].sum()) < _OUTWEIGHED * float(np.abs(seen).sum())
 
 
 def _reason(sentence: str) -> str:

@@ -74,7 +74,9 @@ def abstained_card(answer: Answer, confirm: Confirm) -> Card:
         card.add(PlainLabel("•  " + words, wrap=True))
     others = [g for g in answer.guards if g.level != "abstain"]
     if others:
-        card.add(line(), section(tr("Also checked")), *_checks(answer, confirm))
+        card.add(line(), section(tr("Also checked")))
+        can_be_settled = all(is_confirmable(g.code) for g in stopped)
+        card.add(*_checks(answer, confirm if can_be_settled else None))
     return card
 
 
@@ -117,12 +119,15 @@ def confirm_words(code: str) -> str:
     return words.get(code.split(".", maxsplit=1)[0], tr("Confirm: this image fits the model"))
 
 
-def _checks(answer: Answer, confirm: Confirm) -> Iterator[QWidget]:
-    """The reservations one by one, each with its confirmation if it has one; what passed, folded."""
+def _checks(answer: Answer, confirm: Confirm | None) -> Iterator[QWidget]:
+    """The reservations one by one, each with its confirmation if it has one; what passed, folded.
+
+    Without ``confirm`` nothing is offered: the reader's word would not bring an answer.
+    """
     warnings = [g for g in answer.guards if g.level == "warn"]
     for guard in warnings:
         yield SignalRow("caution", guard.text)
-        if is_confirmable(guard.code):
+        if confirm is not None and is_confirmable(guard.code):
             chosen = button(confirm_words(guard.code), "check")
             set_tooltip(chosen, tr("Your word is kept beside the result, and the model runs again."))
             chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
@@ -188,10 +193,12 @@ def _origin(answer: Answer) -> Iterator[QWidget]:
 
 
 def ran_on(made: Provenance) -> str:
-    """Where and how long the model ran, with the reason for the place."""
+    """Where and how long the model ran, with the reason for the place; that it did not, if a guard stopped it."""
+    if not made.provider:
+        return tr("Not run: a check stopped it first")
     took = f"{made.elapsed_s * 1000:.0f} ms" if made.elapsed_s < 1 else f"{made.elapsed_s:.1f} s"
     place = made.provider.removesuffix("ExecutionProvider")
-    return f"{place}, {took}" + (f" ({made.provider_reason})" if made.provider_reason else "")
+    return f"{place}, {took}" + (f" ({tr(made.provider_reason)})" if made.provider_reason else "")
 
 
 def _details(answer: Answer) -> Iterator[tuple[str, str]]:

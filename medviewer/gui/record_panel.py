@@ -93,7 +93,15 @@ class RecordPanel(QWidget):
             column.addWidget(PlainLabel(tr("Looking for the patient's record…"), "secondary", wrap=True))
         elif not state.record_problem:
             column.addWidget(PlainLabel(tr("No record for this patient"), "strong"))
-            column.addWidget(PlainLabel(tr("Import a FHIR bundle to see it here."), "secondary", wrap=True))
+            self._offer_import()
+
+    def _offer_import(self) -> None:
+        """How a record gets here, and the button that does it."""
+        column = self._scroll.column
+        column.addWidget(PlainLabel(tr("Import a FHIR bundle to see it here."), "secondary", wrap=True))
+        wanted = button(tr("Import patient records (FHIR)…"), "user")
+        wanted.clicked.connect(lambda: self.requested.emit("file.import_records", None))
+        column.addWidget(wanted)
 
     def _draw_nothing(self) -> None:
         column = self._scroll.column
@@ -116,6 +124,9 @@ class RecordPanel(QWidget):
             self._draw_values(record, reference.moment if reference.is_study else None)
             column.addWidget(line())
         self._draw_events(record)
+        if record.allergies is record.conditions is record.medications is None and not record.observations:
+            column.addWidget(line())
+            self._offer_import()
 
     def _draw_values(self, record: PatientRecord, mark: datetime | None) -> None:
         from medviewer.gui.timeline_chart import TimelineChart  # noqa: PLC0415 - brings pyqtgraph

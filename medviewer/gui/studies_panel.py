@@ -132,7 +132,7 @@ class StudiesPanel(QWidget):
             self._problem_list.addItem(tr("Hidden with the identity"))
             return
         for problem in problems:
-            item = QListWidgetItem(f"{visible(problem.path.name)}\n{visible(problem.reason)}")
+            item = QListWidgetItem(f"{visible(problem.path.name)}\n{visible(tr(problem.reason))}")
             item.setToolTip(plain_tooltip(str(problem.path)))
             self._problem_list.addItem(item)
 

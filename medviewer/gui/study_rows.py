@@ -37,7 +37,7 @@ class Row:
     @property
     def words(self) -> str:
         """The whole row in words, for tooltips and screen readers."""
-        warnings = [visible(w.text) for w in self.selection.stack.warnings] if self.selection else []
+        warnings = [visible(tr(w.text)) for w in self.selection.stack.warnings] if self.selection else []
         return "\n".join(part for part in (self.title, self.second, self.third, *warnings) if part)
 
 

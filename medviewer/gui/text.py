@@ -61,7 +61,22 @@ def tr(text: str) -> str:
 
     Call it with a literal: a test collects the literals and looks each up in the table.
     """
-    return text if _language == "en" else _chinese().get(text, text)
+    if _language == "en":
+        return text
+    return _chinese().get(text) or _with_its_numbers(text)
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _with_its_numbers(sentence: str) -> str:
+    """A sentence that came with its numbers, such as a caveat: the table has it with ``#`` for each."""
+    words = _chinese().get(_NUMBER.sub("#", sentence))
+    if words is None:
+        return sentence
+    for number in _NUMBER.findall(sentence):
+        words = words.replace("#", number, 1)
+    return words
 
 
 def tr_pick(words: Mapping[str, str] | str, language: str | None = None) -> str:

@@ -22,6 +22,7 @@ _LETTER_PX = 16
 _BAR = (10, 132)
 _ICON_PX = 14
 _RIM = 1.5  # px of dark around light text
+_RIM_STEPS = tuple((x, y) for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2) if 0 < x * x + y * y <= 5)
 
 
 class CornerPainter:
@@ -181,7 +182,7 @@ def _outlined(painter: QPainter, where: QPointF, words: str, font: QFont) -> Non
 def _write(painter: QPainter, rect: QRectF, text: str, place: Qt.AlignmentFlag, ink: QColor) -> None:
     """Write plain text that stays legible on white bone: with a dark rim."""
     painter.setPen(theme.color(theme.tokens().viewport, 0.75))
-    for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+    for x, y in _RIM_STEPS:
         painter.drawText(rect.translated(x, y), place, text)
     painter.setPen(ink)
     painter.drawText(rect, place, text)

@@ -147,6 +147,7 @@ def answered(state: State | None = None, said: Answer | None = None) -> State:
 
 def attribution(deletion: float = 98.0, insertion: float = 97.0, error: float | None = None) -> Attribution:
     grid = np.zeros((8, 8), np.float32)
+    grid[3:5, 3:5] = 1
     verdict = "Better than chance" if min(deletion, insertion) >= 95 else "No better than chance"
     sentence = f"{verdict}: {100 - min(deletion, insertion):.0f}% of random maps do as well."
     return Attribution(

@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
+import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QLabel
 
 from medviewer.app.session import JobStatus, State
@@ -144,6 +146,20 @@ def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) 
     assert asked.calls == [("model.confirm", code)]
 
 
+def test_no_word_is_asked_for_that_would_not_bring_an_answer(panel) -> None:
+    stop = GuardResult("modality.outside", "abstain", "The image is a CT.")
+    doubt = GuardResult("view.unknown", "warn", "The file does not say the view.")
+    said = made.answer(
+        status="abstained", guards=(stop, doubt), findings=(), provenance=made.provenance(provider="", elapsed_s=0.0)
+    )
+    show(panel, made.answered(said=said))
+    text = all_words(panel)
+    assert "The file does not say the view." in text
+    assert "Confirm" not in text
+    assert "Not run: a check stopped it first" in text
+    assert "0 ms" not in text
+
+
 def test_what_is_known_to_be_wrong_cannot_be_confirmed(panel) -> None:
     guards = (GuardResult("age", "warn", "Too old."), GuardResult("view.unknown", "ok", "Confirmed."))
     show(panel, made.answered(said=made.answer(guards=guards)))
@@ -229,7 +245,7 @@ def test_dragging_a_slider_does_not_rebuild_the_cards(panel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("percentiles", "words"), [((98, 97), "Better than chance"), ((98, 40), "No better than chance")]
+    ("percentiles", "words"), [((98, 97), "Better than chance"), ((98, 40), "Not clearly better than chance")]
 )
 def test_a_heat_map_says_how_far_it_can_be_believed(panel, percentiles, words: str) -> None:
     shown = made.attribution(*percentiles, error=0.012)
@@ -251,6 +267,45 @@ def test_the_heat_map_of_another_method_does_not_count(panel) -> None:
     show(panel, state, replace(state, overlay=replace(state.overlay, method="occlusion")))
     assert "There is no heat map by this method for this image yet." in all_words(panel)
     assert "Better than chance" not in all_words(panel)
+
+
+def test_a_heat_map_that_is_not_there_can_be_asked_for(panel) -> None:
+    asked = Asked(panel)
+    show(panel, made.answered())
+    press(panel, "Work it out")
+    assert asked.calls == [("explain.method", made.answered().overlay.method)]
+
+
+@pytest.mark.parametrize(
+    ("saliency", "is_said"),
+    [
+        (np.full((8, 8), -1.0), True),
+        (np.where(np.eye(8) * np.arange(8) > 6, 1.0, 0.0), True),  # one cell of 64
+        (np.where(np.arange(64).reshape(8, 8) < 8, 1.0, -2.0), True),  # outweighed by what speaks against it
+        (np.where(np.arange(64).reshape(8, 8) < 8, 1.0, 0.0), False),
+        (np.full((8, 8), 0.3), False),
+    ],
+)
+def test_a_nearly_empty_heat_map_says_why(panel, saliency: np.ndarray, is_said: bool) -> None:
+    shown = replace(made.attribution(), saliency=saliency.astype(np.float32))
+    show(panel, made.explained(shown=shown))
+    assert ("Little in this image speaks for the finding" in all_words(panel)) == is_said
+
+
+def test_scrolling_past_a_control_does_not_move_it(panel) -> None:
+    show(panel, made.explained())
+    asked = Asked(panel)
+    explain = panel.explain
+    for control in (explain.opacity.slider, explain.threshold.slider, explain.method, explain.color_map, panel.model):
+        middle = QPointF(control.rect().center())
+        turn = QWheelEvent(
+            middle, control.mapToGlobal(middle), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        QCoreApplication.sendEvent(control, turn)
+        assert not turn.isAccepted()
+    assert asked.calls == []
+    assert explain.opacity.slider.value() == round(made.explained().overlay.opacity * 100)
 
 
 def test_working_out_the_heat_map_is_shown(panel) -> None:

@@ -52,6 +52,26 @@ def test_without_a_record_the_header_speaks(panel) -> None:
     assert "Allergies: not recorded" in text
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        made.opened(),
+        made.opened(record=made.record(allergies=None, conditions=None, medications=None, observations=())),
+    ],
+    ids=["no record", "only what image files say"],
+)
+def test_where_little_is_known_a_record_can_be_imported(panel, state: State) -> None:
+    asked = Asked(panel)
+    show(panel, state)
+    press(panel, "Import patient records (FHIR)…")
+    assert asked.calls == [("file.import_records", None)]
+
+
+def test_a_full_record_does_not_ask_for_another(panel) -> None:
+    show(panel, made.opened(record=made.record()))
+    assert not is_offered(panel, "Import patient records (FHIR)…")
+
+
 def test_while_the_record_is_looked_for_nothing_is_claimed(panel) -> None:
     show(panel, made.opened(is_record_checked=False))
     assert "Looking for the patient's record…" in all_words(panel)

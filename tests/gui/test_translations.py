@@ -74,3 +74,17 @@ def test_the_language_can_be_changed_and_unknown_text_stays_english() -> None:
     assert text.tr("Never heard of") == "Never heard of"
     text.use_language("en")
     assert text.tr("Cancel") == "Cancel"
+
+
+def test_a_sentence_with_numbers_is_translated_with_them() -> None:
+    text.use_language("zh")
+    assert (
+        text.tr("3 slices seem to be missing: gaps are multiples of 2.5 mm.") == "似乎缺少 3 层：间隔为 2.5 mm 的倍数。"
+    )
+    assert text.tr("Never heard of 3") == "Never heard of 3"
+    text.use_language("en")
+    assert text.tr("4 files could not be shown; the problem list says why.").startswith("4 files")
+
+
+def test_translated_sentences_keep_every_number() -> None:
+    assert [en for en, zh in TABLE.items() if en.count("#") != zh.count("#")] == []

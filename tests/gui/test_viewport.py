@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
 from medviewer.app.viewing import CT_PRESETS
 from medviewer.domain.study import Window
 from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.gui.viewport_marks import paint_letters
 from medviewer.imaging.display import to_display
+from medviewer.imaging.orientation import Letters
 from tests import samples
 from tests.gui.reader import Reader, pixels
 from tests.radiographs import write_radiograph, write_slices
@@ -300,3 +304,36 @@ def test_an_image_that_cannot_be_read_says_so_and_shows_nothing_of_the_one_befor
     reader.select(first)
     assert reader.state.frame is not None
     reader.settle()
+
+
+def test_a_hospital_is_hidden_with_the_identity(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path, 1))
+    now = reader.state.selection
+    study = replace(now.study, institution="St. Elsewhere")
+    shown = replace(reader.state, selection=replace(now, study=study))
+    assert "St. Elsewhere" in repr(corners(shown, None))
+    assert "St. Elsewhere" not in repr(corners(replace(shown, identity_hidden=True), None))
+
+
+def test_one_age_is_shown_though_the_file_states_another(reader: Reader, tmp_path: Path) -> None:
+    """The study list and the corner of the image say the same."""
+    from medviewer.gui.study_rows import age_words
+
+    reader.open(*write_slices(tmp_path, 1))
+    now = reader.state.selection
+    study = replace(now.study, patient_age="052Y", date="20061219")
+    shown = replace(reader.state, selection=replace(now, study=study))
+    assert age_words(now.patient, study) == "56 years"
+    assert "56 years" in repr(corners(shown, None))
+    assert "52 years" not in repr(corners(shown, None))
+
+
+def test_letters_are_legible_on_white(qapp: Any) -> None:
+    """A white letter on white bone stands in a dark rim, two pixels wide on every side."""
+    image = QImage(60, 60, QImage.Format.Format_RGB32)
+    image.fill(Qt.GlobalColor.white)
+    painter = QPainter(image)
+    paint_letters(painter, QRectF(0, 0, 60, 60), Letters("R", "", "", ""))
+    painter.end()
+    grey = np.frombuffer(image.constBits(), np.uint8).reshape(60, 60, 4)[:, :, 0]
+    assert (grey < 90).sum() > 60  # with a rim of one pixel in four directions there are ten at most

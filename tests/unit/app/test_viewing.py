@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.app.session import Selection, State, View
-from medviewer.app.viewing import CT_PRESETS, preset_window
+from medviewer.app.viewing import CT_PRESETS, is_in_hounsfield, preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
@@ -41,6 +42,23 @@ def test_ct_presets_are_the_known_ones() -> None:
     }  # fmt: skip
     assert {n: (w.width, w.center) for n, w in CT_PRESETS.items()} == known
     assert preset_window(state("CT", rescale_type="HU"), 7) == CT_PRESETS[7]
+
+
+@pytest.mark.parametrize(
+    ("modality", "said", "is_it"),
+    [
+        ("CT", {"rescale_type": "HU"}, True),
+        ("CT", {"rescale_intercept": -1024.0}, True),
+        ("CT", {"is_signed": True}, True),
+        ("CT", {}, False),  # air cannot be -1000 in unsigned values
+        ("CT", {"rescale_type": "US", "rescale_intercept": -1024.0}, False),  # unspecified, says the file
+        ("CT", {"rescale_type": "HU_MOD", "rescale_intercept": -1024.0}, False),
+        ("MR", {"is_signed": True}, False),
+    ],
+)
+def test_hounsfield_units_are_not_guessed(modality: str, said: dict[str, Any], is_it: bool) -> None:
+    description = replace(PixelDescription(modality, 4, 4), **said)
+    assert is_in_hounsfield(description) == is_it
 
 
 def test_presets_in_hounsfield_units_are_not_used_for_other_values() -> None:
