@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 PIP_FLAGS := --quiet --disable-pip-version-check
-APT_RUN := libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libxcb-cursor0
+APT_RUN := libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 \
+	libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-image0 libxcb-render-util0 libxcb-shape0 libxcb-xkb1 \
+	libxkbcommon-x11-0
 APT_TEST := $(APT_RUN) dicom3tools dcmtk xvfb
 
 DEMO_ENV := .venv-demo

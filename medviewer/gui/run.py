@@ -41,6 +41,17 @@ log = logging.getLogger(__name__)
 
 _LAYOUT_ROUNDS = 5  # new words change a label's height, that its card's, that the panel's
 
+_X11_LIBRARIES = {  # that Qt's X11 plugin links and a bare Debian may lack, with their packages
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+}
+
 Until = Callable[[State], bool]
 
 
@@ -162,22 +173,30 @@ def _qt_application() -> QApplication:
 
 
 def _check_system() -> None:
-    """Qt ends the process if a bare Linux lacks this library; one sentence is better.
+    """Qt ends the process if a bare Linux lacks one of its libraries; one sentence is better.
 
     Raises:
-        MedViewerError: the library is missing; names the package to install.
+        MedViewerError: some are missing; names the packages to install.
     """
     uses_x11 = bool(os.environ.get("DISPLAY")) and not os.environ.get("WAYLAND_DISPLAY")
     if sys.platform != "linux" or not uses_x11 or os.environ.get("QT_QPA_PLATFORM", "xcb") != "xcb":
         return
     if getattr(sys, "frozen", False):
         return  # a packaged program carries it where Qt looks
-    try:
-        ctypes.CDLL("libxcb-cursor.so.0")
-    except OSError as error:
+    missing = [package for library, package in _X11_LIBRARIES.items() if not _can_load(library)]
+    if missing:
         raise MedViewerError(
-            "The window needs a system library that is missing; install it with: sudo apt-get install libxcb-cursor0"
-        ) from error
+            "The window needs system libraries that are missing; install them with: sudo apt-get install "
+            + " ".join(missing)
+        )
+
+
+def _can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

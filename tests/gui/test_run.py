@@ -99,7 +99,7 @@ def test_a_missing_system_library_is_one_sentence(monkeypatch: pytest.MonkeyPatc
     for name in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(run.ctypes, "CDLL", missing)
-    with pytest.raises(MedViewerError, match="apt-get install libxcb-cursor0"):
+    with pytest.raises(MedViewerError, match="apt-get install libxcb-cursor0 libxcb-icccm4 "):
         run._check_system()
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     run._check_system()
