@@ -62,6 +62,10 @@ _COLORS = {
 COLOR_MAPS = tuple(_COLORS)
 
 
+_STRONGEST = 0.995
+_SAMPLE = 1 << 16
+
+
 def color_table(name: str, *, opacity: float, threshold: float) -> Bytes:
     """Return the colour and opacity of each of the 256 levels of :func:`to_levels`.
 
@@ -102,20 +106,25 @@ def _colors(name: str) -> Bytes:
 
 
 def normalise_map(placed: FloatArray) -> tuple[FloatArray, float]:
-    """Return the positive evidence as a part of its largest value, and that value.
+    """Return the positive evidence as a part of its strongest, and that value.
+
+    The strongest is the value that half a percent of the positive pixels reach: a map of
+    single pixels, such as integrated gradients', would else be invisible beside one speck.
 
     Args:
         placed: ``(rows, columns)``, signed; NaN where nothing was examined.
 
     Returns:
         ``(rows, columns)`` float32 in 0..1, 0 where evidence is negative and NaN where
-        nothing was examined; and the largest value, 0 if none is positive.
+        nothing was examined; and the value that is drawn as 1, 0 if none is positive.
     """
     finite = np.isfinite(placed)
-    largest = float(np.max(placed, initial=0.0, where=finite))
-    if largest <= 0:
+    positive = placed[finite & (placed > 0)]
+    if positive.size == 0:
         return np.where(finite, np.float32(0), np.float32(np.nan)), 0.0
-    return (np.clip(placed, 0, largest) / np.float32(largest)).astype(np.float32), largest
+    sample = positive[:: max(1, positive.size // _SAMPLE)]  # sorting millions of pixels would hold the window up
+    strongest = np.quantile(sample, _STRONGEST, method="higher")
+    return (np.clip(placed, 0, strongest) / strongest).astype(np.float32), float(strongest)
 
 
 def to_levels(placed: FloatArray) -> Bytes:

@@ -102,3 +102,13 @@ def test_blend_takes_colour_and_refuses_another_size() -> None:
     assert np.array_equal(blend(display, np.zeros((4, 5), np.float32)), display)
     with pytest.raises(UsageError, match="cannot lie"):
         blend(display, np.zeros((5, 4), np.float32))
+
+
+def test_one_speck_does_not_hide_the_map() -> None:
+    """Half a percent of the positive pixels share the strongest colour."""
+    placed = np.tile(np.linspace(0.1, 1, 100, dtype=np.float32), (10, 1))
+    placed[0, 0] = 1000
+    parts, strongest = normalise_map(placed)
+    assert strongest == 1
+    assert parts[0, 0] == 1
+    np.testing.assert_allclose(parts[1], placed[1], rtol=1e-6)
