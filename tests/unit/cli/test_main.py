@@ -152,6 +152,15 @@ def test_a_bug_is_one_sentence_and_its_traceback_only_on_request(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_warnings_of_libraries_never_reach_the_terminal() -> None:
+    code = (
+        "import warnings; from medviewer.__main__ import main\n"
+        "main(['--version']); warnings.warn('Invalid value: Doe^John')"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_ctrl_c_is_130_without_a_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt
