@@ -98,6 +98,8 @@ def make_radiograph(
         ds["PixelData"].VR = "OW"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if "SOPInstanceUID" not in ds:
+        ds.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
     for tag, value in (raw or {}).items():
         element = pydicom.dataelem.RawDataElement(
             pydicom.tag.Tag(tag), pydicom.datadict.dictionary_VR(tag), len(value), value, 0, False, True
@@ -111,7 +113,7 @@ def make_radiograph(
         patient_orientation=tuple(orientation) if orientation else None,
         sop_class_uid=str(ds.SOPClassUID), transfer_syntax_uid=str(ExplicitVRLittleEndian),
     )  # fmt: skip
-    return Image(path, 0, str(ds.SOPInstanceUID), description)
+    return Image(path, 0, str(ds.get("SOPInstanceUID", "")), description)
 
 
 def frame_of(image: Image) -> Frame:

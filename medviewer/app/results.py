@@ -77,7 +77,7 @@ def save_results(out: Path, result: Result) -> list[Path]:
         The files, ``result.json`` first.
 
     Raises:
-        UsageError: a heat map belongs to another answer or another image.
+        UsageError: a heat map belongs to another answer or another image, or the image's own file would be replaced.
         StorageError: the disk is full, read-only or gone; nothing new remains.
     """
     _check_belonging(result)
@@ -86,7 +86,7 @@ def save_results(out: Path, result: Result) -> list[Path]:
         document = result_document(result, names, refused)
         content = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_whole(staged / RESULT_NAME, content + b"\n")
-        _put_in_place(staged, out, names)
+        _put_in_place(staged, out, names, result.image.path)
     return [out / name for name in (RESULT_NAME, *names)]
 
 
@@ -288,9 +288,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "map"
 
 
-def _put_in_place(staged: Path, out: Path, names: list[str]) -> None:
+def _put_in_place(staged: Path, out: Path, names: list[str], source: Path) -> None:
     try:
         old = _earlier_outputs(out)
+        for name in (*names, RESULT_NAME, *old):
+            if (out / name).exists() and source.exists() and (out / name).samefile(source):
+                raise UsageError(f"The image itself lies there as {name} and would be lost; choose another folder.")
         (out / RESULT_NAME).unlink(missing_ok=True)
         for name in old - set(names):
             (out / name).unlink(missing_ok=True)

@@ -116,10 +116,22 @@ def read_header(image: Image) -> Dataset:
         raise NotDicomError("The image's file is no longer readable DICOM; open the study again.") from error
     if str(header.get("SOPInstanceUID", "")) != image.sop_instance_uid:
         raise InputError("The image's file has been replaced since it was opened; open the study again.")
-    for keyword, name in (("StudyInstanceUID", "Study"), ("SeriesInstanceUID", "Series"), ("SOPClassUID", "SOP Class")):
-        if not header.get(keyword):
-            raise InputError(f"The image has no {name} UID, so no DICOM result can refer to it; save as JSON instead.")
+    for keyword, name in _NAMED_BY:
+        uid = str(header.get(keyword) or "")
+        if not _UID.fullmatch(uid):
+            has = "an invalid" if uid else "no"
+            raise InputError(
+                f"The image has {has} {name} UID, so no DICOM result can refer to it; save as JSON instead."
+            )
     return header
+
+
+_NAMED_BY = (
+    ("StudyInstanceUID", "Study"), ("SeriesInstanceUID", "Series"), ("SOPClassUID", "SOP Class"),
+    ("SOPInstanceUID", "SOP Instance"),
+)  # fmt: skip
+# Numbers and dots, at most 64 characters (PS3.5 section 9.1). Leading zeros are wrong too, but archives live with them.
+_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)+")
 
 
 def start_object(header: Dataset, *, sop_class_uid: str, modality: str, series_number: int) -> Dataset:

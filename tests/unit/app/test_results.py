@@ -221,13 +221,39 @@ def test_refuses_a_heat_map_or_pixels_of_another_shape(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_image_without_ids_still_gets_its_answer(tmp_path: Path) -> None:
-    image = make_radiograph(tmp_path / "other.dcm", StudyInstanceUID=None)
+@pytest.mark.parametrize("name", [RESULT_NAME, "finding.sr.dcm", "capture.sc.dcm"])
+def test_the_image_itself_is_never_replaced(tmp_path: Path, name: str) -> None:
+    result = make_result(tmp_path)
+    source = result.image.path
+    place = tmp_path / "out" / name
+    place.parent.mkdir()
+    place.hardlink_to(source)
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match="choose another folder"):
+        save_results(place.parent, result)
+    assert place.read_bytes() == before
+    assert [path.name for path in place.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "uid", "reason"),
+    [
+        ("StudyInstanceUID", None, "no Study UID"),
+        ("SeriesInstanceUID", None, "no Series UID"),
+        ("SOPInstanceUID", None, "no SOP Instance UID"),
+        ("StudyInstanceUID", "1.2.abc", "an invalid Study UID"),
+        ("SeriesInstanceUID", "..", "an invalid Series UID"),
+        ("SOPInstanceUID", "1." + "2" * 80, "an invalid SOP Instance UID"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI", "ignore:The value length")
+def test_an_image_without_ids_still_gets_its_answer(tmp_path: Path, keyword: str, uid: str | None, reason: str) -> None:
+    image = make_radiograph(tmp_path / "other.dcm", **{keyword: uid})
     result = make_result(tmp_path, "grad-cam", image=image)
     save_results(tmp_path / "out", result)
     document = read(tmp_path / "out")
     assert [entry["file"] for entry in document["not_written"]] == ["finding.sr.dcm", "capture.sc.dcm"]
-    assert "no Study UID" in document["not_written"][0]["reason"]
+    assert reason in document["not_written"][0]["reason"]
     assert names(tmp_path / "out") == {RESULT_NAME, "overlay.png", "overlay-grad-cam.png"}
 
 
