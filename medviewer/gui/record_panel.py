@@ -124,7 +124,8 @@ class RecordPanel(QWidget):
             self._draw_values(record, reference.moment if reference.is_study else None)
             column.addWidget(line())
         self._draw_events(record)
-        if record.allergies is record.conditions is record.medications is None and not record.observations:
+        has_facts = any(part is not None for part in (record.allergies, record.conditions, record.medications))
+        if not has_facts and not record.observations:
             column.addWidget(line())
             self._offer_import()
 
