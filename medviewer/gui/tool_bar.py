@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolBar, QToolButton, QWidget
 
 from medviewer.app.session import State
@@ -15,6 +15,7 @@ _ROW = (
     "file.open_folder", "", "tool.window", "tool.pan", "tool.zoom", "tool.scroll", "", "view.fit", "view.actual_size",
     "view.invert", "view.rotate_right", "view.flip_horizontal", "view.reset", "", "explain.toggle", "model.run",
 )  # fmt: skip
+_EXTRA_PX = 48  # separators and margins of the row
 
 
 class ToolBar(QToolBar):
@@ -29,6 +30,8 @@ class ToolBar(QToolBar):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.setIconSize(QSize(16, 16))
         self.menu_button = QToolButton()
+        self._buttons = [self.menu_button]
+        self._words_px = 0  # that the row needs with its words; 0: not measured in this language
         self.menu_button.setIcon(icon("menu"))
         self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -51,14 +54,35 @@ class ToolBar(QToolBar):
         if old is not None and old.language == new.language:
             return
         self.menu_button.setText(tr("Menu"))
+        self._words_px = 0
         set_tooltip(self.menu_button, tr("All commands"))
         earlier = self.menu_button.menu()
         self.menu_button.setMenu(self._actions.whole_menu(self))
         if earlier is not None:
             earlier.deleteLater()
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """A narrow window shows the icons without their words, rather than hide the last ones."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._words_px == 0:
+            self._use_style(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            self._words_px = sum(button.sizeHint().width() + 4 for button in self._buttons) + _EXTRA_PX
+        has_room = self.width() >= self._words_px
+        style = Qt.ToolButtonStyle.ToolButtonTextBesideIcon if has_room else Qt.ToolButtonStyle.ToolButtonIconOnly
+        self._use_style(style)
+
+    def _use_style(self, style: Qt.ToolButtonStyle) -> None:
+        for button in self._buttons:
+            if button is not self.menu_button and button.toolButtonStyle() != style:
+                button.setToolButtonStyle(style)
 
     def _add(self, action: QAction) -> None:
         button = QToolButton()
+        self._buttons.append(button)
         button.setDefaultAction(action)
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         button.setProperty("kind", "quiet")

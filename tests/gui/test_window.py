@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QToolButton
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.session import current_answer
@@ -250,3 +250,17 @@ def test_a_call_to_a_window_that_is_gone_is_dropped(qtbot: Any) -> None:
     post(lambda: called.append(3))
     QApplication.processEvents()
     assert called == [1]
+
+
+def test_a_narrow_window_keeps_every_tool_in_sight(reader: Reader) -> None:
+    """Icons without words rather than a tool that is not there."""
+    bar = reader.window.tools
+    buttons = [b for b in bar.findChildren(QToolButton) if b.defaultAction() is not None]
+    reader.window.resize(1900, 900)
+    reader.settle()
+    assert {b.toolButtonStyle() for b in buttons} == {Qt.ToolButtonStyle.ToolButtonTextBesideIcon}
+    reader.window.resize(900, 600)
+    reader.settle()
+    assert {b.toolButtonStyle() for b in buttons} == {Qt.ToolButtonStyle.ToolButtonIconOnly}
+    reader.wait(lambda: all(b.isVisible() for b in buttons))  # Qt lays the row out in its own time
+    assert all(b.toolTip() for b in buttons)
