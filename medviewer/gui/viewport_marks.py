@@ -20,6 +20,8 @@ FIDELITY_PX = 24  # the strip at the lower edge that says how faithful the pictu
 _LINE = 1.35
 _LETTER_PX = 16
 _BAR = (10, 132)
+_LEAST_BAR_PX = 56
+_BELOW_LETTER_PX = 42  # from the middle to the bar: half a letter, and the method's name between them
 _ICON_PX = 14
 _RIM = 1.5  # px of dark around light text
 _RIM_STEPS = tuple((x, y) for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2) if 0 < x * x + y * y <= 5)
@@ -97,10 +99,7 @@ def paint_fidelity(painter: QPainter, area: QRectF, parts: Sequence[tuple[str, b
 def paint_color_bar(painter: QPainter, area: QRectF, state: State, attribution: Attribution) -> None:
     """Draw what the colours of the heat map mean, beside the right edge."""
     t = theme.tokens()
-    width, height = _BAR
-    top = area.top() + max(area.height() * 0.56, area.height() / 2 + 20)
-    top = min(top, area.bottom() - 96 - height)
-    bar = QRectF(area.right() - MARGIN - width, top, width, height)
+    bar = color_bar_rect(area)
     painter.fillRect(bar.adjusted(-1, -1, 1, 1), theme.color(t.line))
     painter.fillRect(bar, theme.color(t.viewport))
     painter.drawImage(bar, bar_image(state))
@@ -114,6 +113,18 @@ def paint_color_bar(painter: QPainter, area: QRectF, state: State, attribution: 
     for rect, words in labels:
         _write(painter, rect, words, flags.AlignRight | flags.AlignVCenter, ink)
     _threshold_tick(painter, bar, state.overlay.threshold)
+
+
+def color_bar_rect(area: QRectF) -> QRectF:
+    """Where the colour bar lies: under the orientation letter of the right edge; beside it if it is too tight."""
+    width, whole = _BAR
+    lowest = area.bottom() - 96  # the lower corner's words
+    top = max(area.top() + area.height() * 0.56, area.center().y() + _BELOW_LETTER_PX)
+    height = min(float(whole), max(lowest - top, _LEAST_BAR_PX))
+    top = min(top, lowest - height)
+    is_tight = top < area.center().y() + _BELOW_LETTER_PX
+    right = area.right() - MARGIN - (2 * _LETTER_PX if is_tight else 0)
+    return QRectF(right - width, top, width, height)
 
 
 def paint_reading(painter: QPainter, area: QRectF) -> None:

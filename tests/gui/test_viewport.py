@@ -15,7 +15,7 @@ from PySide6.QtTest import QTest
 from medviewer.app.viewing import CT_PRESETS
 from medviewer.domain.study import Window
 from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
-from medviewer.gui.viewport_marks import paint_letters
+from medviewer.gui.viewport_marks import MARGIN, color_bar_rect, paint_letters
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
@@ -337,3 +337,14 @@ def test_letters_are_legible_on_white(qapp: Any) -> None:
     painter.end()
     grey = np.frombuffer(image.constBits(), np.uint8).reshape(60, 60, 4)[:, :, 0]
     assert (grey < 90).sum() > 60  # with a rim of one pixel in four directions there are ten at most
+
+
+@pytest.mark.parametrize("height", range(240, 1400, 58))
+def test_the_colour_bar_never_covers_the_letter_of_the_right_side(height: int) -> None:
+    area = QRectF(0, 0, 900, height)
+    letter = QRectF(area.right() - MARGIN - 16, area.center().y() - 12, 16, 24)
+    bar = color_bar_rect(area)
+    name = QRectF(bar.right() - 240, bar.top() - 26, 240, 18)  # of the method, above the bar
+    assert not bar.intersects(letter)
+    assert not name.intersects(letter)
+    assert area.contains(bar)
