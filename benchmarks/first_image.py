@@ -23,10 +23,11 @@ def show_ours(path: Path) -> None:
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
+    from medviewer.app.settings import home
     from medviewer.gui import run
 
     qt = run._qt_application()
-    with run._window(qt) as (app, window):
+    with run._window(qt, home()) as (app, window):
         window.resize(1440, 900)
         window.show()
         app.run_command("file.open_files", [path])
