@@ -64,7 +64,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if shown is not None and shown.level:
         parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
     if d.no_measuring_because:
-        parts.append((tr("no measuring: {reason}").format(reason=visible(_clause(d.no_measuring_because))), True))
+        parts.append((tr("no measuring: {reason}").format(reason=visible(_clause(tr(d.no_measuring_because)))), True))
     elif d.spacing_source is not None:
         parts.append((tr("lengths: {source}").format(source=tr(d.spacing_source)), False))
     parts += [(visible(text), True) for text in _caveats(now, state.frame)]
@@ -149,7 +149,7 @@ def _caveats(now: Selection, frame: Frame | None) -> tuple[str, ...]:
 
 def _clause(sentence: str) -> str:
     """A sentence as the end of another: no full stop, no capital unless the word is all capitals."""
-    bare = sentence.strip().rstrip(".")
+    bare = sentence.strip().rstrip(".。")
     return bare[:1].lower() + bare[1:] if bare[1:2].islower() else bare
 
 

@@ -18,14 +18,14 @@ _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
 Confirm = Callable[[str], None]
 
 
-def finding_card(finding: Finding, answer: Answer) -> Card:
-    """One finding: its name, its probability on the scale, and what the threshold means."""
+def finding_card(finding: Finding, answer: Answer, title: str = "") -> Card:
+    """One finding: its name (``title`` if the card says it in words), its probability, what the threshold means."""
     card = Card()
     head = QHBoxLayout()
     head.setSpacing(8)
     names = QVBoxLayout()
     names.setSpacing(0)
-    names.addWidget(PlainLabel(finding.label, "title", wrap=True))
+    names.addWidget(PlainLabel(title or finding.label, "title", wrap=True))
     names.addWidget(PlainLabel(answer.model_title, "small", wrap=True))
     head.addLayout(names, 1)
     head.addWidget(_flag(finding), 0, Qt.AlignmentFlag.AlignTop)

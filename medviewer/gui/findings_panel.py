@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
@@ -33,6 +33,7 @@ class ModelRow:
     problem: str = ""
     intended_use: str | Mapping[str, str] = ""
     not_for: str | Mapping[str, str] = ""
+    findings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # titles by label
 
 
 class FindingsPanel(QWidget):
@@ -160,8 +161,11 @@ class FindingsPanel(QWidget):
         elif answer.status == "abstained":
             self._cards.addWidget(abstained_card(answer, confirm))
         else:
+            row = self._row(state.model_id)
+            titles = row.findings if row is not None else {}
             for finding in answer.findings:
-                self._cards.addWidget(finding_card(finding, answer))
+                title = tr_pick(titles.get(finding.label, finding.label))
+                self._cards.addWidget(finding_card(finding, answer, title))
             self._cards.addWidget(fit_card(answer, confirm))
         if answer is not None:
             self._origin.addWidget(origin_card(answer))

@@ -12,8 +12,8 @@ from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import ElidedLabel, PlainLabel, tr
 
 STRIP_PX = 20
-_BAR_PX = 160
-_JOB_PX = 220
+_BAR_PX = 120
+_JOB_PX = 320
 _SHAPES = {"info": "info", "caution": "triangle-alert", "alarm": "octagon-alert"}
 
 

@@ -295,7 +295,7 @@ def _model_rows(app: Application) -> list[ModelRow]:
     for entry in app.engine.catalogue.entries:
         card = entry.card
         title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card)))
+        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card)))
     return rows
 
 
@@ -306,6 +306,11 @@ def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
     texts = (card.intended_use, card.not_for)
     use, no_use = ({"en": text.en, "zh": text.zh} for text in texts)
     return use, no_use
+
+
+def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:
+    labels = card.labels if card is not None else ()
+    return {label.name: {"en": label.title.en, "zh": label.title.zh} for label in labels}
 
 
 def _method_rows() -> list[MethodRow]:

@@ -15,7 +15,7 @@ from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.probability_bar import ProbabilityBar
 from tests.gui import panel_states as made
-from tests.gui.seen import Asked, all_words, is_offered, press, settle, show
+from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
 
 
 @pytest.fixture
@@ -409,3 +409,14 @@ def test_no_word_is_cut_at_the_designed_width(panel) -> None:
         for label in panel.findChildren(QLabel):
             if label.isVisibleTo(panel) and label.text() and label.wordWrap():
                 assert label.height() >= label.heightForWidth(label.width()), label.text()
+
+
+def test_a_finding_is_named_in_the_readers_language(qtbot) -> None:
+    row = replace(made.MODELS[0], findings={"Pneumonia": {"en": "Pneumonia", "zh": "肺炎"}})
+    panel = FindingsPanel((row, *made.MODELS[1:]), made.METHODS)
+    qtbot.addWidget(panel)
+    show(panel, replace(made.answered(), language="zh"))
+    assert "肺炎" in words(panel)
+    assert "Pneumonia" not in words(panel)
+    show(panel, made.answered())
+    assert "Pneumonia" in words(panel)
