@@ -69,14 +69,15 @@ _SAMPLE = 1 << 16
 def color_table(name: str, *, opacity: float, threshold: float) -> Bytes:
     """Return the colour and opacity of each of the 256 levels of :func:`to_levels`.
 
-    Opacity grows with the value, so that the anatomy stays visible and a weak
-    signal looks weak. Level 0 (no positive evidence, or not examined) is always fully
-    transparent.
+    Opacity grows with the value, from nothing at the threshold: the anatomy stays
+    visible, a weak signal looks weak, and no hard edge is drawn that could be taken for
+    the outline of something. Level 0 (no positive evidence, or not examined) is always
+    fully transparent.
 
     Args:
         name: one of :data:`COLOR_MAPS`.
         opacity: of the strongest value, 0 to 1.
-        threshold: values below this part of the strongest are not drawn, 0 to 1.
+        threshold: values up to this part of the strongest are not drawn, 0 to 1.
 
     Returns:
         ``(256, 4)`` uint8 RGBA, colours not multiplied by the opacity.
@@ -84,9 +85,9 @@ def color_table(name: str, *, opacity: float, threshold: float) -> Bytes:
     Raises:
         UsageError: there is no such table; the message names those there are.
     """
-    level = np.arange(256)
-    alpha = np.where(level / 255 >= threshold, np.clip(opacity, 0, 1) * level, 0)
-    alpha[0] = 0
+    above = (np.arange(256) / 255 - threshold) / max(1 - threshold, 1e-6)
+    alpha = 255 * np.clip(opacity, 0, 1) * np.clip(above, 0, 1)
+    alpha[255] = 255 * np.clip(opacity, 0, 1)
     table = np.empty((256, 4), np.uint8)
     table[:, :3] = _colors(name)
     table[:, 3] = np.round(alpha)

@@ -60,6 +60,13 @@ def test_opacity_grows_from_nothing(name: str, opacity: float, threshold: float)
     assert not alpha[np.arange(256) / 255 < threshold].any()
 
 
+@given(st.sampled_from(COLOR_MAPS), st.floats(0, 1), st.floats(0, 0.9))
+def test_no_edge_is_drawn_at_the_threshold(name: str, opacity: float, threshold: float) -> None:
+    """A step there would look like the outline of a lesion."""
+    alpha = color_table(name, opacity=opacity, threshold=threshold)[:, 3].astype(int)
+    assert np.diff(alpha).max() <= opacity / (1 - threshold) + 1
+
+
 def test_an_unknown_table_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="magma, inferno, viridis, cividis"):
         color_table("jet", opacity=1, threshold=0)
