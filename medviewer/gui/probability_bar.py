@@ -29,6 +29,16 @@ def probability_words(probability: float, threshold: float | None = None) -> str
     return f"{probability:.2f}"
 
 
+def threshold_words(threshold: float) -> str:
+    """A threshold with the digits that it was chosen with: two decimals, a third where it has one.
+
+    >>> threshold_words(0.35), threshold_words(0.285)
+    ('0.35', '0.285')
+    """
+    words = f"{threshold:.3f}"
+    return words[:-1] if words.endswith("0") else words
+
+
 class ProbabilityBar(QWidget):
     """The scale from 0 to 1: a dot for the probability, a band for its stability, a tick for the threshold.
 
@@ -41,7 +51,7 @@ class ProbabilityBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(
             tr("Probability {p}, threshold {t}").format(
-                p=probability_words(finding.probability, finding.threshold), t=f"{finding.threshold:.2f}"
+                p=probability_words(finding.probability, finding.threshold), t=threshold_words(finding.threshold)
             )
         )
 
@@ -96,7 +106,7 @@ class ProbabilityBar(QWidget):
         x = self.x_of(self._finding.threshold)
         painter.setPen(QPen(theme.color(t.text), 2))
         painter.drawLine(QPointF(x, self._MIDDLE - 10), QPointF(x, self._MIDDLE + 13))
-        words = tr("threshold {t}").format(t=f"{self._finding.threshold:.2f}")
+        words = tr("threshold {t}").format(t=threshold_words(self._finding.threshold))
         painter.setFont(theme.text_font(theme.SMALL_PX))
         painter.setPen(theme.color(t.secondary))
         width = painter.fontMetrics().horizontalAdvance(words) + 4

@@ -13,7 +13,7 @@ from medviewer.domain.case import Observation
 from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
 from medviewer.gui.explain_controls import COLOR_MAPS, _swatch
-from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.probability_bar import ProbabilityBar, probability_words, threshold_words
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
 from tests.gui import panel_states as made
 
@@ -30,6 +30,11 @@ PROBABILITIES = st.floats(0, 1)
 )  # fmt: skip
 def test_probabilities_never_round_to_certainty_or_onto_the_threshold(probability, threshold, shown: str) -> None:
     assert probability_words(probability, threshold) == shown
+
+
+@pytest.mark.parametrize(("threshold", "shown"), [(0.35, "0.35"), (0.285, "0.285"), (0.5, "0.50"), (0.1239, "0.124")])
+def test_a_threshold_keeps_the_digits_that_it_was_chosen_with(threshold: float, shown: str) -> None:
+    assert threshold_words(threshold) == shown
 
 
 @given(PROBABILITIES, PROBABILITIES)
