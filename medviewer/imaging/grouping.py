@@ -14,19 +14,40 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from medviewer.domain.person_name import names_share_nothing
+from medviewer.domain.person_name import names_match, names_share_nothing
 from medviewer.domain.study import Caveat, Collection, Image, Patient, Problem, Series, Stack, Study
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.geometry import order_stack
 from medviewer.imaging.header import Header
 
+_COSINE_TOLERANCE = 0.01  # half a degree: scanners write cosines with different rounding within one series
+_SPACING_TOLERANCE_MM = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the pixels of an image lie in the patient."""
+
+    cosines: tuple[float, ...]  # of rows, then columns; none without a plane
+    spacing_mm: tuple[float, ...]  # none where the file gives no usable one
+
+    def is_close(self, other: _Layout) -> bool:
+        """Whether images of both may be scrolled and measured as one stack."""
+        return _are_close(self.cosines, other.cosines, _COSINE_TOLERANCE) and _are_close(
+            self.spacing_mm, other.spacing_mm, _SPACING_TOLERANCE_MM
+        )
+
+
+def _are_close(one: tuple[float, ...], other: tuple[float, ...], tolerance: float) -> bool:
+    return len(one) == len(other) and all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
+
 
 @dataclass(slots=True)
 class _SeriesEntry:
     facts: Series
     stacks: dict[Hashable, list[Image]] = field(default_factory=dict)
-    orientations: set[Hashable] = field(default_factory=set)
+    layouts: list[_Layout] = field(default_factory=list)
     ordered: dict[Hashable, tuple[int, Stack]] = field(default_factory=dict)
 
 
@@ -39,7 +60,7 @@ class _StudyEntry:
 @dataclass(slots=True)
 class _PatientEntry:
     facts: Patient
-    studies: dict[str, _StudyEntry] = field(default_factory=dict)
+    studies: dict[Hashable, _StudyEntry] = field(default_factory=dict)
 
 
 class Grouping:
@@ -49,24 +70,21 @@ class Grouping:
         self._patients: list[_PatientEntry] = []
         self._by_key: dict[Hashable, list[_PatientEntry]] = {}
         self._shown: list[Path] = []
+        self._places: dict[str, list[tuple[_SeriesEntry, Hashable]]] = {}  # of the images of a SOP Instance UID
 
-    def add(self, header: Header, images: tuple[Image, ...], *, is_duplicate: bool = False) -> None:
+    def add(self, header: Header, images: tuple[Image, ...]) -> None:
         """Put one file's images where they belong.
 
         Args:
             header: of the file.
             images: its frames.
-            is_duplicate: another file with other content has the same SOP Instance UID.
         """
         dataset = header.dataset
-        if is_duplicate:
-            caveat = Caveat("uid.duplicate", "Another file with other content claims to be this very image.")
-            images = tuple(replace(image, warnings=(*image.warnings, caveat)) for image in images)
         patient = self._patient(dataset)
-        study_uid = dataset.text(tags.STUDY_INSTANCE_UID)
-        study = patient.studies.get(study_uid)
+        study_key = _study_key(dataset)
+        study = patient.studies.get(study_key)
         if study is None:
-            study = patient.studies[study_uid] = _StudyEntry(_read_study(dataset, study_uid))
+            study = patient.studies[study_key] = _StudyEntry(_read_study(dataset))
         series_uid = dataset.text(tags.SERIES_INSTANCE_UID)
         # Without a UID nothing says that two files are one series; with another modality they are not.
         modality = dataset.text(tags.MODALITY)
@@ -74,11 +92,22 @@ class Grouping:
         series = study.series.get(series_key)
         if series is None:
             series = study.series[series_key] = _SeriesEntry(_read_series(dataset, series_uid))
-        for image in images:
-            series.stacks.setdefault(_stack_key(image, dataset), []).append(image)
-            if image.description.plane is not None:
-                series.orientations.add(_orientation(image))
+        keys = [_stack_key(image, dataset, _layout(image, series)) for image in images]
+        for image, key in zip(images, keys, strict=True):
+            series.stacks.setdefault(key, []).append(image)
+        self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
+
+    def _doubt_twins(self, uid: str, new: list[tuple[_SeriesEntry, Hashable]]) -> None:
+        """Warn on every image whose UID another file with other content has too: either may be the wrong one."""
+        if not uid:
+            return
+        earlier = self._places.get(uid, [])
+        self._places[uid] = earlier + new
+        if earlier:
+            for series, key in self._places[uid]:
+                series.stacks[key] = [_with_doubt(image, uid) for image in series.stacks[key]]
+                series.ordered.pop(key, None)
 
     def collect(self, problems: tuple[Problem, ...]) -> Collection:
         """Give all that was added so far."""
@@ -114,6 +143,15 @@ class Grouping:
         return entry
 
 
+_TWIN = Caveat("uid.duplicate", "Another file with other content claims to be this very image.")
+
+
+def _with_doubt(image: Image, uid: str) -> Image:
+    if image.sop_instance_uid != uid or _TWIN in image.warnings:
+        return image
+    return replace(image, warnings=(*image.warnings, _TWIN))
+
+
 def _read_patient(dataset: DataSet) -> Patient:
     return Patient(
         patient_id=dataset.text(tags.PATIENT_ID),
@@ -134,12 +172,7 @@ def _may_be_same(one: Patient, other: Patient) -> bool:
         return False
     if one.birth_date and other.birth_date:
         return one.birth_date == other.birth_date and not names_share_nothing(one.name, other.name)
-    names = _plain(one.name), _plain(other.name)
-    return not all(names) or names[0] == names[1]
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.partition("=")[0].casefold() if character.isalnum())
+    return names_match(one.name, other.name)
 
 
 def _completed(one: Patient, other: Patient) -> Patient:
@@ -152,9 +185,18 @@ def _completed(one: Patient, other: Patient) -> Patient:
     )
 
 
-def _read_study(dataset: DataSet, uid: str) -> Study:
+def _study_key(dataset: DataSet) -> Hashable:
+    """What images of one study share: its UID; without one, all that tells one visit from another."""
+    uid = dataset.text(tags.STUDY_INSTANCE_UID)
+    if uid:
+        return uid
+    visit = (tags.STUDY_DATE, tags.STUDY_TIME, tags.STUDY_ID, tags.ACCESSION_NUMBER, tags.PATIENT_AGE)
+    return tuple(dataset.text(tag) for tag in visit)
+
+
+def _read_study(dataset: DataSet) -> Study:
     return Study(
-        study_instance_uid=uid,
+        study_instance_uid=dataset.text(tags.STUDY_INSTANCE_UID),
         description=dataset.text(tags.STUDY_DESCRIPTION),
         date=dataset.text(tags.STUDY_DATE),
         time=dataset.text(tags.STUDY_TIME),
@@ -179,24 +221,33 @@ def _read_series(dataset: DataSet, uid: str) -> Series:
     )
 
 
-def _orientation(image: Image) -> Hashable:
-    plane = image.description.plane
-    if plane is None:
-        return None
-    # Two decimals (half a degree): scanners write cosines with different rounding within one series.
-    return tuple(round(value, 2) + 0.0 for value in (*plane.row_cosine, *plane.column_cosine))
+def _layout(image: Image, series: _SeriesEntry) -> _Layout:
+    """The first layout of the series that the image's comes close to.
+
+    Rounding would do for most, but splits a series whose values lie at the edge of a step.
+    """
+    plane, spacing = image.description.plane, image.description.pixel_spacing_mm
+    own = _Layout((*plane.row_cosine, *plane.column_cosine) if plane is not None else (), spacing or ())
+    for known in series.layouts:
+        if known.is_close(own):
+            return known
+    series.layouts.append(own)
+    return own
 
 
-def _stack_key(image: Image, dataset: DataSet) -> Hashable:
+def _has_several_orientations(entry: _SeriesEntry) -> bool:
+    oriented = [layout.cosines for layout in entry.layouts if layout.cosines]
+    return any(not _are_close(oriented[0], cosines, _COSINE_TOLERANCE) for cosines in oriented[1:])
+
+
+def _stack_key(image: Image, dataset: DataSet, layout: _Layout) -> Hashable:
     """What images must share to be scrolled and measured as one stack."""
     description = image.description
-    spacing = description.pixel_spacing_mm
     return (
         description.rows,
         description.columns,
         description.samples_per_pixel,
-        _orientation(image),
-        None if spacing is None else (round(spacing[0], 4), round(spacing[1], 4)),
+        layout,
         # Each multi-frame object is a stack of its own: a cine loop must not run into the next one.
         (image.path, image.sop_instance_uid) if image.number_of_frames > 1 else None,
         dataset.text(tags.FRAME_OF_REFERENCE_UID),
@@ -213,13 +264,14 @@ def _ordered_series(study: _StudyEntry) -> tuple[Series, ...]:
 
 def _ordered_stacks(entry: _SeriesEntry) -> tuple[Stack, ...]:
     stacks = []
+    is_mixed = _has_several_orientations(entry)
     for key, images in entry.stacks.items():
         # Reports while a scan runs come back here often: a stack that did not grow is not ordered again.
         known = entry.ordered.get(key)
         if known is None or known[0] != len(images):
             known = entry.ordered[key] = (len(images), order_stack(images))
         stack = known[1]
-        if len(entry.orientations) > 1 and stack.images[0].description.plane is not None:
+        if is_mixed and stack.images[0].description.plane is not None:
             caveat = Caveat("orientation.mixed", "The series holds images of several orientations; each is a stack.")
             stack = replace(stack, warnings=(*stack.warnings, caveat))
         stacks.append(stack)

@@ -157,7 +157,7 @@ def _add_file(path: Path, grouping: Grouping, known: dict[str, Path]) -> Problem
         twin = known.setdefault(images[0].sop_instance_uid or str(path), path)
         if twin is not path and _is_same_content(twin, path):
             return Problem(path, f"An exact copy of {twin.name}, which is shown; nothing is lost.", "read")
-        grouping.add(header, images, is_duplicate=twin is not path)
+        grouping.add(header, images)
     except NoPixelsError as error:
         return Problem(path, str(error), "read")
     except MedViewerError as error:
