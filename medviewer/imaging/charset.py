@@ -20,7 +20,9 @@ MAX_TEXT_BYTES = 10_240
 _SPELL_OUT = "medviewer.spell_out"
 
 # PS3.3 C.12.1.1.2, tables C.12-2 to C.12-5: defined term -> Python codec of the upper half (or of the whole).
-_SINGLE_BYTE = {
+_CODECS = {
+    "": "",
+    "IR 6": "",
     "IR 100": "latin-1",
     "IR 101": "iso8859-2",
     "IR 109": "iso8859-3",
@@ -33,9 +35,17 @@ _SINGLE_BYTE = {
     "IR 203": "iso8859-15",
     "IR 13": "shift_jis",
     "IR 166": "tis-620",
+    # Only to be reached by escape sequences, which some writers leave out.
+    "IR 149": "euc_kr",
+    "IR 58": "gb2312",
+    "IR 87": "",
+    "IR 159": "",
 }
+_TWO_BYTES = frozenset({"euc_kr", "gb2312"})
 # These use bytes of every value in their second place, so they are decoded whole, before values are split.
-_WHOLE = {"ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
+_WHOLE = {"IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
+_UNKNOWN = "unknown"  # declared, but no character set that the standard knows
+_TERM = re.compile(r"(?:ISO[ _-]*)?(?:2022[ _-]*)?IR[ _-]*(\d+)")
 
 # Escape sequence -> (which half it designates, codec, bytes per character).
 _ESCAPES: dict[bytes, tuple[str, str, int]] = {
@@ -109,29 +119,40 @@ def _visible_character(character: str) -> str:
 def _decode(value: bytes, character_sets: Sequence[str], representation: str) -> str:
     if representation in ("CS", "DA", "TM", "DT", "AS", "UI", "IS", "DS"):
         return value.decode("ascii", _SPELL_OUT)  # not subject to (0008,0005): PS3.5 6.1.2.2
-    first = character_sets[0] if character_sets else ""
+    first = _term(character_sets[0]) if character_sets else ""
     whole = _WHOLE.get(first)
     if whole is not None:
         return value.decode(whole, _SPELL_OUT)
-    default = _SINGLE_BYTE.get(first.replace("ISO_IR ", "IR ").replace("ISO 2022 ", ""), "")
+    default = _CODECS.get(first, _UNKNOWN)
     if b"\x1b" not in value:
         return _decode_upper(value, default)
     return _decode_extended(value, default, _RESETS["PN" if representation == "PN" else ""])
 
 
+def _term(written: str) -> str:
+    """The number of a character set as the standard counts it, however the writer spelled the defined term."""
+    upper = written.strip().upper()
+    match = _TERM.fullmatch(upper)
+    return f"IR {int(match[1])}" if match else re.sub(r"[ _-]", "", upper)
+
+
 def _decode_upper(value: bytes, codec: str) -> str:
-    """Decode bytes with one codec; without a declared one, what is valid UTF-8 is that and the rest Latin-1."""
-    if codec:
+    """Decode bytes with one codec; without one, what is valid UTF-8 is that.
+
+    The rest is Latin-1 where the file declares nothing; where it declares what nobody
+    knows, a guess could be another person's name, so the bytes are spelled out.
+    """
+    if codec not in ("", _UNKNOWN):
         return value.decode(codec, _SPELL_OUT)
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return value.decode("ascii", _SPELL_OUT) if codec == _UNKNOWN else value.decode("latin-1")
 
 
 def _decode_extended(value: bytes, default: str, resets: bytes) -> str:
     """Follow the escape sequences: G0 holds the bytes below 0x80, G1 those above."""
-    ascii_half, upper_half = ("ascii", 1), (default, 1)
+    ascii_half, upper_half = ("ascii", 1), (default, 2 if default in _TWO_BYTES else 1)
     g0, g1 = ascii_half, upper_half
     out: list[str] = []
     for part in _ESCAPE.split(value):

@@ -81,6 +81,24 @@ def test_undeclared_text_is_utf_8_where_it_is_valid_and_latin_1_else() -> None:
     assert decode_text("Jérôme".encode("latin-1"), (), "PN") == ("Jérôme",)
 
 
+@pytest.mark.parametrize(
+    ("term", "raw", "name"),
+    [
+        ("ISO 2022 IR 149", "홍^길동".encode("euc_kr"), "홍^길동"),  # without the escape sequence that belongs there
+        ("ISO 2022 IR 58", "张^三".encode("gb2312"), "张^三"),
+        ("ISO 2022 IR 149", b"\x1b$)C" + "홍".encode("euc_kr") + b"^\x1b$)C" + "길동".encode("euc_kr"), "홍^길동"),
+        ("ISO-IR 144", "Люкс^Борис".encode("iso8859-5"), "Люкс^Борис"),
+        ("iso_ir 144", "Люкс".encode("iso8859-5"), "Люкс"),
+        ("ISO 2022 IR 100", "Müller".encode("latin-1"), "Müller"),
+        ("ISO_IR_192", "Müller张".encode(), "Müller张"),
+        ("gb18030", "张^三".encode("gb18030"), "张^三"),
+        ("WINDOWS-1251", "Люкс".encode("cp1251"), "⟨0xCB⟩⟨0xFE⟩⟨0xEA⟩⟨0xF1⟩"),  # rather than another name
+    ],
+)
+def test_a_misspelt_or_unknown_character_set_gives_no_other_name(term: str, raw: bytes, name: str) -> None:
+    assert decode_text(raw, [term], "PN") == (name,)
+
+
 def test_what_cannot_be_decoded_is_spelled_out() -> None:
     assert decode_text(b"A\xffB", ("ISO_IR 192",), "PN") == ("A⟨0xFF⟩B",)
 
