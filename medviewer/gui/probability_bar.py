@@ -36,7 +36,7 @@ def threshold_words(threshold: float) -> str:
     ('0.35', '0.285')
     """
     words = f"{threshold:.3f}"
-    return words[:-1] if words.endswith("0") else words
+    return words.removesuffix("0")
 
 
 class ProbabilityBar(QWidget):

@@ -99,7 +99,7 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
         is_signed=format_.is_signed,
         pixel_padding_range=_padding_range(dataset, format_),
         body_part_examined=dataset.text(tags.BODY_PART_EXAMINED),
-        view_position=dataset.text(tags.VIEW_POSITION),
+        view_position=dataset.text(tags.VIEW_POSITION) or _coded_view(dataset),
         image_laterality=dataset.text(tags.IMAGE_LATERALITY) or dataset.text(tags.LATERALITY),
         patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and any(orientation) else None,
         sop_class_uid=header.sop_class_uid,
@@ -111,6 +111,23 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
 
 
 _LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)})
+
+
+# PS3.16 CID 4010, in SNOMED CT and in the SNOMED RT that older systems write, as View Position says it.
+_VIEWS = {
+    **dict.fromkeys(("272479007", "R-10214", "R-40888"), "PA"),
+    **dict.fromkeys(("399348003", "R-10206"), "AP"),
+    **dict.fromkeys(("399173006", "R-10236"), "LL"),
+    **dict.fromkeys(("399198007", "R-10232"), "RL"),
+    **dict.fromkeys(("399033003", "R-10202"), ""),  # frontal: from before or from behind is not said
+}
+
+
+def _coded_view(dataset: DataSet) -> str:
+    """Give the view that a digital radiograph states by a code instead of a word; "" if it states none."""
+    item = dataset.item(tags.VIEW_CODE_SEQUENCE)
+    code = item.text(tags.CODE_VALUE)
+    return _VIEWS.get(code, item.text(tags.CODE_MEANING).upper() or code)
 
 
 def _positive(value: float | None) -> float | None:

@@ -39,6 +39,15 @@ TEXTS: Mapping[str, Text] = {
         "The view is {found}; the model is only for frontal views ({expected}).",
         "投照体位为 {found};该模型仅适用于正位({expected})。",
     ),
+    "view.lateral": Text(
+        "By its patient orientation the view is lateral; the model is only for frontal views ({expected}).",
+        "根据患者方位，该投照体位为侧位;该模型仅适用于正位({expected})。",
+    ),
+    "view.contradiction": Text(
+        "The file calls the view {found}, but its patient orientation is that of a lateral view; "
+        "the model is only for frontal views ({expected}).",
+        "文件标注体位为 {found},但其患者方位属于侧位;该模型仅适用于正位({expected})。",
+    ),
     "view.unknown": Text(
         "The file does not say whether the view is frontal; the model is only for {expected}.",
         "文件未注明投照体位;该模型仅适用于 {expected}。",

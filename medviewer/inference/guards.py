@@ -27,8 +27,10 @@ from medviewer.inference.guard_texts import TEXTS
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-# Caveats of a frame whose pixels are not all there or not certain: nothing may be concluded from them.
-_BROKEN = frozenset({"truncated", "jpeg2000.sign"})
+# Caveats of a frame whose pixels are not all there, not certain, or perhaps another image's: nothing may be
+# concluded from them.
+_BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate"})
+_FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3
 
 
@@ -79,7 +81,7 @@ def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en
     results = [
         gate.tag("modality", seen.modality, spec.modality),
         gate.tag("body_part", seen.body_part_examined, spec.body_part),
-        gate.tag("view", seen.view_position, spec.view),
+        gate.view(seen.view_position, seen.patient_orientation, spec.view),
         _photometric(frame, spec.photometric_interpretation, language),
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
         gate.burnt_in(frame),
@@ -113,6 +115,15 @@ class _Gate:
             return self._doubt(f"{code}.unknown", expected=expected)
         level: GuardLevel = "ok" if found in allowed else "abstain"
         return say(code, level, self.language, f"{code}.{level}", found=found, expected=expected)
+
+    def view(self, found: str, orientation: tuple[str, str] | None, allowed: tuple[str, ...]) -> GuardResult | None:
+        """Compare the view; where rows run from front to back, the film is a lateral whatever is left out."""
+        name, expected = found.strip().upper(), ", ".join(allowed)
+        is_lateral = orientation is not None and orientation[0][:1] in ("A", "P")
+        if not is_lateral or not allowed or not _FRONTAL.issuperset(allowed) or (name and name not in allowed):
+            return self.tag("view", found, allowed)
+        key = "view.contradiction" if name else "view.lateral"
+        return say("view", "abstain", self.language, key, found=name, expected=expected)
 
     def sop_class(self, found: str, allowed: tuple[str, ...]) -> GuardResult | None:
         """Refuse kinds of object that the model was not made for; doubt pictures of pictures."""

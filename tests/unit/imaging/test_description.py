@@ -174,3 +174,18 @@ def test_padding_has_the_sign_of_the_pixels(tmp_path: Path) -> None:
     dataset.add_new(0x00280120, "US", 0xF830)  # -2000 by a writer who mixed up US and SS
     path = write_dataset(tmp_path / "x.dcm", dataset)
     assert describe_images(read_header(path), path)[0].description.pixel_padding_range == (-2000, -2000)
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "meaning", "view"),
+    [
+        ("", "272479007", "postero-anterior", "PA"), ("", "R-10206", "antero-posterior", "AP"),
+        ("", "399173006", "left lateral", "LL"), ("", "399067008", "lateral", "LATERAL"),
+        ("", "399033003", "frontal", ""), ("PA", "399173006", "left lateral", "PA"), ("", "", "", ""),
+    ],
+)  # fmt: skip
+def test_a_view_that_is_stated_by_a_code(word: str, code: str, meaning: str, view: str, tmp_path: Path) -> None:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SCT", meaning
+    found = described(tmp_path, ViewPosition=word, ViewCodeSequence=Sequence([item] if code else []))
+    assert found.description.view_position == view

@@ -74,6 +74,30 @@ def test_a_doubt_is_said_until_the_reader_confirms_it(card: Card, change: dict[s
     assert "confirmed" in confirmed.text
 
 
+@pytest.mark.parametrize(
+    ("view", "orientation", "level"),
+    [
+        ("", ("A", "F"), "abstain"), ("", ("PF", "F"), "abstain"), ("PA", ("P", "F"), "abstain"),
+        ("", ("L", "F"), "warn"), ("", ("LA", "F"), "warn"), ("PA", ("L", "F"), "ok"), ("", None, "warn"),
+    ],
+)  # fmt: skip
+def test_a_lateral_film_is_refused_whatever_word_is_missing(
+    card: Card, view: str, orientation: tuple[str, str] | None, level: str
+) -> None:
+    case = fakes.make_case(view_position=view, patient_orientation=orientation)
+    results = guards.check_input(case, case.images[0], card)
+    (result,) = [one for one in results if one.code.startswith("view")]
+    assert result.level == level
+    if level == "abstain":
+        assert "lateral" in result.text
+
+
+def test_an_image_whose_uid_another_file_has_too_is_refused(card: Card) -> None:
+    case = fakes.make_case()
+    frame = replace(case.images[0], caveats=(Caveat("uid.duplicate", "Another file claims to be this very image."),))
+    assert guards.is_abstention(guards.check_input(replace(case, images=(frame,)), frame, card))
+
+
 def test_a_refusal_cannot_be_confirmed_away(card: Card) -> None:
     case = replace(fakes.make_case(view_position="LL"), confirmed=frozenset({"view", "view.unknown", "view.abstain"}))
     assert checked(case, card)["view"].level == "abstain"
