@@ -7,6 +7,7 @@ from pathlib import Path
 from medviewer.app.session import Selection, selections
 from medviewer.cli.terminal import clear_progress, progress, tell
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.study import Stack
 from medviewer.imaging.scan import scan
 
 
@@ -41,6 +42,29 @@ def choose_image(path: Path, frame: int | None, *, needs_frame: bool) -> Selecti
         if selection.image.frame == wanted:
             return selection
     raise UsageError(f"{path.name} has no frame {wanted}; choose --frame {numbers[0]} to {numbers[-1]}.")
+
+
+def choose_stack(path: Path) -> Stack:
+    """Find the one stack of slices in a folder; between several nothing is guessed.
+
+    Raises:
+        InputError: there is no image there; the message says why.
+        UsageError: there is no stack of slices, or several.
+    """
+    collection = scan([path], progress=progress)
+    clear_progress()
+    stacks = {one.stack_key: one for one in selections(collection) if len(one.stack.images) > 1}
+    for problem in collection.problems:
+        tell(f"{problem.path}: {problem.reason}")
+    if not collection.shown:
+        raise InputError(_nothing(path, len(collection.problems)))
+    if len(stacks) != 1:
+        raise UsageError(
+            f"{path} holds {len(stacks)} stacks of slices; name the folder of one series."
+            if stacks
+            else f"{path} holds no stack of slices; name the folder of a series."
+        )
+    return next(iter(stacks.values())).stack
 
 
 def _nothing(path: Path, n_problems: int) -> str:

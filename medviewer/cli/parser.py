@@ -104,12 +104,21 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=_path, metavar="PATH", help="a DICOM file")
+    parser.add_argument("path", type=_path, metavar="PATH", help="a DICOM file; with --plane, the folder of a series")
     parser.add_argument("--out", type=_path, required=True, metavar="X.png", help="the picture to write")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the first)")
     window = parser.add_mutually_exclusive_group()
     window.add_argument("--window", nargs=2, type=float, metavar=("C", "W"), help="window centre and width")
     window.add_argument("--voi", choices=["auto"], help="the window that the viewer opens with (default)")
+    parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], help="cut this plane out of a series")
+    parser.add_argument(
+        "--at",
+        type=float,
+        metavar="MM",
+        help="where, on the patient's axis across the plane (LPS; default: the middle)",
+    )
+    parser.add_argument("--slab-mm", type=float, metavar="MM", help="thickness of the slab (default: none)")
+    parser.add_argument("--slab", choices=["mean", "max", "min"], help="how a slab is combined (default: mean)")
 
 
 def _add_analyze(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from medviewer.cli.choice import choose_image
+from medviewer.cli.choice import choose_image, choose_stack
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.imaging.display import to_display
 from medviewer.imaging.png import write_png
+from medviewer.imaging.reslice import range_mm, reslice, standard_grid
 from medviewer.imaging.scan import scan
+from medviewer.imaging.volume import read_volume
 
 INSPECT_SCHEMA = "medviewer.inspect/1"
 
@@ -165,10 +168,32 @@ def render(arguments: argparse.Namespace) -> int:
         window = Window(center, width)
     _check_place(arguments.out)
     try:
-        image = choose_image(arguments.path, arguments.frame, needs_frame=False).image
-        pixels = to_display(read_frame(image), window)
+        frame, what = _cut_plane(arguments) if arguments.plane else _stored_frame(arguments)
     finally:
         shutdown()
+    pixels = to_display(frame, window)
     write_png(arguments.out, pixels)
-    tell(f"{arguments.out}: frame {image.frame}, {pixels.shape[1]} x {pixels.shape[0]} pixels")
+    for caveat in frame.caveats:
+        tell(caveat.text)
+    tell(f"{arguments.out}: {what}, {pixels.shape[1]} x {pixels.shape[0]} pixels")
     return 0
+
+
+def _stored_frame(arguments: argparse.Namespace) -> tuple[Frame, str]:
+    if any(option is not None for option in (arguments.at, arguments.slab, arguments.slab_mm)):
+        raise UsageError("--at, --slab and --slab-mm say where and how a plane is cut; add --plane.")
+    image = choose_image(arguments.path, arguments.frame, needs_frame=False).image
+    return read_frame(image), f"frame {image.frame}"
+
+
+def _cut_plane(arguments: argparse.Namespace) -> tuple[Frame, str]:
+    if arguments.frame is not None:
+        raise UsageError("--frame names a stored image and --plane a new one; use one of them.")
+    if arguments.slab is not None and arguments.slab_mm is None:
+        raise UsageError("A slab needs its thickness: --slab-mm MM.")
+    volume = read_volume(choose_stack(arguments.path), progress=progress)
+    clear_progress()
+    at = sum(range_mm(volume, arguments.plane)) / 2 if arguments.at is None else arguments.at
+    grid = standard_grid(volume, arguments.plane, at)
+    frame = reslice(volume, grid, slab_mm=arguments.slab_mm or 0.0, slab=arguments.slab or "mean")
+    return frame, f"{arguments.plane} at {at:g} mm, pixels of {grid.spacing_mm[0]:g} mm"

@@ -16,6 +16,7 @@ from medviewer.cli.studies import collection_document
 from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDescription, Problem, Series, Stack, Study
 from tests import samples
 from tests.answers import make_radiograph
+from tests.dicom_maker import make_dataset, write_dataset
 
 RG1 = "RG1_UNCR.dcm"
 
@@ -190,3 +191,67 @@ def test_a_folder_of_several_images_is_never_guessed_between(
     make_radiograph(tmp_path / "b.dcm")
     assert main(["render", str(tmp_path), "--out", str(tmp_path / "x.png")]) == 2
     assert "2 image files; name the one" in capsys.readouterr().err
+
+
+def write_series(folder: Path, *, positions: tuple[float, ...] = (0, 2, 4, 6, 8)) -> np.ndarray:
+    """An axial series of noise; (slices, rows, columns)."""
+    volume = np.random.default_rng(0).integers(0, 4000, (len(positions), 6, 7)).astype(np.uint16)
+    for index, z in enumerate(positions):
+        dataset = make_dataset(
+            volume[index], BitsStored=12, HighBit=11, PixelSpacing=[2, 2], InstanceNumber=index + 1,
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ImagePositionPatient=[0, 0, z],
+        )  # fmt: skip
+        write_dataset(folder / f"{index}.dcm", dataset)
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("plane", "at", "cut"),
+    [
+        ("axial", "4", lambda v: v[2]),
+        ("coronal", "6", lambda v: v[::-1, 3, :]),  # the head is up
+        ("sagittal", "10", lambda v: v[::-1, :, 5]),
+    ],
+)
+def test_render_cuts_planes(plane: str, at: str, cut: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    volume = write_series(tmp_path)
+    drawn = rendered(tmp_path, tmp_path, "--plane", plane, "--at", at, "--window", "2000", "4000")
+    expected = np.clip((cut(volume).astype(float) - 1999.5) / 3999 + 0.5, 0, 1) * 255
+    assert drawn.shape == expected.shape
+    assert np.abs(drawn - expected).max() <= 1
+    assert f"{plane} at {at} mm" in capsys.readouterr().err
+
+
+def test_render_cuts_slabs_and_the_middle_by_default(tmp_path: Path) -> None:
+    volume = write_series(tmp_path)
+    drawn = rendered(
+        tmp_path, tmp_path, "--plane", "axial", "--slab-mm", "4", "--slab", "max", "--window", "2000", "4000"
+    )
+    expected = np.clip((volume[1:4].max(axis=0).astype(float) - 1999.5) / 3999 + 0.5, 0, 1) * 255
+    assert np.abs(drawn - expected).max() <= 1
+
+
+def test_a_plane_of_a_series_with_a_gap_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path, positions=(0, 2, 4, 10, 12))
+    drawn = rendered(tmp_path, tmp_path, "--plane", "coronal", "--window", "2000", "4000")
+    assert "2 slices seem to be missing" in capsys.readouterr().err
+    assert (drawn == 0).all(axis=1).sum() == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--at", "4"], ["--slab", "max"], ["--plane", "axial", "--frame", "1"], ["--plane", "axial", "--slab", "max"],
+        ["--plane", "axial", "--at", "400"],
+    ],
+)  # fmt: skip
+def test_planes_that_make_no_sense_are_wrong_use(options: list[str], tmp_path: Path) -> None:
+    write_series(tmp_path)
+    assert main(["render", str(tmp_path), "--out", str(tmp_path / "x.png"), *options]) == 2
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_without_a_stack_no_plane_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_radiograph(tmp_path / "a.dcm")
+    assert main(["render", str(tmp_path), "--out", str(tmp_path / "x.png"), "--plane", "axial"]) == 2
+    assert "no stack of slices" in capsys.readouterr().err

@@ -1,0 +1,109 @@
+"""A stack's files become one volume: every slice at its place, values as stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medviewer.domain.errors import GeometryError, InputError, Stopped
+from medviewer.domain.progress import StopToken
+from medviewer.domain.study import Stack
+from medviewer.imaging.scan import scan
+from medviewer.imaging.volume import read_volume
+from tests.dicom_maker import make_dataset, write_dataset
+
+AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.8, 0.6]}
+
+
+def write_stack(folder: Path, positions: list[float], changes: list[dict[str, Any]] | None = None) -> np.ndarray:
+    """Slices of noise, written in another order than they lie in; (slices, rows, columns) as they lie."""
+    pixels = np.random.default_rng(0).integers(-1000, 2000, (len(positions), 5, 7)).astype(np.int16)
+    for index, z in enumerate(positions):
+        own = (changes or [{}] * len(positions))[index]
+        attributes = {**AXIAL, "ImagePositionPatient": [1, 2, z], "InstanceNumber": index + 1, **own}
+        given = {name: value for name, value in attributes.items() if value is not None}
+        write_dataset(folder / f"{(index * 7) % 10}{index}.dcm", make_dataset(pixels[index], **given))
+    return pixels
+
+
+def stack_in(folder: Path) -> Stack:
+    (stack,) = scan([folder]).patients[0].studies[0].series[0].stacks
+    return stack
+
+
+def test_slices_lie_in_order_of_position_as_stored(tmp_path: Path) -> None:
+    pixels = write_stack(tmp_path, [10.0, 4.0, 6.5, 2.0])
+    steps: list[tuple[int, int, str]] = []
+    volume = read_volume(stack_in(tmp_path), progress=lambda *step: steps.append(step))
+    np.testing.assert_array_equal(volume.stored, pixels[[3, 1, 2, 0]])
+    assert volume.stored.dtype == np.int16
+    assert not volume.stored.flags.writeable
+    np.testing.assert_array_equal(volume.positions, [[1, 2, z] for z in (2, 4, 6.5, 10)])
+    assert volume.spacing_mm == (0.8, 0.6)
+    assert volume.slice_spacing_mm == 2.5
+    assert "slices.irregular" in [caveat.code for caveat in volume.caveats]
+    assert max(steps)[:2] == (4, 4)
+
+
+def test_slices_that_are_scaled_differently_become_modality_values(tmp_path: Path) -> None:
+    """As in PET: the same stored value means another activity in the next slice."""
+    scales = [{"RescaleSlope": slope, "RescaleIntercept": -slope} for slope in (1, 2, 3)]
+    pixels = write_stack(tmp_path, [0.0, 1.0, 2.0], scales)
+    volume = read_volume(stack_in(tmp_path))
+    expected = pixels * np.array([1, 2, 3])[:, None, None] - np.array([1, 2, 3])[:, None, None]
+    np.testing.assert_array_equal(volume.stored, expected)
+    assert (volume.description.rescale_slope, volume.description.rescale_intercept) == (1, 0)
+
+
+def test_of_two_slices_at_one_place_the_first_counts_and_it_is_said(tmp_path: Path) -> None:
+    pixels = write_stack(tmp_path, [0.0, 1.0, 1.0, 2.0])
+    volume = read_volume(stack_in(tmp_path))
+    np.testing.assert_array_equal(volume.stored, pixels[[0, 1, 3]])
+    assert "slices.left-out" in [caveat.code for caveat in volume.caveats]
+
+
+@pytest.mark.parametrize(
+    "change", [{"PixelSpacing": None}, {"ImagePositionPatient": None, "ImageOrientationPatient": None}]
+)
+def test_without_a_place_in_the_patient_there_is_no_volume(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_stack(tmp_path, [0.0, 1.0, 2.0], [change] * 3)
+    with pytest.raises(GeometryError, match="do not say where"):
+        read_volume(stack_in(tmp_path))
+
+
+def test_slices_at_one_place_are_no_volume(tmp_path: Path) -> None:
+    write_stack(tmp_path, [1.0, 1.0])
+    with pytest.raises(GeometryError, match="at one place"):
+        read_volume(stack_in(tmp_path))
+
+
+def test_slices_stored_in_different_ways_are_no_volume(tmp_path: Path) -> None:
+    write_stack(tmp_path, [0.0, 1.0])
+    write_dataset(
+        tmp_path / "u.dcm", make_dataset(np.zeros((5, 7), np.uint16), **AXIAL, ImagePositionPatient=[1, 2, 2])
+    )
+    with pytest.raises(InputError, match="in different ways"):
+        read_volume(stack_in(tmp_path))
+
+
+def test_colour_is_no_volume(tmp_path: Path) -> None:
+    for z in range(2):
+        dataset = make_dataset(np.zeros((4, 4, 3), np.uint8), **AXIAL, ImagePositionPatient=[0, 0, z])
+        write_dataset(tmp_path / f"{z}.dcm", dataset)
+    with pytest.raises(InputError, match="Colour"):
+        read_volume(stack_in(tmp_path))
+
+
+def test_a_missing_file_is_an_error_and_a_stop_stops(tmp_path: Path) -> None:
+    write_stack(tmp_path, [0.0, 1.0, 2.0])
+    stack = stack_in(tmp_path)
+    stop = StopToken()
+    stop.stop()
+    with pytest.raises(Stopped):
+        read_volume(stack, stop=stop)
+    stack.images[1].path.unlink()
+    with pytest.raises(InputError):
+        read_volume(stack)
