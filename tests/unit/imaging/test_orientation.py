@@ -95,3 +95,44 @@ def test_letters_move_with_the_pixels(
     moved = [start[picture[1, 0]], start[picture[1, 2]], start[picture[0, 1]], start[picture[2, 1]]]
     found = orientation_letters(description, quarter_turns=turns, flip_horizontal=horizontal, flip_vertical=vertical)
     assert list(found) == moved
+
+
+# PS3.3 C.7.3.1.1.2: where the gantry's right, its floor and its inside point in the patient, seen from its front.
+PATIENT_POSITIONS = {
+    "HFS": "LPH", "HFP": "RAH", "HFDR": "PRH", "HFDL": "ALH", "FFS": "RPF", "FFP": "LAF", "FFDR": "ARF", "FFDL": "PLF",
+}  # fmt: skip
+TOWARDS = {"L": X, "R": minus(X), "P": Y, "A": minus(Y), "H": Z, "F": minus(Z)}
+OTHER = dict(zip("LRPAHF", "RLAPFH", strict=True))
+# What the reader does (flip left-right, flip up-down, quarter turns counter-clockwise) and which edge of the picture
+# (left, right, top, bottom) then lies at each edge; written down from turning a sheet of paper.
+MOVES = {
+    (False, False, 0): "lrtb", (True, False, 0): "rltb", (False, True, 0): "lrbt", (False, False, 2): "rlbt",
+    (False, False, 1): "tbrl", (False, False, 3): "btlr", (True, False, 1): "tblr", (False, True, 1): "btrl",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("position", PATIENT_POSITIONS)
+@pytest.mark.parametrize("plane", ["transverse", "lying flat", "standing on its side"])
+@pytest.mark.parametrize("move", MOVES)
+def test_every_position_plane_and_move(position: str, plane: str, move: tuple[bool, bool, int]) -> None:
+    right, floor, inside = PATIENT_POSITIONS[position]
+    row, column = {
+        "transverse": (right, floor),
+        "lying flat": (right, OTHER[inside]),
+        "standing on its side": (floor, OTHER[inside]),
+    }[plane]
+    edges = {"l": OTHER[row], "r": row, "t": OTHER[column], "b": column}
+    found = orientation_letters(
+        cross_section(TOWARDS[row], TOWARDS[column]),
+        flip_horizontal=move[0],
+        flip_vertical=move[1],
+        quarter_turns=move[2],
+    )
+    assert "".join(found) == "".join(edges[edge] for edge in MOVES[move])
+
+
+def test_the_patient_positions_are_those_of_the_standard() -> None:
+    """Right, floor and inside must be one right-handed system in every position, or a person would be mirrored."""
+    for axes in PATIENT_POSITIONS.values():
+        right, floor, inside = (np.array(TOWARDS[letter]) for letter in axes)
+        np.testing.assert_array_equal(np.cross(right, floor), inside)
