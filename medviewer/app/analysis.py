@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medviewer.app.picture import Picture
+from medviewer.app.session import Cut
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Collection, Image, Patient, Study
+from medviewer.domain.study import Collection, Image, Patient, Stack, Study
+from medviewer.domain.volume import Volume
 from medviewer.explain.methods import explain, weigh
 from medviewer.imaging.decode import read_frame
+from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.scan import scan
+from medviewer.imaging.volume import read_volume
 from medviewer.inference.engine import Engine
 from medviewer.records.record import PatientRecord, age_at, iso_date, parse_moment, snapshot
 
@@ -37,6 +41,17 @@ def make_picture(image: Image, stop: StopToken) -> Picture:
     frame = read_frame(image, stop=stop)
     stop.raise_if_stopped()
     return Picture(frame)
+
+
+def read_slices(stack: Stack, stop: StopToken, progress: Progress) -> Volume:
+    """All slices of a stack as one volume."""
+    return read_volume(stack, progress=progress, stop=stop)
+
+
+def make_cut(volume: Volume, cut: Cut) -> Picture:
+    """A plane through a volume, made ready for the screen."""
+    grid = standard_grid(volume, cut.plane, cut.at_mm)
+    return Picture(reslice(volume, grid, slab_mm=cut.slab_mm, slab=cut.slab))
 
 
 def age_years(patient: Patient, study: Study) -> float | None:

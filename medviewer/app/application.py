@@ -12,10 +12,13 @@ from medviewer.app.commands import command
 from medviewer.app.findings import continue_run, keep_changed_decisions
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
+from medviewer.app.layout import share_window
 from medviewer.app.patient import RecordRoom
+from medviewer.app.picture import Picture
 from medviewer.app.session import JobStatus, Notice, Session, State, View
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.domain.volume import Volume
 from medviewer.inference.engine import Engine
 
 T = TypeVar("T")
@@ -25,7 +28,10 @@ Dialog = Literal["palette", "shortcuts", "about"]
 
 log = logging.getLogger(__name__)
 
-SHOWN_JOBS = {"open": "Opening", "model": "Running the model", "explain": "Explaining", "save": "Saving"}
+SHOWN_JOBS = {
+    "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
+    "save": "Saving",
+}  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
 
@@ -115,6 +121,8 @@ class Application:
         self.engine = parts.engine
         self.records = parts.records
         self.frames = parts.frames
+        self.volume: tuple[Key, Volume] | None = None  # of the stack whose planes are cut
+        self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
         self.front: Front = front or NoFront()
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
@@ -122,6 +130,7 @@ class Application:
         self._writing = 0
         self._adopt_settings()
         self.session.watch(lambda old, new: keep_changed_decisions(self, old, new))
+        self.session.watch(lambda old, new: share_window(self) if old.view is not new.view and new.parked else None)
 
     @property
     def state(self) -> State:

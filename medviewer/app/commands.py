@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import findings, opening, viewing
+from medviewer.app import findings, layout, opening, panes, viewing
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer
 from medviewer.domain.errors import UsageError
@@ -63,6 +63,7 @@ MENUS: Mapping[str, Title] = MappingProxyType(
         "edit": {"en": "Edit", "zh": "编辑"},
         "view": {"en": "View", "zh": "视图"},
         "image": {"en": "Image", "zh": "图像"},
+        "layout": {"en": "Layout", "zh": "布局"},
         "tool": {"en": "Tools", "zh": "工具"},
         "model": {"en": "Model", "zh": "模型"},
         "help": {"en": "Help", "zh": "帮助"},
@@ -96,6 +97,14 @@ def _has_pixels(state: State) -> bool:
     return state.frame is not None
 
 
+def _has_panes(state: State) -> bool:
+    return state.layout != (1, 1)
+
+
+def _has_cut(state: State) -> bool:
+    return state.cut is not None or any(pane.cut is not None for pane in state.parked.values())
+
+
 def _has_stack(state: State) -> bool:
     return state.selection is not None and len(state.selection.stack.images) > 1
 
@@ -105,7 +114,8 @@ def _has_answer(state: State) -> bool:
 
 
 def _may_run(state: State) -> bool:
-    return state.selection is not None and bool(state.model_id) and not state.record_mismatch
+    is_image = state.selection is not None and state.cut is None
+    return is_image and bool(state.model_id) and not state.record_mismatch
 
 
 def _has_jobs(state: State) -> bool:
@@ -163,6 +173,17 @@ _PRESETS = (
         for n, name in enumerate(("脑", "卒中", "硬膜下", "软组织", "纵隔", "肝", "肺", "骨", "血管"), start=1)
     ),
 )
+_SHAPES = tuple(
+    Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}")
+    for number, shape in enumerate(layout.LAYOUTS, start=1)
+)
+_SLABS = (
+    Choice((0.0, "mean"), _t("None", "无")),
+    Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),
+    Choice((10.0, "max"), _t("MIP, 10 mm", "最大密度投影,10 mm")),
+    Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影,20 mm")),
+    Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影,10 mm")),
+)
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 
 _ROWS = (
@@ -202,6 +223,15 @@ _ROWS = (
     _asked("image.select|Select image|选择图像", opening.select, _always),
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
     _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),
+    _row("layout.use|Viewports|视口||layout-grid", layout.use_layout, _has_image, choices=_SHAPES),
+    _row("layout.prior|Compare with prior|与既往对比|Ctrl+E|columns-2", layout.compare_with_prior, _has_image),
+    _row("layout.planes|Other planes (MPR)|多平面重建 (MPR)|M|box", layout.show_planes, _has_stack),
+    _row("layout.slab|Slab|层厚||layers-2", layout.use_slab, _has_cut, choices=_SLABS),
+    _row("layout.link|Scroll together or apart|联动或独立翻页|L|link", layout.toggle_link, _has_image),
+    _row("layout.next|Next viewport|下一视口|Ctrl+Tab|square-arrow-right", panes.next_pane, _has_panes),
+    _row("layout.maximise|One viewport or all|单个或全部视口|Ctrl+M|maximize-2", layout.maximise, _has_panes),
+    _asked("layout.activate|Work in a viewport|使用视口", panes.activate, _always),
+    _asked("layout.point|Show a place in every viewport|在各视口中定位", layout.point_at, _has_pixels),
     _row("tool.window|Window/level|窗宽窗位|W|contrast", viewing.use_tool("window"), _always),
     _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
     _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),

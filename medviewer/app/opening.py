@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medviewer.app import analysis
-from medviewer.app.findings import continue_run, warm_up
+from medviewer.app.findings import continue_run
+from medviewer.app.layout import follow, scroll_cut
+from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
-from medviewer.app.session import Selection, State, View, selections
+from medviewer.app.session import EMPTY, Pane, Selection, State, View, selections
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
@@ -26,7 +29,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 THUMBNAIL_SIZE = 96
-_PREFETCH = 6  # images ahead in the direction of scrolling; as few behind as one
+_ALL_STEPS = 1_000_000  # further than any plane can move
 SAMPLE_FILE = "RG1_UNCR.dcm"
 
 
@@ -127,32 +130,51 @@ def take_collection(app: Application, collection: Collection) -> None:
         return
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
-    app.session.update(collection=collection, selection=kept or old)
+    app.session.update(collection=collection, selection=kept or old, parked=_grown_panes(app, collection))
     if kept is not None and _who(kept) != _who(old):
         # A later file completed who the patient is: what the record was compared with is no longer all.
         app.session.update(record=None, record_mismatch="", record_problem="", is_record_checked=False)
         check_record(app, kept)
     if kept is not None and app.state.frame is not None:
-        _prefetch(app, kept, 1)
+        prefetch(app, kept, 1)
+
+
+def _grown_panes(app: Application, collection: Collection) -> Mapping[int, Pane]:
+    """The other viewports with their images in the grown stacks."""
+    if not app.state.parked:
+        return app.state.parked
+    by_key = {one.image.key: one for one in selections(collection)}
+    return MappingProxyType(
+        {
+            index: replace(pane, selection=by_key.get(pane.selection.image.key, pane.selection))
+            if pane.selection is not None
+            else pane
+            for index, pane in app.state.parked.items()
+        }
+    )
 
 
 def select(app: Application, selection: Selection) -> None:
     """Show an image. The only way by which what is on screen changes."""
     old = app.state.selection
-    if old is not None:
+    is_cut = app.state.cut is not None
+    if old is not None and not is_cut:
         app.wishes.views[old.stack_key] = app.state.view
-    stays = old is not None and old.stack_key == selection.stack_key
+    stays = old is not None and old.stack_key == selection.stack_key and not is_cut
     view = app.state.view if stays else app.wishes.views.get(selection.stack_key, View(smooth=app.state.view.smooth))
     picture = app.frames.get(selection.image.key)
-    is_other_patient = old is None or _who(old) != _who(selection)
+    before = old or next((pane.selection for pane in app.state.parked.values() if pane.selection is not None), None)
+    is_other_patient = before is None or _who(before) != _who(selection)
     changes: dict[str, object] = {
         "selection": selection,
+        "cut": None,
         "frame": picture.frame if picture else None,
         "frame_problem": "",
         "view": view,
     }
     if is_other_patient:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
+        changes |= {"parked": EMPTY, "crosshair": None}  # never two patients side by side
     app.session.settle()
     app.session.update(**changes)
     is_run_wanted = app.settings.run_when_opened or app.wishes.runs_when_opened
@@ -161,11 +183,11 @@ def select(app: Application, selection: Selection) -> None:
     if is_other_patient:
         check_record(app, selection)
     if picture is None:
-        _read(app, selection.image)
+        read_pane(app, app.state.active)
     else:
-        app.jobs.stop("read")
+        app.jobs.stop(f"read {app.state.active}")
         continue_run(app)
-        _prefetch(app, selection, 1 if old is None or old.index <= selection.index else -1)
+        prefetch(app, selection, 1 if old is None or old.index <= selection.index else -1)
 
 
 def show_index(app: Application, index: int) -> None:
@@ -173,9 +195,13 @@ def show_index(app: Application, index: int) -> None:
     now = app.state.selection
     if now is None:
         return
+    if app.state.cut is not None:
+        scroll_cut(app, index - now.index)
+        return
     bounded = min(max(int(index), 0), len(now.stack.images) - 1)
     if bounded != now.index:
         select(app, replace(now, index=bounded))
+        follow(app)
 
 
 def step_image(step: int) -> Callable[[Application, object], None]:
@@ -190,12 +216,17 @@ def step_image(step: int) -> Callable[[Application, object], None]:
 
 def first_image(app: Application, _argument: object) -> None:
     """Show the first image of the stack."""
-    show_index(app, 0)
+    if app.state.cut is not None:
+        scroll_cut(app, -_ALL_STEPS)
+    else:
+        show_index(app, 0)
 
 
 def last_image(app: Application, _argument: object) -> None:
     """Show the last image of the stack."""
-    if app.state.selection is not None:
+    if app.state.cut is not None:
+        scroll_cut(app, _ALL_STEPS)
+    elif app.state.selection is not None:
         show_index(app, len(app.state.selection.stack.images) - 1)
 
 
@@ -248,6 +279,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
             app.jobs.stop(slot)
     app.background.stop_all()
     app.frames.clear()
+    forget_panes(app)
     app.wishes.views.clear()
     app.wishes.run = None
     app.wishes.opened = paths
@@ -272,49 +304,6 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
         app.notify("alarm", collection.problems[0].reason)
     else:
         app.notify("alarm", "Nothing here can be shown: choose a folder with DICOM images; the problem list says more.")
-
-
-def _read(app: Application, image: Image) -> None:
-    def done(picture: Picture) -> None:
-        app.frames.put(image.key, picture)
-        now = app.state.selection
-        if now is not None and now.image.key == image.key:
-            app.session.update(frame=picture.frame, frame_problem="")
-            continue_run(app)
-            warm_up(app)
-            _prefetch(app, now, 1)
-
-    def failed(error: MedViewerError) -> None:
-        now = app.state.selection
-        if now is not None and now.image.key == image.key:
-            app.session.update(frame=None, frame_problem=str(error))
-
-    app.jobs.start("read", lambda stop, _progress: analysis.make_picture(image, stop), done, failed)
-
-
-def _prefetch(app: Application, selection: Selection, direction: int) -> None:
-    """Read what will be looked at next, so that scrolling does not wait."""
-    images = selection.stack.images
-    ahead = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
-    wanted = [images[i] for i in ahead if 0 <= i < len(images) and images[i].key not in app.frames]
-    if not wanted:
-        return
-
-    def work(stop: StopToken, _progress: Progress) -> None:
-        for image in wanted:
-            stop.raise_if_stopped()
-            try:
-                picture = analysis.make_picture(image, stop)
-            except MedViewerError:
-                continue  # said when the reader gets there
-            app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
-
-    app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
-
-
-def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
-    if not stop.is_stopped:
-        app.frames.put(image.key, picture)
 
 
 def _who(selection: Selection) -> tuple[str, str, str, str]:

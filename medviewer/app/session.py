@@ -10,6 +10,7 @@ from typing import Any, Literal
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
+from medviewer.imaging.reslice import PlaneName, Slab
 from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"]
@@ -90,21 +91,55 @@ class Selection:
         return self.stack.images[0].key
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A plane cut out of the selected stack, instead of one of its images (multiplanar reformatting).
+
+    ``at_mm`` is on the patient axis across the plane (LPS: axial z, coronal y, sagittal x).
+    """
+
+    plane: PlaneName
+    at_mm: float
+    slab_mm: float = 0.0
+    slab: Slab = "mean"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pane:
+    """What one viewport of the layout shows: the fields of the same names of :class:`State`."""
+
+    selection: Selection | None = None
+    cut: Cut | None = None
+    frame: Frame | None = None
+    frame_problem: str = ""
+    view: View = field(default_factory=View)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Everything that the window shows. Replaced, never changed.
 
-    ``frame`` belongs to ``selection.image`` or is None while it is being read;
-    ``frame_problem`` says why it cannot be read. Answers, attributions and
+    ``selection``, ``cut``, ``frame``, ``frame_problem`` and ``view`` are those of the active
+    viewport; what the others of the layout show lies in ``parked``, by their place in it
+    (:func:`pane_state` gives the state as any of them shows it). All show one patient.
+    ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
+    being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
     decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
     friends, which return only what belongs to the image on screen.
     """
 
     collection: Collection = field(default_factory=Collection)
     selection: Selection | None = None
+    cut: Cut | None = None
     frame: Frame | None = None
     frame_problem: str = ""
     view: View = field(default_factory=View)
+    layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
+    active: int = 0  # which of them the reader works in, row by row
+    parked: Mapping[int, Pane] = field(default_factory=_empty)
+    is_maximised: bool = False  # the active viewport alone is shown, the others are kept
+    is_linked: bool = True  # viewports of one frame of reference scroll together
+    crosshair: tuple[float, float, float] | None = None  # LPS mm, in the active viewport's frame of reference
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False
@@ -209,16 +244,20 @@ class Session:
 
 def _remembered(state: State) -> State:
     """What undo needs of a state: not its pixels, maps and records, which would all stay in memory."""
-    return replace(state, collection=Collection(), frame=None, attributions=EMPTY, record=None)
+    return replace(state, collection=Collection(), frame=None, attributions=EMPTY, record=None, parked=EMPTY)
 
 
 def _may_restore(past: State, now: State) -> bool:
     """How an image looks is shared by its stack; a decision is undone only with its own image on screen."""
-    if past.selection is None or now.selection is None:
+    if past.selection is None or now.selection is None or past.active != now.active or _plane(past) != _plane(now):
         return False
     if _restored_decisions(past, now) != now.decisions:
         return past.selection.image.key == now.selection.image.key
     return past.selection.stack_key == now.selection.stack_key
+
+
+def _plane(state: State) -> str:
+    return state.cut.plane if state.cut is not None else ""
 
 
 def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
@@ -236,6 +275,23 @@ def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
     return MappingProxyType(restored) if restored != now.decisions else now.decisions
 
 
+def pane_state(state: State, index: int) -> State:
+    """The state as one viewport of the layout shows it: itself for the active one."""
+    if index == state.active:
+        return state
+    pane = state.parked.get(index, _NO_PANE)
+    shown = {name: getattr(pane, name) for name in Pane.__dataclass_fields__}
+    return replace(state, **shown)
+
+
+_NO_PANE = Pane()
+
+
+def active_pane(state: State) -> Pane:
+    """What the active viewport shows, to be parked."""
+    return Pane(state.selection, state.cut, state.frame, state.frame_problem, state.view)
+
+
 def selections(collection: Collection) -> Iterator[Selection]:
     """Every image of a collection with all that it belongs to, in display order."""
     for patient in collection.patients:
@@ -248,7 +304,7 @@ def selections(collection: Collection) -> Iterator[Selection]:
 
 def current_answer(state: State) -> tuple[Subject, Answer] | None:
     """The answer of the chosen model for the image on screen, if there is one."""
-    if state.selection is None:
+    if state.selection is None or state.cut is not None:  # no model has seen a plane that was cut
         return None
     key = state.selection.image.key
     for subject, answer in state.answers.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medviewer.app.session import Selection, State
+from medviewer.app.session import Cut, Selection, State
 from medviewer.app.viewing import is_in_hounsfield
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
@@ -42,13 +42,13 @@ def corners(state: State, shown: Shown | None) -> Corners:
     now = state.selection
     if now is None or state.corner_text == "none":
         return Corners()
-    frame_line = _frame_line(now)
+    frame_line = _cut_line(state.cut) if state.cut is not None else _frame_line(now)
     if state.corner_text == "minimal":
         return Corners(top_left=_patient(state)[:2], bottom_left=(frame_line,) if frame_line else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe,) if shown is not None and shown.probe else ()
     below = tuple(line for line in (frame_line, *drawn, *probe) if line)
-    return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now))
+    return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now, _described(state, now)))
 
 
 def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
@@ -56,9 +56,11 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     now = state.selection
     if now is None:
         return ()
-    d = now.image.description
+    d = _described(state, now)
     parts: list[tuple[str, bool]] = [_loss(d)]
-    if len(now.stack.images) > 1:
+    if state.cut is not None:
+        parts.append((tr("cut from the series, interpolated"), False))
+    elif len(now.stack.images) > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     if shown is not None and shown.level:
@@ -67,7 +69,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
         parts.append((tr("no measuring: {reason}").format(reason=visible(_clause(tr(d.no_measuring_because)))), True))
     elif d.spacing_source is not None:
         parts.append((tr("lengths: {source}").format(source=tr(d.spacing_source)), False))
-    parts += [(visible(text), True) for text in _caveats(now, state.frame)]
+    parts += [(visible(text), True) for text in _caveats(now, state)]
     return tuple(parts)
 
 
@@ -113,8 +115,21 @@ def _study(now: Selection, identity_hidden: bool) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def _series(now: Selection) -> tuple[str, ...]:
-    s, d = now.series, now.image.description
+def _described(state: State, now: Selection) -> PixelDescription:
+    """Of what is on screen: the image, or the plane that was cut."""
+    return state.frame.description if state.cut is not None and state.frame is not None else now.image.description
+
+
+def _cut_line(cut: Cut) -> str:
+    """Where a plane lies and how thick it is; letters say the side, as minus signs are overlooked."""
+    negative, positive = {"axial": ("F", "H"), "coronal": ("A", "P"), "sagittal": ("R", "L")}[cut.plane]
+    where = f"{tr(cut.plane.capitalize())}  {positive if cut.at_mm >= 0 else negative} {abs(cut.at_mm):.1f} mm"
+    kind = {"mean": tr("Mean"), "max": "MIP", "min": "MinIP"}[cut.slab]
+    return f"{where}  {kind} {cut.slab_mm:g} mm" if cut.slab_mm else where
+
+
+def _series(now: Selection, d: PixelDescription) -> tuple[str, ...]:
+    s = now.series
     number = tr("Series {n}").format(n=s.number) if s.number is not None else ""
     what = " ".join(visible(part) for part in (s.modality, s.body_part_examined, d.view_position) if part)
     lines = (f"{d.columns} × {d.rows}", " ".join(p for p in (number, visible(s.description)) if p), what)
@@ -142,8 +157,9 @@ def _loss(d: PixelDescription) -> tuple[str, bool]:
     return (tr("lossy {ratio}:1").format(ratio=f"{d.lossy_ratio:g}") if d.lossy_ratio else tr("lossy")), True
 
 
-def _caveats(now: Selection, frame: Frame | None) -> tuple[str, ...]:
-    all_of_them = (*now.image.warnings, *now.stack.warnings, *(frame.caveats if frame is not None else ()))
+def _caveats(now: Selection, state: State) -> tuple[str, ...]:
+    own = now.image.warnings if state.cut is None else ()
+    all_of_them = (*own, *now.stack.warnings, *(state.frame.caveats if state.frame is not None else ()))
     return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in all_of_them))
 
 

@@ -61,6 +61,10 @@ class Tokens:
     caution: str  # with a triangle
     alarm: str  # with an octagon
     good: str  # with a tick
+    # Lines and crosshairs on the image, by the patient axis along which they run (PS3.17 annex A).
+    axis_left_right: str = "#7aaeff"
+    axis_front_back: str = "#ff8078"
+    axis_foot_head: str = "#63d98b"
 
 
 THEMES: dict[ThemeName, Tokens] = {

@@ -21,16 +21,17 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.session import State
 from medviewer.domain.answer import Attribution
-from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
+from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines, shown_grid
 from medviewer.imaging.orientation import Letters, orientation_letters
+from medviewer.imaging.planes import to_patient
 
-Pictures = Callable[[Image, Frame], Picture]
+Pictures = Callable[[State], Picture | None]
 
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
@@ -49,6 +50,7 @@ class Viewport(QWidget):
 
     requested = Signal(str, object)
     menu_requested = Signal(QPoint)  # global position
+    touched = Signal()  # the reader is about to do something here
 
     def __init__(self, pictures: Pictures, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,6 +62,8 @@ class Viewport(QWidget):
         self._gesture: Gesture | None = None
         self._cursor: QPointF | None = None
         self._wheel = 0
+        self._lines: tuple[Line, ...] = ()
+        self._is_active = False
         self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -81,6 +85,12 @@ class Viewport(QWidget):
         if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
             self._gesture = None
         if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
+            self.update()
+
+    def show_place(self, lines: tuple[Line, ...], *, is_active: bool) -> None:
+        """Draw where other viewports' images cut this one, and whether the reader works here."""
+        if (lines, is_active) != (self._lines, self._is_active):
+            self._lines, self._is_active = lines, is_active
             self.update()
 
     def placement(self) -> Placement | None:
@@ -105,8 +115,9 @@ class Viewport(QWidget):
         now, view = self._state.selection, self._state.view
         if now is None:
             return Letters("", "", "", "")
+        frame = self._state.frame
         return orientation_letters(
-            now.image.description,
+            frame.description if self._state.cut is not None and frame is not None else now.image.description,
             quarter_turns=view.quarter_turns,
             flip_horizontal=view.flip_horizontal,
             flip_vertical=view.flip_vertical,
@@ -126,12 +137,20 @@ class Viewport(QWidget):
             )
             probe = self._probe(placed)
             shown = Shown(placed.zoom, self._state.view.zoom is None, self.window_shown(), level, probe)
+        if placed is not None:
+            paint_lines(painter, placed, self._lines)
+            paint_crosshair(painter, placed, self._state)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
+        else:
+            viewport_marks.paint_empty(painter, QRectF(self.rect()))
+        if self._is_active:
+            viewport_marks.paint_active(painter, QRectF(self.rect()))
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Begin a drag: the tool on the left, pan in the middle, zoom on the right."""
+        self.touched.emit()
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         placed = self.placement()
         if placed is None or self._gesture is not None:
@@ -141,6 +160,8 @@ class Viewport(QWidget):
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go on with a drag, or read the value under the cursor."""
         self._cursor = event.position()
+        if self._gesture is None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self._point(event.position())
         if self._gesture is not None:
             wish = self._gesture.moved(event.position())
             if wish is not None:
@@ -159,13 +180,14 @@ class Viewport(QWidget):
             self.menu_requested.emit(event.globalPosition().toPoint())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
-        """Fit the image to the viewport."""
+        """Give the viewport the whole room, or fit the image where it has that already."""
         if event.button() == Qt.MouseButton.LeftButton:
-            self.requested.emit("view.fit", None)
+            self.requested.emit("view.fit" if self._state.layout == (1, 1) else "layout.maximise", None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
         """Scroll through the stack, or zoom about the cursor with Ctrl."""
         event.accept()
+        self.touched.emit()
         self._wheel += event.angleDelta().y()
         notches = int(self._wheel / _WHEEL_NOTCH)
         self._wheel -= notches * _WHEEL_NOTCH
@@ -201,8 +223,15 @@ class Viewport(QWidget):
         return QRectF(0, 0, self.width(), max(self.height() - viewport_marks.FIDELITY_PX, 1))
 
     def _picture(self) -> Picture | None:
-        now, frame = self._state.selection, self._state.frame
-        return self._pictures(now.image, frame) if now is not None and frame is not None else None
+        return self._pictures(self._state)
+
+    def _point(self, where: QPointF) -> None:
+        """Ask every viewport of the same frame of reference to show the place under the cursor."""
+        placed, grid = self.placement(), shown_grid(self._state)
+        if placed is not None and grid is not None and self._state.layout != (1, 1):
+            self.touched.emit()
+            place = to_patient(grid, *placed.image_point(where))
+            self.requested.emit("layout.point", tuple(float(value) for value in place))
 
     def _paint_image(self, painter: QPainter, placed: Placement) -> int:
         """Draw the visible part; returns the level it was drawn from."""
@@ -253,7 +282,7 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "model_id",
+    "selection", "cut", "crosshair", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "model_id",
     "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 

@@ -127,6 +127,21 @@ def color_bar_rect(area: QRectF) -> QRectF:
     return QRectF(right - width, top, width, height)
 
 
+def paint_active(painter: QPainter, area: QRectF) -> None:
+    """Frame the viewport in which the reader works."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(theme.color(theme.tokens().accent), 1.0))
+    painter.drawRect(area.adjusted(0.5, 0.5, -0.5, -0.5))
+
+
+def paint_empty(painter: QPainter, area: QRectF) -> None:
+    """Say what an empty viewport of a layout is for."""
+    painter.setFont(theme.text_font())
+    painter.setPen(theme.color(theme.tokens().secondary))
+    flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+    painter.drawText(area.adjusted(24, 24, -24, -24), flags, tr("Click here, then choose a series on the left."))
+
+
 def paint_reading(painter: QPainter, area: QRectF) -> None:
     """Say that the image is on its way."""
     painter.setFont(theme.text_font(theme.TITLE_PX))

@@ -20,10 +20,8 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.application import Application, Dialog
 from medviewer.app.opening import make_thumbnail
-from medviewer.app.picture import Picture
+from medviewer.app.panes import picture_of
 from medviewer.app.session import State
-from medviewer.domain.frame import Frame
-from medviewer.domain.study import Image
 from medviewer.explain.methods import METHODS
 from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
@@ -38,6 +36,7 @@ from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.viewport import Viewport
+from medviewer.gui.viewports import Viewports
 from medviewer.inference.card import Card
 
 TITLE = "MedViewer"
@@ -55,7 +54,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self.actions_ = Actions(self, app.run_command)
-        self.viewport = Viewport(self._picture)
+        self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(_model_rows(app), _method_rows(), self.actions_.shortcuts())
@@ -71,11 +70,16 @@ class MainWindow(QMainWindow):
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
-        self.actions_.focus_on(self.viewport)
+        self.actions_.focus_on(self.viewports)
         self._restore_layout()
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
+
+    @property
+    def viewport(self) -> Viewport:
+        """The viewport in which the reader works."""
+        return self.viewports.active
 
     # what the application asks of a window
 
@@ -136,12 +140,13 @@ class MainWindow(QMainWindow):
         """A window moved to a screen of another scale is drawn anew."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.DevicePixelRatioChange:
-            self.viewport.update()
+            for viewport in self.viewports.visible:
+                viewport.update()
 
     def _lay_out(self) -> None:
         self.addToolBar(self.tools)
         self._middle.addWidget(self.empty)
-        self._middle.addWidget(self.viewport)
+        self._middle.addWidget(self.viewports)
         for tabs in (self._tabs, self._second_tabs):
             tabs.setDocumentMode(True)
             tabs.setMinimumWidth(280)
@@ -166,20 +171,20 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewport, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
+            self.viewports, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
-        self.viewport.menu_requested.connect(self._open_menu)
+        self.viewports.menu_requested.connect(self._open_menu)
 
     def _show_state(self, old: State | None, new: State) -> None:
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        for part in (self.actions_, self.tools, self.viewport, self.empty, self.studies, self.findings, self.record):
+        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies, self.findings, self.record):
             part.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
-        middle = self.viewport if new.selection is not None else self.empty
+        middle = self.viewports if new.selection is not None or new.parked else self.empty
         if self._middle.currentWidget() is not middle:
             self._middle.setCurrentWidget(middle)
             middle.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -239,15 +244,6 @@ class MainWindow(QMainWindow):
         for panel, wish in wished.items():
             if panel.isHidden() == wish:
                 panel.setVisible(wish)
-
-    def _picture(self, image: Image, frame: Frame) -> Picture:
-        """The picture made with the frame; a new one if it was pushed out of the cache."""
-        kept = self.app.frames.get(image.key)
-        if kept is not None and kept.frame is frame:
-            return kept
-        made = Picture(frame)
-        self.app.frames.put(image.key, made)
-        return made
 
     def _open_menu(self, where: QPoint) -> None:
         self.actions_.image_menu(self).exec(where)

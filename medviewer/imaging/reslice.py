@@ -30,7 +30,8 @@ _DIRECTIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, flo
     "coronal": ((1, 0, 0), (0, 0, -1)),
     "sagittal": ((0, 1, 0), (0, 0, -1)),
 }
-_NORMAL_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
+NORMAL_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
+"""Which LPS axis runs across each plane."""
 _GAP = 1.5  # times the usual distance: between slices that far apart one is missing
 _MAX_PIXELS = 4096 * 4096
 _EDGE = 1e-6  # of a voxel: rounding must not cut the border off
@@ -70,7 +71,7 @@ def standard_grid(volume: Volume, name: PlaneName, at_mm: float) -> PlaneGrid:
     Raises:
         UsageError: there is nothing of the volume at that place.
     """
-    axis = _NORMAL_AXIS[name]
+    axis = NORMAL_AXIS[name]
     low, high = volume.corners.min(axis=0), volume.corners.max(axis=0)
     if not np.isfinite(at_mm) or not low[axis] - _EDGE <= at_mm <= high[axis] + _EDGE:
         raise UsageError(f"The volume has no {name} plane at {at_mm:g} mm: it reaches from "
@@ -88,7 +89,7 @@ def standard_grid(volume: Volume, name: PlaneName, at_mm: float) -> PlaneGrid:
 
 def range_mm(volume: Volume, name: PlaneName) -> tuple[float, float]:
     """From where to where the volume reaches across a plane of the patient, in LPS mm."""
-    across = volume.corners[:, _NORMAL_AXIS[name]]
+    across = volume.corners[:, NORMAL_AXIS[name]]
     return float(across.min()), float(across.max())
 
 

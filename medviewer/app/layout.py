@@ -1,0 +1,337 @@
+"""Several viewports: layouts, comparing with a prior, other planes, and scrolling together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.app import analysis
+from medviewer.app.panes import activate, change_pane, count, read_pane
+from medviewer.app.patient import identity_of
+from medviewer.app.session import Cut, Pane, Selection, State, View, pane_state, selections
+from medviewer.domain.errors import GeometryError, UsageError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Plane
+from medviewer.domain.volume import Volume
+from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, range_mm
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2))
+PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
+_PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
+Point = npt.NDArray[np.float64]
+
+
+def use_layout(app: Application, shape: tuple[int, int]) -> None:
+    """Show as many viewports; new ones get the patient's following series."""
+    rows, columns = shape
+    if (rows, columns) not in LAYOUTS:
+        raise UsageError("Layouts have one or two rows and columns.")
+    _set_shape(app, (rows, columns))
+    shown = {_stack_of(app.state, index) for index in range(count(app.state))}
+    following = (one for one in _own_stacks(app.state) if one.stack_key not in shown)
+    for index in range(count(app.state)):
+        if pane_state(app.state, index).selection is None:
+            selection = next(following, None)
+            if selection is None:
+                return
+            _assign(app, index, selection)
+
+
+def compare_with_prior(app: Application, _argument: object) -> None:
+    """The image on the left, the patient's last earlier study of the same kind on the right."""
+    now = app.state.selection
+    if now is None:
+        return
+    prior = _prior_of(app.state, now)
+    if prior is None:
+        raise UsageError("No earlier study of this patient with the same modality is open; open its folder too.")
+    _set_shape(app, (1, 2))
+    other = 1 - app.state.active
+    _assign(app, other, prior)
+    is_same_kind = prior.image.description.rescale_type == now.image.description.rescale_type
+    if is_same_kind and now.series.modality in ("CT", "PT"):  # one scale of values: compare at one window
+        change_pane(app, other, view=replace(pane_state(app.state, other).view, window=app.state.view.window))
+
+
+def show_planes(app: Application, _argument: object) -> None:
+    """Axial, coronal and sagittal through the series on screen, beside its images; or the images alone again."""
+    state = app.state
+    now = state.selection
+    if now is None:
+        return
+    if any(pane_state(state, index).cut is not None for index in range(count(state))):
+        _leave_planes(app)
+        return
+    if app.volume is not None and app.volume[0] == now.stack_key:
+        _lay_out_planes(app, now, app.volume[1])
+        return
+
+    def done(volume: Volume) -> None:
+        latest = app.state.selection
+        if latest is not None and latest.stack_key == now.stack_key:
+            app.volume = (now.stack_key, volume)
+            _lay_out_planes(app, latest, volume)
+
+    def work(stop: StopToken, progress: Progress) -> Volume:
+        return analysis.read_slices(now.stack, stop, progress)
+
+    app.start_job("volume", work, done)
+
+
+def use_slab(app: Application, choice: tuple[float, Slab]) -> None:
+    """Make the planes on screen as thick, and combine the values so."""
+    thickness, kind = choice
+    for index in _cut_panes(app.state):
+        cut = pane_state(app.state, index).cut
+        if cut is not None:
+            _move_cut(app, index, replace(cut, slab_mm=thickness, slab=kind))
+
+
+def maximise(app: Application, _argument: object) -> None:
+    """Give the active viewport the whole room, or the others theirs back."""
+    app.session.update(is_maximised=not app.state.is_maximised and app.state.layout != (1, 1))
+
+
+def toggle_link(app: Application, _argument: object) -> None:
+    """Scroll viewports of one frame of reference together, or each by itself."""
+    app.session.update(is_linked=not app.state.is_linked)
+
+
+def scroll_cut(app: Application, steps: int) -> None:
+    """Move the active plane by as many of its pixels; positive is towards L, P or H."""
+    cut, frame = app.state.cut, app.state.frame
+    spacing = frame.description.pixel_spacing_mm if frame is not None else None
+    if cut is not None and app.volume is not None:
+        step = spacing[0] if spacing is not None else 1.0
+        _move_cut(app, app.state.active, replace(cut, at_mm=cut.at_mm + steps * step))
+        follow(app)
+
+
+def share_window(app: Application) -> None:
+    """Give the other planes of the same series the window of the active viewport: they are one volume."""
+    state = app.state
+    if state.selection is None:
+        return
+    for index, pane in state.parked.items():
+        is_same = pane.selection is not None and pane.selection.stack_key == state.selection.stack_key
+        view = replace(pane.view, window=state.view.window, inverted=state.view.inverted)
+        if is_same and view != pane.view:
+            change_pane(app, index, view=view)
+
+
+def follow(app: Application) -> None:
+    """Bring the linked viewports to where the active one is."""
+    state = app.state
+    center = middle_of(state)
+    if state.is_linked and center is not None:
+        _bring_to(app, center, needs_parallel=True)
+
+
+def point_at(app: Application, point: tuple[float, float, float]) -> None:
+    """Show a place of the patient (LPS mm) in every viewport of the same frame of reference."""
+    if all(np.isfinite(point)):
+        app.session.update(crosshair=point)
+        _bring_to(app, np.array(point), needs_parallel=False)
+
+
+def middle_of(state: State) -> Point | None:
+    """The middle of the image or plane that a state shows, in LPS mm; None where its place is not known."""
+    plane = plane_of(state)
+    now = state.selection
+    if plane is None or now is None:
+        return None
+    d = state.frame.description if state.cut is not None and state.frame is not None else now.image.description
+    spacing = d.pixel_spacing_mm or (0.0, 0.0)
+    across = np.array(plane.row_cosine) * spacing[1] * (d.columns - 1) / 2
+    down = np.array(plane.column_cosine) * spacing[0] * (d.rows - 1) / 2
+    middle = np.array(plane.position) + across + down
+    if state.cut is not None:  # the frame may still be that of the place before
+        middle[NORMAL_AXIS[state.cut.plane]] = state.cut.at_mm
+    return np.asarray(middle, np.float64)
+
+
+def plane_of(state: State) -> Plane | None:
+    """Where what a state shows lies in the patient."""
+    if state.cut is not None:
+        return state.frame.description.plane if state.frame is not None else None
+    return state.selection.image.description.plane if state.selection is not None else None
+
+
+def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
+    state = app.state
+    here, plane = _reference(state), plane_of(state)
+    if not here or plane is None:
+        return
+    for index in range(count(state)):
+        other = pane_state(state, index)
+        if index == state.active or other.selection is None or _reference(other) != here:
+            continue
+        normal = _normal_of(other)
+        if normal is None or (needs_parallel and abs(float(normal @ np.array(plane.normal))) < _PARALLEL):
+            continue
+        if other.cut is not None:
+            _move_cut(app, index, replace(other.cut, at_mm=float(point[NORMAL_AXIS[other.cut.plane]])))
+        else:
+            _show_nearest(app, index, other.selection, float(point @ normal), normal)
+
+
+def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
+    places = [
+        float(np.array(image.description.plane.position) @ normal) if image.description.plane is not None else np.inf
+        for image in selection.stack.images
+    ]
+    nearest = int(np.argmin(np.abs(np.array(places) - along)))
+    if nearest != selection.index and np.isfinite(places[nearest]):
+        _show(app, index, replace(selection, index=nearest))
+
+
+def _show(app: Application, index: int, selection: Selection) -> None:
+    """Put another image of the same stack into a viewport that is not the active one."""
+    picture = app.frames.get(selection.image.key)
+    change_pane(app, index, selection=selection, frame=picture.frame if picture else None, frame_problem="")
+    if picture is None:
+        read_pane(app, index)
+    else:
+        app.jobs.stop(f"read {index}")
+
+
+def _move_cut(app: Application, index: int, cut: Cut) -> None:
+    """Cut another plane of the same volume; the one on screen stays until it is there."""
+    if app.volume is None:
+        return
+    low, high = range_mm(app.volume[1], cut.plane)
+    cut = replace(cut, at_mm=min(max(cut.at_mm, low), high))
+    if cut != pane_state(app.state, index).cut:
+        change_pane(app, index, cut=cut)
+        read_pane(app, index)
+
+
+def _lay_out_planes(app: Application, selection: Selection, volume: Volume) -> None:
+    """Axial, coronal and sagittal where the image on screen is, and the images themselves in the fourth."""
+    center = middle_of(app.state)
+    if center is None:
+        raise GeometryError("The image's place in the patient is not known, so no other plane can be cut.")
+    view = replace(View(smooth=app.state.view.smooth), window=app.state.view.window, inverted=app.state.view.inverted)
+    stored = Pane(selection, None, app.state.frame, app.state.frame_problem, view)
+    panes: dict[int, Pane] = {3: stored}
+    for index, name in enumerate(PLANES):
+        low, high = range_mm(volume, name)
+        at = min(max(float(center[NORMAL_AXIS[name]]), low), high)
+        panes[index] = Pane(selection, Cut(name, at), None, "", view)
+    app.session.settle()
+    first = panes.pop(0)
+    app.session.update(
+        layout=(2, 2), is_maximised=False, active=0, parked=MappingProxyType(panes), selection=first.selection,
+        cut=first.cut, frame=None, frame_problem="", view=view,
+    )  # fmt: skip
+    for index in range(3):
+        read_pane(app, index)
+
+
+def _leave_planes(app: Application) -> None:
+    """The images alone; the place that the reader had scrolled to among them stays."""
+    state = app.state
+    index = next((i for i in range(count(state)) if _shows_images(pane_state(state, i))), None)
+    for other in range(count(state)):
+        app.jobs.stop(f"read {other}")
+    if index is not None:
+        activate(app, index)
+    app.session.update(cut=None)
+    _set_shape(app, (1, 1))
+    if app.state.frame is None or index is None:
+        app.session.update(frame=None)
+        read_pane(app, app.state.active)
+    app.cuts.clear()
+
+
+def _shows_images(state: State) -> bool:
+    return state.selection is not None and state.cut is None
+
+
+def _cut_panes(state: State) -> list[int]:
+    return [index for index in range(count(state)) if pane_state(state, index).cut is not None]
+
+
+def _set_shape(app: Application, shape: tuple[int, int]) -> None:
+    """As many viewports; the active one stays, as the first if its place is gone."""
+    state = app.state
+    n = shape[0] * shape[1]
+    parked = {index: pane for index, pane in state.parked.items() if index < n}
+    active = state.active if state.active < n else 0
+    parked.pop(active, None)
+    for index in range(n, count(state)):
+        app.jobs.stop(f"read {index}")
+    if active != state.active:
+        app.jobs.stop(f"read {active}")
+    app.session.settle()
+    app.session.update(layout=shape, is_maximised=False, active=active, parked=MappingProxyType(parked))
+    if app.state.frame is None and not app.state.frame_problem and active != state.active:
+        read_pane(app, active)
+
+
+def _assign(app: Application, index: int, selection: Selection) -> None:
+    """Show a stack in a viewport that is not the active one."""
+    view = app.wishes.views.get(selection.stack_key, View(smooth=app.state.view.smooth))
+    picture = app.frames.get(selection.image.key)
+    change_pane(
+        app, index, selection=selection, cut=None, frame=picture.frame if picture else None, frame_problem="", view=view
+    )
+    if picture is None:
+        read_pane(app, index)
+
+
+def _own_stacks(state: State) -> Iterator[Selection]:
+    """The stacks of the patient on screen: of this study first, then of the others."""
+    now = state.selection
+    if now is None:
+        return
+    who = identity_of(now.patient)
+    own = [one for one in selections(state.collection) if one.index == 0 and identity_of(one.patient) == who]
+    own.sort(key=lambda one: one.study is not now.study)  # stable: the order of display within both
+    yield from own
+
+
+def _prior_of(state: State, now: Selection) -> Selection | None:
+    """The last earlier study's series of the same modality, with the same view and body part if there is one."""
+    found = [
+        one
+        for one in _own_stacks(state)
+        if one.study is not now.study
+        and one.series.modality == now.series.modality
+        and (one.study.date, one.study.time) < (now.study.date, now.study.time)
+    ]
+    if not found:
+        return None
+    found.sort(key=lambda one: (_likeness(one, now), one.study.date, one.study.time), reverse=True)
+    # Another frame of reference has no common place: as far along the stack is where a reader looks first.
+    share = now.index / max(len(now.stack.images) - 1, 1)
+    return replace(found[0], index=round(share * (len(found[0].stack.images) - 1)))
+
+
+def _likeness(one: Selection, other: Selection) -> int:
+    a, b = one.image.description, other.image.description
+    return 2 * (a.view_position == b.view_position) + (a.body_part_examined == b.body_part_examined)
+
+
+def _stack_of(state: State, index: int) -> object:
+    selection = pane_state(state, index).selection
+    return selection.stack_key if selection is not None else None
+
+
+def _reference(state: State) -> str:
+    return state.selection.series.frame_of_reference_uid if state.selection is not None else ""
+
+
+def _normal_of(state: State) -> Point | None:
+    if state.cut is not None:
+        return np.asarray(np.eye(3)[NORMAL_AXIS[state.cut.plane]], np.float64)
+    plane = plane_of(state)
+    return np.array(plane.normal) if plane is not None else None

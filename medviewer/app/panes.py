@@ -1,0 +1,167 @@
+"""The viewports of a layout: what each shows, and how its pixels come to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from medviewer.app import analysis
+from medviewer.app.findings import continue_run, warm_up
+from medviewer.app.jobs import Work
+from medviewer.app.picture import Picture
+from medviewer.app.session import EMPTY, Pane, Selection, State, active_pane, pane_state
+from medviewer.domain.errors import MedViewerError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Image
+from medviewer.domain.volume import Volume
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+_PREFETCH = 6  # images ahead in the direction of scrolling; as few behind as one
+
+
+def count(state: State) -> int:
+    """How many viewports the layout has."""
+    return state.layout[0] * state.layout[1]
+
+
+def change_pane(app: Application, index: int, **changes: Any) -> None:
+    """Change what a viewport shows, active or not."""
+    if index == app.state.active:
+        app.session.update(**changes)
+        return
+    parked = dict(app.state.parked)
+    parked[index] = replace(parked.get(index, Pane()), **changes)
+    app.session.update(parked=MappingProxyType(parked))
+
+
+def activate(app: Application, index: int) -> None:
+    """Let the reader work in another viewport."""
+    state = app.state
+    if index == state.active or not 0 <= index < count(state):
+        return
+    parked = dict(state.parked)
+    pane = parked.pop(index, Pane(view=replace(state.view, zoom=None, center=None, window=None)))
+    parked[state.active] = active_pane(state)
+    app.session.settle()
+    app.session.update(
+        active=index, parked=MappingProxyType(parked), selection=pane.selection, cut=pane.cut, frame=pane.frame,
+        frame_problem=pane.frame_problem, view=pane.view,
+    )  # fmt: skip
+
+
+def next_pane(app: Application, _argument: object) -> None:
+    """Work in the next viewport, the first after the last."""
+    activate(app, (app.state.active + 1) % count(app.state))
+
+
+def forget_panes(app: Application) -> None:
+    """One empty viewport, as when nothing is open; what is being read for others is given up."""
+    for slot in app.jobs.running:
+        if slot.startswith(("read ", "volume")):
+            app.jobs.stop(slot)
+    app.cuts.clear()
+    app.volume = None
+    app.session.update(layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None)
+
+
+def picture_of(app: Application, index: int, state: State) -> Picture | None:
+    """The picture of what a viewport shows; made anew if it was pushed out of memory."""
+    if state.selection is None or state.frame is None:
+        return None
+    if state.cut is not None:
+        kept = app.cuts.get(index)
+        if kept is None or kept.frame is not state.frame:
+            kept = app.cuts[index] = Picture(state.frame)
+        return kept
+    kept = app.frames.get(state.selection.image.key)
+    if kept is None or kept.frame is not state.frame:
+        kept = Picture(state.frame)
+        app.frames.put(state.selection.image.key, kept)
+    return kept
+
+
+def read_pane(app: Application, index: int) -> None:
+    """Have the pixels of a viewport read or cut, and shown if it still wants them."""
+    wanted = pane_state(app.state, index)
+    if wanted.selection is not None:
+        app.jobs.start(
+            f"read {index}",
+            _reading(app, wanted),
+            lambda picture: _arrived(app, index, wanted, picture),
+            lambda error: _failed(app, index, wanted, error),
+        )
+
+
+def _reading(app: Application, wanted: State) -> Work[Picture]:
+    selection, cut = wanted.selection, wanted.cut
+    assert selection is not None  # noqa: S101 - read_pane has looked
+
+    def work(stop: StopToken, _progress: Progress) -> Picture:
+        if cut is None:
+            return analysis.make_picture(selection.image, stop)
+        return analysis.make_cut(_volume_of(app, selection), cut)
+
+    return work
+
+
+def _is_wanted(app: Application, index: int, wanted: State) -> bool:
+    """Whether the viewport still shows what was asked for: pixels never come beside another image's words."""
+    now = pane_state(app.state, index)
+    if now.selection is None or wanted.selection is None:
+        return False
+    return now.selection.image.key == wanted.selection.image.key and now.cut == wanted.cut
+
+
+def _arrived(app: Application, index: int, wanted: State, picture: Picture) -> None:
+    assert wanted.selection is not None  # noqa: S101 - as above
+    if wanted.cut is None:
+        app.frames.put(wanted.selection.image.key, picture)
+    if not _is_wanted(app, index, wanted):
+        return
+    if wanted.cut is not None:
+        app.cuts[index] = picture
+    change_pane(app, index, frame=picture.frame, frame_problem="")
+    if index == app.state.active and wanted.cut is None:
+        continue_run(app)
+        warm_up(app)
+        prefetch(app, wanted.selection, 1)
+
+
+def _failed(app: Application, index: int, wanted: State, error: MedViewerError) -> None:
+    if _is_wanted(app, index, wanted):
+        change_pane(app, index, frame=None, frame_problem=str(error))
+
+
+def _volume_of(app: Application, selection: Selection) -> Volume:
+    kept = app.volume
+    if kept is None or kept[0] != selection.stack_key:
+        raise MedViewerError("The slices of this series are no longer in memory; choose Other planes again.")
+    return kept[1]
+
+
+def prefetch(app: Application, selection: Selection, direction: int) -> None:
+    """Read what will be looked at next, so that scrolling does not wait."""
+    images = selection.stack.images
+    ahead = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
+    wanted = [images[i] for i in ahead if 0 <= i < len(images) and images[i].key not in app.frames]
+    if not wanted:
+        return
+
+    def work(stop: StopToken, _progress: Progress) -> None:
+        for image in wanted:
+            stop.raise_if_stopped()
+            try:
+                picture = analysis.make_picture(image, stop)
+            except MedViewerError:
+                continue  # said when the reader gets there
+            app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
+
+    app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
+
+
+def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
+    if not stop.is_stopped:
+        app.frames.put(image.key, picture)

@@ -1,0 +1,85 @@
+"""Where the image of one viewport cuts that of another, and the place that the reader points at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PySide6.QtCore import QPointF
+from PySide6.QtGui import QColor, QPainter, QPen
+
+from medviewer.app.session import State
+from medviewer.gui import theme
+from medviewer.gui.placing import Placement
+from medviewer.imaging.planes import grid_of, line_of, to_image, to_patient
+from medviewer.imaging.reslice import PlaneGrid
+
+_CROSS_PX = 14  # of an arm of the cross
+_CROSS_GAP_PX = 4
+_NEAR_MM = 1.0  # a place as far in front or behind is said to lie on the image
+
+
+class Line(NamedTuple):
+    """From one (column, row) to another, running along a patient axis: 0 left-right, 1 front-back, 2 foot-head."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    axis: int
+
+
+def shown_grid(state: State) -> PlaneGrid | None:
+    """The pixels on screen as a grid in the patient; None where their place is not known."""
+    if state.selection is None:
+        return None
+    if state.cut is not None:
+        return grid_of(state.frame.description) if state.frame is not None else None
+    return grid_of(state.selection.image.description)
+
+
+def lines_on(state: State, others: Sequence[State]) -> tuple[Line, ...]:
+    """The lines in which other images of the same frame of reference cut the one that a state shows."""
+    on = shown_grid(state)
+    if on is None or state.selection is None or not state.selection.series.frame_of_reference_uid:
+        return ()
+    reference = state.selection.series.frame_of_reference_uid
+    found = []
+    for other in others:
+        grid = shown_grid(other)
+        if grid is None or other.selection is None or other.selection.series.frame_of_reference_uid != reference:
+            continue
+        line = line_of(grid, on)
+        if line is not None:
+            way = to_patient(on, *line[1]) - to_patient(on, *line[0])
+            found.append(Line(*line, int(np.argmax(np.abs(way)))))
+    return tuple(found)
+
+
+def paint_lines(painter: QPainter, placed: Placement, lines: Sequence[Line]) -> None:
+    """Draw them: blue left-right, red front-back, green foot-head (PS3.17 annex A)."""
+    for line in lines:
+        start, end = (placed.transform.map(QPointF(*point)) for point in (line.start, line.end))
+        painter.setPen(QPen(axis_color(line.axis), 1.0))
+        painter.drawLine(start, end)
+
+
+def paint_crosshair(painter: QPainter, placed: Placement, state: State) -> None:
+    """Mark the place that the reader points at, if it lies on this image."""
+    grid = shown_grid(state)
+    if state.crosshair is None or grid is None:
+        return
+    column, row, distance = to_image(grid, np.array(state.crosshair))
+    if abs(distance) > max(_NEAR_MM, *grid.spacing_mm):
+        return
+    middle = placed.transform.map(QPointF(column, row))
+    for pen in (QPen(theme.color(theme.tokens().viewport, 0.8), 3.0), QPen(theme.color(theme.tokens().accent), 1.0)):
+        painter.setPen(pen)
+        for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            way = QPointF(x, y)
+            painter.drawLine(middle + way * _CROSS_GAP_PX, middle + way * _CROSS_PX)
+
+
+def axis_color(axis: int) -> QColor:
+    """The colour of a patient axis."""
+    t = theme.tokens()
+    return theme.color((t.axis_left_right, t.axis_front_back, t.axis_foot_head)[axis])

@@ -1,0 +1,161 @@
+"""Several viewports in the window: which one the reader works in, what is drawn where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtTest import QTest
+
+from medviewer.app.session import pane_state
+from medviewer.gui.corner_text import corners
+from medviewer.gui.reference_lines import lines_on
+from medviewer.gui.viewport import Viewport
+from medviewer.imaging.orientation import Letters
+from tests.gui.reader import Reader, pixels, wheel
+from tests.phantoms import write_chest
+
+
+@pytest.fixture
+def reader(main_window: Any, qtbot: Any) -> Reader:
+    return Reader(main_window, qtbot)
+
+
+@pytest.fixture
+def planes(reader: Reader, tmp_path: Path) -> Reader:
+    """The window with the three planes of a chest and its images."""
+    write_chest(tmp_path, size=64, spacing_mm=5.0, slice_mm=6.0, n_slices=50)
+    reader.window.resize(1500, 1000)
+    reader.open(tmp_path)
+    reader.window.app.run_command("image.show", 25)
+    reader.settle()
+    reader.window.app.run_command("layout.planes")
+    reader.settle()
+    reader.wait(lambda: all(pane_state(reader.state, index).frame is not None for index in range(4)))
+    return reader
+
+
+def viewports(reader: Reader) -> tuple[Viewport, ...]:
+    return reader.window.viewports.visible
+
+
+def test_each_plane_has_its_letters(planes: Reader) -> None:
+    assert [viewport.letters() for viewport in viewports(planes)] == [
+        Letters("R", "L", "A", "P"), Letters("R", "L", "H", "F"), Letters("A", "P", "H", "F"),
+        Letters("R", "L", "A", "P"),
+    ]  # fmt: skip
+
+
+def test_anatomy_lies_where_the_letters_say(planes: Reader) -> None:
+    """The heart is towards the left of the patient, the liver on the right below."""
+    app = planes.window.app
+    app.run_command("layout.point", (0.0, -18.0, -35.0))
+    planes.settle()
+    coronal = viewports(planes)[1]
+    placed = coronal.placement()
+    assert placed is not None
+    grey = pixels(coronal).mean(axis=2)
+    middle = placed.transform.map(QPointF(placed.columns / 2, placed.rows / 2))
+
+    def mean(left_mm: float, up_mm: float) -> float:
+        x = middle.x() + left_mm / 5.0 * placed.zoom / placed.ratio
+        y = middle.y() - up_mm / 5.0 * placed.zoom / placed.ratio
+        return float(grey[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4].mean())
+
+    assert mean(45, -30) > mean(-75, 40) + 40  # heart, and lung on the other side higher up
+    assert mean(-70, -115) > mean(70, 60) + 40  # liver on the right below; lung on the left above
+
+
+def test_a_click_makes_a_viewport_the_active_one(planes: Reader) -> None:
+    second = viewports(planes)[1]
+    QTest.mouseClick(second, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(100, 100))
+    assert planes.state.active == 1
+    assert planes.window.viewport is second
+    assert planes.state.cut.plane == "coronal"
+
+
+def test_the_wheel_scrolls_the_viewport_under_it(planes: Reader) -> None:
+    before = [pane_state(planes.state, index).cut for index in range(3)]
+    wheel(viewports(planes)[2], -3, (100, 100), Qt.KeyboardModifier.NoModifier)
+    planes.settle()
+    after = [pane_state(planes.state, index).cut for index in range(3)]
+    assert after[:2] == before[:2]
+    assert after[2].at_mm == pytest.approx(before[2].at_mm + 3 * 5.0)
+
+
+def test_keys_work_in_whichever_viewport_has_the_focus(planes: Reader) -> None:
+    QTest.mouseClick(viewports(planes)[1], Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(50, 50))
+    before = planes.state.cut.at_mm
+    planes.key(Qt.Key.Key_Down)
+    planes.settle()
+    assert planes.state.cut.at_mm > before
+    QTest.keyClick(planes.window.viewport, Qt.Key.Key_Tab, Qt.KeyboardModifier.ControlModifier)
+    assert planes.state.active == 2
+
+
+def test_a_double_click_gives_one_viewport_the_room_and_takes_it_back(planes: Reader) -> None:
+    first, *others = viewports(planes)
+    width = first.width()
+    QTest.mouseDClick(first, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(50, 50))
+    planes.wait(lambda: first.width() > 1.8 * width)
+    assert not any(viewport.isVisible() for viewport in others)
+    QTest.mouseDClick(first, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(50, 50))
+    planes.wait(lambda: first.width() == width)
+    assert all(viewport.isVisible() for viewport in others)
+
+
+def test_shift_points_at_a_place_in_every_viewport(planes: Reader) -> None:
+    axial = viewports(planes)[0]
+    placed = axial.placement()
+    assert placed is not None
+    # 55 mm to the left and 20 mm to the back of the middle.
+    where = placed.transform.map(QPointF(placed.columns / 2 + 11, placed.rows / 2 + 4)).toPoint()
+    QTest.mouseMove(axial, where)
+    event = _move(axial, where, Qt.KeyboardModifier.ShiftModifier)
+    axial.mouseMoveEvent(event)
+    planes.settle()
+    assert pane_state(planes.state, 2).cut.at_mm == pytest.approx(55, abs=5)
+    assert pane_state(planes.state, 1).cut.at_mm == pytest.approx(20, abs=5)
+
+
+def _move(widget: Any, where: QPoint, modifier: Qt.KeyboardModifier) -> Any:
+    from PySide6.QtCore import QEvent
+    from PySide6.QtGui import QMouseEvent
+
+    point = QPointF(where)
+    no = Qt.MouseButton.NoButton
+    return QMouseEvent(QEvent.Type.MouseMove, point, QPointF(widget.mapToGlobal(point)), no, no, modifier)
+
+
+def test_lines_show_where_the_other_planes_cut(planes: Reader) -> None:
+    shown = [pane_state(planes.state, index) for index in range(4)]
+    lines = lines_on(shown[0], shown[1:])
+    assert sorted(line.axis for line in lines) == [0, 1]  # the coronal plane runs left-right, the sagittal front-back
+    grid = np.array(shown[0].frame.description.plane.position)
+    coronal = next(line for line in lines if line.axis == 0)
+    assert grid[1] + (coronal.start[1] - 0.5) * 5.0 == pytest.approx(shown[1].cut.at_mm)
+    drawn = pixels(viewports(planes)[0]).astype(int)
+    assert ((drawn[..., 2] - drawn[..., 0]) > 60).any()  # blue
+    assert ((drawn[..., 0] - drawn[..., 2]) > 60).any()  # red
+
+
+def test_every_viewport_says_whose_image_it_is_and_which_plane(planes: Reader) -> None:
+    words = [corners(pane_state(planes.state, index), None) for index in range(4)]
+    assert {text.top_left[0].strip("\u2068\u2069") for text in words} == {"Phantom, Chest"}
+    assert [text.bottom_left[0].split()[0] for text in words] == ["Axial", "Coronal", "Sagittal", "Image"]
+    planes.window.app.run_command("view.hide_identity")
+    assert {corners(pane_state(planes.state, i), None).top_left for i in range(4)} == {("Identity hidden",)}
+
+
+def test_an_empty_viewport_says_what_to_do(reader: Reader, tmp_path: Path) -> None:
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=5)
+    reader.open(tmp_path)
+    reader.window.app.run_command("layout.use", (1, 2))
+    second = viewports(reader)[1]
+    QTest.mouseClick(second, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(50, 50))
+    assert reader.state.selection is None
+    assert reader.window.viewports.isVisible()
+    assert pixels(second).max() > 100  # words

@@ -1,0 +1,259 @@
+"""Several viewports: what each shows, what scrolls together, and that one patient is never beside another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from medviewer.app.panes import picture_of
+from medviewer.app.session import State, current_answer, pane_state
+from medviewer.domain.study import Window
+from medviewer.imaging.reslice import reslice, standard_grid
+from medviewer.imaging.volume import read_volume
+from tests.phantoms import write_chest
+from tests.radiographs import write_radiograph
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+
+SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
+
+
+@pytest.fixture
+def reader(application: Application, tmp_path: Path) -> Application:
+    """The application with a chest CT and an earlier one of the same person."""
+    write_chest(tmp_path / "a", **SMALL)
+    write_chest(tmp_path / "b", **SMALL | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
+    application.run_command("file.open_folder", tmp_path)
+    return application
+
+
+def panes(app: Application) -> list[State]:
+    return [pane_state(app.state, index) for index in range(app.state.layout[0] * app.state.layout[1])]
+
+
+def z_of(state: State) -> float:
+    assert state.selection is not None
+    plane = state.selection.image.description.plane
+    assert plane is not None
+    return plane.position[2]
+
+
+def test_a_prior_comes_beside_the_image_as_far_along(reader: Application) -> None:
+    reader.run_command("image.show", 15)
+    reader.run_command("view.window", Window(40, 400))
+    reader.run_command("layout.prior")
+    now, prior = panes(reader)
+    assert now.selection is not None
+    assert prior.selection is not None
+    assert (now.selection.study.date, prior.selection.study.date) == ("20240301", "20230301")
+    assert prior.selection.index == 7
+    assert prior.frame is not None
+    assert prior.view.window == Window(40, 400)
+
+
+def test_without_a_prior_it_is_said(application: Application, tmp_path: Path) -> None:
+    write_chest(tmp_path, **SMALL)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.prior")
+    assert application.state.layout == (1, 1)
+    assert application.state.notice is not None
+    assert "No earlier study" in application.state.notice.text
+
+
+def test_planes_are_cut_where_the_image_is(reader: Application) -> None:
+    reader.run_command("image.show", 12)
+    shown = reader.state
+    assert shown.selection is not None
+    reader.run_command("layout.planes")
+    assert reader.state.layout == (2, 2)
+    cuts = [pane.cut for pane in panes(reader)]
+    assert [cut.plane if cut else None for cut in cuts] == ["axial", "coronal", "sagittal", None]
+    volume = read_volume(shown.selection.stack)
+    for pane in panes(reader)[:3]:
+        assert pane.cut is not None
+        assert pane.frame is not None
+        expected = reslice(volume, standard_grid(volume, pane.cut.plane, pane.cut.at_mm))
+        np.testing.assert_array_equal(pane.frame.stored, expected.stored)
+    assert panes(reader)[0].cut.at_mm == pytest.approx(z_of(shown))  # type: ignore[union-attr]
+    reader.run_command("layout.planes")
+    assert reader.state.layout == (1, 1)
+    assert reader.state.cut is None
+    assert reader.state.frame is not None
+    assert z_of(reader.state) == z_of(shown)
+
+
+def test_a_plane_is_never_kept_or_shown_as_the_stored_image(reader: Application) -> None:
+    """One cache for both would show a coronal plane as an axial image."""
+    reader.run_command("layout.planes")
+    for index, pane in enumerate(panes(reader)[:3]):
+        picture = picture_of(reader, index, pane)
+        assert picture is not None
+        assert picture.frame is pane.frame
+    reader.run_command("layout.planes")
+    assert reader.state.frame is not None
+    assert reader.state.frame.stored.shape == (40, 40)
+    assert reader.state.frame.description.plane == reader.state.selection.image.description.plane  # type: ignore[union-attr]
+
+
+def test_no_model_answers_about_a_plane_and_no_answer_shows_beside_it(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    before = reader.state
+    reader.run_command("model.run")
+    assert reader.state.answers == before.answers
+    assert reader.wishes.run is None
+    assert current_answer(reader.state) is None
+
+
+def test_scrolling_a_plane_moves_it_and_stops_at_the_ends(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    start = reader.state.cut
+    assert start is not None
+    reader.run_command("image.next")
+    assert reader.state.cut is not None
+    assert reader.state.cut.at_mm > start.at_mm
+    reader.run_command("image.last")
+    end = reader.state.cut.at_mm
+    reader.run_command("image.next")
+    assert reader.state.cut.at_mm == end == pytest.approx(145.0)
+    reader.run_command("image.first")
+    assert reader.state.cut.at_mm == pytest.approx(-145.0)
+
+
+def test_images_follow_the_plane_and_the_plane_the_images(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    for _ in range(4):
+        reader.run_command("image.next")
+    assert reader.state.cut is not None
+    assert abs(z_of(panes(reader)[3]) - reader.state.cut.at_mm) <= 5.0
+    reader.run_command("layout.activate", 3)
+    reader.run_command("image.show", 25)
+    axial = panes(reader)[0].cut
+    assert axial is not None
+    assert axial.at_mm == pytest.approx(z_of(reader.state))
+    assert axial.at_mm == pytest.approx(panes(reader)[0].frame.description.plane.position[2])  # type: ignore[union-attr]
+    reader.run_command("layout.link")
+    reader.run_command("image.show", 3)
+    assert panes(reader)[0].cut == axial
+
+
+def test_another_frame_of_reference_does_not_follow(reader: Application) -> None:
+    reader.run_command("layout.prior")
+    before = panes(reader)[1].selection
+    reader.run_command("image.show", 20)
+    assert panes(reader)[1].selection is before
+
+
+def test_pointing_shows_the_place_in_every_viewport(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    reader.run_command("layout.point", (55.0, 4.0, 20.0))
+    assert reader.state.crosshair == (55.0, 4.0, 20.0)
+    _, coronal, sagittal, stored = panes(reader)
+    assert coronal.cut is not None
+    assert sagittal.cut is not None
+    assert coronal.cut.at_mm == 4.0
+    assert sagittal.cut.at_mm == 55.0
+    assert abs(z_of(stored) - 20) <= 5.0
+
+
+def test_the_planes_of_one_series_have_one_window(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    reader.run_command("view.window", Window(40, 400))
+    assert {pane.view.window for pane in panes(reader)} == {Window(40, 400)}
+    reader.run_command("edit.undo")
+    assert {pane.view.window for pane in panes(reader)} == {None}
+
+
+def test_slabs_are_for_all_planes(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    thin = [pane.frame for pane in panes(reader)[:3]]
+    reader.run_command("layout.slab", (40.0, "max"))
+    for pane, before in zip(panes(reader)[:3], thin, strict=True):
+        assert pane.cut is not None
+        assert (pane.cut.slab_mm, pane.cut.slab) == (40.0, "max")
+        assert pane.frame is not None
+        assert before is not None
+        assert (pane.frame.stored >= before.stored.astype(int) - 1).all()
+
+
+def test_another_patient_is_never_beside_the_first(application: Application, tmp_path: Path) -> None:
+    write_chest(tmp_path / "a", **SMALL)
+    write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_folder", tmp_path)
+    stranger = next(
+        replace(application.state.selection, patient=p, study=s, series=r, stack=r.stacks[0], index=0)  # type: ignore[type-var]
+        for p in application.state.collection.patients
+        for s in p.studies
+        for r in s.series
+        if p.name == ("Beta^Ben" if application.state.selection.patient.name == "Phantom^Chest" else "Phantom^Chest")  # type: ignore[union-attr]
+    )
+    application.run_command("layout.use", (2, 2))
+    who = application.state.selection.patient.name  # type: ignore[union-attr]
+    assert {p.selection.patient.name for p in panes(application) if p.selection is not None} == {who}
+    application.run_command("layout.activate", 3)
+    application.run_command("image.select", stranger)
+    names = {p.selection.patient.name for p in panes(application) if p.selection is not None}
+    assert names == {stranger.patient.name}
+
+
+def test_an_empty_viewport_takes_the_series_that_is_chosen(reader: Application) -> None:
+    reader.run_command("layout.use", (2, 2))
+    first, second, third, fourth = panes(reader)
+    assert first.selection is not None
+    assert second.selection is not None
+    assert first.selection.stack_key != second.selection.stack_key
+    assert third.selection is fourth.selection is None
+    reader.run_command("layout.activate", 2)
+    assert reader.state.selection is None
+    reader.run_command("image.select", first.selection)
+    assert reader.state.frame is not None
+    assert panes(reader)[0].selection is first.selection
+
+
+def test_fewer_viewports_keep_the_one_in_use(reader: Application) -> None:
+    reader.run_command("layout.use", (1, 2))
+    reader.run_command("layout.activate", 1)
+    used = reader.state.selection
+    reader.run_command("layout.use", (1, 1))
+    assert reader.state.active == 0
+    assert reader.state.selection is used
+    assert reader.state.frame is not None
+    assert not reader.state.parked
+
+
+def test_undo_belongs_to_the_viewport_in_which_it_was_done(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    reader.run_command("view.rotate_left")
+    reader.run_command("layout.activate", 1)
+    assert not reader.session.can_undo
+    reader.run_command("layout.activate", 0)
+    reader.run_command("edit.undo")
+    assert reader.state.view.quarter_turns == 0
+
+
+def test_a_series_that_cannot_be_cut_says_why(application: Application, tmp_path: Path) -> None:
+    for index in range(3):
+        write_radiograph(tmp_path / f"{index}.dcm", SeriesInstanceUID="2.25.8", StudyInstanceUID="2.25.7")
+    application.run_command("file.open_folder", tmp_path)
+    assert len(application.state.selection.stack.images) == 3  # type: ignore[union-attr]
+    application.run_command("layout.planes")
+    assert application.state.layout == (1, 1)
+    assert application.state.frame is not None
+    assert application.state.notice is not None
+    assert "do not say where each slice lies" in application.state.notice.text
+
+
+def test_opening_something_else_leaves_one_viewport(reader: Application, tmp_path: Path) -> None:
+    reader.run_command("layout.planes")
+    other = tmp_path.parent / "other.dcm"
+    write_radiograph(other, patient_id="B2", name="Beta^Ben")
+    reader.run_command("file.open_files", [other])
+    assert reader.state.layout == (1, 1)
+    assert not reader.state.parked
+    assert reader.volume is None
+    assert reader.state.cut is None
+    assert reader.state.frame is not None
