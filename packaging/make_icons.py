@@ -27,7 +27,7 @@ LUCIDE = (
     "eye-off", "file", "file-text", "flag", "file-up", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history",
     "image", "images", "info", "keyboard", "languages", "layers", "layers-2", "layout-grid", "link", "log-out",
     "maximize", "maximize-2", "menu",
-    "move", "octagon-alert", "palette", "panel-left", "pencil", "pill", "play", "redo-2",
+    "move", "octagon-alert", "palette", "panel-left", "pencil", "pill", "play", "circle-play", "redo-2",
     "refresh-ccw", "rotate-ccw-square", "rotate-cw-square", "save", "scan",
     "skip-back", "skip-forward", "square-arrow-right", "stethoscope",
     "triangle-alert", "undo-2", "user", "x", "zoom-in", "zoom-out",

@@ -219,6 +219,8 @@ _ROWS = (
     _row("image.next|Next image|下一幅|Down PgDown|arrow-down", opening.step_image(1), _has_stack),
     _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
     _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
+    _row("image.cine|Play or stop|播放或停止|C|circle-play", opening.toggle_cine, _has_stack),
+    _asked("image.play_on|Next image of the cine|下一幅", opening.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
     _asked("image.select|Select image|选择图像", opening.select, _always),
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),

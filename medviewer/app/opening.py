@@ -174,7 +174,7 @@ def select(app: Application, selection: Selection) -> None:
     }
     if is_other_patient:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
-        changes |= {"parked": EMPTY, "crosshair": None}  # never two patients side by side
+        changes |= {"parked": EMPTY, "crosshair": None, "is_playing": False}  # never two patients side by side
     app.session.settle()
     app.session.update(**changes)
     is_run_wanted = app.settings.run_when_opened or app.wishes.runs_when_opened
@@ -212,6 +212,25 @@ def step_image(step: int) -> Callable[[Application, object], None]:
             show_index(app, app.state.selection.index + step)
 
     return run
+
+
+def toggle_cine(app: Application, _argument: object) -> None:
+    """Play the stack of the active viewport, or stop."""
+    app.session.update(is_playing=not app.state.is_playing)
+
+
+def play_on(app: Application, _argument: object) -> None:
+    """Show the next image while the stack plays, the first after the last; never faster than images arrive."""
+    state = app.state
+    now = state.selection
+    if not state.is_playing or now is None or state.frame is None:
+        return
+    if state.cut is None:
+        show_index(app, (now.index + 1) % len(now.stack.images))
+        return
+    scroll_cut(app, 1)
+    if app.state.cut == state.cut:  # the end of the volume
+        scroll_cut(app, -_ALL_STEPS)
 
 
 def first_image(app: Application, _argument: object) -> None:

@@ -64,7 +64,9 @@ def forget_panes(app: Application) -> None:
             app.jobs.stop(slot)
     app.cuts.clear()
     app.volume = None
-    app.session.update(layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None)
+    app.session.update(
+        layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None, is_playing=False
+    )
 
 
 def picture_of(app: Application, index: int, state: State) -> Picture | None:

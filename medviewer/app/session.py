@@ -138,6 +138,7 @@ class State:
     active: int = 0  # which of them the reader works in, row by row
     parked: Mapping[int, Pane] = field(default_factory=_empty)
     is_maximised: bool = False  # the active viewport alone is shown, the others are kept
+    is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
     is_linked: bool = True  # viewports of one frame of reference scroll together
     crosshair: tuple[float, float, float] | None = None  # LPS mm, in the active viewport's frame of reference
     tool: Tool = "window"

@@ -110,6 +110,7 @@ class Image:
     instance_number: int | None = None
     number_of_frames: int = 1
     acquisition_time: str = ""
+    frame_rate_hz: float | None = None  # at which the file wishes to be played; None where it does not say
     warnings: tuple[Caveat, ...] = ()
 
     @property

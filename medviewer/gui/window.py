@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt
+from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -40,6 +40,7 @@ from medviewer.gui.viewports import Viewports
 from medviewer.inference.card import Card
 
 TITLE = "MedViewer"
+CINE_RATE_HZ = 15.0  # where the file does not say
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 
 
@@ -75,6 +76,9 @@ class MainWindow(QMainWindow):
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
+        self._cine = QTimer(self)
+        self._cine.setTimerType(Qt.TimerType.PreciseTimer)
+        self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
 
     @property
     def viewport(self) -> Viewport:
@@ -134,6 +138,7 @@ class MainWindow(QMainWindow):
         """Remember the sizes and let go of the session."""
         self._remember_layout()
         self._unwatch()
+        self._cine.stop()
         event.accept()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
@@ -189,9 +194,20 @@ class MainWindow(QMainWindow):
             self._middle.setCurrentWidget(middle)
             middle.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show_panels(new)
+        if old is not None and (old.is_playing, old.selection) != (new.is_playing, new.selection):
+            self._play(new)
         title = _title(new)
         if self.windowTitle() != title:
             self.setWindowTitle(title)
+
+    def _play(self, state: State) -> None:
+        """Run the cine's clock at the file's own rate, as long as it plays."""
+        if not state.is_playing or state.selection is None:
+            self._cine.stop()
+            return
+        interval_ms = round(1000 / (state.selection.image.frame_rate_hz or CINE_RATE_HZ))
+        if not self._cine.isActive() or self._cine.interval() != interval_ms:
+            self._cine.start(interval_ms)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """A wide window has room for findings and record at once."""

@@ -31,6 +31,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     per_frame = dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
     common = _describe_common(header, format_)
     single = _describe_frame(common, _Groups(dataset, shared, DataSet())) if not per_frame else None
+    frame_rate = _frame_rate_hz(dataset)
     images = []
     for frame in range(format_.frames):
         groups = _Groups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet())
@@ -44,6 +45,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 instance_number=dataset.integer(tags.INSTANCE_NUMBER),
                 number_of_frames=format_.frames,
                 acquisition_time=_acquisition_time(groups),
+                frame_rate_hz=frame_rate,
                 warnings=caveats + found,
             )
         )
@@ -73,6 +75,19 @@ def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
         share = 100 * there * 8 / (format_.frame_bits * format_.frames)
         return (Caveat("truncated", f"The file holds only {share:.0f}% of the pixels that its header promises."),)
     return ()
+
+
+def _frame_rate_hz(dataset: DataSet) -> float | None:
+    """Give the rate at which frames are meant to be played (PS3.3 C.7.6.5): the wish first, then how they were made."""
+    for tag in (tags.RECOMMENDED_DISPLAY_FRAME_RATE, tags.CINE_RATE):
+        rate = _positive(dataset.number(tag))
+        if rate is not None:
+            return min(rate, _MAX_RATE_HZ)
+    frame_time_ms = _positive(dataset.number(tags.FRAME_TIME))
+    return min(1000 / frame_time_ms, _MAX_RATE_HZ) if frame_time_ms is not None else None
+
+
+_MAX_RATE_HZ = 120.0  # more is no rate at which anything is looked at
 
 
 def _acquisition_time(groups: _Groups) -> str:

@@ -159,3 +159,15 @@ def test_an_empty_viewport_says_what_to_do(reader: Reader, tmp_path: Path) -> No
     assert reader.state.selection is None
     assert reader.window.viewports.isVisible()
     assert pixels(second).max() > 100  # words
+
+
+def test_the_cine_plays_at_the_files_rate_and_stops(reader: Reader, tmp_path: Path) -> None:
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=5)
+    reader.open(tmp_path)
+    seen = set()
+    reader.window.app.session.watch(lambda _old, new: seen.add(new.selection.index))
+    reader.window.app.run_command("image.cine")
+    reader.wait(lambda: seen == {0, 1, 2, 3, 4})
+    reader.window.app.run_command("image.cine")
+    reader.settle()
+    assert not reader.window._cine.isActive()

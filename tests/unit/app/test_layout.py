@@ -257,3 +257,31 @@ def test_opening_something_else_leaves_one_viewport(reader: Application, tmp_pat
     assert reader.volume is None
     assert reader.state.cut is None
     assert reader.state.frame is not None
+
+
+def test_the_cine_goes_round_and_stops_for_another_patient(reader: Application) -> None:
+    reader.run_command("image.last")
+    last = reader.state.selection
+    assert last is not None
+    reader.run_command("image.play_on")
+    assert reader.state.selection is last  # it was not started
+    reader.run_command("image.cine")
+    reader.run_command("image.play_on")
+    assert reader.state.selection.index == 0
+    reader.run_command("image.play_on")
+    assert reader.state.selection.index == 1
+    reader.run_command("layout.planes")
+    reader.run_command("image.last")
+    reader.run_command("image.play_on")
+    assert reader.state.cut is not None
+    assert reader.state.cut.at_mm == pytest.approx(-145.0)
+    reader.run_command("file.close")
+    assert not reader.state.is_playing
+
+
+def test_the_cine_waits_for_images_that_are_not_there_yet(reader: Application) -> None:
+    reader.run_command("image.cine")
+    shown = reader.state.selection
+    reader.session.update(frame=None)
+    reader.run_command("image.play_on")
+    assert reader.state.selection is shown

@@ -189,3 +189,17 @@ def test_a_view_that_is_stated_by_a_code(word: str, code: str, meaning: str, vie
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SCT", meaning
     found = described(tmp_path, ViewPosition=word, ViewCodeSequence=Sequence([item] if code else []))
     assert found.description.view_position == view
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rate"),
+    [
+        ({}, None), ({"FrameTime": "40"}, 25.0), ({"CineRate": 30, "FrameTime": "40"}, 30.0),
+        ({"RecommendedDisplayFrameRate": 12, "CineRate": 30}, 12.0), ({"FrameTime": "0"}, None),
+        ({"CineRate": -5, "FrameTime": "50"}, 20.0), ({"FrameTime": "0.0001"}, 120.0),
+    ],
+)  # fmt: skip
+def test_the_rate_at_which_the_file_wishes_to_be_played(
+    attributes: dict[str, Any], rate: float, tmp_path: Path
+) -> None:
+    assert described(tmp_path, **attributes).frame_rate_hz == rate
