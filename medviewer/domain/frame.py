@@ -10,6 +10,24 @@ from medviewer.domain.study import Caveat, PixelDescription
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OverlayPlane:
+    """A drawing in one colour that the file lays over its image: text, an outline, a shutter (PS3.3 C.9.2).
+
+    Attributes:
+        mask: ``(rows, columns)`` bool, where something is drawn.
+        row, column: of the image, where the mask's first pixel lies (0-based); may lie outside of the image.
+        is_region: it marks a region of interest; else it is graphics.
+        name: as the file calls it; may be empty.
+    """
+
+    mask: np.ndarray
+    row: int = 0
+    column: int = 0
+    is_region: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded frame. Identity-free: it may be handed to a model.
 
@@ -19,11 +37,13 @@ class Frame:
             already converted). Read-only.
         description: how to read them.
         caveats: what the reader must be told (truncated, sign disagreement, ...).
+        overlays: drawings that the file lays over the image; no part of what a model is given.
     """
 
     stored: np.ndarray
     description: PixelDescription
     caveats: tuple[Caveat, ...] = ()
+    overlays: tuple[OverlayPlane, ...] = ()
 
     @property
     def is_color(self) -> bool:

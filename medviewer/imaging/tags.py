@@ -95,6 +95,19 @@ PIXEL_VALUE_TRANSFORMATION_SEQUENCE = 0x00289145
 VIEW_CODE_SEQUENCE = 0x00540220
 SHARED_FUNCTIONAL_GROUPS_SEQUENCE = 0x52009229
 PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE = 0x52009230
+# Overlay planes (PS3.3 C.9.2) repeat in the even groups 6000 to 601E; these are the elements of the first.
+OVERLAY_ROWS = 0x60000010
+OVERLAY_COLUMNS = 0x60000011
+NUMBER_OF_FRAMES_IN_OVERLAY = 0x60000015
+OVERLAY_DESCRIPTION = 0x60000022
+OVERLAY_TYPE = 0x60000040
+OVERLAY_ORIGIN = 0x60000050
+IMAGE_FRAME_ORIGIN = 0x60000051
+OVERLAY_BIT_POSITION = 0x60000102
+OVERLAY_LABEL = 0x60001500
+OVERLAY_DATA = 0x60003000
+OVERLAY_GROUPS = tuple(number << 16 for number in range(0, 0x20, 2))
+"""What is added to an element of group 6000 for each of the sixteen overlay planes."""
 EXTENDED_OFFSET_TABLE = 0x7FE00001
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
@@ -171,6 +184,15 @@ VALUE_REPRESENTATIONS: dict[int, str] = {
         ),
         "OW",
     ),
+    **{
+        element + group: representation
+        for group in OVERLAY_GROUPS
+        for element, representation in (
+            (OVERLAY_ROWS, "US"), (OVERLAY_COLUMNS, "US"), (NUMBER_OF_FRAMES_IN_OVERLAY, "IS"),
+            (OVERLAY_DESCRIPTION, "LO"), (OVERLAY_TYPE, "CS"), (OVERLAY_ORIGIN, "SS"), (IMAGE_FRAME_ORIGIN, "US"),
+            (OVERLAY_BIT_POSITION, "US"), (OVERLAY_LABEL, "LO"), (OVERLAY_DATA, "OW"),
+        )
+    },
     EXTENDED_OFFSET_TABLE: "OV",
     **dict.fromkeys(
         (

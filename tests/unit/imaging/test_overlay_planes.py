@@ -1,0 +1,101 @@
+"""Overlay planes are where the file says, equal to pydicom's reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from medviewer.imaging.header import read_header
+from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
+from tests import samples
+from tests.dicom_maker import make_dataset, write_dataset
+
+
+def with_plane(mask: np.ndarray, group: int = 0x6000, **changes: Any) -> Dataset:
+    """An image with one plane; masks of several frames are (frames, rows, columns)."""
+    dataset = make_dataset()
+    frames = mask if mask.ndim == 3 else mask[None]
+    bits = np.packbits(frames.ravel(), bitorder="little")
+    data = bits.tobytes() + b"\0" * (len(bits) % 2)
+    elements = {
+        0x10: ("US", frames.shape[1]), 0x11: ("US", frames.shape[2]), 0x40: ("CS", "G"), 0x50: ("SS", [1, 1]),
+        0x100: ("US", 1), 0x102: ("US", 0), 0x3000: ("OW", data),
+    }  # fmt: skip
+    if mask.ndim == 3:
+        elements |= {0x15: ("IS", len(frames)), 0x51: ("US", 1)}
+    for element, value in {**elements, **changes.get("elements", {})}.items():
+        if value is not None:
+            dataset.add_new((group, element), *value)
+    return dataset
+
+
+def planes_of(path: Path, frame: int = 0) -> Any:
+    return read_overlays(read_header(path).dataset, frame)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("shape", [(8, 8), (5, 7), (3, 11)])
+def test_a_plane_in_every_byte_order(syntax: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random(shape) < 0.4
+    dataset = with_plane(mask, elements={0x22: ("LO", "Outline"), 0x50: ("SS", [3, -1])})
+    if syntax == ExplicitVRBigEndian:
+        data = dataset[0x6000, 0x3000].value
+        dataset[0x6000, 0x3000].value = np.frombuffer(data, "<u2").astype(">u2").tobytes()
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+    (plane,) = planes_of(write_dataset(tmp_path / "x.dcm", dataset, syntax))
+    np.testing.assert_array_equal(plane.mask, mask)
+    assert (plane.row, plane.column, plane.is_region, plane.name) == (2, -2, False, "Outline")
+
+
+@pytest.mark.parametrize("name", ["MR-SIEMENS-DICOM-WithOverlays.dcm"])
+def test_a_real_plane_is_pydicoms(name: str) -> None:
+    path = samples.package_file(name)
+    (plane,) = planes_of(path)
+    np.testing.assert_array_equal(plane.mask, pydicom.dcmread(path).overlay_array(0x6000) == 1)
+
+
+def test_each_frame_has_its_own_drawing(tmp_path: Path) -> None:
+    masks = np.random.default_rng(1).random((3, 5, 7)) < 0.5
+    path = write_dataset(tmp_path / "x.dcm", with_plane(masks, elements={0x51: ("US", 2)}))
+    assert planes_of(path, 0) == ()  # the first drawing belongs to the second frame
+    for frame in range(1, 4):
+        np.testing.assert_array_equal(planes_of(path, frame)[0].mask, masks[frame - 1])
+
+
+def test_all_sixteen_groups_are_read_and_others_are_not(tmp_path: Path) -> None:
+    mask = np.eye(8, dtype=bool)
+    dataset = with_plane(mask)
+    for group in (*range(0x6002, 0x6020, 2), 0x6020):
+        for element in with_plane(mask, group).group_dataset(group):
+            dataset.add(element)
+    assert len(planes_of(write_dataset(tmp_path / "x.dcm", dataset))) == 16
+
+
+def test_a_plane_in_the_unused_bits_of_the_pixels(tmp_path: Path) -> None:
+    mask = np.random.default_rng(2).random((8, 8)) < 0.5
+    raw = np.arange(64, dtype=np.uint16).reshape(8, 8) | (mask.astype(np.uint16) << 12)
+    elements = {0x102: ("US", 12), 0x3000: None}
+    path = write_dataset(tmp_path / "x.dcm", with_plane(mask, elements=elements))
+    dataset = read_header(path).dataset
+    assert has_embedded_overlay(dataset)
+    (plane,) = read_overlays(dataset, 0, raw)
+    np.testing.assert_array_equal(plane.mask, mask)
+    np.testing.assert_array_equal(read_overlays(dataset, 0, raw.view(np.int16))[0].mask, mask)
+    assert read_overlays(dataset, 0) == ()
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {0x10: ("US", 0)}, {0x11: ("US", 60000)}, {0x3000: ("OW", b"\1\0")}, {0x15: ("IS", 5000000), 0x51: ("US", 9)},
+    ],
+)  # fmt: skip
+def test_a_plane_that_makes_no_sense_is_left_out(elements: dict[int, Any], tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "x.dcm", with_plane(np.eye(8, dtype=bool), elements=elements))
+    assert planes_of(path) == ()
