@@ -140,7 +140,7 @@ def parse_header(source: ByteSource) -> Header:
     is_deflated = syntax == DEFLATED_LITTLE_ENDIAN
     file_size = source.size
     if is_deflated:
-        source, offset = inflated(source), 0
+        source, offset = ByteSource.of_bytes(inflated(source)), 0
     declared = Encoding(syntax != IMPLICIT_LITTLE_ENDIAN, syntax != EXPLICIT_BIG_ENDIAN)
     encoding = guess_encoding(source, offset, declared)
     if not syntax:
@@ -163,10 +163,10 @@ def parse_header(source: ByteSource) -> Header:
     )
 
 
-def inflated(source: ByteSource) -> ByteSource:
+def inflated(source: ByteSource) -> bytes:
     """Give the content that a deflated file's pixel positions point into."""
     _, offset = _read_file_meta(source)
-    return ByteSource.of_bytes(inflate(source, offset))
+    return inflate(source, offset)
 
 
 def _syntax_of(encoding: Encoding) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
@@ -17,7 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLE
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
-from medviewer.imaging import decode
+from medviewer.imaging import decode, layout
 from medviewer.imaging.codecs import (
     CODECS,
     HTJ2K_LOSSLESS,
@@ -29,9 +31,11 @@ from medviewer.imaging.codecs import (
 )
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.display import to_display
-from medviewer.imaging.header import read_header
+from medviewer.imaging.header import inflated, read_header
+from medviewer.imaging.source import ByteSource
 from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
+STATUS = ("st_dev", "st_ino", "st_ctime_ns", "st_mtime_ns", "st_size")
 RNG = np.random.default_rng(5)
 
 
@@ -293,5 +297,98 @@ def test_another_object_at_the_same_path_is_never_shown_as_this_one(tmp_path: Pa
     image = images(path)[0]
     decode.read_frame(image)
     write_dataset(path, make_dataset(PatientName="Other^Person"))
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
+
+
+def exchanged(path: Path, other: Path) -> None:
+    """Another file at the path, with the times that a copy to a stick may well have."""
+    before = path.stat()
+    other.replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("is_stick", [False, True])
+def test_another_object_of_the_same_size_and_time_is_never_shown_as_this_one(
+    is_stick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system keeps nothing that tells them apart, as on sticks and on Windows."""
+    if is_stick:
+        monkeypatch.setattr(layout, "_status", lambda _: SimpleNamespace(**dict.fromkeys(STATUS, 1)))
+    path = write_dataset(tmp_path / "IMG1", make_dataset(SOPInstanceUID="2.25.10", PatientName="First^Person"))
+    image = images(path)[0]
+    decode.read_frame(image)
+    other = make_dataset(SOPInstanceUID="2.25.11", PatientName="Other^Person")
+    size = path.stat().st_size
+    exchanged(path, write_dataset(tmp_path / "other", other))
+    assert path.stat().st_size == size
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("what_tells", STATUS)
+def test_an_object_that_was_written_anew_is_read_anew(
+    what_tells: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames lie elsewhere now, while its first bytes are what they were."""
+    status = SimpleNamespace(**dict.fromkeys(STATUS, 1))
+    monkeypatch.setattr(layout, "_status", lambda _: status)
+    short, long = np.zeros((16, 16), np.uint16), RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
+    comment = "c" * 8192  # so that nothing differs in the first bytes
+
+    def written(name: str, frames: list[np.ndarray]) -> Path:
+        dataset = make_dataset(np.concatenate(frames), Rows=16, NumberOfFrames=2)
+        dataset.SOPInstanceUID, dataset.ImageComments = "2.25.12", comment
+        dataset.PixelData = encapsulate([rle(frame) for frame in frames])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        return write_dataset(tmp_path / name, dataset, RLELossless)
+
+    path = written("x.dcm", [short, long])
+    image = images(path)[1]
+    np.testing.assert_array_equal(decode.read_frame(image).stored, long)
+    exchanged(path, written("y.dcm", [long, short]))
+    setattr(status, what_tells, 2)
+    np.testing.assert_array_equal(decode.read_frame(image).stored, short)
+
+
+def deflated(path: Path, pixels: np.ndarray, uid: str = "2.25.13") -> Path:
+    count, rows, columns = pixels.shape
+    dataset = make_dataset(pixels.reshape(count * rows, columns), Rows=rows, NumberOfFrames=count, SOPInstanceUID=uid)
+    return write_dataset(path, dataset, DeflatedExplicitVRLittleEndian)
+
+
+def test_a_deflated_file_is_inflated_once_for_all_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents: list[int] = []
+
+    def counted(source: ByteSource) -> bytes:
+        content = inflated(source)
+        contents.append(len(content))
+        return content
+
+    monkeypatch.setattr(layout, "inflated", counted)
+    pixels = RNG.integers(0, 65536, (3, 5, 7), dtype=np.uint16)
+    path = deflated(tmp_path / "x.dcm", pixels)
+    for _ in range(2):
+        for index in range(3):
+            np.testing.assert_array_equal(read(path, index).stored, pixels[index])
+    assert len(contents) == 1
+    read(deflated(tmp_path / "y.dcm", pixels), 0)
+    read(path, 0)
+    assert len(contents) == 3  # one file is kept, not two
+    decode.shutdown()
+    assert layout._kept is None
+
+
+@pytest.mark.reliability
+def test_what_was_inflated_is_never_another_files_content(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (2, 64, 64), dtype=np.uint16)  # noise: deflate cannot shorten it
+    path = deflated(tmp_path / "x.dcm", pixels)
+    image = images(path)[1]
+    np.testing.assert_array_equal(decode.read_frame(image).stored, pixels[1])
+    exchanged(path, deflated(tmp_path / "y.dcm", pixels[::-1].copy()))
+    np.testing.assert_array_equal(decode.read_frame(image).stored, pixels[0])
+    exchanged(path, deflated(tmp_path / "z.dcm", pixels, uid="2.25.14"))
     with pytest.raises(InputError, match="open it again"):
         decode.read_frame(image)
