@@ -93,10 +93,12 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = []
     if is_native(header):
-        samples = read_native(source, header, format_, image.frame, caveats)
+        samples, complete = read_native(source, header, format_, image.frame, caveats)
     else:
-        samples = _read_compressed(image, layout, source, caveats, stop)
+        samples, complete = _read_compressed(image, layout, source, caveats, stop), format_.rows
     stored = _to_stored(samples, layout)
+    if stored.ndim == 3 and complete < format_.rows:
+        stored[complete:] = 0
     stored.setflags(write=False)
     return Frame(stored, image.description, (*image.warnings, *(c for c in caveats if c not in image.warnings)))
 

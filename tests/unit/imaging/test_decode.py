@@ -149,6 +149,29 @@ def test_missing_rows_are_black_and_said(photometric: str, tmp_path: Path) -> No
 
 
 @pytest.mark.reliability
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR"])
+def test_missing_rows_of_a_colour_image_are_black(photometric: str, tmp_path: Path) -> None:
+    """Not green, as zeros of YBR would be, and not the first colour of the palette."""
+    dataset = make_dataset(RNG.integers(1, 256, (10, 8, 3), dtype=np.uint8), PhotometricInterpretation=photometric)
+    width = 8 * 3
+    if photometric == "YBR_FULL_422":
+        width = 8 * 2
+    elif photometric == "PALETTE COLOR":
+        width = 8
+        dataset.SamplesPerPixel = 1
+        del dataset.PlanarConfiguration
+        for color in ("Red", "Green", "Blue"):
+            setattr(dataset, f"{color}PaletteColorLookupTableDescriptor", [256, 0, 8])
+            setattr(dataset, f"{color}PaletteColorLookupTableData", bytes([200] * 256))
+    dataset.PixelData = dataset.PixelData[: width * 6]  # six of ten rows
+    frame = read(write_dataset(tmp_path / "x.dcm", dataset))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
+    assert frame.stored.shape == (10, 8, 3)
+    assert frame.stored[6:].max() == 0
+    assert frame.stored[:6].max(axis=(1, 2)).min() > 0
+
+
+@pytest.mark.reliability
 def test_frames_beyond_the_end_of_the_file_are_refused(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 4000, (12, 8), dtype=np.uint16)
     path = write_dataset(tmp_path / "x.dcm", make_dataset(pixels, Rows=4, NumberOfFrames=3))
