@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medviewer.imaging import code_stream
+
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_SPECTRAL = "1.2.840.10008.1.2.4.53"
@@ -45,9 +47,6 @@ JPEG_SYNTAXES = frozenset(
     {JPEG_BASELINE, JPEG_EXTENDED, JPEG_SPECTRAL, JPEG_PROGRESSIVE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER}
 )
 JPEG_LS_SYNTAXES = frozenset({JPEG_LS, JPEG_LS_NEAR})
-
-
-_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 
 
 class FrameSpec(NamedTuple):
@@ -245,28 +244,6 @@ class Decoded(NamedTuple):
     refusals: tuple[str, ...]
 
 
-def code_stream_size(data: bytes) -> tuple[int, int, int] | None:
-    """Read (rows, columns, components) from a JPEG, JPEG-LS or JPEG 2000 stream; None if it does not say.
-
-    Source: ISO 10918-1 B.2.2, ISO 14495-1 C.2.2 (frame header), ISO 15444-1 A.5.1 (SIZ).
-    """
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start >= 0 and len(data) >= start + 42:
-        right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
-        return bottom - top, right - left, struct.unpack_from(">H", data, start + 40)[0]
-    position = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _FRAME_MARKERS:
-            rows, columns, components = struct.unpack_from(">HHB", data, position + 5)
-            return (rows, columns, components) if rows and columns else None
-        else:
-            position += 2 + int(struct.unpack_from(">H", data, position + 2)[0])
-    return None
-
-
 class NoCodecError(Exception):
     """No decoder could read the frame; the message says what each one answered."""
 
@@ -278,7 +255,7 @@ def decode_with_codecs(data: bytes, spec: FrameSpec) -> Decoded:
         NoCodecError: none did.
     """
     shape = (spec.rows, spec.columns) if spec.samples == 1 else (spec.rows, spec.columns, spec.samples)
-    size = None if spec.transfer_syntax_uid == RLE else code_stream_size(data)
+    size = None if spec.transfer_syntax_uid == RLE else code_stream.size(data)
     if size is not None and size != (spec.rows, spec.columns, spec.samples):
         # Some decoders would fit the values into the promised shape, as a sheared picture.
         raise NoCodecError(

@@ -15,8 +15,18 @@ from medviewer.domain.errors import DecodeError, InputError, TruncatedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
-from medviewer.imaging import tags
-from medviewer.imaging.codecs import JPEG_2000_SYNTAXES, JPEG_LS_SYNTAXES, JPEG_SYNTAXES, FrameSpec
+from medviewer.imaging import code_stream, tags
+from medviewer.imaging.codecs import (
+    JPEG_2000_SYNTAXES,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_FIRST_ORDER,
+    JPEG_LS,
+    JPEG_LS_NEAR,
+    JPEG_LS_SYNTAXES,
+    JPEG_SYNTAXES,
+    RLE,
+    FrameSpec,
+)
 from medviewer.imaging.decode_pool import DecodePool
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
@@ -26,6 +36,7 @@ from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.source import ByteSource
 
+_EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _END_MARKER = b"\xff\xd9"
 
 
@@ -129,7 +140,7 @@ def _read_compressed(
         caveats.append(
             Caveat("decode.fallback", f"The first decoder refused this image; it was read by {decoded.codec} instead.")
         )
-    return _with_sign(decoded.pixels, data, layout, caveats)
+    return _with_sign(_without_unused_bits(decoded.pixels, data, layout), data, layout, caveats)
 
 
 def _has_end(data: bytes, syntax: str) -> bool:
@@ -139,12 +150,29 @@ def _has_end(data: bytes, syntax: str) -> bool:
     return _END_MARKER in data[-64:] or data.rstrip(b"\0").endswith(_END_MARKER)
 
 
+def _without_unused_bits(pixels: np.ndarray, data: bytes, layout: Layout) -> np.ndarray:
+    """Remove what old files keep beside the stored bits (overlays), as uncompressed pixels are cleaned.
+
+    Not where values may have been changed: an error of one could carry into another bit.
+    JPEG 2000 has no such bits: its code stream says what its values are.
+    """
+    syntax, format_ = layout.header.transfer_syntax_uid, layout.format
+    if syntax not in _EXACT and not (syntax == JPEG_LS_NEAR and code_stream.jpeg_ls_near(data) == 0):
+        return pixels
+    precision = format_.bits_allocated if syntax == RLE else code_stream.jpeg_precision(data)
+    if precision is None or precision <= format_.bits_stored:
+        return pixels
+    plain = pixels.view(f"u{pixels.dtype.itemsize}")
+    below = format_.high_bit + 1 - format_.bits_stored if precision > format_.high_bit else 0
+    return np.asarray((plain >> below) & plain.dtype.type((1 << format_.bits_stored) - 1))
+
+
 def _with_sign(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Caveat]) -> np.ndarray:
     """Give decoded pixels the type that the header (or, for JPEG 2000, the code stream) says."""
     format_ = layout.format
     is_signed, bits = format_.is_signed, format_.bits_stored
     if layout.header.transfer_syntax_uid in JPEG_2000_SYNTAXES:
-        stream = _jpeg_2000_precision(data)
+        stream = code_stream.jpeg_2000_precision(data)
         if stream is not None and format_.samples == 1:
             bits, stream_is_signed = stream
             if stream_is_signed != is_signed:
@@ -164,15 +192,6 @@ def _with_sign(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Ca
     if shift > 0 and pixels.dtype.kind == "u":
         return np.asarray((signed << shift) >> shift)
     return signed
-
-
-def _jpeg_2000_precision(data: bytes) -> tuple[int, bool] | None:
-    """Read (bits, is signed) of the first component from the SIZ segment (ISO 15444-1 A.5.1)."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    if start < 0 or len(data) < start + 43:
-        return None
-    precision = data[start + 42]
-    return (precision & 0x7F) + 1, bool(precision & 0x80)
 
 
 def _to_stored(samples: np.ndarray, layout: Layout) -> np.ndarray:

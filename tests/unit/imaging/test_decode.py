@@ -19,13 +19,15 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLE
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
-from medviewer.imaging import decode, layout
+from medviewer.imaging import code_stream, decode, layout
 from medviewer.imaging.codecs import (
     CODECS,
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
+    JPEG_LOSSLESS,
     JPEG_LS,
+    JPEG_LS_NEAR,
     FrameSpec,
     _own_rle,
 )
@@ -415,3 +417,51 @@ def test_what_was_inflated_is_never_another_files_content(tmp_path: Path) -> Non
     exchanged(path, deflated(tmp_path / "z.dcm", pixels, uid="2.25.14"))
     with pytest.raises(InputError, match="open it again"):
         decode.read_frame(image)
+
+
+def ljpeg(pixels: np.ndarray, *, bits: int = 16) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "encode"),
+    [(RLELossless, rle), (JPEG_LS, LOSSLESS[JPEG_LS]), (JPEG_LS_NEAR, LOSSLESS[JPEG_LS]), (JPEG_LOSSLESS, ljpeg)],
+)
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize("high_bit", [11, 13, 15])
+def test_unused_bits_of_lossless_streams_are_removed_as_of_uncompressed_ones(
+    syntax: str, encode: Any, is_signed: bool, high_bit: int, tmp_path: Path
+) -> None:
+    values = RNG.integers(-2048, 2048, (16, 16), dtype=np.int16) if is_signed else RNG.integers(
+        0, 4096, (16, 16), dtype=np.uint16)  # fmt: skip
+    shift = high_bit - 11
+    cell = (values.view(np.uint16) & 0x0FFF) << shift
+    cell |= RNG.integers(0, 65536, (16, 16), dtype=np.uint16) & np.uint16(0xFFFF ^ (0x0FFF << shift))  # overlays
+    attributes = {"BitsStored": 12, "HighBit": high_bit, "PixelRepresentation": int(is_signed)}
+    path = write_compressed(tmp_path / "x.dcm", bytes(encode(cell)), syntax, make_dataset(cell, **attributes))
+    np.testing.assert_array_equal(read(path).stored, values)
+    native = read(write_dataset(tmp_path / "y.dcm", make_dataset(cell, **attributes)))
+    np.testing.assert_array_equal(native.stored, values)
+
+
+@pytest.mark.parametrize("bits", [12, 14])
+def test_a_stream_too_narrow_for_the_high_bit_keeps_its_values_where_they_are(bits: int, tmp_path: Path) -> None:
+    values = RNG.integers(0, 4096, (16, 16), dtype=np.uint16)
+    stream = ljpeg(values, bits=bits)
+    assert code_stream.jpeg_precision(stream) == bits
+    for high_bit in (11, 15):
+        dataset = make_dataset(values, BitsStored=12, HighBit=high_bit)
+        frame = read(write_compressed(tmp_path / f"{high_bit}.dcm", stream, JPEG_LOSSLESS, dataset))
+        np.testing.assert_array_equal(frame.stored, values)
+
+
+def test_values_that_were_changed_keep_all_their_bits(tmp_path: Path) -> None:
+    """Near the top of the stored bits an error of a few would turn white into black."""
+    values = np.full((16, 16), 4095, np.uint16)
+    values[::2] = 4080
+    stream = bytes(imagecodecs.jpegls_encode(np.append(values, np.full((1, 16), 65535, np.uint16), 0), level=9))
+    rows = np.append(values, np.full((1, 16), 4095, np.uint16), 0)
+    dataset = make_dataset(rows, BitsStored=12, HighBit=11)
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_LS_NEAR, dataset))
+    assert np.abs(frame.stored[:16].astype(int) - values).max() <= 9
