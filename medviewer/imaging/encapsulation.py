@@ -18,6 +18,7 @@ _MAX_FRAGMENTS = 2_000_000
 _STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 _END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000; padded to an even length, or further
 _TAIL = 16
+_FIRST_BYTES = 1024
 
 
 class Fragment(NamedTuple):
@@ -162,3 +163,11 @@ def read_fragments(source: ByteSource, fragments: tuple[Fragment, ...]) -> bytes
             raise TruncatedError("The file ends inside this image's compressed pixels; ask for it to be sent again.")
         parts.append(part)
     return b"".join(parts)
+
+
+def first_bytes(source: ByteSource, offset: int) -> bytes:
+    """Give the beginning of the first code stream of the pixel data at ``offset``, enough for its first markers."""
+    table = source.at(offset, 8)
+    if len(table) < 8:
+        return b""
+    return source.at(offset + 16 + int(struct.unpack_from("<I", table, 4)[0]), _FIRST_BYTES)
