@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medviewer.imaging import code_stream
+from medviewer.imaging.jpeg_check import decode_if_whole, ends_elsewhere
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -233,7 +234,7 @@ CODECS: dict[str, tuple[Codec, ...]] = {
 
 def preload() -> None:
     """Import the usual libraries ahead of the first frame, so that its deadline is for decoding alone."""
-    for name in ("imagecodecs", "imagecodecs._jpeg8", "openjpeg", "rle", "jpeg_ls"):
+    for name in ("imagecodecs", "imagecodecs._jpeg8", "PIL.Image", "openjpeg", "rle", "jpeg_ls"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -244,6 +245,7 @@ class Decoded(NamedTuple):
     pixels: np.ndarray
     codec: str
     refusals: tuple[str, ...]
+    is_doubtful: bool = False  # the code stream ends before or after the picture
 
 
 class NoCodecError(Exception):
@@ -264,6 +266,9 @@ def decode_with_codecs(data: bytes, spec: FrameSpec) -> Decoded:
             f"they are {size[1]} x {size[0]} with {size[2]} samples, not {spec.columns} x {spec.rows} "
             f"with {spec.samples} as the header says"
         )
+    whole = _strictly(data, spec)
+    if whole is not None and whole.shape == shape:
+        return Decoded(whole, "libjpeg-turbo", ())
     refusals: list[str] = []
     for codec in CODECS[spec.transfer_syntax_uid]:
         try:
@@ -277,6 +282,28 @@ def decode_with_codecs(data: bytes, spec: FrameSpec) -> Decoded:
         if pixels.shape == (*shape, 1):
             pixels = pixels[..., 0]
         if pixels.shape == shape and pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 4:
-            return Decoded(pixels, codec.name, tuple(refusals))
+            return Decoded(pixels, codec.name, tuple(refusals), _is_doubtful(data, pixels, spec))
         refusals.append(f"{codec.name}: gives {pixels.shape} {pixels.dtype} where {shape} is promised")
     raise NoCodecError("; ".join(refusals))
+
+
+def _strictly(data: bytes, spec: FrameSpec) -> np.ndarray | None:
+    """Decode a frame in the one way that notices damage at no cost; None where it does not apply, or found some."""
+    if spec.transfer_syntax_uid not in (JPEG_BASELINE, JPEG_EXTENDED) or spec.samples > 1:
+        return None
+    try:
+        return decode_if_whole(data)
+    except Exception:  # noqa: BLE001 - as with any decoder; the next one is tried
+        return None
+
+
+def _is_doubtful(data: bytes, pixels: np.ndarray, spec: FrameSpec) -> bool:
+    """Whether a decoder has filled in or passed over something; it does so in silence."""
+    if spec.transfer_syntax_uid not in JPEG_SYNTAXES:
+        return False
+    try:
+        return ends_elsewhere(data, pixels)
+    except ImportError:
+        return False
+    except Exception:  # noqa: BLE001 - damaged tables and lengths fail in many ways; a healthy stream in none
+        return True

@@ -136,6 +136,13 @@ def _read_compressed(
         format_.planar,
     )
     decoded = _pool.decode(data, spec, stop=stop)
+    if decoded.is_doubtful:
+        caveats.append(
+            Caveat(
+                "truncated.inside",
+                "The compressed pixels are damaged: part of the image is missing or wrong.",
+            )
+        )
     if decoded.refusals:
         caveats.append(
             Caveat("decode.fallback", f"The first decoder refused this image; it was read by {decoded.codec} instead.")

@@ -68,7 +68,7 @@ class DecodePool:
             view: np.ndarray = np.ndarray(reply.shape, np.dtype(reply.dtype), buffer=memory.buf)
             pixels = view.copy()
             del view
-            return Decoded(pixels, reply.codec, reply.refusals)
+            return Decoded(pixels, reply.codec, reply.refusals, reply.is_doubtful)
         finally:
             memory.close()
             with contextlib.suppress(FileNotFoundError):

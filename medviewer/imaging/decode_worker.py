@@ -47,6 +47,7 @@ class Reply(NamedTuple):
     codec: str
     refusals: tuple[str, ...]
     error: str
+    is_doubtful: bool = False  # as of Decoded
     is_last: bool = False  # the process ends after it
 
 
@@ -152,4 +153,4 @@ def _decode(request: Request, data: bytes) -> Reply:
         del target  # a view keeps the memory from being closed
     finally:
         memory.close()
-    return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "")
+    return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "", decoded.is_doubtful)

@@ -25,6 +25,7 @@ from medviewer.imaging.codecs import (
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
+    JPEG_EXTENDED,
     JPEG_LOSSLESS,
     JPEG_LS,
     JPEG_LS_NEAR,
@@ -60,6 +61,10 @@ def rle(pixels: np.ndarray) -> bytes:
         pixels, rows=pixels.shape[0], columns=pixels.shape[1], samples_per_pixel=1, bits_allocated=16, bits_stored=16,
         pixel_representation=0, photometric_interpretation="MONOCHROME2", number_of_frames=1,
     )]))  # fmt: skip
+
+
+def ljpeg(pixels: np.ndarray, *, bits: int = 16) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
@@ -274,6 +279,32 @@ def test_a_jpeg_without_its_end_is_said_to_be_incomplete(tmp_path: Path) -> None
     assert whole.caveats == ()
 
 
+def jpeg(pixels: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=90))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "encode", "dtype"),
+    [
+        (JPEG_BASELINE, jpeg, np.uint8),
+        (JPEG_EXTENDED, lambda pixels: bytes(imagecodecs.jpeg8_encode(pixels >> 4, bitspersample=12)), np.uint16),
+        (JPEG_LOSSLESS, ljpeg, np.uint16),
+    ],
+)
+def test_a_jpeg_damaged_inside_is_said_to_be(syntax: str, encode: Any, dtype: Any, tmp_path: Path) -> None:
+    """Its end mark is there, and its decoder content."""
+    pixels = np.random.default_rng(8).integers(0, np.iinfo(dtype).max, (64, 64), dtype=dtype)
+    stream = encode(pixels)
+    whole = read(write_compressed(tmp_path / "x.dcm", stream, syntax, make_dataset(pixels)))
+    assert whole.caveats == ()
+    half = stream[: len(stream) // 2].rstrip(b"\xff") + b"\xff\xd9"
+    frame = read(write_compressed(tmp_path / "y.dcm", half, syntax, make_dataset(pixels)))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated.inside"]
+    frame = read(write_compressed(tmp_path / "z.dcm", half[:-2], syntax, make_dataset(pixels)))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated"]  # once is enough
+
+
 def test_header_and_code_stream_that_disagree_on_the_sign_are_said(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
     stream = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"))
@@ -417,10 +448,6 @@ def test_what_was_inflated_is_never_another_files_content(tmp_path: Path) -> Non
     exchanged(path, deflated(tmp_path / "z.dcm", pixels, uid="2.25.14"))
     with pytest.raises(InputError, match="open it again"):
         decode.read_frame(image)
-
-
-def ljpeg(pixels: np.ndarray, *, bits: int = 16) -> bytes:
-    return bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits))
 
 
 @pytest.mark.reliability
