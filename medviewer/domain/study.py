@@ -86,7 +86,7 @@ class PixelDescription:
     no_measuring_because: str = ""
     sop_class_uid: str = ""
     transfer_syntax_uid: str = ""
-    is_lossy: bool = False
+    is_lossy: bool | None = False  # None: it may be
     lossy_ratio: float | None = None
     has_burnt_in_annotation: bool | None = None
 

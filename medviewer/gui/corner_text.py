@@ -152,6 +152,8 @@ def _frame_line(now: Selection) -> str:
 
 
 def _loss(d: PixelDescription) -> tuple[str, bool]:
+    if d.is_lossy is None:
+        return tr("may be lossy"), True
     if not d.is_lossy:
         return tr("lossless"), False
     return (tr("lossy {ratio}:1").format(ratio=f"{d.lossy_ratio:g}") if d.lossy_ratio else tr("lossy")), True

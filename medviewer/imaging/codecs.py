@@ -25,6 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medviewer.imaging import code_stream
+from medviewer.imaging.jpeg_check import decode_if_whole, ends_elsewhere
+
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_SPECTRAL = "1.2.840.10008.1.2.4.53"
@@ -45,9 +48,8 @@ JPEG_SYNTAXES = frozenset(
     {JPEG_BASELINE, JPEG_EXTENDED, JPEG_SPECTRAL, JPEG_PROGRESSIVE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER}
 )
 JPEG_LS_SYNTAXES = frozenset({JPEG_LS, JPEG_LS_NEAR})
-
-
-_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+LOSSY_SYNTAXES = frozenset({JPEG_BASELINE, JPEG_EXTENDED, JPEG_SPECTRAL, JPEG_PROGRESSIVE})
+MAYBE_LOSSY_SYNTAXES = frozenset({JPEG_LS_NEAR, JPEG_2000, HTJ2K})
 
 
 class FrameSpec(NamedTuple):
@@ -232,7 +234,7 @@ CODECS: dict[str, tuple[Codec, ...]] = {
 
 def preload() -> None:
     """Import the usual libraries ahead of the first frame, so that its deadline is for decoding alone."""
-    for name in ("imagecodecs", "imagecodecs._jpeg8", "openjpeg", "rle", "jpeg_ls"):
+    for name in ("imagecodecs", "imagecodecs._jpeg8", "PIL.Image", "openjpeg", "rle", "jpeg_ls"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -243,28 +245,7 @@ class Decoded(NamedTuple):
     pixels: np.ndarray
     codec: str
     refusals: tuple[str, ...]
-
-
-def code_stream_size(data: bytes) -> tuple[int, int, int] | None:
-    """Read (rows, columns, components) from a JPEG, JPEG-LS or JPEG 2000 stream; None if it does not say.
-
-    Source: ISO 10918-1 B.2.2, ISO 14495-1 C.2.2 (frame header), ISO 15444-1 A.5.1 (SIZ).
-    """
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start >= 0 and len(data) >= start + 42:
-        right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
-        return bottom - top, right - left, struct.unpack_from(">H", data, start + 40)[0]
-    position = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _FRAME_MARKERS:
-            rows, columns, components = struct.unpack_from(">HHB", data, position + 5)
-            return (rows, columns, components) if rows and columns else None
-        else:
-            position += 2 + int(struct.unpack_from(">H", data, position + 2)[0])
-    return None
+    is_doubtful: bool = False  # the code stream ends before or after the picture
 
 
 class NoCodecError(Exception):
@@ -278,13 +259,16 @@ def decode_with_codecs(data: bytes, spec: FrameSpec) -> Decoded:
         NoCodecError: none did.
     """
     shape = (spec.rows, spec.columns) if spec.samples == 1 else (spec.rows, spec.columns, spec.samples)
-    size = None if spec.transfer_syntax_uid == RLE else code_stream_size(data)
+    size = None if spec.transfer_syntax_uid == RLE else code_stream.size(data)
     if size is not None and size != (spec.rows, spec.columns, spec.samples):
         # Some decoders would fit the values into the promised shape, as a sheared picture.
         raise NoCodecError(
             f"they are {size[1]} x {size[0]} with {size[2]} samples, not {spec.columns} x {spec.rows} "
             f"with {spec.samples} as the header says"
         )
+    whole = _strictly(data, spec)
+    if whole is not None and whole.shape == shape:
+        return Decoded(whole, "libjpeg-turbo", ())
     refusals: list[str] = []
     for codec in CODECS[spec.transfer_syntax_uid]:
         try:
@@ -298,6 +282,28 @@ def decode_with_codecs(data: bytes, spec: FrameSpec) -> Decoded:
         if pixels.shape == (*shape, 1):
             pixels = pixels[..., 0]
         if pixels.shape == shape and pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 4:
-            return Decoded(pixels, codec.name, tuple(refusals))
+            return Decoded(pixels, codec.name, tuple(refusals), _is_doubtful(data, pixels, spec))
         refusals.append(f"{codec.name}: gives {pixels.shape} {pixels.dtype} where {shape} is promised")
     raise NoCodecError("; ".join(refusals))
+
+
+def _strictly(data: bytes, spec: FrameSpec) -> np.ndarray | None:
+    """Decode a frame in the one way that notices damage at no cost; None where it does not apply, or found some."""
+    if spec.transfer_syntax_uid not in (JPEG_BASELINE, JPEG_EXTENDED) or spec.samples > 1:
+        return None
+    try:
+        return decode_if_whole(data)
+    except Exception:  # noqa: BLE001 - as with any decoder; the next one is tried
+        return None
+
+
+def _is_doubtful(data: bytes, pixels: np.ndarray, spec: FrameSpec) -> bool:
+    """Whether a decoder has filled in or passed over something; it does so in silence."""
+    if spec.transfer_syntax_uid not in JPEG_SYNTAXES:
+        return False
+    try:
+        return ends_elsewhere(data, pixels)
+    except ImportError:
+        return False
+    except Exception:  # noqa: BLE001 - damaged tables and lengths fail in many ways; a healthy stream in none
+        return True

@@ -8,10 +8,6 @@ bad data; one that does costs one image and nothing else.
 from __future__ import annotations
 
 import atexit
-from collections import OrderedDict
-from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock
 
 import numpy as np
 
@@ -19,31 +15,31 @@ from medviewer.domain.errors import DecodeError, InputError, TruncatedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
-from medviewer.imaging import tags
-from medviewer.imaging.codecs import JPEG_2000_SYNTAXES, JPEG_LS_SYNTAXES, JPEG_SYNTAXES, FrameSpec
+from medviewer.imaging import code_stream, tags
+from medviewer.imaging.codecs import (
+    JPEG_2000_SYNTAXES,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_FIRST_ORDER,
+    JPEG_LS,
+    JPEG_LS_NEAR,
+    JPEG_LS_SYNTAXES,
+    JPEG_SYNTAXES,
+    RLE,
+    FrameSpec,
+)
 from medviewer.imaging.decode_pool import DecodePool
-from medviewer.imaging.encapsulation import Fragment, frame_fragments, read_fragments
-from medviewer.imaging.header import Header, inflated, parse_header, unreadable
+from medviewer.imaging.encapsulation import read_fragments
+from medviewer.imaging.header import unreadable
+from medviewer.imaging.layout import Layout, forget, open_layout
 from medviewer.imaging.native import read_native
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
-from medviewer.imaging.pixel_format import PixelFormat, is_native, read_pixel_format
+from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.source import ByteSource
 
-_MAX_LAYOUTS = 64
+_EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _END_MARKER = b"\xff\xd9"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where a file's frames are; kept, so that scrolling does not read the header again."""
-
-    header: Header
-    format: PixelFormat
-    fragments: tuple[tuple[Fragment, ...], ...]
-
-
-_layouts: OrderedDict[tuple[str, int, int], _Layout] = OrderedDict()
-_layouts_lock = Lock()
 _pool = DecodePool()
 
 
@@ -72,10 +68,7 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
         stop.raise_if_stopped()
     try:
         with image.path.open("rb") as file:
-            source = ByteSource(file)
-            layout = _layout_of(image.path, source)
-            if layout.header.is_deflated:
-                source = inflated(source)
+            layout, source = open_layout(image.path, file)
             return _read(image, layout, source, stop)
     except OSError as error:
         raise unreadable(error) from error
@@ -94,36 +87,15 @@ def worker_pids() -> tuple[int, ...]:
 
 
 def shutdown() -> None:
-    """End the decoding processes; the next compressed frame starts them again."""
+    """End the decoding processes and forget what was read; the next compressed frame starts them again."""
     _pool.shutdown()
+    forget()
 
 
 atexit.register(shutdown)
 
 
-def _layout_of(path: Path, source: ByteSource) -> _Layout:
-    status = path.stat()
-    key = (str(path), status.st_mtime_ns, status.st_size)
-    with _layouts_lock:
-        layout = _layouts.get(key)
-        if layout is not None:
-            _layouts.move_to_end(key)
-            return layout
-    header = parse_header(source)
-    format_ = read_pixel_format(header)
-    fragments: tuple[tuple[Fragment, ...], ...] = ()
-    if header.is_encapsulated and header.pixels is not None:
-        extended = tuple(int(value) for value in header.dataset.numbers(tags.EXTENDED_OFFSET_TABLE))
-        fragments = frame_fragments(source, header.pixels.offset, format_.frames, extended)
-    layout = _Layout(header, format_, fragments)
-    with _layouts_lock:
-        _layouts[key] = layout
-        while len(_layouts) > _MAX_LAYOUTS:
-            _layouts.popitem(last=False)
-    return layout
-
-
-def _read(image: Image, layout: _Layout, source: ByteSource, stop: StopToken | None) -> Frame:
+def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | None) -> Frame:
     header, format_ = layout.header, layout.format
     # A path says little: a stick may have been exchanged, and another person's image may lie there now.
     is_same_object = header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
@@ -132,16 +104,18 @@ def _read(image: Image, layout: _Layout, source: ByteSource, stop: StopToken | N
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = []
     if is_native(header):
-        samples = read_native(source, header, format_, image.frame, caveats)
+        samples, complete = read_native(source, header, format_, image.frame, caveats)
     else:
-        samples = _read_compressed(image, layout, source, caveats, stop)
+        samples, complete = _read_compressed(image, layout, source, caveats, stop), format_.rows
     stored = _to_stored(samples, layout)
+    if stored.ndim == 3 and complete < format_.rows:
+        stored[complete:] = 0
     stored.setflags(write=False)
     return Frame(stored, image.description, (*image.warnings, *(c for c in caveats if c not in image.warnings)))
 
 
 def _read_compressed(
-    image: Image, layout: _Layout, source: ByteSource, caveats: list[Caveat], stop: StopToken | None
+    image: Image, layout: Layout, source: ByteSource, caveats: list[Caveat], stop: StopToken | None
 ) -> np.ndarray:
     header, format_ = layout.header, layout.format
     syntax = header.transfer_syntax_uid
@@ -162,11 +136,18 @@ def _read_compressed(
         format_.planar,
     )
     decoded = _pool.decode(data, spec, stop=stop)
+    if decoded.is_doubtful:
+        caveats.append(
+            Caveat(
+                "truncated.inside",
+                "The compressed pixels are damaged: part of the image is missing or wrong.",
+            )
+        )
     if decoded.refusals:
         caveats.append(
             Caveat("decode.fallback", f"The first decoder refused this image; it was read by {decoded.codec} instead.")
         )
-    return _with_sign(decoded.pixels, data, layout, caveats)
+    return _with_sign(_without_unused_bits(decoded.pixels, data, layout), data, layout, caveats)
 
 
 def _has_end(data: bytes, syntax: str) -> bool:
@@ -176,12 +157,29 @@ def _has_end(data: bytes, syntax: str) -> bool:
     return _END_MARKER in data[-64:] or data.rstrip(b"\0").endswith(_END_MARKER)
 
 
-def _with_sign(pixels: np.ndarray, data: bytes, layout: _Layout, caveats: list[Caveat]) -> np.ndarray:
+def _without_unused_bits(pixels: np.ndarray, data: bytes, layout: Layout) -> np.ndarray:
+    """Remove what old files keep beside the stored bits (overlays), as uncompressed pixels are cleaned.
+
+    Not where values may have been changed: an error of one could carry into another bit.
+    JPEG 2000 has no such bits: its code stream says what its values are.
+    """
+    syntax, format_ = layout.header.transfer_syntax_uid, layout.format
+    if syntax not in _EXACT and not (syntax == JPEG_LS_NEAR and code_stream.jpeg_ls_near(data) == 0):
+        return pixels
+    precision = format_.bits_allocated if syntax == RLE else code_stream.jpeg_precision(data)
+    if precision is None or precision <= format_.bits_stored:
+        return pixels
+    plain = pixels.view(f"u{pixels.dtype.itemsize}")
+    below = format_.high_bit + 1 - format_.bits_stored if precision > format_.high_bit else 0
+    return np.asarray((plain >> below) & plain.dtype.type((1 << format_.bits_stored) - 1))
+
+
+def _with_sign(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Caveat]) -> np.ndarray:
     """Give decoded pixels the type that the header (or, for JPEG 2000, the code stream) says."""
     format_ = layout.format
     is_signed, bits = format_.is_signed, format_.bits_stored
     if layout.header.transfer_syntax_uid in JPEG_2000_SYNTAXES:
-        stream = _jpeg_2000_precision(data)
+        stream = code_stream.jpeg_2000_precision(data)
         if stream is not None and format_.samples == 1:
             bits, stream_is_signed = stream
             if stream_is_signed != is_signed:
@@ -203,16 +201,7 @@ def _with_sign(pixels: np.ndarray, data: bytes, layout: _Layout, caveats: list[C
     return signed
 
 
-def _jpeg_2000_precision(data: bytes) -> tuple[int, bool] | None:
-    """Read (bits, is signed) of the first component from the SIZ segment (ISO 15444-1 A.5.1)."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    if start < 0 or len(data) < start + 43:
-        return None
-    precision = data[start + 42]
-    return (precision & 0x7F) + 1, bool(precision & 0x80)
-
-
-def _to_stored(samples: np.ndarray, layout: _Layout) -> np.ndarray:
+def _to_stored(samples: np.ndarray, layout: Layout) -> np.ndarray:
     """Turn samples into what a Frame holds: grey as it is, colour as RGB of the full 8 or 16 bits."""
     format_ = layout.format
     if format_.photometric == "PALETTE COLOR":

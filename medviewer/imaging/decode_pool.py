@@ -61,15 +61,14 @@ class DecodePool:
             deadline_s = DEADLINE_S + DEADLINE_S_PER_MB * size / 2**20
             with self._borrow(stop) as worker:
                 reply = _ask(worker, Request(spec, memory.name, deadline_s), data, stop)
+                if reply.is_last:
+                    raise _refused(reply)  # in here, so that the next frame is not given to a process that is ending
             if reply.error:
-                raise DecodeError(
-                    f"The compressed pixels of this image cannot be decoded ({reply.error[:300]}); "
-                    "ask for the file to be sent again, uncompressed if possible."
-                )
+                raise _refused(reply)
             view: np.ndarray = np.ndarray(reply.shape, np.dtype(reply.dtype), buffer=memory.buf)
             pixels = view.copy()
             del view
-            return Decoded(pixels, reply.codec, reply.refusals)
+            return Decoded(pixels, reply.codec, reply.refusals, reply.is_doubtful)
         finally:
             memory.close()
             with contextlib.suppress(FileNotFoundError):
@@ -143,6 +142,13 @@ class DecodePool:
                     self._all.append(worker)
                 self._condition.notify()
         return worker
+
+
+def _refused(reply: Reply) -> DecodeError:
+    return DecodeError(
+        f"The compressed pixels of this image cannot be decoded ({reply.error[:300]}); "
+        "ask for the file to be sent again, uncompressed if possible."
+    )
 
 
 def _make_memory(size: int) -> SharedMemory:

@@ -47,6 +47,8 @@ class Reply(NamedTuple):
     codec: str
     refusals: tuple[str, ...]
     error: str
+    is_doubtful: bool = False  # as of Decoded
+    is_last: bool = False  # the process ends after it
 
 
 def run(connection: Connection) -> None:
@@ -64,7 +66,6 @@ def run(connection: Connection) -> None:
             return
         _limit_memory(floor, request.spec)
         faulthandler.dump_traceback_later(request.deadline_s + _WATCHDOG_SLACK_S, exit=True, file=_SILENCE)
-        is_whole = True
         try:
             reply = _decode(request, data)
         except NoCodecError as error:
@@ -72,14 +73,13 @@ def run(connection: Connection) -> None:
         except MemoryError:
             reply = Reply("", (), "", (), "it needs more memory than a decoder may have")
         except BaseException as error:  # noqa: BLE001 - pylibjpeg-rle's PanicException is no Exception
-            reply = Reply("", (), "", (), f"{type(error).__name__}: {error}")
-            is_whole = False
+            reply = Reply("", (), "", (), f"{type(error).__name__}: {error}", is_last=True)
         faulthandler.cancel_dump_traceback_later()
         try:
             connection.send(reply)
         except OSError:
             return
-        if not is_whole:
+        if reply.is_last:
             return  # a library that panicked may have left anything behind
 
 
@@ -153,4 +153,4 @@ def _decode(request: Request, data: bytes) -> Reply:
         del target  # a view keeps the memory from being closed
     finally:
         memory.close()
-    return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "")
+    return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "", decoded.is_doubtful)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from medviewer.domain.study import Caveat, Image, LookUpTable, PixelDescription, Plane, VoiFunction, Window
-from medviewer.imaging import tags
+from medviewer.imaging import code_stream, tags
+from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import Header
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
@@ -119,13 +120,25 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
         patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and any(orientation) else None,
         sop_class_uid=header.sop_class_uid,
         transfer_syntax_uid=header.transfer_syntax_uid,
-        is_lossy=dataset.text(tags.LOSSY_IMAGE_COMPRESSION) == "01" or header.transfer_syntax_uid in _LOSSY_SYNTAXES,
+        is_lossy=_is_lossy(header, format_),
         lossy_ratio=_positive(dataset.number(tags.LOSSY_IMAGE_COMPRESSION_RATIO)),
         has_burnt_in_annotation=burnt_in,
     )
 
 
-_LOSSY_SYNTAXES = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55)})
+def _is_lossy(header: Header, format_: PixelFormat) -> bool | None:
+    """Whether compression has changed the values; None where neither header nor code stream tells."""
+    syntax = header.transfer_syntax_uid
+    if header.dataset.text(tags.LOSSY_IMAGE_COMPRESSION) == "01" or syntax in LOSSY_SYNTAXES:
+        return True
+    if syntax not in MAYBE_LOSSY_SYNTAXES:
+        return False
+    if syntax == JPEG_LS_NEAR:
+        # Only the first frame is looked at, and the others may be another matter.
+        is_exact = code_stream.jpeg_ls_near(header.first_bytes) == 0
+        return (None if format_.frames > 1 else False) if is_exact else True
+    # A reversible transform proves nothing: bits may have been left out after it.
+    return True if code_stream.is_irreversible(header.first_bytes) else None
 
 
 # PS3.16 CID 4010, in SNOMED CT and in the SNOMED RT that older systems write, as View Position says it.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medviewer.domain.errors import InputError, NotDicomError, TruncatedError
 from medviewer.imaging import tags
+from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import (
     UNDEFINED_LENGTH,
     DataSet,
@@ -23,6 +24,7 @@ from medviewer.imaging.dataset import (
     guess_encoding,
     read_element_header,
 )
+from medviewer.imaging.encapsulation import first_bytes
 from medviewer.imaging.source import ByteSource, inflate
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -69,6 +71,7 @@ class Header:
         file_size: of the file on disk.
         content_size: of the bytes that ``pixels`` points into.
         is_truncated: the file ends inside its header.
+        first_bytes: of the first code stream, where the transfer syntax does not tell whether it is lossy.
     """
 
     dataset: DataSet
@@ -80,6 +83,7 @@ class Header:
     content_size: int
     is_deflated: bool
     is_truncated: bool
+    first_bytes: bytes = b""
 
     @property
     def sop_class_uid(self) -> str:
@@ -140,7 +144,7 @@ def parse_header(source: ByteSource) -> Header:
     is_deflated = syntax == DEFLATED_LITTLE_ENDIAN
     file_size = source.size
     if is_deflated:
-        source, offset = inflated(source), 0
+        source, offset = ByteSource.of_bytes(inflated(source)), 0
     declared = Encoding(syntax != IMPLICIT_LITTLE_ENDIAN, syntax != EXPLICIT_BIG_ENDIAN)
     encoding = guess_encoding(source, offset, declared)
     if not syntax:
@@ -150,23 +154,26 @@ def parse_header(source: ByteSource) -> Header:
     is_empty = not reader.dataset.values and not reader.dataset.sequences and reader.pixels is None
     if is_empty and (reader.is_truncated or offset >= source.size):
         raise TruncatedError("The file ends before anything useful; it is incomplete, ask for it to be sent again.")
+    pixels = reader.pixels
+    is_told_inside = syntax in MAYBE_LOSSY_SYNTAXES and pixels is not None and pixels.length == UNDEFINED_LENGTH
     return Header(
         dataset=reader.dataset,
         transfer_syntax_uid=syntax,
         media_storage_sop_class_uid=meta.text(tags.MEDIA_STORAGE_SOP_CLASS_UID),
         encoding=encoding,
-        pixels=reader.pixels,
+        pixels=pixels,
         file_size=file_size,
         content_size=source.size,
         is_deflated=is_deflated,
         is_truncated=reader.is_truncated,
+        first_bytes=first_bytes(source, pixels.offset) if is_told_inside and pixels is not None else b"",
     )
 
 
-def inflated(source: ByteSource) -> ByteSource:
+def inflated(source: ByteSource) -> bytes:
     """Give the content that a deflated file's pixel positions point into."""
     _, offset = _read_file_meta(source)
-    return ByteSource.of_bytes(inflate(source, offset))
+    return inflate(source, offset)
 
 
 def _syntax_of(encoding: Encoding) -> str:

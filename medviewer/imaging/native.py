@@ -17,7 +17,7 @@ from medviewer.imaging.source import ByteSource
 
 def read_native(
     source: ByteSource, header: Header, format_: PixelFormat, frame: int, caveats: list[Caveat]
-) -> np.ndarray:
+) -> tuple[np.ndarray, int]:
     """Read one uncompressed frame.
 
     Args:
@@ -25,26 +25,29 @@ def read_native(
         header: of the file.
         format_: its pixel layout.
         frame: 0-based.
-        caveats: gets ``truncated`` if rows are missing; they are filled so that they show black.
+        caveats: gets ``truncated.rows`` if rows are missing; in grey images they are filled so that they show black.
 
     Returns:
         ``(rows, columns)`` or ``(rows, columns, 3)`` samples as stored, in the file's
-        colour space, without unused bits and with their sign.
+        colour space, without unused bits and with their sign; and how many rows of them
+        are really there.
 
     Raises:
         TruncatedError: not even one row of the frame is there.
     """
     if format_.bits_allocated == 1:
-        return _read_bits(source, header, format_, frame)
+        return _read_bits(source, header, format_, frame), format_.rows
     raw, there = _read_bytes(source, header, format_, frame)
     dtype = _sample_type(header, format_)
     flat = raw.view(dtype)
     if not dtype.isnative:
         flat = flat.astype(dtype.newbyteorder("="))
-    samples = _clean(_shaped(flat, format_), format_)
-    if there < len(raw):
-        _mark_missing(samples, format_, there * format_.rows // len(raw), caveats)
-    return samples
+    samples = clean(_shaped(flat, format_), format_)
+    if there == len(raw):
+        return samples, format_.rows
+    complete = there * format_.rows // len(raw)
+    _mark_missing(samples, format_, complete, caveats)
+    return samples, complete
 
 
 def _sample_type(header: Header, format_: PixelFormat) -> np.dtype:
@@ -98,7 +101,7 @@ def _shaped(flat: np.ndarray, format_: PixelFormat) -> np.ndarray:
     return flat.reshape(rows, columns, 3)
 
 
-def _clean(samples: np.ndarray, format_: PixelFormat) -> np.ndarray:
+def clean(samples: np.ndarray, format_: PixelFormat) -> np.ndarray:
     """Remove what old files keep in the unused bits (overlays), and extend the sign."""
     unused = format_.bits_allocated - format_.bits_stored
     if format_.is_float or unused == 0:
@@ -115,10 +118,11 @@ def _mark_missing(samples: np.ndarray, format_: PixelFormat, complete: int, cave
     is_by_plane = format_.samples == 3 and format_.planar == 1
     if complete == 0 or is_by_plane:
         raise TruncatedError("The file ends before or inside this image; ask for it to be sent again.")
-    # Black on the screen: the least value, or the greatest where that is black.
+    # Black on the screen: the least value, or the greatest where that is black. What black is in a colour image
+    # only its conversion to RGB says: zeros of YBR are green.
     is_inverse = format_.photometric == "MONOCHROME1"
     there = samples[:complete]
-    samples[complete:] = (there.max() if is_inverse else there.min()) if samples.ndim == 2 else 0
+    samples[complete:] = there.max() if is_inverse else there.min()
     missing = format_.rows - complete
     caveats.append(
         Caveat(

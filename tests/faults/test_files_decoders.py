@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pydicom.data
 import pytest
+from pydicom.uid import RLELossless
 
 from medviewer.domain.errors import DecodeError, Stopped, StorageError
 from medviewer.domain.progress import StopToken
@@ -158,6 +159,25 @@ def test_a_decoder_killed_while_idle_is_no_error_at_all() -> None:
     os.kill(idle.process.pid, signal.SIGKILL)
     assert wait([idle.process.sentinel], timeout=30)  # until the system has ended all its threads
     assert decode.read_frame(shipped("MR_small_RLE.dcm")).stored.shape == (64, 64)
+
+
+def panicking(folder: Path) -> Image:
+    """RLE that runs on beyond the image: pylibjpeg-rle panics, which is no Exception of Python."""
+    stream = struct.pack("<16I", 2, 64, 84, *[0] * 13) + b"\x81\0" * 20
+    path = write_compressed(folder / "panic.dcm", stream, RLELossless, make_dataset(np.zeros((8, 8), np.uint16)))
+    return next(images_of(scan([path])))
+
+
+def test_a_decoder_that_panics_costs_its_own_image_and_not_the_next(tmp_path: Path) -> None:
+    decode.shutdown()
+    image, healthy = panicking(tmp_path), shipped("MR_small_RLE.dcm")
+    for _ in range(3):
+        decode.read_frame(healthy)
+        (pid,) = decode.worker_pids()
+        with pytest.raises(DecodeError, match="PanicException"):
+            decode.read_frame(image)
+        assert pid not in decode.worker_pids()  # it ends, and nobody waits for it
+        assert decode.read_frame(healthy).stored.shape == (64, 64)
 
 
 def test_no_shared_memory_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

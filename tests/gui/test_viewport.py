@@ -13,8 +13,8 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
 from medviewer.app.viewing import CT_PRESETS
-from medviewer.domain.study import Window
-from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.domain.study import PixelDescription, Window
+from medviewer.gui.corner_text import Shown, _loss, corners, fidelity, probe_text
 from medviewer.gui.viewport_marks import MARGIN, color_bar_rect, paint_letters
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
@@ -270,6 +270,22 @@ def test_the_strip_says_what_limits_the_picture(reader: Reader) -> None:
     assert said["no measuring: the file gives a pixel spacing of 0"] is True
     assert said["lossless"] is False
     assert said["drawn at 1/2 of full resolution"] is False
+
+
+@pytest.mark.parametrize(
+    ("is_lossy", "ratio", "words"),
+    [
+        (False, None, ("lossless", False)),
+        (None, None, ("may be lossy", True)),
+        (None, 10.0, ("may be lossy", True)),
+        (True, None, ("lossy", True)),
+        (True, 10.0, ("lossy 10:1", True)),
+    ],
+)
+def test_what_may_be_lossy_is_not_called_lossless(
+    is_lossy: bool | None, ratio: float | None, words: tuple[str, bool]
+) -> None:
+    assert _loss(PixelDescription("MR", 1, 1, is_lossy=is_lossy, lossy_ratio=ratio)) == words
 
 
 def test_guessed_order_is_a_caution(reader: Reader, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
@@ -17,21 +19,26 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLE
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
-from medviewer.imaging import decode
+from medviewer.imaging import code_stream, decode, layout
 from medviewer.imaging.codecs import (
     CODECS,
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
     JPEG_LS,
+    JPEG_LS_NEAR,
     FrameSpec,
     _own_rle,
 )
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.display import to_display
-from medviewer.imaging.header import read_header
+from medviewer.imaging.header import inflated, read_header
+from medviewer.imaging.source import ByteSource
 from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
+STATUS = ("st_dev", "st_ino", "st_ctime_ns", "st_mtime_ns", "st_size")
 RNG = np.random.default_rng(5)
 
 
@@ -54,6 +61,10 @@ def rle(pixels: np.ndarray) -> bytes:
         pixels, rows=pixels.shape[0], columns=pixels.shape[1], samples_per_pixel=1, bits_allocated=16, bits_stored=16,
         pixel_representation=0, photometric_interpretation="MONOCHROME2", number_of_frames=1,
     )]))  # fmt: skip
+
+
+def ljpeg(pixels: np.ndarray, *, bits: int = 16) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
@@ -142,6 +153,29 @@ def test_missing_rows_are_black_and_said(photometric: str, tmp_path: Path) -> No
     cut.write_bytes(whole[:-155])  # not one whole row
     with pytest.raises(TruncatedError):
         read(cut)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR"])
+def test_missing_rows_of_a_colour_image_are_black(photometric: str, tmp_path: Path) -> None:
+    """Not green, as zeros of YBR would be, and not the first colour of the palette."""
+    dataset = make_dataset(RNG.integers(1, 256, (10, 8, 3), dtype=np.uint8), PhotometricInterpretation=photometric)
+    width = 8 * 3
+    if photometric == "YBR_FULL_422":
+        width = 8 * 2
+    elif photometric == "PALETTE COLOR":
+        width = 8
+        dataset.SamplesPerPixel = 1
+        del dataset.PlanarConfiguration
+        for color in ("Red", "Green", "Blue"):
+            setattr(dataset, f"{color}PaletteColorLookupTableDescriptor", [256, 0, 8])
+            setattr(dataset, f"{color}PaletteColorLookupTableData", bytes([200] * 256))
+    dataset.PixelData = dataset.PixelData[: width * 6]  # six of ten rows
+    frame = read(write_dataset(tmp_path / "x.dcm", dataset))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
+    assert frame.stored.shape == (10, 8, 3)
+    assert frame.stored[6:].max() == 0
+    assert frame.stored[:6].max(axis=(1, 2)).min() > 0
 
 
 @pytest.mark.reliability
@@ -245,6 +279,32 @@ def test_a_jpeg_without_its_end_is_said_to_be_incomplete(tmp_path: Path) -> None
     assert whole.caveats == ()
 
 
+def jpeg(pixels: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=90))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "encode", "dtype"),
+    [
+        (JPEG_BASELINE, jpeg, np.uint8),
+        (JPEG_EXTENDED, lambda pixels: bytes(imagecodecs.jpeg8_encode(pixels >> 4, bitspersample=12)), np.uint16),
+        (JPEG_LOSSLESS, ljpeg, np.uint16),
+    ],
+)
+def test_a_jpeg_damaged_inside_is_said_to_be(syntax: str, encode: Any, dtype: Any, tmp_path: Path) -> None:
+    """Its end mark is there, and its decoder content."""
+    pixels = np.random.default_rng(8).integers(0, np.iinfo(dtype).max, (64, 64), dtype=dtype)
+    stream = encode(pixels)
+    whole = read(write_compressed(tmp_path / "x.dcm", stream, syntax, make_dataset(pixels)))
+    assert whole.caveats == ()
+    half = stream[: len(stream) // 2].rstrip(b"\xff") + b"\xff\xd9"
+    frame = read(write_compressed(tmp_path / "y.dcm", half, syntax, make_dataset(pixels)))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated.inside"]
+    frame = read(write_compressed(tmp_path / "z.dcm", half[:-2], syntax, make_dataset(pixels)))
+    assert [caveat.code for caveat in frame.caveats] == ["truncated"]  # once is enough
+
+
 def test_header_and_code_stream_that_disagree_on_the_sign_are_said(tmp_path: Path) -> None:
     pixels = RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
     stream = bytes(imagecodecs.jpeg2k_encode(pixels, reversible=True, level=0, codecformat="J2K"))
@@ -295,3 +355,140 @@ def test_another_object_at_the_same_path_is_never_shown_as_this_one(tmp_path: Pa
     write_dataset(path, make_dataset(PatientName="Other^Person"))
     with pytest.raises(InputError, match="open it again"):
         decode.read_frame(image)
+
+
+def exchanged(path: Path, other: Path) -> None:
+    """Another file at the path, with the times that a copy to a stick may well have."""
+    before = path.stat()
+    other.replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("is_stick", [False, True])
+def test_another_object_of_the_same_size_and_time_is_never_shown_as_this_one(
+    is_stick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system keeps nothing that tells them apart, as on sticks and on Windows."""
+    if is_stick:
+        monkeypatch.setattr(layout, "_status", lambda _: SimpleNamespace(**dict.fromkeys(STATUS, 1)))
+    path = write_dataset(tmp_path / "IMG1", make_dataset(SOPInstanceUID="2.25.10", PatientName="First^Person"))
+    image = images(path)[0]
+    decode.read_frame(image)
+    other = make_dataset(SOPInstanceUID="2.25.11", PatientName="Other^Person")
+    size = path.stat().st_size
+    exchanged(path, write_dataset(tmp_path / "other", other))
+    assert path.stat().st_size == size
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("what_tells", STATUS)
+def test_an_object_that_was_written_anew_is_read_anew(
+    what_tells: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames lie elsewhere now, while its first bytes are what they were."""
+    status = SimpleNamespace(**dict.fromkeys(STATUS, 1))
+    monkeypatch.setattr(layout, "_status", lambda _: status)
+    short, long = np.zeros((16, 16), np.uint16), RNG.integers(0, 65536, (16, 16), dtype=np.uint16)
+    comment = "c" * 8192  # so that nothing differs in the first bytes
+
+    def written(name: str, frames: list[np.ndarray]) -> Path:
+        dataset = make_dataset(np.concatenate(frames), Rows=16, NumberOfFrames=2)
+        dataset.SOPInstanceUID, dataset.ImageComments = "2.25.12", comment
+        dataset.PixelData = encapsulate([rle(frame) for frame in frames])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        return write_dataset(tmp_path / name, dataset, RLELossless)
+
+    path = written("x.dcm", [short, long])
+    image = images(path)[1]
+    np.testing.assert_array_equal(decode.read_frame(image).stored, long)
+    exchanged(path, written("y.dcm", [long, short]))
+    setattr(status, what_tells, 2)
+    np.testing.assert_array_equal(decode.read_frame(image).stored, short)
+
+
+def deflated(path: Path, pixels: np.ndarray, uid: str = "2.25.13") -> Path:
+    count, rows, columns = pixels.shape
+    dataset = make_dataset(pixels.reshape(count * rows, columns), Rows=rows, NumberOfFrames=count, SOPInstanceUID=uid)
+    return write_dataset(path, dataset, DeflatedExplicitVRLittleEndian)
+
+
+def test_a_deflated_file_is_inflated_once_for_all_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents: list[int] = []
+
+    def counted(source: ByteSource) -> bytes:
+        content = inflated(source)
+        contents.append(len(content))
+        return content
+
+    monkeypatch.setattr(layout, "inflated", counted)
+    pixels = RNG.integers(0, 65536, (3, 5, 7), dtype=np.uint16)
+    path = deflated(tmp_path / "x.dcm", pixels)
+    for _ in range(2):
+        for index in range(3):
+            np.testing.assert_array_equal(read(path, index).stored, pixels[index])
+    assert len(contents) == 1
+    read(deflated(tmp_path / "y.dcm", pixels), 0)
+    read(path, 0)
+    assert len(contents) == 3  # one file is kept, not two
+    decode.shutdown()
+    assert layout._kept is None
+
+
+@pytest.mark.reliability
+def test_what_was_inflated_is_never_another_files_content(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 65536, (2, 64, 64), dtype=np.uint16)  # noise: deflate cannot shorten it
+    path = deflated(tmp_path / "x.dcm", pixels)
+    image = images(path)[1]
+    np.testing.assert_array_equal(decode.read_frame(image).stored, pixels[1])
+    exchanged(path, deflated(tmp_path / "y.dcm", pixels[::-1].copy()))
+    np.testing.assert_array_equal(decode.read_frame(image).stored, pixels[0])
+    exchanged(path, deflated(tmp_path / "z.dcm", pixels, uid="2.25.14"))
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "encode"),
+    [(RLELossless, rle), (JPEG_LS, LOSSLESS[JPEG_LS]), (JPEG_LS_NEAR, LOSSLESS[JPEG_LS]), (JPEG_LOSSLESS, ljpeg)],
+)
+@pytest.mark.parametrize("is_signed", [False, True])
+@pytest.mark.parametrize("high_bit", [11, 13, 15])
+def test_unused_bits_of_lossless_streams_are_removed_as_of_uncompressed_ones(
+    syntax: str, encode: Any, is_signed: bool, high_bit: int, tmp_path: Path
+) -> None:
+    values = RNG.integers(-2048, 2048, (16, 16), dtype=np.int16) if is_signed else RNG.integers(
+        0, 4096, (16, 16), dtype=np.uint16)  # fmt: skip
+    shift = high_bit - 11
+    cell = (values.view(np.uint16) & 0x0FFF) << shift
+    cell |= RNG.integers(0, 65536, (16, 16), dtype=np.uint16) & np.uint16(0xFFFF ^ (0x0FFF << shift))  # overlays
+    attributes = {"BitsStored": 12, "HighBit": high_bit, "PixelRepresentation": int(is_signed)}
+    path = write_compressed(tmp_path / "x.dcm", bytes(encode(cell)), syntax, make_dataset(cell, **attributes))
+    np.testing.assert_array_equal(read(path).stored, values)
+    native = read(write_dataset(tmp_path / "y.dcm", make_dataset(cell, **attributes)))
+    np.testing.assert_array_equal(native.stored, values)
+
+
+@pytest.mark.parametrize("bits", [12, 14])
+def test_a_stream_too_narrow_for_the_high_bit_keeps_its_values_where_they_are(bits: int, tmp_path: Path) -> None:
+    values = RNG.integers(0, 4096, (16, 16), dtype=np.uint16)
+    stream = ljpeg(values, bits=bits)
+    assert code_stream.jpeg_precision(stream) == bits
+    for high_bit in (11, 15):
+        dataset = make_dataset(values, BitsStored=12, HighBit=high_bit)
+        frame = read(write_compressed(tmp_path / f"{high_bit}.dcm", stream, JPEG_LOSSLESS, dataset))
+        np.testing.assert_array_equal(frame.stored, values)
+
+
+def test_values_that_were_changed_keep_all_their_bits(tmp_path: Path) -> None:
+    """Near the top of the stored bits an error of a few would turn white into black."""
+    values = np.full((16, 16), 4095, np.uint16)
+    values[::2] = 4080
+    stream = bytes(imagecodecs.jpegls_encode(np.append(values, np.full((1, 16), 65535, np.uint16), 0), level=9))
+    rows = np.append(values, np.full((1, 16), 4095, np.uint16), 0)
+    dataset = make_dataset(rows, BitsStored=12, HighBit=11)
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_LS_NEAR, dataset))
+    assert np.abs(frame.stored[:16].astype(int) - values).max() <= 9

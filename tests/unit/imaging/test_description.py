@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from medviewer.domain.study import Image, Window
+from medviewer.imaging.codecs import HTJ2K, JPEG_2000, JPEG_2000_LOSSLESS, JPEG_LS, JPEG_LS_NEAR
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
-from tests.dicom_maker import make_dataset, write_dataset
+from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
 PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [1, 2, 3]}
 
@@ -203,3 +206,53 @@ def test_the_rate_at_which_the_file_wishes_to_be_played(
     attributes: dict[str, Any], rate: float, tmp_path: Path
 ) -> None:
     assert described(tmp_path, **attributes).frame_rate_hz == rate
+
+
+PIXELS = np.random.default_rng(3).integers(0, 4096, (16, 16), dtype=np.uint16)
+
+
+def jpeg_ls(level: int) -> bytes:
+    return bytes(imagecodecs.jpegls_encode(PIXELS, level=level))
+
+
+def jpeg_2000(*, reversible: bool, level: int) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(PIXELS, reversible=reversible, level=level, codecformat="J2K"))
+
+
+def htj2k(*, reversible: bool) -> bytes:
+    return bytes(imagecodecs.htj2k_encode(PIXELS, reversible=reversible))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "stream", "is_lossy"),
+    [
+        (JPEG_LS, jpeg_ls(0), False),
+        (JPEG_LS_NEAR, jpeg_ls(0), False),
+        (JPEG_LS_NEAR, jpeg_ls(3), True),
+        (JPEG_LS_NEAR, b"nothing that anyone could read", True),
+        (JPEG_2000_LOSSLESS, jpeg_2000(reversible=True, level=0), False),
+        (JPEG_2000, jpeg_2000(reversible=False, level=0), True),
+        (JPEG_2000, jpeg_2000(reversible=True, level=0), None),
+        (JPEG_2000, jpeg_2000(reversible=True, level=40), None),  # reversible, and bits left out after it
+        (JPEG_2000, b"nothing that anyone could read", None),
+        (HTJ2K, htj2k(reversible=False), True),
+        (HTJ2K, htj2k(reversible=True), None),
+    ],
+)
+def test_nothing_is_called_lossless_that_may_not_be(
+    syntax: str, stream: bytes, is_lossy: bool | None, tmp_path: Path
+) -> None:
+    path = write_compressed(tmp_path / "x.dcm", stream, syntax, make_dataset(PIXELS))
+    assert describe_images(read_header(path), path)[0].description.is_lossy is is_lossy
+    told = make_dataset(PIXELS, LossyImageCompression="01")
+    path = write_compressed(tmp_path / "y.dcm", stream, syntax, told)
+    assert describe_images(read_header(path), path)[0].description.is_lossy is True
+
+
+def test_the_first_frame_does_not_speak_for_the_others(tmp_path: Path) -> None:
+    dataset = make_dataset(np.zeros((32, 16), np.uint16), Rows=16, NumberOfFrames=2)
+    dataset.PixelData = encapsulate([jpeg_ls(0), jpeg_ls(3)])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    path = write_dataset(tmp_path / "x.dcm", dataset, JPEG_LS_NEAR)
+    assert [image.description.is_lossy for image in describe_images(read_header(path), path)] == [None, None]

@@ -163,7 +163,13 @@ def test_a_sex_that_was_not_validated_is_warned_of(card: Card) -> None:
 
 @pytest.mark.parametrize(
     ("code", "level"),
-    [("truncated.rows", "abstain"), ("truncated", "abstain"), ("jpeg2000.sign", "abstain"), ("rescale.zero", "warn")],
+    [
+        ("truncated.rows", "abstain"),
+        ("truncated", "abstain"),
+        ("truncated.inside", "abstain"),
+        ("jpeg2000.sign", "abstain"),
+        ("rescale.zero", "warn"),
+    ],
 )
 def test_what_was_wrong_with_the_file_reaches_the_reader(card: Card, code: str, level: str) -> None:
     caveats = (Caveat(code, "Half of it is missing."), Caveat("geometry.incomplete", "No place."))
