@@ -317,5 +317,5 @@ def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> 
         app.frames.put(image.key, picture)
 
 
-def _who(selection: Selection) -> tuple[str, str, str, str]:
+def _who(selection: Selection) -> tuple[str, ...]:
     return identity_of(selection.patient)

@@ -244,6 +244,10 @@ def _is_shown(app: Application, patient: Patient) -> bool:
     return now is not None and identity_of(now.patient) == identity_of(patient)
 
 
-def identity_of(patient: Patient) -> tuple[str, str, str, str]:
-    """What tells one patient from another in a collection."""
-    return (patient.issuer, patient.patient_id, patient.name, patient.birth_date)
+def identity_of(patient: Patient) -> tuple[str, ...]:
+    """What tells one patient from another, and one who was completed by a later file from before.
+
+    The key alone tells people apart whose files say the same of them, or nothing; what the files say
+    is compared too, because a record that was compared with less of it must be compared anew.
+    """
+    return (patient.key, patient.issuer, patient.patient_id, patient.name, patient.birth_date, patient.sex)

@@ -13,6 +13,7 @@ import pytest
 
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
+from medviewer.app.session import selections
 from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, PixelDescription
@@ -263,6 +264,39 @@ def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Appli
     completed = replace(patient, name="Other^Person")
     take_collection(application, Collection((completed,)))
     assert application.state.record_mismatch
+    assert application.state.frame is not None  # it is still the same patient: the image stays
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        # Nothing tells them apart but that the files are of two studies.
+        (
+            {"patient_id": "", "name": "", "PatientBirthDate": ""},
+            {"patient_id": "", "name": "", "PatientBirthDate": ""},
+        ),
+        # One number, name and birth date; the sex contradicts.
+        ({"PatientSex": "F"}, {"PatientSex": "M"}),
+    ],
+)
+def test_people_of_whom_the_files_say_the_same_are_never_taken_for_one_another(
+    application: Application, tmp_path: Path, one: dict[str, str], other: dict[str, str]
+) -> None:
+    """Each has the record compared anew, and no step leads from one to the other."""
+    files = [write_radiograph(tmp_path / f"{n}.dcm", **facts) for n, facts in enumerate((one, other))]
+    application.run_command("file.open_files", files)
+    assert len(application.state.collection.patients) == 2
+    compared = []
+    for selection in list(selections(application.state.collection)):
+        application.run_command("image.select", selection)
+        record, shown = application.state.record, selection.study.study_instance_uid
+        mismatch = application.state.record_mismatch
+        assert mismatch or (record is not None and [m.study_instance_uid for m in record.studies] == [shown])
+        compared.append(bool(mismatch))
+        application.run_command("series.next")
+        application.run_command("series.previous")
+        assert application.state.selection is selection
+    assert compared == ([False, True] if other.get("PatientSex") else [False, False])
 
 
 @pytest.mark.parametrize("shape", [(3, 2000), (2000, 3), (1, 1), (97, 96)])
