@@ -83,9 +83,9 @@ def confirm_guard(app: Application, code: str) -> None:
 
 
 def cancel(app: Application, slot: str | None) -> None:
-    """Stop one job, or all that the reader can see."""
+    """Stop one job, or all that the reader can see; the image on screen is still read, or it would never come."""
     app.wishes.run = None
-    for name in (slot,) if slot else app.jobs.running:
+    for name in (slot,) if slot else [job.name for job in app.state.jobs]:
         app.jobs.stop(name)
 
 
@@ -105,7 +105,7 @@ def explain_shown(app: Application) -> None:
         return
     if current_attribution(app.state) is not None or app.state.record_mismatch:
         return
-    _start_explaining(app, now, found[0], _question(app.state, now))
+    _start_explaining(app, found[0], _question(app.state, now))
 
 
 def toggle_overlay(app: Application, _argument: object) -> None:
@@ -213,7 +213,7 @@ def _question(state: State, now: Selection) -> Question:
 
 def _start_run(app: Application, now: Selection, question: Question) -> None:
     model_id, key = question.model_id, now.image.key
-    _set_problem(app, key, "")
+    _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
 
     def done(asked: Asked) -> None:
@@ -223,17 +223,17 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
-            _start_explaining(app, now, subject, question)
+            _start_explaining(app, subject, question)
 
     def failed(error: MedViewerError) -> None:
         # A failure is no finding: nothing of an earlier run may be taken for this one's result.
         _forget_answer(app, key, model_id)
-        _set_problem(app, key, str(error))
+        _set_problem(app, key, model_id, str(error))
 
     app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, question, stop, p), done, failed)
 
 
-def _start_explaining(app: Application, now: Selection, asked: Subject, question: Question) -> None:
+def _start_explaining(app: Application, asked: Subject, question: Question) -> None:
     method = app.state.overlay.method
 
     def done(attribution: Attribution) -> None:
@@ -241,7 +241,7 @@ def _start_explaining(app: Application, now: Selection, asked: Subject, question
         _start_weighing(app, asked, question, attribution)
 
     def failed(error: MedViewerError) -> None:
-        _set_problem(app, now.image.key, str(error))
+        _set_problem(app, asked.image_key, asked.model_id, str(error))
 
     app.jobs.start(
         "explain",
@@ -285,10 +285,12 @@ def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -
     )
 
 
-def _set_problem(app: Application, key: tuple[str, str, int], text: str) -> None:
-    problems = {k: v for k, v in app.state.analysis_problem.items() if k != key}
+def _set_problem(app: Application, key: tuple[str, str, int], model_id: str, text: str) -> None:
+    """Keep why one model gave nothing of an image: what failed is not said of another model."""
+    asked = (key, model_id)
+    problems = {k: v for k, v in app.state.analysis_problem.items() if k != asked}
     if text:
-        problems[key] = text
+        problems[asked] = text
     app.session.update(analysis_problem=MappingProxyType(problems))
 
 

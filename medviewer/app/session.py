@@ -113,7 +113,7 @@ class State:
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
-    analysis_problem: Mapping[Key, str] = field(default_factory=_empty)  # image key -> why there is no result
+    analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""

@@ -259,7 +259,7 @@ def _image_key(state: State) -> tuple[str, str, int] | None:
 
 def _problem(state: State) -> str:
     key = _image_key(state)
-    return state.analysis_problem.get(key, "") if key is not None else ""
+    return state.analysis_problem.get((key, state.model_id), "") if key is not None else ""
 
 
 def _decision(state: State) -> Decision | None:

@@ -176,11 +176,19 @@ def test_a_failure_says_so_and_offers_another_run(panel) -> None:
     assert asked.calls == [("model.run", None)]
 
 
+def test_the_failure_of_another_model_is_not_shown(panel) -> None:
+    state = made.failed()
+    show(panel, state, replace(state, model_id="another-model"))
+    assert "There is no result" not in all_words(panel)
+
+
 def test_a_failed_heat_map_leaves_the_answer(panel) -> None:
     asked = Asked(panel)
     state = made.answered()
     assert state.selection is not None
-    failed = replace(state, analysis_problem=MappingProxyType({state.selection.image.key: "It took too long."}))
+    failed = replace(
+        state, analysis_problem=MappingProxyType({(state.selection.image.key, state.model_id): "It took too long."})
+    )
     show(panel, state, failed)
     assert "There is no heat map" in all_words(panel)
     assert "There is no result" not in all_words(panel)

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from medviewer.app.session import current_answer, current_attribution
+from medviewer.app.start import running_application
 from medviewer.domain.errors import WorkerDiedError
+from medviewer.inference.catalogue import Catalogue
 from medviewer.records.audit import AuditTrail
-from tests.fakes import MODEL_ID
+from tests.conftest import InlineExecutor
+from tests.fakes import MODEL_ID, make_model
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
     from tests.fakes import FakeEngine
 
+OTHER_ID = "other-model"
+
 
 @pytest.fixture
 def opened(application: Application, tmp_path: Path) -> Application:
     application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
     return application
+
+
+@pytest.fixture
+def two_models(fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path) -> Iterator[Application]:
+    """An image is open; the engine has a second model. All work is done at once."""
+    models = tmp_path / "models"
+    make_model(models / MODEL_ID)
+    make_model(models / OTHER_ID, id=OTHER_ID, title={"en": "Other model", "zh": "另一模型"})
+    fake_engine.catalogue = Catalogue([models])
+    with running_application(medviewer_home, lambda call: call(), fake_engine, InlineExecutor) as app:
+        app.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+        app.run_command("model.select", MODEL_ID)
+        yield app
 
 
 def test_running_gives_an_answer_and_then_its_heat_map(opened: Application) -> None:
@@ -77,6 +96,22 @@ def test_a_failed_run_takes_the_old_result_away_and_says_why(opened: Application
     opened.run_command("model.run")
     assert current_answer(opened.state) is not None
     assert not opened.state.analysis_problem
+
+
+def test_what_one_model_failed_at_is_not_said_of_another(two_models: Application, fake_engine: FakeEngine) -> None:
+    key = two_models.state.selection.image.key  # type: ignore[union-attr]
+    fake_engine.failure = WorkerDiedError("The model's process ended; run it again.")
+    two_models.run_command("model.run")
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
+    two_models.run_command("model.select", OTHER_ID)
+    two_models.run_command("model.run")
+    assert current_answer(two_models.state) is not None
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
+    fake_engine.failure = WorkerDiedError("No heat map.")
+    two_models.run_command("explain.method", "occlusion")
+    assert two_models.state.analysis_problem[key, OTHER_ID] == "No heat map."
+    two_models.run_command("model.run")
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
 
 
 def test_another_images_result_is_not_shown(opened: Application, tmp_path: Path) -> None:

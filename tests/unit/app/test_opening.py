@@ -16,7 +16,9 @@ from medviewer.app.picture import Picture
 from medviewer.app.session import selections
 from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
+from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, PixelDescription
+from medviewer.imaging.scan import scan
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -99,8 +101,6 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not when the scan goes on, not when an earlier patient in the list turns up."""
-    from medviewer.imaging.scan import scan
-
     write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
     partly = scan([tmp_path])
     write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
@@ -123,8 +123,6 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
 def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medviewer.imaging.scan import scan
-
     paths = write_slices(tmp_path, 5)
     partly, whole = scan(paths[3:]), scan(paths)
 
@@ -220,6 +218,34 @@ def test_cancel_keeps_what_was_found(fake_engine: FakeEngine, medviewer_home: Pa
         assert app.state.jobs == ()
         pools[0].held.pop(0)()
         assert app.state.selection is None
+
+
+def test_cancel_does_not_stop_the_reading_of_the_image_on_screen(
+    fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would start it again: the viewport would say "Reading" for good."""
+    path = write_radiograph(tmp_path / "a.dcm")
+    whole = scan([path])
+
+    def endless(paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None]) -> None:
+        on_found(whole)
+        app.run_command("job.cancel")
+        stop.raise_if_stopped()
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", endless)
+    pools: list[HeldExecutor] = []
+
+    def make(threads: int, name: str) -> HeldExecutor:
+        pools.append(HeldExecutor(threads, name))
+        return pools[-1]
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, make) as app:
+        app.run_command("file.open_files", [path])
+        scanning = pools[0].held.pop(0)
+        scanning()
+        assert app.jobs.running == ("read",)
+        pools[0].held.pop(0)()
+        assert app.state.frame is not None
 
 
 def test_closing_leaves_nothing_of_the_patient(application: Application, tmp_path: Path) -> None:
