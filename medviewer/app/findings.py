@@ -17,6 +17,7 @@ from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind,
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
+from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -119,6 +120,8 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
     def run(app: Application, value: Any) -> None:
         if name in ("opacity", "threshold"):
             value = min(max(float(value), 0.0), 1.0)
+        if name == "color_map" and value not in COLOR_MAPS:
+            raise UsageError(f"There is no colour map {value!r}.")
         overlay: Overlay = replace(app.state.overlay, **{name: value})
         if overlay != app.state.overlay:
             app.session.change(gesture=f"overlay {name}", overlay=overlay)

@@ -77,12 +77,13 @@ def test_another_method_is_worked_out_when_it_is_chosen_and_only_once(
     assert current_attribution(opened.state) is attribution
 
 
-def test_an_unknown_method_or_model_is_refused(opened: Application) -> None:
-    for command_id in ("explain.method", "model.select"):
+def test_an_unknown_method_model_or_colour_map_is_refused(opened: Application) -> None:
+    for command_id in ("explain.method", "model.select", "explain.color_map"):
         opened.run_command(command_id, "nonsense")
         assert opened.state.notice is not None
         assert opened.state.notice.level == "alarm"
-    assert opened.state.overlay.method == "grad-cam"
+        opened.notify("info", "")
+    assert (opened.state.overlay.method, opened.state.overlay.color_map) == ("grad-cam", "magma")
     assert opened.state.model_id == MODEL_ID
 
 
