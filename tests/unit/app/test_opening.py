@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -276,6 +278,26 @@ def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Applicati
     assert application.state.recent == ()
     assert application.state.notice is not None
     assert "no longer there" in application.state.notice.text
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENAMETOOLONG])
+def test_a_recent_path_that_cannot_be_looked_at_is_said_and_forgotten(
+    application: Application, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = "/locked/DOE" if code == errno.EACCES else "/" + "x" * 300
+    real = os.stat
+
+    def refuse(place: Any, *more: Any, **named: Any) -> os.stat_result:
+        if os.fspath(place) == path:
+            raise OSError(code, os.strerror(code))
+        return real(place, *more, **named)
+
+    application.remember(recent=(path,))
+    monkeypatch.setattr(os, "stat", refuse)
+    application.run_command("file.open_recent", path)
+    assert application.state.recent == ()
+    assert application.state.notice is not None
+    assert "may not be looked at" in application.state.notice.text
 
 
 def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Application, tmp_path: Path) -> None:
