@@ -191,7 +191,8 @@ def save(app: Application, folder: str | Path | None) -> None:
 
     def saved(paths: list[Path]) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
-        app.notify("info", f"{len(paths)} files were saved in {out.name or out}.")
+        # Folders are often named after the patient, and the reader has just chosen this one.
+        app.notify("info", "1 file was saved." if len(paths) == 1 else f"{len(paths)} files were saved.")
 
     app.start_job("save", work, saved)
 

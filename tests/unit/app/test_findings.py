@@ -212,6 +212,28 @@ def test_saving_writes_the_result_and_says_so(opened: Application, tmp_path: Pat
     assert opened.state.notice.level == "info"
 
 
+def test_no_notice_names_the_folder_that_results_go_to(opened: Application, tmp_path: Path) -> None:
+    """It is often named after the patient, whose identity may be hidden."""
+    opened.run_command("model.run")
+    opened.run_command("file.save_results", tmp_path / "DOE_JANE_1940")
+    assert opened.state.notice is not None
+    assert opened.state.notice.text == f"{len(list((tmp_path / 'DOE_JANE_1940').iterdir()))} files were saved."
+    (tmp_path / "DOE_JOHN_1941").write_text("a file")
+    opened.run_command("file.save_results", tmp_path / "DOE_JOHN_1941")
+    assert opened.state.notice.level == "alarm"
+    assert "not saved" in opened.state.notice.text
+    assert "DOE" not in opened.state.notice.text
+
+
+def test_hiding_the_identity_takes_the_last_notice_away(opened: Application) -> None:
+    opened.notify("caution", "DOE_JANE.dcm cannot be read.")
+    opened.run_command("view.hide_identity")
+    assert opened.state.notice is None
+    opened.notify("caution", "The disk is full.")
+    opened.run_command("view.hide_identity")
+    assert opened.state.notice is not None
+
+
 def test_a_full_disk_while_saving_is_said(opened: Application, tmp_path: Path) -> None:
     opened.run_command("model.run")
     (tmp_path / "file").write_text("in the way")
