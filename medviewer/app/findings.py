@@ -1,19 +1,18 @@
-"""Running a model on the image on screen, asking why, and what the reader thinks of it."""
+"""Running a model on the image on screen, asking why, and saving what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
-from medviewer.app.patient import keep_answer, keep_decision, keep_event
+from medviewer.app.patient import keep_answer, keep_event
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
-from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind, Subject
+from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
@@ -127,34 +126,6 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
             app.session.change(gesture=f"overlay {name}", overlay=overlay)
 
     return run
-
-
-def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
-    """A command with which the reader accepts, rejects or changes a result, with the reason."""
-
-    def run(app: Application, reason: str | None) -> None:
-        found = current_answer(app.state)
-        if found is None:
-            return
-        if reason is None and kind != "accepted":
-            reason = app.front.ask_text("Your decision", "Why? The reason is kept beside the result.")
-            if reason is None:
-                return
-        decision = Decision(kind, (reason or "").strip(), _now())
-        decisions = dict(app.state.decisions) | {found[0]: decision}
-        app.session.change(decisions=MappingProxyType(decisions))
-
-    return run
-
-
-def keep_changed_decisions(app: Application, old: State, new: State) -> None:
-    """Save each decision that was made, changed, or taken back by undo."""
-    if old.decisions is new.decisions or not new.answers:
-        return
-    for subject in old.decisions.keys() | new.decisions.keys():
-        before, after = old.decisions.get(subject), new.decisions.get(subject)
-        if before != after and subject in new.answers:
-            keep_decision(app, subject, after or Decision("withdrawn", "", _now()))
 
 
 def save(app: Application, folder: str | Path | None) -> None:
@@ -296,7 +267,3 @@ def _set_problem(app: Application, key: tuple[str, str, int], model_id: str, tex
     if text:
         problems[asked] = text
     app.session.update(analysis_problem=MappingProxyType(problems))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
