@@ -92,7 +92,8 @@ class DecisionKeeper:
         def failed(error: MedViewerError) -> None:
             if number == kept.handed:  # else a later one is on its way and says what holds
                 self._take_back(subject, kept)
-            self._app.lose(MedViewerError(f"{TAKEN_BACK} {error}"))
+                error = MedViewerError(f"{TAKEN_BACK} {error}")
+            self._app.lose(error)
 
         keep_decision(self._app, subject, decision or Decision("withdrawn", "", _now()), done, failed)
 

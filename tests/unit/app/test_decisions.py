@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import StorageError
 from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
+from tests.conftest import InlineExecutor
 from tests.fakes import MODEL_ID
 from tests.radiographs import write_radiograph
 from tests.unit.app.conftest import OTHER_ID
@@ -167,40 +169,78 @@ def test_a_decision_that_cannot_be_written_is_taken_back_and_said(
     assert kinds(opened, subject) == ["accepted"]
 
 
-def test_what_was_taken_back_comes_with_no_undo_and_a_later_decision_stays(
-    fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waiting: list[Callable[[], None]] = []
+class Waiting(Executor):
+    """Keeps what is to be written until the test lets it be."""
 
-    def deliver() -> None:
-        while waiting:
-            waiting.pop(0)()
+    def __init__(self) -> None:
+        self.held: list[Callable[[], Any]] = []
 
-    def settle() -> None:
-        while app.jobs.running or app.writes.running or waiting:
-            deliver()
+    def submit(self, work: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
+        self.held.append(work)
+        return Future()
 
-    with running_application(medviewer_home, waiting.append, fake_engine) as app:
+    def write(self, count: int = -1) -> None:
+        """Let the next ``count`` be written, or all."""
+        while self.held and count:
+            self.held.pop(0)()
+            count -= 1
+
+
+@pytest.fixture
+def slow(fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path) -> Iterator[tuple[Application, Waiting]]:
+    """The model has answered; what is written from now on waits."""
+    waiting = Waiting()
+
+    def make(_threads: int, name: str) -> Executor:
+        return waiting if name == "medviewer-write" else InlineExecutor()
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, make) as app:
         app.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
-        settle()
+        waiting.write()
         app.run_command("model.run")
-        settle()
-        disk = FullDisk(monkeypatch)
-        app.run_command("finding.accept")
-        app.run_command("view.invert")
-        assert decided(app) == "accepted"
-        settle()
-        assert decided(app) == ""
-        app.run_command("edit.undo")
-        settle()
-        assert (app.state.view.inverted, decided(app)) == (False, "")
-        app.run_command("finding.accept")
-        app.run_command("finding.reject", "no")  # before the failure of the first is known
-        disk.is_full = False
-        app.run_command("finding.change", "effusion")
-        settle()
-        assert decided(app) == "changed"
-        assert kinds(app, shown(app)[0])[-1] == "changed"
+        waiting.write()
+        yield app, waiting
+
+
+def test_no_undo_brings_back_what_was_taken_back(
+    slow: tuple[Application, Waiting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, waiting = slow
+    disk = FullDisk(monkeypatch)
+    app.run_command("finding.accept")
+    app.run_command("view.invert")
+    assert decided(app) == "accepted"  # until it is known that it cannot be kept
+    waiting.write()
+    assert decided(app) == ""
+    disk.is_full = False
+    app.run_command("edit.undo")  # of the inversion
+    waiting.write()
+    assert (app.state.view.inverted, decided(app)) == (False, "")
+    assert kinds(app, shown(app)[0]) == []
+
+
+def test_a_late_failure_takes_no_later_decision_away(
+    slow: tuple[Application, Waiting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, waiting = slow
+    disk = FullDisk(monkeypatch)
+    app.run_command("finding.accept")
+    app.run_command("finding.reject", "no")
+    waiting.write(1)
+    assert decided(app) == "rejected"
+    assert [str(error) for error in app.lost] == ["The disk is full."]  # it was not taken back, but replaced
+    disk.is_full = False
+    waiting.write()
+    assert kinds(app, shown(app)[0]) == ["rejected"]
+    disk.is_full = True
+    app.run_command("finding.accept")
+    app.run_command("model.run")
+    app.run_command("finding.change", "effusion")  # on the new answer
+    waiting.write(1)
+    assert decided(app) == "changed"
+    disk.is_full = False
+    waiting.write()
+    assert kinds(app, shown(app)[0]) == ["rejected", "changed"]
 
 
 def test_a_failure_never_brings_the_decision_on_an_earlier_answer_back(
