@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from medviewer.app.commands import command
-from medviewer.app.findings import continue_run, keep_changed_decisions
+from medviewer.app.decisions import DecisionKeeper
+from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.layout import share_window
@@ -127,9 +128,10 @@ class Application:
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
         self.settings: Settings = parts.settings_file.load()
+        self.lost: list[MedViewerError] = []
         self._writing = 0
         self._adopt_settings()
-        self.session.watch(lambda old, new: keep_changed_decisions(self, old, new))
+        self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(lambda old, new: share_window(self) if old.view is not new.view and new.parked else None)
 
     @property
@@ -170,8 +172,13 @@ class Application:
     ) -> None:
         """Have the record store asked or written, in order, off this thread; a failure becomes a notice."""
         self._writing += 1
-        refuse = failed or (lambda error: self.notify("alarm", str(error)))
+        refuse = failed or self.lose
         self.writes.start(f"write {self._writing}", lambda _stop, _progress: work(), done, refuse)
+
+    def lose(self, error: MedViewerError) -> None:
+        """Something was not written: say so, and remember it for whoever closes the window."""
+        self.lost.append(error)
+        self.notify("alarm", str(error))
 
     def run_waiting(self) -> None:
         """Start the model run that waited for pixels or for the record, if there is one."""

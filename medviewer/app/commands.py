@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import findings, layout, opening, panes, viewing
+from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
-from medviewer.app.session import State, current_answer
+from medviewer.app.session import State, current_answer, decidable_answer
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on
@@ -111,6 +112,10 @@ def _has_stack(state: State) -> bool:
 
 def _has_answer(state: State) -> bool:
     return current_answer(state) is not None
+
+
+def _may_decide(state: State) -> bool:
+    return decidable_answer(state) is not None
 
 
 def _may_run(state: State) -> bool:
@@ -247,9 +252,9 @@ _ROWS = (
     _asked("explain.opacity|Heat map opacity|热图不透明度", findings.change_overlay("opacity"), _always),
     _asked("explain.threshold|Heat map threshold|热图阈值", findings.change_overlay("threshold"), _always),
     _asked("explain.color_map|Heat map colours|热图配色", findings.change_overlay("color_map"), _always),
-    _row("finding.accept|Accept finding|接受结果|Ctrl+Shift+A|check", findings.decide("accepted"), _has_answer),
-    _row("finding.reject|Reject finding…|拒绝结果…|Ctrl+Shift+R|x", findings.decide("rejected"), _has_answer),
-    _row("finding.change|Change finding…|更改结果…||pencil", findings.decide("changed"), _has_answer),
+    _row("finding.accept|Accept finding|接受结果|Ctrl+Shift+A|check", decide("accepted"), _may_decide),
+    _row("finding.reject|Reject finding…|拒绝结果…|Ctrl+Shift+R|x", decide("rejected"), _may_decide),
+    _row("finding.change|Change finding…|更改结果…||pencil", decide("changed"), _may_decide),
     _row("help.palette|Find a command…|查找命令…|Ctrl+K|command", _show("palette"), _always),
     _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
     _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),

@@ -1,22 +1,22 @@
-"""Running a model on the image on screen, asking why, and what the reader thinks of it."""
+"""Running a model on the image on screen, asking why, and saving what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
-from medviewer.app.patient import keep_answer, keep_decision, keep_event
+from medviewer.app.patient import keep_answer, keep_event
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
-from medviewer.domain.answer import Answer, Attribution, Decision, DecisionKind, Subject
+from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
+from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -83,9 +83,9 @@ def confirm_guard(app: Application, code: str) -> None:
 
 
 def cancel(app: Application, slot: str | None) -> None:
-    """Stop one job, or all that the reader can see."""
+    """Stop one job, or all that the reader can see; the image on screen is still read, or it would never come."""
     app.wishes.run = None
-    for name in (slot,) if slot else app.jobs.running:
+    for name in (slot,) if slot else [job.name for job in app.state.jobs]:
         app.jobs.stop(name)
 
 
@@ -105,7 +105,7 @@ def explain_shown(app: Application) -> None:
         return
     if current_attribution(app.state) is not None or app.state.record_mismatch:
         return
-    _start_explaining(app, now, found[0], _question(app.state, now))
+    _start_explaining(app, found[0], _question(app.state, now))
 
 
 def toggle_overlay(app: Application, _argument: object) -> None:
@@ -119,39 +119,13 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
     def run(app: Application, value: Any) -> None:
         if name in ("opacity", "threshold"):
             value = min(max(float(value), 0.0), 1.0)
+        if name == "color_map" and value not in COLOR_MAPS:
+            raise UsageError(f"There is no colour map {value!r}.")
         overlay: Overlay = replace(app.state.overlay, **{name: value})
         if overlay != app.state.overlay:
             app.session.change(gesture=f"overlay {name}", overlay=overlay)
 
     return run
-
-
-def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
-    """A command with which the reader accepts, rejects or changes a result, with the reason."""
-
-    def run(app: Application, reason: str | None) -> None:
-        found = current_answer(app.state)
-        if found is None:
-            return
-        if reason is None and kind != "accepted":
-            reason = app.front.ask_text("Your decision", "Why? The reason is kept beside the result.")
-            if reason is None:
-                return
-        decision = Decision(kind, (reason or "").strip(), _now())
-        decisions = dict(app.state.decisions) | {found[0]: decision}
-        app.session.change(decisions=MappingProxyType(decisions))
-
-    return run
-
-
-def keep_changed_decisions(app: Application, old: State, new: State) -> None:
-    """Save each decision that was made, changed, or taken back by undo."""
-    if old.decisions is new.decisions or not new.answers:
-        return
-    for subject in old.decisions.keys() | new.decisions.keys():
-        before, after = old.decisions.get(subject), new.decisions.get(subject)
-        if before != after and subject in new.answers:
-            keep_decision(app, subject, after or Decision("withdrawn", "", _now()))
 
 
 def save(app: Application, folder: str | Path | None) -> None:
@@ -188,7 +162,8 @@ def save(app: Application, folder: str | Path | None) -> None:
 
     def saved(paths: list[Path]) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
-        app.notify("info", f"{len(paths)} files were saved in {out.name or out}.")
+        # Folders are often named after the patient, and the reader has just chosen this one.
+        app.notify("info", "1 file was saved." if len(paths) == 1 else f"{len(paths)} files were saved.")
 
     app.start_job("save", work, saved)
 
@@ -213,7 +188,7 @@ def _question(state: State, now: Selection) -> Question:
 
 def _start_run(app: Application, now: Selection, question: Question) -> None:
     model_id, key = question.model_id, now.image.key
-    _set_problem(app, key, "")
+    _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
 
     def done(asked: Asked) -> None:
@@ -223,17 +198,17 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
-            _start_explaining(app, now, subject, question)
+            _start_explaining(app, subject, question)
 
     def failed(error: MedViewerError) -> None:
         # A failure is no finding: nothing of an earlier run may be taken for this one's result.
         _forget_answer(app, key, model_id)
-        _set_problem(app, key, str(error))
+        _set_problem(app, key, model_id, str(error))
 
     app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, question, stop, p), done, failed)
 
 
-def _start_explaining(app: Application, now: Selection, asked: Subject, question: Question) -> None:
+def _start_explaining(app: Application, asked: Subject, question: Question) -> None:
     method = app.state.overlay.method
 
     def done(attribution: Attribution) -> None:
@@ -241,7 +216,7 @@ def _start_explaining(app: Application, now: Selection, asked: Subject, question
         _start_weighing(app, asked, question, attribution)
 
     def failed(error: MedViewerError) -> None:
-        _set_problem(app, now.image.key, str(error))
+        _set_problem(app, asked.image_key, asked.model_id, str(error))
 
     app.jobs.start(
         "explain",
@@ -285,12 +260,10 @@ def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -
     )
 
 
-def _set_problem(app: Application, key: tuple[str, str, int], text: str) -> None:
-    problems = {k: v for k, v in app.state.analysis_problem.items() if k != key}
+def _set_problem(app: Application, key: tuple[str, str, int], model_id: str, text: str) -> None:
+    """Keep why one model gave nothing of an image: what failed is not said of another model."""
+    asked = (key, model_id)
+    problems = {k: v for k, v in app.state.analysis_problem.items() if k != asked}
     if text:
-        problems[key] = text
+        problems[asked] = text
     app.session.update(analysis_problem=MappingProxyType(problems))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,10 +50,13 @@ def open_files(app: Application, paths: Sequence[str | Path] | None) -> None:
 
 def open_recent(app: Application, path: str) -> None:
     """Open something again."""
-    if not Path(path).exists():
+    if not os.path.exists(path):  # Path.exists raises where it may not look, or where the name is too long
         app.remember(recent=tuple(p for p in app.settings.recent if p != path))
         app.session.update(recent=app.settings.recent)
-        raise InputError("That folder is no longer there; it was taken off the list. Open it from where it is now.")
+        raise InputError(
+            "That folder is no longer there or may not be looked at; it was taken off the list."
+            " Open it from where it is now."
+        )
     open_paths(app, [Path(path)])
 
 
@@ -325,5 +329,5 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
         app.notify("alarm", "Nothing here can be shown: choose a folder with DICOM images; the problem list says more.")
 
 
-def _who(selection: Selection) -> tuple[str, str, str, str]:
+def _who(selection: Selection) -> tuple[str, ...]:
     return identity_of(selection.patient)

@@ -209,14 +209,30 @@ def keep_answer(app: Application, subject: Subject, image: Image, frame: Frame, 
     app.write(work)
 
 
-def keep_decision(app: Application, subject: Subject, decision: Decision) -> None:
-    """Keep what the reader decided; what was decided before stays in the store's history."""
+def keep_decision(
+    app: Application,
+    subject: Subject,
+    decision: Decision,
+    done: Callable[[], None],
+    failed: Callable[[MedViewerError], None],
+) -> None:
+    """Keep what the reader decided; what was decided before stays in the store's history.
 
-    def work() -> None:
+    ``done`` or ``failed`` says whether the store has it. The trail notes only what the store has; if that
+    fails, it is said, but the decision is kept.
+    """
+    kept: list[Decision] = []
+
+    def save() -> None:
         app.records.store().save_decision(subject, decision)
-        app.records.note(f"finding.{decision.kind}", subject.image_key[1], subject.model_id)
+        kept.append(decision)
 
-    app.write(work)
+    def note() -> None:
+        if kept:
+            app.records.note(f"finding.{decision.kind}", subject.image_key[1], subject.model_id)
+
+    app.write(save, lambda _none: done(), failed)
+    app.write(note)
 
 
 def keep_event(app: Application, what: str, subject: str, detail: str = "") -> None:
@@ -244,6 +260,10 @@ def _is_shown(app: Application, patient: Patient) -> bool:
     return now is not None and identity_of(now.patient) == identity_of(patient)
 
 
-def identity_of(patient: Patient) -> tuple[str, str, str, str]:
-    """What tells one patient from another in a collection."""
-    return (patient.issuer, patient.patient_id, patient.name, patient.birth_date)
+def identity_of(patient: Patient) -> tuple[str, ...]:
+    """What tells one patient from another, and one who was completed by a later file from before.
+
+    The key alone tells people apart whose files say the same of them, or nothing; what the files say
+    is compared too, because a record that was compared with less of it must be compared anew.
+    """
+    return (patient.key, patient.issuer, patient.patient_id, patient.name, patient.birth_date, patient.sex)

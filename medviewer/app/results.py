@@ -196,7 +196,7 @@ def _staging(out: Path) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(dir=out, prefix=".medviewer-"))
     except OSError as error:
-        raise storage_error(f"The result in {out.name}", error) from error
+        raise storage_error("The result", error) from error
     try:
         yield staged
     finally:
@@ -288,6 +288,20 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "map"
 
 
+def clear_results(out: Path) -> None:
+    """Take an earlier result out of a folder, so that what is found there afterwards is today's.
+
+    Raises:
+        StorageError: it cannot be taken away.
+    """
+    try:
+        old = _earlier_outputs(out)
+        for name in (RESULT_NAME, *old):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error("The result", error) from error
+
+
 def _put_in_place(staged: Path, out: Path, names: list[str], source: Path) -> None:
     try:
         old = _earlier_outputs(out)
@@ -300,7 +314,7 @@ def _put_in_place(staged: Path, out: Path, names: list[str], source: Path) -> No
         for name in (*names, RESULT_NAME):
             (staged / name).replace(out / name)
     except OSError as error:
-        raise storage_error(f"The result in {out.name}", error) from error
+        raise storage_error("The result", error) from error
 
 
 def _earlier_outputs(out: Path) -> set[str]:

@@ -149,7 +149,7 @@ class State:
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
-    analysis_problem: Mapping[Key, str] = field(default_factory=_empty)  # image key -> why there is no result
+    analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
@@ -232,6 +232,23 @@ class Session:
             self._undo.append(_remembered(self._state))
             self._restore(self._redo.pop())
 
+    def take_back(self, subject: Subject, stored: Decision | None) -> None:
+        """A decision could not be kept: show the one that is, here and where undo or redo would bring it back."""
+        lost = self._state.decisions.get(subject)
+
+        def corrected(decisions: Mapping[Subject, Decision]) -> Mapping[Subject, Decision]:
+            others = {s: d for s, d in decisions.items() if s != subject}
+            return MappingProxyType(others if stored is None else {**others, subject: stored})
+
+        for past in (self._undo, self._redo):
+            past[:] = [
+                replace(state, decisions=corrected(state.decisions))
+                if lost is not None and state.decisions.get(subject) is lost
+                else state
+                for state in past
+            ]
+        self.update(decisions=corrected(self._state.decisions))
+
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
         decisions = _restored_decisions(past, self._state)
@@ -249,11 +266,14 @@ def _remembered(state: State) -> State:
 
 
 def _may_restore(past: State, now: State) -> bool:
-    """How an image looks is shared by its stack; a decision is undone only with its own image on screen."""
+    """How an image looks is shared by its stack; a decision is undone only while its answer is on screen."""
     if past.selection is None or now.selection is None or past.active != now.active or _plane(past) != _plane(now):
         return False
-    if _restored_decisions(past, now) != now.decisions:
-        return past.selection.image.key == now.selection.image.key
+    restored = _restored_decisions(past, now)
+    if restored != now.decisions:
+        shown = decidable_answer(now)
+        changed = {s for s in {**restored, **now.decisions} if restored.get(s) != now.decisions.get(s)}
+        return shown is not None and changed == {shown[0]}
     return past.selection.stack_key == now.selection.stack_key
 
 
@@ -312,6 +332,12 @@ def current_answer(state: State) -> tuple[Subject, Answer] | None:
         if subject.image_key == key and subject.model_id == state.model_id:
             return subject, answer
     return None
+
+
+def decidable_answer(state: State) -> tuple[Subject, Answer] | None:
+    """The answer that the reader sees and may judge: none that is hidden, and no abstention."""
+    found = current_answer(state)
+    return found if found is not None and found[1].status == "answer" and not state.record_mismatch else None
 
 
 def current_attribution(state: State) -> Attribution | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,8 @@ from typing import Any
 import platformdirs
 
 from medviewer.app.session import Overlay
+from medviewer.explain.methods import METHODS
+from medviewer.explain.overlay import COLOR_MAPS
 from medviewer.whole_file import storage_error, write_whole
 
 log = logging.getLogger(__name__)
@@ -112,9 +114,9 @@ def _overlay(value: object) -> Overlay:
     default = Overlay()
     given = value if isinstance(value, dict) else {}
 
-    def text(name: str) -> str:
-        found = given.get(name)
-        return found if isinstance(found, str) else str(getattr(default, name))
+    def one_of(name: str, known: Collection[str]) -> str:
+        found = given.get(name)  # a newer version's choice, or a slip of the pen: nothing here could draw it
+        return found if isinstance(found, str) and found in known else str(getattr(default, name))
 
     def share(name: str) -> float:
         found = given.get(name)
@@ -122,8 +124,8 @@ def _overlay(value: object) -> Overlay:
         return float(found) if is_share and found is not None else float(getattr(default, name))
 
     return Overlay(
-        method=text("method"),
+        method=one_of("method", [method.id for method in METHODS]),
         opacity=share("opacity"),
         threshold=share("threshold"),
-        color_map=text("color_map"),
+        color_map=one_of("color_map", COLOR_MAPS),
     )

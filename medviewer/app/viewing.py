@@ -173,7 +173,10 @@ def next_text(app: Application, _argument: object) -> None:
 
 def toggle_identity(app: Application, _argument: object) -> None:
     """Hide who the patient is, everywhere in the window, or show it again."""
-    app.session.update(identity_hidden=not app.state.identity_hidden)
+    is_hidden = not app.state.identity_hidden
+    app.session.update(identity_hidden=is_hidden)
+    if is_hidden:
+        app.notify("info", "")  # what it says came before: it may quote a file
 
 
 def toggle_panels(app: Application, _argument: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.app.opening import sample_path
-from medviewer.app.results import RESULT_NAME
+from medviewer.app.results import RESULT_NAME, clear_results
 from medviewer.cli.terminal import say, tell
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.whole_file import storage_error
@@ -58,6 +58,8 @@ def _draw(out: Path) -> int:
 
     try:
         out.mkdir(parents=True, exist_ok=True)
+        clear_results(out)  # or, where this run gives none, an earlier run's finding would be told as today's
+        (out / PICTURE_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(f"The result in {out.name}", error) from error
     grab_window(out / PICTURE_NAME, results=out)

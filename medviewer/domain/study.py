@@ -163,7 +163,11 @@ class Study:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patient:
-    """Who the studies belong to, as the files say. Names are shown as plain text only."""
+    """Who the studies belong to, as the files say. Names are shown as plain text only.
+
+    ``key`` tells one patient of a scan from every other, also where all that the files say is the same
+    (no number, no name); it stays when a later file completes who the patient is. Empty outside a scan.
+    """
 
     patient_id: str
     issuer: str = ""
@@ -171,6 +175,7 @@ class Patient:
     birth_date: str = ""
     sex: str = ""
     studies: tuple[Study, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Literal
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QWidget
 
-from medviewer.domain.answer import Decision, DecisionKind
+from medviewer.app.decisions import Judged
+from medviewer.domain.answer import Answer, Decision, DecisionKind
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, button, clear, section
 from medviewer.gui.icons import IconLabel
@@ -26,17 +27,21 @@ class DecisionBox(Card):
         super().__init__(parent)
         self._asked: Ask | None = None
         self._decision: Decision | None = None
+        self._answer: Answer | None = None
         self._can_undo = False
         self._drawn: object = None
         self.reason = QLineEdit(self)  # a parent from the first: without one it would be a window of its own
         self.reason.hide()
         self._draw()
 
-    def show_decision(self, decision: Decision | None, *, can_undo: bool) -> None:
-        """Show what was decided on the result on screen; None offers the choice."""
-        if decision != self._decision:
+    def show_decision(self, answer: Answer | None, decision: Decision | None, *, can_undo: bool) -> None:
+        """Show what was decided on the answer on screen; None offers the choice.
+
+        A half-made choice ends with its answer: it must not be signed on one that came later.
+        """
+        if decision != self._decision or answer is not self._answer:
             self._asked = None
-        self._decision, self._can_undo = decision, can_undo
+        self._answer, self._decision, self._can_undo = answer, decision, can_undo
         self._draw()
 
     def ask_reason(self, what: Ask) -> None:
@@ -45,13 +50,8 @@ class DecisionBox(Card):
         self._draw()
         self.reason.setFocus()
 
-    def start_over(self) -> None:
-        """Forget a half-made choice, as when another image comes."""
-        self._asked, self._decision = None, None
-        self._draw()
-
     def _draw(self) -> None:
-        shown = (self._asked, self._decision, self._can_undo, language())
+        shown = (self._asked, id(self._answer), self._decision, self._can_undo, language())
         if shown == self._drawn:
             return  # what is being typed stays
         self._drawn = shown
@@ -65,6 +65,7 @@ class DecisionBox(Card):
             self._draw_choice()
 
     def _draw_choice(self) -> None:
+        judged = Judged(self._answer)
         grid = QGridLayout()
         grid.setSpacing(8)
         accept = button(tr("Accept"), "check")
@@ -73,7 +74,7 @@ class DecisionBox(Card):
         set_tooltip(accept, tr("You agree with the result"))
         set_tooltip(reject, tr("You do not agree; a reason is asked for"))
         set_tooltip(change, tr("You would report something else; a reason is asked for"))
-        accept.clicked.connect(lambda: self.requested.emit("finding.accept", ""))
+        accept.clicked.connect(lambda: self.requested.emit("finding.accept", judged))
         reject.clicked.connect(lambda: self.ask_reason("reject"))
         change.clicked.connect(lambda: self.ask_reason("change"))
         for place, made in enumerate((accept, reject, change)):
@@ -99,10 +100,13 @@ class DecisionBox(Card):
         confirm.setEnabled(False)
         cancel = button(tr("Back"), kind="quiet")
 
+        asked_about = self._answer
+
         def answer() -> None:
             words = self.reason.text().strip()
             if words:
-                self.requested.emit("finding.reject" if is_reject else "finding.change", words)
+                judged = Judged(asked_about, words)
+                self.requested.emit("finding.reject" if is_reject else "finding.change", judged)
 
         confirm.clicked.connect(answer)
         cancel.clicked.connect(self._back)

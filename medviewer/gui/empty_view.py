@@ -92,7 +92,7 @@ class EmptyView(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """Take files and folders of this computer."""
-        if _dropped(event):
+        if dropped_paths(event):
             event.acceptProposedAction()
             self._mark(is_over=True)
 
@@ -104,7 +104,7 @@ class EmptyView(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 - Qt's name
         """Ask for what was dropped to be opened."""
         self._mark(is_over=False)
-        paths = _dropped(event)
+        paths = dropped_paths(event)
         if paths:
             event.acceptProposedAction()
             self.requested.emit("file.open_files", paths)
@@ -115,5 +115,7 @@ class EmptyView(QWidget):
         self._box.style().polish(self._box)
 
 
-def _dropped(event: QDropEvent) -> list[Path]:
-    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+def dropped_paths(event: QDropEvent) -> list[Path]:
+    """The files and folders of this computer in what is dragged; a URL without a path means no place at all."""
+    found = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+    return [Path(text) for text in found if text]  # Path("") would be the folder the program was started in

@@ -114,7 +114,7 @@ class FindingsPanel(QWidget):
             self.explain.show_overlay(new.overlay)
         if everything or (old and _where_it_looked(old) != _where_it_looked(new)):
             self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB))
-        self._show_decision(old, new)
+        self.decision.show_decision(_answer(new), _decision(new), can_undo=self._is_decision_last)
 
     def _translate(self) -> None:
         self.model.clear()
@@ -232,14 +232,9 @@ class FindingsPanel(QWidget):
                 card.add(section(name), PlainLabel(words, wrap=True))
         return card
 
-    def _show_decision(self, old: State | None, new: State) -> None:
-        if old is not None and _image_key(old) != _image_key(new):
-            self.decision.start_over()
-        self.decision.show_decision(_decision(new), can_undo=self._is_decision_last)
-
     def _note_undo(self, old: State | None, new: State) -> None:
         """Whether "undo" now would undo the decision and nothing else."""
-        if old is None or _image_key(old) != _image_key(new):
+        if old is None or _image_key(old) != _image_key(new) or _answer(old) is not _answer(new):
             self._is_decision_last = False
         elif old.decisions != new.decisions:
             self._is_decision_last = _decision(new) is not None
@@ -259,7 +254,12 @@ def _image_key(state: State) -> tuple[str, str, int] | None:
 
 def _problem(state: State) -> str:
     key = _image_key(state)
-    return state.analysis_problem.get(key, "") if key is not None else ""
+    return state.analysis_problem.get((key, state.model_id), "") if key is not None else ""
+
+
+def _answer(state: State) -> Answer | None:
+    found = current_answer(state)
+    return found[1] if found else None
 
 
 def _decision(state: State) -> Decision | None:
@@ -269,8 +269,7 @@ def _decision(state: State) -> Decision | None:
 
 def _what_is_said(state: State) -> tuple[object, ...]:
     """All that the answer's cards are drawn from; answers are compared by identity."""
-    found = current_answer(state)
-    answer: Answer | None = found[1] if found else None
+    answer = _answer(state)
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
     return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running)
 

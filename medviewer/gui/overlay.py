@@ -81,12 +81,14 @@ class OverlayLayer:
         drawn.setDevicePixelRatio(ratio)
         drawn.fill(0)
         painter = QPainter(drawn)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setTransform(transform, True)
-        if self._colored is not None and self._attribution is not None:
-            image = self._colored[1]
-            painter.drawImage(QRectF(0, 0, image.width() * self._step, image.height() * self._step), image)
-        painter.end()
+        try:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.setTransform(transform, True)
+            if self._colored is not None and self._attribution is not None:
+                image = self._colored[1]
+                painter.drawImage(QRectF(0, 0, image.width() * self._step, image.height() * self._step), image)
+        finally:
+            painter.end()
         return drawn
 
 

@@ -67,11 +67,14 @@ class ProbabilityBar(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
         """Draw it."""
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._draw_scale(painter)
-        self._draw_band(painter)
-        self._draw_threshold(painter)
-        self._draw_mark(painter)
+        try:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            self._draw_scale(painter)
+            self._draw_band(painter)
+            self._draw_threshold(painter)
+            self._draw_mark(painter)
+        finally:
+            painter.end()
 
     _MIDDLE = 14.0
 

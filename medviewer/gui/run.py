@@ -18,6 +18,7 @@ from PySide6.QtCore import (
     QEventLoop,
     QMessageLogContext,
     Qt,
+    QThread,
     QTimer,
     QtMsgType,
     qInstallMessageHandler,
@@ -30,7 +31,7 @@ from medviewer.app.jobs import UNEXPECTED
 from medviewer.app.session import State
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
-from medviewer.domain.errors import MedViewerError, without_data
+from medviewer.domain.errors import MedViewerError, StorageError, without_data
 from medviewer.gui.icons import icon
 from medviewer.gui.post import GuiPost
 from medviewer.gui.theme import apply_theme
@@ -64,6 +65,9 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
 
     Returns:
         The exit code of Qt's event loop.
+
+    Raises:
+        StorageError: something that the reader did was not written before the end.
     """
     qt = _qt_application()
     with _window(qt, home()) as (app, window):
@@ -148,14 +152,30 @@ def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainW
     post = GuiPost()
     with running_application(folder, post) as app, _bugs_are_said(app):
         window = MainWindow(app)
+        lost: list[MedViewerError] = []
         try:
             yield app, window
         finally:
             window.close()
+            lost = _finish_writing(app)
             post.close()
             window.deleteLater()
             qt.sendPostedEvents(None, 0)
     decode.shutdown()
+    if lost:
+        raise StorageError(" ".join(dict.fromkeys(map(str, lost))))
+
+
+def _finish_writing(app: Application) -> list[MedViewerError]:
+    """Wait for what is being written; returns what could not be, which no window is left to show."""
+    told = len(app.lost)
+    app.wishes.run = None
+    app.jobs.stop_all()
+    app.background.stop_all()
+    while app.writes.running:
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
+        QThread.msleep(2)
+    return app.lost[told:]
 
 
 def _qt_application() -> QApplication:

@@ -210,19 +210,14 @@ class ElidedLabel(PlainLabel):
         """Draw as much as fits."""
         option = QStyleOption()
         option.initFrom(self)
-        painter = QPainter(self)
-        painter.setFont(self.font())
-        area = self.contentsRect()
+        area, align, role = self.contentsRect(), int(self.alignment()), self.foregroundRole()
         line = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
-        self.style().drawItemText(
-            painter,
-            area,
-            int(self.alignment()),
-            option.palette,
-            self.isEnabled(),
-            line,
-            self.foregroundRole(),
-        )
+        painter = QPainter(self)
+        try:
+            painter.setFont(self.font())
+            self.style().drawItemText(painter, area, align, option.palette, self.isEnabled(), line, role)
+        finally:
+            painter.end()
         is_cut = line != self.text()
         wanted = plain_tooltip(self.text()) if is_cut else ""
         if self.toolTip() != wanted:

@@ -126,6 +126,12 @@ class Viewport(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
         """Draw the image, the heat map if it belongs to it, and the marks."""
         painter = QPainter(self)
+        try:
+            self._paint(painter)
+        finally:
+            painter.end()  # left open by a failure, it would take the program down
+
+    def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.rect(), theme.color(theme.tokens().viewport))
         placed = self.placement()
         self.painted_attribution = None
@@ -146,7 +152,6 @@ class Viewport(QWidget):
             viewport_marks.paint_empty(painter, QRectF(self.rect()))
         if self._is_active:
             viewport_marks.paint_active(painter, QRectF(self.rect()))
-        painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Begin a drag: the tool on the left, pan in the middle, zoom on the right."""

@@ -180,16 +180,18 @@ def _text_block(lines: Sequence[str], room: float, ratio: float, is_left: bool, 
     block.setDevicePixelRatio(ratio)
     block.fill(0)
     painter = QPainter(block)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    for number, line in enumerate(lines):
-        font = theme.text_font(
-            theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == 0 else QFont.Weight.Medium
-        )
-        metrics = QFontMetricsF(font)
-        words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)
-        x = _RIM if is_left else _RIM + room - metrics.horizontalAdvance(words)
-        _outlined(painter, QPointF(x, _RIM + number * step + metrics.ascent()), words, font)
-    painter.end()
+    try:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for number, line in enumerate(lines):
+            font = theme.text_font(
+                theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == 0 else QFont.Weight.Medium
+            )
+            metrics = QFontMetricsF(font)
+            words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)
+            x = _RIM if is_left else _RIM + room - metrics.horizontalAdvance(words)
+            _outlined(painter, QPointF(x, _RIM + number * step + metrics.ascent()), words, font)
+    finally:
+        painter.end()
     return block
 
 

@@ -27,7 +27,7 @@ from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.actions import Actions
 from medviewer.gui.command_palette import CommandPalette
-from medviewer.gui.empty_view import EmptyView
+from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel, MethodRow, ModelRow
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
@@ -124,12 +124,12 @@ class MainWindow(QMainWindow):
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """Files and folders may be dropped."""
-        if event.mimeData().hasUrls():
+        if dropped_paths(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 - Qt's name
         """Open what was dropped."""
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = dropped_paths(event)
         if paths:
             event.acceptProposedAction()
             self.app.run_command("file.open_files", paths)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import uuid4
 
 from medviewer.domain.person_name import names_match, names_share_nothing
 from medviewer.domain.study import Caveat, Collection, Image, Patient, Problem, Series, Stack, Study
@@ -137,7 +138,7 @@ class Grouping:
             if _may_be_same(entry.facts, facts):
                 entry.facts = _completed(entry.facts, facts)
                 return entry
-        entry = _PatientEntry(facts)
+        entry = _PatientEntry(replace(facts, key=uuid4().hex))
         entries.append(entry)
         self._patients.append(entry)
         return entry

@@ -11,6 +11,7 @@ file can forge the trail.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -103,13 +104,15 @@ class AuditTrail:
             StorageError: it could not be written; the trail is as it was.
         """
         with self._lock:
-            key = self._read_key()
-            anchor = _read_anchor(self._anchor_file, key) if key is not None else None
             with self._database.write() as connection:
+                # Read only now that no other program can write: two that begin together must not make two keys.
+                key = self._read_key()
+                anchor = _read_anchor(self._anchor_file, key) if key is not None else None
                 last_number, last_digest = _last(connection)
                 if anchor is None:
-                    key = key or self._make_key()
-                    if last_number:
+                    is_first = not last_number and key is None and not self._anchor_file.exists()
+                    key = key or self._make_key(is_first=is_first)
+                    if not is_first:
                         renewed = AuditEvent(ANCHOR_RENEWED, event.who, detail="the anchor was missing or unusable")
                         last_number, last_digest = self._add(connection, renewed, last_number, last_digest)
                 # A cut tail must not be hidden by a fresh anchor: one that the trail does not continue stays.
@@ -143,7 +146,7 @@ class AuditTrail:
             return AuditReport(False, broken, head, len(rows), sentence)
         if anchor is None:
             if not rows and key is None and not self._anchor_file.exists():
-                return AuditReport(True, None, head, 0, "The audit trail is empty.")
+                return AuditReport(True, None, head, 0, _whole(rows))
             sentence = "The chain of the audit trail is whole, but the anchor that proves its end is missing or forged."
             return AuditReport(False, None, head, len(rows), sentence)
         number, digest = anchor
@@ -178,12 +181,22 @@ class AuditTrail:
             raise StorageError("The key of the audit trail cannot be read: allow reading it and try again.") from error
         return key if len(key) == 32 else None
 
-    def _make_key(self) -> bytes:
+    def _make_key(self, *, is_first: bool) -> bytes:
+        """Make the key; with the first one comes an anchor of nothing.
+
+        The first event may yet fail to be written: a key without an anchor would look as if the anchor
+        had been taken away, while an anchor of nothing proves that the trail is empty.
+        """
         key = secrets.token_bytes(32)
         try:
             self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if is_first:
+                write_whole(self._anchor_file, _anchor(key, 0, START), is_private=True)
             write_whole(self._key_file, key, is_private=True)
         except (OSError, StorageError) as error:
+            if is_first:
+                with contextlib.suppress(OSError):
+                    self._anchor_file.unlink(missing_ok=True)
             raise StorageError(
                 "The key of the audit trail cannot be written: check that its folder may be written and the disk has"
                 " space."
@@ -191,9 +204,8 @@ class AuditTrail:
         return key
 
     def _write_anchor(self, key: bytes, number: int, digest: str) -> None:
-        text = json.dumps({"number": number, "digest": digest, "seal": _seal(key, number, digest)})
         try:
-            write_whole(self._anchor_file, text.encode("ascii"), is_private=True)
+            write_whole(self._anchor_file, _anchor(key, number, digest), is_private=True)
         except StorageError:
             # The event is safe; only the proof of the very end is older, and the next event renews it.
             _LOG.warning("The anchor of the audit trail could not be written.")
@@ -205,6 +217,8 @@ def _last(connection: Connection) -> tuple[int, str]:
 
 
 def _digest_of(connection: Connection, number: int) -> str | None:
+    if number == 0:
+        return START
     found: str | None = connection.execute(select(AUDIT.c.digest).where(AUDIT.c.number == number)).scalar()
     return found
 
@@ -225,10 +239,16 @@ def _first_broken(rows: list[dict[str, Any]]) -> int | None:
 
 
 def _whole(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "The audit trail is empty."
     renewed = [str(row["number"]) for row in rows if row["what"] == ANCHOR_RENEWED]
     if not renewed:
         return "The audit trail is whole."
     return f"The audit trail is whole since entry {renewed[-1]}; the end before it was not anchored."
+
+
+def _anchor(key: bytes, number: int, digest: str) -> bytes:
+    return json.dumps({"number": number, "digest": digest, "seal": _seal(key, number, digest)}).encode("ascii")
 
 
 def _seal(key: bytes, number: int, digest: str) -> str:

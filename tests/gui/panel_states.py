@@ -176,7 +176,7 @@ def failed() -> State:
     state = opened()
     assert state.selection is not None
     words = "The process that runs models ended unexpectedly; it has been started again: run the model once more."
-    return replace(state, analysis_problem=MappingProxyType({state.selection.image.key: words}))
+    return replace(state, analysis_problem=MappingProxyType({(state.selection.image.key, state.model_id): words}))
 
 
 def record(**changes: object) -> PatientRecord:

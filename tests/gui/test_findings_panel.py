@@ -9,8 +9,9 @@ from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QLabel
 
+from medviewer.app.decisions import Judged
 from medviewer.app.session import JobStatus, State
-from medviewer.domain.answer import GuardResult
+from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.probability_bar import ProbabilityBar
@@ -176,11 +177,19 @@ def test_a_failure_says_so_and_offers_another_run(panel) -> None:
     assert asked.calls == [("model.run", None)]
 
 
+def test_the_failure_of_another_model_is_not_shown(panel) -> None:
+    state = made.failed()
+    show(panel, state, replace(state, model_id="another-model"))
+    assert "There is no result" not in all_words(panel)
+
+
 def test_a_failed_heat_map_leaves_the_answer(panel) -> None:
     asked = Asked(panel)
     state = made.answered()
     assert state.selection is not None
-    failed = replace(state, analysis_problem=MappingProxyType({state.selection.image.key: "It took too long."}))
+    failed = replace(
+        state, analysis_problem=MappingProxyType({(state.selection.image.key, state.model_id): "It took too long."})
+    )
     show(panel, state, failed)
     assert "There is no heat map" in all_words(panel)
     assert "There is no result" not in all_words(panel)
@@ -315,9 +324,10 @@ def test_working_out_the_heat_map_is_shown(panel) -> None:
 
 def test_accepting_needs_no_reason(panel) -> None:
     asked = Asked(panel)
-    show(panel, made.answered())
+    state = made.answered()
+    show(panel, state)
     press(panel, "Accept")
-    assert asked.calls == [("finding.accept", "")]
+    assert asked.calls == [("finding.accept", Judged(answer_of(state)))]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +335,8 @@ def test_accepting_needs_no_reason(panel) -> None:
 )
 def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: str, command: str) -> None:
     asked = Asked(panel)
-    show(panel, made.answered())
+    state = made.answered()
+    show(panel, state)
     press(panel, first)
     assert not is_offered(panel, last)
     panel.decision.reason.setText("   ")
@@ -334,7 +345,11 @@ def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: st
     assert asked.calls == []
     panel.decision.reason.setText(" Known metastases ")
     press(panel, last)
-    assert asked.calls == [(command, "Known metastases")]
+    assert asked.calls == [(command, Judged(answer_of(state), "Known metastases"))]
+
+
+def answer_of(state: State) -> Answer:
+    return next(iter(state.answers.values()))
 
 
 def test_what_is_being_typed_survives_a_change_elsewhere(panel) -> None:
@@ -359,6 +374,30 @@ def test_a_half_made_choice_does_not_follow_to_another_image(panel) -> None:
     assert is_offered(panel, "Accept")
 
 
+def test_a_half_made_choice_ends_with_its_answer(panel) -> None:
+    """The model ran again: what is typed about its old answer is not signed on the new one."""
+    asked = Asked(panel)
+    state, again = made.answered(), made.answered()
+    show(panel, state)
+    press(panel, "Reject")
+    panel.decision.reason.setText("the old one is wrong")
+    panel.show_state(state, again)
+    assert not panel.decision.reason.isVisibleTo(panel)
+    press(panel, "Accept")
+    ((_, judged),) = asked.calls
+    assert isinstance(judged, Judged)
+    assert judged.answer is answer_of(again)
+
+
+def test_undo_is_not_offered_beside_another_models_answer(panel) -> None:
+    state = made.decided()
+    show(panel, replace(state, decisions=MappingProxyType({})), state)
+    assert is_offered(panel, "Undo")
+    panel.show_state(state, replace(state, model_id="other"))
+    panel.show_state(replace(state, model_id="other"), state)
+    assert not is_offered(panel, "Undo")
+
+
 def test_a_decision_is_shown_with_time_and_reason(panel) -> None:
     show(panel, made.explained(), made.decided())
     words = all_words(panel)
@@ -371,8 +410,8 @@ def test_a_decision_is_shown_with_time_and_reason(panel) -> None:
 
 def test_undo_is_offered_only_while_it_would_undo_the_decision(panel) -> None:
     asked = Asked(panel)
-    before, after = made.explained(), made.decided()
-    show(panel, before, after)
+    after = made.decided()
+    show(panel, replace(after, decisions=MappingProxyType({})), after)
     press(panel, "Undo")
     assert asked.calls == [("edit.undo", None)]
     zoomed = replace(after, view=replace(after.view, zoom=2.0))

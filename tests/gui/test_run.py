@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,9 +15,12 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.settings import SettingsFile
-from medviewer.domain.errors import MedViewerError
+from medviewer.domain.answer import Subject
+from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.gui.run import grab_window, run_window
 from medviewer.gui.window import MainWindow
+from medviewer.records.store import RecordStore
+from tests.answers import make_answer
 from tests.radiographs import write_radiograph
 
 
@@ -78,6 +83,36 @@ def test_a_bug_is_said_and_logged_without_patient_data(
     assert "Something unexpected" in seen[-1]
     assert "KeyError" in caplog.text
     assert secret not in caplog.text
+
+
+def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
+    qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no window any more to show it: the program says it, and ends as one that failed."""
+    from medviewer.cli import main
+
+    closed = threading.Event()
+
+    def full(*_: object) -> None:
+        assert closed.wait(20)
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(RecordStore, "save_decision", full)
+
+    def act(window: MainWindow) -> bool:
+        app = window.app
+        if app.state.frame is None or app.jobs.running or app.writes.running or not app.state.is_record_checked:
+            return False
+        subject = Subject(app.state.selection.image.key, "m", "sha")  # type: ignore[union-attr]
+        app.session.update(answers=MappingProxyType({subject: make_answer()}), model_id="m")
+        app.run_command("finding.accept")
+        assert app.state.decisions
+        QTimer.singleShot(50, closed.set)
+        return True
+
+    in_the_window(act)
+    assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
+    assert capsys.readouterr().err.endswith("taken back. The disk is full.\n")
 
 
 def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -353,6 +354,24 @@ def test_letters_are_legible_on_white(qapp: Any) -> None:
     painter.end()
     grey = np.frombuffer(image.constBits(), np.uint8).reshape(60, 60, 4)[:, :, 0]
     assert (grey < 90).sum() > 60  # with a rim of one pixel in four directions there are ten at most
+
+
+def test_a_failure_while_painting_leaves_no_painter_open(
+    shown: Reader, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qt ends the process with the next paint of a widget whose painter was left open."""
+    painters: list[QPainter] = []
+
+    def fail(painter: QPainter, *_: object) -> None:
+        painters.append(painter)
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("medviewer.gui.viewport.viewport_marks.paint_fidelity", fail)
+    with qtbot.capture_exceptions(), contextlib.suppress(RuntimeError):  # told here or there by the binding's age
+        shown.window.viewport.grab()
+    monkeypatch.undo()
+    assert painters
+    assert not any(painter.isActive() for painter in painters)
 
 
 @pytest.mark.parametrize("height", range(240, 1400, 58))

@@ -124,6 +124,24 @@ def test_files_and_folders_can_be_dropped(reader: Reader, radiograph: Path) -> N
     assert window.viewport.isVisible()
 
 
+@pytest.mark.parametrize("text", ["file:", "file://", "http://example.org/a.dcm"])
+def test_an_address_without_a_path_opens_nothing(
+    reader: Reader, radiograph: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Least of all the folder that the program was started in."""
+    monkeypatch.chdir(radiograph.parent)
+    data = QMimeData()
+    data.setUrls([QUrl(text)])
+    window = reader.window
+    for target in (window, window.empty):
+        event = QDropEvent(
+            QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        )
+        target.dropEvent(event)
+        reader.settle()
+        assert reader.state.selection is None
+
+
 def test_the_window_answers_while_a_model_runs_and_cancel_stops_it(
     reader: Reader, radiograph: Path, fake_engine: FakeEngine
 ) -> None:

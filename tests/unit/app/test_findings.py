@@ -6,23 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from medviewer.app.session import current_answer, current_attribution
 from medviewer.domain.errors import WorkerDiedError
 from medviewer.records.audit import AuditTrail
 from tests.fakes import MODEL_ID
 from tests.radiographs import write_radiograph
+from tests.unit.app.conftest import OTHER_ID
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
     from tests.fakes import FakeEngine
-
-
-@pytest.fixture
-def opened(application: Application, tmp_path: Path) -> Application:
-    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
-    return application
 
 
 def test_running_gives_an_answer_and_then_its_heat_map(opened: Application) -> None:
@@ -58,12 +51,13 @@ def test_another_method_is_worked_out_when_it_is_chosen_and_only_once(
     assert current_attribution(opened.state) is attribution
 
 
-def test_an_unknown_method_or_model_is_refused(opened: Application) -> None:
-    for command_id in ("explain.method", "model.select"):
+def test_an_unknown_method_model_or_colour_map_is_refused(opened: Application) -> None:
+    for command_id in ("explain.method", "model.select", "explain.color_map"):
         opened.run_command(command_id, "nonsense")
         assert opened.state.notice is not None
         assert opened.state.notice.level == "alarm"
-    assert opened.state.overlay.method == "grad-cam"
+        opened.notify("info", "")
+    assert (opened.state.overlay.method, opened.state.overlay.color_map) == ("grad-cam", "magma")
     assert opened.state.model_id == MODEL_ID
 
 
@@ -77,6 +71,22 @@ def test_a_failed_run_takes_the_old_result_away_and_says_why(opened: Application
     opened.run_command("model.run")
     assert current_answer(opened.state) is not None
     assert not opened.state.analysis_problem
+
+
+def test_what_one_model_failed_at_is_not_said_of_another(two_models: Application, fake_engine: FakeEngine) -> None:
+    key = two_models.state.selection.image.key  # type: ignore[union-attr]
+    fake_engine.failure = WorkerDiedError("The model's process ended; run it again.")
+    two_models.run_command("model.run")
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
+    two_models.run_command("model.select", OTHER_ID)
+    two_models.run_command("model.run")
+    assert current_answer(two_models.state) is not None
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
+    fake_engine.failure = WorkerDiedError("No heat map.")
+    two_models.run_command("explain.method", "occlusion")
+    assert two_models.state.analysis_problem[key, OTHER_ID] == "No heat map."
+    two_models.run_command("model.run")
+    assert list(two_models.state.analysis_problem) == [(key, MODEL_ID)]
 
 
 def test_another_images_result_is_not_shown(opened: Application, tmp_path: Path) -> None:
@@ -174,6 +184,28 @@ def test_saving_writes_the_result_and_says_so(opened: Application, tmp_path: Pat
     assert document["status"] == "answer"
     assert opened.state.notice is not None
     assert opened.state.notice.level == "info"
+
+
+def test_no_notice_names_the_folder_that_results_go_to(opened: Application, tmp_path: Path) -> None:
+    """It is often named after the patient, whose identity may be hidden."""
+    opened.run_command("model.run")
+    opened.run_command("file.save_results", tmp_path / "DOE_JANE_1940")
+    assert opened.state.notice is not None
+    assert opened.state.notice.text == f"{len(list((tmp_path / 'DOE_JANE_1940').iterdir()))} files were saved."
+    (tmp_path / "DOE_JOHN_1941").write_text("a file")
+    opened.run_command("file.save_results", tmp_path / "DOE_JOHN_1941")
+    assert opened.state.notice.level == "alarm"
+    assert "not saved" in opened.state.notice.text
+    assert "DOE" not in opened.state.notice.text
+
+
+def test_hiding_the_identity_takes_the_last_notice_away(opened: Application) -> None:
+    opened.notify("caution", "DOE_JANE.dcm cannot be read.")
+    opened.run_command("view.hide_identity")
+    assert opened.state.notice is None
+    opened.notify("caution", "The disk is full.")
+    opened.run_command("view.hide_identity")
+    assert opened.state.notice is not None
 
 
 def test_a_full_disk_while_saving_is_said(opened: Application, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -13,9 +15,12 @@ import pytest
 
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
+from medviewer.app.session import selections
 from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
+from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, PixelDescription
+from medviewer.imaging.scan import scan
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -98,8 +103,6 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not when the scan goes on, not when an earlier patient in the list turns up."""
-    from medviewer.imaging.scan import scan
-
     write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
     partly = scan([tmp_path])
     write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
@@ -122,8 +125,6 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
 def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medviewer.imaging.scan import scan
-
     paths = write_slices(tmp_path, 5)
     partly, whole = scan(paths[3:]), scan(paths)
 
@@ -221,6 +222,34 @@ def test_cancel_keeps_what_was_found(fake_engine: FakeEngine, medviewer_home: Pa
         assert app.state.selection is None
 
 
+def test_cancel_does_not_stop_the_reading_of_the_image_on_screen(
+    fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would start it again: the viewport would say "Reading" for good."""
+    path = write_radiograph(tmp_path / "a.dcm")
+    whole = scan([path])
+
+    def endless(paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None]) -> None:
+        on_found(whole)
+        app.run_command("job.cancel")
+        stop.raise_if_stopped()
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", endless)
+    pools: list[HeldExecutor] = []
+
+    def make(threads: int, name: str) -> HeldExecutor:
+        pools.append(HeldExecutor(threads, name))
+        return pools[-1]
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, make) as app:
+        app.run_command("file.open_files", [path])
+        scanning = pools[0].held.pop(0)
+        scanning()
+        assert app.jobs.running == ("read 0",)
+        pools[0].held.pop(0)()
+        assert app.state.frame is not None
+
+
 def test_closing_leaves_nothing_of_the_patient(application: Application, tmp_path: Path) -> None:
     application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
     application.run_command("model.run")
@@ -251,6 +280,26 @@ def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Applicati
     assert "no longer there" in application.state.notice.text
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENAMETOOLONG])
+def test_a_recent_path_that_cannot_be_looked_at_is_said_and_forgotten(
+    application: Application, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = "/locked/DOE" if code == errno.EACCES else "/" + "x" * 300
+    real = os.stat
+
+    def refuse(place: Any, *more: Any, **named: Any) -> os.stat_result:
+        if os.fspath(place) == path:
+            raise OSError(code, os.strerror(code))
+        return real(place, *more, **named)
+
+    application.remember(recent=(path,))
+    monkeypatch.setattr(os, "stat", refuse)
+    application.run_command("file.open_recent", path)
+    assert application.state.recent == ()
+    assert application.state.notice is not None
+    assert "may not be looked at" in application.state.notice.text
+
+
 def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Application, tmp_path: Path) -> None:
     """The first file names nobody; who it is comes with the next one, while the scan still runs."""
     known = write_radiograph(tmp_path / "known.dcm", patient_id="7", name="Kowalska^Maria")
@@ -263,6 +312,39 @@ def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Appli
     completed = replace(patient, name="Other^Person")
     take_collection(application, Collection((completed,)))
     assert application.state.record_mismatch
+    assert application.state.frame is not None  # it is still the same patient: the image stays
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        # Nothing tells them apart but that the files are of two studies.
+        (
+            {"patient_id": "", "name": "", "PatientBirthDate": ""},
+            {"patient_id": "", "name": "", "PatientBirthDate": ""},
+        ),
+        # One number, name and birth date; the sex contradicts.
+        ({"PatientSex": "F"}, {"PatientSex": "M"}),
+    ],
+)
+def test_people_of_whom_the_files_say_the_same_are_never_taken_for_one_another(
+    application: Application, tmp_path: Path, one: dict[str, str], other: dict[str, str]
+) -> None:
+    """Each has the record compared anew, and no step leads from one to the other."""
+    files = [write_radiograph(tmp_path / f"{n}.dcm", **facts) for n, facts in enumerate((one, other))]
+    application.run_command("file.open_files", files)
+    assert len(application.state.collection.patients) == 2
+    compared = []
+    for selection in list(selections(application.state.collection)):
+        application.run_command("image.select", selection)
+        record, shown = application.state.record, selection.study.study_instance_uid
+        mismatch = application.state.record_mismatch
+        assert mismatch or (record is not None and [m.study_instance_uid for m in record.studies] == [shown])
+        compared.append(bool(mismatch))
+        application.run_command("series.next")
+        application.run_command("series.previous")
+        assert application.state.selection is selection
+    assert compared == ([False, True] if other.get("PatientSex") else [False, False])
 
 
 @pytest.mark.parametrize("shape", [(3, 2000), (2000, 3), (1, 1), (97, 96)])

@@ -88,13 +88,22 @@ def test_how_a_stack_looks_can_be_undone_from_its_next_image_but_not_from_anothe
 
 def test_a_decision_is_not_undone_behind_the_readers_back() -> None:
     subject = Subject(("a0", "a.0", 0), "m", "sha")
-    session = Session(State(selection=selection("a")))
+    answers = MappingProxyType({subject: Answer("answer", "M", (), PROVENANCE)})
+    session = Session(State(selection=selection("a"), answers=answers, model_id="m"))
     session.change(decisions=MappingProxyType({subject: Decision("accepted", "", "")}))
     session.update(selection=selection("a", index=1))
     session.undo()
     assert session.state.decisions
     session.update(selection=selection("a", index=0))
+    for unseen in ({"model_id": "another"}, {"model_id": "m", "record_mismatch": "They contradict each other."}):
+        session.update(**unseen)
+        session.undo()
+        assert session.state.decisions
+    session.update(record_mismatch="")
     session.undo()
+    assert not session.state.decisions
+    session.update(model_id="another")
+    session.redo()
     assert not session.state.decisions
 
 

@@ -79,6 +79,12 @@ def test_one_broken_entry_does_not_take_the_others_away(tmp_path: Path) -> None:
     assert SettingsFile(tmp_path).load() == Settings(model_id="m")
 
 
+def test_a_heat_map_that_nothing_here_can_draw_gives_the_default(tmp_path: Path) -> None:
+    for name in ("method", "color_map"):
+        (tmp_path / "settings.json").write_text(json.dumps({"overlay": {name: "turbo", "opacity": 0.25}}))
+        assert SettingsFile(tmp_path).load().overlay == Overlay(opacity=0.25)
+
+
 def test_a_failed_save_is_said_and_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = SettingsFile(tmp_path)
     file.save(Settings(language="zh"))

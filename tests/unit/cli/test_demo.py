@@ -140,6 +140,25 @@ def test_no_result_is_never_called_a_success(
     assert "gave no result" in capsys.readouterr().err
 
 
+def test_an_earlier_result_is_never_told_as_todays(
+    window: Window, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    out.mkdir()
+    earlier = {**RESULT, "schema": "medviewer.result/1", "outputs": ["overlay.png", "../mine.txt"]}
+    (out / "result.json").write_text(json.dumps(earlier))
+    for name in ("overlay.png", "window.png", "mine.txt"):
+        (out / name).write_text("earlier")
+    (tmp_path / "mine.txt").write_text("mine")
+    window.result = None
+    assert main(["demo", "--out", str(out)]) == 1
+    told = capsys.readouterr()
+    assert "pneumonia" not in told.out
+    assert "gave no result" in told.err
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+    assert (tmp_path / "mine.txt").exists()
+
+
 def test_what_the_window_could_not_do_is_said(
     window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,17 @@ def test_strangers_are_not_merged(one: dict[str, Any], other: dict[str, Any], co
     assert len(scan([tmp_path]).patients) == count
 
 
+def test_a_patient_keeps_one_key_when_completed_and_shares_it_with_nobody(tmp_path: Path) -> None:
+    nameless = write(tmp_path, "a.dcm", PatientID="1", PatientName="", SeriesInstanceUID="2.25.1")
+    named = write(tmp_path, "b.dcm", PatientID="1", PatientName="Tan^Li", SeriesInstanceUID="2.25.2")
+    told: list[Collection] = []
+    after = scan([nameless, named], on_found=told.append).patients
+    before = told[0].patients
+    assert [patient.name for patient in (*before, *after)] == ["", "Tan^Li"]
+    assert before[0].key == after[0].key
+    assert scan([named]).patients[0].key != after[0].key
+
+
 def test_studies_without_a_uid_are_told_apart_by_their_date(tmp_path: Path) -> None:
     """Or a child's first image would give the age at the second one."""
     write(tmp_path, "a.dcm", StudyInstanceUID=None, SeriesInstanceUID="2.25.5", StudyDate="20180101")

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from medviewer.domain.errors import StorageError
+from medviewer.records import audit
 from medviewer.records.audit import ANCHOR_RENEWED, START, AuditEvent, AuditTrail
 from medviewer.records.database import Database
 
@@ -113,6 +115,63 @@ def test_a_rewritten_trail_is_found(trail: AuditTrail, database: Database, tmp_p
 def test_an_emptied_trail_is_found(trail: AuditTrail, database: Database) -> None:
     _tamper(database, "DELETE FROM audit")
     assert trail.verify().first_bad == 1
+
+
+@pytest.mark.parametrize("failing", ["the event", "the key"])
+def test_a_trail_whose_first_event_was_never_written_is_empty_not_forged(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    trail = AuditTrail(database, tmp_path / "anchor")
+    real = audit.write_whole
+
+    def fail(path: object, *more: object, **named: object) -> None:
+        if failing == "the event" or "audit.key" in str(path):
+            raise StorageError("The disk is full.")
+        real(path, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(*((AuditTrail, "_add") if failing == "the event" else (audit, "write_whole")), fail)
+    with pytest.raises(StorageError):
+        trail.append(AuditEvent("study.opened", "reader"))
+    monkeypatch.undo()
+    report = trail.verify()
+    assert (report.ok, report.count, report.sentence) == (True, 0, "The audit trail is empty.")
+    trail.append(AuditEvent("study.opened", "reader"))
+    assert [entry.event.what for entry in trail.entries()] == ["study.opened"]
+    assert trail.verify().sentence == "The audit trail is whole."
+    _tamper(database, "DELETE FROM audit")
+    assert trail.verify().first_bad == 1
+
+
+@pytest.mark.parametrize("left", ["audit.key", "audit.anchor"])
+def test_an_emptied_trail_without_its_anchor_or_key_is_found_and_stays_marked(
+    trail: AuditTrail, database: Database, tmp_path: Path, left: str
+) -> None:
+    _tamper(database, "DELETE FROM audit")
+    for path in (tmp_path / "anchor").iterdir():
+        if path.name != left:
+            path.unlink()
+    assert not trail.verify().ok
+    trail.append(AuditEvent("study.opened", "reader"))
+    assert [entry.event.what for entry in trail.entries()] == [ANCHOR_RENEWED, "study.opened"]
+    assert "not anchored" in trail.verify().sentence
+
+
+def test_a_program_that_waited_for_the_first_event_makes_no_second_key(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two programs start at once: the one that has to wait finds the key of the other."""
+    one, other = (AuditTrail(database, tmp_path / "anchor") for _ in range(2))
+    real = Database.write
+
+    def late(self: Database) -> object:
+        monkeypatch.undo()
+        one.append(AuditEvent("study.opened", "one"))
+        return real(self)
+
+    monkeypatch.setattr(Database, "write", late)
+    other.append(AuditEvent("study.opened", "other"))
+    assert [entry.event.who for entry in other.entries()] == ["one", "other"]
+    assert other.verify().sentence == "The audit trail is whole."
 
 
 @pytest.mark.parametrize("damage", ["missing", "forged", "garbage", "key missing"])
