@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
 from medviewer.gui import theme
-from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, button, line, section
+from medviewer.gui.buttons import WrappingButton
+from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.probability_bar import ProbabilityBar, probability_words
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
@@ -128,7 +129,7 @@ def _checks(answer: Answer, confirm: Confirm | None) -> Iterator[QWidget]:
     for guard in warnings:
         yield SignalRow("caution", guard.text)
         if confirm is not None and is_confirmable(guard.code):
-            chosen = button(confirm_words(guard.code), "check")
+            chosen = WrappingButton(confirm_words(guard.code), "check")
             set_tooltip(chosen, tr("Your word is kept beside the result, and the model runs again."))
             chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
             yield chosen

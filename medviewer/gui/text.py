@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from math import ceil
 from typing import Literal
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QPointF, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
 
 from medviewer.domain.hidden_characters import is_hidden
@@ -166,12 +167,15 @@ def for_button(text: str) -> str:
 
 
 _ISOLATES = frozenset((ISOLATE, END_ISOLATE))
+_LONG_WORD = re.compile(r"[^\s\u2e80-\uffff]{13,}")  # Chinese may break anywhere without our help
+_BREAKING_PX = 48
 
 
 class PlainLabel(QLabel):
     """A label that shows its text as it is: no HTML, no hidden direction marks.
 
-    ``role`` picks how it looks from the style sheet.
+    ``role`` picks how it looks from the style sheet. With ``wrap`` it breaks its text into lines, and a
+    word longer than a line (a hash as patient ID) inside the word: Qt would cut it without a sign.
     """
 
     def __init__(self, text: str = "", role: Role = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
@@ -186,6 +190,44 @@ class PlainLabel(QLabel):
     def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
         """Show this text."""
         super().setText(visible(text, keep=_ISOLATES))
+        self.updateGeometry()
+
+    @property
+    def breaks_words(self) -> bool:
+        """Whether there is a word that may have to be broken."""
+        return self.wordWrap() and _LONG_WORD.search(self.text()) is not None
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As wide as the longest word, unless that can be broken."""
+        least = super().minimumSizeHint()
+        return QSize(min(least.width(), _BREAKING_PX), least.height()) if self.breaks_words else least
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+        """The height of the text in lines of that width."""
+        return ceil(self._lines(width).boundingRect().height()) if self.breaks_words else super().heightForWidth(width)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the text as Qt does, but for words that must be broken."""
+        if not self.breaks_words:
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        self._lines(self.width()).draw(painter, QPointF(0, 0))
+
+    def _lines(self, width: int) -> QTextLayout:
+        made = QTextLayout(self.text().replace("\n", "\u2028"), self.font())
+        option = QTextOption(self.alignment())
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        made.setTextOption(option)
+        made.beginLayout()
+        top = 0.0
+        while (line := made.createLine()).isValid():
+            line.setLineWidth(max(width, 1))
+            line.setPosition(QPointF(0, top))
+            top += line.height()
+        made.endLayout()
+        return made
 
     def set_role(self, role: Role) -> None:
         """Change how the label looks."""
