@@ -177,12 +177,12 @@ class FindingsPanel(QWidget):
         cards: list[QWidget] = []
         if state.record_mismatch:
             card = Card(signal="alarm")
-            card.add(SignalRow("alarm", state.record_mismatch, word=tr("Image and record contradict each other")))
+            card.add(SignalRow("alarm", tr(state.record_mismatch), word=tr("Image and record contradict each other")))
             cards.append(card)
         row = self._row(state.model_id)
         if row is not None and row.problem:
             card = Card(signal="caution")
-            card.add(SignalRow("caution", row.problem, word=tr("This model cannot be used")))
+            card.add(SignalRow("caution", tr(row.problem), word=tr("This model cannot be used")))
             cards.append(card)
         problem = _problem(state)
         if problem:

@@ -86,7 +86,7 @@ class RecordPanel(QWidget):
     def _draw_below(self, state: State) -> None:
         column = self._scroll.column
         if state.record_problem:
-            column.addWidget(SignalRow("caution", state.record_problem, word=tr("The record cannot be read")))
+            column.addWidget(SignalRow("caution", tr(state.record_problem), word=tr("The record cannot be read")))
         if state.record is not None:
             self._draw_record(state, state.record)
         elif not state.is_record_checked:

@@ -99,7 +99,7 @@ def source_words(record: PatientRecord | None) -> str:
 
 def mismatch_rows(state: State) -> Iterator[QWidget]:
     """What image and record say of the person, under each other, to settle which is right."""
-    yield SignalRow("alarm", state.record_mismatch, word=tr("Image and record contradict each other"))
+    yield SignalRow("alarm", tr(state.record_mismatch), word=tr("Image and record contradict each other"))
     if state.identity_hidden or state.selection is None or state.record is None:
         return
     image, record = state.selection.patient, state.record

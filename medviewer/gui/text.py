@@ -1,4 +1,4 @@
-"""Words on the screen: translation, and names and labels that can only ever be plain text.
+"""Words on the screen: names and labels that can only ever be plain text.
 
 Qt takes a string that looks like HTML for HTML: a patient called ``<img src=...>`` would make it
 read a file. Direction overrides (U+202E) can make one name look like another. So every label
@@ -8,10 +8,7 @@ here is plain, such characters are shown instead of obeyed, and names are isolat
 from __future__ import annotations
 
 import html
-import json
 import re
-from collections.abc import Mapping
-from functools import lru_cache
 from math import ceil
 from typing import Literal
 
@@ -21,10 +18,11 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
 
 from medviewer.domain.hidden_characters import is_hidden
 from medviewer.domain.person_name import is_wordless
+from medviewer.gui.language import Language, language, tr, tr_pick, use_language
 from medviewer.records.record import iso_date
-from medviewer.resources import resource
 
-Language = Literal["en", "zh"]
+__all__ = ["Language", "language", "tr", "tr_pick", "use_language"]  # the words of the window, beside what is here
+
 Role = Literal[
     "",
     "secondary",
@@ -43,55 +41,6 @@ Role = Literal[
 
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 _LINE_BREAKS = frozenset("\n")
-_language: Language = "en"
-
-
-def use_language(language: str) -> None:
-    """Speak this language from now on: ``zh`` for Simplified Chinese, otherwise English."""
-    global _language  # noqa: PLW0603 - one window speaks one language
-    _language = "zh" if language.lower().startswith("zh") else "en"
-
-
-def language() -> Language:
-    """The language in use."""
-    return _language
-
-
-def tr(text: str) -> str:
-    """The text in the language in use; English where the table has no translation.
-
-    Call it with a literal: a test collects the literals and looks each up in the table.
-    """
-    if _language == "en":
-        return text
-    return _chinese().get(text) or _with_its_numbers(text)
-
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def _with_its_numbers(sentence: str) -> str:
-    """A sentence that came with its numbers, such as a caveat: the table has it with ``#`` for each."""
-    words = _chinese().get(_NUMBER.sub("#", sentence))
-    if words is None:
-        return sentence
-    for number in _NUMBER.findall(sentence):
-        words = words.replace("#", number, 1)
-    return words
-
-
-def tr_pick(words: Mapping[str, str] | str, language: str | None = None) -> str:
-    """The words in ``language`` (default: the one in use) from ``{en, zh}``, English if it has no other."""
-    if isinstance(words, str):
-        return words
-    wanted = "zh" if (language or _language).startswith("zh") else "en"
-    return words.get(wanted) or words.get("en", "")
-
-
-@lru_cache(maxsize=1)
-def _chinese() -> dict[str, str]:
-    table: dict[str, str] = json.loads(resource("translations/zh.json").read_text(encoding="utf-8"))
-    return table
 
 
 def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
