@@ -81,6 +81,12 @@ def abstained_card(answer: Answer, confirm: Confirm) -> Card:
     return card
 
 
+def speaks_chinese(answer: Answer) -> bool:
+    """Whether the sentences that came with the answer are Chinese: they stay in the language of the question."""
+    said = (answer.model_title, answer.validated_on, *(g.text for g in answer.guards))
+    return any("\u4e00" <= c <= "\u9fff" for text in (*said, *(f.meaning for f in answer.findings)) for c in text)
+
+
 def is_confirmable(code: str) -> bool:
     """Whether a guard doubts something that the reader may know and confirm once."""
     return code.endswith(".unknown") or code in _CONFIRMABLE

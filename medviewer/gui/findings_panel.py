@@ -13,7 +13,7 @@ from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
-from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card
+from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card, speaks_chinese
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
@@ -155,6 +155,11 @@ class FindingsPanel(QWidget):
         def confirm(code: str) -> None:
             self.requested.emit("model.confirm", code)
 
+        if answer is not None and speaks_chinese(answer) != (state.language == "zh"):
+            words = tr(
+                "What the model says is in the language in which it was asked. Run it again to have it in this one."
+            )
+            self._cards.addWidget(PlainLabel(words, "small", wrap=True))
         if answer is None:
             if self._cards.count() == 0:
                 self._cards.addWidget(self._purpose(state))
