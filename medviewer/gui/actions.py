@@ -120,10 +120,14 @@ class Actions:
             menu.addAction(self._actions[row.id])
             return
         sub = menu.addMenu(_icon(row), for_button(tr_pick(row.title)))
+        for number in range(len(row.choices)):
+            sub.addAction(self._choices[row.id, number])
+        # What a preset does depends on the image on screen, and takes a while to find out: named when it is looked at.
+        sub.aboutToShow.connect(partial(self._name_choices, row))
+
+    def _name_choices(self, row: Command) -> None:
         for number, choice in enumerate(row.choices):
-            action = self._choices[row.id, number]
-            action.setText(for_button(self._choice_title(row, choice)))
-            sub.addAction(action)
+            self._choices[row.id, number].setText(for_button(self._choice_title(row, choice)))
 
     def _choice_title(self, row: Command, choice: Choice) -> str:
         """A preset is called what it does to the image on screen."""

@@ -49,6 +49,8 @@ def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
     >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
+    if text.isascii() and text.isprintable():
+        return text  # nothing to find: most texts are
     kept = _LINE_BREAKS | keep
     return "".join(_shown(c) if c not in kept and is_hidden(c) else c for c in text)
 
