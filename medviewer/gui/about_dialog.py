@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout,
 import medviewer
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, FactRow, ScrollColumn, SignalRow, section
-from medviewer.gui.dialogs import close_row, size_on_screen
+from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import PlainLabel, tr
 from medviewer.resources import resource
@@ -33,7 +33,7 @@ class AboutDialog(QDialog):
         whole.setContentsMargins(0, 0, 0, 12)
         scroll = ScrollColumn(margin=20)
         whole.addWidget(scroll, 1)
-        whole.addLayout(close_row(self))
+        add_close(self, whole)
         column = scroll.column
         column.setSpacing(12)
         head = QHBoxLayout()

@@ -19,7 +19,7 @@ from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick
 
 # Shorter words for the tool bar, where a menu's title would be too long.
 _SHORT = {
-    "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "1:1",
+    "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "Actual size",
     "view.rotate_right": "Rotate", "view.flip_horizontal": "Flip", "view.reset": "Reset",
     "explain.toggle": "Heat map", "model.run": "Run", "help.palette": "Search",
 }  # fmt: skip

@@ -31,7 +31,7 @@ class WrappingButton(QPushButton):
         super().__init__(icon(icon_name), for_button(text))
         self.setProperty("kind", "wrapping")  # the style sheet holds other buttons to the height of one line
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
 
@@ -85,7 +85,7 @@ class WrappingButton(QPushButton):
 
 
 class ButtonRow(QWidget):
-    """Buttons of one width beside each other; where they have no room, in more rows, each of them filled."""
+    """Buttons beside each other; where they have no room, in more rows, each of them filled."""
 
     def __init__(self, buttons: Sequence[QWidget], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -94,7 +94,7 @@ class ButtonRow(QWidget):
         for one in self._buttons:
             one.setParent(self)
             one.ensurePolished()  # its size is asked for before it is first shown
-        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
 
@@ -104,17 +104,16 @@ class ButtonRow(QWidget):
 
     def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
         """As many rows as the buttons take."""
-        rows = -(-len(self._buttons) // self._columns(width))
+        rows = len(self._rows(width))
         return rows * self._height() + (rows - 1) * _GAP_PX
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """All beside each other, as high as the width that there is asks for."""
-        wanted = len(self._buttons) * (self._widest() + _GAP_PX) - _GAP_PX
-        return QSize(wanted, self.heightForWidth(self.width()))
+        return QSize(_needed(self._buttons), self.heightForWidth(self.width()))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """All below each other."""
-        return QSize(self._widest(), self._height())
+        return QSize(max(one.sizeHint().width() for one in self._buttons), self._height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Place the buttons in the room that there is."""
@@ -129,20 +128,28 @@ class ButtonRow(QWidget):
         return super().event(event)
 
     def _place(self) -> None:
-        columns = self._columns(self.width())
         step = self._height() + _GAP_PX
-        for start in range(0, len(self._buttons), columns):
-            row = self._buttons[start : start + columns]
-            width = (self.width() + _GAP_PX) // len(row) - _GAP_PX
-            for place, one in enumerate(row):
-                one.setGeometry(place * (width + _GAP_PX), start // columns * step, width, self._height())
+        for number, row in enumerate(self._rows(self.width())):
+            spare = (self.width() - _needed(row)) // len(row)
+            left = 0
+            for one in row:
+                width = one.sizeHint().width() + spare
+                one.setGeometry(left, number * step, width, self._height())
+                left += width + _GAP_PX
 
-    def _columns(self, width: int) -> int:
-        fitting = (width + _GAP_PX) // (self._widest() + _GAP_PX)
-        return min(max(fitting, 1), len(self._buttons))
-
-    def _widest(self) -> int:
-        return max(one.sizeHint().width() for one in self._buttons)
+    def _rows(self, width: int) -> list[tuple[QWidget, ...]]:
+        """As few rows as have room, all but the last with as many buttons."""
+        every = self._buttons
+        for count in range(len(every), 1, -1):
+            rows = [every[start : start + count] for start in range(0, len(every), count)]
+            if all(_needed(row) <= width for row in rows):
+                return rows
+        return [(one,) for one in every]
 
     def _height(self) -> int:
         return max(one.sizeHint().height() for one in self._buttons)
+
+
+def _needed(row: Sequence[QWidget]) -> int:
+    """The width of buttons beside each other."""
+    return sum(one.sizeHint().width() + _GAP_PX for one in row) - _GAP_PX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QDialog, QHBoxLayout
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout
 
 from medviewer.gui.cards import button
 from medviewer.gui.text import tr
@@ -16,7 +16,7 @@ def size_on_screen(wanted: QSize, screen: QSize) -> QSize:
     return wanted.boundedTo(screen - _AROUND_PX)
 
 
-def close_row(dialog: QDialog) -> QHBoxLayout:
+def add_close(dialog: QDialog, whole: QVBoxLayout) -> None:
     """The foot of a dialog that only shows something."""
     close = button(tr("Close"), kind="primary")
     close.clicked.connect(dialog.accept)
@@ -24,4 +24,5 @@ def close_row(dialog: QDialog) -> QHBoxLayout:
     foot.setContentsMargins(20, 0, 20, 0)
     foot.addStretch(1)
     foot.addWidget(close)
-    return foot
+    whole.addLayout(foot)
+    close.setFocus()  # not what scrolls: its rim would draw the eye at once

@@ -209,7 +209,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setHorizontalSpacing(8)
     grid.setVerticalSpacing(4)
-    grid.setColumnStretch(0, 1)
+    grid.setColumnStretch(2, 1)
     for number, (name, value, moment) in enumerate(rows):
         grid.addWidget(PlainLabel(name, "secondary", wrap=True), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)

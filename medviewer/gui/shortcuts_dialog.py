@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QVBoxLayout, QW
 from medviewer.app.commands import MENUS, Command
 from medviewer.gui.cards import ScrollColumn, section
 from medviewer.gui.command_palette import native_keys
-from medviewer.gui.dialogs import close_row, size_on_screen
+from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, tr, tr_pick
 
 
@@ -53,7 +53,7 @@ class ShortcutsDialog(QDialog):
                 column.addWidget(_table(title, rows))
             column.addStretch(1)
             columns.addLayout(column, 1)
-        whole.addLayout(close_row(self))
+        add_close(self, whole)
 
 
 def mouse_rows() -> list[tuple[str, str]]:

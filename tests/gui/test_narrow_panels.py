@@ -29,11 +29,13 @@ LONG_ID = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 
 def laid_out(widget: QWidget, width: int, height: int) -> None:
-    widget.resize(width, height)
+    """Show a widget wide, then drag it to its width."""
     widget.show()
-    for _ in range(5):  # new words change a label's height, that its card's, that the panel's
-        settle()
-        QCoreApplication.processEvents()
+    for now in (640, width):
+        widget.resize(now, height)
+        for _ in range(5):  # new words change a label's height, that its card's, that the panel's
+            settle()
+            QCoreApplication.processEvents()
 
 
 def cut(panel: QWidget) -> list[str]:
@@ -187,6 +189,7 @@ def test_close_stays_in_sight_in_a_low_dialog(qtbot, kind: str) -> None:
     qtbot.addWidget(dialog)
     laid_out(dialog, 520, 320)
     assert dialog.height() == 320
+    assert dialog.focusWidget().text() == "Close"
     close = next(button for button in dialog.findChildren(QPushButton) if button.text() == "Close")
     assert dialog.rect().contains(QRect(close.mapTo(dialog, QPoint(0, 0)), close.size()))
 
