@@ -5,18 +5,21 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 import medviewer
 from medviewer.gui import theme
-from medviewer.gui.cards import Card, FactRow, SignalRow, button, section
+from medviewer.gui.cards import Card, FactRow, ScrollColumn, SignalRow, section
+from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import PlainLabel, tr
 from medviewer.resources import resource
 
 PACKAGES = ("PySide6-Essentials", "pyqtgraph", "numpy", "pydicom", "SimpleITK", "highdicom", "onnxruntime")
 LICENCE_FILES = ("fonts/LICENSE-Inter.txt", "fonts/LICENSE-NotoSansSC.txt", "icons/LICENSE-Lucide.txt")
+
+_LICENCES_PX = 200
 
 
 class AboutDialog(QDialog):
@@ -25,9 +28,13 @@ class AboutDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("About MedViewer"))
-        self.resize(520, 680)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 20, 20, 12)
+        self.resize(size_on_screen(QSize(520, 680), self.screen().availableSize()))
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 12)
+        scroll = ScrollColumn(margin=20)
+        whole.addWidget(scroll, 1)
+        add_close(self, whole)
+        column = scroll.column
         column.setSpacing(12)
         head = QHBoxLayout()
         head.setSpacing(12)
@@ -57,10 +64,8 @@ class AboutDialog(QDialog):
         text = QPlainTextEdit(licence_text())
         text.setReadOnly(True)
         text.setAccessibleName(tr("Licences"))
-        column.addWidget(text, 1)
-        close = button(tr("Close"), kind="primary")
-        close.clicked.connect(self.accept)
-        column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
+        text.setFixedHeight(_LICENCES_PX)
+        column.addWidget(text)
 
 
 def versions() -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick
 
 # Shorter words for the tool bar, where a menu's title would be too long.
 _SHORT = {
-    "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "1:1",
+    "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "Actual size",
     "view.rotate_right": "Rotate", "view.flip_horizontal": "Flip", "view.reset": "Reset",
     "explain.toggle": "Heat map", "model.run": "Run", "help.palette": "Search",
 }  # fmt: skip
@@ -120,10 +120,14 @@ class Actions:
             menu.addAction(self._actions[row.id])
             return
         sub = menu.addMenu(_icon(row), for_button(tr_pick(row.title)))
+        for number in range(len(row.choices)):
+            sub.addAction(self._choices[row.id, number])
+        # What a preset does depends on the image on screen, and takes a while to find out: named when it is looked at.
+        sub.aboutToShow.connect(partial(self._name_choices, row))
+
+    def _name_choices(self, row: Command) -> None:
         for number, choice in enumerate(row.choices):
-            action = self._choices[row.id, number]
-            action.setText(for_button(self._choice_title(row, choice)))
-            sub.addAction(action)
+            self._choices[row.id, number].setText(for_button(self._choice_title(row, choice)))
 
     def _choice_title(self, row: Command, choice: Choice) -> str:
         """A preset is called what it does to the image on screen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPaintEvent, QWheelEvent
+from PySide6.QtGui import QAction, QGuiApplication, QKeyEvent, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -27,6 +27,8 @@ from medviewer.gui.icons import IconLabel, icon
 from medviewer.gui.text import PlainLabel, Role, for_button, tr
 
 Level = Literal["good", "caution", "alarm", "info"]
+
+_RIM_PX = 2  # of a scrolling column, drawn while it has the keyboard
 
 _SHAPES: dict[Level, str] = {
     "good": "circle-check",
@@ -54,6 +56,8 @@ class Card(QFrame):
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.setProperty("signal", signal)
+        # One child that needs more width than the panel has must not make the words of the others be cut.
+        self.setMinimumWidth(1)
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(12, 12, 12, 12)
         self.column.setSpacing(8)
@@ -100,9 +104,20 @@ class FactRow(QWidget):
         left = PlainLabel(name, "secondary", wrap=True)
         left.setFixedWidth(name_px)
         right = PlainLabel(value, wrap=True)
-        right.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        if right.breaks_words:
+            _offer_copy(right)  # Qt would mark a selection where the words stood without the breaks
+        else:
+            right.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row.addWidget(left, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(right, 1, Qt.AlignmentFlag.AlignTop)
+
+
+def _offer_copy(label: PlainLabel) -> None:
+    """Copy the words of a label by its context menu."""
+    copy = QAction(tr("Copy"), label)
+    copy.triggered.connect(lambda: QGuiApplication.clipboard().setText(label.text()))
+    label.addAction(copy)
+    label.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
 
 
 class Disclosure(QWidget):
@@ -149,19 +164,21 @@ class Disclosure(QWidget):
 
 
 class ScrollColumn(QScrollArea):
-    """A column as wide as its panel, that scrolls up and down only."""
+    """A column as wide as its panel, that scrolls up and down only, with the wheel or the keyboard."""
 
     def __init__(self, parent: QWidget | None = None, *, margin: int = 12) -> None:
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setProperty("kind", "column")
         inside = QWidget()
         inside.setProperty("kind", "clear")
         inside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         whole = QVBoxLayout(inside)
-        whole.setContentsMargins(margin, margin, margin, margin)
+        inset = margin - _RIM_PX
+        whole.setContentsMargins(inset, inset, inset, inset)
         whole.setSpacing(0)
         self.column = QVBoxLayout()
         self.column.setSpacing(8)
@@ -169,6 +186,14 @@ class ScrollColumn(QScrollArea):
         # A stretch and not an alignment: an aligned layout ignores that wrapped text needs height.
         whole.addStretch(1)
         self.setWidget(inside)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Home and End; Qt itself knows the arrows and pages."""
+        bar = self.verticalScrollBar()
+        if event.key() in (Qt.Key.Key_Home, Qt.Key.Key_End):
+            bar.setValue(bar.minimum() if event.key() == Qt.Key.Key_Home else bar.maximum())
+        else:
+            super().keyPressEvent(event)
 
 
 class StillCombo(QComboBox):
@@ -230,7 +255,7 @@ def button(text: str, icon_name: str = "", kind: Literal["", "primary", "quiet",
 
 def section(title: str) -> PlainLabel:
     """A quiet heading."""
-    return PlainLabel(title, "section")
+    return PlainLabel(title, "section", wrap=True)
 
 
 def line() -> QFrame:

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Literal
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 from medviewer.app.decisions import Judged
 from medviewer.domain.answer import Answer, Decision, DecisionKind
 from medviewer.gui import theme
+from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, button, clear, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr
@@ -66,8 +67,6 @@ class DecisionBox(Card):
 
     def _draw_choice(self) -> None:
         judged = Judged(self._answer)
-        grid = QGridLayout()
-        grid.setSpacing(8)
         accept = button(tr("Accept"), "check")
         reject = button(tr("Reject"), "x")
         change = button(tr("Change…"), "pencil")
@@ -77,12 +76,8 @@ class DecisionBox(Card):
         accept.clicked.connect(lambda: self.requested.emit("finding.accept", judged))
         reject.clicked.connect(lambda: self.ask_reason("reject"))
         change.clicked.connect(lambda: self.ask_reason("change"))
-        for place, made in enumerate((accept, reject, change)):
-            grid.addWidget(made, 0, place)
-        self.column.addLayout(grid)
-        self.add(
-            PlainLabel(tr("It is kept beside the result with the time; the result itself stays."), "small", wrap=True)
-        )
+        words = tr("It is kept beside the result with the time; the result itself stays.")
+        self.add(ButtonRow((accept, reject, change)), PlainLabel(words, "small", wrap=True))
 
     def _draw_question(self, what: Ask) -> None:
         is_reject = what == "reject"

@@ -14,7 +14,7 @@ from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import color_table
-from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillCombo, StillSlider, button, clear, section
+from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
 from medviewer.gui.icons import icon
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
 
@@ -47,8 +47,8 @@ class ExplainControls(Card):
         self.toggle = button("", "eye")
         self.toggle.setCheckable(True)
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
-        self.color_map = StillCombo()
-        self.color_map.setIconSize(QSize(48, 12))
+        self.color_map = ElidedCombo()
+        self.color_map.setIconSize(QSize(40, 12))
         for name in COLOR_MAPS:
             self.color_map.addItem(_swatch(name), name, name)
         self.color_map.activated.connect(lambda i: self.requested.emit("explain.color_map", self.color_map.itemData(i)))

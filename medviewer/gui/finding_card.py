@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
 from medviewer.gui import theme
-from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, button, line, section
+from medviewer.gui.buttons import WrappingButton
+from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.probability_bar import ProbabilityBar, probability_words
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
@@ -80,6 +81,12 @@ def abstained_card(answer: Answer, confirm: Confirm) -> Card:
     return card
 
 
+def speaks_chinese(answer: Answer) -> bool:
+    """Whether the sentences that came with the answer are Chinese: they stay in the language of the question."""
+    said = (answer.model_title, answer.validated_on, *(g.text for g in answer.guards))
+    return any("\u4e00" <= c <= "\u9fff" for text in (*said, *(f.meaning for f in answer.findings)) for c in text)
+
+
 def is_confirmable(code: str) -> bool:
     """Whether a guard doubts something that the reader may know and confirm once."""
     return code.endswith(".unknown") or code in _CONFIRMABLE
@@ -128,7 +135,7 @@ def _checks(answer: Answer, confirm: Confirm | None) -> Iterator[QWidget]:
     for guard in warnings:
         yield SignalRow("caution", guard.text)
         if confirm is not None and is_confirmable(guard.code):
-            chosen = button(confirm_words(guard.code), "check")
+            chosen = WrappingButton(confirm_words(guard.code), "check")
             set_tooltip(chosen, tr("Your word is kept beside the result, and the model runs again."))
             chosen.clicked.connect(lambda _checked=False, code=guard.code: confirm(code))
             yield chosen

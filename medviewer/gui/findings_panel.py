@@ -13,7 +13,7 @@ from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
-from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card
+from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card, speaks_chinese
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
@@ -155,6 +155,11 @@ class FindingsPanel(QWidget):
         def confirm(code: str) -> None:
             self.requested.emit("model.confirm", code)
 
+        if answer is not None and speaks_chinese(answer) != (state.language == "zh"):
+            words = tr(
+                "What the model says is in the language in which it was asked. Run it again to have it in this one."
+            )
+            self._cards.addWidget(PlainLabel(words, "small", wrap=True))
         if answer is None:
             if self._cards.count() == 0:
                 self._cards.addWidget(self._purpose(state))
@@ -177,12 +182,12 @@ class FindingsPanel(QWidget):
         cards: list[QWidget] = []
         if state.record_mismatch:
             card = Card(signal="alarm")
-            card.add(SignalRow("alarm", state.record_mismatch, word=tr("Image and record contradict each other")))
+            card.add(SignalRow("alarm", tr(state.record_mismatch), word=tr("Image and record contradict each other")))
             cards.append(card)
         row = self._row(state.model_id)
         if row is not None and row.problem:
             card = Card(signal="caution")
-            card.add(SignalRow("caution", row.problem, word=tr("This model cannot be used")))
+            card.add(SignalRow("caution", tr(row.problem), word=tr("This model cannot be used")))
             cards.append(card)
         problem = _problem(state)
         if problem:

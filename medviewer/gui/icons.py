@@ -36,7 +36,7 @@ def icon(name: str, tint: str | None = None) -> QIcon:
 def pixmap(name: str, tint: str, size_px: int = ICON_PX, ratio: float | None = None) -> QPixmap:
     """The icon as a picture of ``size_px`` logical pixels; ``ratio`` is the screen's scale."""
     scale = ratio or _screen_ratio()
-    drawn = _draw(name, tint, round(size_px * scale))
+    drawn = QPixmap(_draw(name, tint, round(size_px * scale)))  # the scale is set on a copy of its own
     drawn.setDevicePixelRatio(scale)
     return drawn
 
@@ -70,6 +70,7 @@ def _icon(name: str, plain: str, checked: str, disabled: str) -> QIcon:
     return made
 
 
+@lru_cache(maxsize=512)
 def _draw(name: str, tint: str, size: int) -> QPixmap:
     svg = resource(f"icons/{name}.svg").read_text(encoding="utf-8").replace("currentColor", tint)
     renderer = QSvgRenderer(QByteArray(svg.encode()))

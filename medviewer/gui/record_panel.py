@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from medviewer.app.session import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
+from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.quantity import quantities
 from medviewer.gui.record_sections import (
     allergy_rows,
@@ -22,10 +21,10 @@ from medviewer.gui.record_sections import (
     vital_rows,
 )
 from medviewer.gui.text import PlainLabel, Role, tr, use_language
+from medviewer.gui.values_section import LoadCharts, ValuesSection, load_now
 from medviewer.records.record import PatientRecord, TimelineEntry, timeline
 
-_SHOWN_EVENTS = 30
-_SHOWN_QUANTITIES = 12  # each costs the window 6 ms or more
+_SHOWN_FACTS = _SHOWN_EVENTS = 30
 
 
 class RecordPanel(QWidget):
@@ -33,10 +32,11 @@ class RecordPanel(QWidget):
 
     requested = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, load_charts: LoadCharts = load_now, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = State()
-        self._shows_all = False
+        self._load_charts = load_charts
+        self._values: ValuesSection | None = None
         self._banner = QVBoxLayout()
         self._banner.setContentsMargins(12, 12, 12, 8)
         self._banner.setSpacing(4)
@@ -55,15 +55,15 @@ class RecordPanel(QWidget):
         """Draw what differs from ``old``; None draws everything."""
         use_language(new.language)
         self._state = new
-        if old is not None and _shown(old) == _shown(new):
-            return
-        if old is None or old.record is not new.record:
-            self._shows_all = False
-        self._draw()
+        if old is None or _shown(old) != _shown(new):
+            self._draw()
+        else:
+            self._draw_values()  # opening something forgets work in the background, and its callbacks
 
     def _draw(self) -> None:
         clear(self._banner)
         clear(self._scroll.column)
+        self._values = None
         state = self._state
         lines = identity_lines(state)
         self._rule.setVisible(bool(lines))
@@ -86,7 +86,7 @@ class RecordPanel(QWidget):
     def _draw_below(self, state: State) -> None:
         column = self._scroll.column
         if state.record_problem:
-            column.addWidget(SignalRow("caution", state.record_problem, word=tr("The record cannot be read")))
+            column.addWidget(SignalRow("caution", tr(state.record_problem), word=tr("The record cannot be read")))
         if state.record is not None:
             self._draw_record(state, state.record)
         elif not state.is_record_checked:
@@ -112,16 +112,21 @@ class RecordPanel(QWidget):
     def _draw_record(self, state: State, record: PatientRecord) -> None:
         column = self._scroll.column
         reference = reference_of(state)
-        for rows in (
-            condition_rows(record.conditions),
-            medication_rows(record.medications),
-            vital_rows(record, reference),
+        for rows, total in (
+            (condition_rows(record.conditions), len(record.conditions or ())),
+            (medication_rows(record.medications), len(record.medications or ())),
         ):
-            for widget in rows:
-                column.addWidget(widget)
+            column.addWidget(next(rows))
+            column.addWidget(MoreRows(rows, max(total, 1), _SHOWN_FACTS))  # without any, one says that there are none
             column.addWidget(line())
+        for widget in vital_rows(record, reference):
+            column.addWidget(widget)
+        column.addWidget(line())
         if record.observations:
-            self._draw_values(record, reference.moment if reference.is_study else None)
+            mark = reference.moment if reference.is_study else None
+            self._values = ValuesSection(quantities(record.observations), mark)
+            column.addWidget(self._values)
+            self._load_charts(self._draw_values)
             column.addWidget(line())
         self._draw_events(record)
         has_facts = any(part is not None for part in (record.allergies, record.conditions, record.medications))
@@ -129,14 +134,10 @@ class RecordPanel(QWidget):
             column.addWidget(line())
             self._offer_import()
 
-    def _draw_values(self, record: PatientRecord, mark: datetime | None) -> None:
-        from medviewer.gui.timeline_chart import TimelineChart  # noqa: PLC0415 - brings pyqtgraph
-
-        rows = quantities(record.observations)
-        self._scroll.column.addWidget(section(tr("Values over time")))
-        shown = rows if self._shows_all else rows[:_SHOWN_QUANTITIES]
-        self._scroll.column.addWidget(TimelineChart(shown, mark, tr("study")))
-        self._offer_more(len(rows) - len(shown))
+    def _draw_values(self) -> None:
+        """Draw the chart, now or as soon as it can be; the record may be another one by then."""
+        if self._values is not None:
+            self._values.draw_if_ready()
 
     def _draw_events(self, record: PatientRecord) -> None:
         column = self._scroll.column
@@ -144,25 +145,18 @@ class RecordPanel(QWidget):
         column.addWidget(section(tr("Studies and events")))
         if not events:
             column.addWidget(PlainLabel(tr("Not recorded"), "secondary"))
-        for entry in events if self._shows_all else events[:_SHOWN_EVENTS]:
-            column.addWidget(self._event(entry))
-        self._offer_more(0 if self._shows_all else len(events) - _SHOWN_EVENTS)
-
-    def _offer_more(self, hidden: int) -> None:
-        if hidden > 0:
-            more = button(tr("Show {n} more").format(n=hidden), kind="quiet")
-            more.clicked.connect(self._show_all)
-            self._scroll.column.addWidget(more)
+        column.addWidget(MoreRows((self._event(entry) for entry in events), len(events), _SHOWN_EVENTS))
 
     def _event(self, entry: TimelineEntry) -> QWidget:
-        found = first_of_study(self._state, entry.study_instance_uid) if entry.study_instance_uid else None
-        if found is None:
+        uid = entry.study_instance_uid
+        if not uid or first_of_study(self._state, uid) is None:
             return event_row(entry, None)
-        return event_row(entry, lambda: self.requested.emit("image.select", found))
+        return event_row(entry, lambda: self._choose_study(uid))
 
-    def _show_all(self) -> None:
-        self._shows_all = True
-        self._draw()
+    def _choose_study(self, study_instance_uid: str) -> None:
+        found = first_of_study(self._state, study_instance_uid)  # as it is now: a scan may have gone on
+        if found is not None:
+            self.requested.emit("image.select", found)
 
 
 def first_of_study(state: State, study_instance_uid: str) -> Selection | None:
@@ -184,12 +178,16 @@ def first_of_study(state: State, study_instance_uid: str) -> Selection | None:
 
 
 def _shown(state: State) -> tuple[object, ...]:
-    """All that the panel is drawn from; records and studies are compared by identity."""
+    """All that the panel is drawn from, compared by what it says: the same record may be read again."""
     selection = state.selection
+    study, patient = (selection.study, selection.patient) if selection else (None, None)
     return (
-        id(state.record),
-        id(selection.study) if selection else None,
-        id(selection.patient) if selection else None,
+        state.record,
+        (study.date, study.time, study.patient_age) if study else None,
+        (patient.name, patient.patient_id, patient.birth_date, patient.sex) if patient else None,
+        frozenset(s.study_instance_uid for s in patient.studies if first_of_study(state, s.study_instance_uid))
+        if patient
+        else None,
         state.record_mismatch,
         state.record_problem,
         state.is_record_checked,

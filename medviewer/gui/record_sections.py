@@ -99,7 +99,7 @@ def source_words(record: PatientRecord | None) -> str:
 
 def mismatch_rows(state: State) -> Iterator[QWidget]:
     """What image and record say of the person, under each other, to settle which is right."""
-    yield SignalRow("alarm", state.record_mismatch, word=tr("Image and record contradict each other"))
+    yield SignalRow("alarm", tr(state.record_mismatch), word=tr("Image and record contradict each other"))
     if state.identity_hidden or state.selection is None or state.record is None:
         return
     image, record = state.selection.patient, state.record
@@ -211,7 +211,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
     grid.setVerticalSpacing(4)
     grid.setColumnStretch(2, 1)
     for number, (name, value, moment) in enumerate(rows):
-        grid.addWidget(PlainLabel(name, "secondary"), number, 0)
+        grid.addWidget(PlainLabel(name, "secondary", wrap=True), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)
         age = PlainLabel(age_words(moment, reference), "small")
         set_tooltip(age, f"{moment:%Y-%m-%d %H:%M}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.commands import MENUS, Command
-from medviewer.gui.cards import ScrollColumn, button, section
+from medviewer.gui.cards import ScrollColumn, section
 from medviewer.gui.command_palette import native_keys
+from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, tr, tr_pick
 
 
@@ -34,7 +35,7 @@ class ShortcutsDialog(QDialog):
         super().__init__(parent)
         every = tuple(commands)
         self.setWindowTitle(tr("Shortcuts"))
-        self.resize(720, 560)
+        self.resize(size_on_screen(QSize(720, 560), self.screen().availableSize()))
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 12)
         scroll = ScrollColumn(margin=20)
@@ -52,13 +53,7 @@ class ShortcutsDialog(QDialog):
                 column.addWidget(_table(title, rows))
             column.addStretch(1)
             columns.addLayout(column, 1)
-        close = button(tr("Close"), kind="primary")
-        close.clicked.connect(self.accept)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(20, 0, 20, 0)
-        foot.addStretch(1)
-        foot.addWidget(close)
-        whole.addLayout(foot)
+        add_close(self, whole)
 
 
 def mouse_rows() -> list[tuple[str, str]]:

@@ -12,8 +12,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QListView,
-    QListWidget,
-    QListWidgetItem,
     QProgressBar,
     QStackedLayout,
     QVBoxLayout,
@@ -25,12 +23,12 @@ from medviewer.domain.study import Image, Problem
 from medviewer.gui import theme
 from medviewer.gui.cards import Disclosure, button, dress
 from medviewer.gui.icons import IconLabel
+from medviewer.gui.problem_list import ProblemList, ProblemRows
 from medviewer.gui.study_rows import Index, Row, RowPainter, StudyRows, rows_of
-from medviewer.gui.text import ElidedLabel, PlainLabel, plain_tooltip, tr, use_language, visible
+from medviewer.gui.text import ElidedLabel, PlainLabel, tr, use_language
 
 Thumbnails = Callable[[Image, Callable[[np.ndarray], None]], None]
 OPEN_JOB = "open"
-_PROBLEMS_HEIGHT_PX = 200
 
 
 class StudiesPanel(QWidget):
@@ -46,7 +44,7 @@ class StudiesPanel(QWidget):
         self.list = _RowList(self.rows, RowPainter(self._thumbnail))
         self.list.chosen.connect(self._choose)
         self.problems = Disclosure("", level="caution")
-        self._problem_list = QListWidget()
+        self._problem_rows = ProblemRows()
         self._reading = QWidget()
         self._progress_words = ElidedLabel("", "secondary")
         self._progress = QProgressBar()
@@ -74,12 +72,7 @@ class StudiesPanel(QWidget):
         self._stack.addWidget(self._empty())
         self._stack.addWidget(self.list)
         whole.addLayout(self._stack, 1)
-        self._problem_list.setWordWrap(True)
-        self._problem_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._problem_list.setTextElideMode(Qt.TextElideMode.ElideNone)
-        self._problem_list.setFixedHeight(_PROBLEMS_HEIGHT_PX)
-        self._problem_list.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.problems.content.addWidget(self._problem_list)
+        self.problems.content.addWidget(ProblemList(self._problem_rows))
         foot = QVBoxLayout()
         foot.setContentsMargins(12, 4, 8, 4)
         foot.addWidget(self.problems)
@@ -127,14 +120,7 @@ class StudiesPanel(QWidget):
     def _show_problems(self, problems: tuple[Problem, ...], identity_hidden: bool) -> None:
         self.problems.setVisible(bool(problems))
         self.problems.set_title(tr("Problems ({n})").format(n=len(problems)))
-        self._problem_list.clear()
-        if identity_hidden:  # files are often named after the patient
-            self._problem_list.addItem(tr("Hidden with the identity"))
-            return
-        for problem in problems:
-            item = QListWidgetItem(f"{visible(problem.path.name)}\n{visible(tr(problem.reason))}")
-            item.setToolTip(plain_tooltip(str(problem.path)))
-            self._problem_list.addItem(item)
+        self._problem_rows.replace(problems, identity_hidden=identity_hidden)
 
     def _show_progress(self, state: State) -> None:
         job = next((j for j in state.jobs if j.name == OPEN_JOB), None)

@@ -1,4 +1,4 @@
-"""Words on the screen: translation, and names and labels that can only ever be plain text.
+"""Words on the screen: names and labels that can only ever be plain text.
 
 Qt takes a string that looks like HTML for HTML: a patient called ``<img src=...>`` would make it
 read a file. Direction overrides (U+202E) can make one name look like another. So every label
@@ -8,22 +8,21 @@ here is plain, such characters are shown instead of obeyed, and names are isolat
 from __future__ import annotations
 
 import html
-import json
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from math import ceil
 from typing import Literal
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QPointF, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStyleOption, QWidget
 
 from medviewer.domain.hidden_characters import is_hidden
 from medviewer.domain.person_name import is_wordless
+from medviewer.gui.language import Language, language, tr, tr_pick, use_language
 from medviewer.records.record import iso_date
-from medviewer.resources import resource
 
-Language = Literal["en", "zh"]
+__all__ = ["Language", "language", "tr", "tr_pick", "use_language"]  # the words of the window, beside what is here
+
 Role = Literal[
     "",
     "secondary",
@@ -42,55 +41,6 @@ Role = Literal[
 
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 _LINE_BREAKS = frozenset("\n")
-_language: Language = "en"
-
-
-def use_language(language: str) -> None:
-    """Speak this language from now on: ``zh`` for Simplified Chinese, otherwise English."""
-    global _language  # noqa: PLW0603 - one window speaks one language
-    _language = "zh" if language.lower().startswith("zh") else "en"
-
-
-def language() -> Language:
-    """The language in use."""
-    return _language
-
-
-def tr(text: str) -> str:
-    """The text in the language in use; English where the table has no translation.
-
-    Call it with a literal: a test collects the literals and looks each up in the table.
-    """
-    if _language == "en":
-        return text
-    return _chinese().get(text) or _with_its_numbers(text)
-
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def _with_its_numbers(sentence: str) -> str:
-    """A sentence that came with its numbers, such as a caveat: the table has it with ``#`` for each."""
-    words = _chinese().get(_NUMBER.sub("#", sentence))
-    if words is None:
-        return sentence
-    for number in _NUMBER.findall(sentence):
-        words = words.replace("#", number, 1)
-    return words
-
-
-def tr_pick(words: Mapping[str, str] | str, language: str | None = None) -> str:
-    """The words in ``language`` (default: the one in use) from ``{en, zh}``, English if it has no other."""
-    if isinstance(words, str):
-        return words
-    wanted = "zh" if (language or _language).startswith("zh") else "en"
-    return words.get(wanted) or words.get("en", "")
-
-
-@lru_cache(maxsize=1)
-def _chinese() -> dict[str, str]:
-    table: dict[str, str] = json.loads(resource("translations/zh.json").read_text(encoding="utf-8"))
-    return table
 
 
 def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
@@ -99,6 +49,8 @@ def visible(text: str, *, keep: frozenset[str] = frozenset()) -> str:
     >>> visible("a\u202eb")
     'a⟨U+202E⟩b'
     """
+    if text.isascii() and text.isprintable():
+        return text  # nothing to find: most texts are
     kept = _LINE_BREAKS | keep
     return "".join(_shown(c) if c not in kept and is_hidden(c) else c for c in text)
 
@@ -166,12 +118,15 @@ def for_button(text: str) -> str:
 
 
 _ISOLATES = frozenset((ISOLATE, END_ISOLATE))
+_LONG_WORD = re.compile(r"[^\s\u2e80-\uffff]{13,}")  # Chinese may break anywhere without our help
+_BREAKING_PX = 48
 
 
 class PlainLabel(QLabel):
     """A label that shows its text as it is: no HTML, no hidden direction marks.
 
-    ``role`` picks how it looks from the style sheet.
+    ``role`` picks how it looks from the style sheet. With ``wrap`` it breaks its text into lines, and a
+    word longer than a line (a hash as patient ID) inside the word: Qt would cut it without a sign.
     """
 
     def __init__(self, text: str = "", role: Role = "", parent: QWidget | None = None, *, wrap: bool = False) -> None:
@@ -186,6 +141,44 @@ class PlainLabel(QLabel):
     def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
         """Show this text."""
         super().setText(visible(text, keep=_ISOLATES))
+        self.updateGeometry()
+
+    @property
+    def breaks_words(self) -> bool:
+        """Whether there is a word that may have to be broken."""
+        return self.wordWrap() and _LONG_WORD.search(self.text()) is not None
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """As wide as the longest word, unless that can be broken."""
+        least = super().minimumSizeHint()
+        return QSize(min(least.width(), _BREAKING_PX), least.height()) if self.breaks_words else least
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
+        """The height of the text in lines of that width."""
+        return ceil(self._lines(width).boundingRect().height()) if self.breaks_words else super().heightForWidth(width)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the text as Qt does, but for words that must be broken."""
+        if not self.breaks_words:
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        self._lines(self.width()).draw(painter, QPointF(0, 0))
+
+    def _lines(self, width: int) -> QTextLayout:
+        made = QTextLayout(self.text().replace("\n", "\u2028"), self.font())
+        option = QTextOption(self.alignment())
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        made.setTextOption(option)
+        made.beginLayout()
+        top = 0.0
+        while (line := made.createLine()).isValid():
+            line.setLineWidth(max(width, 1))
+            line.setPosition(QPointF(0, top))
+            top += line.height()
+        made.endLayout()
+        return made
 
     def set_role(self, role: Role) -> None:
         """Change how the label looks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
@@ -22,22 +22,22 @@ from medviewer.app.application import Application, Dialog
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
 from medviewer.app.session import State
-from medviewer.explain.methods import METHODS
 from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.actions import Actions
+from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.empty_view import EmptyView, dropped_paths
-from medviewer.gui.findings_panel import FindingsPanel, MethodRow, ModelRow
+from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
+from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
-from medviewer.inference.card import Card
 
 TITLE = "MedViewer"
 CINE_RATE_HZ = 15.0  # where the file does not say
@@ -58,8 +58,8 @@ class MainWindow(QMainWindow):
         self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
-        self.findings = FindingsPanel(_model_rows(app), _method_rows(), self.actions_.shortcuts())
-        self.record = RecordPanel()
+        self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
+        self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)
         self.palette_ = CommandPalette(self.actions_.commands(), self)
         self.strip = ResearchStrip()
@@ -282,6 +282,11 @@ class MainWindow(QMainWindow):
         self.app.remember(layout={**self._widths, "geometry": geometry})
 
 
+def _load_charts(app: Application, then: Callable[[], None]) -> None:
+    """Import what draws charts while the window goes on."""
+    app.background.start("charts", lambda _stop, _progress: import_charts(), lambda _none: then(), lambda _error: None)
+
+
 def _widths_name(is_wide: bool) -> str:
     return "widths_wide" if is_wide else "widths"
 
@@ -300,30 +305,3 @@ def _title(state: State) -> str:
     what = now.study.description or now.series.modality
     who = "" if state.identity_hidden else person_name(now.patient.name)
     return " · ".join(part for part in (who, what, TITLE) if part)
-
-
-def _model_rows(app: Application) -> list[ModelRow]:
-    rows = []
-    for entry in app.engine.catalogue.entries:
-        card = entry.card
-        title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card)))
-    return rows
-
-
-def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
-    """What a model is for and not for, by language; empty if its card cannot be read."""
-    if card is None:
-        return {}, {}
-    texts = (card.intended_use, card.not_for)
-    use, no_use = ({"en": text.en, "zh": text.zh} for text in texts)
-    return use, no_use
-
-
-def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:
-    labels = card.labels if card is not None else ()
-    return {label.name: {"en": label.title.en, "zh": label.title.zh} for label in labels}
-
-
-def _method_rows() -> list[MethodRow]:
-    return [MethodRow(method.id, {"en": method.title, "zh": method.title_zh}) for method in METHODS]

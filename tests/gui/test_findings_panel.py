@@ -459,3 +459,20 @@ def test_a_finding_is_named_in_the_readers_language(qtbot) -> None:
     assert "Pneumonia" not in words(panel)
     show(panel, made.answered())
     assert "Pneumonia" in words(panel)
+
+
+OTHER_LANGUAGE = ("in the language in which it was asked", "提问时使用的语言")
+
+
+def test_an_answer_in_another_language_than_the_window_says_why(panel) -> None:
+    said = made.answer(model_title="儿童肺炎（胸部X线）")
+    for state, is_other in (
+        (made.answered(), False),
+        (replace(made.answered(), language="zh"), True),
+        (made.answered(said=said), True),
+        (replace(made.answered(said=said), language="zh"), False),
+        (replace(made.answered(said=made.abstention()), language="zh"), True),
+        (replace(made.opened(), language="zh"), False),
+    ):
+        show(panel, made.opened(), state)
+        assert any(words in all_words(panel) for words in OTHER_LANGUAGE) == is_other

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ from PySide6.QtGui import QIcon
 import medviewer.gui
 from medviewer.app.commands import COMMANDS
 from medviewer.gui import icons, theme
+from medviewer.gui.tool_bar import _ROW
 from medviewer.resources import resource
 
 FILES = sorted(resource("icons").glob("*.svg"))
@@ -37,6 +39,19 @@ def test_every_icon_is_a_plain_drawing_of_one_style(path: Path) -> None:
     assert root.get("stroke-width") == "2"
     allowed = {"svg", "path", "circle", "rect", "line", "polyline", "polygon", "ellipse"}
     assert {element.tag.split("}")[-1] for element in root.iter()} <= allowed
+
+
+def test_tools_can_be_told_apart_by_their_icons_alone() -> None:
+    shown = [COMMANDS[command_id].icon for command_id in _ROW if command_id] + [COMMANDS["help.palette"].icon]
+    assert len(set(shown)) == len(shown)
+    drawn = {name: icons.pixmap(name, "#ffffff", 16, ratio=1.0).toImage() for name in shown}
+    ink = {
+        name: {(x, y) for x in range(16) for y in range(16) if picture.pixelColor(x, y).alpha() > 96}
+        for name, picture in drawn.items()
+    }
+    for first, second in combinations(shown, 2):
+        both = ink[first] & ink[second]
+        assert len(both) < 0.75 * len(ink[first] | ink[second]), (first, second)
 
 
 def test_every_icon_that_is_named_is_there() -> None:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from PySide6.QtWidgets import QLabel, QPushButton
 
 from medviewer.app.session import State
+from medviewer.gui import values_section
+from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.record_sections import reference_of
 from medviewer.gui.timeline_chart import TimelineChart
-from medviewer.records.record import Allergy, Identifier, StudyMark
+from medviewer.records.record import Allergy, Condition, Identifier, Medication, StudyMark
 from tests.gui import panel_states as made
-from tests.gui.seen import Asked, all_words, is_offered, press, show, words
+from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
 
 
 @pytest.fixture
@@ -218,6 +222,120 @@ def test_a_long_record_is_shown_in_parts(panel) -> None:
     assert "Chest 3\n" not in all_words(panel)
     press(panel, "Show 15 more")
     assert "Chest 3\n" in all_words(panel)
+
+
+def test_long_lists_of_facts_are_made_in_parts(panel) -> None:
+    problems = tuple(Condition(f"Problem {n}", "", "active", "2001", "") for n in range(200))
+    medicines = tuple(Medication(f"Medicine {n}", "", "active", "2001", "") for n in range(35))
+    show(panel, made.opened(record=made.record(conditions=problems, medications=medicines)))
+
+    def count(word: str) -> int:
+        facts = panel._scroll.findChildren(MoreRows)[word == "Medicine"]
+        return len([label for label in facts.findChildren(QLabel) if label.text().startswith(word)])
+
+    assert (count("Problem"), count("Medicine")) == (30, 30)
+    press(panel, "Show 50 of 170 more")
+    press(panel, "Show 5 more")
+    assert (count("Problem"), count("Medicine")) == (80, 35)
+    assert "Problem 79" in words(panel)
+    for left in (120, 70):
+        press(panel, f"Show 50 of {left} more")
+    press(panel, "Show 20 more")
+    assert count("Problem") == 200
+    assert not is_offered(panel, "Show 0 more")
+
+
+def test_charts_are_drawn_in_parts(panel) -> None:
+    one = made.record().observations[0]
+    values = tuple(replace(one, code=f"{n}-1", display=f"Value {n:02}") for n in range(40))
+    show(panel, made.opened(record=made.record(observations=values)))
+    assert len(panel.findChild(TimelineChart).accessibleName().split("Value ")) == 13
+    press(panel, "Show 12 of 28 more")
+    settle()
+    assert len(panel.findChild(TimelineChart).accessibleName().split("Value ")) == 25
+    assert is_offered(panel, "Show 12 of 16 more")
+
+
+def test_the_same_record_read_again_is_not_drawn_again(panel) -> None:
+    state = made.opened(record=made.record())
+    show(panel, state)
+    before = panel.findChild(TimelineChart)
+    again = made.opened(record=made.record())
+    assert again.record is not state.record
+    panel.show_state(state, again)
+    settle()
+    assert panel.findChild(TimelineChart) is before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"record": made.record(name="Nowak^Ewa")},
+        {"record": None},
+        {"record_mismatch": "They contradict."},
+        {"identity_hidden": True},
+        {"language": "zh"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_said_differently_is_drawn_again(panel, changes) -> None:
+    state = made.opened(record=made.record())
+    show(panel, state)
+    before = all_words(panel)
+    panel.show_state(state, replace(state, **changes))
+    assert all_words(panel) != before
+
+
+def test_a_study_that_a_scan_finds_later_can_be_chosen(panel) -> None:
+    state = made.opened(record=made.record())
+    assert state.selection is not None
+    grown = replace(
+        made.patient(),
+        studies=(*made.patient().studies, replace(made.patient().studies[0], study_instance_uid="1.9.9")),
+    )
+    asked = Asked(panel)
+    show(panel, state, replace(state, selection=replace(state.selection, patient=grown)))
+    settle()
+    buttons = [b for b in panel.findChildren(QPushButton) if b.text() == "Show" and b.isVisibleTo(panel)]
+    assert len(buttons) == 2
+    buttons[0].click()
+    assert asked.calls[0][1].patient is grown
+
+
+def test_the_chart_comes_when_what_draws_it_is_there(qtbot, monkeypatch) -> None:
+    waiting: list[Callable[[], None]] = []
+    panel = RecordPanel(waiting.append)
+    qtbot.addWidget(panel)
+    monkeypatch.setattr(values_section, "_MODULE", "not imported yet")
+    state = made.opened(record=made.record())
+    show(panel, state)
+    assert "Drawing…" in all_words(panel)
+    assert "Studies and events" in all_words(panel)
+    assert panel.findChild(TimelineChart) is None
+    monkeypatch.undo()
+    waiting[0]()
+    assert panel.findChild(TimelineChart) is not None
+    assert "Drawing…" not in all_words(panel)
+
+
+def test_a_chart_whose_callback_was_forgotten_is_drawn_with_the_next_change(qtbot) -> None:
+    panel = RecordPanel(lambda _then: None)
+    qtbot.addWidget(panel)
+    state = made.opened(record=made.record())
+    show(panel, state)
+    assert panel.findChild(TimelineChart) is None
+    panel.show_state(state, replace(state, view=replace(state.view, zoom=2.0)))
+    assert panel.findChild(TimelineChart) is not None
+
+
+def test_charts_that_come_after_the_record_is_gone_are_not_drawn(qtbot) -> None:
+    waiting: list[Callable[[], None]] = []
+    panel = RecordPanel(waiting.append)
+    qtbot.addWidget(panel)
+    show(panel, made.opened(record=made.record()), State())
+    settle()
+    waiting[0]()
+    assert panel.findChild(TimelineChart) is None
 
 
 def test_hostile_text_in_a_record_stays_text(panel) -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QListWidget, QProgressBar
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import QProgressBar
 
 from medviewer.app.session import JobStatus, State
-from medviewer.domain.study import Collection, Image
+from medviewer.domain.study import Collection, Image, Problem
+from medviewer.gui import problem_list
+from medviewer.gui.problem_list import ProblemList
 from medviewer.gui.studies_panel import StudiesPanel
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, press, show
@@ -169,18 +172,39 @@ def test_every_problem_is_a_line_with_its_reason(panel) -> None:
     assert panel.problems.body.isHidden()
     panel.problems.header.click()
     assert not panel.problems.body.isHidden()
-    listed = panel.findChild(QListWidget)
-    assert listed.count() == 2
-    assert listed.item(1).text() == "<b>broken<b>.dcm\nThe file holds 1,024 of the 524,288 bytes of its image."
-    assert "&lt;b&gt;" in listed.item(1).toolTip()
+    listed = panel.findChild(ProblemList).model()
+    assert listed.rowCount() == 2
+    assert listed.index(1).data() == "<b>broken<b>.dcm\nThe file holds 1,024 of the 524,288 bytes of its image."
+    assert "&lt;b&gt;" in listed.index(1).data(Qt.ItemDataRole.ToolTipRole)
+
+
+def test_the_words_of_thousands_of_problems_are_made_only_when_they_are_seen(panel, monkeypatch) -> None:
+    made_words: list[str] = []
+    monkeypatch.setattr(problem_list, "visible", lambda words: made_words.append(words) or words)
+    many = tuple(Problem(Path(f"/data/{n}.txt"), f"{n}.txt is not a DICOM file.") for n in range(5000))
+    state = made.opened()
+    panel.show()
+    show(panel, State(), replace(state, collection=replace(state.collection, problems=many)))
+    panel.grab()
+    assert panel.problems.header.text() == "Problems (5000)"
+    assert made_words == []
+    panel.problems.header.click()
+    panel.grab()
+    assert "0.txt" in made_words
+    assert len(set(made_words)) < 1000
+    listed = panel.findChild(ProblemList)
+    listed.scrollToBottom()
+    QCoreApplication.processEvents()
+    assert listed.model().index(4999).data() == "4999.txt\n4999.txt is not a DICOM file."
 
 
 def test_file_names_of_the_problem_list_hide_with_the_identity(panel) -> None:
     state = two_patients()
     names = [problem.path.name for problem in state.collection.problems]
     show(panel, state, replace(state, identity_hidden=True))
-    listed = panel.findChild(QListWidget)
-    shown = "".join(listed.item(i).text() + listed.item(i).toolTip() for i in range(listed.count()))
+    listed = panel.findChild(ProblemList).model()
+    roles = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole)
+    shown = "".join(listed.index(i).data(role) for i in range(listed.rowCount()) for role in roles)
     assert shown
     assert not any(name in shown for name in names)
     assert panel.problems.header.text() == "Problems (2)"

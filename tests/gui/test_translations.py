@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,14 @@ from PySide6.QtGui import QRawFont
 import medviewer.gui
 from medviewer.app.commands import COMMANDS, MENUS
 from medviewer.gui import text
+from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.record_panel import RecordPanel
+from medviewer.records.identity import mismatch
+from medviewer.records.record import Identifier
 from medviewer.resources import resource
+from tests.gui import panel_states as made
+from tests.gui.seen import all_words, show
+from tests.gui.sentences import sentences
 
 GUI = Path(medviewer.gui.__file__).parent
 TABLE: dict[str, str] = json.loads(resource("translations/zh.json").read_text(encoding="utf-8"))
@@ -88,3 +97,83 @@ def test_a_sentence_with_numbers_is_translated_with_them() -> None:
 
 def test_translated_sentences_keep_every_number() -> None:
     assert [en for en, zh in TABLE.items() if en.count("#") != zh.count("#")] == []
+
+
+SENTENCES = sentences("app", "records")
+COUNTED = "GAP0 could not be shown; the problem list says why."  # its value is "1 file" or "4 files"
+# Several sentences after each other; each is met by itself.
+SENTENCES = {text: place for text, place in SENTENCES.items() if re.sub(r"GAP\d|\s", "", text)}
+SENTENCES["4 files could not be shown; the problem list says why."] = SENTENCES.pop(COUNTED)
+
+
+def test_sentences_are_found() -> None:
+    assert len(SENTENCES) > 45
+    assert "The patient records are in use by another program: close it and try again." in SENTENCES
+    assert "The image itself lies there as GAP1 and would be lost; choose another folder." in SENTENCES
+
+
+@pytest.mark.parametrize("sentence", SENTENCES, ids=SENTENCES.values())
+def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]", said), sentence
+    left = set(re.findall(r"[A-Za-z]{4,}", said)) - {
+        "MedViewer",
+        "FHIR",
+        "JSON",
+        "DICOM",
+        "Bundle",
+        "Study",
+        "Instance",
+    }
+    assert left <= {"pydicom", "data"}, said  # and GAP, whose place is checked here:
+    assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
+
+
+@pytest.mark.parametrize(
+    ("record", "named"),
+    [
+        ({"name": "Nowak^Ewa"}, "姓名"),
+        ({"name": "Nowak^Ewa", "sex": "M", "birth_date": "1980-01-01"}, "姓名、出生日期、性别"),
+        ({"identifiers": (Identifier("Hospital", "ZZ-1"),), "sex": "M"}, "患者编号、性别"),
+    ],
+)
+def test_the_alarm_of_two_people_is_chinese_with_all_that_differs(record: dict[str, object], named: str) -> None:
+    who = made.patient()
+    sentence = mismatch(made.record(**record), who)
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert f"矛盾：{named}。" in said
+    assert not re.search("[A-Za-z]", said)
+
+
+def test_a_reason_within_a_sentence_is_translated_and_a_name_is_not() -> None:
+    text.use_language("zh")
+    said = text.tr(
+        "Patient records imported: 2; entries that could not be used: 1."
+        " Bundle entry 3 (Condition/name): the problem has no name."
+    )
+    named = text.tr("The image itself lies there as name and would be lost; choose another folder.")
+    text.use_language("en")
+    assert said == "已导入患者病历：2 份；无法使用的条目：1 个。Bundle entry 3 (Condition/name)：健康问题没有名称。"
+    assert "姓名" not in named
+
+
+@pytest.mark.parametrize("panel_class", [FindingsPanel, RecordPanel])
+def test_the_panels_say_alarms_in_the_readers_language(qtbot, panel_class: type) -> None:
+    panel = panel_class(made.MODELS, made.METHODS) if panel_class is FindingsPanel else panel_class()
+    qtbot.addWidget(panel)
+    sentence = mismatch(made.record(name="Nowak^Ewa"), made.patient())
+    state = made.opened(record=made.record(name="Nowak^Ewa"), record_mismatch=sentence)
+    show(panel, state, replace(state, language="zh"))
+    assert "姓名。二者可能不属于同一人" in all_words(panel)
+
+
+def test_a_store_that_cannot_be_read_says_so_in_chinese(qtbot) -> None:
+    panel = RecordPanel()
+    qtbot.addWidget(panel)
+    sentence = "The patient records are in use by another program: close it and try again."
+    show(panel, made.opened(record_problem=sentence, language="zh"))
+    assert "患者病历正被另一个程序使用" in all_words(panel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QToolButton
 from medviewer.app.commands import COMMANDS
 from medviewer.app.session import current_answer
 from medviewer.app.start import running_application
+from medviewer.gui import window
 from medviewer.gui.post import GuiPost
 from medviewer.gui.window import TITLE, MainWindow
 from tests.fakes import FakeEngine
@@ -50,6 +52,17 @@ def test_the_strip_stays_whatever_is_hidden_and_lets_the_mouse_through(reader: R
         middle = strip.mapTo(reader.window, strip.rect().center())
         assert reader.window.childAt(middle) is not strip
         reader.key(Qt.Key.Key_Tab)
+
+
+def test_what_draws_charts_is_imported_while_the_window_goes_on(
+    main_window: MainWindow, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported, told = [], []
+    monkeypatch.setattr(window, "import_charts", lambda: imported.append(threading.current_thread()))
+    main_window.record._load_charts(lambda: told.append(threading.current_thread()))
+    qtbot.waitUntil(lambda: bool(told))
+    assert imported[0] is not threading.main_thread()
+    assert told == [threading.main_thread()]
 
 
 def test_tab_leaves_the_screen_to_the_image(reader: Reader, radiograph: Path) -> None:
@@ -255,7 +268,24 @@ def test_the_menu_over_the_image_names_presets_by_what_they_do(reader: Reader, t
     reader.open(*write_slices(tmp_path, 1))
     menu = reader.window.actions_.image_menu(reader.window)
     presets = next(a.menu() for a in menu.actions() if a.menu() is not None)
+    presets.aboutToShow.emit()
     assert [a.text() for a in presets.actions()][7] == "Lung  (1500 / -600)"
+
+
+def test_the_menu_names_presets_by_the_image_on_screen_and_not_by_an_earlier_one(
+    reader: Reader, tmp_path: Path
+) -> None:
+    reader.open(*write_slices(tmp_path, 1))
+    app = reader.window.app
+    for language in ("zh", "en"):  # the whole menu is made anew with a CT on screen
+        app.run_command("app.language", language)
+    menu = reader.window.tools.menu_button.menu()
+    presets = next(s.menu() for a in menu.actions() for s in a.menu().actions() if s.menu() and "preset" in s.text())
+    presets.aboutToShow.emit()
+    assert "1500" in presets.actions()[7].text()
+    reader.open(write_radiograph(tmp_path / "b.dcm", PatientName="Other"))
+    presets.aboutToShow.emit()
+    assert "1500" not in presets.actions()[7].text()
     menu.deleteLater()
 
 

@@ -1,0 +1,37 @@
+"""What the panels list: the models of the catalogue and the ways to ask them where they looked."""
+
+from __future__ import annotations
+
+from medviewer.app.application import Application
+from medviewer.explain.methods import METHODS
+from medviewer.gui.findings_panel import MethodRow, ModelRow
+from medviewer.inference.card import Card
+
+
+def model_rows(app: Application) -> list[ModelRow]:
+    """Every model, also those that cannot be used, with the reason."""
+    rows = []
+    for entry in app.engine.catalogue.entries:
+        card = entry.card
+        title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
+        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card)))
+    return rows
+
+
+def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
+    """What a model is for and not for, by language; empty if its card cannot be read."""
+    if card is None:
+        return {}, {}
+    texts = (card.intended_use, card.not_for)
+    use, no_use = ({"en": text.en, "zh": text.zh} for text in texts)
+    return use, no_use
+
+
+def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:
+    labels = card.labels if card is not None else ()
+    return {label.name: {"en": label.title.en, "zh": label.title.zh} for label in labels}
+
+
+def method_rows() -> list[MethodRow]:
+    """Every method, in the order of the table."""
+    return [MethodRow(method.id, {"en": method.title, "zh": method.title_zh}) for method in METHODS]

@@ -1,0 +1,204 @@
+"""A panel of 280 px, as a laptop or a fine screen at 200% has it, cuts nothing without a sign."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QWidget
+
+from medviewer.app.commands import COMMANDS
+from medviewer.app.session import State
+from medviewer.domain.answer import GuardResult
+from medviewer.gui.about_dialog import AboutDialog
+from medviewer.gui.buttons import ButtonRow, WrappingButton
+from medviewer.gui.cards import Card, FactRow, ScrollColumn
+from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.finding_card import confirm_words
+from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.record_panel import RecordPanel
+from medviewer.gui.shortcuts_dialog import ShortcutsDialog
+from medviewer.gui.text import ElidedLabel, PlainLabel
+from medviewer.records.record import Identifier
+from tests.gui import panel_states as made
+from tests.gui.seen import press, settle, show
+
+NARROW_PX = 280
+LONG_ID = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+
+
+def laid_out(widget: QWidget, width: int, height: int) -> None:
+    """Show a widget wide, then drag it to its width."""
+    widget.show()
+    for now in (640, width):
+        widget.resize(now, height)
+        for _ in range(5):  # new words change a label's height, that its card's, that the panel's
+            settle()
+            QCoreApplication.processEvents()
+
+
+def cut(panel: QWidget) -> list[str]:
+    """The words of labels and buttons that are not seen whole, and do not say so."""
+    found = []
+    for part in panel.findChildren(QWidget):
+        if not part.isVisibleTo(panel) or isinstance(part, ElidedLabel):
+            continue
+        if not isinstance(part, QLabel | QAbstractButton) or not part.text():
+            continue
+        left = part.mapTo(panel, QPoint(0, 0)).x()
+        wraps = isinstance(part, WrappingButton) or (isinstance(part, QLabel) and part.wordWrap())
+        needed = part.minimumSizeHint().width() if isinstance(part, QLabel) or wraps else part.sizeHint().width()
+        is_low = wraps and part.height() < part.heightForWidth(part.width())
+        around = part.parentWidget().rect().adjusted(0, 0, 1, 1)
+        is_outside = left + part.width() > panel.width() or not around.contains(part.geometry())
+        if part.width() < needed or is_low or is_outside:
+            found.append(part.text())
+    return found
+
+
+def doubtful() -> State:
+    guards = tuple(
+        GuardResult(code, "warn", "The file leaves it open.")
+        for code in ("view.unknown", "body_part.unknown", "modality.unknown", "age.unknown", "secondary_capture")
+    )
+    return made.answered(said=made.answer(guards=(*made.GUARDS, *guards)))
+
+
+STATES = {
+    "explained": made.explained(),
+    "abstained": made.answered(said=made.abstention()),
+    "decided": made.decided(),
+    "failed": made.failed(),
+    "doubtful": doubtful(),
+    "not run": made.opened(),
+}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", STATES)
+def test_findings_are_whole_in_a_narrow_panel(qtbot, name: str, language: str) -> None:
+    panel = FindingsPanel(made.MODELS, made.METHODS)
+    qtbot.addWidget(panel)
+    show(panel, replace(STATES[name], language=language))
+    laid_out(panel, NARROW_PX, 2400)
+    assert cut(panel) == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("identifier", ["HD-4711", LONG_ID])
+def test_the_record_is_whole_in_a_narrow_panel(qtbot, identifier: str, language: str) -> None:
+    panel = RecordPanel()
+    qtbot.addWidget(panel)
+    record = made.record(identifiers=(Identifier("Hospital", identifier),))
+    show(panel, made.opened(record=record, language=language, record_mismatch="They contradict each other."))
+    laid_out(panel, NARROW_PX, 2400)
+    assert cut(panel) == []
+
+
+@pytest.mark.parametrize("ask", ["Reject", "Change…"])
+def test_the_question_for_a_reason_is_whole_in_a_narrow_panel(qtbot, ask: str) -> None:
+    panel = FindingsPanel(made.MODELS, made.METHODS)
+    qtbot.addWidget(panel)
+    show(panel, made.explained())
+    laid_out(panel, NARROW_PX, 2400)
+    press(panel, ask)
+    laid_out(panel, NARROW_PX, 2400)
+    assert cut(panel) == []
+
+
+def test_one_wide_card_does_not_have_the_words_of_the_others_cut(qtbot) -> None:
+    panel = ScrollColumn()
+    qtbot.addWidget(panel)
+    for child in (QPushButton("a button of a model that nobody foresaw, too long"), QLabel()):
+        card = Card()
+        card.add(PlainLabel("Validated on ages 1 to 5 years; this patient is 63. " * 3, wrap=True), child)
+        panel.column.addWidget(card)
+    laid_out(panel, NARROW_PX, 600)
+    assert [card.width() for card in panel.findChildren(Card)] == [NARROW_PX - 24] * 2
+    assert [words for words in cut(panel) if words.startswith("Validated")][1:] == []
+
+
+def test_buttons_share_a_row_or_break_into_filled_rows(qtbot) -> None:
+    row = ButtonRow([QPushButton(words) for words in ("Accept", "Reject", "Change")])
+    qtbot.addWidget(row)
+    one = max(button.sizeHint().width() for button in row.findChildren(QPushButton))
+    laid_out(row, 3 * one + 16, 40)
+    accept, reject, change = (button.geometry() for button in row.findChildren(QPushButton))
+    assert accept.top() == reject.top() == change.top()
+    assert row.heightForWidth(3 * one + 16) < row.heightForWidth(2 * one + 8) < row.heightForWidth(one)
+    laid_out(row, 2 * one + 8, 80)
+    accept, reject, change = (button.geometry() for button in row.findChildren(QPushButton))
+    assert accept.top() == reject.top() < change.top()
+    assert change.width() == row.width()
+    assert not QRect(accept).intersects(reject)
+
+
+def test_a_row_of_buttons_follows_a_change_of_its_buttons(qtbot) -> None:
+    first = QPushButton("A")
+    row = ButtonRow([first, QPushButton("B")])
+    qtbot.addWidget(row)
+    laid_out(row, 240, 100)
+    assert row.heightForWidth(240) == first.height()
+    first.setText("A longer word than before, in another language")
+    laid_out(row, 240, 100)
+    assert row.findChildren(QPushButton)[1].y() > 0
+
+
+def test_a_long_confirmation_takes_more_lines(qtbot) -> None:
+    made_button = WrappingButton(confirm_words("body_part.unknown"), "check")
+    qtbot.addWidget(made_button)
+    made_button.ensurePolished()
+    assert made_button.heightForWidth(220) > made_button.heightForWidth(600)
+    made_button.resize(220, made_button.heightForWidth(220))
+    made_button.show()
+    drawn = made_button.grab().toImage()
+    lines = {y for y in range(drawn.height()) if any(drawn.pixelColor(x, y).lightness() > 180 for x in range(40, 200))}
+    assert max(lines) - min(lines) > made_button.fontMetrics().height()
+
+
+def test_a_long_word_is_broken_and_drawn_whole(qtbot) -> None:
+    label = PlainLabel(LONG_ID, wrap=True)
+    qtbot.addWidget(label)
+    label.ensurePolished()
+    assert label.text() == LONG_ID
+    assert label.minimumSizeHint().width() <= 48
+    assert label.heightForWidth(160) >= 3 * label.fontMetrics().height()
+    assert PlainLabel("Short words as ever", wrap=True).breaks_words is False
+    assert PlainLabel(LONG_ID).breaks_words is False
+
+
+def test_a_long_value_can_still_be_copied(qtbot) -> None:
+    row = FactRow("Image", LONG_ID)
+    qtbot.addWidget(row)
+    value = next(label for label in row.findChildren(PlainLabel) if label.text() == LONG_ID)
+    value.actions()[0].trigger()
+    assert QApplication.clipboard().text() == LONG_ID
+
+
+def test_dialogs_leave_room_on_a_small_screen() -> None:
+    assert size_on_screen(QSize(520, 680), QSize(1920, 1080)) == QSize(520, 680)
+    small = size_on_screen(QSize(720, 680), QSize(960, 540))
+    assert small.width() == 720
+    assert small.height() < 540
+
+
+@pytest.mark.parametrize("kind", ["about", "shortcuts"])
+def test_close_stays_in_sight_in_a_low_dialog(qtbot, kind: str) -> None:
+    dialog = AboutDialog() if kind == "about" else ShortcutsDialog(COMMANDS.values())
+    qtbot.addWidget(dialog)
+    laid_out(dialog, 520, 320)
+    assert dialog.height() == 320
+    assert dialog.focusWidget().text() == "Close"
+    close = next(button for button in dialog.findChildren(QPushButton) if button.text() == "Close")
+    assert dialog.rect().contains(QRect(close.mapTo(dialog, QPoint(0, 0)), close.size()))
+
+
+@pytest.mark.parametrize("kind", ["about", "shortcuts"])
+def test_dialogs_are_no_larger_than_the_screen(qtbot, kind: str, monkeypatch) -> None:
+    monkeypatch.setattr("medviewer.gui.dialogs._AROUND_PX", QApplication.primaryScreen().availableSize() / 2)
+    dialog = AboutDialog() if kind == "about" else ShortcutsDialog(COMMANDS.values())
+    qtbot.addWidget(dialog)
+    half = QApplication.primaryScreen().availableSize() / 2
+    assert dialog.height() <= half.height() + 1
+    assert dialog.testAttribute(Qt.WidgetAttribute.WA_Resized)
