@@ -215,6 +215,8 @@ _ROWS = (
     _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_image),
     _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
     _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
+    _row("view.drawings|Hide or show the file's drawings|隐藏或显示文件中的标注|G|pencil", viewing.toggle_drawings,
+         _has_image),
     _row("view.hide_identity|Hide or show identity|隐藏或显示身份|Ctrl+H|eye-off", viewing.toggle_identity, _always),
     _row("view.panels|Hide or show panels|隐藏或显示面板|Tab|panel-left", viewing.toggle_panels, _always),
     _asked("view.window|Window|窗", viewing.set_window, _has_pixels),

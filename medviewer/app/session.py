@@ -144,6 +144,7 @@ class State:
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False
+    drawings_shown: bool = True  # overlay planes, which the file lays over its image
     overlay: Overlay = field(default_factory=Overlay)
     model_id: str = ""
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)

@@ -171,6 +171,11 @@ def next_text(app: Application, _argument: object) -> None:
     app.session.change(corner_text=CORNER_TEXTS[(now + 1) % len(CORNER_TEXTS)])
 
 
+def toggle_drawings(app: Application, _argument: object) -> None:
+    """Hide what the file draws over its image, or show it."""
+    app.session.update(drawings_shown=not app.state.drawings_shown)
+
+
 def toggle_identity(app: Application, _argument: object) -> None:
     """Hide who the patient is, everywhere in the window, or show it again."""
     is_hidden = not app.state.identity_hidden

@@ -63,6 +63,9 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif len(now.stack.images) > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
+    if state.frame is not None and state.frame.overlays:
+        words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
+        parts.append((words, not state.drawings_shown))
     if shown is not None and shown.level:
         parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
     if d.no_measuring_because:

@@ -24,6 +24,7 @@ from medviewer.domain.answer import Attribution
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
@@ -57,6 +58,7 @@ class Viewport(QWidget):
         self._pictures = pictures
         self._state = State()
         self._overlay = OverlayLayer()
+        self._drawings = DrawingsLayer()
         self._corners = viewport_marks.CornerPainter()
         self._drawn: _Drawn | None = None
         self._gesture: Gesture | None = None
@@ -144,6 +146,7 @@ class Viewport(QWidget):
             probe = self._probe(placed)
             shown = Shown(placed.zoom, self._state.view.zoom is None, self.window_shown(), level, probe)
         if placed is not None:
+            self._drawings.paint(painter, self._state, placed.transform)
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
         if self._state.selection is not None:
@@ -287,8 +290,8 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "crosshair", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "model_id",
-    "record_mismatch", "corner_text", "identity_hidden", "language",
+    "selection", "cut", "crosshair", "drawings_shown", "frame", "frame_problem", "view", "overlay", "answers",
+    "attributions", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 
 

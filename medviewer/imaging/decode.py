@@ -12,7 +12,7 @@ import atexit
 import numpy as np
 
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError
-from medviewer.domain.frame import Frame
+from medviewer.domain.frame import Frame, OverlayPlane
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
 from medviewer.imaging import code_stream, tags
@@ -31,7 +31,8 @@ from medviewer.imaging.decode_pool import DecodePool
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
 from medviewer.imaging.layout import Layout, forget, open_layout
-from medviewer.imaging.native import read_native
+from medviewer.imaging.native import read_native, read_raw
+from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.source import ByteSource
@@ -111,7 +112,16 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3 and complete < format_.rows:
         stored[complete:] = 0
     stored.setflags(write=False)
-    return Frame(stored, image.description, (*image.warnings, *(c for c in caveats if c not in image.warnings)))
+    all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
+    return Frame(stored, image.description, all_caveats, _overlays(image, layout, source))
+
+
+def _overlays(image: Image, layout: Layout, source: ByteSource) -> tuple[OverlayPlane, ...]:
+    dataset = layout.header.dataset
+    raw = None
+    if is_native(layout.header) and has_embedded_overlay(dataset):
+        raw = read_raw(source, layout.header, layout.format, image.frame)
+    return read_overlays(dataset, image.frame, raw)
 
 
 def _read_compressed(

@@ -50,6 +50,15 @@ def read_native(
     return samples, complete
 
 
+def read_raw(source: ByteSource, header: Header, format_: PixelFormat, frame: int) -> np.ndarray | None:
+    """Give a grey frame's samples with all their bits, as they lie in the file; None where it has no such samples."""
+    if format_.bits_allocated not in (8, 16, 32) or format_.samples != 1 or format_.is_float:
+        return None
+    raw, _ = _read_bytes(source, header, format_, frame)
+    dtype = _sample_type(header, format_)
+    return raw.view(dtype).astype(dtype.newbyteorder("=")).reshape(format_.rows, format_.columns)
+
+
 def _sample_type(header: Header, format_: PixelFormat) -> np.dtype:
     order = "<" if header.encoding.is_little_endian else ">"
     kind = "f" if format_.is_float else "i" if format_.is_signed and format_.samples == 1 else "u"

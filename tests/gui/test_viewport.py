@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
 from medviewer.app.viewing import CT_PRESETS
+from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.corner_text import Shown, _loss, corners, fidelity, probe_text
 from medviewer.gui.viewport_marks import MARGIN, color_bar_rect, paint_letters
@@ -383,3 +384,24 @@ def test_the_colour_bar_never_covers_the_letter_of_the_right_side(height: int) -
     assert not bar.intersects(letter)
     assert not name.intersects(letter)
     assert area.contains(bar)
+
+
+def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader) -> None:
+    mask = np.zeros((96, 80), bool)
+    mask[10:20, 30:60] = True
+    app = shown.window.app
+    app.session.update(frame=replace(shown.state.frame, overlays=(OverlayPlane(mask[8:], row=8),)))
+    app.run_command("view.fit")
+    placed = shown.window.viewport.placement()
+    assert placed is not None
+
+    def ink(row: float, column: float) -> int:
+        point = placed.transform.map(QPointF(column, row)).toPoint()
+        return int(pixels(shown.window.viewport)[point.y(), point.x()].min())
+
+    hidden = (ink(50, 40), ink(15, 20))
+    assert ink(15, 45) > 220
+    shown.key(Qt.Key.Key_G)
+    assert not shown.state.drawings_shown
+    assert (ink(50, 40), ink(15, 20)) == hidden
+    assert ink(15, 45) <= 220 or shown.state.frame.stored[15, 45] > 3500

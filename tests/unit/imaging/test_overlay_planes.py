@@ -11,6 +11,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from medviewer.imaging.decode import read_frame
+from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
 from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
 from tests import samples
@@ -99,3 +101,16 @@ def test_a_plane_in_the_unused_bits_of_the_pixels(tmp_path: Path) -> None:
 def test_a_plane_that_makes_no_sense_is_left_out(elements: dict[int, Any], tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "x.dcm", with_plane(np.eye(8, dtype=bool), elements=elements))
     assert planes_of(path) == ()
+
+
+def test_frames_carry_the_drawings_and_the_pixels_stay_clean(tmp_path: Path) -> None:
+    mask = np.random.default_rng(4).random((8, 8)) < 0.5
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    dataset = with_plane(mask, elements={0x102: ("US", 15), 0x3000: None})
+    dataset.PixelData = (pixels | (mask.astype(np.uint16) << 15)).tobytes()
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    (image,) = describe_images(read_header(path), path)
+    frame = read_frame(image)
+    np.testing.assert_array_equal(frame.stored, pixels)
+    np.testing.assert_array_equal(frame.overlays[0].mask, mask)
