@@ -32,6 +32,7 @@ class AboutDialog(QDialog):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 12)
         scroll = ScrollColumn(margin=20)
+        scroll.setAccessibleName(tr("About MedViewer"))
         whole.addWidget(scroll, 1)
         add_close(self, whole)
         column = scroll.column

@@ -90,7 +90,7 @@ class FindingsPanel(QWidget):
         top.addWidget(self._running)
         top.addWidget(self._bar)
         whole.addLayout(top)
-        scroll = ScrollColumn()
+        scroll = self._scroll = ScrollColumn()
         scroll.column.addLayout(self._cards)
         scroll.column.addWidget(self.explain)
         scroll.column.addWidget(self.decision)
@@ -123,6 +123,7 @@ class FindingsPanel(QWidget):
             self.model.addItem(tr("{title} (cannot be used)").format(title=title) if row.problem else title, row.id)
         if not self._models:
             self.model.addItem(tr("No model is installed"), "")
+        self._scroll.setAccessibleName(tr("Findings"))
         self.run.setText(tr("Run"))
         self.cancel.setText(tr("Cancel"))
         set_tooltip(self.model, tr("Which model is run"))

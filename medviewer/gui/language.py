@@ -19,7 +19,7 @@ from medviewer.resources import resource
 Language = Literal["en", "zh"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_LEAST_WORDS = 16  # letters that a row must have beside its values, to be sure that the sentence is meant
+_LEAST_WORDS = 15  # letters that a row must have beside its values, to be sure that the sentence is meant
 _SAID = frozenset(("what", "reason"))
 _language: Language = "en"
 

@@ -63,6 +63,7 @@ class RecordPanel(QWidget):
     def _draw(self) -> None:
         clear(self._banner)
         clear(self._scroll.column)
+        self._scroll.setAccessibleName(tr("Patient"))
         self._values = None
         state = self._state
         lines = identity_lines(state)

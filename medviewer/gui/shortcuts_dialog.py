@@ -39,6 +39,7 @@ class ShortcutsDialog(QDialog):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 12)
         scroll = ScrollColumn(margin=20)
+        scroll.setAccessibleName(tr("Shortcuts"))
         whole.addWidget(scroll, 1)
         scroll.column.addWidget(PlainLabel(tr("Shortcuts"), "hero"))
         columns = QHBoxLayout()

@@ -5,9 +5,13 @@ from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.commands import COMMANDS
+from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.cards import ScrollColumn
+from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import PlainLabel
+from tests.gui import panel_states as made
 from tests.gui.reader import pixels
 
 
@@ -74,3 +78,11 @@ def test_the_list_of_shortcuts_can_be_read_with_the_keyboard(qtbot) -> None:
     assert QApplication.focusWidget() is scroll
     qtbot.keyClick(scroll, Qt.Key.Key_End)
     assert scroll.verticalScrollBar().value() > 0
+
+
+@pytest.mark.parametrize("kind", [FindingsPanel, RecordPanel, AboutDialog, ShortcutsDialog])
+def test_a_column_that_the_tab_key_reaches_has_a_name_to_be_read_aloud(qtbot, kind: type) -> None:
+    arguments = {FindingsPanel: (made.MODELS, made.METHODS), ShortcutsDialog: (COMMANDS.values(),)}
+    holder = kind(*arguments.get(kind, ()))
+    qtbot.addWidget(holder)
+    assert all(column.accessibleName() for column in holder.findChildren(ScrollColumn))

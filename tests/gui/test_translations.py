@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtGui import QRawFont
 
 import medviewer.gui
+from medviewer import whole_file
 from medviewer.app.commands import COMMANDS, MENUS
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
@@ -177,3 +178,14 @@ def test_a_store_that_cannot_be_read_says_so_in_chinese(qtbot) -> None:
     sentence = "The patient records are in use by another program: close it and try again."
     show(panel, made.opened(record_problem=sentence, language="zh"))
     assert "患者病历正被另一个程序使用" in all_words(panel)
+
+
+@pytest.mark.parametrize("number", whole_file._REASONS)
+@pytest.mark.parametrize("name", ["result.json", "The result in out", "The settings file"])
+def test_why_a_file_was_not_saved_is_said_in_chinese(name: str, number: int) -> None:
+    sentence = str(whole_file.storage_error(name, OSError(number, "refused")))
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.sub(r"result\.json|out", "", said).isascii() is False
+    assert not re.search(r"[A-Za-z]", re.sub(r"result\.json|out", "", said)), said
