@@ -75,8 +75,8 @@ class Measurement:
         sop_instance_uid: of the image.
         frame: of the image, 0-based.
         created: when, with time zone.
-        label: the reader's name for it.
-        author: who drew it, as they call themselves; proves nothing.
+        label: the reader's name for it, on one line.
+        author: who drew it, as they call themselves, on one line; proves nothing.
         known_mm: calibration only: how long the line is in truth.
     """
 
@@ -106,8 +106,12 @@ class Measurement:
         self._check_reference()
         if (self.known_mm is not None) != (self.kind == "calibration"):
             raise UsageError("A calibration, and nothing else, takes the known length of its line in mm.")
-        if self.known_mm is not None and not (math.isfinite(self.known_mm) and 0 < self.known_mm < 1e5):
-            raise UsageError("The known length of a calibration is a number of millimetres above 0.")
+        if self.known_mm is not None:
+            if not (math.isfinite(self.known_mm) and 1e-6 <= self.known_mm < 1e5):
+                raise UsageError("The known length of a calibration is a number of millimetres above 0.")
+            object.__setattr__(self, "known_mm", round(float(self.known_mm), 6))  # what a decimal string holds (VR DS)
+        for name in ("label", "author"):
+            object.__setattr__(self, name, " ".join(getattr(self, name).split()))
         object.__setattr__(self, "points", tuple(_rounded(point) for point in self.points))
 
     def _check_reference(self) -> None:

@@ -73,3 +73,8 @@ def test_points_have_the_precision_that_dicom_keeps(column: float, row: float) -
     assert (x, y) == tuple(np.array([column, row], "<f4").astype(float))
     assert abs(x - column) <= 0.004
     assert abs(y - row) <= 0.004
+
+
+def test_label_and_author_are_one_line_each() -> None:
+    made = replace(LENGTH, label="  left\n lower  lobe ", author="Dr.\tRoe")
+    assert (made.label, made.author) == ("left lower lobe", "Dr. Roe")
