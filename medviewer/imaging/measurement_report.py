@@ -74,7 +74,9 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
 
     Source: PS3.16 TID 1500, 1501, 1410, 300 and 320; PS3.3 A.35.3, C.18.6 (spatial coordinates).
     """
-    _check(measured)
+    if not measured:
+        raise UsageError("There is no measurement to save: draw one first.")
+    check_measured(measured)
     images = {item.image.key: item.image for item in measured}
     headers = {key: read_header(image) for key, image in images.items()}
     header = _one_study(list(headers.values()))
@@ -103,16 +105,25 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
     write_object(report, header, path)
 
 
-def _check(measured: Sequence[Measured]) -> None:
-    if not measured:
-        raise UsageError("There is no measurement to save: draw one first.")
+def check_measured(measured: Sequence[Measured], image: Image | None = None) -> None:
+    """Refuse what does not belong together.
+
+    Args:
+        measured: measurements with their images.
+        image: the only image they may be of; None for any.
+
+    Raises:
+        UsageError: a measurement of another image or frame, a point outside, a UID twice, or a number that is
+            not finite.
+    """
     if len({item.measurement.uid for item in measured}) != len(measured):
         raise UsageError("The same measurement is there twice; save it once.")
     for item in measured:
-        image, measurement = item.image, item.measurement
-        if (measurement.sop_instance_uid, measurement.frame) != (image.sop_instance_uid, image.frame):
+        own, measurement = item.image, item.measurement
+        is_other = image is not None and own.key != image.key
+        if is_other or (measurement.sop_instance_uid, measurement.frame) != (own.sop_instance_uid, own.frame):
             raise UsageError("A measurement belongs to another image and was not saved with this one.")
-        rows, columns = image.description.rows, image.description.columns
+        rows, columns = own.description.rows, own.description.columns
         if not all(0 <= x <= columns and 0 <= y <= rows for x, y in measurement.points):
             raise UsageError("A point of a measurement lies outside its image: draw it again.")
         if not item.quantities or not all(math.isfinite(quantity.value) for quantity in item.quantities):
