@@ -26,8 +26,10 @@ Basis = SpacingSource | Literal["ultrasound region", "px", ""]
 """What a length, area or angle rests on; "" where the number is none of these."""
 
 _UID = re.compile(r"(?=.{1,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 section 9.1
+# Of images that others made: leading zeros are wrong, but archives live with them.
+_IMAGE_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)+")
 _FARTHEST = 1e7  # no image has as many rows or columns
-_MOST_OUTLINE_POINTS = 20_000
+_MOST_OUTLINE_POINTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Measurement:
         object.__setattr__(self, "points", tuple(_rounded(point) for point in self.points))
 
     def _check_reference(self) -> None:
-        if not (_UID.fullmatch(self.uid) and _UID.fullmatch(self.sop_instance_uid)):
+        if not (_UID.fullmatch(self.uid) and _IMAGE_UID.fullmatch(self.sop_instance_uid)):
             raise UsageError("A measurement needs a valid UID of its own and of its image: this image cannot hold one.")
         if self.frame < 0:
             raise UsageError("A measurement's frame is counted from 0.")

@@ -93,13 +93,18 @@ def crosses_itself(points: Sequence[Point]) -> bool:
     """Whether two edges of a closed outline cross; edges that only touch do not."""
     start = np.array(points, np.float64)
     end = np.roll(start, -1, axis=0)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    (left, top), (right, bottom) = low.T.copy(), high.T.copy()
     for index in range(len(start) - 1):
+        rest = slice(index + 1, None)
+        # Most edges are nowhere near this one: boxes are compared before directions.
+        is_near = (left[rest] <= right[index]) & (right[rest] >= left[index])
+        is_near &= (top[rest] <= bottom[index]) & (bottom[rest] >= top[index])
+        near = index + 1 + np.flatnonzero(is_near)
         a, b = start[index], end[index]
-        others = slice(index + 1, None)
-        from_edge = _side(a, b, start[others]) * _side(a, b, end[others])
-        direction = end[others] - start[others]
-        to_a, to_b = a - start[others], b - start[others]
-        from_other = _cross(direction, to_a) * _cross(direction, to_b)
+        from_edge = _side(a, b, start[near]) * _side(a, b, end[near])
+        direction = end[near] - start[near]
+        from_other = _cross(direction, a - start[near]) * _cross(direction, b - start[near])
         if ((from_edge < 0) & (from_other < 0)).any():
             return True
     return False

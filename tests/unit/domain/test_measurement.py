@@ -78,3 +78,7 @@ def test_points_have_the_precision_that_dicom_keeps(column: float, row: float) -
 def test_label_and_author_are_one_line_each() -> None:
     made = replace(LENGTH, label="  left\n lower  lobe ", author="Dr.\tRoe")
     assert (made.label, made.author) == ("left lower lobe", "Dr. Roe")
+
+
+def test_an_image_with_leading_zeros_in_its_uid_can_be_measured() -> None:
+    assert replace(LENGTH, sop_instance_uid="1.2.003").sop_instance_uid == "1.2.003"

@@ -486,7 +486,13 @@ def test_a_real_ultrasound_is_measured_in_its_regions() -> None:
 
 
 def test_the_aspect_ratio_is_read_where_it_makes_sense(tmp_path: Path) -> None:
-    for value, expected in ((["4", "3"], 4 / 3), (["0", "1"], None), (["-1", "1"], None), (["1", "1000"], None)):
+    for value, expected in (
+        (["4", "3"], 4 / 3),
+        (["0", "1"], None),
+        (["1", "0"], None),
+        (["-1", "1"], None),
+        (["1", "1000"], None),
+    ):
         path = write_dataset(tmp_path / "x.dcm", make_dataset(PixelAspectRatio=value))
         assert describe_images(read_header(path), path)[0].description.pixel_aspect_ratio == expected
 

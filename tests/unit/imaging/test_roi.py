@@ -112,6 +112,23 @@ def test_an_outline_that_crosses_itself_is_noticed(points: tuple[Point, ...], do
     assert crosses_itself(points) == does
 
 
+@settings(max_examples=150)
+@given(st.lists(COORDINATES, min_size=3, max_size=8))
+def test_crossings_are_those_of_exact_arithmetic(points: list[Point]) -> None:
+    corners = [(Fraction(a), Fraction(b)) for a, b in points]
+    edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
+
+    def side(a: tuple[Fraction, ...], b: tuple[Fraction, ...], c: tuple[Fraction, ...]) -> Fraction:
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    expected = any(
+        side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+        for index, (a, b) in enumerate(edges)
+        for c, d in edges[index + 1 :]
+    )
+    assert crosses_itself(points) == expected
+
+
 def test_statistics_equal_those_of_simpleitk() -> None:
     sitk = pytest.importorskip("SimpleITK")
     rng = np.random.default_rng(5)
