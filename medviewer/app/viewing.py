@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app.session import State, View
 from medviewer.domain.errors import UsageError
-from medviewer.domain.study import PixelDescription, Window
+from medviewer.domain.study import Window
 from medviewer.imaging.display import value_percentiles
+from medviewer.imaging.units import is_in_hounsfield
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -69,19 +70,6 @@ def preset_window(state: State, number: int) -> Window | None:
     darkest, brightest = value_percentiles(state.frame, (low, high))
     # Exact: the standard's plain LINEAR knows no window narrower than 1, which may be all of a PET image.
     return Window((darkest + brightest) / 2, max(brightest - darkest, 1e-9), "LINEAR_EXACT", name)
-
-
-def is_in_hounsfield(description: PixelDescription) -> bool:
-    """Whether the values are Hounsfield units, as far as the file can be believed.
-
-    A CT without a rescale type is in HU (PS3.3 C.8.2.1), and "US" says that the unit is unspecified
-    (C.11.1.1.2). Values that cannot go below zero are not in HU either, whatever the file claims
-    by leaving the type out: air is -1000.
-    """
-    if description.rescale_type:
-        return description.rescale_type == "HU"
-    can_be_negative = description.is_signed or description.rescale_intercept < 0
-    return description.modality == "CT" and (can_be_negative or description.modality_lut is not None)
 
 
 def change_view(app: Application, gesture: str = "", **changes: Any) -> None:

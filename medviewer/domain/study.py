@@ -53,6 +53,27 @@ class Plane:
         return (float(n[0]), float(n[1]), float(n[2]))
 
 
+@dataclass(frozen=True, slots=True)
+class UltrasoundRegion:
+    """A part of an ultrasound image with physical axes of its own (PS3.3 C.8.5.5).
+
+    Attributes:
+        first: (column, row) of the first pixel, 0-based.
+        last: (column, row) of the last pixel; it belongs to the region.
+        units: along (columns, rows), UCUM: "cm", "s", "cm/s", ...; "" where the file names none.
+        delta: change a pixel along (columns, rows), in ``units``; negative where the axis runs the other way.
+        reference_pixel: (column, row) of the baseline from ``first``, which may lie outside the region.
+        reference_value: what ``reference_pixel`` stands for, in ``units``.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    units: tuple[str, str]
+    delta: tuple[float, float]
+    reference_pixel: tuple[int, int] | None = None
+    reference_value: tuple[float, float] = (0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelDescription:
     """How to read, show and measure an image's pixels. Holds no identity.
@@ -84,6 +105,11 @@ class PixelDescription:
     pixel_spacing_mm: tuple[float, float] | None = None
     spacing_source: SpacingSource | None = None
     no_measuring_because: str = ""
+    pixel_aspect_ratio: float | None = None  # height over width, where it stands in the place of a spacing
+    ultrasound_regions: tuple[UltrasoundRegion, ...] = ()
+    value_unit: str = ""  # of a PET's modality values: "Bq/ml", "{counts}", ...
+    suv_factor: float | None = None  # PET: SUVbw in g/ml = modality value x this; identity-free, unlike its parts
+    no_suv_because: str = ""
     sop_class_uid: str = ""
     transfer_syntax_uid: str = ""
     is_lossy: bool | None = False  # None: it may be

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medviewer.app.session import Cut, Selection, State
-from medviewer.app.viewing import is_in_hounsfield
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
+from medviewer.imaging.units import is_in_hounsfield
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_S
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import Header
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
-from medviewer.imaging.spacing import Spacing, read_spacing
+from medviewer.imaging.spacing import Spacing, read_aspect_ratio, read_spacing
+from medviewer.imaging.suv import read_suv
+from medviewer.imaging.ultrasound import read_regions
 
 _VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 
@@ -104,6 +106,7 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
     """Describe what all frames of a file share."""
     dataset = header.dataset
     orientation = dataset.texts(tags.PATIENT_ORIENTATION)
+    suv = read_suv(dataset, header.sop_class_uid)
     burnt_in = {"YES": True, "NO": False}.get(dataset.text(tags.BURNED_IN_ANNOTATION))
     return PixelDescription(
         modality=dataset.text(tags.MODALITY),
@@ -118,6 +121,11 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
         view_position=dataset.text(tags.VIEW_POSITION) or _coded_view(dataset),
         image_laterality=dataset.text(tags.IMAGE_LATERALITY) or dataset.text(tags.LATERALITY),
         patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and any(orientation) else None,
+        pixel_aspect_ratio=read_aspect_ratio(dataset),
+        ultrasound_regions=read_regions(dataset),
+        value_unit=suv.unit,
+        suv_factor=suv.factor,
+        no_suv_because=suv.reason,
         sop_class_uid=header.sop_class_uid,
         transfer_syntax_uid=header.transfer_syntax_uid,
         is_lossy=_is_lossy(header, format_),

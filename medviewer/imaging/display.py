@@ -35,7 +35,7 @@ def modality_values(frame: Frame) -> np.ndarray:
         UsageError: a colour image, which has none.
     """
     _check_grey(frame)
-    values = _to_modality(frame.stored.astype(np.float64), frame.description)
+    values = to_modality(frame.stored.astype(np.float64), frame.description)
     return values.astype(np.float32)
 
 
@@ -47,7 +47,7 @@ def modality_value(frame: Frame, row: int, column: int) -> float:
     """
     _check_grey(frame)
     stored = frame.stored[row : row + 1, column : column + 1]
-    return float(_to_modality(stored.astype(np.float64), frame.description)[0, 0])
+    return float(to_modality(stored.astype(np.float64), frame.description)[0, 0])
 
 
 def default_window(frame: Frame) -> Window:
@@ -85,7 +85,7 @@ def value_percentiles(frame: Frame, shares: tuple[float, float]) -> tuple[float,
     _check_grey(frame)
     step = max(1, int((frame.stored.size / _GRID_PIXELS) ** 0.5))
     chosen = _without_padding(frame.stored[::step, ::step], frame.description)
-    values = _to_modality(chosen.astype(np.float64), frame.description)
+    values = to_modality(chosen.astype(np.float64), frame.description)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
@@ -216,7 +216,7 @@ def _grey_levels(
 ) -> np.ndarray:
     """Run the whole chain; float64 in 0..1."""
     description = frame.description
-    values = _to_modality(stored.astype(np.float64), description)
+    values = to_modality(stored.astype(np.float64), description)
     levels = _window_levels(values, window) if voi_lut is None else _lut_levels(values, voi_lut)
     if (description.photometric_interpretation == "MONOCHROME1") != invert:
         levels = 1.0 - levels
@@ -226,7 +226,8 @@ def _grey_levels(
     return np.asarray(np.nan_to_num(levels, copy=False, nan=0.0))
 
 
-def _to_modality(stored: np.ndarray, description: PixelDescription) -> np.ndarray:
+def to_modality(stored: np.ndarray, description: PixelDescription) -> np.ndarray:
+    """Give stored values in the modality's unit; any shape, float64 in and out (PS3.3 C.11.1)."""
     table = description.modality_lut
     if table is not None:
         return _look_up(stored, table)
@@ -294,5 +295,5 @@ def _value_range(frame: Frame) -> tuple[float, float]:
     else:
         ranked = np.partition(chosen, (skipped, chosen.size - 1 - skipped))
         low, high = ranked[skipped], ranked[chosen.size - 1 - skipped]
-    ends = np.sort(_to_modality(np.array([low, high], np.float64), description))
+    ends = np.sort(to_modality(np.array([low, high], np.float64), description))
     return float(ends[0]), float(ends[1])

@@ -51,6 +51,18 @@ def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plan
     return Spacing((chosen[0], chosen[1]), _source(dataset, pixel, imager, modality, has_plane=has_plane))
 
 
+def read_aspect_ratio(dataset: DataSet) -> float | None:
+    """Give the height of a pixel over its width (PS3.3 C.7.6.3.1.7); None where the file does not say it usably.
+
+    It tells the shape of a pixel where nothing tells its size.
+    """
+    values = dataset.numbers(tags.PIXEL_ASPECT_RATIO)
+    if len(values) < 2 or not all(math.isfinite(value) and value > 0 for value in values[:2]):
+        return None
+    ratio = values[0] / values[1]
+    return ratio if 0.01 <= ratio <= 100 else None
+
+
 def _source(
     dataset: DataSet, pixel: tuple[float, ...], imager: tuple[float, ...], modality: str, *, has_plane: bool
 ) -> SpacingSource:

@@ -19,9 +19,11 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.errors import RecordError
+from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Patient, Study
-from medviewer.records import identity, tables
+from medviewer.records import identity, measurements, tables
 from medviewer.records.database import DAMAGED, Database
+from medviewer.records.measurements import StoredMeasurement
 from medviewer.records.merge import merge
 from medviewer.records.record import Identifier, PatientRecord, StudyMark, iso_date
 from medviewer.records.rows import checked, fold, read_own_facts, read_record, study_mark, well_formed, write_record
@@ -222,6 +224,46 @@ class RecordStore:
             StoredDecision(_subject(row), Decision(row["kind"], row["reason"], row["time"]), row["saved"])
             for row in self._about(tables.DECISION, image)
         )
+
+    def save_measurement(self, measurement: Measurement) -> None:
+        """Keep a measurement, new or changed; earlier states stay in its history.
+
+        Saving one that was deleted brings it back.
+
+        Raises:
+            RecordError: its UID is that of a measurement of another image or kind.
+            StorageError: it could not be written; nothing was changed.
+        """
+        with self.database.write() as connection:
+            measurements.add_state(connection, measurement, is_deleted=False)
+
+    def delete_measurement(self, uid: str) -> None:
+        """Take a measurement off its image; its history stays. Deleting it twice changes nothing.
+
+        Raises:
+            RecordError: there is no such measurement.
+        """
+        with self.database.write() as connection:
+            history = measurements.history_of(connection, uid)
+            if not history:
+                raise RecordError("The measurement is not in the store, so it cannot be deleted: open the image again.")
+            if not history[0].is_deleted:
+                measurements.add_state(connection, history[0].measurement, is_deleted=True)
+
+    def measurements_for(self, image: ImageReference) -> tuple[Measurement, ...]:
+        """The measurements of an image or frame, in the order in which they were drawn, without deleted ones.
+
+        They belong to the object, wherever its file lies: the path in a key does not matter, and
+        an image without a SOP Instance UID has none.
+        """
+        sop_instance_uid, frame = (image, None) if isinstance(image, str) else image[1:]
+        with self.database.read() as connection:
+            return measurements.current_of(connection, sop_instance_uid, frame)
+
+    def measurement_history(self, uid: str) -> tuple[StoredMeasurement, ...]:
+        """Every state that a measurement had, newest first; deletions among them."""
+        with self.database.read() as connection:
+            return measurements.history_of(connection, uid)
 
     def _about(self, table: Table, image: ImageReference) -> list[Any]:
         query = select(table).where(_is_image(table, image)).order_by(table.c.number.desc())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The migration that makes these tables; a store at another revision is migrated or refused."""
 
 METADATA = MetaData(
@@ -98,6 +98,21 @@ def _about_a_result(name: str, *columns: SchemaItem) -> Table:
 
 ANSWER = _about_a_result("answer", *_text("result_json"))
 DECISION = _about_a_result("decision", *_text("kind", "reason", "time"))
+
+# Rows are added and never changed: the newest of a uid counts, the ones before are its history.
+MEASUREMENT = Table(
+    "measurement",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    *_text("uid", "sop_instance_uid"),
+    Column("frame", Integer, nullable=False),
+    *_text("kind", "points_json", "label", "author", "created"),
+    Column("known_mm", Float, nullable=True),
+    Column("is_deleted", Boolean, nullable=False),
+    *_text("saved"),
+    Index("ix_measurement_uid", "uid"),
+    Index("ix_measurement_sop_instance_uid", "sop_instance_uid", "frame"),
+)
 
 AUDIT = Table(
     "audit",

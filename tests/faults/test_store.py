@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from medviewer.domain.answer import Subject
 from medviewer.domain.case import Observation
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
+from medviewer.domain.measurement import new_measurement
 from medviewer.records import database, migrations, tables
 from medviewer.records.audit import AuditEvent, AuditTrail
 from medviewer.records.record import Document, Identifier, PatientRecord
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.reliability
 
 RECORD = PatientRecord("k", (Identifier("", "9RG1"),), "CompressedSamples^RG1", "1940-03-05", "F")
 SUBJECT = Subject(("/films/a.dcm", "1.2.9", 0), "chest", "ab" * 32)
+LENGTH = new_measurement("length", [(1.5, 2.5), (3.0, 4.0)], ("1.2.9", 0))
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,6 +69,38 @@ _WRITER = textwrap.dedent("""
         print(n, flush=True)
         n += 1
 """)
+
+
+_MEASURER = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from medviewer.domain.measurement import new_measurement
+    from medviewer.records.store import RecordStore
+    store = RecordStore(Path(sys.argv[1]))
+    n = 0
+    while True:
+        measurement = new_measurement("length", [(0, 0), (n, n)], ("1.2.9", 0), label=str(n))
+        store.save_measurement(measurement)
+        if n % 3 == 2:
+            store.delete_measurement(measurement.uid)
+        print(n, flush=True)
+        n += 1
+""")
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7, 20])
+def test_kill_minus_nine_loses_no_measurement_and_brings_back_no_deleted_one(path: Path, acknowledged: int) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", _MEASURER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert writer.stdout is not None
+    with writer.stdout as said:
+        last = [int(said.readline()) for _ in range(acknowledged)][-1]
+        writer.send_signal(signal.SIGKILL)
+        last = max([last, *(int(line) for line in said if line.endswith("\n"))])
+    assert writer.wait() == -signal.SIGKILL
+    with RecordStore(path) as store:
+        found = [int(m.label) for m in store.measurements_for(("", "1.2.9", 0))]
+        assert [n for n in found if n <= last] == [n for n in range(last + 1) if n % 3 != 2]
+        assert len(found) <= last + 2, "at most the one that was not acknowledged"
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 20])
@@ -162,6 +196,9 @@ def test_each_failure_of_the_disk_has_its_sentence(
             patched.setattr("sqlalchemy.engine.default.DefaultDialect.do_commit", fail)
             with pytest.raises(kind, match=words) as caught:
                 store.save_record(replace(RECORD, documents=(Document("Letter"),)))
+            with pytest.raises(kind, match=words):
+                store.save_measurement(LENGTH)
+        assert store.measurements_for("1.2.9") == ()
         assert "any words" not in str(caught.value)
         assert store.record_for("9RG1") == before
 
@@ -318,6 +355,15 @@ def test_a_damaged_store_never_crashes_and_never_invents(
         ("observation.unit", b"x"),
         ("answer.path_json", "{"),
         ("answer.frame", "one"),
+        ("measurement.points_json", "{"),
+        ("measurement.points_json", "[[1, 2]]"),
+        ("measurement.points_json", "[[1, 2], [NaN, 4]]"),
+        ("measurement.points_json", "[[1, 2], null]"),
+        ("measurement.kind", "volume"),
+        ("measurement.created", "yesterday"),
+        ("measurement.created", "2026-01-02T00:00:00"),
+        ("measurement.known_mm", 12.0),
+        ("measurement.frame", "0x"),
     ],
 )
 def test_values_that_are_not_what_was_written_are_refused(path: Path, column: str, value: object) -> None:
@@ -325,13 +371,16 @@ def test_values_that_are_not_what_was_written_are_refused(path: Path, column: st
     with RecordStore(path) as store:
         store.save_record(replace(RECORD, observations=(reading,)))
         store.save_answer(SUBJECT, "{}")
+        store.save_measurement(LENGTH)
     table, name = column.split(".")
     with sqlite3.connect(path) as connection:
         cast = "CAST(? AS TEXT)" if isinstance(value, bytes) and name == "name" else "?"
         connection.execute(f"UPDATE {table} SET {name} = {cast}", (value,))  # noqa: S608
     connection.close()
     with RecordStore(path) as store, pytest.raises(RecordError, match="damaged"):
-        store.record_for("9RG1") if table != "answer" else store.answers_for("1.2.9")
+        {"answer": store.answers_for, "measurement": store.measurements_for}.get(table, store.record_for)(
+            "1.2.9" if table in ("answer", "measurement") else "9RG1"
+        )
 
 
 @pytest.mark.parametrize(("at", "value"), [(44, b"\0\0\0\x09"), (0, b"x"), (None, b"CREATE TABLE patienu")])
@@ -382,7 +431,7 @@ def _next_step(fails: bool = False) -> ModuleType:
         if fails:
             raise sqlite3.OperationalError("the step failed half-way")
 
-    vars(step).update(revision="0002", down_revision="0001", upgrade=upgrade)
+    vars(step).update(revision="0003", down_revision="0002", upgrade=upgrade)
     return step
 
 
@@ -397,18 +446,37 @@ def test_an_older_store_is_backed_up_and_migrated(path: Path, monkeypatch: pytes
     with RecordStore(path) as store:
         store.save_record(RECORD)
     monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "0002")
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "0003")
     with RecordStore(path) as store:
         assert store.record_for("9RG1") == RECORD
     assert "ward" in _columns(path)
-    (backup,) = path.parent.glob("records.db.backup-0001-*")
+    (backup,) = path.parent.glob("records.db.backup-0002-*")
     assert stat.S_IMODE(backup.stat().st_mode) & 0o077 == 0
     assert "ward" not in _columns(backup)
     monkeypatch.undo()
     with RecordStore(backup) as old:
         assert old.record_for("9RG1") == RECORD
     RecordStore(backup).close()
-    assert len(list(path.parent.glob("records.db.backup-0001-*"))) == 1, "an up-to-date store is not backed up"
+    assert len(list(path.parent.glob("records.db.backup-0002-*"))) == 1, "an up-to-date store is not backed up"
+
+
+def test_a_store_from_before_measurements_is_backed_up_and_takes_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "REVISIONS", migrations.REVISIONS[:1])
+        patched.setattr(database, "SCHEMA_REVISION", "0001")
+        with RecordStore(path) as old:
+            old.save_record(RECORD)
+            old.save_answer(SUBJECT, "{}")
+    with RecordStore(path) as store:
+        assert store.record_for("9RG1") == RECORD
+        assert len(store.answers_for("1.2.9")) == 1
+        assert store.measurements_for("1.2.9") == ()
+        store.save_measurement(LENGTH)
+    assert len(list(path.parent.glob("records.db.backup-0001-*"))) == 1
+    with RecordStore(path) as again:
+        assert again.measurements_for("1.2.9") == (LENGTH,)
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +484,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         store.save_record(RECORD)
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step(fails=True)))
-        patched.setattr(database, "SCHEMA_REVISION", "0002")
+        patched.setattr(database, "SCHEMA_REVISION", "0003")
         with pytest.raises(sqlite3.OperationalError, match="half-way"):
             RecordStore(path)
     assert "ward" not in _columns(path)
@@ -433,7 +501,7 @@ def test_without_room_for_the_backup_nothing_is_migrated(path: Path, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-        patched.setattr(database, "SCHEMA_REVISION", "0002")
+        patched.setattr(database, "SCHEMA_REVISION", "0003")
         patched.setattr("medviewer.records.database.os.fsync", full)
         with pytest.raises(StorageError):
             RecordStore(path)

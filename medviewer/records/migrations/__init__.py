@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from medviewer.records.migrations import r0001_first
+from medviewer.records.migrations import r0001_first, r0002_measurements
 
-REVISIONS: tuple[ModuleType, ...] = (r0001_first,)
+REVISIONS: tuple[ModuleType, ...] = (r0001_first, r0002_measurements)

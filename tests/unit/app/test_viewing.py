@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.app.session import Selection, State, View
-from medviewer.app.viewing import CT_PRESETS, is_in_hounsfield, preset_window
+from medviewer.app.viewing import CT_PRESETS, preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.imaging.display import to_display
+from medviewer.imaging.units import is_in_hounsfield
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
