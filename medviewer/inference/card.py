@@ -8,19 +8,16 @@ are opened, against the digests it gives (:mod:`medviewer.inference.loading`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from medviewer.domain.errors import CardError
+from medviewer.inference.card_json import CARD_NAME, read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
 from medviewer.inference.preprocessing import OPERATIONS
-
-CARD_NAME = "model.json"
-CARD_LIMIT_BYTES = 1 << 20
 
 Role = Literal["model", "explain", "cam", "reference", "ood"]
 Task = Literal["multilabel", "multiclass"]
@@ -215,41 +212,11 @@ def read_card(folder: Path) -> Card:
         CardError: there is no card, it is not JSON, it breaks the schema, or it
             contradicts itself; the message names the field.
     """
-    document = _read_json(folder)
+    document = read_document(folder)
     _validate(document)
     card = _build(folder, document)
     _check(card)
     return card
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / CARD_NAME
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(CARD_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise CardError(f"The model folder “{folder.name}” has no readable {CARD_NAME}: {error.strerror}.") from error
-    if len(raw) > CARD_LIMIT_BYTES:
-        raise CardError(f"The card of “{folder.name}” is larger than {CARD_LIMIT_BYTES >> 20} MB; it is not a card.")
-    try:
-        document = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
-    except (ValueError, RecursionError) as error:
-        raise CardError(f"The card of “{folder.name}” is not valid JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise CardError(f"The card of “{folder.name}” is not a JSON object.")
-    return document
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number a card may hold")
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a field given twice: readers disagree about which one counts."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a field is given twice")
-    return result
 
 
 def _validate(document: Mapping[str, Any]) -> None:

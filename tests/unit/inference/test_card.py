@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from medviewer.domain.errors import CardError
-from medviewer.inference.card import CARD_LIMIT_BYTES, Text, read_card
+from medviewer.inference.card import Text, read_card
+from medviewer.inference.card_json import CARD_LIMIT_BYTES
 from medviewer.inference.card_schema import CARD_SCHEMA
 from tests import fakes
 
@@ -73,6 +74,21 @@ def put(value: Any, *path: Any) -> Callable[[Card], None]:
 
 def twice(name: str) -> Callable[[Card], None]:
     return lambda card: card[name].append(card[name][0])
+
+
+TOO_LARGE = ["9007199254740993", "1" + "0" * 400, "-1" + "0" * 400, "1e400", "-1e400", "1e300", "NaN", "Infinity"]
+
+
+@pytest.mark.parametrize("number", TOO_LARGE, ids=lambda number: f"{number[:6]}-{len(number)}")
+@pytest.mark.parametrize("place", [("reference_tolerance",), ("ood", "abstain_above"), ("ranges", "x", 1)])
+def test_a_number_that_no_computer_holds_is_refused(
+    model_folder: Path, place: tuple[str | int, ...], number: str
+) -> None:
+    card = read(model_folder)
+    put("@", *place)(card)
+    (model_folder / "model.json").write_text(json.dumps(card).replace('"@"', number))
+    with pytest.raises(CardError, match="not a number a card may hold"):
+        read_card(model_folder)
 
 
 @pytest.mark.parametrize(
