@@ -108,14 +108,33 @@ class CalibrationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidualSpec:
+    """When too much of an image is nothing that varies among the training images (Jackson & Mudholkar 1979)."""
+
+    output: str
+    warn_above: float
+    abstain_above: float
+
+
+@dataclass(frozen=True, slots=True)
 class OodSpec:
-    """When an image is too unlike the training images, in Mahalanobis distance of pooled features."""
+    """When an image is too unlike the training images, in Mahalanobis distance of pooled features.
+
+    A card without ``residual`` (written before that existed) stays valid: its one distance is
+    what its makers measured and published, and the reader sees which checks were made.
+    """
 
     file: str
     method: str
     output: str
     warn_above: float
     abstain_above: float
+    residual: ResidualSpec | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The graph's outputs that the checks need, each once."""
+        return tuple(dict.fromkeys([self.output, *([self.residual.output] if self.residual else [])]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +333,14 @@ def _calibration(d: Mapping[str, Any], labels: int) -> CalibrationSpec:
 
 
 def _ood(d: Mapping[str, Any]) -> OodSpec:
+    rest = d.get("residual")
     return OodSpec(
-        d["file"], d["method"], d.get("output", "features"), float(d["warn_above"]), float(d["abstain_above"])
+        d["file"],
+        d["method"],
+        d.get("output", "features"),
+        float(d["warn_above"]),
+        float(d["abstain_above"]),
+        ResidualSpec(rest["output"], float(rest["warn_above"]), float(rest["abstain_above"])) if rest else None,
     )
 
 
@@ -361,8 +386,14 @@ def _contradictions(card: Card) -> list[tuple[bool, str]]:
         (not set(card.ranges) <= {spec.name for spec in card.inputs}, "a range is given for something not an input"),
         (any(low >= high for low, high in card.ranges.values()), "a range is empty"),
         (ages is not None and ages[0] > ages[1], "the youngest age is above the oldest"),
-        (ood is not None and ood.warn_above > ood.abstain_above, "out-of-distribution abstains before it warns"),
-        (ood is not None and ood.output not in outputs, "out-of-distribution names an output that is not listed"),
+        (
+            any(limits.warn_above > limits.abstain_above for limits in (ood, ood and ood.residual) if limits),
+            "out-of-distribution abstains before it warns",
+        ),
+        (
+            ood is not None and not set(ood.outputs) <= set(outputs),
+            "out-of-distribution names an output that is not listed",
+        ),
         (
             ood is not None and ood.file not in {file.path for file in card.files if file.role == "ood"},
             "the out-of-distribution file is not among the files with the role “ood”",
