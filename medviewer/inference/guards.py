@@ -22,7 +22,7 @@ import numpy.typing as npt
 from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
-from medviewer.inference.card import Card, Label, OodSpec
+from medviewer.inference.card import Card, Label, OodSpec, ResidualSpec
 from medviewer.inference.guard_texts import TEXTS
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
@@ -50,6 +50,30 @@ class FeatureStatistics:
         """Mahalanobis distance of each row of ``features`` ``(n, features)`` to the nearest class (Lee 2018)."""
         away = features[:, None, :].astype(np.float64) - self.means[None].astype(np.float64)
         return np.asarray(np.linalg.norm(away @ self.whitening.T.astype(np.float64), axis=2).min(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualStatistics:
+    """The directions in which the features of the training images vary, to measure what lies outside of them.
+
+    An image without structure (noise, a ramp) lies near the *mean* of many features, so a
+    distance inside of these directions calls it usual; what it has and no film has is outside.
+
+    Attributes:
+        mean: ``(features,)``.
+        scale: ``(features,)``, standard deviations.
+        directions: ``(directions, features)``, orthonormal, of the scaled features.
+    """
+
+    mean: npt.NDArray[np.floating]
+    scale: npt.NDArray[np.floating]
+    directions: npt.NDArray[np.floating]
+
+    def distance(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Root of the squared prediction error of each row of ``features`` (Jackson & Mudholkar 1979)."""
+        directions = self.directions.astype(np.float64)
+        scaled = (features.astype(np.float64) - self.mean.astype(np.float64)) / self.scale.astype(np.float64)
+        return np.asarray(np.linalg.norm(scaled - (scaled @ directions.T) @ directions, axis=1))
 
 
 def say(code: str, level: GuardLevel, language: str, key: str = "", **facts: Any) -> GuardResult:
@@ -210,14 +234,31 @@ def check_distribution(
         spec: the card's limits.
         language: of the sentence.
     """
-    distance = float(statistics.distance(features)[0])
+    return _far("out_of_distribution", float(statistics.distance(features)[0]), spec, language)
+
+
+def check_residual(
+    features: npt.NDArray[np.float32], statistics: ResidualStatistics, spec: ResidualSpec, language: str = "en"
+) -> GuardResult:
+    """Say how much of this image is nothing that varies among the training images.
+
+    Args:
+        features: ``(1, features)`` pooled features of the image.
+        statistics: of the training images, from the file that the card names.
+        spec: the card's limits.
+        language: of the sentence.
+    """
+    return _far("out_of_distribution.residual", float(statistics.distance(features)[0]), spec, language)
+
+
+def _far(code: str, distance: float, spec: OodSpec | ResidualSpec, language: str) -> GuardResult:
     level: GuardLevel = "ok"
     if not distance <= spec.abstain_above:  # also when it is not a number
         level = "abstain"
     elif distance > spec.warn_above:
         level = "warn"
     facts = {"distance": f"{distance:.1f}", "warn": _plain(spec.warn_above), "abstain": _plain(spec.abstain_above)}
-    return say("out_of_distribution", level, language, f"out_of_distribution.{level}", **facts)
+    return say(code, level, language, f"{code}.{level}", **facts)
 
 
 def check_stability(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:
