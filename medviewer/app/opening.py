@@ -96,17 +96,23 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
 
     def done(collection: Collection) -> None:
         arrived(collection)
+        if not has_arrived:
+            collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:
-            for path in reversed(paths[:3]):
-                app.settings = app.settings.with_recent(str(path))
-            app.remember()
-            app.session.update(recent=app.settings.recent)
+            _remember(app, paths)
 
     app.notify("info", "")
     app.start_job("open", work, done)
+
+
+def _remember(app: Application, paths: list[Path]) -> None:
+    for path in reversed(paths[:3]):
+        app.settings = app.settings.with_recent(str(path))
+    app.remember()
+    app.session.update(recent=app.settings.recent)
 
 
 def close_all(app: Application, _argument: object) -> None:
@@ -242,7 +248,7 @@ def _small(picture: Picture) -> np.ndarray:
 
 
 def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
-    """Forget what belonged to the studies open before."""
+    """Forget what belonged to the studies open before, and remove what was unpacked for them."""
     for slot in app.jobs.running:
         if slot != "open":
             app.jobs.stop(slot)
@@ -251,6 +257,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.wishes.views.clear()
     app.wishes.run = None
     app.wishes.opened = paths
+    app.state.collection.release()
     fresh = State()
     forgotten = (
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,7 +102,11 @@ class Caveat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """One frame of one DICOM object: where it is and what it is. Pixels are read on demand."""
+    """One frame of one DICOM object: where it is and what it is. Pixels are read on demand.
+
+    ``path`` is the one to show: of a file in an archive it is the archive's path with the
+    member's name behind it, and ``unpacked`` is where its bytes lie.
+    """
 
     path: Path
     frame: int  # 0-based
@@ -111,6 +116,12 @@ class Image:
     number_of_frames: int = 1
     acquisition_time: str = ""
     warnings: tuple[Caveat, ...] = ()
+    unpacked: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file on the disk to read."""
+        return self.unpacked or self.path
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -181,10 +192,18 @@ class Problem:
     status: Literal["refused", "read"] = "refused"  # "read": understood, but nothing to show
 
 
+def _nothing() -> None:
+    """What is to be removed where nothing was unpacked."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All that a scan of some paths found: every file is shown or in ``problems``."""
+    """All that a scan of some paths found: every file is shown or in ``problems``.
+
+    ``release`` removes what was unpacked for it, when it is not needed any more.
+    """
 
     patients: tuple[Patient, ...] = ()
     problems: tuple[Problem, ...] = ()
     shown: tuple[Path, ...] = field(default=())
+    release: Callable[[], None] = _nothing

@@ -71,9 +71,9 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
     if stop is not None:
         stop.raise_if_stopped()
     try:
-        with image.path.open("rb") as file:
+        with image.file.open("rb") as file:
             source = ByteSource(file)
-            layout = _layout_of(image.path, source)
+            layout = _layout_of(image.file, source)
             if layout.header.is_deflated:
                 source = inflated(source)
             return _read(image, layout, source, stop)

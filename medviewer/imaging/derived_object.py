@@ -107,7 +107,7 @@ def read_header(image: Image) -> Dataset:
     """
     try:
         with _quietly():
-            header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
+            header = pydicom.dcmread(image.file, stop_before_pixels=True, force=True)
     except OSError as error:
         raise InputError(
             f"The image's file cannot be read ({error.strerror or error}); open the study again."

@@ -44,7 +44,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"II*\0", "a TIFF picture"),
     (b"MM\0*", "a TIFF picture"),
     (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive; unpack it first"),
+    (b"PK\x03\x04", "a document or program that is packed as a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
     (b"Rar!", "a RAR archive; unpack it first"),

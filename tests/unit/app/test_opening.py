@@ -287,3 +287,37 @@ def test_thumbnails_are_small_and_right_and_missing_ones_are_silent(application:
     (tmp_path / "a.dcm").unlink()
     make_thumbnail(application, state.selection.image, got.append)
     assert len(got) == 1
+
+
+def zipped(path: Path, *files: Path) -> Path:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    return path
+
+
+def test_what_was_unpacked_is_removed_when_another_study_is_opened(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "system"
+    system.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(system))
+    a, b = write_radiograph(tmp_path / "a.dcm"), write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_files", [zipped(tmp_path / "a.zip", a)])
+    assert application.state.frame is not None
+    assert application.state.collection.shown == (tmp_path / "a.zip" / "a.dcm",)
+    (first,) = system.iterdir()
+    application.run_command("file.open_files", [zipped(tmp_path / "none.zip", write_note(tmp_path))])
+    assert list(system.iterdir()) == [first]  # nothing new to show: what was open stays, with its files
+    application.run_command("file.open_files", [b])
+    assert list(system.iterdir()) == []
+    application.run_command("file.open_files", [tmp_path / "a.zip"])
+    application.run_command("file.close", None)
+    assert list(system.iterdir()) == []
+
+
+def write_note(folder: Path) -> Path:
+    (folder / "note.txt").write_text("no image")
+    return folder / "note.txt"
