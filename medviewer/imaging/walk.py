@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Walk:
         except OSError as error:
             self._refuse(path, unreadable(error))
             return
-        if not path.is_file():
+        if not stat.S_ISREG(status.st_mode):
             self._refuse(path, InputError("Neither a file nor a folder (a device or a pipe); it is not opened."))
             return
         key = (status.st_dev, status.st_ino)
