@@ -79,6 +79,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
     What was open stays until there is something new to show, so that a wrong choice costs nothing.
     """
     has_arrived = False
+    folder = app.home
 
     def arrived(collection: Collection) -> None:
         nonlocal has_arrived
@@ -92,7 +93,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
         def found(collection: Collection) -> None:
             app.post(lambda: None if stop.is_stopped else arrived(collection))
 
-        return analysis.open_paths(paths, stop, progress, found)
+        return analysis.open_paths(paths, stop, progress, found, folder)
 
     def done(collection: Collection) -> None:
         arrived(collection)
@@ -269,6 +270,8 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
 
 def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -> None:
     count = len(collection.problems)
+    for remark in collection.remarks:
+        app.notify("info", remark)
     if has_arrived:
         if count:
             words = "1 file" if count == 1 else f"{count} files"

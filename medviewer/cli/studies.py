@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medviewer.app.settings import home
 from medviewer.cli.choice import choose_image
 from medviewer.cli.parser import STANDARD_INPUT
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
@@ -17,6 +18,7 @@ from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.imaging.display import to_display
+from medviewer.imaging.index import FILE_NAME
 from medviewer.imaging.png import write_png
 from medviewer.imaging.scan import scan
 
@@ -25,8 +27,10 @@ INSPECT_SCHEMA = "medviewer.inspect/1"
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Say what is in files and folders; 3 if some of it cannot be used."""
-    collection = scan(_paths(arguments.paths), progress=progress)
+    collection = scan(_paths(arguments.paths), progress=progress, index=home() / FILE_NAME)
     clear_progress()
+    for remark in collection.remarks:
+        tell(remark)
     document = collection_document(collection)
     if arguments.json:
         print_json(document)

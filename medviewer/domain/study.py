@@ -200,10 +200,12 @@ def _nothing() -> None:
 class Collection:
     """All that a scan of some paths found: every file is shown or in ``problems``.
 
-    ``release`` removes what was unpacked for it, when it is not needed any more.
+    ``release`` removes what was unpacked for it, when it is not needed any more;
+    ``remarks`` are sentences for the reader about the scan itself.
     """
 
     patients: tuple[Patient, ...] = ()
     problems: tuple[Problem, ...] = ()
     shown: tuple[Path, ...] = field(default=())
     release: Callable[[], None] = _nothing
+    remarks: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from medviewer.imaging.archive import MAX_DEPTH, Archive, Budget, Member, is_arc
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.grouping import Grouping
 from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, read_header, uid_name, unreadable
+from medviewer.imaging.index import HeaderIndex
 from medviewer.imaging.private_folder import PrivateFolder, discard
 from medviewer.imaging.walk import Walk
 
@@ -34,6 +35,7 @@ def scan(
     progress: Progress = no_progress,
     stop: StopToken | None = None,
     on_found: Callable[[Collection], None] | None = None,
+    index: Path | None = None,
 ) -> Collection:
     """Find the patients, studies, series and images in files, folders and ZIP archives.
 
@@ -49,6 +51,7 @@ def scan(
         stop: ends the scan early.
         on_found: given what has been found so far, from the first image on, a few
             times a second, so that the first image can be drawn while the rest is read.
+        index: a file of ours that keeps headers, so that unchanged files need not be read again.
 
     Returns:
         What was found; its ``release`` removes what was unpacked.
@@ -56,7 +59,10 @@ def scan(
     Raises:
         Stopped: ``stop`` was used.
     """
-    return _Scan(progress, stop, on_found).run(paths)
+    if index is None:
+        return _Scan(progress, stop, on_found).run(paths)
+    with HeaderIndex(index) as known:
+        return _Scan(progress, stop, on_found, known).run(paths)
 
 
 class _Found(NamedTuple):
@@ -76,9 +82,14 @@ class _Scan:
     """One scan: what is found goes into the grouping, what is not an image into the problems."""
 
     def __init__(
-        self, progress: Progress, stop: StopToken | None, on_found: Callable[[Collection], None] | None
+        self,
+        progress: Progress,
+        stop: StopToken | None,
+        on_found: Callable[[Collection], None] | None,
+        index: HeaderIndex | None = None,
     ) -> None:
         self._progress, self._stop, self._on_found = progress, stop, on_found
+        self._index = index
         self._grouping = Grouping()
         self._problems: list[Problem] = []
         self._known: dict[str, _Found] = {}
@@ -102,7 +113,9 @@ class _Scan:
         return collection
 
     def _collection(self) -> Collection:
-        return replace(self._grouping.collect(tuple(self._problems)), release=self._folder.remove)
+        found = self._grouping.collect(tuple(self._problems))
+        remarks = (self._index.remark,) if self._index is not None and self._index.remark else ()
+        return replace(found, release=self._folder.remove, remarks=remarks)
 
     def _tell(self) -> Collection:
         collection = self._collection()
@@ -156,7 +169,10 @@ class _Scan:
     def _add_image(self, found: _Found) -> Problem | None:
         path = found.path
         try:
-            header = read_header(found.file)
+            if self._index is not None and found.unpacked is None:
+                header = self._index.header(path, read_header)
+            else:
+                header = read_header(found.file)
         except NotDicomError:
             if is_archive(_head(found.file), path):
                 raise _IsArchive from None

@@ -106,7 +106,9 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     whole = scan([tmp_path])
     seen: list[str] = []
 
-    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+    def slow(
+        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
+    ) -> Collection:
         on_found(partly)
         seen.append(name_shown(application))
         on_found(whole)
@@ -127,7 +129,9 @@ def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
     paths = write_slices(tmp_path, 5)
     partly, whole = scan(paths[3:]), scan(paths)
 
-    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+    def slow(
+        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
+    ) -> Collection:
         on_found(partly)
         return whole
 
