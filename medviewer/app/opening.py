@@ -213,7 +213,10 @@ def step_series(step: int) -> Callable[[Application, object], None]:
         now = app.state.selection
         if now is None:
             return
-        own = [s for s in selections(app.state.collection) if _who(s) == _who(now) and s.index == 0]
+        # Two files that name nobody are not known to be of one person.
+        is_named = any(_who(now))
+        same = (s for s in selections(app.state.collection) if is_named or s.patient is now.patient)
+        own = [s for s in same if _who(s) == _who(now) and s.index == 0]
         at = next((i for i, s in enumerate(own) if s.stack_key == now.stack_key), None)
         if at is not None and 0 <= at + step < len(own):
             select(app, own[at + step])

@@ -11,6 +11,7 @@ import numpy as np
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 SpacingSource = Literal["patient plane", "at detector", "calibrated"]
+FileKind = Literal["DICOM", "NIfTI", "NRRD", "picture"]
 StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
 
 
@@ -102,10 +103,12 @@ class Caveat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """One frame of one DICOM object: where it is and what it is. Pixels are read on demand.
+    """One frame of one DICOM object, volume or picture: where it is and what it is. Pixels are read on demand.
 
     ``path`` is the one to show: of a file in an archive it is the archive's path with the
-    member's name behind it, and ``unpacked`` is where its bytes lie.
+    member's name behind it, and ``unpacked`` is where its bytes lie. What is no DICOM
+    has no UID: its ``stamp`` tells whether the file is still the same. ``scratch`` is a
+    place for its pixels where they have to be inflated.
     """
 
     path: Path
@@ -117,6 +120,9 @@ class Image:
     acquisition_time: str = ""
     warnings: tuple[Caveat, ...] = ()
     unpacked: Path | None = None
+    kind: FileKind = "DICOM"
+    stamp: str = ""
+    scratch: Path | None = None
 
     @property
     def file(self) -> Path:

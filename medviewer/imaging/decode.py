@@ -28,6 +28,7 @@ from medviewer.imaging.native import read_native
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import PixelFormat, is_native, read_pixel_format
 from medviewer.imaging.source import ByteSource
+from medviewer.imaging.volume import read_slice
 
 _MAX_LAYOUTS = 64
 _END_MARKER = b"\xff\xd9"
@@ -71,6 +72,8 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
     if stop is not None:
         stop.raise_if_stopped()
     try:
+        if image.kind != "DICOM":
+            return read_slice(image, stop)
         with image.file.open("rb") as file:
             source = ByteSource(file)
             layout = _layout_of(image.file, source)

@@ -105,6 +105,8 @@ def read_header(image: Image) -> Dataset:
         InputError: the file is gone, is not DICOM, or is not the one that was opened: a
             result must never be filed under whoever lies at that path now.
     """
+    if image.kind != "DICOM":
+        raise InputError("The image is no DICOM object, so no DICOM result can refer to it; save as JSON instead.")
     try:
         with _quietly():
             header = pydicom.dcmread(image.file, stop_before_pixels=True, force=True)

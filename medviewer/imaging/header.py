@@ -51,7 +51,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
     (b"Rar!", "a RAR archive; unpack it first"),
-    (b"NRRD", "an NRRD volume"),
+    (b"NRRD", "an NRRD volume of a kind that is not read"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),

@@ -22,6 +22,8 @@ from medviewer.imaging.grouping import Grouping
 from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, read_header, uid_name, unreadable
 from medviewer.imaging.index import HeaderIndex
 from medviewer.imaging.private_folder import PrivateFolder, discard
+from medviewer.imaging.volume import describe_volume, read_volume, volume_image
+from medviewer.imaging.volume_header import VolumeHeader
 from medviewer.imaging.walk import Walk
 
 logger = logging.getLogger(__name__)
@@ -176,7 +178,11 @@ class _Scan:
         except NotDicomError:
             if is_archive(_head(found.file), path):
                 raise _IsArchive from None
-            raise
+            volume = read_volume(found.file, path)
+            if volume is None:
+                raise
+            self._add_volume(volume, found)
+            return None
         problem = _not_an_image(header, path)
         if problem is not None:
             return problem
@@ -188,6 +194,12 @@ class _Scan:
             images = tuple(replace(image, unpacked=found.unpacked) for image in images)
         self._grouping.add(header, images)
         return None
+
+    def _add_volume(self, volume: VolumeHeader, found: _Found) -> None:
+        image = volume_image(volume, found.file, found.path)
+        if volume.compressed_at is not None:
+            image = replace(image, scratch=self._folder.new_path())
+        self._grouping.add_unidentified(describe_volume(volume, image), f"{volume.kind} volume")
 
     def _take_archive(self, found: _Found, budget: Budget | None) -> None:
         """Let an archive's members stand for it; they are unpacked one by one, so that the first is seen soon."""

@@ -325,3 +325,16 @@ def test_what_was_unpacked_is_removed_when_another_study_is_opened(
 def write_note(folder: Path) -> Path:
     (folder / "note.txt").write_text("no image")
     return folder / "note.txt"
+
+
+def test_series_steps_do_not_go_from_one_unknown_person_to_another(application: Application, tmp_path: Path) -> None:
+    from tests.unit.imaging.test_volume import VALUES, nifti
+
+    for name in ("a.nii", "b.nii"):
+        (tmp_path / name).write_bytes(nifti(VALUES))
+    application.run_command("file.open_folder", tmp_path)
+    before = application.state.selection
+    assert before is not None
+    assert application.state.frame is not None
+    application.run_command("series.next", None)
+    assert application.state.selection is before
