@@ -73,7 +73,7 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
         stop.raise_if_stopped()
     try:
         if image.kind != "DICOM":
-            return read_slice(image, stop)
+            return _read_other(image, stop)
         with image.file.open("rb") as file:
             source = ByteSource(file)
             layout = _layout_of(image.file, source)
@@ -84,6 +84,14 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
         raise unreadable(error) from error
     except MemoryError as error:
         raise InputError("This image needs more memory than there is; close other studies and try again.") from error
+
+
+def _read_other(image: Image, stop: StopToken | None) -> Frame:
+    if image.kind != "picture":
+        return read_slice(image, stop)
+    from medviewer.imaging.picture_file import read_picture  # noqa: PLC0415 - Pillow is for pictures only
+
+    return read_picture(image)
 
 
 def warm_up() -> None:

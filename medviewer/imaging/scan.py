@@ -23,7 +23,6 @@ from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, read_heade
 from medviewer.imaging.index import HeaderIndex
 from medviewer.imaging.private_folder import PrivateFolder, discard
 from medviewer.imaging.volume import describe_volume, read_volume, volume_image
-from medviewer.imaging.volume_header import VolumeHeader
 from medviewer.imaging.walk import Walk
 
 logger = logging.getLogger(__name__)
@@ -99,10 +98,12 @@ class _Scan:
         self._done = self._total = 0
         self._last_report = -math.inf
         self._is_told = False
+        self._given: frozenset[Path] = frozenset()
 
     def run(self, paths: Sequence[Path]) -> Collection:
         """Do the scan; see :func:`scan`."""
         try:
+            self._given = frozenset(paths)
             files = list(Walk(self._problems, self._stop).files(paths))
             self._total = len(files)
             for path in files:
@@ -178,11 +179,9 @@ class _Scan:
         except NotDicomError:
             if is_archive(_head(found.file), path):
                 raise _IsArchive from None
-            volume = read_volume(found.file, path)
-            if volume is None:
-                raise
-            self._add_volume(volume, found)
-            return None
+            if self._add_other(found):
+                return None
+            raise
         problem = _not_an_image(header, path)
         if problem is not None:
             return problem
@@ -195,11 +194,25 @@ class _Scan:
         self._grouping.add(header, images)
         return None
 
-    def _add_volume(self, volume: VolumeHeader, found: _Found) -> None:
-        image = volume_image(volume, found.file, found.path)
-        if volume.compressed_at is not None:
-            image = replace(image, scratch=self._folder.new_path())
-        self._grouping.add_unidentified(describe_volume(volume, image), f"{volume.kind} volume")
+    def _add_other(self, found: _Found) -> bool:
+        """Add a volume or a picture; give whether it is one."""
+        volume = read_volume(found.file, found.path)
+        if volume is not None:
+            image = volume_image(volume, found.file, found.path)
+            if volume.compressed_at is not None:
+                image = replace(image, scratch=self._folder.new_path())
+            self._grouping.add_unidentified(describe_volume(volume, image), f"{volume.kind} volume")
+            return True
+        # Pillow is not worth its time before there is something that is no DICOM.
+        from medviewer.imaging.picture_file import describe_picture  # noqa: PLC0415
+
+        picture = describe_picture(found.file, found.path)
+        if picture is None:
+            return False
+        if found.path not in self._given:  # previews and logos lie beside many studies
+            raise NoPixelsError("A picture beside other files; open it by itself to see it.")
+        self._grouping.add_unidentified(((picture,),), "Picture")
+        return True
 
     def _take_archive(self, found: _Found, budget: Budget | None) -> None:
         """Let an archive's members stand for it; they are unpacked one by one, so that the first is seen soon."""
