@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import engine_overhead, explanations, first_image, planes, series_load, viewport_steps
+from benchmarks import engine_overhead, explanations, first_image, large_folder, planes, series_load, viewport_steps
 from benchmarks.timing import Comparison
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -45,7 +45,7 @@ def row(result: Comparison) -> str:
 def main() -> None:
     """Measure, print, write."""
     text = HEAD.format(date=datetime.now(UTC).date().isoformat(), machine=machine())
-    for module in (engine_overhead, explanations, first_image, series_load, planes, viewport_steps):
+    for module in (engine_overhead, explanations, first_image, large_folder, series_load, planes, viewport_steps):
         for result in module.run():
             text += row(result)
             sys.stdout.write(row(result))

@@ -30,6 +30,7 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Caveats of a frame whose pixels are not all there, not certain, or perhaps another image's: nothing may be
 # concluded from them.
 _BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate"})
+_NO_HEADER = "identity.none"  # the caveat of a file that is no DICOM
 _FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3
 
@@ -101,7 +102,7 @@ def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en
     if frame is None:
         return (say("no_image", "abstain", language),)
     spec, seen = card.inputs[0], frame.description
-    gate = _Gate(case.confirmed, language)
+    gate = _Gate(case.confirmed, language, any(caveat.code == _NO_HEADER for caveat in frame.caveats))
     results = [
         gate.tag("modality", seen.modality, spec.modality),
         gate.tag("body_part", seen.body_part_examined, spec.body_part),
@@ -122,12 +123,15 @@ class _Gate:
 
     confirmed: frozenset[str]
     language: str
+    has_no_header: bool = False
 
     def _doubt(self, code: str, **facts: Any) -> GuardResult:
         """Warn of something unknown, unless the reader has confirmed it."""
         if code in self.confirmed:
             return say(code, "ok", self.language, f"{code}.confirmed", **facts)
-        return say(code, "warn", self.language, **facts)
+        # A volume or picture could be anything: without somebody who says what it is, there is no answer.
+        is_anything = self.has_no_header and code == "modality.unknown"
+        return say(code, "abstain" if is_anything else "warn", self.language, **facts)
 
     def tag(self, code: str, value: str, allowed: tuple[str, ...]) -> GuardResult | None:
         """Compare one header field with the values that the model knows."""

@@ -100,6 +100,15 @@ def test_an_image_whose_uid_another_file_has_too_is_refused(card: Card) -> None:
     assert guards.is_abstention(guards.check_input(replace(case, images=(frame,)), frame, card))
 
 
+def test_a_file_that_is_no_dicom_is_not_analysed_until_somebody_says_what_it_is(card: Card) -> None:
+    case = fakes.make_case(modality="")
+    frame = replace(case.images[0], caveats=(Caveat("identity.none", "No patient data in this file."),))
+    case = replace(case, images=(frame,))
+    assert guards.is_abstention(guards.check_input(case, frame, card))
+    case = replace(case, confirmed=frozenset({"modality.unknown"}))
+    assert not guards.is_abstention(guards.check_input(case, frame, card))
+
+
 def test_a_refusal_cannot_be_confirmed_away(card: Card) -> None:
     case = replace(fakes.make_case(view_position="LL"), confirmed=frozenset({"view", "view.unknown", "view.abstain"}))
     assert checked(case, card)["view"].level == "abstain"
