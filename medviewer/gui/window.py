@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class MainWindow(QMainWindow):
         self._tabs = QTabWidget()
         self._second_tabs = QTabWidget()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.shown_losses = sys.maxsize  # of app.lost: what fails to be written after closing is seen by nobody
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
@@ -139,6 +141,7 @@ class MainWindow(QMainWindow):
         self._remember_layout()
         self._unwatch()
         self._cine.stop()
+        self.shown_losses = min(self.shown_losses, len(self.app.lost))
         event.accept()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name

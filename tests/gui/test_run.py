@@ -14,9 +14,11 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from medviewer.app.application import Application
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.gui import run
 from medviewer.gui.run import grab_window, run_window
 from medviewer.gui.window import MainWindow
 from medviewer.records.store import RecordStore
@@ -85,19 +87,36 @@ def test_a_bug_is_said_and_logged_without_patient_data(
     assert secret not in caplog.text
 
 
+@pytest.mark.parametrize("is_known_at_once", [True, False])
 def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
-    qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    qapp: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_known_at_once: bool,
 ) -> None:
     """There is no window any more to show it: the program says it, and ends as one that failed."""
     from medviewer.cli import main
 
     closed = threading.Event()
+    opened: list[Application] = []
 
     def full(*_: object) -> None:
         assert closed.wait(20)
         raise StorageError("The disk is full.")
 
+    def finish(app: Application, shown: int) -> list[MedViewerError]:
+        closed.set()
+        return real(app, shown)
+
+    def deliver() -> None:
+        closed.set()
+        while any(app.writes.running for app in opened):  # before anybody waits for it
+            QApplication.processEvents()
+
     monkeypatch.setattr(RecordStore, "save_decision", full)
+    real = run._finish_writing
+    monkeypatch.setattr(run, "_finish_writing", finish)
 
     def act(window: MainWindow) -> bool:
         app = window.app
@@ -107,12 +126,16 @@ def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
         app.session.update(answers=MappingProxyType({subject: make_answer()}), model_id="m")
         app.run_command("finding.accept")
         assert app.state.decisions
-        QTimer.singleShot(50, closed.set)
+        opened.append(app)
+        if is_known_at_once:
+            qapp.lastWindowClosed.connect(deliver)
         return True
 
     in_the_window(act)
     assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
     assert capsys.readouterr().err.endswith("taken back. The disk is full.\n")
+    if is_known_at_once:
+        qapp.lastWindowClosed.disconnect(deliver)
 
 
 def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_path: Path) -> None:
@@ -124,7 +147,6 @@ def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_
 
 def test_a_missing_system_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of Qt's abort: a program that only says which package is missing."""
-    from medviewer.gui import run
 
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
