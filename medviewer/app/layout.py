@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medviewer.app import analysis
 from medviewer.app.panes import activate, change_pane, count, read_pane
 from medviewer.app.patient import identity_of
-from medviewer.app.session import Cut, Pane, Selection, State, View, pane_state, selections
+from medviewer.app.session import Cut, Pane, Place, Selection, State, View, pane_state, selections
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Plane
@@ -138,7 +138,7 @@ def follow(app: Application) -> None:
 def point_at(app: Application, point: tuple[float, float, float]) -> None:
     """Show a place of the patient (LPS mm) in every viewport of the same frame of reference."""
     if all(np.isfinite(point)):
-        app.session.update(crosshair=point)
+        app.session.update(crosshair=Place(point, _reference(app.state)))
         _bring_to(app, np.array(point), needs_parallel=False)
 
 

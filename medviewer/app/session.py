@@ -104,6 +104,14 @@ class Cut:
     slab: Slab = "mean"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point of the patient, which means something only in its own frame of reference."""
+
+    lps_mm: tuple[float, float, float]
+    frame_of_reference_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pane:
     """What one viewport of the layout shows: the fields of the same names of :class:`State`."""
@@ -140,7 +148,7 @@ class State:
     is_maximised: bool = False  # the active viewport alone is shown, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
     is_linked: bool = True  # viewports of one frame of reference scroll together
-    crosshair: tuple[float, float, float] | None = None  # LPS mm, in the active viewport's frame of reference
+    crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False

@@ -66,9 +66,13 @@ def paint_lines(painter: QPainter, placed: Placement, lines: Sequence[Line]) -> 
 def paint_crosshair(painter: QPainter, placed: Placement, state: State) -> None:
     """Mark the place that the reader points at, if it lies on this image."""
     grid = shown_grid(state)
-    if state.crosshair is None or grid is None:
+    place = state.crosshair
+    if place is None or grid is None or state.selection is None:
         return
-    column, row, distance = to_image(grid, np.array(state.crosshair))
+    reference = state.selection.series.frame_of_reference_uid
+    if not reference or place.frame_of_reference_uid != reference:
+        return  # in another one the same numbers are another place
+    column, row, distance = to_image(grid, np.array(place.lps_mm))
     if abs(distance) > max(_NEAR_MM, *grid.spacing_mm):
         return
     middle = placed.transform.map(QPointF(column, row))

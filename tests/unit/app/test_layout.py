@@ -151,7 +151,8 @@ def test_another_frame_of_reference_does_not_follow(reader: Application) -> None
 def test_pointing_shows_the_place_in_every_viewport(reader: Application) -> None:
     reader.run_command("layout.planes")
     reader.run_command("layout.point", (55.0, 4.0, 20.0))
-    assert reader.state.crosshair == (55.0, 4.0, 20.0)
+    assert reader.state.crosshair is not None
+    assert reader.state.crosshair.lps_mm == (55.0, 4.0, 20.0)
     _, coronal, sagittal, stored = panes(reader)
     assert coronal.cut is not None
     assert sagittal.cut is not None
