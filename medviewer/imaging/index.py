@@ -28,7 +28,7 @@ FILE_NAME = "headers.sqlite"
 MAX_ENTRY_BYTES = 256 * 2**10
 MAX_FILE_BYTES = 512 * 2**20
 _FRESH_S = 2.0  # a file that was changed just now may change again without a new time
-_FORM = 1  # of an entry; what is kept depends on the wanted attributes too
+_FORM = 2  # of an entry; what is kept depends on the wanted attributes too
 _VERSION = zlib.crc32(repr((_FORM, sorted(tags.VALUE_REPRESENTATIONS.items()))).encode()) & 0x7FFFFFFF or 1
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS headers (folder BLOB, name BLOB, stamp TEXT, entry BLOB, PRIMARY KEY (folder, name))"
@@ -158,7 +158,8 @@ def pack_header(header: Header) -> bytes:
     encoding = [header.encoding.is_explicit, header.encoding.is_little_endian]
     form = [
         header.transfer_syntax_uid, header.media_storage_sop_class_uid, encoding, pixels, header.file_size,
-        header.content_size, header.is_deflated, header.is_truncated, _pack_dataset(header.dataset),
+        header.content_size, header.is_deflated, header.is_truncated, header.first_bytes.decode("latin-1"),
+        _pack_dataset(header.dataset),
     ]  # fmt: skip
     data = json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     return zlib.crc32(data).to_bytes(4, "little") + data
@@ -169,9 +170,8 @@ def unpack_header(entry: bytes) -> Header | None:
     if not isinstance(entry, bytes) or zlib.crc32(entry[4:]).to_bytes(4, "little") != entry[:4]:
         return None
     try:
-        syntax, sop_class, encoding, pixels, file_size, content_size, is_deflated, is_truncated, dataset = json.loads(
-            entry[4:].decode("utf-8", "surrogatepass")
-        )
+        form = json.loads(entry[4:].decode("utf-8", "surrogatepass"))
+        syntax, sop_class, encoding, pixels, file_size, content_size, is_deflated, is_truncated, first, dataset = form
         return Header(
             dataset=_unpack_dataset(dataset),
             transfer_syntax_uid=syntax,
@@ -182,8 +182,9 @@ def unpack_header(entry: bytes) -> Header | None:
             content_size=content_size,
             is_deflated=is_deflated,
             is_truncated=is_truncated,
+            first_bytes=first.encode("latin-1"),
         )
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

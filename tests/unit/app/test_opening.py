@@ -233,7 +233,9 @@ def test_cancel_does_not_stop_the_reading_of_the_image_on_screen(
     path = write_radiograph(tmp_path / "a.dcm")
     whole = scan([path])
 
-    def endless(paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None]) -> None:
+    def endless(
+        paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None], index: object
+    ) -> None:
         on_found(whole)
         app.run_command("job.cancel")
         stop.raise_if_stopped()
@@ -410,7 +412,7 @@ def write_note(folder: Path) -> Path:
 
 
 def test_series_steps_do_not_go_from_one_unknown_person_to_another(application: Application, tmp_path: Path) -> None:
-    from tests.unit.imaging.test_volume import VALUES, nifti
+    from tests.unit.imaging.test_volume_file import VALUES, nifti
 
     for name in ("a.nii", "b.nii"):
         (tmp_path / name).write_bytes(nifti(VALUES))
