@@ -19,8 +19,9 @@ from medviewer.imaging import tags
 from medviewer.imaging.archive import MAX_DEPTH, Archive, Budget, Member, is_archive
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.grouping import Grouping
-from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, read_header, uid_name, unreadable
+from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, uid_name, unreadable
 from medviewer.imaging.index import HeaderIndex
+from medviewer.imaging.layout import scan_header
 from medviewer.imaging.private_folder import PrivateFolder, discard
 from medviewer.imaging.volume_file import describe_volume, read_volume_file, volume_image
 from medviewer.imaging.walk import Walk
@@ -173,9 +174,9 @@ class _Scan:
         path = found.path
         try:
             if self._index is not None and found.unpacked is None:
-                header = self._index.header(path, read_header)
+                header = self._index.header(path, scan_header)
             else:
-                header = read_header(found.file)
+                header = scan_header(found.file)
         except NotDicomError:
             if is_archive(_head(found.file), path):
                 raise _IsArchive from None

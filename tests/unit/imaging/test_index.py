@@ -50,7 +50,7 @@ def headers_read(folder: Path, monkeypatch: pytest.MonkeyPatch, index: Path) -> 
         return read_header(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("medviewer.imaging.scan.read_header", counted)
+        patch.setattr("medviewer.imaging.scan.scan_header", counted)
         return read, scan([folder], index=index)
 
 
