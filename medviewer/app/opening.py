@@ -15,7 +15,7 @@ import numpy as np
 
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run
-from medviewer.app.layout import follow, scroll_cut
+from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
