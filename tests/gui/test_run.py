@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,24 +25,32 @@ from medviewer.records.store import RecordStore
 from tests.answers import make_answer
 from tests.radiographs import write_radiograph
 
+Act = Callable[[MainWindow], bool]
 
-def in_the_window(act: Callable[[MainWindow], bool]) -> QTimer:
-    """Has ``act`` called while the window runs, until it returns True; then the window is closed."""
+
+@pytest.fixture
+def in_the_window(qapp: Any) -> Iterator[Callable[[Act], None]]:
+    """Has a function called with the next window while it runs, until it returns True; then the window is closed."""
+    before = set(QApplication.topLevelWidgets())
     timer = QTimer()
 
-    def look() -> None:
-        window = next((w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow) and w.isVisible()), None)
-        if window is not None and act(window):
-            timer.stop()
-            window.close()
+    def start(act: Act) -> None:
+        def look() -> None:
+            new = (w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow) and w not in before)
+            window = next((w for w in new if w.isVisible()), None)
+            if window is not None and act(window):
+                timer.stop()
+                window.close()
 
-    timer.timeout.connect(look)
-    timer.start(20)
-    return timer
+        timer.timeout.connect(look)
+        timer.start(20)
+
+    yield start
+    timer.stop()  # after a failure it must not close the next test's window
 
 
 def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
-    qapp: Any, tmp_path: Path, medviewer_home: Path
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, medviewer_home: Path
 ) -> None:
     path = write_radiograph(tmp_path / "a.dcm")
     before = signal.getsignal(signal.SIGINT)
@@ -54,7 +62,7 @@ def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
 
 
 def test_the_demonstration_does_not_change_the_readers_settings(
-    qapp: Any, tmp_path: Path, medviewer_home: Path
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, medviewer_home: Path
 ) -> None:
     """Afterwards the model must not run by itself on whatever is opened."""
     in_the_window(lambda window: window.app.wishes.runs_when_opened)
@@ -64,7 +72,7 @@ def test_the_demonstration_does_not_change_the_readers_settings(
 
 @pytest.mark.qt_no_exception_capture
 def test_a_bug_is_said_and_logged_without_patient_data(
-    qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "^".join(["DOE", "JANE"])
     seen: list[str] = []
@@ -89,6 +97,7 @@ def test_a_bug_is_said_and_logged_without_patient_data(
 
 @pytest.mark.parametrize("is_known_at_once", [True, False])
 def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
+    in_the_window: Callable[[Act], None],
     qapp: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -132,10 +141,12 @@ def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
         return True
 
     in_the_window(act)
-    assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
+    try:
+        assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
+    finally:
+        if is_known_at_once:
+            qapp.lastWindowClosed.disconnect(deliver)
     assert capsys.readouterr().err.endswith("taken back. The disk is full.\n")
-    if is_known_at_once:
-        qapp.lastWindowClosed.disconnect(deliver)
 
 
 def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_path: Path) -> None:
