@@ -69,10 +69,12 @@ class DecisionKeeper:
         self._app = app
         self._kept: dict[Subject, _Kept] = {}
         self._is_taking_back = False
+        self._taken_back: object = None  # the decisions that came of it, told later where another change is being told
 
     def watch(self, old: State, new: State) -> None:
         """Save each decision that was made, changed, or taken back by undo."""
-        if self._is_taking_back or old.decisions is new.decisions or not new.answers:
+        is_own = self._is_taking_back or new.decisions is self._taken_back
+        if is_own or old.decisions is new.decisions or not new.answers:
             return
         for subject in old.decisions.keys() | new.decisions.keys():
             before, after = old.decisions.get(subject), new.decisions.get(subject)
@@ -105,6 +107,7 @@ class DecisionKeeper:
             self._app.session.take_back(subject, kept.stored)
         finally:
             self._is_taking_back = False
+        self._taken_back = self._app.state.decisions
 
 
 def _now() -> str:

@@ -310,6 +310,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     forgotten = (
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
+        "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
