@@ -1,0 +1,195 @@
+"""Measurements over the image: thin lines that stay legible on white bone, and their values beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QTransform
+
+from medviewer.app.session import State, measurements_of, value_of
+from medviewer.domain.measurement import Measurement
+from medviewer.gui import theme
+from medviewer.gui.measurement_shapes import handle_near, handles, is_on_line, screen_path
+from medviewer.gui.measurement_words import image_lines
+from medviewer.gui.placing import Placement
+
+_WIDTH, _SELECTED_WIDTH, _RIM = 1.5, 2.5, 1.25  # px on screen, at any zoom
+_HANDLE_RADIUS, _SELECTED_RADIUS = 3.0, 4.0
+_GAP_PX, _PADDING_PX = 10.0, 5.0
+_LINE = 1.35
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What lies under the mouse: a point of a measurement, its lines, or its label (``handle`` None)."""
+
+    measurement: Measurement
+    handle: int | None = None
+    is_label: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One measurement as it is to be drawn, with its words."""
+
+    measurement: Measurement
+    lines: tuple[str, ...]
+    is_selected: bool = False
+
+
+class MeasurementLayer:
+    """Draws the measurements of the image on screen and knows what lies where."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[str, QPointF] = {}  # where readers dragged labels to, from where they would stand
+        self.labels: dict[str, QRectF] = {}  # where the last paint put them
+        self._homes: dict[str, QPointF] = {}  # from where offsets are counted
+
+    def paint(self, painter: QPainter, placed: Placement, area: QRectF, shapes: Sequence[Shape]) -> None:
+        """Draw them: the selected one last, over the others; then all labels."""
+        self.labels, self._homes = {}, {}
+        painter.save()
+        painter.setClipRect(area)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ordered = sorted(shapes, key=lambda shape: shape.is_selected)
+        paths = [(s, screen_path(s.measurement.kind, s.measurement.points, placed.transform)) for s in ordered]
+        for shape, path in paths:
+            _paint_shape(painter, placed.transform, shape, path)
+        for shape, path in reversed(paths):
+            others = [other for _, other in paths if other is not path]
+            self._paint_label(painter, area, shape, path, others)
+        painter.restore()
+
+    def hit(self, state: State, placed: Placement, where: QPointF) -> Hit | None:
+        """What of the measurements on screen lies there; points before lines before labels, the selected one first."""
+        own = list(reversed(shown(state)))
+        own.sort(key=lambda one: one.uid != state.selected_measurement)
+        for one in own:
+            handle = handle_near(one.kind, one.points, placed.transform, where)
+            if handle is not None:
+                return Hit(one, handle)
+        for one in own:
+            if is_on_line(screen_path(one.kind, one.points, placed.transform), where):
+                return Hit(one)
+        for one in own:
+            if one.uid in self.labels and self.labels[one.uid].contains(where):
+                return Hit(one, is_label=True)
+        return None
+
+    def offset_of(self, uid: str) -> QPointF:
+        """Where a label stands now, from its home."""
+        return self.labels[uid].topLeft() - self._homes[uid] if uid in self.labels else QPointF()
+
+    def _paint_label(
+        self, painter: QPainter, area: QRectF, shape: Shape, path: QPainterPath, others: Sequence[QPainterPath]
+    ) -> None:
+        around = path.boundingRect()
+        if not shape.lines or not around.adjusted(-1, -1, 1, 1).intersects(area):
+            return
+        font = theme.text_font(theme.SMALL_PX, QFont.Weight.Medium)
+        metrics = QFontMetricsF(font)
+        step = theme.SMALL_PX * _LINE
+        width = max(metrics.horizontalAdvance(line) for line in shape.lines) + 2 * _PADDING_PX
+        size = QRectF(0, 0, width, len(shape.lines) * step + 2 * _PADDING_PX - 2)
+        home = _beside(path, size)[0]
+        self._homes[shape.measurement.uid] = home.topLeft()
+        box = self._room(area.adjusted(2, 2, -2, -2), path, size, others)
+        if shape.measurement.uid in self.offsets:
+            box = _moved_into(home.translated(self.offsets[shape.measurement.uid]), area)
+        self.labels[shape.measurement.uid] = box
+        t = theme.tokens()
+        if shape.measurement.uid in self.offsets:
+            painter.setPen(QPen(_ink(shape), 1.0, Qt.PenStyle.DotLine))
+            painter.drawLine(box.center(), _nearest_on(path, box.center()))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color(t.viewport, 0.72))
+        painter.drawRoundedRect(box, 4, 4)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setFont(font)
+        painter.setPen(_ink(shape))
+        for number, line in enumerate(shape.lines):
+            painter.drawText(
+                QPointF(box.left() + _PADDING_PX, box.top() + _PADDING_PX - 1 + number * step + metrics.ascent()), line
+            )
+
+    def _room(self, area: QRectF, path: QPainterPath, size: QRectF, others: Sequence[QPainterPath]) -> QRectF:
+        """Beside the shape and in the viewport; if there is room, over no other label and no other shape."""
+        boxes = [box for box in _beside(path, size) if area.contains(box)]
+        free = [box for box in boxes if not any(box.intersects(label) for label in self.labels.values())]
+        clear = [box for box in free if not any(other.intersects(box) for other in others)]
+        best = next(iter((*clear, *free)), None)
+        return best if best is not None else _moved_into(_beside(path, size)[0], area)
+
+
+def shown(state: State) -> tuple[Measurement, ...]:
+    """The measurements that the reader sees on the image on screen."""
+    return () if state.corner_text == "none" or state.frame is None else measurements_of(state)
+
+
+def shapes_of(state: State) -> tuple[Shape, ...]:
+    """The measurements on screen with their words."""
+    return tuple(
+        Shape(one, image_lines(one, value_of(state, one)), one.uid == state.selected_measurement)
+        for one in shown(state)
+    )
+
+
+def _paint_shape(painter: QPainter, transform: QTransform, shape: Shape, path: QPainterPath) -> None:
+    ink = _ink(shape)
+    width = _SELECTED_WIDTH if shape.is_selected else _WIDTH
+    rim = QPen(theme.color(theme.tokens().viewport, 0.75), width + 2 * _RIM)
+    line = QPen(ink, width)
+    for pen in (rim, line):
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.strokePath(path, pen)
+    if shape.measurement.kind == "probe":
+        return
+    radius = _SELECTED_RADIUS if shape.is_selected else _HANDLE_RADIUS
+    points = handles(shape.measurement.kind, shape.measurement.points)
+    is_outline = shape.measurement.kind in ("rectangle", "ellipse", "freehand")
+    for point in points if shape.is_selected or not is_outline else ():
+        middle = transform.map(QPointF(*point))
+        # Hollow: what lies under the end of a line is what the reader aims at.
+        for pen in (QPen(theme.color(theme.tokens().viewport, 0.75), 1.25 + 2 * _RIM), QPen(ink, 1.25)):
+            painter.setPen(pen)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawEllipse(middle, radius, radius)
+
+
+def _ink(shape: Shape) -> QColor:
+    t = theme.tokens()
+    return theme.color(t.measure_selected if shape.is_selected else t.measure)
+
+
+def _beside(path: QPainterPath, size: QRectF) -> list[QRectF]:
+    """Where a label may stand: at the shape's right or left end, below or above it."""
+    around, points = path.boundingRect(), _corners(path)
+    last, first = max(points, key=lambda p: p.x()), min(points, key=lambda p: p.x())
+    lowest, highest = max(points, key=lambda p: p.y()), min(points, key=lambda p: p.y())
+    width, height = size.width(), size.height()
+    places = (
+        QPointF(around.right() + _GAP_PX, last.y() - height / 2),
+        QPointF(around.left() - _GAP_PX - width, first.y() - height / 2),
+        QPointF(lowest.x() - width / 2, around.bottom() + _GAP_PX),
+        QPointF(highest.x() - width / 2, around.top() - _GAP_PX - height),
+    )
+    return [QRectF(place, size.size()) for place in places]
+
+
+def _moved_into(box: QRectF, area: QRectF) -> QRectF:
+    moved = QRectF(box)
+    moved.moveLeft(max(min(box.left(), area.right() - box.width()), area.left()))
+    moved.moveTop(max(min(box.top(), area.bottom() - box.height()), area.top()))
+    return moved
+
+
+def _nearest_on(path: QPainterPath, where: QPointF) -> QPointF:
+    """The nearest corner of a path."""
+    return min(_corners(path), key=lambda p: (p - where).manhattanLength(), default=where)
+
+
+def _corners(path: QPainterPath) -> list[QPointF]:
+    return [QPointF(path.elementAt(i).x, path.elementAt(i).y) for i in range(path.elementCount())]
