@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import findings, layout, measuring, opening, panes, viewing
+from medviewer.app import findings, layout, measurement_files, measuring, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -261,6 +261,12 @@ _ROWS = (
     _row("measure.rename|Name the measurement…|命名测量…||pencil", measuring.rename, measuring.has_selected),
     _row("measure.delete|Delete the measurement|删除测量|Del Backspace|trash-2", measuring.delete,
          measuring.has_selected),
+    _row("measure.save_report|Save as DICOM SR…|保存为 DICOM SR…||save", measurement_files.save_report,
+         measurement_files.has_measured),
+    _row("measure.save_state|Save view as presentation state…|将视图保存为显示状态…||save",
+         measurement_files.save_state, measurement_files.can_save_state),
+    _asked("measure.take_offered|Add measurements of reports|添加报告中的测量", measurement_files.take_offered,
+           _has_image),
     _asked("measure.begin|Begin to measure|开始测量", measuring.begin, _always),
     _asked("measure.add|Keep a measurement|保留测量", measuring.add, _has_pixels),
     _asked("measure.move|Move a measurement|移动测量", measuring.move, _has_pixels),

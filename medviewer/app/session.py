@@ -170,6 +170,7 @@ class State:
     values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of
     selected_measurement: str = ""  # its UID
     is_measured_known: bool = False  # the store was asked what was measured on this patient's images
+    offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
     measurement_problem: str = ""  # why those of this patient cannot be read
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI

@@ -30,6 +30,7 @@ _IMAGE_KEYS = frozenset({"Up", "Down", "Left", "Right", "Home", "End", "PgUp", "
 _SEPARATED = frozenset({
     "file.save_results", "app.quit", "view.preset", "view.rotate_left", "view.reset", "view.hide_identity",
     "series.previous", "image.first", "job.cancel", "tool.rectangle", "tool.calibration", "measure.rename",
+    "measure.save_report",
     "explain.toggle", "finding.accept", "app.language",
 })  # fmt: skip
 _IMAGE_MENU = (

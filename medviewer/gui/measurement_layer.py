@@ -19,6 +19,7 @@ _WIDTH, _SELECTED_WIDTH, _RIM = 1.5, 2.5, 1.25  # px on screen, at any zoom
 _HANDLE_RADIUS, _SELECTED_RADIUS = 3.0, 4.0
 _GAP_PX, _PADDING_PX = 10.0, 5.0
 _LINE = 1.35
+_STEPS_AWAY = (0.7, -0.7, 1.2, -1.2, 1.8, -1.8, 2.5, -2.5, 3.5, -3.5)  # heights of a label up or down
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ class MeasurementLayer:
             box = _moved_into(home.translated(self.offsets[shape.measurement.uid]), area)
         self.labels[shape.measurement.uid] = box
         t = theme.tokens()
-        if shape.measurement.uid in self.offsets:
-            painter.setPen(QPen(_ink(shape), 1.0, Qt.PenStyle.DotLine))
+        if box not in _beside(path, size):  # a thread says what a label belongs to that does not stand beside it
+            painter.setPen(QPen(_ink(shape), 1.25, Qt.PenStyle.DashLine))
             painter.drawLine(box.center(), _nearest_on(path, box.center()))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color(t.viewport, 0.72))
@@ -116,11 +117,13 @@ class MeasurementLayer:
 
     def _room(self, area: QRectF, path: QPainterPath, size: QRectF, others: Sequence[QPainterPath]) -> QRectF:
         """Beside the shape and in the viewport; if there is room, over no other label and no other shape."""
-        boxes = [box for box in _beside(path, size) if area.contains(box)]
+        near = _beside(path, size)
+        away = [box.translated(0, step * size.height()) for step in _STEPS_AWAY for box in near[:2]]
+        boxes = [box for box in (*near, *away) if area.contains(box)]
         free = [box for box in boxes if not any(box.intersects(label) for label in self.labels.values())]
         clear = [box for box in free if not any(other.intersects(box) for other in others)]
         best = next(iter((*clear, *free)), None)
-        return best if best is not None else _moved_into(_beside(path, size)[0], area)
+        return best if best is not None else _moved_into(near[0], area)
 
 
 def shown(state: State) -> tuple[Measurement, ...]:
