@@ -37,7 +37,10 @@ class _Item(NamedTuple):
 
 def has_measured(state: State) -> bool:
     """Whether anything was measured in the study on screen."""
-    return any(state.measurements.get(where) for where in _images_of_study(state))
+    measured = {where for where, own in state.measurements.items() if own}
+    if not measured or state.selection is None:  # asked at every step of the wheel: most studies end here
+        return False
+    return any((image.sop_instance_uid, image.frame) in measured for image in _images(state.selection.study))
 
 
 def can_save_state(state: State) -> bool:

@@ -62,7 +62,7 @@ class MeasurementKeeper:
     def _follow(self, state: State) -> None:
         """Know the images of the patient on screen, and ask the store for what was measured on them."""
         self.images = _own_images(state)
-        doubtful = [where for where in state.measurements if where not in self.images and _is_own(state, where)]
+        doubtful = _names_of_own(state).intersection(state.measurements).difference(self.images)
         if doubtful:  # a second file that claims to be the same image was found later
             known = {where: own for where, own in state.measurements.items() if where not in doubtful}
             self._app.session.update(measurements=MappingProxyType(known))
@@ -200,11 +200,11 @@ def _patient_key(state: State) -> str:
     return next((one.patient.key for one in shown if one is not None), "")
 
 
-def _is_own(state: State, where: Measured) -> bool:
-    """Whether an image of the patient on screen is called so."""
+def _names_of_own(state: State) -> set[Measured]:
+    """What the images of the patient on screen are called, whether that means one image or several."""
     key = _patient_key(state)
-    own = (patient for patient in state.collection.patients if patient.key == key)
-    return any((i.sop_instance_uid, i.frame) == where for i in images_of(Collection(tuple(own))))
+    own = tuple(patient for patient in state.collection.patients if patient.key == key)
+    return {(image.sop_instance_uid, image.frame) for image in images_of(Collection(own))}
 
 
 def _own_images(state: State) -> dict[Measured, Image]:

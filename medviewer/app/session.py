@@ -241,6 +241,11 @@ class Session:
         """Whether there is something to redo on the image on screen."""
         return bool(self._redo) and _may_restore(self._redo[-1], self._state)
 
+    @property
+    def has_past(self) -> bool:
+        """Whether there is something to undo on any image."""
+        return bool(self._undo)
+
     def undo(self) -> None:
         """Bring back how things looked before the last change."""
         self.settle()

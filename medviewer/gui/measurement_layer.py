@@ -19,6 +19,7 @@ _WIDTH, _SELECTED_WIDTH, _RIM = 1.5, 2.5, 1.25  # px on screen, at any zoom
 _HANDLE_RADIUS, _SELECTED_RADIUS = 3.0, 4.0
 _GAP_PX, _PADDING_PX = 10.0, 5.0
 _LINE = 1.35
+_MOST_IN_PEACE = 40  # labels that keep out of each other's way
 _STEPS_AWAY = (0.7, -0.7, 1.2, -1.2, 1.8, -1.8, 2.5, -2.5, 3.5, -3.5)  # heights of a label up or down
 
 
@@ -47,21 +48,38 @@ class MeasurementLayer:
         self.offsets: dict[str, QPointF] = {}  # where readers dragged labels to, from where they would stand
         self.labels: dict[str, QRectF] = {}  # where the last paint put them
         self._homes: dict[str, QPointF] = {}  # from where offsets are counted
+        self._laid_out: list[tuple[Shape, QPainterPath]] = []
+        self._laid_out_for: object = None
 
     def paint(self, painter: QPainter, placed: Placement, area: QRectF, shapes: Sequence[Shape]) -> None:
         """Draw them: the selected one last, over the others; then all labels."""
-        self.labels, self._homes = {}, {}
+        self._lay_out(placed, area, shapes)
         painter.save()
         painter.setClipRect(area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ordered = sorted(shapes, key=lambda shape: shape.is_selected)
-        paths = [(s, screen_path(s.measurement.kind, s.measurement.points, placed.transform)) for s in ordered]
-        for shape, path in paths:
+        for shape, path in self._laid_out:
             _paint_shape(painter, placed.transform, shape, path)
-        for shape, path in reversed(paths):
-            others = [other for _, other in paths if other is not path]
-            self._paint_label(painter, area, shape, path, others)
+        for shape, path in self._laid_out:
+            if shape.measurement.uid in self.labels:
+                self._paint_label(painter, shape, path)
         painter.restore()
+
+    def _lay_out(self, placed: Placement, area: QRectF, shapes: Sequence[Shape]) -> None:
+        """Find where all of it goes; kept, as every move of the mouse paints the image anew."""
+        key = (placed, QRectF(area), tuple(shapes), dict(self.offsets))
+        if key == self._laid_out_for:
+            return
+        self._laid_out_for = key
+        self.labels, self._homes = {}, {}
+        ordered = sorted(shapes, key=lambda shape: shape.is_selected)
+        self._laid_out = [(s, screen_path(s.measurement.kind, s.measurement.points, placed.transform)) for s in ordered]
+        for shape, path in reversed(self._laid_out):
+            # Where there are very many, no room would be found anyway.
+            is_crowded = len(ordered) > _MOST_IN_PEACE
+            others = [] if is_crowded else [other for _, other in self._laid_out if other is not path]
+            around = path.boundingRect().adjusted(-1, -1, 1, 1)
+            if shape.lines and around.intersects(area):
+                self._place_label(area, shape, path, others)
 
     def hit(self, state: State, placed: Placement, where: QPointF) -> Hit | None:
         """What of the measurements on screen lies there; points before lines before labels, the selected one first."""
@@ -83,44 +101,40 @@ class MeasurementLayer:
         """Where a label stands now, from its home."""
         return self.labels[uid].topLeft() - self._homes[uid] if uid in self.labels else QPointF()
 
-    def _paint_label(
-        self, painter: QPainter, area: QRectF, shape: Shape, path: QPainterPath, others: Sequence[QPainterPath]
-    ) -> None:
-        around = path.boundingRect()
-        if not shape.lines or not around.adjusted(-1, -1, 1, 1).intersects(area):
-            return
-        font = theme.text_font(theme.SMALL_PX, QFont.Weight.Medium)
-        metrics = QFontMetricsF(font)
-        step = theme.SMALL_PX * _LINE
+    def _place_label(self, area: QRectF, shape: Shape, path: QPainterPath, others: Sequence[QPainterPath]) -> None:
+        uid = shape.measurement.uid
+        metrics = QFontMetricsF(_label_font())
         width = max(metrics.horizontalAdvance(line) for line in shape.lines) + 2 * _PADDING_PX
-        size = QRectF(0, 0, width, len(shape.lines) * step + 2 * _PADDING_PX - 2)
+        size = QRectF(0, 0, width, len(shape.lines) * theme.SMALL_PX * _LINE + 2 * _PADDING_PX - 2)
         home = _beside(path, size)[0]
-        self._homes[shape.measurement.uid] = home.topLeft()
-        box = self._room(area.adjusted(2, 2, -2, -2), path, size, others)
-        if shape.measurement.uid in self.offsets:
-            box = _moved_into(home.translated(self.offsets[shape.measurement.uid]), area)
-        self.labels[shape.measurement.uid] = box
-        t = theme.tokens()
-        if box not in _beside(path, size):  # a thread says what a label belongs to that does not stand beside it
+        self._homes[uid] = home.topLeft()
+        if uid in self.offsets:
+            self.labels[uid] = _moved_into(home.translated(self.offsets[uid]), area)
+        else:
+            self.labels[uid] = self._room(area.adjusted(2, 2, -2, -2), path, size, others)
+
+    def _paint_label(self, painter: QPainter, shape: Shape, path: QPainterPath) -> None:
+        box = self.labels[shape.measurement.uid]
+        if box not in _beside(path, box):  # a thread says what a label belongs to that does not stand beside it
             painter.setPen(QPen(_ink(shape), 1.25, Qt.PenStyle.DashLine))
             painter.drawLine(box.center(), _nearest_on(path, box.center()))
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.color(t.viewport, 0.72))
+        painter.setBrush(theme.color(theme.tokens().viewport, 0.72))
         painter.drawRoundedRect(box, 4, 4)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setFont(font)
+        painter.setFont(_label_font())
         painter.setPen(_ink(shape))
+        left, top = box.left() + _PADDING_PX, box.top() + _PADDING_PX - 1 + QFontMetricsF(painter.font()).ascent()
         for number, line in enumerate(shape.lines):
-            painter.drawText(
-                QPointF(box.left() + _PADDING_PX, box.top() + _PADDING_PX - 1 + number * step + metrics.ascent()), line
-            )
+            painter.drawText(QPointF(left, top + number * theme.SMALL_PX * _LINE), line)
 
     def _room(self, area: QRectF, path: QPainterPath, size: QRectF, others: Sequence[QPainterPath]) -> QRectF:
         """Beside the shape and in the viewport; if there is room, over no other label and no other shape."""
         near = _beside(path, size)
         away = [box.translated(0, step * size.height()) for step in _STEPS_AWAY for box in near[:2]]
         boxes = [box for box in (*near, *away) if area.contains(box)]
-        free = [box for box in boxes if not any(box.intersects(label) for label in self.labels.values())]
+        labels = () if len(self.labels) > _MOST_IN_PEACE else tuple(self.labels.values())
+        free = [box for box in boxes if not any(box.intersects(label) for label in labels)]
         clear = [box for box in free if not any(other.intersects(box) for other in others)]
         best = next(iter((*clear, *free)), None)
         return best if best is not None else _moved_into(near[0], area)
@@ -160,6 +174,10 @@ def _paint_shape(painter: QPainter, transform: QTransform, shape: Shape, path: Q
             painter.setPen(pen)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawEllipse(middle, radius, radius)
+
+
+def _label_font() -> QFont:
+    return theme.text_font(theme.SMALL_PX, QFont.Weight.Medium)
 
 
 def _ink(shape: Shape) -> QColor:

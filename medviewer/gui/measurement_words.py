@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from medviewer.app.measuring import LONGEST_LABEL
 from medviewer.app.session import Value
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
 from medviewer.gui.text import tr, visible
@@ -88,14 +89,15 @@ def value_lines(value: Value | None) -> tuple[str, ...]:
 
 def image_lines(measurement: Measurement, value: Value | None) -> tuple[str, ...]:
     """What stands beside a measurement on the image: its name, its numbers; long sentences in several lines."""
-    name = (visible(measurement.label),) if measurement.label else ()
+    name = (title(measurement),) if measurement.label else ()
     lines = [part for line in value_lines(value) for part in textwrap.wrap(line, _REMARK_CHARACTERS) or [line]]
     return (*name, *lines)
 
 
 def title(measurement: Measurement) -> str:
     """The reader's name for a measurement, or what kind it is."""
-    return visible(measurement.label) or kind_word(measurement.kind)
+    # A label that came with a report may be of any length.
+    return visible(measurement.label[:LONGEST_LABEL]) or kind_word(measurement.kind)
 
 
 def _number(quantity: Quantity) -> str:

@@ -104,6 +104,12 @@ class Viewport(QWidget):
             self._lines, self._is_active = lines, is_active
             self.update()
 
+    def stop_measuring(self) -> None:
+        """Give up what is being drawn or moved: the reader went to another viewport."""
+        if self._measuring.is_busy:
+            self._measuring.cancel()
+            self.update()
+
     def placement(self) -> Placement | None:
         """How the image lies in the viewport now; None without pixels."""
         frame = self._state.frame
@@ -205,6 +211,9 @@ class Viewport(QWidget):
             if gesture.has_moved:
                 self.requested.emit("view.settle", None)
         if event.button() == Qt.MouseButton.RightButton and (gesture is None or not gesture.has_moved):
+            hit = self._measurements.hit(self._state, placed, event.position()) if placed is not None else None
+            if hit is not None:  # the menu is about what lies under the mouse
+                self.requested.emit("measure.select", hit.measurement.uid)
             self.menu_requested.emit(event.globalPosition().toPoint())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name

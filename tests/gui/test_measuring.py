@@ -333,6 +333,65 @@ def test_a_label_is_dragged_and_stays_in_the_viewport(shown: Reader) -> None:
     assert QRectF(shown.window.viewport.rect()).contains(labels.labels[made.uid])
 
 
+def test_the_menu_over_a_measurement_is_about_that_one(shown: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(shown, "length")
+    drag(shown, (20.0, 20.0), (60.0, 20.0))
+    drag(shown, (20.0, 60.0), (60.0, 60.0))
+    shown.settle()
+    monkeypatch.setattr(shown.window, "_open_menu", lambda _where: None)
+    shown.window.viewports.menu_requested.disconnect()
+    QTest.mouseClick(shown.window.viewport, Qt.MouseButton.RightButton, NONE, place(shown, (40.0, 20.0)))
+    assert shown.state.selected_measurement == measurements_of(shown.state)[0].uid
+
+
+def test_going_to_another_viewport_gives_up_what_is_being_drawn(reader: Reader, tmp_path: Path) -> None:
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=3)
+    reader.open(tmp_path)
+    reader.window.app.run_command("layout.use", (1, 2))
+    use(reader, "length")
+    click(reader, (10.0, 10.0))
+    reader.window.app.run_command("layout.activate", 1)
+    reader.window.app.run_command("layout.activate", 0)
+    click(reader, (20.0, 20.0))
+    reader.settle()
+    assert not any(reader.state.measurements.values())
+
+
+def test_a_hundred_measurements_are_laid_out_once_and_painted_quickly(qapp: Any) -> None:
+    placed = Placement(QSizeF(900, 900), 1.0, 900, 900, 1.0, View())
+    shapes = [
+        Shape(new_measurement("length", [(9.0 * n, 5.0 * n), (9.0 * n + 60, 5.0 * n)], ("1.2", 0)), (f"{n}.0 mm",))
+        for n in range(100)
+    ]
+    layer = MeasurementLayer()
+    image = QImage(900, 900, QImage.Format.Format_RGB32)
+    for _ in range(2):
+        painter = QPainter(image)
+        layer.paint(painter, placed, QRectF(0, 0, 900, 900), shapes)
+        painter.end()
+        before, laid_out = layer.labels, layer._laid_out
+    assert (layer.labels, layer._laid_out) == (before, laid_out)
+    assert layer.labels is before
+    assert layer._laid_out is laid_out
+
+
+def test_labels_keep_out_of_each_others_way(qapp: Any) -> None:
+    placed = Placement(QSizeF(900, 900), 1.0, 900, 900, 1.0, View())
+    lines = ("Area 100 mm²", "Mean 10.0 HU   SD 2.0", "Pixels 100")
+    shapes = [
+        Shape(new_measurement("rectangle", [(400.0, 300.0 + 20 * n), (440.0, 330.0 + 20 * n)], ("1.2", 0)), lines)
+        for n in range(8)
+    ]
+    layer = MeasurementLayer()
+    image = QImage(900, 900, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    layer.paint(painter, placed, QRectF(0, 0, 900, 900), shapes)
+    painter.end()
+    boxes = list(layer.labels.values())
+    assert len(boxes) == 8
+    assert not [(a, b) for n, a in enumerate(boxes) for b in boxes[n + 1 :] if a.intersects(b)]
+
+
 def test_the_tool_bar_offers_the_tools_and_shows_the_last_one(shown: Reader) -> None:
     button = shown.window.tools.measure_button
     titles = [action.iconText() for action in button.menu().actions() if not action.isSeparator()]

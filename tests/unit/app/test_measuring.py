@@ -13,6 +13,7 @@ from medviewer.app.measurement_keeper import NOT_DELETED, NOT_SAVED
 from medviewer.app.measuring import Drawn, Moved, Named, why_not
 from medviewer.app.session import Session, State, measured_image, measurements_of, value_of
 from medviewer.app.start import running_application
+from medviewer.app.viewing import UNDO_ELSEWHERE
 from medviewer.domain.errors import StorageError
 from medviewer.domain.measurement import Measurement, new_measurement
 from medviewer.records.audit import AuditTrail
@@ -103,6 +104,8 @@ def test_a_measurement_is_undone_only_while_its_image_is_on_screen(slices: Appli
     made = draw(slices)
     slices.run_command("image.next")
     slices.run_command("edit.undo")
+    assert slices.state.notice is not None
+    assert slices.state.notice.text == UNDO_ELSEWHERE
     slices.run_command("image.previous")
     assert measurements_of(slices.state) == (made,)
     slices.run_command("edit.undo")
@@ -209,6 +212,25 @@ def test_where_two_files_claim_to_be_one_image_nothing_is_measured(application: 
     assert "another file here claims the same one" in why_not(application.state)
     application.run_command("measure.add", Drawn("length", LINE, where(application)))
     assert measurements_of(application.state) == ()
+
+
+@pytest.mark.reliability
+def test_a_second_file_that_claims_the_image_later_takes_its_measurements_off(slices: Application) -> None:
+    from dataclasses import replace as changed
+
+    draw(slices)
+    patient = slices.state.collection.patients[0]
+    study = patient.studies[0]
+    series = study.series[0]
+    stack = series.stacks[0]
+    twin = changed(stack.images[1], sop_instance_uid=where(slices)[0])
+    grown = changed(series, stacks=(changed(stack, images=(stack.images[0], twin, stack.images[2])),))
+    collection = changed(
+        slices.state.collection, patients=(changed(patient, studies=(changed(study, series=(grown,)),)),)
+    )
+    slices.session.update(collection=collection)
+    assert measurements_of(slices.state) == ()
+    assert len(stored(slices)) == 1, "nothing is deleted"
 
 
 def test_a_plane_that_was_cut_is_not_measured(slices: Application) -> None:
