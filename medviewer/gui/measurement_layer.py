@@ -50,10 +50,18 @@ class MeasurementLayer:
         self._homes: dict[str, QPointF] = {}  # from where offsets are counted
         self._laid_out: list[tuple[Shape, QPainterPath]] = []
         self._laid_out_for: object = None
+        self._taken: tuple[QRectF, ...] = ()
 
-    def paint(self, painter: QPainter, placed: Placement, area: QRectF, shapes: Sequence[Shape]) -> None:
-        """Draw them: the selected one last, over the others; then all labels."""
-        self._lay_out(placed, area, shapes)
+    def paint(
+        self,
+        painter: QPainter,
+        placed: Placement,
+        area: QRectF,
+        shapes: Sequence[Shape],
+        taken: Sequence[QRectF] = (),
+    ) -> None:
+        """Draw them: the selected one last, over the others; then all labels, off the places that are taken."""
+        self._lay_out(placed, area, shapes, taken)
         painter.save()
         painter.setClipRect(area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -64,12 +72,13 @@ class MeasurementLayer:
                 self._paint_label(painter, shape, path)
         painter.restore()
 
-    def _lay_out(self, placed: Placement, area: QRectF, shapes: Sequence[Shape]) -> None:
+    def _lay_out(self, placed: Placement, area: QRectF, shapes: Sequence[Shape], taken: Sequence[QRectF]) -> None:
         """Find where all of it goes; kept, as every move of the mouse paints the image anew."""
-        key = (placed, QRectF(area), tuple(shapes), dict(self.offsets))
+        key = (placed, QRectF(area), tuple(shapes), dict(self.offsets), tuple(taken))
         if key == self._laid_out_for:
             return
         self._laid_out_for = key
+        self._taken = tuple(taken)
         self.labels, self._homes = {}, {}
         ordered = sorted(shapes, key=lambda shape: shape.is_selected)
         self._laid_out = [(s, screen_path(s.measurement.kind, s.measurement.points, placed.transform)) for s in ordered]
@@ -133,7 +142,7 @@ class MeasurementLayer:
         near = _beside(path, size)
         away = [box.translated(0, step * size.height()) for step in _STEPS_AWAY for box in near[:2]]
         boxes = [box for box in (*near, *away) if area.contains(box)]
-        labels = () if len(self.labels) > _MOST_IN_PEACE else tuple(self.labels.values())
+        labels = () if len(self.labels) > _MOST_IN_PEACE else (*self._taken, *self.labels.values())
         free = [box for box in boxes if not any(box.intersects(label) for label in labels)]
         clear = [box for box in free if not any(other.intersects(box) for other in others)]
         best = next(iter((*clear, *free)), None)

@@ -73,11 +73,14 @@ def value_lines(value: Value | None) -> tuple[str, ...]:
     second = {after: before for before, after in _PAIRS if before in told}
     firsts = {before: after for before, after in _PAIRS if after in told}
     lines: list[str] = []
+    reasons: set[str] = set()  # why there are only pixels: said once
     for quantity in value.quantities:
         if quantity.name in second:
             continue
         is_alone = len(value.quantities) == 1 and quantity.name in ("length", "angle")
-        line = _number(quantity) if is_alone else f"{quantity_word(quantity.name)} {_number(quantity)}"
+        number = _number(quantity, is_told=quantity.remark in reasons)
+        reasons.add(quantity.remark)
+        line = number if is_alone else f"{quantity_word(quantity.name)} {number}"
         if quantity.name in firsts:
             other = told[firsts[quantity.name]]
             line += f"   {quantity_word(other.name)} {_number(other)}"
@@ -100,12 +103,12 @@ def title(measurement: Measurement) -> str:
     return visible(measurement.label[:LONGEST_LABEL]) or kind_word(measurement.kind)
 
 
-def _number(quantity: Quantity) -> str:
+def _number(quantity: Quantity, *, is_told: bool = False) -> str:
     unit = _UNITS.get(quantity.unit, quantity.unit)
     words = f"{quantity.value:.1f}°" if quantity.unit == "deg" else f"{_digits(quantity)} {visible(unit)}".rstrip()
     if quantity.unit in ("px", "px2"):
         reason = visible(tr(quantity.remark)).rstrip(".。")
-        return f"{words}: {_clause(reason)}" if reason else words
+        return f"{words}: {_clause(reason)}" if reason and not is_told else words
     basis = quantity.basis if quantity.basis not in ("", "px") else ""
     return f"{words}, {tr(basis)}" if basis else words
 
@@ -119,7 +122,7 @@ def _digits(quantity: Quantity) -> str:
         return f"{value:.4f}" if is_spacing else f"{value:.1f}"
     if quantity.name == "cardiothoracic ratio":
         return f"{value:.2f}"
-    if quantity.name in ("mean", "SD") and abs(value) < 10_000:
+    if quantity.name in ("mean", "SD") and 0.1 <= abs(value) < 1e6:
         return f"{value:.1f}"
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 

@@ -164,7 +164,7 @@ class Viewport(QWidget):
             self._drawings.paint(painter, self._state, placed.transform)
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
-            self._measurements.paint(painter, placed, self._image_area(), self._measuring.shapes(self._state))
+            self._paint_measurements(painter, placed, shown)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -346,6 +346,12 @@ class Viewport(QWidget):
         painter.drawImage(QRectF(patch.column, patch.row, image.width() * scale, image.height() * scale), image)
         painter.restore()
         return level
+
+    def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
+        shapes = self._measuring.shapes(self._state)
+        area = self._image_area()
+        taken = viewport_marks.taken_rects(area, corners(self._state, shown), self.letters()) if shapes else ()
+        self._measurements.paint(painter, placed, area, shapes, taken)
 
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state

@@ -375,6 +375,25 @@ def test_a_hundred_measurements_are_laid_out_once_and_painted_quickly(qapp: Any)
     assert layer._laid_out is laid_out
 
 
+def test_labels_keep_off_the_words_in_the_corners(shown: Reader) -> None:
+    use(shown, "length")
+    drag(shown, (8.0, 8.0), (15.0, 4.0))
+    made = only(shown)
+    pixels(shown.window.viewport)
+    layer = shown.window.viewport._measurements
+    assert layer._taken
+    assert not [box for box in layer._taken if box.intersects(layer.labels[made.uid])]
+
+
+def test_why_there_are_only_pixels_is_said_once() -> None:
+    made = new_measurement("bidirectional", [(0, 0), (3, 4), (0, 0), (1, 0)], ("1.2", 0))
+    why = "The file gives no pixel spacing."
+    value = Value(
+        made, None, (Quantity("long axis", 5.0, "px", "px", why), Quantity("short axis", 1.0, "px", "px", why))
+    )
+    assert value_lines(value) == ("Long axis 5.0 px: the file gives no pixel spacing", "Short axis 1.0 px")
+
+
 def test_labels_keep_out_of_each_others_way(qapp: Any) -> None:
     placed = Placement(QSizeF(900, 900), 1.0, 900, 900, 1.0, View())
     lines = ("Area 100 mm²", "Mean 10.0 HU   SD 2.0", "Pixels 100")
