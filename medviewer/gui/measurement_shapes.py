@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QPainterPath, QPainterPathStroker, QTransform
+from PySide6.QtGui import QPainterPath, QTransform
 
 from medviewer.domain.measurement import MeasurementKind, Point
 
@@ -83,9 +84,20 @@ def handle_near(kind: MeasurementKind, points: Sequence[Point], transform: QTran
 
 def is_on_line(path: QPainterPath, where: QPointF) -> bool:
     """Whether a place of the viewport lies on the lines of a measurement."""
-    stroker = QPainterPathStroker()
-    stroker.setWidth(2 * LINE_PX)
-    return stroker.createStroke(path).contains(where)
+    # Asked at every move of the mouse: most lines are nowhere near it.
+    if not path.boundingRect().adjusted(-LINE_PX, -LINE_PX, LINE_PX, LINE_PX).contains(where):
+        return False
+    lines = (polygon.toList() for polygon in path.toSubpathPolygons())
+    return any(_distance_to_line(where, start, end) <= LINE_PX for line in lines for start, end in pairwise(line))
+
+
+def _distance_to_line(point: QPointF, start: QPointF, end: QPointF) -> float:
+    """The distance of a point to the nearest place of a line between two others."""
+    across, down = end.x() - start.x(), end.y() - start.y()
+    squared = across * across + down * down
+    along = (point.x() - start.x()) * across + (point.y() - start.y()) * down
+    share = min(max(along / squared, 0.0), 1.0) if squared else 0.0
+    return math.hypot(point.x() - start.x() - share * across, point.y() - start.y() - share * down)
 
 
 def _cross(middle: QPointF) -> QPainterPath:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 from PySide6.QtTest import QTest
 
-from medviewer.app.session import Value, View, measurements_of, value_of
+from medviewer.app.session import Value, View, measured_image, measurements_of, value_of
 from medviewer.domain.measurement import KINDS, Measurement, Quantity, new_measurement
 from medviewer.gui import theme
 from medviewer.gui.language import use_language
 from medviewer.gui.measurement_layer import MeasurementLayer, Shape
-from medviewer.gui.measurement_shapes import handles, screen_path, with_handle_at
+from medviewer.gui.measurement_shapes import handles, is_on_line, screen_path, with_handle_at
 from medviewer.gui.measurement_words import image_lines, kind_word, quantity_word, value_lines
 from medviewer.gui.placing import Placement
 from tests.gui.reader import Reader, pixels
@@ -243,6 +243,8 @@ def test_what_is_moved_stays_on_the_image(shown: Reader) -> None:
     (x0, _), (x1, _) = only(shown).points
     assert x0 == 0.0
     assert x1 == pytest.approx(40.0, abs=1.0)
+    drag(shown, (x1, 40.0), (60.0, 40.0), (130.0, 40.0))
+    assert only(shown).points[1][0] == 80.0
 
 
 def test_delete_takes_the_selected_one_away(shown: Reader) -> None:
@@ -294,8 +296,45 @@ def test_scrolling_on_gives_up_what_is_being_drawn(reader: Reader, tmp_path: Pat
     reader.window.app.run_command("image.next")
     reader.settle()
     click(reader, (20.0, 20.0))
-    reader.settle()
     assert not any(reader.state.measurements.values())
+    click(reader, (25.0, 22.0))
+    assert_near(reader, only(reader).points, ((20.0, 20.0), (25.0, 22.0)))
+    assert sum(map(len, reader.state.measurements.values())) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_row_of_presses_moves_and_keys_goes_wrong(shown: Reader, seed: int) -> None:
+    """Whatever the mouse does: no failure, and every measurement lies on its image and can be measured or says why."""
+    chance = np.random.default_rng(seed)
+    viewport, app = shown.window.viewport, shown.window.app
+    tools = [*(kind for kind in KINDS if kind != "calibration"), "window", "pan"]
+    commands = ["edit.undo", "edit.redo", "measure.delete", "view.rotate_left", "view.flip_horizontal"]
+    shown.window.choose_folder = lambda _title: None  # type: ignore[method-assign]
+    for _ in range(150):
+        at = QPoint(int(chance.integers(0, viewport.width())), int(chance.integers(0, viewport.height())))
+        act = chance.integers(0, 12)
+        if act < 3:
+            QTest.mousePress(viewport, LEFT, NONE, at)
+        elif act < 6:
+            QTest.mouseRelease(viewport, LEFT, NONE, at)
+        elif act < 9:
+            QTest.mouseMove(viewport, at)
+        elif act == 9:
+            QTest.mouseDClick(viewport, LEFT, NONE, at)
+        elif act == 10:
+            use(shown, str(chance.choice(tools)))
+        else:
+            app.run_command(str(chance.choice(commands)))
+        pixels(viewport)
+    shown.settle()
+    for one in measurements_of(shown.state):
+        assert all(0 <= x <= 80 and 0 <= y <= 96 for x, y in one.points)
+        value = value_of(shown.state, one)
+        assert value is not None
+        assert value.quantities or value.problem
+    where = measured_image(shown.state)
+    assert where is not None
+    assert app.records.store().measurements_for(("", *where)) == measurements_of(shown.state)
 
 
 @pytest.mark.reliability
@@ -434,6 +473,26 @@ def test_each_corner_of_a_box_follows_the_mouse_and_the_opposite_one_stays(handl
     after = handles("ellipse", with_handle_at("ellipse", ((1.0, 2.0), (5.0, 9.0)), handle, (3.0, 4.0)))
     assert after[handle] == (3.0, 4.0)
     assert after[(handle + 2) % 4] == before[(handle + 2) % 4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "near", "beside"),
+    [
+        ("length", ((10.0, 10.0), (90.0, 10.0)), (50.0, 14.0), (50.0, 16.5)),
+        ("length", ((10.0, 10.0), (90.0, 10.0)), (94.0, 10.0), (96.5, 10.0)),
+        ("length", ((10.0, 10.0), (90.0, 90.0)), (53.0, 47.0), (60.0, 40.0)),
+        ("ellipse", ((20.0, 20.0), (80.0, 60.0)), (50.0, 63.0), (50.0, 40.0)),
+        ("rectangle", ((20.0, 20.0), (80.0, 60.0)), (22.0, 40.0), (50.0, 40.0)),
+        ("freehand", ((20.0, 20.0), (80.0, 20.0), (50.0, 70.0)), (34.0, 45.0), (50.0, 35.0)),
+        ("cobb", ((10.0, 10.0), (90.0, 10.0), (10.0, 80.0), (90.0, 80.0)), (50.0, 80.0), (50.0, 45.0)),
+    ],
+)
+def test_lines_are_grasped_within_five_pixels_and_nothing_inside_or_between(
+    kind: Any, points: Any, near: tuple[float, float], beside: tuple[float, float]
+) -> None:
+    path = screen_path(kind, points, QTransform())
+    assert is_on_line(path, QPointF(*near))
+    assert not is_on_line(path, QPointF(*beside))
 
 
 def test_every_shape_goes_through_its_own_transform(qapp: Any) -> None:
