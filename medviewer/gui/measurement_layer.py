@@ -12,7 +12,7 @@ from medviewer.app.session import State, measurements_of, value_of
 from medviewer.domain.measurement import Measurement
 from medviewer.gui import theme
 from medviewer.gui.measurement_shapes import handle_near, handles, is_on_line, screen_path
-from medviewer.gui.measurement_words import image_lines
+from medviewer.gui.measurement_words import has_remark, image_lines
 from medviewer.gui.placing import Placement
 
 _WIDTH, _SELECTED_WIDTH, _RIM = 1.5, 2.5, 1.25  # px on screen, at any zoom
@@ -34,11 +34,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One measurement as it is to be drawn, with its words."""
+    """One measurement as it is to be drawn, with its words; ``must_be_whole`` if none of them may be left out."""
 
     measurement: Measurement
     lines: tuple[str, ...]
     is_selected: bool = False
+    must_be_whole: bool = False
 
 
 class MeasurementLayer:
@@ -48,6 +49,7 @@ class MeasurementLayer:
         self.offsets: dict[str, QPointF] = {}  # where readers dragged labels to, from where they would stand
         self.labels: dict[str, QRectF] = {}  # where the last paint put them
         self._homes: dict[str, QPointF] = {}  # from where offsets are counted
+        self._lines: dict[str, tuple[str, ...]] = {}  # that are shown of each label
         self._laid_out: list[tuple[Shape, QPainterPath]] = []
         self._laid_out_for: object = None
         self._taken: tuple[QRectF, ...] = ()
@@ -79,7 +81,7 @@ class MeasurementLayer:
             return
         self._laid_out_for = key
         self._taken = tuple(taken)
-        self.labels, self._homes = {}, {}
+        self.labels, self._homes, self._lines = {}, {}, {}
         ordered = sorted(shapes, key=lambda shape: shape.is_selected)
         self._laid_out = [(s, screen_path(s.measurement.kind, s.measurement.points, placed.transform)) for s in ordered]
         for shape, path in reversed(self._laid_out):
@@ -111,16 +113,22 @@ class MeasurementLayer:
         return self.labels[uid].topLeft() - self._homes[uid] if uid in self.labels else QPointF()
 
     def _place_label(self, area: QRectF, shape: Shape, path: QPainterPath, others: Sequence[QPainterPath]) -> None:
-        uid = shape.measurement.uid
-        metrics = QFontMetricsF(_label_font())
-        width = max(metrics.horizontalAdvance(line) for line in shape.lines) + 2 * _PADDING_PX
-        size = QRectF(0, 0, width, len(shape.lines) * theme.SMALL_PX * _LINE + 2 * _PADDING_PX - 2)
-        home = _beside(path, size)[0]
-        self._homes[uid] = home.topLeft()
+        """All lines where there is room, else the first one: the list beside the image has the rest."""
+        uid, inner = shape.measurement.uid, area.adjusted(2, 2, -2, -2)
+        whole, first = shape.lines, (f"{shape.lines[0]} …",)
+        home = _beside(path, _label_size(whole))[0]
+        self._homes[uid], self._lines[uid] = home.topLeft(), whole
         if uid in self.offsets:
-            self.labels[uid] = _moved_into(home.translated(self.offsets[uid]), area)
-        else:
-            self.labels[uid] = self._room(area.adjusted(2, 2, -2, -2), path, size, others)
+            self.labels[uid] = _moved_into(home.translated(self.offsets[uid]), inner)
+            return
+        may_shorten = len(whole) > 1 and not shape.is_selected and not shape.must_be_whole
+        for lines in (whole, first) if may_shorten else (whole,):
+            box = self._room(inner, path, _label_size(lines), others)
+            self._lines[uid] = lines
+            if box is not None:
+                self.labels[uid] = box
+                return
+        self.labels[uid] = _moved_into(_beside(path, _label_size(self._lines[uid]))[0], inner)
 
     def _paint_label(self, painter: QPainter, shape: Shape, path: QPainterPath) -> None:
         box = self.labels[shape.measurement.uid]
@@ -128,25 +136,24 @@ class MeasurementLayer:
             painter.setPen(QPen(_ink(shape), 1.25, Qt.PenStyle.DashLine))
             painter.drawLine(box.center(), _nearest_on(path, box.center()))
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.color(theme.tokens().viewport, 0.72))
+        painter.setBrush(theme.color(theme.tokens().viewport, 0.8))
         painter.drawRoundedRect(box, 4, 4)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setFont(_label_font())
         painter.setPen(_ink(shape))
         left, top = box.left() + _PADDING_PX, box.top() + _PADDING_PX - 1 + QFontMetricsF(painter.font()).ascent()
-        for number, line in enumerate(shape.lines):
+        for number, line in enumerate(self._lines[shape.measurement.uid]):
             painter.drawText(QPointF(left, top + number * theme.SMALL_PX * _LINE), line)
 
-    def _room(self, area: QRectF, path: QPainterPath, size: QRectF, others: Sequence[QPainterPath]) -> QRectF:
-        """Beside the shape and in the viewport; if there is room, over no other label and no other shape."""
+    def _room(self, area: QRectF, path: QPainterPath, size: QRectF, others: Sequence[QPainterPath]) -> QRectF | None:
+        """Beside the shape, in the viewport, over no other label and if possible no other shape; None without room."""
         near = _beside(path, size)
         away = [box.translated(0, step * size.height()) for step in _STEPS_AWAY for box in near[:2]]
         boxes = [box for box in (*near, *away) if area.contains(box)]
         labels = () if len(self.labels) > _MOST_IN_PEACE else (*self._taken, *self.labels.values())
         free = [box for box in boxes if not any(box.intersects(label) for label in labels)]
         clear = [box for box in free if not any(other.intersects(box) for other in others)]
-        best = next(iter((*clear, *free)), None)
-        return best if best is not None else _moved_into(near[0], area)
+        return next(iter((*clear, *free)), None)
 
 
 def shown(state: State) -> tuple[Measurement, ...]:
@@ -156,10 +163,13 @@ def shown(state: State) -> tuple[Measurement, ...]:
 
 def shapes_of(state: State) -> tuple[Shape, ...]:
     """The measurements on screen with their words."""
-    return tuple(
-        Shape(one, image_lines(one, value_of(state, one)), one.uid == state.selected_measurement)
-        for one in shown(state)
-    )
+    return tuple(_shape(state, one) for one in shown(state))
+
+
+def _shape(state: State, one: Measurement) -> Shape:
+    value = value_of(state, one)
+    is_selected = one.uid == state.selected_measurement
+    return Shape(one, image_lines(one, value), is_selected, must_be_whole=value is not None and has_remark(value))
 
 
 def _paint_shape(painter: QPainter, transform: QTransform, shape: Shape, path: QPainterPath) -> None:
@@ -187,6 +197,12 @@ def _paint_shape(painter: QPainter, transform: QTransform, shape: Shape, path: Q
 
 def _label_font() -> QFont:
     return theme.text_font(theme.SMALL_PX, QFont.Weight.Medium)
+
+
+def _label_size(lines: Sequence[str]) -> QRectF:
+    metrics = QFontMetricsF(_label_font())
+    width = max(metrics.horizontalAdvance(line) for line in lines) + 2 * _PADDING_PX
+    return QRectF(0, 0, width, len(lines) * theme.SMALL_PX * _LINE + 2 * _PADDING_PX - 2)
 
 
 def _ink(shape: Shape) -> QColor:

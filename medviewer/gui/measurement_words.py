@@ -90,6 +90,11 @@ def value_lines(value: Value | None) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def has_remark(value: Value) -> bool:
+    """Whether something must be read with the numbers, on a line of its own."""
+    return any(quantity.remark and quantity.unit not in ("px", "px2") for quantity in value.quantities)
+
+
 def image_lines(measurement: Measurement, value: Value | None) -> tuple[str, ...]:
     """What stands beside a measurement on the image: its name, its numbers; long sentences in several lines."""
     name = (title(measurement),) if measurement.label else ()

@@ -136,6 +136,14 @@ def test_reports_beside_the_images_are_offered(reader: Reader) -> None:
     assert not is_offered(panel_of(reader), "Add them")
 
 
+def test_a_store_that_cannot_be_read_is_said_in_the_list(reader: Reader) -> None:
+    problem = "The patient records are in use by another program: close it and try again."
+    reader.window.app.session.update(measurement_problem=problem)
+    said = words(panel_of(reader))
+    assert "Measurements cannot be read" in said
+    assert problem in said
+
+
 def test_all_three_lists_are_tabs_in_a_narrow_window_and_the_record_stands_beside_in_a_wide_one(reader: Reader) -> None:
     def names(tabs: Any) -> list[str]:
         return [tabs.tabText(index) for index in range(tabs.count())]

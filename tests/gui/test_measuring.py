@@ -20,7 +20,7 @@ from medviewer.gui import theme
 from medviewer.gui.language import use_language
 from medviewer.gui.measurement_layer import MeasurementLayer, Shape
 from medviewer.gui.measurement_shapes import handles, is_on_line, screen_path, with_handle_at
-from medviewer.gui.measurement_words import image_lines, kind_word, quantity_word, value_lines
+from medviewer.gui.measurement_words import has_remark, image_lines, kind_word, quantity_word, value_lines
 from medviewer.gui.placing import Placement
 from tests.gui.reader import Reader, pixels
 from tests.phantoms import write_chest
@@ -450,6 +450,24 @@ def test_labels_keep_out_of_each_others_way(qapp: Any) -> None:
     assert not [(a, b) for n, a in enumerate(boxes) for b in boxes[n + 1 :] if a.intersects(b)]
 
 
+def test_where_there_is_little_room_a_label_shows_its_first_line_and_the_selected_one_all(qapp: Any) -> None:
+    placed = Placement(QSizeF(320, 200), 1.0, 320, 200, 1.0, View())
+    lines = ("Area 100 mm², patient plane", "Mean 10.0 HU   SD 2.0", "Min 1 HU   Max 20 HU", "Pixels 100")
+    shapes = [
+        Shape(new_measurement("rectangle", [(100.0, 20.0 + 40 * n), (140.0, 50.0 + 40 * n)], ("1.2", 0)), lines, n == 3)
+        for n in range(4)
+    ]
+    shapes[0] = replace(shapes[0], must_be_whole=True)
+    layer = MeasurementLayer()
+    image = QImage(320, 200, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    layer.paint(painter, placed, QRectF(0, 0, 320, 200), shapes)
+    painter.end()
+    told = [layer._lines[shape.measurement.uid] for shape in shapes]
+    assert told[3] == told[0] == lines
+    assert told[1:3] == [("Area 100 mm², patient plane …",)] * 2
+
+
 def test_the_tool_bar_offers_the_tools_and_shows_the_last_one(shown: Reader) -> None:
     button = shown.window.tools.measure_button
     titles = [action.iconText() for action in button.menu().actions() if not action.isSeparator()]
@@ -519,6 +537,8 @@ def test_a_ratio_says_what_makes_it_doubtful() -> None:
     value = Value(made, None, (Quantity("cardiothoracic ratio", 0.555, "", remark=remark),))
     assert value_lines(value) == ("CTR 0.56", remark) or value_lines(value) == ("CTR 0.55", remark)
     assert all(len(line) <= 44 for line in image_lines(made, value))
+    assert has_remark(value), "so that its label is never shortened"
+    assert not has_remark(Value(made, None, (Quantity("length", 5.0, "px", "px", remark),)))
 
 
 def test_every_kind_and_quantity_has_its_words_in_both_languages() -> None:
