@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import findings, layout, linking, opening, panes, viewing
+from medviewer.app import findings, layout, linking, measurement_files, measuring, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -66,6 +66,7 @@ MENUS: Mapping[str, Title] = MappingProxyType(
         "image": {"en": "Image", "zh": "图像"},
         "layout": {"en": "Layout", "zh": "布局"},
         "tool": {"en": "Tools", "zh": "工具"},
+        "measure": {"en": "Measure", "zh": "测量"},
         "model": {"en": "Model", "zh": "模型"},
         "help": {"en": "Help", "zh": "帮助"},
     }
@@ -245,6 +246,34 @@ _ROWS = (
     _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
     _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),
     _row("tool.scroll|Scroll|翻页|S|layers", viewing.use_tool("scroll"), _always),
+    *(_row(text, viewing.use_tool(text[5 : text.index("|")]), _always, menu="measure") for text in (
+        "tool.length|Length|长度|D|ruler",
+        "tool.angle|Angle|角度|A|angle",
+        "tool.cobb|Cobb angle|Cobb 角||cobb",
+        "tool.bidirectional|Long and short axis|长径与短径||long-short",
+        "tool.rectangle|Rectangle region|矩形区域|R|square-dashed",
+        "tool.ellipse|Ellipse region|椭圆区域|E|ellipse",
+        "tool.freehand|Freehand region|手绘区域||lasso",
+        "tool.probe|Value at a point|单点数值||crosshair",
+        "tool.cardiothoracic|Cardiothoracic ratio|心胸比||heart-width",
+        "tool.calibration|Calibrate…|校准…||ruler-dimension-line",
+    )),
+    _row("measure.rename|Name the measurement…|命名测量…||pencil", measuring.rename, measuring.has_selected),
+    _row("measure.delete|Delete the measurement|删除测量|Del Backspace|trash-2", measuring.delete,
+         measuring.has_selected),
+    _row("measure.save_report|Save as DICOM SR…|保存为 DICOM SR…||save", measurement_files.save_report,
+         measurement_files.has_measured),
+    _row("measure.save_state|Save view as presentation state…|将视图保存为显示状态…||save",
+         measurement_files.save_state, measurement_files.can_save_state),
+    _asked("measure.take_offered|Add measurements of reports|添加报告中的测量", measurement_files.take_offered,
+           _has_image),
+    _asked("measure.begin|Begin to measure|开始测量", measuring.begin, _always),
+    _asked("measure.add|Keep a measurement|保留测量", measuring.add, _has_pixels),
+    _asked("measure.move|Move a measurement|移动测量", measuring.move, _has_pixels),
+    _asked("measure.select|Select a measurement|选择测量", measuring.choose, _always),
+    _asked("measure.name|Name a measurement|命名测量", measuring.rename, _has_image),
+    _asked("measure.remove|Delete a measurement|删除测量", measuring.delete, _has_image),
+    _asked("measure.go_to|Show a measurement|显示测量", measuring.go_to, _has_image),
     _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),

@@ -30,6 +30,7 @@ from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
@@ -60,6 +61,7 @@ class MainWindow(QMainWindow):
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
+        self.measurements = MeasurementsPanel()
         self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)
         self.palette_ = CommandPalette(self.actions_.commands(), self)
@@ -160,6 +162,7 @@ class MainWindow(QMainWindow):
             tabs.setMinimumWidth(280)
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
+        self._tabs.addTab(self.measurements, "")
         for panel in (self.studies, self._middle, self._tabs, self._second_tabs):
             self.splitter.addWidget(panel)
         self._second_tabs.hide()
@@ -179,7 +182,8 @@ class MainWindow(QMainWindow):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
+            self.viewports, self.empty, self.studies, self.findings, self.record, self.measurements, self.status,
+            self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
@@ -188,8 +192,10 @@ class MainWindow(QMainWindow):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies, self.findings, self.record):
+        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
             part.show_state(old, new)
+        for panel in (self.findings, self.record, self.measurements):
+            panel.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
         middle = self.viewports if new.selection is not None or new.parked else self.empty
@@ -223,7 +229,7 @@ class MainWindow(QMainWindow):
         if is_wide == self._is_wide:
             return
         self._keep_sizes()
-        (self._second_tabs if is_wide else self._tabs).addTab(self.record, "")
+        (self._second_tabs if is_wide else self._tabs).insertTab(1, self.record, "")
         self._name_tabs()
         self._show_panels(self.app.state)
         self._use_sizes()
@@ -247,7 +253,12 @@ class MainWindow(QMainWindow):
 
     def _name_tabs(self) -> None:
         for tabs in (self._tabs, self._second_tabs):
-            for panel, name in ((self.findings, tr("Findings")), (self.record, tr("Patient"))):
+            names = (
+                (self.findings, tr("Findings")),
+                (self.record, tr("Patient")),
+                (self.measurements, tr("Measurements")),
+            )
+            for panel, name in names:
                 if tabs.indexOf(panel) >= 0:
                     tabs.setTabText(tabs.indexOf(panel), name)
 
