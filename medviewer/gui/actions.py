@@ -114,6 +114,12 @@ class Actions:
             menu.addAction(self._actions[command_id])
         return menu
 
+    def menu_of(self, name: str, parent: QWidget) -> QMenu:
+        """One of the menus by itself, for a button of its own."""
+        menu = QMenu(parent)
+        self._fill(menu, name)
+        return menu
+
     def image_menu(self, parent: QWidget) -> QMenu:
         """What is wanted over the image."""
         menu = QMenu(parent)
