@@ -55,6 +55,8 @@ def continue_run(app: Application) -> None:
     if now is None or app.wishes.run != now.image.key or state.frame is None or not state.is_record_checked:
         return
     app.wishes.run = None
+    if state.cut is not None:  # it came while the run waited: no model runs on the pixels of a plane
+        return
     if state.record_mismatch:
         app.notify("alarm", state.record_mismatch)
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
+from medviewer.app.commands import command
 from medviewer.app.session import JobStatus, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
@@ -138,8 +139,8 @@ class FindingsPanel(QWidget):
         self._running.setVisible(job is not None)
         self._bar.setVisible(job is not None)
         row = self._row(state.model_id)
-        can_run = state.selection is not None and row is not None and not row.problem and not state.record_mismatch
-        self.run.setEnabled(can_run)
+        may_run = command("model.run").enabled(state)  # one rule for the panel, the menu and the key
+        self.run.setEnabled(may_run and row is not None and not row.problem)
         if job is not None:
             self._running.setText(tr(job.text) or tr("Running…"))
             self._bar.setRange(0, job.total)
@@ -229,6 +230,9 @@ class FindingsPanel(QWidget):
         card.add(PlainLabel(tr_pick(row.title), "title", wrap=True))
         if state.selection is None:
             card.add(PlainLabel(tr("Open an image to run the model on it."), "secondary", wrap=True))
+        elif state.cut is not None:
+            words = tr("Choose an original image; models do not run on reformatted planes.")
+            card.add(SignalRow("info", words))
         elif _words_of(state.jobs, MODEL_JOB):
             card.add(PlainLabel(tr("It is running on this image."), "secondary", wrap=True))
         else:
@@ -260,7 +264,9 @@ def _image_key(state: State) -> tuple[str, str, int] | None:
 
 def _problem(state: State) -> str:
     key = _image_key(state)
-    return state.analysis_problem.get((key, state.model_id), "") if key is not None else ""
+    if key is None or state.cut is not None:  # what failed on a stored image is not said of a plane
+        return ""
+    return state.analysis_problem.get((key, state.model_id), "")
 
 
 def _answer(state: State) -> Answer | None:
@@ -277,7 +283,8 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     """All that the answer's cards are drawn from; answers are compared by identity."""
     answer = _answer(state)
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
-    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running)
+    is_plane = state.cut is not None
+    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running, is_plane)
 
 
 def _where_it_looked(state: State) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QLabel
 
 from medviewer.app.decisions import Judged
-from medviewer.app.session import JobStatus, State
+from medviewer.app.session import Cut, JobStatus, State
 from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
@@ -41,6 +41,18 @@ def test_without_an_image_nothing_can_be_run(panel) -> None:
     show(panel, State(model_id=made.MODEL))
     assert not is_offered(panel, "Run")
     assert "Open an image to run the model on it." in all_words(panel)
+
+
+@pytest.mark.parametrize("before", [made.opened(), made.answered(), made.failed()])
+def test_on_a_cut_plane_nothing_can_be_run_and_it_says_what_to_do(panel, before: State) -> None:
+    show(panel, before, replace(before, cut=Cut("coronal", 10.0)))
+    assert not is_offered(panel, "Run")
+    assert not is_offered(panel, "Run again")
+    assert "Choose an original image; models do not run on reformatted planes." in all_words(panel)
+    assert "0.81" not in all_words(panel)
+    show(panel, replace(before, cut=Cut("coronal", 10.0)), made.opened())
+    assert is_offered(panel, "Run")
+    assert "reformatted" not in all_words(panel)
 
 
 def test_run_asks_for_a_run(panel) -> None:
