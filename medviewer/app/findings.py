@@ -13,13 +13,15 @@ from medviewer.app.analysis import Asked, Question
 from medviewer.app.patient import keep_answer, keep_event
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Subject
-from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
+
+WEIGHING_ENDED = "The check against random maps was interrupted; the answer stands."
 
 
 def warm_up(app: Application) -> None:
@@ -197,6 +199,7 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         _take_answer(app, subject, answer)
+        app.succeeded("explain")  # what was said of the check of an earlier answer
         app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
@@ -229,12 +232,19 @@ def _start_explaining(app: Application, asked: Subject, question: Question) -> N
 
 
 def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution) -> None:
-    """Judge a map that is already shown; if that fails, the map stays, unjudged, and says so."""
+    """Judge a map that is already shown; if that fails, answer and map stay, the map unjudged, and it says so."""
+
+    def done(weighed: Attribution) -> None:
+        app.succeeded("explain")
+        _take_attribution(app, asked, weighed)
+
+    def failed(error: MedViewerError) -> None:
+        # The engine says of a run that it has no result; here there is one, and only its check is missing.
+        text = WEIGHING_ENDED if isinstance(error, EngineError) else str(error)
+        app.notify("caution", text, job="explain")
+
     app.jobs.start(
-        "explain",
-        lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p),
-        lambda weighed: _take_attribution(app, asked, weighed),
-        lambda error: app.notify("caution", str(error)),
+        "explain", lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p), done, failed
     )
 
 

@@ -64,10 +64,14 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence for the reader, with its weight."""
+    """One sentence for the reader, with its weight.
+
+    ``job`` is the kind of work whose failure it tells of: when such work succeeds, it has had its day.
+    """
 
     level: Literal["info", "caution", "alarm"]
     text: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

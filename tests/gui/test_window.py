@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtWidgets import QApplication, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.session import current_answer
 from medviewer.app.start import running_application
 from medviewer.gui import window
 from medviewer.gui.post import GuiPost
+from medviewer.gui.status_bar import NoticeLabel
 from medviewer.gui.window import TITLE, MainWindow
 from tests.fakes import FakeEngine
 from tests.gui.reader import Reader, words
@@ -174,6 +175,22 @@ def test_the_window_answers_while_a_model_runs_and_cancel_stops_it(
     reader.window.app.run_command("model.run")
     reader.settle()
     assert current_answer(reader.state) is not None
+
+
+def test_a_long_notice_can_be_read_whole_by_mouse_and_keys(reader: Reader) -> None:
+    notice = reader.window.status.findChild(NoticeLabel)
+    assert notice.focusPolicy() == Qt.FocusPolicy.NoFocus
+    long = "The check against random maps was interrupted; the answer stands. " * 8
+    reader.window.app.notify("caution", long)
+    notice.repaint()
+    assert long in notice.toolTip()
+    reader.window.activateWindow()
+    notice.setFocus(Qt.FocusReason.TabFocusReason)
+    reader.wait(notice.hasFocus)
+    assert notice.focusPolicy() == Qt.FocusPolicy.TabFocus
+    assert long in QToolTip.text()
+    reader.window.app.notify("info", "")
+    QToolTip.hideText()
 
 
 def test_running_says_what_it_ran_on(reader: Reader, radiograph: Path) -> None:
