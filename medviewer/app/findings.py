@@ -167,7 +167,13 @@ def save(app: Application, folder: str | Path | None) -> None:
     def saved(paths: list[Path]) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
         # Folders are often named after the patient, and the reader has just chosen this one.
-        app.notify("info", "1 file was saved." if len(paths) == 1 else f"{len(paths)} files were saved.")
+        n = len(paths)
+        if not (state.identity_hidden or app.state.identity_hidden):
+            app.notify("info", "1 file was saved." if n == 1 else f"{n} files were saved.")
+            return
+        one = "1 file was saved. It carries the patient's name and number; hiding affects the screen only."
+        several = f"{n} files were saved. They carry the patient's name and number; hiding affects the screen only."
+        app.notify("caution", one if n == 1 else several)
 
     app.start_job("save", work, saved)
 

@@ -244,6 +244,19 @@ def test_no_notice_names_the_folder_that_results_go_to(opened: Application, tmp_
     assert "DOE" not in opened.state.notice.text
 
 
+def test_saving_with_the_identity_hidden_says_that_the_files_carry_it(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    opened.run_command("view.hide_identity")
+    out = tmp_path / "out"
+    opened.run_command("file.save_results", out)
+    n = len(list(out.iterdir()))
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "caution"
+    assert opened.state.notice.text == (
+        f"{n} files were saved. They carry the patient's name and number; hiding affects the screen only."
+    )
+
+
 def test_hiding_the_identity_takes_the_last_notice_away(opened: Application) -> None:
     opened.notify("caution", "DOE_JANE.dcm cannot be read.")
     opened.run_command("view.hide_identity")
