@@ -14,7 +14,14 @@ from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
-from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card, speaks_chinese
+from medviewer.gui.finding_card import (
+    abstained_card,
+    finding_card,
+    fit_card,
+    has_reservation,
+    origin_card,
+    speaks_chinese,
+)
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
@@ -170,10 +177,15 @@ class FindingsPanel(QWidget):
         else:
             row = self._row(state.model_id)
             titles = row.findings if row is not None else {}
+            said: list[QWidget] = []
             for finding in answer.findings:
                 title = tr_pick(titles.get(finding.label, finding.label))
-                self._cards.addWidget(finding_card(finding, answer, title))
-            self._cards.addWidget(fit_card(answer, confirm))
+                said.append(finding_card(finding, answer, title))
+            # A reservation read after the number comes too late.
+            at = 0 if has_reservation(answer) else len(said)
+            said.insert(at, fit_card(answer, confirm))
+            for card in said:
+                self._cards.addWidget(card)
         if answer is not None:
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"

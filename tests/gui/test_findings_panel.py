@@ -70,7 +70,7 @@ def test_an_answer_is_shown_whole(panel) -> None:
         "Pneumonia", "0.81", "calibrated probability", "flagged", "0.74 to 0.88", "Of 100 children flagged",
         "Validated on ages 1 to 5 years; this patient is 63.", "3 checks passed", "5,232 radiographs",
         "chest-xray-pneumonia 1.0.0", "Not verified", "CPU, 31 ms (no GPU runtime installed)",
-        "not the outline of a lesion", "No warning does not mean",
+        "not the outline of a lesion",
     ):  # fmt: skip
         assert needed in words
 
@@ -100,6 +100,22 @@ def test_a_record_of_somebody_else_hides_the_result_and_stops_runs(panel) -> Non
     assert "Image and record contradict each other" in all_words(panel)
     assert not is_offered(panel, "Run")
     assert panel.decision.isHidden()
+
+
+@pytest.mark.parametrize("guards", [made.GUARDS, ()])
+def test_a_reservation_stands_above_the_number(panel, guards: tuple[GuardResult, ...]) -> None:
+    show(panel, made.answered(said=made.answer(guards=guards)))
+    shown = all_words(panel)
+    assert shown.index("Does the model fit this patient?") < shown.index("0.81")
+    assert "No warning does not mean" not in shown
+
+
+def test_without_a_reservation_the_number_comes_first_and_no_warning_is_put_in_its_place(panel) -> None:
+    passed = tuple(guard for guard in made.GUARDS if guard.level == "ok")
+    show(panel, made.answered(said=made.answer(guards=passed)))
+    shown = all_words(panel)
+    assert shown.index("0.81") < shown.index("Does the model fit this patient?")
+    assert "No warning does not mean that the model knows patients like this one." in shown
 
 
 @pytest.mark.parametrize(("flagged", "word", "other"), [(True, "flagged", "not flagged"), (False, "not flagged", None)])
