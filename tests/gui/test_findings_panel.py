@@ -254,11 +254,13 @@ def test_showing_a_state_asks_for_nothing(panel) -> None:
 def test_the_heat_map_controls_follow_and_ask(panel) -> None:
     asked = Asked(panel)
     overlay = replace(made.explained().overlay, opacity=0.3, threshold=0.1, visible=False, method="occlusion")
-    show(panel, made.explained(), replace(made.explained(), overlay=overlay))
     explain = panel.explain
+    show(panel, made.explained())
+    assert explain.toggle.text() == "Hide map (X)"
+    show(panel, made.explained(), replace(made.explained(), overlay=overlay))
     assert (explain.opacity.slider.value(), explain.threshold.slider.value()) == (30, 10)
     assert explain.method.currentData() == "occlusion"
-    assert explain.toggle.text() == "Hidden"
+    assert explain.toggle.text() == "Show map (X)"
     assert "X" in explain.toggle.toolTip()
     explain.opacity.slider.setValue(70)
     explain.threshold.slider.setValue(45)
@@ -292,6 +294,21 @@ def test_a_heat_map_says_how_far_it_can_be_believed(panel, percentiles, words: s
     assert f"better than {percentiles[0]}% when deleting, than {percentiles[1]}% when inserting" in text
     assert "completeness gap 1.2%" in text
     assert f"{100 - min(percentiles)}% of random maps do as well." in text
+
+
+def test_the_reason_of_a_verdict_is_said_in_chinese_too(panel) -> None:
+    show(panel, replace(made.explained(shown=made.attribution(98, 78, error=0.012)), language="zh"))
+    assert "22%的随机图能达到同样效果。" in all_words(panel)
+    assert "完备性差距" in all_words(panel)
+
+
+def test_colour_maps_are_called_what_they_look_like(panel) -> None:
+    show(panel, made.explained())
+    colours = panel.explain.color_map
+    assert [colours.itemText(i) for i in range(colours.count())] == [
+        "dark to bright (magma)", "violet to yellow (viridis)", "dark to yellow (inferno)", "blue to yellow (cividis)",
+    ]  # fmt: skip
+    assert colours.currentText() == "dark to bright (magma)"
 
 
 def test_a_heat_map_that_was_not_checked_is_a_caution(panel) -> None:

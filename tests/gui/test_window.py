@@ -193,6 +193,18 @@ def test_a_long_notice_can_be_read_whole_by_mouse_and_keys(reader: Reader) -> No
     QToolTip.hideText()
 
 
+def test_the_heat_map_button_shows_whether_it_is_on(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    action = reader.window.actions_.action("explain.toggle")
+    assert action.isCheckable()
+    for _ in range(2):
+        assert action.isChecked() == reader.state.overlay.visible
+        action.trigger()
+    assert action.isChecked() == reader.state.overlay.visible
+    reader.window.app.run_command("explain.toggle")
+    assert action.isChecked() == reader.state.overlay.visible
+
+
 def test_running_says_what_it_ran_on(reader: Reader, radiograph: Path) -> None:
     reader.open(radiograph)
     reader.window.app.run_command("model.run")
