@@ -27,11 +27,16 @@ WEIGHING_ENDED = "The check against random maps was interrupted; the answer stan
 def warm_up(app: Application) -> None:
     """Open the chosen model behind the reader's back, so that Run does not wait for it."""
     model_id = app.state.model_id
+
+    def opened(prospect: str) -> None:
+        if not app.state.provider:  # else it has run meanwhile, and says where it did
+            app.session.update(provider=prospect)
+
     if model_id and not app.state.provider:
         app.background.start(
             "warm up",
             lambda stop, _progress: analysis.warm_up(app.engine, model_id, stop),
-            lambda provider: app.session.update(provider=provider),
+            opened,
             lambda _error: None,  # Run will say it
         )
 
@@ -206,7 +211,8 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         _take_answer(app, subject, answer)
         app.succeeded("explain")  # what was said of the check of an earlier answer
-        app.session.update(provider=asked.provider)
+        if answer.provenance.provider:  # else a check stopped it, and nothing has run
+            app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
             _start_explaining(app, subject, question)

@@ -167,7 +167,7 @@ class State:
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
     jobs: tuple[JobStatus, ...] = ()
-    provider: str = ""  # "Running on: ..." of the engine
+    provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     language: str = "en"

@@ -197,7 +197,8 @@ def _origin(answer: Answer) -> Iterator[QWidget]:
     if made.is_verified:
         yield SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
     else:
-        yield SignalRow("caution", tr("Nobody known has signed this model."), word=tr("Not verified"))
+        words = tr("The files match the model's card, but no publisher has signed it.")
+        yield SignalRow("caution", words, word=tr("Not signed"))
     yield FactRow(tr("Ran on"), ran_on(made))
     details = Disclosure(tr("Details"))
     for name, value in _details(answer):

@@ -207,6 +207,8 @@ def test_the_heat_map_button_shows_whether_it_is_on(reader: Reader, radiograph: 
 
 def test_running_says_what_it_ran_on(reader: Reader, radiograph: Path) -> None:
     reader.open(radiograph)
+    assert "Will run on: CPU, because no GPU runtime is installed" in words(reader.window)
+    assert "Running on: CPU, because no GPU runtime is installed" not in words(reader.window)
     reader.window.app.run_command("model.run")
     reader.settle()
     assert "Running on: CPU, because no GPU runtime is installed" in words(reader.window)
