@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from medviewer.app.decisions import Judged
-from medviewer.app.session import Cut, JobStatus, State
+from medviewer.app.session import Cut, JobStatus, State, View
 from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
@@ -69,7 +69,7 @@ def test_an_answer_is_shown_whole(panel) -> None:
     for needed in (
         "Pneumonia", "0.81", "calibrated probability", "flagged", "0.74 to 0.88", "Of 100 children flagged",
         "Validated on ages 1 to 5 years; this patient is 63.", "3 checks passed", "5,232 radiographs",
-        "chest-xray-pneumonia 1.0.0", "Not signed", "CPU, 31 ms (no GPU runtime installed)",
+        "chest-xray-pneumonia 1.0.0", "Not signed", "The files match the model's card", "CPU, 31 ms (no GPU runtime installed)",
         "not the outline of a lesion",
     ):  # fmt: skip
         assert needed in words
@@ -391,6 +391,33 @@ def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: st
     panel.decision.reason.setText(" Known metastases ")
     press(panel, last)
     assert asked.calls == [(command, Judged(answer_of(state), "Known metastases"))]
+
+
+def test_after_a_decision_the_keyboard_stays_in_its_box(panel, qtbot) -> None:
+    """Qt would give it to the next widget of the window: the menu."""
+    said, decided = made.answered(), made.decided()
+    decided = replace(said, decisions=decided.decisions)
+    show(panel, said)
+    panel.show()
+    panel.activateWindow()
+    qtbot.waitUntil(panel.isActiveWindow)
+    panel.decision.ask_reason("reject")
+    qtbot.waitUntil(panel.decision.reason.hasFocus)
+    panel.show_state(said, decided)
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Undo"
+    panel.show_state(decided, replace(decided, view=View(inverted=True)))  # no longer the last that was done
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Decide again"
+    qtbot.keyClick(focused, Qt.Key.Key_Space)
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Accept"
 
 
 def answer_of(state: State) -> Answer:
