@@ -48,15 +48,15 @@ def has_reservation(answer: Answer) -> bool:
     return not answer.guards or any(guard.level == "warn" for guard in answer.guards)
 
 
-def fit_card(answer: Answer, confirm: Confirm) -> Card:
+def fit_card(answer: Answer, confirm: Confirm, validated_on: str) -> Card:
     """How far the answer can be believed for this patient: what was checked, where the model was validated."""
     card = Card()
     card.add(section(tr("Does the model fit this patient?")), *_checks(answer, confirm))
     if not has_reservation(answer):
         words = tr("No warning does not mean that the model knows patients like this one.")
         card.add(PlainLabel(words, "small", wrap=True))
-    if answer.validated_on:
-        card.add(line(), section(tr("Validated on")), PlainLabel(answer.validated_on, wrap=True))
+    if validated_on:
+        card.add(line(), section(tr("Validated on")), PlainLabel(validated_on, wrap=True))
     return card
 
 

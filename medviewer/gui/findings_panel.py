@@ -42,6 +42,7 @@ class ModelRow:
     intended_use: str | Mapping[str, str] = ""
     not_for: str | Mapping[str, str] = ""
     findings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # titles by label
+    validated_on: str | Mapping[str, str] = ""
 
 
 class FindingsPanel(QWidget):
@@ -183,7 +184,7 @@ class FindingsPanel(QWidget):
                 said.append(finding_card(finding, answer, title))
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
-            said.insert(at, fit_card(answer, confirm))
+            said.insert(at, fit_card(answer, confirm, _in_this_language(row, answer.validated_on)))
             for card in said:
                 self._cards.addWidget(card)
         if answer is not None:
@@ -268,6 +269,16 @@ class FindingsPanel(QWidget):
 
     def _live_job(self) -> str | None:
         return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
+
+
+def _in_this_language(row: ModelRow | None, site: str) -> str:
+    """What an answer says of its model's validation, as the card puts it in the language in use.
+
+    The answer's own words stay where the card now says something else: it may be a later version.
+    """
+    known = row.validated_on if row is not None else ""
+    is_same = not isinstance(known, str) and site in known.values()
+    return tr_pick(known) if is_same else site
 
 
 def _image_key(state: State) -> tuple[str, str, int] | None:

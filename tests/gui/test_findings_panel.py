@@ -420,6 +420,19 @@ def test_after_a_decision_the_keyboard_stays_in_its_box(panel, qtbot) -> None:
     assert focused.text() == "Accept"
 
 
+def test_where_a_model_was_validated_is_said_in_the_language_in_use(qtbot) -> None:
+    english = made.answer().validated_on
+    rows = (replace(made.MODELS[0], validated_on={"en": english, "zh": "广州一家医院的儿童。"}),)
+    panel = FindingsPanel(rows, made.METHODS)
+    qtbot.addWidget(panel)
+    show(panel, made.answered(), replace(made.answered(), language="zh"))
+    assert "广州一家医院的儿童。" in all_words(panel)
+    assert english not in all_words(panel)
+    of_an_earlier_version = made.answered(said=made.answer(validated_on="Children of two hospitals."))
+    show(panel, replace(of_an_earlier_version, language="zh"))
+    assert "Children of two hospitals." in all_words(panel)
+
+
 def answer_of(state: State) -> Answer:
     return next(iter(state.answers.values()))
 
