@@ -65,6 +65,7 @@ def test_without_a_prior_it_is_said(application: Application, tmp_path: Path) ->
     assert application.state.layout == (1, 1)
     assert application.state.notice is not None
     assert "No earlier study" in application.state.notice.text
+    assert application.state.notice.level == "info"
 
 
 def test_planes_are_cut_where_the_image_is(reader: Application) -> None:
