@@ -19,15 +19,15 @@ _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
 Confirm = Callable[[str], None]
 
 
-def finding_card(finding: Finding, answer: Answer, title: str = "") -> Card:
-    """One finding: its name (``title`` if the card says it in words), its probability, what the threshold means."""
+def finding_card(finding: Finding, answer: Answer, title: str, model_title: str) -> Card:
+    """One finding: its name, the model's, its probability, what the threshold means."""
     card = Card()
     head = QHBoxLayout()
     head.setSpacing(8)
     names = QVBoxLayout()
     names.setSpacing(0)
-    names.addWidget(PlainLabel(title or finding.label, "title", wrap=True))
-    names.addWidget(PlainLabel(answer.model_title, "small", wrap=True))
+    names.addWidget(PlainLabel(title, "title", wrap=True))
+    names.addWidget(PlainLabel(model_title, "small", wrap=True))
     head.addLayout(names, 1)
     head.addWidget(_flag(finding), 0, Qt.AlignmentFlag.AlignTop)
     card.column.addLayout(head)

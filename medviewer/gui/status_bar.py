@@ -62,7 +62,7 @@ class NoticeLabel(ElidedLabel):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Draw as much as fits, with a line below while keys are here."""
         super().paintEvent(event)
-        if self.hasFocus():
+        if self.hasFocus() and self.text():
             painter = QPainter(self)
             try:
                 painter.fillRect(0, self.height() - 2, self.width(), 2, theme.color(theme.tokens().accent))

@@ -428,6 +428,7 @@ def test_where_a_model_was_validated_is_said_in_the_language_in_use(qtbot) -> No
     show(panel, made.answered(), replace(made.answered(), language="zh"))
     assert "广州一家医院的儿童。" in all_words(panel)
     assert english not in all_words(panel)
+    assert "儿童肺炎（胸部X线）" in [label.text() for label in panel.findChildren(QLabel)]
     of_an_earlier_version = made.answered(said=made.answer(validated_on="Children of two hospitals."))
     show(panel, replace(of_an_earlier_version, language="zh"))
     assert "Children of two hospitals." in all_words(panel)
