@@ -68,6 +68,11 @@ def judge(question: Question, saliency: FloatArray, n_random: int) -> Faithfulne
     return Faithfulness(deletion, insertion, n_random, sentence(deletion, insertion))
 
 
+def is_convincing(found: Faithfulness) -> bool:
+    """Whether a map does better than chance, by deletion and by insertion."""
+    return min(found.deletion_percentile, found.insertion_percentile) >= CONVINCING_PERCENTILE
+
+
 def sentence(deletion: float, insertion: float) -> str:
     """Say in one plain sentence what two percentiles mean; the worse of the two decides."""
     as_good = 100 - min(deletion, insertion)

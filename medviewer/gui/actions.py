@@ -62,6 +62,7 @@ class Actions:
                 self._choices[row.id, number] = self._make_choice(row, choice)
         for command_id in TOOLS:
             self._actions[command_id].setCheckable(True)
+        self._actions["explain.toggle"].setCheckable(True)
 
     def commands(self) -> tuple[Command, ...]:
         """The table that they are made from."""
@@ -94,6 +95,7 @@ class Actions:
             action.setEnabled(command(command_id).enabled(new))
         for (command_id, _), action in self._choices.items():
             action.setEnabled(command(command_id).enabled(new))
+        self._actions["explain.toggle"].setChecked(new.overlay.visible)
         if old is None or old.tool != new.tool:
             for command_id in TOOLS:
                 self._actions[command_id].setChecked(command_id == f"tool.{new.tool}")
@@ -177,6 +179,8 @@ class Actions:
 
     def _trigger(self, command_id: str, argument: Any, _is_checked: bool = False) -> None:
         self._run(command_id, argument)
+        if command_id == "explain.toggle":  # Qt has turned the check round, also where the command did nothing
+            self._actions[command_id].setChecked(self._state.overlay.visible)
         if command_id.startswith("tool."):  # clicking the tool in use must not leave the left button without one
             self._actions[command_id].setChecked(self._state.tool == command_id.removeprefix("tool."))
 
