@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance, probability_words
 from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
 
 _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
