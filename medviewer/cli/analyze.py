@@ -96,6 +96,8 @@ def summary(result: Result, paths: Sequence[Path]) -> list[str]:
     answer = result.answer
     made_by = answer.provenance
     lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}, {made_by.provider})"]
+    if not made_by.is_verified:
+        lines.append("  not signed: the files match the card, but no publisher has signed it")
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:
