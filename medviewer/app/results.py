@@ -45,6 +45,7 @@ class Result:
 
     ``image`` and ``frame`` are the image that the answer is about. ``window`` None
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
+    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
     """
 
     image: Image
@@ -57,6 +58,7 @@ class Result:
     color_map: str = "magma"
     opacity: float = 0.5
     threshold: float = 0.2
+    is_in_audit_trail: bool | None = None
 
 
 def save_results(out: Path, result: Result) -> list[Path]:
@@ -117,6 +119,7 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
         "explanations": [_explanation(a, files[_key(a)]) for a in result.attributions],
         "decision": _decision(result.decision),
+        "audit_written": result.is_in_audit_trail,
         "provenance": {
             "runtime": made_by.runtime,
             "provider": made_by.provider,
