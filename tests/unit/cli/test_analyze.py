@@ -368,5 +368,6 @@ def test_models_that_may_not_be_read_are_not_called_absent(
 
 def test_no_models_at_all_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert main(["--models", str(tmp_path / "empty"), "models"]) == 0
-    assert capsys.readouterr().out == "No models are installed.\n"
+    for action in ("list", "verify"):
+        assert main(["--models", str(tmp_path / "empty"), "models", action]) == 0
+        assert capsys.readouterr().out == "No models are installed.\n"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from medviewer import __version__, cli
 from medviewer.cli import exit_code, main, terminal
-from medviewer.cli.parser import COMMANDS, WINDOW, parse
+from medviewer.cli.parser import COMMANDS, USE_MODELS, WINDOW, parse
 from medviewer.domain import errors
 from medviewer.domain.errors import MedViewerError
 
@@ -90,6 +90,12 @@ def test_paths_are_for_the_window_and_words_for_commands() -> None:
 def test_shared_options_stand_before_or_after_the_command(arguments: list[str]) -> None:
     found = parse(arguments)
     assert (found.models_folder, found.debug) == (Path("M"), True)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_the_help_names_models_only_where_they_count(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*filter(None, [command]), "--help"]) == 0
+    assert ("--models" in capsys.readouterr().out) is (command in USE_MODELS)
 
 
 @pytest.mark.parametrize("words", [["demo"], ["inspect", "x"], ["audit", "verify"], ["x.dcm"]])
