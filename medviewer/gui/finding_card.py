@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance, probability_words
 from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
 
 _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
@@ -99,7 +99,7 @@ def is_confirmable(code: str) -> bool:
 
 
 def what_would_help(code: str) -> str:
-    """What a reader can do about a guard that stopped the model, by the first part of its code."""
+    """What a reader can do about a guard that stopped the model, by its code or the first part of that."""
     original = tr("Choose the original greyscale image, not a colour copy or a screenshot.")
     words = {
         "no_image": tr("Open an image first."),
@@ -109,6 +109,7 @@ def what_would_help(code: str) -> str:
         "color": original,
         "photometric_interpretation": original,
         "sop_class": original,
+        "image.uid.duplicate": tr("Two files claim to be this image: keep only one of the two files."),
         "image": tr("Ask for the file to be sent again: it must be whole."),
         "range": original,
         "age": tr("Choose a model that was validated for patients of this age."),
@@ -116,7 +117,8 @@ def what_would_help(code: str) -> str:
             "The image is unlike those that the model learned from. Check that it is whole, upright and original."
         ),
     }
-    return words.get(code.split(".", maxsplit=1)[0], tr("Choose another image or another model."))
+    known = words.get(code) or words.get(code.split(".", maxsplit=1)[0])
+    return known or tr("Choose another image or another model.")
 
 
 def confirm_words(code: str) -> str:

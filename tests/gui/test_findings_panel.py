@@ -162,6 +162,17 @@ def test_an_abstention_says_what_stopped_it_and_what_would_help(panel) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "helps"), [("image.truncated", "must be whole"), ("image.uid.duplicate", "keep only one of the two files")]
+)
+def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, helps: str) -> None:
+    guards = (GuardResult(code, "abstain", "The image is not whole or not certain."),)
+    show(panel, made.answered(said=made.answer(status="abstained", guards=guards, findings=())))
+    said = [words for words in all_words(panel).split("\n") if words.startswith("•")]
+    assert len(said) == 1
+    assert helps in said[0]
+
+
+@pytest.mark.parametrize(
     ("code", "title"),
     [
         ("view.unknown", "Confirm: this is the view the model needs"),
