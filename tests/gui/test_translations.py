@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import string
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,3 +190,9 @@ def test_why_a_file_was_not_saved_is_said_in_chinese(name: str, number: int) -> 
     text.use_language("en")
     assert re.sub(r"result\.json|out", "", said).isascii() is False
     assert not re.search(r"[A-Za-z]", re.sub(r"result\.json|out", "", said)), said
+
+
+def test_no_sentence_is_translated_twice() -> None:
+    """JSON would take the last one in silence."""
+    pairs = json.loads(resource("translations/zh.json").read_bytes(), object_pairs_hook=list)
+    assert [en for en, count in Counter(en for en, _zh in pairs).items() if count > 1] == []
