@@ -10,7 +10,7 @@ import pytest
 
 from medviewer.app import analysis
 from medviewer.app.session import current_answer, current_attribution
-from medviewer.domain.errors import WorkerDiedError
+from medviewer.domain.errors import InputError, WorkerDiedError
 from medviewer.records.audit import AuditTrail
 from tests.fakes import MODEL_ID
 from tests.radiographs import write_radiograph
@@ -110,11 +110,16 @@ def test_a_failure_is_said_until_the_same_work_succeeds(opened: Application, tmp
     assert opened.state.notice.level == "info"
 
 
-def test_a_notice_about_an_archive_that_failed_goes_when_something_opens(opened: Application) -> None:
-    opened.notify("alarm", "It could not be read.", job="open")
-    opened.succeeded("save")
+def test_what_a_failed_job_said_goes_when_the_same_kind_of_job_succeeds(opened: Application) -> None:
+    def fail(*_arguments: object) -> None:
+        raise InputError("The slices could not be read.")
+
+    opened.start_job("volume", fail, lambda _result: None)
     assert opened.state.notice is not None
-    opened.succeeded("open")
+    assert opened.state.notice.text == "The slices could not be read."
+    opened.start_job("save", lambda *_arguments: None, lambda _result: None)
+    assert opened.state.notice is not None
+    opened.start_job("volume", lambda *_arguments: None, lambda _result: None)
     assert opened.state.notice is None
 
 
