@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import tempfile
 from pathlib import Path
 
 from medviewer.app.settings import HOME_VARIABLE, home
@@ -54,11 +54,14 @@ def _check_that_one_could_be_written(folder: Path) -> None:
         InputError: the folder, or the one that it would be made in, may not be written.
     """
     place = next((place for place in (folder, *folder.absolute().parents) if _is_there(place)), folder)
-    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+    try:
+        # Rights alone do not tell: the system's own folders refuse even whoever may do everything.
+        tempfile.TemporaryFile(dir=place).close()  # has no name, and leaves nothing
+    except OSError as error:
         raise InputError(
             f"There is no audit trail in {folder}, and none can be written there, so nothing is known of what was "
             f"done; set {HOME_VARIABLE} to the folder that holds the records."
-        )
+        ) from error
 
 
 def _is_there(path: Path) -> bool:

@@ -82,7 +82,7 @@ def _window_parser() -> argparse.ArgumentParser:
         description="View DICOM studies, run local models, see why they say what they say. Research use only.",
         epilog=f"Commands without a window: {', '.join(COMMANDS)}; medviewer COMMAND --help says more. "
         "Exit codes: 0 done, 2 wrong use, 3 some inputs could not be used, 4 the model abstained, 130 cancelled, "
-        "1 unexpected.",
+        "143 ended by SIGTERM, 1 unexpected.",
     )
     parser.add_argument("--version", action="version", version=f"medviewer {__version__}")
     parser.add_argument("paths", nargs="*", type=_path, metavar="PATH", help="files or folders to open in the window")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -218,13 +219,13 @@ def test_a_trail_is_not_called_empty_where_none_can_be_written(
 ) -> None:
     asked: list[Path] = []
 
-    def refuse(path: Path, _mode: int) -> bool:
-        asked.append(path)
-        return False
+    def refuse(*, dir: Path) -> None:  # noqa: A002 - tempfile's name
+        asked.append(dir)
+        raise OSError(errno.EROFS, "Read-only file system")
 
     if is_there:
         home().mkdir(parents=True)
-    monkeypatch.setattr(audit_module.os, "access", refuse)
+    monkeypatch.setattr(audit_module.tempfile, "TemporaryFile", refuse)
     assert main(["audit", "verify", "--json"]) == 3
     told = capsys.readouterr()
     assert told.out == ""
