@@ -224,6 +224,7 @@ class Application:
         settings = self.settings
         self.session.update(
             language=settings.language,
+            shortcuts=settings.shortcuts,
             recent=settings.recent,
             overlay=replace(settings.overlay, visible=True),
             corner_text=settings.corner_text,

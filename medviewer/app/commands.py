@@ -11,6 +11,7 @@ from medviewer.app import findings, layout, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
+from medviewer.app.shortcuts import Changes, checked
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on
@@ -142,6 +143,13 @@ def _use_language(app: Application, language: str) -> None:
     app.remember(language=chosen)
 
 
+def _use_shortcuts(app: Application, changes: Changes) -> None:
+    """Listen to other keys from now on."""
+    usable = checked(COMMANDS, changes)
+    app.session.update(shortcuts=usable)
+    app.remember(shortcuts=usable)
+
+
 def _t(en: str, zh: str) -> Title:
     return MappingProxyType({"en": en, "zh": zh})
 
@@ -259,6 +267,7 @@ _ROWS = (
     _row("finding.change|Change finding…|更改结果…||pencil", decide("changed"), _may_decide),
     _row("help.palette|Find a command…|查找命令…|Ctrl+K|text-search", _show("palette"), _always),
     _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
+    _asked("app.shortcuts|Change shortcuts|更改快捷键", _use_shortcuts, _always),
     _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
@@ -159,6 +160,7 @@ class State:
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     language: str = "en"
+    shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen

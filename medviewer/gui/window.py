@@ -19,9 +19,11 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application, Dialog
+from medviewer.app.commands import COMMANDS
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
 from medviewer.app.session import State
+from medviewer.app.shortcuts import Changes
 from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.actions import Actions
@@ -112,9 +114,12 @@ class MainWindow(QMainWindow):
         if what == "palette":
             self.palette_.show_for(self.app.state)
         elif what == "shortcuts":
-            ShortcutsDialog(self.actions_.commands(), self).exec()
+            ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
         else:
             AboutDialog(self).exec()
+
+    def _use_shortcuts(self, changes: Changes) -> None:
+        self.app.run_command("app.shortcuts", changes)
 
     def close_window(self) -> None:
         """Close the window."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolButton
 
 from medviewer.app.commands import COMMANDS
@@ -312,3 +313,43 @@ def test_a_narrow_window_keeps_every_tool_in_sight(reader: Reader) -> None:
     assert {b.toolButtonStyle() for b in buttons} == {Qt.ToolButtonStyle.ToolButtonIconOnly}
     reader.wait(lambda: all(b.isVisible() for b in buttons))  # Qt lays the row out in its own time
     assert all(b.toolTip() for b in buttons)
+
+
+def test_changed_keys_work_at_once_and_are_shown_everywhere(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    run, actions = reader.window.app.run_command, reader.window.actions_
+    run(
+        "app.shortcuts", {"view.invert": ("J",), "view.fit": (), "model.run": ("Ctrl+Alt+M",), "image.cine": ("Space",)}
+    )
+    reader.key(Qt.Key.Key_J)
+    assert reader.state.view.inverted
+    reader.key(Qt.Key.Key_I, Qt.KeyboardModifier.ShiftModifier)
+    assert reader.state.view.inverted
+    assert "(J)" in actions.action("view.invert").toolTip()
+    assert "(F)" not in actions.action("view.fit").toolTip()
+    assert "Ctrl+Alt+M" in reader.window.findings.run.toolTip()
+    reader.window.palette_.show_for(reader.state)
+    assert {e.shortcut for e in reader.window.palette_._entries if e.command_id == "view.invert"} == {"J"}
+    reader.window.palette_.hide()
+    run("app.shortcuts", {})
+    reader.key(Qt.Key.Key_I, Qt.KeyboardModifier.ShiftModifier)
+    assert not reader.state.view.inverted
+
+
+def test_keys_that_lists_need_too_work_in_every_viewport_and_only_there(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path / "ct", 4))
+    run = reader.window.app.run_command
+    run("app.shortcuts", {"view.invert": ("Space", "J"), "image.next": ("Ctrl+J", "Down")})
+    shown = reader.state.selection
+    run("layout.use", (1, 2))
+    for place in range(2):
+        run("layout.activate", place)
+        run("image.select", shown)
+        inverted = reader.state.view.inverted
+        reader.key(Qt.Key.Key_Space)
+        assert reader.state.view.inverted is not inverted
+        reader.key(Qt.Key.Key_J)
+        assert reader.state.view.inverted is inverted
+    reader.window.findings.run.setFocus()
+    QTest.keyClick(reader.window.findings.model, Qt.Key.Key_Space)
+    assert reader.state.view.inverted is inverted
