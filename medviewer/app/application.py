@@ -20,6 +20,7 @@ from medviewer.app.session import JobStatus, Notice, Session, State, View
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.domain.volume import Volume
+from medviewer.imaging.element_list import ElementList
 from medviewer.inference.engine import Engine
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
-    "save": "Saving",
+    "save": "Saving", "elements": "Reading the file's elements",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -54,6 +55,9 @@ class Front(Protocol):
     def show_dialog(self, what: Dialog) -> None:
         """Show a dialog."""
 
+    def show_elements(self, listed: ElementList) -> None:
+        """Show the elements of the file of the image on screen."""
+
     def close_window(self) -> None:
         """End the window."""
 
@@ -75,6 +79,9 @@ class NoFront:
 
     def show_dialog(self, what: Dialog) -> None:
         """Nothing to show it on."""
+
+    def show_elements(self, listed: ElementList) -> None:
+        """Nothing to show them on."""
 
     def close_window(self) -> None:
         """Nothing to close."""

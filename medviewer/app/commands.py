@@ -235,6 +235,7 @@ _ROWS = (
     _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
     _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
     _row("image.cine|Play or stop|播放或停止|C|circle-play", opening.toggle_cine, _has_stack),
+    _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_image),
     _asked("image.play_on|Next image of the cine|下一幅", opening.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
     _asked("image.select|Select image|选择图像", opening.select, _always),

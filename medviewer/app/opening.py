@@ -24,6 +24,7 @@ from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
 from medviewer.imaging.display import to_display
+from medviewer.imaging.element_list import ElementList, list_elements
 from medviewer.resources import resource
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -266,6 +267,25 @@ def step_series(step: int) -> Callable[[Application, object], None]:
             select(app, own[at + step])
 
     return run
+
+
+def show_elements(app: Application, _argument: object) -> None:
+    """Show every element of the file of the image on screen; a cut plane has the file of the image it began from."""
+    now = app.state.selection
+    if now is None:
+        return
+    image = now.image
+
+    def work(stop: StopToken, _progress: Progress) -> ElementList:
+        return list_elements(image.path, stop, sop_instance_uid=image.sop_instance_uid)
+
+    def done(listed: ElementList) -> None:
+        shown = app.state.selection
+        if shown is not None and shown.image.key == image.key:  # else they would be taken for another image's
+            app.front.show_elements(listed)
+
+    app.session.update(is_playing=False)
+    app.start_job("elements", work, done)
 
 
 def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray], None]) -> None:

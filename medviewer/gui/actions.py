@@ -31,7 +31,7 @@ _IMAGE_KEYS = frozenset({
 })  # fmt: skip
 _SEPARATED = frozenset({
     "file.save_results", "app.quit", "view.preset", "view.rotate_left", "view.reset", "view.hide_identity",
-    "series.previous", "image.first", "job.cancel", "explain.toggle", "finding.accept", "app.language",
+    "series.previous", "image.first", "image.tags", "job.cancel", "explain.toggle", "finding.accept", "app.language",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",

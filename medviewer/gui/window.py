@@ -29,6 +29,7 @@ from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.elements_dialog import ElementsDialog
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
@@ -40,6 +41,7 @@ from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
+from medviewer.imaging.element_list import ElementList
 
 TITLE = "MedViewer"
 CINE_RATE_HZ = 15.0  # where the file does not say
@@ -117,6 +119,10 @@ class MainWindow(QMainWindow):
             ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
         else:
             AboutDialog(self).exec()
+
+    def show_elements(self, listed: ElementList) -> None:
+        """Show the elements of a file."""
+        ElementsDialog(listed, self, identity_hidden=self.app.state.identity_hidden).exec()
 
     def _use_shortcuts(self, changes: Changes) -> None:
         self.app.run_command("app.shortcuts", changes)
