@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from medviewer.app.commands import command
 from medviewer.app.decisions import DecisionKeeper
+from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
+    "export": "Saving the image",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -54,6 +56,15 @@ class Front(Protocol):
 
     def show_dialog(self, what: Dialog) -> None:
         """Show a dialog."""
+
+    def ask_export(self) -> ExportWish | None:
+        """Ask what of the image is saved, and where."""
+
+    def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Draw the image on screen as a picture that leaves the program."""
+
+    def copy_image(self) -> bool:
+        """Put the image on the clipboard, without identity; says whether there was one."""
 
     def show_elements(self, listed: ElementList) -> None:
         """Show the elements of the file of the image on screen."""
@@ -79,6 +90,16 @@ class NoFront:
 
     def show_dialog(self, what: Dialog) -> None:
         """Nothing to show it on."""
+
+    def ask_export(self) -> ExportWish | None:
+        """No answer."""
+
+    def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Nothing is drawn."""
+
+    def copy_image(self) -> bool:
+        """There is no clipboard."""
+        return False
 
     def show_elements(self, listed: ElementList) -> None:
         """Nothing to show them on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import findings, layout, opening, panes, viewing
+from medviewer.app import exporting, findings, layout, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -206,6 +206,8 @@ _ROWS = (
     _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
+    _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
+    _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),

@@ -27,16 +27,17 @@ _SHORT = {
 # Keys that move the focus or a selection elsewhere: they mean the image only while it has the focus.
 _IMAGE_KEYS = frozenset({
     "Up", "Down", "Left", "Right", "Home", "End", "PgUp", "PgDown", "Tab", "Backtab", "Space", "Return", "Enter",
-    "Backspace", "Del", "Ins",
+    "Backspace", "Del", "Ins", "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X",
 })  # fmt: skip
 _SEPARATED = frozenset({
-    "file.save_results", "app.quit", "view.preset", "view.rotate_left", "view.reset", "view.hide_identity",
-    "series.previous", "image.first", "image.tags", "job.cancel", "explain.toggle", "finding.accept", "app.language",
+    "file.save_results", "file.export_image", "file.close", "app.quit", "view.preset", "view.rotate_left",
+    "view.reset", "view.hide_identity", "series.previous", "image.first", "image.tags", "job.cancel",
+    "explain.toggle", "finding.accept", "app.language",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
     "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "model.run", "explain.toggle", "",
-    "view.corner_text", "view.hide_identity", "view.panels",
+    "view.corner_text", "view.hide_identity", "view.panels", "", "file.copy_image", "file.export_image", "image.tags",
 )  # fmt: skip
 
 Run = Callable[[str, Any], None]
