@@ -26,7 +26,7 @@ LUCIDE = (
     "cpu", "eye", "eye-off", "file", "file-text", "file-up", "flag", "flip-horizontal-2", "flip-vertical-2",
     "folder-open", "history", "image", "image-down", "images", "info", "keyboard", "languages", "layers", "layers-2",
     "layout-grid", "link", "list-tree", "log-out", "maximize", "maximize-2", "menu", "move", "octagon-alert",
-    "palette", "panel-left", "pencil", "pill", "play", "redo-2", "refresh-ccw", "rotate-ccw-square",
+    "palette", "panel-left", "pencil", "pill", "play", "redo-2", "refresh-ccw", "rotate-ccw-clock", "rotate-ccw-square",
     "rotate-cw-square", "save", "skip-back", "skip-forward", "square-arrow-right", "stethoscope", "text-search",
     "triangle-alert", "undo-2", "user", "x", "zoom-in", "zoom-out",
 )  # fmt: skip

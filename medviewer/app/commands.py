@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import exporting, findings, layout, opening, panes, viewing
+from medviewer.app import exporting, findings, last_session, layout, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -124,6 +124,10 @@ def _may_run(state: State) -> bool:
     return is_image and bool(state.model_id) and not state.record_mismatch
 
 
+def _has_restorable(state: State) -> bool:
+    return state.restorable is not None
+
+
 def _has_jobs(state: State) -> bool:
     return bool(state.jobs)
 
@@ -203,6 +207,8 @@ _ROWS = (
     _row("file.open_folder|Open folder…|打开文件夹…|Ctrl+O|folder-open", opening.open_folder, _always),
     _row("file.open_files|Open files…|打开文件…|Ctrl+Shift+O|file-up", opening.open_files, _always),
     _asked("file.open_recent|Open recent|打开最近的||history", opening.open_recent, _always),
+    _row("file.restore|Open what was open|打开上次所打开的||rotate-ccw-clock", last_session.restore, _has_restorable),
+    _asked("file.forget_restore|Do not open what was open|不打开上次所打开的", last_session.forget, _always),
     _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -29,6 +29,14 @@ from medviewer.resources import resource
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
+
+
+class Wanted(Protocol):
+    """Chooses what is shown of what is found."""
+
+    def __call__(self, collection: Collection, /, *, is_whole: bool) -> None:
+        """Look at what has been found so far, or at all of it."""
+
 
 THUMBNAIL_SIZE = 96
 _ALL_STEPS = 1_000_000  # further than any plane can move
@@ -81,8 +89,14 @@ def sample_path() -> Path | None:
     return None
 
 
-def open_paths(app: Application, paths: list[Path], *, remember: bool = True) -> None:
+def _as_found(_collection: Collection, /, *, is_whole: bool) -> None:
+    """The first image that is found is shown."""
+
+
+def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wanted: Wanted = _as_found) -> None:
     """Scan paths in the background; the first image is shown as soon as it is found.
+
+    ``wanted`` is told whatever is found, to show another one.
 
     What was open stays until there is something new to show, so that a wrong choice costs nothing.
     """
@@ -95,6 +109,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
             _start_over(app, tuple(paths))
         if has_arrived:
             take_collection(app, collection)
+            wanted(collection, is_whole=False)
 
     def work(stop: StopToken, progress: Progress) -> Collection:
         def found(collection: Collection) -> None:
@@ -105,6 +120,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
     def done(collection: Collection) -> None:
         arrived(collection)
         _tell_outcome(app, collection, has_arrived)
+        wanted(collection, is_whole=True)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application
+from medviewer.app.last_session import SessionKeeper
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
 from medviewer.app.session import State
@@ -35,6 +36,7 @@ from medviewer.gui.viewports import Viewports
 
 TITLE = "MedViewer"
 CINE_RATE_HZ = 15.0  # where the file does not say
+KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 
 
@@ -46,6 +48,7 @@ class MainWindow(WindowFront):
         use_language(app.state.language)
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
+        self._keeper = SessionKeeper(app)
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
         self.empty = EmptyView()
@@ -68,6 +71,9 @@ class MainWindow(WindowFront):
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
+        self._keeping = QTimer(self)
+        self._keeping.timeout.connect(self._keeper.flush)
+        self._keeping.start(KEEP_EVERY_MS)
         self._cine = QTimer(self)
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
@@ -90,6 +96,8 @@ class MainWindow(WindowFront):
         """Remember the sizes and let go of the session."""
         self._remember_layout()
         self._unwatch()
+        self._keeper.close()
+        self._keeping.stop()
         self._cine.stop()
         event.accept()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PySide6.QtWidgets import QPlainTextEdit, QPushButton
 
 import medviewer
 from medviewer.app.commands import COMMANDS
-from medviewer.app.session import State
+from medviewer.app.session import Restorable, State
 from medviewer.app.shortcuts import Changes
 from medviewer.gui.about_dialog import AboutDialog, versions
 from medviewer.gui.command_palette import native_keys
@@ -174,3 +175,18 @@ def test_what_is_no_file_of_this_computer_cannot_be_dropped(empty) -> None:
 def test_the_empty_view_says_research_use_in_both_languages(empty) -> None:
     show(empty, State(), State(language="zh"))
     assert "仅供研究，不用于诊断" in all_words(empty)
+
+
+def test_the_empty_view_offers_what_was_open_after_a_crash(empty) -> None:
+    asked = Asked(empty)
+    left = State(restorable=Restorable(("/data/Kowalska",), "1.2.3", 0))
+    show(empty, State(), left)
+    assert "MedViewer ended without being closed." in all_words(empty)
+    assert "Kowalska" in all_words(empty)
+    press(empty, "Open what was open")
+    press(empty, "No, thanks")
+    assert asked.calls == [("file.restore", None), ("file.forget_restore", None)]
+    show(empty, left, replace(left, identity_hidden=True))
+    assert "Kowalska" not in all_words(empty)
+    show(empty, left, State())
+    assert "Ended unexpectedly" not in all_words(empty)

@@ -353,3 +353,13 @@ def test_keys_that_lists_need_too_work_in_every_viewport_and_only_there(reader: 
     reader.window.findings.run.setFocus()
     QTest.keyClick(reader.window.findings.model, Qt.Key.Key_Space)
     assert reader.state.view.inverted is inverted
+
+
+def test_a_window_that_is_closed_leaves_nothing_to_offer_and_one_that_is_killed_does(
+    reader: Reader, radiograph: Path, medviewer_home: Path
+) -> None:
+    reader.open(radiograph)
+    assert [p.suffix for p in medviewer_home.glob("open-*")] == [".json"]
+    reader.window.close()
+    reader.settle()
+    assert not list(medviewer_home.glob("open-*"))
