@@ -66,6 +66,12 @@ class Front(Protocol):
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity; says whether there was one."""
 
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """What a report of a problem needs to say of the screen."""
+
+    def copy_text(self, text: str) -> bool:
+        """Put text on the clipboard; says whether there is one."""
+
     def show_elements(self, listed: ElementList) -> None:
         """Show the elements of the file of the image on screen."""
 
@@ -98,6 +104,14 @@ class NoFront:
         """Nothing is drawn."""
 
     def copy_image(self) -> bool:
+        """There is no clipboard."""
+        return False
+
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """There is none."""
+        return ()
+
+    def copy_text(self, text: str) -> bool:  # noqa: ARG002 - what a window is asked
         """There is no clipboard."""
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import exporting, findings, last_session, layout, opening, panes, viewing
+from medviewer.app import diagnostics, exporting, findings, last_session, layout, opening, panes, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -278,6 +278,7 @@ _ROWS = (
     _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
     _asked("app.shortcuts|Change shortcuts|更改快捷键", _use_shortcuts, _always),
     _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),
+    _row("help.diagnostics|Copy diagnostics|复制诊断信息||clipboard-list", diagnostics.copy, _always),
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 

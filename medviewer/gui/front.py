@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QStandardPaths
+from PySide6.QtCore import QStandardPaths, qVersion
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 
@@ -96,6 +96,22 @@ class WindowFront(QMainWindow):
         if drawn is not None:
             QGuiApplication.clipboard().setImage(drawn.image)
         return drawn is not None
+
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """Platform, size and scale of the screen that the window is on."""
+        screen, window = self.screen(), self.size()
+        size = screen.size()
+        return (
+            ("Qt", f"{qVersion()}, platform {QGuiApplication.platformName()}"),
+            ("screen", f"{size.width()} x {size.height()}, scale {screen.devicePixelRatio():g}"),
+            ("screens", str(len(QGuiApplication.screens()))),
+            ("window", f"{window.width()} x {window.height()}, scale {self.devicePixelRatioF():g}"),
+        )
+
+    def copy_text(self, text: str) -> bool:
+        """Put text on the clipboard."""
+        QGuiApplication.clipboard().setText(text)
+        return True
 
     def show_elements(self, listed: ElementList) -> None:
         """Show the elements of a file."""

@@ -363,3 +363,12 @@ def test_a_window_that_is_closed_leaves_nothing_to_offer_and_one_that_is_killed_
     reader.window.close()
     reader.settle()
     assert not list(medviewer_home.glob("open-*"))
+
+
+def test_diagnostics_are_copied_with_the_screen(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    reader.window.app.run_command("help.diagnostics")
+    copied = QApplication.clipboard().text()
+    assert "platform offscreen" in copied
+    assert "scale " in copied
+    assert "Alpha" not in copied
