@@ -27,7 +27,7 @@ from medviewer.inference.engine import Engine
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +267,9 @@ class Application:
         self.session.update(
             language=settings.language,
             shortcuts=settings.shortcuts,
+            theme=settings.theme,
+            density=settings.density,
+            up_brightens=settings.up_brightens,
             recent=settings.recent,
             overlay=replace(settings.overlay, visible=True),
             corner_text=settings.corner_text,

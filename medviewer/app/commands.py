@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import diagnostics, exporting, findings, last_session, layout, opening, panes, viewing
+from medviewer.app import diagnostics, exporting, findings, last_session, layout, opening, panes, preferences, viewing
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -276,6 +276,9 @@ _ROWS = (
     _row("finding.change|Change finding…|更改结果…||pencil", decide("changed"), _may_decide),
     _row("help.palette|Find a command…|查找命令…|Ctrl+K|text-search", _show("palette"), _always),
     _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
+    _row("app.preferences|Preferences…|首选项…|Ctrl+,|settings", _show("preferences"), _always, menu="edit"),
+    _asked("app.prefer|Change a preference|更改首选项", preferences.prefer, _always),
+    _asked("app.reset_preferences|Reset the preferences|恢复默认首选项", preferences.reset, _always),
     _asked("app.shortcuts|Change shortcuts|更改快捷键", _use_shortcuts, _always),
     _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),
     _row("help.diagnostics|Copy diagnostics|复制诊断信息||clipboard-list", diagnostics.copy, _always),

@@ -172,6 +172,9 @@ class State:
     recent: tuple[str, ...] = ()
     restorable: Restorable | None = None
     language: str = "en"
+    theme: str = "dark"
+    density: str = "comfortable"
+    up_brightens: bool = True  # dragging up makes the image brighter
     shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
     panels_hidden: bool = False  # only the image is shown

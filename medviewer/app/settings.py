@@ -14,8 +14,10 @@ from typing import Any
 import platformdirs
 
 from medviewer.app.commands import COMMANDS
+from medviewer.app.preferences import DENSITIES, THEMES
 from medviewer.app.session import Overlay
 from medviewer.app.shortcuts import NO_CHANGES, Changes, checked
+from medviewer.app.viewing import CORNER_TEXTS
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
 from medviewer.whole_file import storage_error, write_whole
@@ -46,6 +48,9 @@ class Settings:
     overlay: Overlay = field(default_factory=Overlay)
     corner_text: str = "all"
     smooth: bool = True
+    theme: str = "dark"
+    density: str = "comfortable"
+    up_brightens: bool = True
     model_id: str = ""
     run_when_opened: bool = False
     shortcuts: Changes = field(default_factory=lambda: NO_CHANGES)
@@ -106,8 +111,9 @@ def _settings(data: dict[str, Any]) -> Settings:
     layout = data.get("layout")
     if isinstance(layout, dict):
         kept["layout"] = {k: v for k, v in layout.items() if isinstance(v, str)}
-    if kept.get("corner_text") not in {"all", "minimal", "none"}:
-        kept.pop("corner_text", None)
+    for name, known in (("corner_text", CORNER_TEXTS), ("theme", THEMES), ("density", DENSITIES)):
+        if kept.get(name) not in known:
+            kept.pop(name, None)
     return Settings(**kept)
 
 

@@ -14,11 +14,13 @@ from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
 from medviewer.app.panes import picture_of
+from medviewer.app.preferences import preferred
 from medviewer.app.shortcuts import Changes
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.elements_dialog import ElementsDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
+from medviewer.gui.preferences_dialog import PreferencesDialog
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
@@ -68,8 +70,19 @@ class WindowFront(QMainWindow):
             self.palette_.show_for(self.app.state)
         elif what == "shortcuts":
             ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
+        elif what == "preferences":
+            self._show_preferences()
         else:
             AboutDialog(self).exec()
+
+    def _show_preferences(self) -> None:
+        app = self.app
+        PreferencesDialog(
+            lambda name: preferred(app, name),
+            lambda name, value: app.run_command("app.prefer", (name, value)),
+            lambda: app.run_command("app.reset_preferences"),
+            self,
+        ).exec()
 
     def ask_export(self) -> ExportWish | None:
         """Ask what of the image is saved, and where."""

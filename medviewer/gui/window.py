@@ -23,6 +23,7 @@ from medviewer.gui import theme
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.front import WindowFront
@@ -46,6 +47,7 @@ class MainWindow(WindowFront):
     def __init__(self, app: Application) -> None:
         super().__init__(app)
         use_language(app.state.language)
+        dress(self, app.state)
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self._keeper = SessionKeeper(app)
@@ -142,6 +144,8 @@ class MainWindow(WindowFront):
         self.viewports.menu_requested.connect(self._open_menu)
 
     def _show_state(self, old: State | None, new: State) -> None:
+        if old is not None and (old.theme, old.density) != (new.theme, new.density):
+            dress(self, new)
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
