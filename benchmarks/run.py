@@ -8,9 +8,21 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import engine_overhead, explanations, first_image, planes, series_load, viewport_steps
+from benchmarks import (
+    decoding,
+    engine_overhead,
+    explanations,
+    first_image,
+    large_folder,
+    planes,
+    series_load,
+    viewport_steps,
+)
 from benchmarks.timing import Comparison
 
+MODULES = (
+    engine_overhead, explanations, first_image, series_load, large_folder, decoding, planes, viewport_steps,
+)  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
@@ -45,7 +57,7 @@ def row(result: Comparison) -> str:
 def main() -> None:
     """Measure, print, write."""
     text = HEAD.format(date=datetime.now(UTC).date().isoformat(), machine=machine())
-    for module in (engine_overhead, explanations, first_image, series_load, planes, viewport_steps):
+    for module in MODULES:
         for result in module.run():
             text += row(result)
             sys.stdout.write(row(result))

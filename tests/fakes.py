@@ -163,6 +163,7 @@ def make_model(
     control_flow: Sequence[str] = (),
     reference: bool = True,
     features_known: int = FILTERS,
+    statistics: Mapping[str, np.ndarray] | None = None,
     **changes: Any,
 ) -> Path:
     """Write a whole, valid model folder.
@@ -174,6 +175,7 @@ def make_model(
         control_flow: what the card declares for it.
         reference: whether to write ``reference.npz``.
         features_known: how many features ``ood.npz`` is for; the network has four.
+        statistics: more arrays of ``ood.npz``.
         changes: replaces top-level fields of the card; None removes one.
 
     Returns:
@@ -187,7 +189,7 @@ def make_model(
     x = images(3)
     answers = forward(x, n)
     means, whitening = np.full((1, features_known), 0.3, np.float32), np.eye(features_known, dtype=np.float32)
-    np.savez(folder / "ood.npz", means=means, whitening=whitening)
+    np.savez(folder / "ood.npz", means=means, whitening=whitening, **(statistics or {}))
     files = [("model", "model.onnx"), ("explain", "model.explain.onnx"), ("ood", "ood.npz")]
     if reference:
         known = {f"output.{name}": answers[name] for name in ("logits", "features", "cam")}
@@ -198,6 +200,15 @@ def make_model(
         card["files"][0]["control_flow"] = list(control_flow)
     write_card(folder, {**card, **changes})
     return folder
+
+
+def residual_arrays(features: int = FILTERS) -> dict[str, np.ndarray]:
+    """What ``ood.npz`` holds for the residual: one direction, so that most of any image lies outside."""
+    return {
+        "residual_mean": np.full(features, 0.3, np.float32),
+        "residual_scale": np.ones(features, np.float32),
+        "residual_directions": np.eye(1, features, dtype=np.float16),
+    }
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from medviewer.domain.study import Collection, Image, Patient, Stack, Study
 from medviewer.domain.volume import Volume
 from medviewer.explain.methods import explain, weigh
 from medviewer.imaging.decode import read_frame
+from medviewer.imaging.index import FILE_NAME as INDEX_FILE
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
@@ -30,10 +31,17 @@ _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
 def open_paths(
-    paths: Sequence[Path], stop: StopToken, progress: Progress, on_found: Callable[[Collection], None]
+    paths: Sequence[Path],
+    stop: StopToken,
+    progress: Progress,
+    on_found: Callable[[Collection], None],
+    data_folder: Path,
 ) -> Collection:
-    """All that is in some files and folders; ``on_found`` gets what is there so far, from this thread."""
-    return scan(paths, progress=progress, stop=stop, on_found=on_found)
+    """All that is in some files and folders; ``on_found`` gets what is there so far, from this thread.
+
+    What headers said is kept in ``data_folder``, beside the records and as private as they are.
+    """
+    return scan(paths, progress=progress, stop=stop, on_found=on_found, index=data_folder / INDEX_FILE)
 
 
 def make_picture(image: Image, stop: StopToken) -> Picture:

@@ -14,7 +14,7 @@ from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
-from medviewer.app.layout import share_window
+from medviewer.app.linking import share_view
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.session import JobStatus, Notice, Session, State, View
@@ -174,7 +174,7 @@ class Application:
         self._writing = 0
         self._adopt_settings()
         self.session.watch(DecisionKeeper(self).watch)
-        self.session.watch(lambda old, new: share_window(self) if old.view is not new.view and new.parked else None)
+        self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property
     def state(self) -> State:

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import diagnostics, exporting, findings, last_session, layout, opening, panes, preferences, viewing
+from medviewer.app import (
+    diagnostics,
+    exporting,
+    findings,
+    last_session,
+    layout,
+    linking,
+    opening,
+    panes,
+    preferences,
+    viewing,
+)
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
@@ -257,7 +268,7 @@ _ROWS = (
     _row("layout.next|Next viewport|下一视口|Ctrl+Tab|square-arrow-right", panes.next_pane, _has_panes),
     _row("layout.maximise|One viewport or all|单个或全部视口|Ctrl+M|maximize-2", layout.maximise, _has_panes),
     _asked("layout.activate|Work in a viewport|使用视口", panes.activate, _always),
-    _asked("layout.point|Show a place in every viewport|在各视口中定位", layout.point_at, _has_pixels),
+    _asked("layout.point|Show a place in every viewport|在各视口中定位", linking.point_at, _has_pixels),
     _row("tool.window|Window/level|窗宽窗位|W|contrast", viewing.use_tool("window"), _always),
     _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
     _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -69,10 +69,13 @@ class DecisionKeeper:
         self._app = app
         self._kept: dict[Subject, _Kept] = {}
         self._is_taking_back = False
+        self._taken_back: Mapping[Subject, Decision] | None = None  # the last ones that are already as stored
 
     def watch(self, old: State, new: State) -> None:
         """Save each decision that was made, changed, or taken back by undo."""
-        if self._is_taking_back or old.decisions is new.decisions or not new.answers:
+        if self._is_taking_back or new.decisions is self._taken_back:
+            return  # the second: told only after the one who wrote had heard of the failure
+        if old.decisions is new.decisions or not new.answers:
             return
         for subject in old.decisions.keys() | new.decisions.keys():
             before, after = old.decisions.get(subject), new.decisions.get(subject)
@@ -103,6 +106,7 @@ class DecisionKeeper:
         self._is_taking_back = True
         try:
             self._app.session.take_back(subject, kept.stored)
+            self._taken_back = self._app.state.decisions
         finally:
             self._is_taking_back = False
 

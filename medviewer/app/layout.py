@@ -1,4 +1,4 @@
-"""Several viewports: layouts, comparing with a prior, other planes, and scrolling together."""
+"""Several viewports: layouts, comparing with a prior, and other planes of a series."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from medviewer.app import analysis
+from medviewer.app.linking import middle_of, move_cut
 from medviewer.app.panes import activate, change_pane, count, read_pane
 from medviewer.app.patient import identity_of
 from medviewer.app.session import Cut, Pane, Selection, State, View, pane_state, selections
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Plane
 from medviewer.domain.volume import Volume
 from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, range_mm
 
@@ -25,8 +22,6 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 
 LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2))
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
-_PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
-Point = npt.NDArray[np.float64]
 
 
 def use_layout(app: Application, shape: tuple[int, int]) -> None:
@@ -92,7 +87,7 @@ def use_slab(app: Application, choice: tuple[float, Slab]) -> None:
     for index in _cut_panes(app.state):
         cut = pane_state(app.state, index).cut
         if cut is not None:
-            _move_cut(app, index, replace(cut, slab_mm=thickness, slab=kind))
+            move_cut(app, index, replace(cut, slab_mm=thickness, slab=kind))
 
 
 def maximise(app: Application, _argument: object) -> None:
@@ -103,115 +98,6 @@ def maximise(app: Application, _argument: object) -> None:
 def toggle_link(app: Application, _argument: object) -> None:
     """Scroll viewports of one frame of reference together, or each by itself."""
     app.session.update(is_linked=not app.state.is_linked)
-
-
-def scroll_cut(app: Application, steps: int) -> None:
-    """Move the active plane by as many of its pixels; positive is towards L, P or H."""
-    cut, frame = app.state.cut, app.state.frame
-    spacing = frame.description.pixel_spacing_mm if frame is not None else None
-    if cut is not None and app.volume is not None:
-        step = spacing[0] if spacing is not None else 1.0
-        _move_cut(app, app.state.active, replace(cut, at_mm=cut.at_mm + steps * step))
-        follow(app)
-
-
-def share_window(app: Application) -> None:
-    """Give the other planes of the same series the window of the active viewport: they are one volume."""
-    state = app.state
-    if state.selection is None:
-        return
-    for index, pane in state.parked.items():
-        is_same = pane.selection is not None and pane.selection.stack_key == state.selection.stack_key
-        view = replace(pane.view, window=state.view.window, inverted=state.view.inverted)
-        if is_same and view != pane.view:
-            change_pane(app, index, view=view)
-
-
-def follow(app: Application) -> None:
-    """Bring the linked viewports to where the active one is."""
-    state = app.state
-    center = middle_of(state)
-    if state.is_linked and center is not None:
-        _bring_to(app, center, needs_parallel=True)
-
-
-def point_at(app: Application, point: tuple[float, float, float]) -> None:
-    """Show a place of the patient (LPS mm) in every viewport of the same frame of reference."""
-    if all(np.isfinite(point)):
-        app.session.update(crosshair=point)
-        _bring_to(app, np.array(point), needs_parallel=False)
-
-
-def middle_of(state: State) -> Point | None:
-    """The middle of the image or plane that a state shows, in LPS mm; None where its place is not known."""
-    plane = plane_of(state)
-    now = state.selection
-    if plane is None or now is None:
-        return None
-    d = state.frame.description if state.cut is not None and state.frame is not None else now.image.description
-    spacing = d.pixel_spacing_mm or (0.0, 0.0)
-    across = np.array(plane.row_cosine) * spacing[1] * (d.columns - 1) / 2
-    down = np.array(plane.column_cosine) * spacing[0] * (d.rows - 1) / 2
-    middle = np.array(plane.position) + across + down
-    if state.cut is not None:  # the frame may still be that of the place before
-        middle[NORMAL_AXIS[state.cut.plane]] = state.cut.at_mm
-    return np.asarray(middle, np.float64)
-
-
-def plane_of(state: State) -> Plane | None:
-    """Where what a state shows lies in the patient."""
-    if state.cut is not None:
-        return state.frame.description.plane if state.frame is not None else None
-    return state.selection.image.description.plane if state.selection is not None else None
-
-
-def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
-    state = app.state
-    here, plane = _reference(state), plane_of(state)
-    if not here or plane is None:
-        return
-    for index in range(count(state)):
-        other = pane_state(state, index)
-        if index == state.active or other.selection is None or _reference(other) != here:
-            continue
-        normal = _normal_of(other)
-        if normal is None or (needs_parallel and abs(float(normal @ np.array(plane.normal))) < _PARALLEL):
-            continue
-        if other.cut is not None:
-            _move_cut(app, index, replace(other.cut, at_mm=float(point[NORMAL_AXIS[other.cut.plane]])))
-        else:
-            _show_nearest(app, index, other.selection, float(point @ normal), normal)
-
-
-def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
-    places = [
-        float(np.array(image.description.plane.position) @ normal) if image.description.plane is not None else np.inf
-        for image in selection.stack.images
-    ]
-    nearest = int(np.argmin(np.abs(np.array(places) - along)))
-    if nearest != selection.index and np.isfinite(places[nearest]):
-        _show(app, index, replace(selection, index=nearest))
-
-
-def _show(app: Application, index: int, selection: Selection) -> None:
-    """Put another image of the same stack into a viewport that is not the active one."""
-    picture = app.frames.get(selection.image.key)
-    change_pane(app, index, selection=selection, frame=picture.frame if picture else None, frame_problem="")
-    if picture is None:
-        read_pane(app, index)
-    else:
-        app.jobs.stop(f"read {index}")
-
-
-def _move_cut(app: Application, index: int, cut: Cut) -> None:
-    """Cut another plane of the same volume; the one on screen stays until it is there."""
-    if app.volume is None:
-        return
-    low, high = range_mm(app.volume[1], cut.plane)
-    cut = replace(cut, at_mm=min(max(cut.at_mm, low), high))
-    if cut != pane_state(app.state, index).cut:
-        change_pane(app, index, cut=cut)
-        read_pane(app, index)
 
 
 def _lay_out_planes(app: Application, selection: Selection, volume: Volume) -> None:
@@ -324,14 +210,3 @@ def _likeness(one: Selection, other: Selection) -> int:
 def _stack_of(state: State, index: int) -> object:
     selection = pane_state(state, index).selection
     return selection.stack_key if selection is not None else None
-
-
-def _reference(state: State) -> str:
-    return state.selection.series.frame_of_reference_uid if state.selection is not None else ""
-
-
-def _normal_of(state: State) -> Point | None:
-    if state.cut is not None:
-        return np.asarray(np.eye(3)[NORMAL_AXIS[state.cut.plane]], np.float64)
-    plane = plane_of(state)
-    return np.array(plane.normal) if plane is not None else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run
-from medviewer.app.layout import follow, scroll_cut
+from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
@@ -101,6 +101,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
     What was open stays until there is something new to show, so that a wrong choice costs nothing.
     """
     has_arrived = False
+    folder = app.home
 
     def arrived(collection: Collection) -> None:
         nonlocal has_arrived
@@ -115,22 +116,28 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
         def found(collection: Collection) -> None:
             app.post(lambda: None if stop.is_stopped else arrived(collection))
 
-        return analysis.open_paths(paths, stop, progress, found)
+        return analysis.open_paths(paths, stop, progress, found, folder)
 
     def done(collection: Collection) -> None:
         arrived(collection)
+        if not has_arrived:
+            collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
         wanted(collection, is_whole=True)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:
-            for path in reversed(paths[:3]):
-                app.settings = app.settings.with_recent(str(path))
-            app.remember()
-            app.session.update(recent=app.settings.recent)
+            _remember(app, paths)
 
     app.notify("info", "")
     app.start_job("open", work, done)
+
+
+def _remember(app: Application, paths: list[Path]) -> None:
+    for path in reversed(paths[:3]):
+        app.settings = app.settings.with_recent(str(path))
+    app.remember()
+    app.session.update(recent=app.settings.recent)
 
 
 def close_all(app: Application, _argument: object) -> None:
@@ -277,7 +284,10 @@ def step_series(step: int) -> Callable[[Application, object], None]:
         now = app.state.selection
         if now is None:
             return
-        own = [s for s in selections(app.state.collection) if _who(s) == _who(now) and s.index == 0]
+        # Two files that name nobody are not known to be of one person.
+        is_named = any(_who(now))
+        same = (s for s in selections(app.state.collection) if is_named or s.patient is now.patient)
+        own = [s for s in same if _who(s) == _who(now) and s.index == 0]
         at = next((i for i, s in enumerate(own) if s.stack_key == now.stack_key), None)
         if at is not None and 0 <= at + step < len(own):
             select(app, own[at + step])
@@ -332,7 +342,7 @@ def _small(picture: Picture) -> np.ndarray:
 
 
 def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
-    """Forget what belonged to the studies open before."""
+    """Forget what belonged to the studies open before, and remove what was unpacked for them."""
     for slot in app.jobs.running:
         if slot != "open":
             app.jobs.stop(slot)
@@ -342,6 +352,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.wishes.views.clear()
     app.wishes.run = None
     app.wishes.opened = paths
+    app.state.collection.release()
     fresh = State()
     forgotten = (
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
@@ -353,6 +364,8 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
 
 def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -> None:
     count = len(collection.problems)
+    for remark in collection.remarks:
+        app.notify("info", remark)
     if has_arrived:
         if count:
             words = "1 file" if count == 1 else f"{count} files"

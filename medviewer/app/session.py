@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -105,6 +106,14 @@ class Cut:
     slab: Slab = "mean"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point of the patient, which means something only in its own frame of reference."""
+
+    lps_mm: tuple[float, float, float]
+    frame_of_reference_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pane:
     """What one viewport of the layout shows: the fields of the same names of :class:`State`."""
@@ -152,7 +161,7 @@ class State:
     is_maximised: bool = False  # the active viewport alone is shown, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
     is_linked: bool = True  # viewports of one frame of reference scroll together
-    crosshair: tuple[float, float, float] | None = None  # LPS mm, in the active viewport's frame of reference
+    crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False
@@ -193,6 +202,8 @@ class Session:
         self._undo: list[State] = []
         self._redo: list[State] = []
         self._gesture = ""
+        self._changes: deque[tuple[State, State]] = deque()
+        self._is_telling = False
 
     @property
     def state(self) -> State:
@@ -273,9 +284,25 @@ class Session:
         self.update(view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text)
 
     def _set(self, new: State) -> None:
-        old, self._state = self._state, new
-        for watcher in tuple(self._watchers):
-            watcher(old, new)
+        """Take a new state, and tell the watchers of one change after the other.
+
+        A watcher may change the state too. Its change is told when all have heard of the
+        first: told at once, those that come later would hear the newer state before the older
+        one, and go on showing that.
+        """
+        self._changes.append((self._state, new))
+        self._state = new
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._changes:
+                old, latest = self._changes.popleft()
+                for watcher in tuple(self._watchers):
+                    watcher(old, latest)
+        finally:
+            self._is_telling = False
+            self._changes.clear()
 
 
 def _remembered(state: State) -> State:

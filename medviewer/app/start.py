@@ -76,4 +76,5 @@ def running_application(
         used.close()
         for pool in pools:
             pool.shutdown(wait=True, cancel_futures=pool is not pools[2])
+        app.state.collection.release()
         app.records.close()

@@ -23,6 +23,15 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+STANDARD_INPUT = Path("-")
+
+
+def _path_or_list(text: str) -> Path:
+    """A path, or ``STANDARD_INPUT``; a file called "-" is named as ``./-``, which pathlib would make the same."""
+    path = _path(text)
+    return path.absolute() if path == STANDARD_INPUT and text != "-" else path
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line: a command with its options, or paths for the window.
 
@@ -99,7 +108,9 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="files and folders")
+    parser.add_argument(
+        "paths", nargs="+", type=_path_or_list, metavar="PATH", help="files, folders, ZIP archives; - reads a list"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 

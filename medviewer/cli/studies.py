@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medviewer.app.settings import home
 from medviewer.cli.choice import choose_image, choose_stack
+from medviewer.cli.parser import STANDARD_INPUT
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.imaging.display import to_display
+from medviewer.imaging.index import FILE_NAME
 from medviewer.imaging.png import write_png
 from medviewer.imaging.reslice import range_mm, reslice, standard_grid
 from medviewer.imaging.scan import scan
@@ -24,8 +30,10 @@ INSPECT_SCHEMA = "medviewer.inspect/1"
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Say what is in files and folders; 3 if some of it cannot be used."""
-    collection = scan(arguments.paths, progress=progress)
+    collection = scan(_paths(arguments.paths), progress=progress, index=home() / FILE_NAME)
     clear_progress()
+    for remark in collection.remarks:
+        tell(remark)
     document = collection_document(collection)
     if arguments.json:
         print_json(document)
@@ -33,6 +41,40 @@ def inspect(arguments: argparse.Namespace) -> int:
         for line in _lines(document):
             say(line)
     return 3 if any(file["status"] == "refused" for file in document["files"]) else 0
+
+
+_MOST_LIST_BYTES = 64 * 2**20
+
+
+def _paths(given: Sequence[Path]) -> list[Path]:
+    """Put the list on standard input in the place of ``-``."""
+    paths: list[Path] = []
+    listed: list[Path] | None = None
+    for path in given:
+        if path != STANDARD_INPUT:
+            paths.append(path)
+        elif listed is None:
+            listed = _listed_paths()
+            paths += listed
+    return paths
+
+
+def _listed_paths() -> list[Path]:
+    """Read paths from standard input: ended by NUL if there is one (``find -print0``), else one a line.
+
+    Raises:
+        UsageError: there are none, or too many.
+    """
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(_MOST_LIST_BYTES + 1)
+    if len(data) > _MOST_LIST_BYTES:
+        raise UsageError(
+            f"The list on standard input is longer than {_MOST_LIST_BYTES >> 20} MB; name folders instead."
+        )
+    parts = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    paths = [Path(os.fsdecode(part)) for part in parts if part]
+    if not paths:
+        raise UsageError("There is no path on standard input; send one a line, or separated by NUL.")
+    return paths
 
 
 def collection_document(collection: Collection) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from medviewer.gui.run import run_window
-
 
 def open_window(arguments: argparse.Namespace) -> int:
     """Show the window until the reader closes it."""
+    from medviewer.gui.run import run_window  # noqa: PLC0415 - Qt, where a window is wanted
+
     return run_window(arguments.paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import numpy as np
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 SpacingSource = Literal["patient plane", "at detector", "calibrated"]
+FileKind = Literal["DICOM", "NIfTI", "NRRD", "picture"]
 StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
 
 
@@ -127,7 +129,13 @@ class Caveat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """One frame of one DICOM object: where it is and what it is. Pixels are read on demand."""
+    """One frame of one DICOM object, volume or picture: where it is and what it is. Pixels are read on demand.
+
+    ``path`` is the one to show: of a file in an archive it is the archive's path with the
+    member's name behind it, and ``unpacked`` is where its bytes lie. What is no DICOM
+    has no UID: its ``stamp`` tells whether the file is still the same. ``scratch`` is a
+    place for its pixels where they have to be inflated.
+    """
 
     path: Path
     frame: int  # 0-based
@@ -138,6 +146,15 @@ class Image:
     acquisition_time: str = ""
     frame_rate_hz: float | None = None  # at which the file wishes to be played; None where it does not say
     warnings: tuple[Caveat, ...] = ()
+    unpacked: Path | None = None
+    kind: FileKind = "DICOM"
+    stamp: str = ""
+    scratch: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file on the disk to read."""
+        return self.unpacked or self.path
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -213,10 +230,20 @@ class Problem:
     status: Literal["refused", "read"] = "refused"  # "read": understood, but nothing to show
 
 
+def _nothing() -> None:
+    """What is to be removed where nothing was unpacked."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All that a scan of some paths found: every file is shown or in ``problems``."""
+    """All that a scan of some paths found: every file is shown or in ``problems``.
+
+    ``release`` removes what was unpacked for it, when it is not needed any more;
+    ``remarks`` are sentences for the reader about the scan itself.
+    """
 
     patients: tuple[Patient, ...] = ()
     problems: tuple[Problem, ...] = ()
     shown: tuple[Path, ...] = field(default=())
+    release: Callable[[], None] = _nothing
+    remarks: tuple[str, ...] = ()

@@ -9,11 +9,11 @@ import numpy as np
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPainter, QPen
 
+from medviewer.app.linking import shown_grid
 from medviewer.app.session import State
 from medviewer.gui import theme
 from medviewer.gui.placing import Placement
-from medviewer.imaging.planes import grid_of, line_of, to_image, to_patient
-from medviewer.imaging.reslice import PlaneGrid
+from medviewer.imaging.planes import line_of, to_image, to_patient
 
 _CROSS_PX = 14  # of an arm of the cross
 _CROSS_GAP_PX = 4
@@ -26,15 +26,6 @@ class Line(NamedTuple):
     start: tuple[float, float]
     end: tuple[float, float]
     axis: int
-
-
-def shown_grid(state: State) -> PlaneGrid | None:
-    """The pixels on screen as a grid in the patient; None where their place is not known."""
-    if state.selection is None:
-        return None
-    if state.cut is not None:
-        return grid_of(state.frame.description) if state.frame is not None else None
-    return grid_of(state.selection.image.description)
 
 
 def lines_on(state: State, others: Sequence[State]) -> tuple[Line, ...]:
@@ -66,9 +57,13 @@ def paint_lines(painter: QPainter, placed: Placement, lines: Sequence[Line]) -> 
 def paint_crosshair(painter: QPainter, placed: Placement, state: State) -> None:
     """Mark the place that the reader points at, if it lies on this image."""
     grid = shown_grid(state)
-    if state.crosshair is None or grid is None:
+    place = state.crosshair
+    if place is None or grid is None or state.selection is None:
         return
-    column, row, distance = to_image(grid, np.array(state.crosshair))
+    reference = state.selection.series.frame_of_reference_uid
+    if not reference or place.frame_of_reference_uid != reference:
+        return  # in another one the same numbers are another place
+    column, row, distance = to_image(grid, np.array(place.lps_mm))
     if abs(distance) > max(_NEAR_MM, *grid.spacing_mm):
         return
     middle = placed.transform.map(QPointF(column, row))

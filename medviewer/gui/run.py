@@ -158,7 +158,7 @@ def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainW
             yield app, window
         finally:
             window.close()
-            lost = _finish_writing(app)
+            lost = _finish_writing(app, window.shown_losses)
             post.close()
             window.deleteLater()
             qt.sendPostedEvents(None, 0)
@@ -167,16 +167,15 @@ def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainW
         raise StorageError(" ".join(dict.fromkeys(map(str, lost))))
 
 
-def _finish_writing(app: Application) -> list[MedViewerError]:
-    """Wait for what is being written; returns what could not be, which no window is left to show."""
-    told = len(app.lost)
+def _finish_writing(app: Application, shown: int) -> list[MedViewerError]:
+    """Wait for what is being written; returns what could not be, but for the first ``shown``, which a window showed."""
     app.wishes.run = None
     app.jobs.stop_all()
     app.background.stop_all()
     while app.writes.running:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
         QThread.msleep(2)
-    return app.lost[told:]
+    return app.lost[shown:]
 
 
 def _qt_application() -> QApplication:

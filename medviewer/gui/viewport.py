@@ -18,6 +18,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from medviewer.app.linking import shown_grid
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.session import State
 from medviewer.domain.answer import Attribution
@@ -28,7 +29,7 @@ from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
-from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines, shown_grid
+from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
@@ -65,6 +66,7 @@ class MainWindow(WindowFront):
         self._tabs = QTabWidget()
         self._second_tabs = QTabWidget()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.shown_losses = sys.maxsize  # of app.lost: what fails to be written after closing is seen by nobody
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
@@ -101,6 +103,7 @@ class MainWindow(WindowFront):
         self._keeper.close()
         self._keeping.stop()
         self._cine.stop()
+        self.shown_losses = min(self.shown_losses, len(self.app.lost))
         event.accept()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name

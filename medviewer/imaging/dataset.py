@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from medviewer.domain.errors import InputError
@@ -65,6 +66,14 @@ class DataSet:
     representations: dict[int, str] = field(default_factory=dict)
     sequences: dict[int, list[DataSet]] = field(default_factory=dict)
 
+    def keep(self, tag: int, representation: str, value: bytes) -> None:
+        """Take an element; ``representation`` is "" where the file does not say it."""
+        self.values[tag] = value
+        if representation:
+            self.representations[tag] = representation
+        if tag == tags.SPECIFIC_CHARACTER_SET:
+            self.character_sets = tuple(name.strip(" \0") for name in value.decode("latin-1").split("\\"))
+
     def raw(self, tag: int) -> bytes:
         """Give the element's bytes."""
         return self.values.get(tag, b"")
@@ -74,7 +83,8 @@ class DataSet:
         value = self.values.get(tag)
         if not value:
             return ()
-        return decode_text(value, self.character_sets, self._representation(tag))
+        decode = _decode_short if len(value) <= _SHORT_BYTES else decode_text
+        return decode(value, self.character_sets, self._representation(tag))
 
     def text(self, tag: int) -> str:
         """Give the element's first value as text."""
@@ -89,7 +99,7 @@ class DataSet:
         representation = self._representation(tag)
         code = _BINARY_FORMATS.get(representation)
         if code is None:
-            return tuple(_number(part) for part in value.decode("latin-1").split("\\"))
+            return _short_numbers(value) if len(value) <= _SHORT_BYTES else _text_numbers(value)
         count = len(value) // struct.calcsize(code)
         order = "<" if self.is_little_endian else ">"
         return struct.unpack_from(f"{order}{count}{code}", value)
@@ -119,6 +129,18 @@ class DataSet:
         if written in ("", "UN", "OB", "OW"):
             written = expected
         return "US" if written == "US/SS" else written
+
+
+# The files of a series say nearly all the same, so that most texts and numbers have been read before.
+_SHORT_BYTES = 128
+_decode_short = lru_cache(maxsize=4096)(decode_text)
+
+
+def _text_numbers(value: bytes) -> tuple[float, ...]:
+    return tuple(_number(part) for part in value.decode("latin-1").split("\\"))
+
+
+_short_numbers = lru_cache(maxsize=4096)(_text_numbers)
 
 
 def _number(text: str) -> float:
@@ -195,12 +217,24 @@ class DataSetReader:
                 self._read_element(level)
             else:
                 self._read_item(level)
+            if len(self._stack) == 1 and self.pixels is None and not self.is_truncated:
+                self._read_plain()
             self._count += 1
             if self._count > MAX_ELEMENTS:
                 raise InputError(
                     f"The file's header holds more than {MAX_ELEMENTS:,} elements; "
                     "it is damaged or not meant to be read."
                 )
+
+    def _read_plain(self) -> None:
+        """Take the ordinary elements that lie whole in the block that was read: nearly all, in one tight loop.
+
+        What is out of the ordinary is left to the walk, and does not even have to be recognised here.
+        """
+        block, start = self._source.block
+        at, count = read_plain(block, self._position - start, self._stack[0].encoding, self.dataset)
+        self._position = start + at
+        self._count += count
 
     def _push(self, level: _Level) -> None:
         if len(self._stack) > 2 * MAX_NESTING:
@@ -247,13 +281,7 @@ class DataSetReader:
     def _take_value(self, level: _Elements, header: ElementHeader) -> None:
         dataset = level.dataset
         if dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and header.length <= MAX_VALUE_BYTES:
-            value = self._source.at(header.value_offset, header.length)
-            dataset.values[header.tag] = value
-            if header.representation:
-                dataset.representations[header.tag] = header.representation
-            if header.tag == tags.SPECIFIC_CHARACTER_SET:
-                names = value.decode("latin-1").split("\\")
-                dataset.character_sets = tuple(name.strip(" \0") for name in names)
+            dataset.keep(header.tag, header.representation, self._source.at(header.value_offset, header.length))
         self._skip(header.length)
 
     def _skip(self, length: int) -> None:
@@ -290,6 +318,84 @@ def _is_sequence(header: ElementHeader) -> bool:
         return True
     # Implicit VR and UN leave it to the dictionary; only the wanted sequences matter.
     return header.representation in ("", "UN") and tags.VALUE_REPRESENTATIONS.get(header.tag) == "SQ"
+
+
+_EXPLICIT = {True: struct.Struct("<HH2sH"), False: struct.Struct(">HH2sH")}
+_IMPLICIT = {True: struct.Struct("<HHI"), False: struct.Struct(">HHI")}
+_LONG_LENGTH = {True: struct.Struct("<I"), False: struct.Struct(">I")}
+_SHORT_NAMES = {name: name.decode() for name in _SHORT_VRS}
+_FIRST_PIXEL_TAG = 0x7FE00000  # pixels, and the delimiters of items and sequences, are not ordinary
+
+
+def read_plain(
+    block: bytes, at: int, encoding: Encoding, dataset: DataSet, group: int | None = None
+) -> tuple[int, int]:
+    """Put ordinary elements of a block into ``dataset``, up to the first one that is not.
+
+    Ordinary is what lies whole in the block, is no sequence, has a length, and has a value
+    representation where the encoding asks for one.
+
+    Args:
+        block: bytes of a file.
+        at: where the first element begins in it; outside of it there is nothing to do.
+        encoding: how the elements are written.
+        dataset: gets the values of the wanted ones.
+        group: read elements of this group only, as of the file meta information.
+
+    Returns:
+        Where the first element that was not read begins, and how many were.
+    """
+    if at < 0:
+        return at, 0
+    first, end = (0, _FIRST_PIXEL_TAG) if group is None else (group << 16, group + 1 << 16)
+    read = _read_plain_explicit if encoding.is_explicit else _read_plain_implicit
+    return read(block, at, encoding.is_little_endian, dataset, range(first, end))
+
+
+def _read_plain_explicit(block: bytes, at: int, is_little: bool, dataset: DataSet, readable: range) -> tuple[int, int]:
+    unpack, wanted = _EXPLICIT[is_little].unpack_from, tags.VALUE_REPRESENTATIONS
+    first, last = readable.start, readable.stop
+    size, count = len(block), 0
+    while at + 12 <= size:
+        group, element, name, length = unpack(block, at)
+        tag = group << 16 | element
+        if not first <= tag < last:
+            break
+        representation = _SHORT_NAMES.get(name)
+        if representation is not None:
+            begin = at + 8
+        elif name in _LONG_VRS and tag not in wanted:
+            begin = at + 12
+            (length,) = _LONG_LENGTH[is_little].unpack_from(block, at + 8)
+        else:
+            break
+        end = begin + length
+        if end > size:
+            break
+        if representation is not None and tag in wanted:
+            dataset.keep(tag, representation, block[begin:end])
+        at = end
+        count += 1
+    return at, count
+
+
+def _read_plain_implicit(block: bytes, at: int, is_little: bool, dataset: DataSet, readable: range) -> tuple[int, int]:
+    unpack, wanted = _IMPLICIT[is_little].unpack_from, tags.VALUE_REPRESENTATIONS
+    first, last = readable.start, readable.stop
+    size, count = len(block), 0
+    while at + 12 <= size:
+        group, element, length = unpack(block, at)
+        tag, end = group << 16 | element, at + 8 + length
+        if not first <= tag < last or end > size:
+            break
+        representation = wanted.get(tag)
+        if representation is not None:
+            if representation == "SQ":
+                break
+            dataset.keep(tag, "", block[at + 8 : end])
+        at = end
+        count += 1
+    return at, count
 
 
 def read_element_header(source: ByteSource, offset: int, encoding: Encoding) -> ElementHeader | None:

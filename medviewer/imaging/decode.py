@@ -36,6 +36,7 @@ from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.source import ByteSource
+from medviewer.imaging.volume_file import read_slice
 
 _EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _END_MARKER = b"\xff\xd9"
@@ -68,13 +69,23 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
     if stop is not None:
         stop.raise_if_stopped()
     try:
-        with image.path.open("rb") as file:
-            layout, source = open_layout(image.path, file)
+        if image.kind != "DICOM":
+            return _read_other(image, stop)
+        with image.file.open("rb") as file:
+            layout, source = open_layout(image.file, file)
             return _read(image, layout, source, stop)
     except OSError as error:
         raise unreadable(error) from error
     except MemoryError as error:
         raise InputError("This image needs more memory than there is; close other studies and try again.") from error
+
+
+def _read_other(image: Image, stop: StopToken | None) -> Frame:
+    if image.kind != "picture":
+        return read_slice(image, stop)
+    from medviewer.imaging.picture_file import read_picture  # noqa: PLC0415 - Pillow is for pictures only
+
+    return read_picture(image)
 
 
 def warm_up() -> None:

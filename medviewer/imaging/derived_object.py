@@ -105,9 +105,11 @@ def read_header(image: Image) -> Dataset:
         InputError: the file is gone, is not DICOM, or is not the one that was opened: a
             result must never be filed under whoever lies at that path now.
     """
+    if image.kind != "DICOM":
+        raise InputError("The image is no DICOM object, so no DICOM result can refer to it; save as JSON instead.")
     try:
         with _quietly():
-            header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
+            header = pydicom.dcmread(image.file, stop_before_pixels=True, force=True)
     except OSError as error:
         raise InputError(
             f"The image's file cannot be read ({error.strerror or error}); open the study again."

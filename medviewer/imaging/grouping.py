@@ -99,6 +99,20 @@ class Grouping:
         self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
 
+    def add_unidentified(self, stacks: tuple[tuple[Image, ...], ...], description: str) -> None:
+        """Put a file that says nothing of a patient where it stays alone: nobody knows that two are of one person.
+
+        Args:
+            stacks: its images, already apart.
+            description: of the series.
+        """
+        series = _SeriesEntry(Series(series_instance_uid="", modality="", description=description))
+        for index, images in enumerate(stacks):
+            series.stacks[index] = list(images)
+        study = _StudyEntry(Study(study_instance_uid=""), {"": series})
+        self._patients.append(_PatientEntry(Patient(patient_id=""), {"": study}))
+        self._shown.append(stacks[0][0].path)
+
     def _doubt_twins(self, uid: str, new: list[tuple[_SeriesEntry, Hashable]]) -> None:
         """Warn on every image whose UID another file with other content has too: either may be the wrong one."""
         if not uid:

@@ -9,6 +9,7 @@ Source: PS3.10 section 7 (file meta information), PS3.5 annex A (transfer syntax
 from __future__ import annotations
 
 import errno
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from medviewer.imaging.dataset import (
     PixelElement,
     guess_encoding,
     read_element_header,
+    read_plain,
 )
 from medviewer.imaging.encapsulation import first_bytes
 from medviewer.imaging.source import ByteSource, inflate
@@ -37,6 +39,7 @@ NATIVE_SYNTAXES = frozenset(
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 _PREAMBLE = 128
+_MAX_UID_BYTES = 256  # of 64 that are allowed
 # What people drop on a viewer by mistake, told apart so that the sentence can help.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG picture"),
@@ -46,11 +49,11 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"II*\0", "a TIFF picture"),
     (b"MM\0*", "a TIFF picture"),
     (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive; unpack it first"),
+    (b"PK\x03\x04", "a document or program that is packed as a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
     (b"Rar!", "a RAR archive; unpack it first"),
-    (b"NRRD", "an NRRD volume"),
+    (b"NRRD", "an NRRD volume of a kind that is not read"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),
@@ -116,7 +119,7 @@ def read_header(path: Path) -> Header:
         InputError: it cannot be read, or its structure is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with io.FileIO(path) as file:  # its own small buffer is all that a header needs
             return parse_header(ByteSource(file))
     except OSError as error:
         raise unreadable(error) from error
@@ -199,11 +202,15 @@ def read_file_meta(source: ByteSource) -> tuple[DataSet, int]:
     meta = DataSet()
     position = start
     while True:
+        block, begin = source.block
+        at, _ = read_plain(block, position - begin, Encoding(), meta, group=2)
+        position = begin + at
         element = read_element_header(source, position, Encoding())
         if element is None or element.tag >> 16 != 2 or element.length == UNDEFINED_LENGTH:
-            return meta, position
+            # All that is wanted are UIDs, whatever the file says of what they are and how long.
+            return DataSet(values={tag: value[:_MAX_UID_BYTES] for tag, value in meta.values.items()}), position
         if element.tag in tags.VALUE_REPRESENTATIONS:
-            meta.values[element.tag] = source.at(element.value_offset, min(element.length, 256))
+            meta.values[element.tag] = source.at(element.value_offset, min(element.length, _MAX_UID_BYTES))
         position = element.value_offset + element.length
 
 

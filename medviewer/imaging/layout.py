@@ -6,6 +6,7 @@ now may have the same name, size and time as the one before.
 
 from __future__ import annotations
 
+import io
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from typing import BinaryIO, NamedTuple
 
 from medviewer.imaging import tags
 from medviewer.imaging.encapsulation import Fragment, frame_fragments
-from medviewer.imaging.header import Header, inflated, parse_header
+from medviewer.imaging.header import Header, inflated, parse_header, unreadable
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
 from medviewer.imaging.source import ByteSource
 
 _MAX_LAYOUTS = 64
+_MAX_HEADERS = 4096  # of a scan: one large study
+_MAX_HEADER_BYTES = 32 * 2**10  # a header with more in it is read again
 # The UID of the object stands within these bytes, in the file meta information and again in the data set.
 _HEAD_BYTES = 4096
 
@@ -50,10 +53,33 @@ class _Identity(NamedTuple):
 
 
 _layouts: OrderedDict[_Identity, Layout] = OrderedDict()
+_headers: OrderedDict[_Identity, Header] = OrderedDict()
 _layouts_lock = Lock()
 # The last deflated file of several frames: without it each frame would inflate all of them again.
 _kept: tuple[_Identity, bytes] | None = None
 _kept_lock = Lock()
+
+
+def scan_header(path: Path) -> Header:
+    """Read a header as :func:`read_header` does, and keep it for when the pixels of this very content are read.
+
+    Raises:
+        As :func:`read_header`.
+    """
+    try:
+        with io.FileIO(path) as file:  # its own small buffer is all that a header needs
+            source = ByteSource(file)
+            identity = _identity(path, file, source)
+            header = parse_header(source)
+    except OSError as error:
+        raise unreadable(error) from error
+    is_plain = header.pixels is not None and not header.is_encapsulated and not header.is_deflated
+    if is_plain and sum(map(len, header.dataset.values.values())) <= _MAX_HEADER_BYTES:
+        with _layouts_lock:
+            _headers[identity] = header
+            while len(_headers) > _MAX_HEADERS:
+                _headers.popitem(last=False)
+    return header
 
 
 def open_layout(path: Path, file: BinaryIO) -> tuple[Layout, ByteSource]:
@@ -63,16 +89,7 @@ def open_layout(path: Path, file: BinaryIO) -> tuple[Layout, ByteSource]:
         InputError: as :func:`parse_header`, :func:`read_pixel_format` and :func:`frame_fragments`.
     """
     source = ByteSource(file)
-    status = _status(file)
-    identity = _Identity(
-        str(path),
-        status.st_dev,
-        status.st_ino,
-        status.st_ctime_ns,
-        status.st_mtime_ns,
-        status.st_size,
-        source.at(0, _HEAD_BYTES),
-    )
+    identity = _identity(path, file, source)
     layout = _layout_of(identity, source)
     if layout.header.is_deflated:
         source = ByteSource.of_bytes(_content_of(identity, layout, source))
@@ -84,11 +101,25 @@ def forget() -> None:
     global _kept  # noqa: PLW0603 - one file for the process, behind its lock
     with _layouts_lock:
         _layouts.clear()
+        _headers.clear()
     with _kept_lock:
         _kept = None
 
 
-def _status(file: BinaryIO) -> os.stat_result:
+def _identity(path: Path, file: BinaryIO | io.FileIO, source: ByteSource) -> _Identity:
+    status = _status(file)
+    return _Identity(
+        str(path),
+        status.st_dev,
+        status.st_ino,
+        status.st_ctime_ns,
+        status.st_mtime_ns,
+        status.st_size,
+        source.at(0, _HEAD_BYTES),
+    )
+
+
+def _status(file: BinaryIO | io.FileIO) -> os.stat_result:
     return os.fstat(file.fileno())  # of what is open: the path may lead elsewhere by now
 
 
@@ -98,7 +129,8 @@ def _layout_of(identity: _Identity, source: ByteSource) -> Layout:
         if layout is not None:
             _layouts.move_to_end(identity)
             return layout
-    header = parse_header(source)
+        known = _headers.get(identity)
+    header = known or parse_header(source)
     format_ = read_pixel_format(header)
     fragments: tuple[tuple[Fragment, ...], ...] = ()
     if header.is_encapsulated and header.pixels is not None:

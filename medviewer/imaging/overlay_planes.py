@@ -25,13 +25,18 @@ def read_overlays(dataset: DataSet, frame: int, raw: npt.NDArray[np.integer] | N
         raw: the frame's samples with all their bits, for planes kept in unused ones; None where
             those bits are not known.
     """
-    planes = (_read_plane(dataset, group, frame, raw) for group in tags.OVERLAY_GROUPS)
+    planes = (_read_plane(dataset, group, frame, raw) for group in _groups(dataset))
     return tuple(plane for plane in planes if plane is not None)
 
 
 def has_embedded_overlay(dataset: DataSet) -> bool:
     """Whether a plane lies in unused bits of the pixels."""
-    return any(_is_embedded(dataset, group) for group in tags.OVERLAY_GROUPS)
+    return any(_is_embedded(dataset, group) for group in _groups(dataset))
+
+
+def _groups(dataset: DataSet) -> list[int]:
+    """The groups that the file has: nearly always none, and this is asked for every frame."""
+    return [group for group in tags.OVERLAY_GROUPS if tags.OVERLAY_ROWS + group in dataset.values]
 
 
 def _is_embedded(dataset: DataSet, group: int) -> bool:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import filecmp
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from medviewer.domain.errors import InputError, MedViewerError, NoPixelsError, without_data
+from medviewer.domain.errors import InputError, MedViewerError, NoPixelsError, NotDicomError, Stopped, without_data
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection, Image, Problem
 from medviewer.imaging import tags
+from medviewer.imaging.archive import MAX_DEPTH, Archive, Budget, Member, is_archive
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.grouping import Grouping
-from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, read_header, uid_name, unreadable
+from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, uid_name, unreadable
+from medviewer.imaging.index import HeaderIndex
+from medviewer.imaging.layout import scan_header
+from medviewer.imaging.private_folder import PrivateFolder, discard
+from medviewer.imaging.volume_file import describe_volume, read_volume_file, volume_image
+from medviewer.imaging.walk import Walk
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +37,14 @@ def scan(
     progress: Progress = no_progress,
     stop: StopToken | None = None,
     on_found: Callable[[Collection], None] | None = None,
+    index: Path | None = None,
 ) -> Collection:
-    """Find the patients, studies, series and images in files and folders.
+    """Find the patients, studies, series and images in files, folders and ZIP archives.
 
     Only headers are read. A file that cannot be used is one line in ``problems`` and
-    never stops the rest; every file is in ``shown`` or in ``problems``, exactly once.
+    never stops the rest; every file is in ``shown`` or in ``problems``, exactly once. An
+    archive stands for its members, each as ``archive.zip/name``; the archive itself is
+    named only if it cannot be opened.
 
     Args:
         paths: files, and folders to search with all that is in them. A DICOMDIR
@@ -42,133 +53,223 @@ def scan(
         stop: ends the scan early.
         on_found: given what has been found so far, from the first image on, a few
             times a second, so that the first image can be drawn while the rest is read.
+        index: a file of ours that keeps headers, so that unchanged files need not be read again.
+
+    Returns:
+        What was found; its ``release`` removes what was unpacked.
 
     Raises:
         Stopped: ``stop`` was used.
     """
-    grouping = Grouping()
-    problems: list[Problem] = []
-    found = list(_Walk(problems, stop).files(paths))
-    known: dict[str, Path] = {}
-    last_report = -math.inf
-    for done, path in enumerate(found, start=1):
-        if stop is not None:
-            stop.raise_if_stopped()
-        problem = _add_file(path, grouping, known)
-        if problem is not None:
-            problems.append(problem)
-        progress(done, len(found), "Reading headers")
-        # The very first image goes out at once; later reports are paced, as each one groups all images anew.
-        if on_found is not None and problem is None and done < len(found):
-            now = time.monotonic()
-            if now - last_report >= _REPORT_EVERY_S:
-                on_found(grouping.collect(tuple(problems)))
-                last_report = now
-    collection = grouping.collect(tuple(problems))
-    if on_found is not None:
-        on_found(collection)
-    return collection
+    if index is None:
+        return _Scan(progress, stop, on_found).run(paths)
+    with HeaderIndex(index) as known:
+        return _Scan(progress, stop, on_found, known).run(paths)
 
 
-class _Walk:
-    """Every file below some paths, once; folders that links lead back to are not entered again."""
+class _Found(NamedTuple):
+    """A file: the path to show for it, where it lies, and in how many archives."""
 
-    def __init__(self, problems: list[Problem], stop: StopToken | None) -> None:
-        self._problems = problems
-        self._stop = stop
-        self._folders: set[tuple[int, int]] = set()
-        self._seen: dict[tuple[int, int], Path] = {}
-        self._given: set[Path] = set()
+    path: Path
+    file: Path
+    depth: int = 0
 
-    def files(self, paths: Sequence[Path]) -> Iterator[Path]:
-        """Give regular files in the order of their names; what cannot be entered becomes a problem."""
-        for path in paths:
-            try:
-                if path.is_dir():
-                    yield from self._folder(path)
-                elif path.name.upper() == "DICOMDIR" and path.is_file():
-                    yield from self._folder(path.parent)
-                else:
-                    yield from self._file(path)
-            except OSError as error:
-                self._refuse(path, unreadable(error))
+    @property
+    def unpacked(self) -> Path | None:
+        """Where its bytes lie, if not at ``path``."""
+        return self.file if self.depth else None
 
-    def _refuse(self, path: Path, error: InputError) -> None:
-        self._problems.append(Problem(path, str(error)))
 
-    def _folder(self, folder: Path) -> Iterator[Path]:
-        pending = [folder]
-        while pending:
-            if self._stop is not None:
-                self._stop.raise_if_stopped()
-            current = pending.pop()
-            try:
-                status = current.stat()
-                if (status.st_dev, status.st_ino) in self._folders:
-                    continue
-                self._folders.add((status.st_dev, status.st_ino))
-                with os.scandir(current) as entries:
-                    names = sorted(entries, key=lambda entry: entry.name)
-                    folders = [Path(entry.path) for entry in names if _is_folder(entry)]
-                    files = [Path(entry.path) for entry in names if not _is_folder(entry)]
-            except OSError as error:
-                self._refuse(current, unreadable(error))
-                continue
-            for file in files:
-                yield from self._file(file)
-            pending.extend(reversed(folders))
+class _Scan:
+    """One scan: what is found goes into the grouping, what is not an image into the problems."""
 
-    def _file(self, path: Path) -> Iterator[Path]:
-        if path in self._given:
-            return
-        self._given.add(path)
+    def __init__(
+        self,
+        progress: Progress,
+        stop: StopToken | None,
+        on_found: Callable[[Collection], None] | None,
+        index: HeaderIndex | None = None,
+    ) -> None:
+        self._progress, self._stop, self._on_found = progress, stop, on_found
+        self._index = index
+        self._grouping = Grouping()
+        self._problems: list[Problem] = []
+        self._known: dict[str, _Found] = {}
+        self._folder = PrivateFolder()
+        self._done = self._total = 0
+        self._last_report = -math.inf
+        self._is_told = False
+        self._given: frozenset[Path] = frozenset()
+
+    def run(self, paths: Sequence[Path]) -> Collection:
+        """Do the scan; see :func:`scan`."""
         try:
-            status = path.stat()
-        except OSError as error:
-            self._refuse(path, unreadable(error))
-            return
-        if not path.is_file():
-            self._refuse(path, InputError("Neither a file nor a folder (a device or a pipe); it is not opened."))
-            return
-        key = (status.st_dev, status.st_ino)
-        # File systems without file numbers give 0 for all.
-        first = self._seen.setdefault(key, path) if status.st_ino else path
-        if first is not path:
-            self._problems.append(Problem(path, f"The same file as {first.name} by another name; shown once.", "read"))
-            return
-        yield path
+            self._given = frozenset(paths)
+            files = list(Walk(self._problems, self._stop).files(paths))
+            self._total = len(files)
+            for path in files:
+                self._take(_Found(path, path))
+            collection = self._tell()
+        except BaseException:
+            if not self._is_told:  # else somebody shows these images; it is theirs to release them
+                self._folder.remove()
+            raise
+        return collection
 
+    def _collection(self) -> Collection:
+        found = self._grouping.collect(tuple(self._problems))
+        remarks = (self._index.remark,) if self._index is not None and self._index.remark else ()
+        return replace(found, release=self._folder.remove, remarks=remarks)
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself: its own row says so, the rest of its folder is not lost
-        return False
+    def _tell(self) -> Collection:
+        collection = self._collection()
+        if self._on_found is not None:
+            self._is_told = True
+            self._on_found(collection)
+        return collection
 
+    def _take(self, found: _Found, budget: Budget | None = None) -> bool:
+        """Read one file into the grouping, or say why not; give whether it is needed any more."""
+        if self._stop is not None:
+            self._stop.raise_if_stopped()
+        try:
+            problem = self._add(found)
+        except _IsArchive:
+            self._take_archive(found, budget)
+            return False
+        if problem is not None:
+            self._problems.append(problem)
+        self._done += 1
+        self._progress(self._done, self._total, "Reading headers")
+        # The very first image goes out at once; later reports are paced, as each one groups all images anew.
+        if self._on_found is not None and problem is None and self._done < self._total:
+            now = time.monotonic()
+            if now - self._last_report >= _REPORT_EVERY_S:
+                self._tell()
+                self._last_report = now
+        return problem is None
 
-def _add_file(path: Path, grouping: Grouping, known: dict[str, Path]) -> Problem | None:
-    """Read one file into the grouping, or say why not."""
-    try:
-        header = read_header(path)
+    def _add(self, found: _Found) -> Problem | None:
+        path = found.path
+        try:
+            return self._add_image(found)
+        except NoPixelsError as error:
+            return Problem(path, str(error), "read")
+        except Stopped:
+            raise
+        except MedViewerError as error:
+            return Problem(path, str(error))
+        except (OSError, MemoryError) as error:
+            reason = unreadable(error) if isinstance(error, OSError) else "It needs more memory than there is."
+            return Problem(path, str(reason))
+        except _IsArchive:
+            raise
+        except Exception as error:  # one bad file must never stop the rest, not even through a mistake of ours
+            logger.error("Unexpected failure while reading a header", exc_info=without_data(error))  # noqa: TRY400 - without its message
+            return Problem(
+                path, "Unexpected: the header could not be read; please report it to the makers of MedViewer."
+            )
+
+    def _add_image(self, found: _Found) -> Problem | None:
+        path = found.path
+        try:
+            if self._index is not None and found.unpacked is None:
+                header = self._index.header(path, scan_header)
+            else:
+                header = scan_header(found.file)
+        except NotDicomError:
+            if is_archive(_head(found.file), path):
+                raise _IsArchive from None
+            if self._add_other(found):
+                return None
+            raise
         problem = _not_an_image(header, path)
         if problem is not None:
             return problem
         images = describe_images(header, path)
-        twin = known.setdefault(images[0].sop_instance_uid or str(path), path)
-        if twin is not path and _is_same_content(twin, path):
-            return Problem(path, f"An exact copy of {twin.name}, which is shown; nothing is lost.", "read")
-        grouping.add(header, images)
-    except NoPixelsError as error:
-        return Problem(path, str(error), "read")
-    except MedViewerError as error:
-        return Problem(path, str(error))
-    except (OSError, MemoryError) as error:
-        reason = unreadable(error) if isinstance(error, OSError) else "It needs more memory than there is."
-        return Problem(path, str(reason))
-    except Exception as error:  # one bad file must never stop the rest, not even through a mistake of ours
-        logger.error("Unexpected failure while reading a header", exc_info=without_data(error))  # noqa: TRY400 - without its message
-        return Problem(path, "Unexpected: the header could not be read; please report it to the makers of MedViewer.")
-    return None
+        twin = self._known.setdefault(images[0].sop_instance_uid or str(path), found)
+        if twin is not found and filecmp.cmp(twin.file, found.file, shallow=False):
+            return Problem(path, f"An exact copy of {twin.path.name}, which is shown; nothing is lost.", "read")
+        if found.unpacked is not None:
+            images = tuple(replace(image, unpacked=found.unpacked) for image in images)
+        self._grouping.add(header, images)
+        return None
+
+    def _add_other(self, found: _Found) -> bool:
+        """Add a volume or a picture; give whether it is one."""
+        volume = read_volume_file(found.file, found.path)
+        if volume is not None:
+            image = volume_image(volume, found.file, found.path)
+            if volume.compressed_at is not None:
+                image = replace(image, scratch=self._folder.new_path())
+            self._grouping.add_unidentified(describe_volume(volume, image), f"{volume.kind} volume")
+            return True
+        # Pillow is not worth its time before there is something that is no DICOM.
+        from medviewer.imaging.picture_file import describe_picture  # noqa: PLC0415
+
+        picture = describe_picture(found.file, found.path)
+        if picture is None:
+            return False
+        if found.path not in self._given:  # previews and logos lie beside many studies
+            raise NoPixelsError("A picture beside other files; open it by itself to see it.")
+        self._grouping.add_unidentified(((picture,),), "Picture")
+        return True
+
+    def _take_archive(self, found: _Found, budget: Budget | None) -> None:
+        """Let an archive's members stand for it; they are unpacked one by one, so that the first is seen soon."""
+        try:
+            if found.depth >= MAX_DEPTH:
+                raise InputError(
+                    "A ZIP archive inside a ZIP archive inside another; only one archive in another is opened, "
+                    "unpack it first."
+                )
+            budget = budget or Budget(found.file.stat().st_size, self._folder.free_bytes())
+            archive = Archive(found.file, found.path, budget)
+        except (MedViewerError, OSError, MemoryError) as error:
+            self._refuse(found.path, error)
+            return
+        with closing(archive):
+            if not archive.members:
+                self._refuse(found.path, InputError("The ZIP archive is empty; ask for it to be sent again."))
+                return
+            self._total += len(archive.members) - 1
+            for member in archive.members:
+                self._take_member(archive, member, found.depth + 1, budget)
+
+    def _take_member(self, archive: Archive, member: Member, depth: int, budget: Budget) -> None:
+        try:
+            if member.refusal is not None:
+                raise member.refusal
+            file = self._folder.new_path()
+            try:
+                archive.unpack(member, file, self._stop)
+            except BaseException:
+                discard(file)
+                raise
+        except Stopped:
+            raise
+        except (MedViewerError, OSError, MemoryError) as error:
+            self._refuse(member.path, error)
+            return
+        if not self._take(_Found(member.path, file, depth), budget):
+            discard(file)
+
+    def _refuse(self, path: Path, error: MedViewerError | OSError | MemoryError) -> None:
+        if isinstance(error, OSError):
+            error = unreadable(error)
+        reason = "It needs more memory than there is." if isinstance(error, MemoryError) else str(error)
+        self._problems.append(Problem(path, reason))
+        self._done += 1
+        self._progress(self._done, self._total, "Reading headers")
+
+
+class _IsArchive(Exception):  # noqa: N818 - no failure: there is more in it
+    """The file is a ZIP archive."""
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def _not_an_image(header: Header, path: Path) -> Problem | None:
@@ -178,10 +279,6 @@ def _not_an_image(header: Header, path: Path) -> Problem | None:
         name = uid_name(header.sop_class_uid)
         return Problem(path, f"{name or 'DICOM data'}: understood, but it holds no image to show.", "read")
     return None
-
-
-def _is_same_content(one: Path, other: Path) -> bool:
-    return filecmp.cmp(one, other, shallow=False)
 
 
 def images_of(collection: Collection) -> Iterator[Image]:

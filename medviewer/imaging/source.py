@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from typing import BinaryIO
 
@@ -24,11 +25,16 @@ class ByteSource:
 
     __slots__ = ("_buffer", "_file", "_start", "size")
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.FileIO) -> None:
         self._file = file
-        self.size = file.seek(0, io.SEEK_END)
+        self.size = os.fstat(file.fileno()).st_size if isinstance(file, io.FileIO) else file.seek(0, io.SEEK_END)
         self._start = 0
         self._buffer = b""
+
+    @property
+    def block(self) -> tuple[bytes, int]:
+        """The bytes that were read last, and where they begin in the file."""
+        return self._buffer, self._start
 
     @classmethod
     def of_bytes(cls, data: bytes) -> ByteSource:
@@ -53,7 +59,7 @@ class ByteSource:
         self._file.seek(offset)
         done = 0
         while done < len(target):
-            got = self._file.readinto(target[done:])  # type: ignore[attr-defined]
+            got = self._file.readinto(target[done:])  # type: ignore[union-attr]
             if not got:
                 break
             done += got

@@ -11,12 +11,13 @@ import numpy as np
 from medviewer.domain.errors import GeometryError, InputError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken, no_progress
-from medviewer.domain.study import Caveat, Image, Plane, Stack
+from medviewer.domain.study import Caveat, Image, PixelDescription, Plane, Stack, Window
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
-from medviewer.imaging.display import modality_values
+from medviewer.imaging.display import default_window, modality_values
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
+_SAMPLE = 1 << 20  # values: enough for the range of a volume
 _THREADS = 2  # reading lets go of Python's lock, but most of a small slice is Python
 
 
@@ -65,8 +66,27 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
         description = replace(
             description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None
         )
+    description = replace(description, windows=_windows(images, stored, description))
     positions = np.array([_plane(image).position for image in images])
     return Volume(stored, positions, description, tuple(caveats))
+
+
+def _windows(images: Sequence[Image], stored: np.ndarray, description: PixelDescription) -> tuple[Window, ...]:
+    """The windows that the slices have in common; else one over the values of the whole volume.
+
+    MR scanners write another window into every slice: that of the first one, often empty, would
+    show all else white. One for the volume also keeps planes from flickering while they move.
+    """
+    own = images[0].description.windows
+    if own and all(image.description.windows == own for image in images):
+        return own
+    step = max(1, round((stored.size / _SAMPLE) ** (1 / 3)))
+    sample = stored[::step, ::step, ::step].ravel()
+    padding = description.pixel_padding_range
+    if padding is not None:
+        sample = sample[(sample < padding[0]) | (sample > padding[1])]
+    frame = Frame(sample.reshape(1, -1), replace(description, windows=(), voi_luts=()))
+    return (replace(default_window(frame), name=""),)
 
 
 def _placed(stack: Stack) -> list[Image]:

@@ -80,7 +80,7 @@ class _Question:
 
     def run(self, batch: npt.NDArray[np.float32]) -> Arrays:
         """The network's outputs that an answer needs."""
-        wanted = ["logits"] + ([self.card.ood.output] if self.card.ood else [])
+        wanted = ["logits", *(self.card.ood.outputs if self.card.ood else ())]
         inputs = {self.card.inputs[0].name: batch}
         return self.engine.run(self.card.id, inputs, outputs=wanted, stop=self.manner.stop)
 
@@ -89,9 +89,14 @@ class _Question:
         results = guards.check_outputs(outputs, self.manner.language)
         if results or self.card.ood is None:
             return results
-        features = outputs[self.card.ood.output]
+        features, language = outputs[self.card.ood.output], self.manner.language
         statistics = feature_statistics(self.card, features.shape[1])
-        return (guards.check_distribution(features, statistics, self.card.ood, self.manner.language),)
+        found = [guards.check_distribution(features, statistics, self.card.ood, language)]
+        if (rest := self.card.ood.residual) is not None:
+            features = outputs[rest.output]
+            directions = residual_statistics(self.card, features.shape[1])
+            found.append(guards.check_residual(features, directions, rest, language))
+        return found
 
     def probabilities(self, outputs: Arrays) -> npt.NDArray[np.float64]:
         """Calibrated, ``(n, labels)``."""
@@ -171,18 +176,36 @@ def feature_statistics(card: Card, features: int) -> guards.FeatureStatistics:
     Raises:
         ModelError: the file is missing, changed, or not for this network.
     """
-    statistics = _read_statistics(card.folder, card.require("ood"))
-    shapes = statistics.means.shape, statistics.whitening.shape
-    if any(len(shape) != 2 or shape[1] != features for shape in shapes):
-        raise CardError(f"The out-of-distribution statistics of {card.id} do not fit its {features} features.")
+    return guards.FeatureStatistics(*_statistics(card, {"means": 2, "whitening": 2}, features))
+
+
+def residual_statistics(card: Card, features: int) -> guards.ResidualStatistics:
+    """The directions of the training images' features that the card's residual is measured against.
+
+    Raises:
+        ModelError: the file is missing, changed, lacks them, or is not for this network.
+    """
+    names = {"residual_mean": 1, "residual_scale": 1, "residual_directions": 2}
+    statistics = guards.ResidualStatistics(*_statistics(card, names, features))
+    if not (statistics.scale > 0).all():
+        raise CardError(f"The out-of-distribution statistics of {card.id} divide by nothing; install the model again.")
     return statistics
 
 
-@lru_cache(maxsize=16)
-def _read_statistics(folder: Path, file: CardFile) -> guards.FeatureStatistics:
-    arrays = read_arrays(folder, file)
-    if not {"means", "whitening"} <= arrays.keys():
-        raise CardError(f"“{file.path}” holds no “means” and “whitening”; install the model again.")
-    if not all(np.isfinite(arrays[name]).all() for name in ("means", "whitening")):
+def _statistics(card: Card, names: Mapping[str, int], features: int) -> list[npt.NDArray[Any]]:
+    """Arrays of the file with the role “ood”, by name and number of axes; the last one is that of the features."""
+    file = card.require("ood")
+    arrays = _read_statistics(card.folder, file)
+    if not names.keys() <= arrays.keys():
+        raise CardError(f"“{file.path}” lacks one of “{'”, “'.join(names)}”; install the model again.")
+    found = [arrays[name] for name in names]
+    if not all(np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() for array in found):
         raise CardError(f"“{file.path}” holds values that are not numbers; install the model again.")
-    return guards.FeatureStatistics(arrays["means"], arrays["whitening"])
+    if any(arrays[name].ndim != axes or arrays[name].shape[-1] != features for name, axes in names.items()):
+        raise CardError(f"The out-of-distribution statistics of {card.id} do not fit its {features} features.")
+    return found
+
+
+@lru_cache(maxsize=16)
+def _read_statistics(folder: Path, file: CardFile) -> Mapping[str, npt.NDArray[Any]]:
+    return read_arrays(folder, file)

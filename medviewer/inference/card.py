@@ -8,19 +8,16 @@ are opened, against the digests it gives (:mod:`medviewer.inference.loading`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from medviewer.domain.errors import CardError
+from medviewer.inference.card_json import CARD_NAME, read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
 from medviewer.inference.preprocessing import OPERATIONS
-
-CARD_NAME = "model.json"
-CARD_LIMIT_BYTES = 1 << 20
 
 Role = Literal["model", "explain", "cam", "reference", "ood"]
 Task = Literal["multilabel", "multiclass"]
@@ -111,14 +108,33 @@ class CalibrationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidualSpec:
+    """When too much of an image is nothing that varies among the training images (Jackson & Mudholkar 1979)."""
+
+    output: str
+    warn_above: float
+    abstain_above: float
+
+
+@dataclass(frozen=True, slots=True)
 class OodSpec:
-    """When an image is too unlike the training images, in Mahalanobis distance of pooled features."""
+    """When an image is too unlike the training images, in Mahalanobis distance of pooled features.
+
+    A card without ``residual`` (written before that existed) stays valid: its one distance is
+    what its makers measured and published, and the reader sees which checks were made.
+    """
 
     file: str
     method: str
     output: str
     warn_above: float
     abstain_above: float
+    residual: ResidualSpec | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The graph's outputs that the checks need, each once."""
+        return tuple(dict.fromkeys([self.output, *([self.residual.output] if self.residual else [])]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,41 +231,11 @@ def read_card(folder: Path) -> Card:
         CardError: there is no card, it is not JSON, it breaks the schema, or it
             contradicts itself; the message names the field.
     """
-    document = _read_json(folder)
+    document = read_document(folder)
     _validate(document)
     card = _build(folder, document)
     _check(card)
     return card
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / CARD_NAME
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(CARD_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise CardError(f"The model folder “{folder.name}” has no readable {CARD_NAME}: {error.strerror}.") from error
-    if len(raw) > CARD_LIMIT_BYTES:
-        raise CardError(f"The card of “{folder.name}” is larger than {CARD_LIMIT_BYTES >> 20} MB; it is not a card.")
-    try:
-        document = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_twins)
-    except (ValueError, RecursionError) as error:
-        raise CardError(f"The card of “{folder.name}” is not valid JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise CardError(f"The card of “{folder.name}” is not a JSON object.")
-    return document
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number a card may hold")
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a field given twice: readers disagree about which one counts."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a field is given twice")
-    return result
 
 
 def _validate(document: Mapping[str, Any]) -> None:
@@ -347,8 +333,14 @@ def _calibration(d: Mapping[str, Any], labels: int) -> CalibrationSpec:
 
 
 def _ood(d: Mapping[str, Any]) -> OodSpec:
+    rest = d.get("residual")
     return OodSpec(
-        d["file"], d["method"], d.get("output", "features"), float(d["warn_above"]), float(d["abstain_above"])
+        d["file"],
+        d["method"],
+        d.get("output", "features"),
+        float(d["warn_above"]),
+        float(d["abstain_above"]),
+        ResidualSpec(rest["output"], float(rest["warn_above"]), float(rest["abstain_above"])) if rest else None,
     )
 
 
@@ -394,8 +386,14 @@ def _contradictions(card: Card) -> list[tuple[bool, str]]:
         (not set(card.ranges) <= {spec.name for spec in card.inputs}, "a range is given for something not an input"),
         (any(low >= high for low, high in card.ranges.values()), "a range is empty"),
         (ages is not None and ages[0] > ages[1], "the youngest age is above the oldest"),
-        (ood is not None and ood.warn_above > ood.abstain_above, "out-of-distribution abstains before it warns"),
-        (ood is not None and ood.output not in outputs, "out-of-distribution names an output that is not listed"),
+        (
+            any(limits.warn_above > limits.abstain_above for limits in (ood, ood and ood.residual) if limits),
+            "out-of-distribution abstains before it warns",
+        ),
+        (
+            ood is not None and not set(ood.outputs) <= set(outputs),
+            "out-of-distribution names an output that is not listed",
+        ),
         (
             ood is not None and ood.file not in {file.path for file in card.files if file.role == "ood"},
             "the out-of-distribution file is not among the files with the role “ood”",

@@ -122,17 +122,31 @@ _CALIBRATION = _object(
     is_open=True,
 )
 
+_LIMITS = {
+    "warn_above": {"type": "number", "exclusiveMinimum": 0},
+    "abstain_above": {"type": "number", "exclusiveMinimum": 0},
+}
+
+# The second statistic: what lies outside of the directions in which the training images vary.
+_RESIDUAL = _object({"output": _NAME, **_LIMITS}, {"on": _TEXT})
+
 _OOD = _object(
     {
         # npz with "means" (K, F) and "whitening" (D, F), float32:
         # distance = min over k of |whitening @ (features - means[k])|, which is the
         # Mahalanobis distance with precision whitening.T @ whitening (D <= F: a subspace)
+        # and, for "residual", "residual_mean" (F), "residual_scale" (F, above zero) and
+        # "residual_directions" (D, F), float32 or float16, orthonormal rows:
+        # z = (features - mean) / scale, distance = |z - directions.T @ (directions @ z)|
         "file": _FILE_NAME,
         "method": {"enum": ["mahalanobis"]},
-        "warn_above": {"type": "number", "exclusiveMinimum": 0},
-        "abstain_above": {"type": "number", "exclusiveMinimum": 0},
+        **_LIMITS,
     },
-    {"output": _NAME, "on": _TEXT},  # output: which graph output; default "features"
+    {
+        "output": _NAME,  # which graph output; default "features"
+        "on": _TEXT,
+        "residual": _RESIDUAL,  # absent: only the first distance is checked
+    },
     is_open=True,
 )
 

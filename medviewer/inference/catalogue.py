@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.domain.errors import ModelError, UsageError
-from medviewer.inference.card import CARD_NAME, Card, read_card
+from medviewer.inference.card import Card, read_card
+from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import read_file
 
 _log = logging.getLogger(__name__)

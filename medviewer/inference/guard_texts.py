@@ -126,6 +126,19 @@ TEXTS: Mapping[str, Text] = {
         "The image is too unlike those that the model learned from (distance {distance}, limit {abstain}); no result.",
         "该图像与模型学习过的图像差异过大(距离 {distance},上限 {abstain});没有结果。",
     ),
+    "out_of_distribution.residual.ok": Text(
+        "What the training images do not explain of this image: {distance} (warning above {warn}); "
+        "this does not prove that the image is like them.",
+        "该图像中训练图像无法解释的部分为 {distance}(超过 {warn} 时警告);这并不能证明该图像与训练图像相似。",
+    ),
+    "out_of_distribution.residual.warn": Text(
+        "Part of the image is nothing that the model learned from: {distance}, usual is below {warn}.",
+        "该图像有一部分是模型从未学习过的:该部分为 {distance},通常低于 {warn}。",
+    ),
+    "out_of_distribution.residual.abstain": Text(
+        "Too much of the image is nothing that the model learned from ({distance}, limit {abstain}); no result.",
+        "该图像有过多部分是模型从未学习过的(该部分为 {distance},上限 {abstain});没有结果。",
+    ),
     "stability.ok": Text(
         "{label}: small shifts, turns and contrast changes leave the answer as it is ({low} to {high}).",
         "{label}:轻微平移、旋转和对比度变化不改变结论({low} 至 {high})。",

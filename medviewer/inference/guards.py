@@ -22,7 +22,7 @@ import numpy.typing as npt
 from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
-from medviewer.inference.card import Card, Label, OodSpec
+from medviewer.inference.card import Card, Label, OodSpec, ResidualSpec
 from medviewer.inference.guard_texts import TEXTS
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
@@ -30,6 +30,7 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Caveats of a frame whose pixels are not all there, not certain, or perhaps another image's: nothing may be
 # concluded from them.
 _BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate"})
+_NO_HEADER = "identity.none"  # the caveat of a file that is no DICOM
 _FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3
 
@@ -50,6 +51,30 @@ class FeatureStatistics:
         """Mahalanobis distance of each row of ``features`` ``(n, features)`` to the nearest class (Lee 2018)."""
         away = features[:, None, :].astype(np.float64) - self.means[None].astype(np.float64)
         return np.asarray(np.linalg.norm(away @ self.whitening.T.astype(np.float64), axis=2).min(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualStatistics:
+    """The directions in which the features of the training images vary, to measure what lies outside of them.
+
+    An image without structure (noise, a ramp) lies near the *mean* of many features, so a
+    distance inside of these directions calls it usual; what it has and no film has is outside.
+
+    Attributes:
+        mean: ``(features,)``.
+        scale: ``(features,)``, standard deviations.
+        directions: ``(directions, features)``, orthonormal, of the scaled features.
+    """
+
+    mean: npt.NDArray[np.floating]
+    scale: npt.NDArray[np.floating]
+    directions: npt.NDArray[np.floating]
+
+    def distance(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Root of the squared prediction error of each row of ``features`` (Jackson & Mudholkar 1979)."""
+        directions = self.directions.astype(np.float64)
+        scaled = (features.astype(np.float64) - self.mean.astype(np.float64)) / self.scale.astype(np.float64)
+        return np.asarray(np.linalg.norm(scaled - (scaled @ directions.T) @ directions, axis=1))
 
 
 def say(code: str, level: GuardLevel, language: str, key: str = "", **facts: Any) -> GuardResult:
@@ -77,7 +102,7 @@ def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en
     if frame is None:
         return (say("no_image", "abstain", language),)
     spec, seen = card.inputs[0], frame.description
-    gate = _Gate(case.confirmed, language)
+    gate = _Gate(case.confirmed, language, any(caveat.code == _NO_HEADER for caveat in frame.caveats))
     results = [
         gate.tag("modality", seen.modality, spec.modality),
         gate.tag("body_part", seen.body_part_examined, spec.body_part),
@@ -98,12 +123,15 @@ class _Gate:
 
     confirmed: frozenset[str]
     language: str
+    has_no_header: bool = False
 
     def _doubt(self, code: str, **facts: Any) -> GuardResult:
         """Warn of something unknown, unless the reader has confirmed it."""
         if code in self.confirmed:
             return say(code, "ok", self.language, f"{code}.confirmed", **facts)
-        return say(code, "warn", self.language, **facts)
+        # A volume or picture could be anything: without somebody who says what it is, there is no answer.
+        is_anything = self.has_no_header and code == "modality.unknown"
+        return say(code, "abstain" if is_anything else "warn", self.language, **facts)
 
     def tag(self, code: str, value: str, allowed: tuple[str, ...]) -> GuardResult | None:
         """Compare one header field with the values that the model knows."""
@@ -210,14 +238,31 @@ def check_distribution(
         spec: the card's limits.
         language: of the sentence.
     """
-    distance = float(statistics.distance(features)[0])
+    return _far("out_of_distribution", float(statistics.distance(features)[0]), spec, language)
+
+
+def check_residual(
+    features: npt.NDArray[np.float32], statistics: ResidualStatistics, spec: ResidualSpec, language: str = "en"
+) -> GuardResult:
+    """Say how much of this image is nothing that varies among the training images.
+
+    Args:
+        features: ``(1, features)`` pooled features of the image.
+        statistics: of the training images, from the file that the card names.
+        spec: the card's limits.
+        language: of the sentence.
+    """
+    return _far("out_of_distribution.residual", float(statistics.distance(features)[0]), spec, language)
+
+
+def _far(code: str, distance: float, spec: OodSpec | ResidualSpec, language: str) -> GuardResult:
     level: GuardLevel = "ok"
     if not distance <= spec.abstain_above:  # also when it is not a number
         level = "abstain"
     elif distance > spec.warn_above:
         level = "warn"
     facts = {"distance": f"{distance:.1f}", "warn": _plain(spec.warn_above), "abstain": _plain(spec.abstain_above)}
-    return say("out_of_distribution", level, language, f"out_of_distribution.{level}", **facts)
+    return say(code, level, language, f"{code}.{level}", **facts)
 
 
 def check_stability(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:

@@ -23,6 +23,9 @@ FloatImage: TypeAlias = npt.NDArray[np.float32]
 Transform: TypeAlias = npt.NDArray[np.float64]
 
 
+_LARGEST_SIDE = 8192  # pixels; more is a slip of the card, and would fill the memory
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What the network is given, and where it lies on the image.
@@ -90,7 +93,8 @@ def _resize(
     ``aspect="stretch"`` fills the grid and squeezes the image; ``"pad"`` keeps its
     shape and fills the rest, on both sides, with the image's darkest value.
     """
-    if mode != "area" or aspect not in {"stretch", "pad"} or rows < 1 or columns < 1:
+    has_size = 1 <= rows <= _LARGEST_SIDE and 1 <= columns <= _LARGEST_SIDE
+    if mode != "area" or aspect not in {"stretch", "pad"} or not has_size:
         raise ValueError(f"mode {mode!r}, aspect {aspect!r}, {rows} x {columns}")
     inner = (rows, columns)
     if aspect == "pad":

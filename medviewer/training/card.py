@@ -139,6 +139,7 @@ def readme(card: Mapping[str, Any]) -> str:
         "## How a probability is made and called",
         "",
         *_decision_lines(card),
+        *_novelty_lines(card),
         *_training_lines(card),
         "## Licences",
         "",
@@ -221,6 +222,25 @@ def _decision_lines(card: Mapping[str, Any]) -> list[str]:
         f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
         "",
     ]
+
+
+def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return how images unlike the training images are told, and how often held-out films are taken for such."""
+    if not (ood := card.get("ood")):
+        return []
+    rest = ood.get("residual")
+    limits = [("inside of the directions in which the training images vary", ood)]
+    limits += [("outside of them", rest)] if rest else []
+    lines = ["## Images unlike the training images", ""]
+    lines += ["| distance | measured in | warns above | no result above | limits from |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | `{spec.get('output', 'features')}` | {spec['warn_above']} | {spec['abstain_above']} "
+        f"| {_en(spec.get('on', ''))} |"
+        for name, spec in limits
+    ]
+    shares = [(entry, entry["novelty"]) for entry in card["evidence"] if entry.get("novelty")]
+    lines += ["", *(f"- {_en(e['data'])}: {n['warned']:.1%} warned, {n['abstained']:.1%} refused." for e, n in shares)]
+    return [*lines, "", "No warning does not mean that the model knows patients like this one.", ""]
 
 
 def _training_lines(card: Mapping[str, Any]) -> list[str]:

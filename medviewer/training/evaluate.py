@@ -208,13 +208,18 @@ def _describe(
 
 
 def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
-    """Return the share of images that the out-of-distribution guard would stop."""
-    if card.ood is None or scored.distance is None:
+    """Return the share of images that an out-of-distribution guard would warn of or stop."""
+    if card.ood is None:
         return None
+    limits = {"distance": card.ood, "residual": card.ood.residual}
+    pairs = [(scored.far[name], spec) for name, spec in limits.items() if spec is not None and name in scored.far]
+    warned = np.any([far > spec.warn_above for far, spec in pairs], axis=0)
+    abstained = np.any([far > spec.abstain_above for far, spec in pairs], axis=0)
+    medians = {f"median_{name}": round(float(np.median(far)), 3) for name, far in scored.far.items()}
     return {
-        "warned": round(float(np.mean(scored.distance > card.ood.warn_above)), 4),
-        "abstained": round(float(np.mean(scored.distance > card.ood.abstain_above)), 4),
-        "median_distance": round(float(np.median(scored.distance)), 3),
+        "warned": round(float(np.mean(warned)), 4),
+        "abstained": round(float(np.mean(abstained)), 4),
+        **medians,
     }
 
 

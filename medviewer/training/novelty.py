@@ -4,19 +4,27 @@ A network gives a confident answer to anything, a hand or a hat included. The
 distance of its pooled features from those of the training images tells such inputs
 from radiographs like the ones it learned from.
 
-Source: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
+Two distances, since either alone misses what the other sees (Hotelling's T2 and Q of
+process control): how far an image lies inside of the directions in which training
+images vary, and how much of it lies outside. Noise has no structure, so inside it is
+close to the mean; outside it is far from every film.
+
+Sources: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
 Samples" (2018), the last layer only; covariance after Ledoit and Wolf (2004), since
-1280 features have more covariances than we have images.
+1280 features have more covariances than we have images. Jackson and Mudholkar,
+"Control Procedures for Residuals Associated With Principal Component Analysis" (1979).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.inference.guards import ResidualStatistics
 from medviewer.training.metrics import Floats
 
 
@@ -38,9 +46,24 @@ class Novelty:
         to_each = [np.linalg.norm((features - mean) @ self.whitening.T, axis=1) for mean in self.means]
         return np.asarray(np.min(to_each, axis=0), dtype=np.float64)
 
-    def save(self, path: Path) -> None:
-        """Write ``means`` and ``whitening`` as float32 arrays of an ``.npz`` file."""
-        np.savez_compressed(path, means=self.means.astype(np.float32), whitening=self.whitening.astype(np.float32))
+
+def save_statistics(path: Path, novelty: Novelty, residual: ResidualStatistics) -> None:
+    """Write both as arrays of an ``.npz`` file, by the names that the card's schema gives them."""
+    np.savez_compressed(
+        path,
+        means=novelty.means.astype(np.float32),
+        whitening=novelty.whitening.astype(np.float32),
+        residual_mean=residual.mean,
+        residual_scale=residual.scale,
+        residual_directions=residual.directions,
+    )
+
+
+def load_statistics(arrays: Mapping[str, npt.NDArray[np.floating]]) -> tuple[Novelty, ResidualStatistics | None]:
+    """Return what :func:`save_statistics` wrote; files made before the residual existed hold no second one."""
+    names = ("residual_mean", "residual_scale", "residual_directions")
+    residual = ResidualStatistics(*(arrays[name] for name in names)) if set(names) <= set(arrays) else None
+    return Novelty(arrays["means"], arrays["whitening"]), residual
 
 
 def fit_novelty(features: Floats, labels: npt.NDArray[np.int64], n_directions: int = 256) -> Novelty:
@@ -59,6 +82,29 @@ def fit_novelty(features: Floats, labels: npt.NDArray[np.int64], n_directions: i
     variances, directions = np.linalg.eigh(covariance)
     kept = np.argsort(variances)[::-1][:n_directions]
     return Novelty(means, (directions[:, kept] / np.sqrt(variances[kept])).T)
+
+
+def fit_residual(features: Floats, n_directions: int = 256) -> ResidualStatistics:
+    """Learn in which directions training features vary; what is outside of them is the residual.
+
+    Each feature is divided by its standard deviation, since some of the network's
+    features vary ten times as much as others and would be all that is seen.
+
+    Args:
+        features: ``(n, f)`` pooled features of training images.
+        n_directions: keep this many directions of largest variance.
+
+    Returns:
+        The statistics as they are stored, so that limits are measured with the rounded
+        ones: directions in half precision, which halves a file that git keeps for ever.
+    """
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    # A feature that no training image has must count when it appears, but not infinitely.
+    scale = np.maximum(spread, 0.01 * spread.mean())
+    scaled = (features - mean) / scale
+    variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    kept = directions[:, np.argsort(variances)[::-1][:n_directions]].T
+    return ResidualStatistics(mean.astype(np.float32), scale.astype(np.float32), kept.astype(np.float16))
 
 
 def shrunk_covariance(centred: Floats) -> tuple[Floats, float]:

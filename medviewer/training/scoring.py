@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,15 +11,17 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
 from medviewer.inference.card import Card
+from medviewer.inference.guards import ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.calibration import sigmoid
 from medviewer.training.data import LabelledImage, read_grey, split_key
 from medviewer.training.metrics import Floats, Truth
-from medviewer.training.novelty import Novelty
+from medviewer.training.novelty import Novelty, load_statistics
 
 BATCH = 16
 
+Distances: TypeAlias = Mapping[str, Floats]
 Progress: TypeAlias = Callable[[str], None]
 
 
@@ -48,22 +50,26 @@ class Classifier:
         check_graph(content, name=file.path, control_flow=file.control_flow)
         self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         self._novelty: Novelty | None = None
+        self._residual: ResidualStatistics | None = None
         if card.ood is not None:
-            stored = read_arrays(card.folder, card.require("ood"))
-            self._novelty = Novelty(stored["means"], stored["whitening"])
+            self._novelty, self._residual = load_statistics(read_arrays(card.folder, card.require("ood")))
 
-    def run(self, batch: npt.NDArray[np.float32]) -> tuple[Floats, Floats | None]:
-        """Return calibrated probability ``(n,)`` and out-of-distribution distance ``(n,)``.
+    def run(self, batch: npt.NDArray[np.float32]) -> tuple[Floats, Distances]:
+        """Return calibrated probability ``(n,)`` and how far from the training images each image is.
 
         Args:
             batch: ``(n, 1, rows, columns)``, prepared as the card says.
         """
-        outputs = ["logits"] + ([self.card.ood.output] if self.card.ood else [])
-        found = self._session.run(outputs, {self.card.inputs[0].name: batch})
-        calibration = self.card.calibration
-        logit = found[0][:, 0].astype(np.float64)
-        distance = self._novelty.distance(found[1]) if self._novelty else None
-        return sigmoid(calibration.slope[0] * logit + calibration.intercept[0]), distance
+        calibration, ood = self.card.calibration, self.card.ood
+        names = ["logits", *(ood.outputs if ood else ())]
+        found = dict(zip(names, self._session.run(names, {self.card.inputs[0].name: batch}), strict=True))
+        logit = found["logits"][:, 0].astype(np.float64)
+        far: dict[str, Floats] = {}
+        if ood is not None and self._novelty is not None:
+            far["distance"] = self._novelty.distance(found[ood.output])
+            if ood.residual is not None and self._residual is not None:
+                far["residual"] = self._residual.distance(found[ood.residual.output])
+        return sigmoid(calibration.slope[0] * logit + calibration.intercept[0]), far
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +81,14 @@ class Scored:
         truth: ``(n,)`` whether the finding is there.
         probability: ``(n,)`` calibrated.
         brightness: ``(n,)`` mean grey of the file, 0..255; stands for exposure.
-        distance: ``(n,)`` out-of-distribution distance, or None if the model has none.
+        far: out-of-distribution ``distance`` and ``residual``, each ``(n,)``, as far as the model has them.
     """
 
     images: tuple[LabelledImage, ...]
     truth: Truth
     probability: Floats
     brightness: Floats
-    distance: Floats | None
+    far: Distances
 
     @property
     def patients(self) -> list[str]:
@@ -92,8 +98,8 @@ class Scored:
     def where(self, chosen: Truth) -> Scored:
         """Return the chosen cases."""
         images = tuple(image for image, keep in zip(self.images, chosen, strict=True) if keep)
-        distance = None if self.distance is None else self.distance[chosen]
-        return Scored(images, self.truth[chosen], self.probability[chosen], self.brightness[chosen], distance)
+        far = {name: values[chosen] for name, values in self.far.items()}
+        return Scored(images, self.truth[chosen], self.probability[chosen], self.brightness[chosen], far)
 
 
 def score(
@@ -110,7 +116,7 @@ def score(
     usable: list[LabelledImage] = []
     unusable: list[tuple[str, str]] = []
     probability: list[Floats] = []
-    distance: list[Floats] = []
+    distances: list[Distances] = []
     brightness: list[float] = []
     for start in range(0, len(images), BATCH):
         batch = []
@@ -126,11 +132,11 @@ def score(
         if batch:
             said, far = classifier.run(np.stack(batch))
             probability.append(said)
-            distance += [] if far is None else [far]
+            distances.append(far)
         if start // BATCH % 10 == 9:
             progress(f"{start + BATCH} of {len(images)} images")
     truth = np.array([image.label == 1 for image in usable], dtype=bool)
     if truth.all() or not truth.any():
         raise InputError("After leaving out unusable files one class has no image left; check the data folder.")
-    far_all = np.concatenate(distance) if distance else None
-    return Scored(tuple(usable), truth, np.concatenate(probability), np.array(brightness), far_all), unusable
+    together = {name: np.concatenate([far[name] for far in distances]) for name in distances[0]}
+    return Scored(tuple(usable), truth, np.concatenate(probability), np.array(brightness), together), unusable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,33 +14,43 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from medviewer.app.application import Application
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.gui import run
 from medviewer.gui.run import grab_window, run_window
 from medviewer.gui.window import MainWindow
 from medviewer.records.store import RecordStore
 from tests.answers import make_answer
 from tests.radiographs import write_radiograph
 
+Act = Callable[[MainWindow], bool]
 
-def in_the_window(act: Callable[[MainWindow], bool]) -> QTimer:
-    """Has ``act`` called while the window runs, until it returns True; then the window is closed."""
+
+@pytest.fixture
+def in_the_window(qapp: Any) -> Iterator[Callable[[Act], None]]:
+    """Has a function called with the next window while it runs, until it returns True; then the window is closed."""
+    before = set(QApplication.topLevelWidgets())
     timer = QTimer()
 
-    def look() -> None:
-        window = next((w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow) and w.isVisible()), None)
-        if window is not None and act(window):
-            timer.stop()
-            window.close()
+    def start(act: Act) -> None:
+        def look() -> None:
+            new = (w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow) and w not in before)
+            window = next((w for w in new if w.isVisible()), None)
+            if window is not None and act(window):
+                timer.stop()
+                window.close()
 
-    timer.timeout.connect(look)
-    timer.start(20)
-    return timer
+        timer.timeout.connect(look)
+        timer.start(20)
+
+    yield start
+    timer.stop()  # after a failure it must not close the next test's window
 
 
 def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
-    qapp: Any, tmp_path: Path, medviewer_home: Path
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, medviewer_home: Path
 ) -> None:
     path = write_radiograph(tmp_path / "a.dcm")
     before = signal.getsignal(signal.SIGINT)
@@ -52,7 +62,7 @@ def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
 
 
 def test_the_demonstration_does_not_change_the_readers_settings(
-    qapp: Any, tmp_path: Path, medviewer_home: Path
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, medviewer_home: Path
 ) -> None:
     """Afterwards the model must not run by itself on whatever is opened."""
     in_the_window(lambda window: window.app.wishes.runs_when_opened)
@@ -62,7 +72,7 @@ def test_the_demonstration_does_not_change_the_readers_settings(
 
 @pytest.mark.qt_no_exception_capture
 def test_a_bug_is_said_and_logged_without_patient_data(
-    qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "^".join(["DOE", "JANE"])
     seen: list[str] = []
@@ -85,19 +95,37 @@ def test_a_bug_is_said_and_logged_without_patient_data(
     assert secret not in caplog.text
 
 
+@pytest.mark.parametrize("is_known_at_once", [True, False])
 def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
-    qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_the_window: Callable[[Act], None],
+    qapp: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_known_at_once: bool,
 ) -> None:
     """There is no window any more to show it: the program says it, and ends as one that failed."""
     from medviewer.cli import main
 
     closed = threading.Event()
+    opened: list[Application] = []
 
     def full(*_: object) -> None:
         assert closed.wait(20)
         raise StorageError("The disk is full.")
 
+    def finish(app: Application, shown: int) -> list[MedViewerError]:
+        closed.set()
+        return real(app, shown)
+
+    def deliver() -> None:
+        closed.set()
+        while any(app.writes.running for app in opened):  # before anybody waits for it
+            QApplication.processEvents()
+
     monkeypatch.setattr(RecordStore, "save_decision", full)
+    real = run._finish_writing
+    monkeypatch.setattr(run, "_finish_writing", finish)
 
     def act(window: MainWindow) -> bool:
         app = window.app
@@ -107,11 +135,17 @@ def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
         app.session.update(answers=MappingProxyType({subject: make_answer()}), model_id="m")
         app.run_command("finding.accept")
         assert app.state.decisions
-        QTimer.singleShot(50, closed.set)
+        opened.append(app)
+        if is_known_at_once:
+            qapp.lastWindowClosed.connect(deliver)
         return True
 
     in_the_window(act)
-    assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
+    try:
+        assert main([str(write_radiograph(tmp_path / "a.dcm"))]) == 1
+    finally:
+        if is_known_at_once:
+            qapp.lastWindowClosed.disconnect(deliver)
     assert capsys.readouterr().err.endswith("taken back. The disk is full.\n")
 
 
@@ -124,7 +158,6 @@ def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_
 
 def test_a_missing_system_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of Qt's abort: a program that only says which package is missing."""
-    from medviewer.gui import run
 
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")

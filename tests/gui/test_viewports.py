@@ -171,3 +171,21 @@ def test_the_cine_plays_at_the_files_rate_and_stops(reader: Reader, tmp_path: Pa
     reader.window.app.run_command("image.cine")
     reader.settle()
     assert not reader.window._cine.isActive()
+
+
+def test_a_place_is_not_marked_in_another_frame_of_reference(reader: Reader, tmp_path: Path) -> None:
+    """The same numbers are another place there."""
+    small: dict[str, Any] = {"size": 32, "spacing_mm": 10.0, "n_slices": 5}
+    write_chest(tmp_path / "a", **small)
+    write_chest(tmp_path / "b", date="20230301", **small)
+    reader.open(tmp_path)
+    reader.window.app.run_command("layout.prior")
+    reader.settle()
+    now, prior = viewports(reader)
+    assert reader.state.selection is not None
+    plane = reader.state.selection.image.description.plane
+    before = pixels(now), pixels(prior)
+    reader.window.app.run_command("layout.point", (0.0, 0.0, plane.position[2]))
+    reader.settle()
+    assert (pixels(now) != before[0]).any()
+    np.testing.assert_array_equal(pixels(prior), before[1])

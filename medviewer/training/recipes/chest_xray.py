@@ -27,12 +27,14 @@ from medviewer.training.export import open_forward, whole_folder, write_graphs, 
 from medviewer.training.loop import Config, fit
 from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
 from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
-from medviewer.training.novelty import Novelty, fit_novelty
-from medviewer.training.recipes.chest_xray_card import card_document
+from medviewer.training.recipes.chest_xray_card import VERSION, card_document
+from medviewer.training.recipes.chest_xray_novelty import write_novelty
+from medviewer.training.refresh import check_same_data, copy_networks
 from medviewer.training.shifts import SHIFTS
 from medviewer.training.validation import Forward, run_over
 
 CLASSES = ("NORMAL", "PNEUMONIA")
+FOLDERS = ("checkpoints", "resume", "refresh")
 Progress = Callable[[str], None]
 
 
@@ -66,67 +68,96 @@ class Decision:
 def run(data: Path, out: Path, overrides: Mapping[str, str], progress: Progress) -> Path:
     """Train and write the model folder; see :func:`medviewer.training.train`.
 
-    Besides the fields of :class:`Config`, two settings exist: ``checkpoints``, a folder
-    that keeps the weights and history of every epoch, and ``resume``, such a folder
-    whose chosen epoch is exported without training again.
+    Besides the fields of :class:`Config`, three settings exist: ``checkpoints``, a folder
+    that keeps the weights and history of every epoch; ``resume``, such a folder whose
+    chosen epoch is exported without training again; and ``refresh``, alone, a finished
+    model folder whose networks, calibration and threshold are kept as they are, while
+    the out-of-distribution statistics and the figures on the card are made anew.
     """
     config, folders = configure(overrides)
-    steps = preprocessing(config.sizes[-1])
     with whole_folder(out) as partial:
-        found, pixels = read_class_folders(data, CLASSES)
-        for name, reason in found.unusable:
-            progress(f"not used: {name}: {reason}")
-        parts = split_parts(found, pixels, config.seed)
-        progress(", ".join(f"{name} {len(part.labels)}" for name, part in parts.items()))
-        network, history = _trained(parts, steps, config, folders, partial, progress)
-        write_graphs(network, partial, config.sizes[-1], progress)
-        # From here on the shipped file answers, not the network: what is calibrated is
-        # what readers get, and it is three times as fast.
-        served = open_forward(partial / "model.onnx")
-        decision = decide(served, parts, steps)
-        progress(f"calibrated; threshold {decision.threshold}")
-        novelty, limits = learn_novelty(open_forward(partial / "model.onnx", "appearance"), parts, steps)
-        novelty.save(partial / "ood.npz")
-        write_reference(network, partial / "reference.npz", config.sizes[-1], steps)
-        document = card_document(found, config, steps, history, decision, limits)
-        write_card(partial, document)
-        # The published figures come from the files just written, as anyone can repeat them.
-        reports = {
-            split: evaluate(partial, data, partial / "report", split=split, progress=progress)
-            for split in ("block", "report")
-        }
-        for name in ("report.json", "report.html"):
-            (partial / "report" / name).unlink()
-        (partial / "report").rmdir()
-        write_card(partial, document, reports)
+        if "refresh" in folders:
+            document = copy_networks(folders["refresh"], partial) | {"version": VERSION}
+            seed = int(document["training"]["seed"])
+            found, parts = _read(data, seed, progress)
+            check_same_data(found, document, folders["refresh"])
+            document["ood"] = write_novelty(partial, parts, document["preprocessing"])
+        else:
+            found, parts = _read(data, config.seed, progress)
+            document = _new_model(found, parts, config, folders, partial, progress)
+        publish(partial, data, document, progress)
     progress(f"the model is complete: {out}")
     return out
+
+
+def _read(data: Path, seed: int, progress: Progress) -> tuple[ClassFolders, dict[str, Part]]:
+    """Read the images and split them by patient; tell what cannot be used."""
+    found, pixels = read_class_folders(data, CLASSES)
+    for name, reason in found.unusable:
+        progress(f"not used: {name}: {reason}")
+    parts = split_parts(found, pixels, seed)
+    progress(", ".join(f"{name} {len(part.labels)}" for name, part in parts.items()))
+    return found, parts
+
+
+def _new_model(
+    found: ClassFolders,
+    parts: Mapping[str, Part],
+    config: Config,
+    folders: Mapping[str, Path],
+    partial: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train, write every file but the card, and return the card without its evidence."""
+    steps = preprocessing(config.sizes[-1])
+    network, history = _trained(parts, steps, config, folders, partial, progress)
+    write_graphs(network, partial, config.sizes[-1], progress)
+    # From here on the shipped file answers, not the network: what is calibrated is
+    # what readers get, and it is three times as fast.
+    decision = decide(open_forward(partial / "model.onnx"), parts, steps)
+    progress(f"calibrated; threshold {decision.threshold}")
+    ood = write_novelty(partial, parts, steps)
+    write_reference(network, partial / "reference.npz", config.sizes[-1], steps)
+    return card_document(found, config, steps, history, decision, ood)
+
+
+def publish(partial: Path, data: Path, document: Mapping[str, Any], progress: Progress) -> None:
+    """Write the card, measure the files just written as anyone can, and write the figures on the card."""
+    write_card(partial, document)
+    reports = {
+        split: evaluate(partial, data, partial / "report", split=split, progress=progress)
+        for split in ("block", "report")
+    }
+    for name in ("report.json", "report.html"):
+        (partial / "report" / name).unlink()
+    (partial / "report").rmdir()
+    write_card(partial, document, reports)
 
 
 def configure(overrides: Mapping[str, str]) -> tuple[Config, dict[str, Path]]:
     """Return the settings, with those given as text replaced.
 
     Raises:
-        UsageError: an unknown setting, or a value that is not of its kind.
+        UsageError: an unknown setting, a value that is not of its kind, or another setting beside ``refresh``.
     """
     default = Config()
     changed: dict[str, Any] = {}
     folders: dict[str, Path] = {}
     known = [field.name for field in dataclasses.fields(Config)]
     for name, text in overrides.items():
-        if name in {"checkpoints", "resume"}:
+        if name in FOLDERS:
             folders[name] = Path(text)
             continue
         if name not in known:
-            raise UsageError(
-                f"There is no setting {name!r}; there are: {', '.join([*known, 'checkpoints', 'resume'])}."
-            )
+            raise UsageError(f"There is no setting {name!r}; there are: {', '.join([*known, *FOLDERS])}.")
         try:
             changed[name] = _value(text, getattr(default, name))
         except ValueError as error:
             raise UsageError(
                 f"The setting {name} cannot be {text!r}; an example is {getattr(default, name)!r}."
             ) from error
+    if "refresh" in folders and len(overrides) > 1:
+        raise UsageError("The setting refresh keeps a model as it was trained; it takes no other setting beside it.")
     return dataclasses.replace(default, **changed), folders
 
 
@@ -242,27 +273,3 @@ def decide(served: Forward, parts: Mapping[str, Part], steps: Sequence[Mapping[s
         expected_calibration_error(plain, sigmoid(views[0][1]), balanced_weights(plain)),
         expected_calibration_error(plain, p, balanced_weights(plain)),
     )
-
-
-def learn_novelty(
-    served: Forward, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]
-) -> tuple[Novelty, tuple[float, float]]:
-    """Return what training images look like, and the distances above which to warn and to abstain.
-
-    Learned from training images; the limits come from validation patients, since
-    images that were learned from lie nearer to their own mean. A hundred directions of
-    the :func:`~medviewer.training.networks.appearance` say "a frontal chest film"; more
-    would say "one of these children".
-
-    Args:
-        served: gives logits and the appearance.
-        parts: the images by split.
-        steps: the preprocessing.
-    """
-    looks = run_over(served, parts["train"].pixels, steps)[1]
-    novelty = fit_novelty(looks, np.zeros(len(looks), dtype=np.int64), n_directions=96)
-    held_out = np.concatenate(
-        [novelty.distance(run_over(served, parts[name].pixels, steps)[1]) for name in ("tune", "block")]
-    )
-    warn, abstain = np.percentile(held_out, (97.5, 99.9))
-    return novelty, (float(warn), float(abstain))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medviewer.training.loop import Config
     from medviewer.training.recipes.chest_xray import Decision
 
-VERSION = "1.0.0"
+VERSION = "1.0.1"
 
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
@@ -99,7 +99,7 @@ def card_document(
     steps: Sequence[Mapping[str, Any]],
     history: Sequence[Mapping[str, Any]],
     decision: Decision,
-    limits: tuple[float, float],
+    ood: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the card, all but the files and the evidence, which are measured later.
 
@@ -109,7 +109,7 @@ def card_document(
         steps: the preprocessing.
         history: what each epoch gave.
         decision: calibration and threshold.
-        limits: out-of-distribution distances above which to warn and to abstain.
+        ood: the card's section of that name: how images unlike the training images are told.
     """
     return {
         "schema": SCHEMA_ID,
@@ -130,14 +130,7 @@ def card_document(
             "on": _CHOSEN_ON,
             "measured_on": "split tune as it is, healthy and sick weighing the same, 15 equal-width bins",
         },
-        "ood": {
-            "file": "ood.npz",
-            "method": "mahalanobis",
-            "output": "appearance",
-            "warn_above": round(limits[0], 3),
-            "abstain_above": round(limits[1], 3),
-            "on": "97.5th and 99.9th percentile of validation patients (splits tune and block)",
-        },
+        "ood": ood,
         "population": {"age_years": [1, 5], "sexes": [], "site": _SITE},
         "training": {
             "recipe": "chest-xray",

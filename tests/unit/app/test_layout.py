@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medviewer.app.panes import picture_of
@@ -151,7 +152,8 @@ def test_another_frame_of_reference_does_not_follow(reader: Application) -> None
 def test_pointing_shows_the_place_in_every_viewport(reader: Application) -> None:
     reader.run_command("layout.planes")
     reader.run_command("layout.point", (55.0, 4.0, 20.0))
-    assert reader.state.crosshair == (55.0, 4.0, 20.0)
+    assert reader.state.crosshair is not None
+    assert reader.state.crosshair.lps_mm == (55.0, 4.0, 20.0)
     _, coronal, sagittal, stored = panes(reader)
     assert coronal.cut is not None
     assert sagittal.cut is not None
@@ -285,3 +287,42 @@ def test_the_cine_waits_for_images_that_are_not_there_yet(reader: Application) -
     reader.session.update(frame=None)
     reader.run_command("image.play_on")
     assert reader.state.selection is shown
+
+
+def two_series(app: Application, folder: Path) -> None:
+    """Two series of one examination: one frame of reference, other pixels."""
+    write_chest(folder / "a", **SMALL)
+    for index, path in enumerate(write_chest(folder / "b", **SMALL | {"size": 80, "spacing_mm": 4.0})):
+        other, first = pydicom.dcmread(path), pydicom.dcmread(folder / "a" / f"{index:03d}.dcm")
+        other.StudyInstanceUID, other.FrameOfReferenceUID = first.StudyInstanceUID, first.FrameOfReferenceUID
+        other.save_as(path)
+    app.run_command("file.open_folder", folder)
+    app.run_command("layout.use", (1, 2))
+
+
+def test_linked_series_look_at_the_same_place_as_large(application: Application, tmp_path: Path) -> None:
+    two_series(application, tmp_path)
+    application.run_command("view.place", (4.0, (10.0, 12.0)))
+    here, there = panes(application)
+    ratio = 1 if here.frame.stored.shape[0] > there.frame.stored.shape[0] else -1  # type: ignore[union-attr]
+    scale = 2.0**ratio
+    assert there.view.zoom == pytest.approx(4.0 * scale)
+    # The first pixel's corner lies 160 mm from the middle in both: half a pixel beyond its centre.
+    assert there.view.center == pytest.approx((10.0 / scale, 12.0 / scale))
+    application.run_command("view.window", Window(40, 400))
+    assert panes(application)[1].view.window == Window(40, 400)
+    application.run_command("view.fit")
+    assert panes(application)[1].view.zoom is None
+    application.run_command("layout.link")
+    application.run_command("view.place", (4.0, (10.0, 12.0)))
+    application.run_command("view.window", Window(50, 350))
+    assert panes(application)[1].view.zoom is None
+    assert panes(application)[1].view.window == Window(40, 400)
+
+
+def test_the_prior_keeps_its_own_view(reader: Application) -> None:
+    reader.run_command("layout.prior")
+    before = panes(reader)[1].view
+    reader.run_command("view.place", (4.0, (10.0, 12.0)))
+    reader.run_command("view.window", Window(50, 350))
+    assert panes(reader)[1].view == before

@@ -111,7 +111,9 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     whole = scan([tmp_path])
     seen: list[str] = []
 
-    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+    def slow(
+        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
+    ) -> Collection:
         on_found(partly)
         seen.append(name_shown(application))
         on_found(whole)
@@ -130,7 +132,9 @@ def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
     paths = write_slices(tmp_path, 5)
     partly, whole = scan(paths[3:]), scan(paths)
 
-    def slow(paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None]) -> Collection:
+    def slow(
+        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
+    ) -> Collection:
         on_found(partly)
         return whole
 
@@ -231,7 +235,9 @@ def test_cancel_does_not_stop_the_reading_of_the_image_on_screen(
     path = write_radiograph(tmp_path / "a.dcm")
     whole = scan([path])
 
-    def endless(paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None]) -> None:
+    def endless(
+        paths: object, *, progress: object, stop: StopToken, on_found: Callable[[Collection], None], index: object
+    ) -> None:
         on_found(whole)
         app.run_command("job.cancel")
         stop.raise_if_stopped()
@@ -397,3 +403,50 @@ def test_the_elements_of_an_image_are_never_shown_beside_another(opened: Applica
     opened.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm")])
     held[0]()
     assert len(shown) == 1
+
+
+def zipped(path: Path, *files: Path) -> Path:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    return path
+
+
+def test_what_was_unpacked_is_removed_when_another_study_is_opened(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "system"
+    system.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(system))
+    a, b = write_radiograph(tmp_path / "a.dcm"), write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_files", [zipped(tmp_path / "a.zip", a)])
+    assert application.state.frame is not None
+    assert application.state.collection.shown == (tmp_path / "a.zip" / "a.dcm",)
+    (first,) = system.iterdir()
+    application.run_command("file.open_files", [zipped(tmp_path / "none.zip", write_note(tmp_path))])
+    assert list(system.iterdir()) == [first]  # nothing new to show: what was open stays, with its files
+    application.run_command("file.open_files", [b])
+    assert list(system.iterdir()) == []
+    application.run_command("file.open_files", [tmp_path / "a.zip"])
+    application.run_command("file.close", None)
+    assert list(system.iterdir()) == []
+
+
+def write_note(folder: Path) -> Path:
+    (folder / "note.txt").write_text("no image")
+    return folder / "note.txt"
+
+
+def test_series_steps_do_not_go_from_one_unknown_person_to_another(application: Application, tmp_path: Path) -> None:
+    from tests.unit.imaging.test_volume_file import VALUES, nifti
+
+    for name in ("a.nii", "b.nii"):
+        (tmp_path / name).write_bytes(nifti(VALUES))
+    application.run_command("file.open_folder", tmp_path)
+    before = application.state.selection
+    assert before is not None
+    assert application.state.frame is not None
+    application.run_command("series.next", None)
+    assert application.state.selection is before

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import pytest
 
 from medviewer.app.session import Selection, Session, State, View, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Decision, Provenance, Subject
@@ -157,3 +158,35 @@ def test_a_heat_map_shows_only_beside_its_own_answer_and_method() -> None:
     # The same model id with other weights: not the model that answered.
     other = {replace(asked, method="grad-cam", finding="f", model_sha256="new"): own}
     assert current_attribution(replace(state, attributions=other)) is None
+
+
+def test_a_watcher_that_changes_the_state_is_told_in_order() -> None:
+    """Or a viewport goes on showing the state before the last."""
+    session = Session()
+    seen: list[tuple[str, str]] = []
+
+    def follow(old: State, new: State) -> None:
+        if new.tool == "pan" and new.corner_text == "all":
+            session.update(corner_text="none")
+
+    session.watch(follow)
+    session.watch(lambda _old, new: seen.append((new.tool, new.corner_text)))
+    session.update(tool="pan")
+    assert seen == [("pan", "all"), ("pan", "none")]
+    assert (session.state.tool, session.state.corner_text) == seen[-1]
+
+
+def test_a_watcher_that_fails_does_not_keep_later_changes_from_being_told() -> None:
+    session = Session()
+    seen: list[str] = []
+
+    def fail(_old: State, new: State) -> None:
+        if new.tool == "pan":
+            raise ValueError("a bug")
+
+    session.watch(fail)
+    session.watch(lambda _old, new: seen.append(new.tool))
+    with pytest.raises(ValueError, match="a bug"):
+        session.update(tool="pan")
+    session.update(tool="zoom")
+    assert seen == ["zoom"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +257,59 @@ def test_without_a_stack_no_plane_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     make_radiograph(tmp_path / "a.dcm")
     assert main(["render", str(tmp_path), "--out", str(tmp_path / "x.png"), "--plane", "axial"]) == 2
     assert "no stack of slices" in capsys.readouterr().err
+
+
+def send(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])
+def test_paths_come_from_standard_input(
+    separator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [" a b.dcm", "患者.dcm", "c\nd.dcm"] if separator == "\0" else [" a b.dcm", "患者.dcm"]
+    paths = [make_radiograph(tmp_path / name).path for name in names]
+    send(monkeypatch, separator.join([*map(str, paths), ""]).encode())
+    code, document = inspected(capsys, Path("-"), tmp_path / "gone", Path("-"))
+    assert code == 3
+    assert sorted(file["path"] for file in document["files"]) == sorted(map(str, [*paths, tmp_path / "gone"]))
+    assert [file["status"] for file in document["files"]].count("refused") == 1
+
+
+def test_nothing_on_standard_input_is_wrong_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(monkeypatch, b"\n\n")
+    assert main(["inspect", "-"]) == 2
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["inspect", "-"]) == 2
+    assert "standard input" in capsys.readouterr().err
+
+
+def test_a_list_without_an_end_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medviewer.cli.studies._MOST_LIST_BYTES", 2**20)
+    send(monkeypatch, b"a\n" * 2**19 + b"a\n")
+    assert main(["inspect", "-"]) == 2
+    assert "longer than 1 MB" in capsys.readouterr().err
+
+
+def test_a_file_called_minus_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_radiograph(tmp_path / "-")
+    assert main(["inspect", "./-", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["status"] == "shown"
+
+
+def test_an_archive_is_seen_and_drawn_like_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(make_radiograph(tmp_path / "a.dcm").path, "images/1")
+    code, document = inspected(capsys, path)
+    assert code == 0
+    assert document["files"] == [{"path": f"{path}/images/1", "status": "shown", "reason": ""}]
+    assert document["patients"][0]["studies"][0]["series"][0]["stacks"][0]["images"][0]["path"] == f"{path}/images/1"
+    assert main(["render", str(path), "--out", str(tmp_path / "x.png")]) == 0
+    assert main(["render", str(tmp_path / "a.dcm"), "--out", str(tmp_path / "y.png")]) == 0
+    assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()

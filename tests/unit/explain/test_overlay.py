@@ -64,7 +64,7 @@ def test_opacity_grows_from_nothing(name: str, opacity: float, threshold: float)
 def test_no_edge_is_drawn_at_the_threshold(name: str, opacity: float, threshold: float) -> None:
     """A step there would look like the outline of a lesion."""
     alpha = color_table(name, opacity=opacity, threshold=threshold)[:, 3].astype(int)
-    assert np.diff(alpha).max() <= opacity / (1 - threshold) + 1
+    assert np.diff(alpha).max() <= opacity / (1 - threshold) + 1.001  # both ends are rounded
 
 
 def test_an_unknown_table_names_the_known_ones() -> None:

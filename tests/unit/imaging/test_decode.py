@@ -35,6 +35,7 @@ from medviewer.imaging.codecs import (
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.display import to_display
 from medviewer.imaging.header import inflated, read_header
+from medviewer.imaging.scan import images_of, scan
 from medviewer.imaging.source import ByteSource
 from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
@@ -492,3 +493,28 @@ def test_values_that_were_changed_keep_all_their_bits(tmp_path: Path) -> None:
     dataset = make_dataset(rows, BitsStored=12, HighBit=11)
     frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_LS_NEAR, dataset))
     assert np.abs(frame.stored[:16].astype(int) - values).max() <= 9
+
+
+def test_a_header_that_was_scanned_is_not_read_again_for_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the time of loading a series."""
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(pixels))
+    (image,) = images_of(scan([tmp_path]))
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "parse_header", lambda _source: pytest.fail("the header was read again"))
+        np.testing.assert_array_equal(decode.read_frame(image).stored, pixels)
+    layout.forget()
+    np.testing.assert_array_equal(decode.read_frame(image).stored, pixels)
+    assert path.is_file()
+
+
+def test_another_content_is_not_read_with_the_scanned_header(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(np.zeros((8, 8), np.uint16), SOPInstanceUID="2.25.1"))
+    (image,) = images_of(scan([tmp_path]))
+    status = path.stat()
+    write_dataset(path, make_dataset(np.ones((8, 8), np.uint16), SOPInstanceUID="2.25.2"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InputError, match="has changed"):
+        decode.read_frame(image)

@@ -10,7 +10,7 @@ import pytest
 
 from medviewer.domain.errors import GeometryError, InputError, Stopped
 from medviewer.domain.progress import StopToken
-from medviewer.domain.study import Stack
+from medviewer.domain.study import Stack, Window
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from tests.dicom_maker import make_dataset, write_dataset
@@ -107,3 +107,18 @@ def test_a_missing_file_is_an_error_and_a_stop_stops(tmp_path: Path) -> None:
     stack.images[1].path.unlink()
     with pytest.raises(InputError):
         read_volume(stack)
+
+
+def test_a_window_that_all_slices_share_is_the_volumes(tmp_path: Path) -> None:
+    write_stack(tmp_path, [0.0, 1.0, 2.0], [{"WindowCenter": 40, "WindowWidth": 400}] * 3)
+    assert read_volume(stack_in(tmp_path)).description.windows == (Window(40, 400),)
+
+
+@pytest.mark.parametrize("windows", [[(11, 22), (300, 600), (200, 500)], [None, None, None]])
+def test_without_one_the_whole_volume_decides(tmp_path: Path, windows: list[tuple[int, int] | None]) -> None:
+    """The first slice of an MR series is often air: its window would show all else white."""
+    changes = [{} if one is None else {"WindowCenter": one[0], "WindowWidth": one[1]} for one in windows]
+    pixels = write_stack(tmp_path, [0.0, 1.0, 2.0], changes)
+    (window,) = read_volume(stack_in(tmp_path)).description.windows
+    assert window.center == pytest.approx((pixels.min() + pixels.max()) / 2, abs=20)
+    assert window.width == pytest.approx(np.ptp(pixels), abs=40)

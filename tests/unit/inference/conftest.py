@@ -26,6 +26,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     for name, warn, abstain in (("odd", 1e-6, 1e9), ("odder", 1e-7, 1e-6)):
         ood = {"file": "ood.npz", "method": "mahalanobis", "warn_above": warn, "abstain_above": abstain}
         fakes.make_model(folder / name, id=name, ood=ood)
+    ood = {"file": "ood.npz", "method": "mahalanobis", "warn_above": 1e8, "abstain_above": 1e9}
+    for name, warn, abstain in (("rest", 1e-6, 1e9), ("restless", 1e-7, 1e-6)):
+        limits = ood | {"residual": {"output": "features", "warn_above": warn, "abstain_above": abstain}}
+        fakes.make_model(folder / name, id=name, ood=limits, statistics=fakes.residual_arrays())
+    for name, arrays in (
+        ("no-rest", {}),
+        ("rest-misfit", fakes.residual_arrays(7)),
+        ("rest-nan", fakes.residual_arrays() | {"residual_mean": np.full(fakes.FILTERS, np.nan, np.float32)}),
+        ("rest-flat", fakes.residual_arrays() | {"residual_scale": np.zeros(fakes.FILTERS, np.float32)}),
+    ):
+        fakes.make_model(folder / name, id=name, ood=limits, statistics=arrays)
     not_numbers = fakes.model_graph(head=np.array([[np.nan, 0, 0, 0]], np.float32))
     fakes.make_model(folder / "nan", id="nan", graph=not_numbers, reference=False)
     fakes.make_model(folder / "other", id="other", graph=fakes.model_graph(head=fakes.HEAD[1:2]))

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from medviewer.domain.errors import CardError
-from medviewer.inference.card import CARD_LIMIT_BYTES, Text, read_card
+from medviewer.inference.card import ResidualSpec, Text, read_card
+from medviewer.inference.card_json import CARD_LIMIT_BYTES
 from medviewer.inference.card_schema import CARD_SCHEMA
 from tests import fakes
 
@@ -75,6 +76,37 @@ def twice(name: str) -> Callable[[Card], None]:
     return lambda card: card[name].append(card[name][0])
 
 
+RESIDUAL = {"output": "features", "warn_above": 2.0, "abstain_above": 5.0}
+
+
+def test_the_residual_is_read_and_may_be_absent(model_folder: Path) -> None:
+    ood = read_card(model_folder).ood
+    assert ood is not None
+    assert (ood.residual, ood.outputs) == (None, ("features",))
+    card = read(model_folder)
+    put({**RESIDUAL, "output": "cam"}, "ood", "residual")(card)
+    fakes.write_card(model_folder, card)
+    ood = read_card(model_folder).ood
+    assert ood is not None
+    assert ood.residual == ResidualSpec("cam", 2.0, 5.0)
+    assert ood.outputs == ("features", "cam")
+
+
+TOO_LARGE = ["9007199254740993", "1" + "0" * 400, "-1" + "0" * 400, "1e400", "-1e400", "1e300", "NaN", "Infinity"]
+
+
+@pytest.mark.parametrize("number", TOO_LARGE, ids=lambda number: f"{number[:6]}-{len(number)}")
+@pytest.mark.parametrize("place", [("reference_tolerance",), ("ood", "abstain_above"), ("ranges", "x", 1)])
+def test_a_number_that_no_computer_holds_is_refused(
+    model_folder: Path, place: tuple[str | int, ...], number: str
+) -> None:
+    card = read(model_folder)
+    put("@", *place)(card)
+    (model_folder / "model.json").write_text(json.dumps(card).replace('"@"', number))
+    with pytest.raises(CardError, match="not a number a card may hold"):
+        read_card(model_folder)
+
+
 @pytest.mark.parametrize(
     "name", ["schema", "id", "title", "files", "labels", "calibration", "population", "regulatory"]
 )
@@ -103,6 +135,11 @@ def test_a_missing_field_is_named(model_folder: Path, name: str) -> None:
         (put(200.0, "ood", "warn_above"), "abstains before it warns"),
         (put("model.onnx", "ood", "file"), "out-of-distribution file"),
         (put("nothing", "ood", "output"), "output that is not listed"),
+        (put({**RESIDUAL, "output": "nothing"}, "ood", "residual"), "output that is not listed"),
+        (put({**RESIDUAL, "warn_above": 9.0}, "ood", "residual"), "abstains before it warns"),
+        (put({**RESIDUAL, "abstain_above": 0}, "ood", "residual"), "at ood/residual"),
+        (put({**RESIDUAL, "abstain_abvoe": 5}, "ood", "residual"), "at ood/residual"),
+        (put({"output": "features", "warn_above": 1}, "ood", "residual"), "at ood/residual"),
         (put([None, 2], "outputs", 0, "shape"), "one column for each label"),
         (put("other", "outputs", 0, "name"), "no output named"),
         (put([None, 3, 32, 32], "inputs", 0, "shape"), r"\[null, 1, h, w\]"),

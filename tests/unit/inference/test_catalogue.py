@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,19 @@ def test_refresh_sees_what_came_and_went(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     catalogue.refresh()
     assert catalogue.entries == ()
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e400", "1" + "0" * 5000])
+@pytest.mark.parametrize("name", ["reference_tolerance", "size"])
+def test_an_absurd_number_in_one_card_hides_no_other_model(tmp_path: Path, number: str, name: str) -> None:
+    fakes.make_model(tmp_path / "good", id="good")
+    bad = fakes.make_model(tmp_path / "bad", id="other")
+    document = json.loads((bad / "model.json").read_text())
+    (document if name == "reference_tolerance" else document["files"][0])[name] = "@"
+    (bad / "model.json").write_text(json.dumps(document).replace('"@"', number))
+    entries = {entry.id: entry.problem for entry in Catalogue([tmp_path]).entries}
+    assert entries["good"] == ""
+    assert "not valid JSON" in entries["bad"]
 
 
 def test_a_folder_that_may_not_be_entered_hides_no_other_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,31 @@ def test_a_model_that_misses_its_reference_is_not_used(engine: Engine) -> None:
     assert "do not use this model" in result.detail
 
 
+@pytest.mark.parametrize(("model_id", "level"), [("rest", "warn"), ("restless", "abstain")])
+def test_what_lies_outside_of_the_known_directions_is_warned_of_or_refused(
+    engine: Engine, model_id: str, level: str
+) -> None:
+    answer = engine.ask(fakes.make_case(), model_id)
+    found = {guard.code: guard.level for guard in answer.guards if guard.code.startswith("out_of_distribution")}
+    assert found == {"out_of_distribution": "ok", "out_of_distribution.residual": level}
+    assert answer.status == ("abstained" if level == "abstain" else "answer")
+
+
+def test_a_card_from_before_the_residual_is_still_used(engine: Engine) -> None:
+    answer = engine.ask(fakes.make_case(), ASKED)
+    assert answer.status == "answer"
+    assert not any(guard.code == "out_of_distribution.residual" for guard in answer.guards)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "says"),
+    [("no-rest", "lacks"), ("rest-misfit", "do not fit"), ("rest-nan", "not numbers"), ("rest-flat", "divide by")],
+)
+def test_a_residual_that_cannot_be_measured_is_no_answer(engine: Engine, model_id: str, says: str) -> None:
+    with pytest.raises(CardError, match=says):
+        engine.ask(fakes.make_case(), model_id)
+
+
 def test_statistics_of_another_network_are_refused(engine: Engine) -> None:
     with pytest.raises(CardError, match="do not fit"):
         engine.ask(fakes.make_case(), "misfit")

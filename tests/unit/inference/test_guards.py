@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.covariance
+import sklearn.decomposition
+import sklearn.preprocessing
 
 from medviewer.domain.answer import GuardResult
 from medviewer.domain.study import Caveat
 from medviewer.inference import guards
-from medviewer.inference.card import Card, OodSpec, read_card
+from medviewer.inference.card import Card, OodSpec, ResidualSpec, read_card
 from medviewer.inference.guard_texts import TEXTS
 from tests import fakes
 
@@ -96,6 +98,15 @@ def test_an_image_whose_uid_another_file_has_too_is_refused(card: Card) -> None:
     case = fakes.make_case()
     frame = replace(case.images[0], caveats=(Caveat("uid.duplicate", "Another file claims to be this very image."),))
     assert guards.is_abstention(guards.check_input(replace(case, images=(frame,)), frame, card))
+
+
+def test_a_file_that_is_no_dicom_is_not_analysed_until_somebody_says_what_it_is(card: Card) -> None:
+    case = fakes.make_case(modality="")
+    frame = replace(case.images[0], caveats=(Caveat("identity.none", "No patient data in this file."),))
+    case = replace(case, images=(frame,))
+    assert guards.is_abstention(guards.check_input(case, frame, card))
+    case = replace(case, confirmed=frozenset({"modality.unknown"}))
+    assert not guards.is_abstention(guards.check_input(case, frame, card))
 
 
 def test_a_refusal_cannot_be_confirmed_away(card: Card) -> None:
@@ -218,6 +229,28 @@ def test_strange_images_are_warned_of_and_then_refused(feature: float, level: st
     spec = OodSpec("ood.npz", "mahalanobis", "features", warn_above=2, abstain_above=5)
     result = guards.check_distribution(np.array([[feature]], np.float32), statistics, spec)
     assert (result.code, result.level) == ("out_of_distribution", level)
+
+
+def test_the_residual_is_the_reconstruction_error_of_scikit_learn() -> None:
+    chance = np.random.default_rng(3)
+    seen = chance.normal(size=(200, 6)) @ chance.normal(size=(6, 6)) + 5
+    scaler = sklearn.preprocessing.StandardScaler().fit(seen)
+    peer = sklearn.decomposition.PCA(2).fit(scaler.transform(seen))
+    statistics = guards.ResidualStatistics(scaler.mean_, scaler.scale_, peer.components_)
+    new = scaler.transform(chance.normal(size=(7, 6)))
+    expected = np.linalg.norm(new - peer.inverse_transform(peer.transform(new)), axis=1)
+    np.testing.assert_allclose(statistics.distance(scaler.inverse_transform(new)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("feature", "level"), [([9, 0], "ok"), ([0, 3], "warn"), ([0, 9], "abstain"), ([0, np.nan], "abstain")]
+)
+def test_what_lies_outside_is_warned_of_and_then_refused(feature: list[float], level: str) -> None:
+    directions = np.array([[1, 0]], np.float16)
+    statistics = guards.ResidualStatistics(np.zeros(2, np.float32), np.ones(2, np.float32), directions)
+    spec = ResidualSpec("features", warn_above=2, abstain_above=5)
+    result = guards.check_residual(np.array([feature], np.float32), statistics, spec)
+    assert (result.code, result.level) == ("out_of_distribution.residual", level)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ def test_the_input_is_left_alone():
         {"op": "normalise", "mean": 0, "std": 0},
         {"op": "clip", "low": 1, "high": 1},
         {"op": "standardise", "surprise": 1},
+        {"op": "resize", "rows": 10**12, "columns": 10},
+        {"op": "resize", "rows": 10, "columns": 8193},
     ],
 )
 def test_a_wrong_step_is_a_card_error(step):

@@ -16,8 +16,11 @@ from medviewer.domain.errors import DigestError, InputError, StorageError, Usage
 from medviewer.explain.methods import METHODS
 from medviewer.inference.card import read_card
 from medviewer.training import train
+from medviewer.training.data import read_class_folders
 from medviewer.training.evaluate import evaluate
-from medviewer.training.export import PARITY_BATCHES, PARITY_TOLERANCE, whole_folder
+from medviewer.training.export import PARITY_BATCHES, PARITY_TOLERANCE, open_forward, whole_folder
+from medviewer.training.novelty import load_statistics
+from medviewer.training.shifts import SHIFTS
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -124,6 +127,76 @@ def test_the_live_map_sums_to_the_logit_and_is_the_gradient_map(trained):
     np.testing.assert_allclose(said, logits, atol=PARITY_TOLERANCE)
     grad_cam = np.einsum("nk,nkhw->nhw", gradient.sum(axis=(2, 3)), feature_map)
     np.testing.assert_allclose(grad_cam, cam[:, 0], atol=1e-4)
+
+
+def test_a_refreshed_model_keeps_its_networks_and_gets_its_statistics_as_training_makes_them(trained, films, tmp_path):
+    from medviewer.training.recipes.chest_xray_card import VERSION
+
+    out, _, _ = trained
+    old = tmp_path / "old"
+    shutil.copytree(out, old)
+    (old / "ood.npz").unlink()
+    card = json.loads((old / "model.json").read_text(encoding="utf-8"))
+    made = card.pop("ood")
+    card["files"] = [entry for entry in card["files"] if entry["role"] != "ood"]
+    card["version"] = "0.0.1"
+    (old / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    again = train("chest-xray", films, tmp_path / "again", {"refresh": str(old)}, print)
+    for name in ("model.onnx", "model.explain.onnx", "reference.npz", "LICENSE", "README.md"):
+        assert (again / name).read_bytes() == (out / name).read_bytes(), name
+    refreshed = json.loads((again / "model.json").read_text(encoding="utf-8"))
+    assert refreshed["ood"] == made
+    assert refreshed["version"] == VERSION
+    with np.load(out / "ood.npz") as first, np.load(again / "ood.npz") as second:
+        assert sorted(first) == sorted(second)
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_limits_come_from_validation_patients_and_the_far_one_from_shifted_films_too(trained, films):
+    """The limits, found again from the very films that they are said to come from."""
+    from medviewer.training.recipes.chest_xray import CLASSES, split_parts
+    from medviewer.training.validation import run_over
+
+    out, _, _ = trained
+    card = read_card(out)
+    parts = split_parts(*read_class_folders(films, CLASSES), seed=0)
+    with np.load(out / "ood.npz") as stored:
+        residual = load_statistics(dict(stored))[1]
+    served = open_forward(out / "model.onnx", card.ood.residual.output)
+    validation = [image for part in ("tune", "block") for image in parts[part].pixels]
+    far = {
+        name: residual.distance(run_over(served, [shift(image) for image in validation], card.preprocessing)[1])
+        for name, shift in SHIFTS.items()
+    }
+    assert card.ood.residual.warn_above == pytest.approx(np.percentile(far["as it is"], 97.5), abs=1e-3)
+    every = np.concatenate(list(far.values()))
+    assert card.ood.residual.abstain_above == pytest.approx(np.percentile(every, 99.9), abs=1e-3)
+
+
+def test_a_refresh_with_other_images_or_other_settings_is_refused(trained, films, tmp_path):
+    out, _, _ = trained
+    other = tmp_path / "other"
+    shutil.copytree(films, other)
+    next(other.glob("NORMAL/*")).unlink()
+    with pytest.raises(InputError, match="does not hold the images"):
+        train("chest-xray", other, tmp_path / "model", {"refresh": str(out)}, print)
+    with pytest.raises(UsageError, match="no other setting"):
+        train("chest-xray", films, tmp_path / "model", {"refresh": str(out), "batch": "8"}, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_both_distances_count_in_the_report(trained, films, tmp_path):
+    out, _, _ = trained
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    card = json.loads((copy / "model.json").read_text(encoding="utf-8"))
+    card["ood"] |= {"warn_above": 1e8, "abstain_above": 1e9}
+    card["ood"]["residual"] |= {"warn_above": 1e-3, "abstain_above": 1e9}
+    (copy / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    novelty = evaluate(copy, films, tmp_path / "report", split="report")["novelty"]
+    assert (novelty["warned"], novelty["abstained"]) == (1.0, 0.0)
+    assert novelty["median_residual"] > 1e-3
 
 
 def test_an_evaluation_repeats_the_card(trained, films, tmp_path):

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
-from medviewer.training.novelty import Novelty, fit_novelty, shrunk_covariance
+from medviewer.training.novelty import (
+    fit_novelty,
+    fit_residual,
+    load_statistics,
+    save_statistics,
+    shrunk_covariance,
+)
 
 
 @pytest.fixture
@@ -39,10 +47,49 @@ def test_the_nearest_class_counts(features):
     assert novelty.distance(features + 50).min() > 10
 
 
+def test_the_residual_is_what_the_known_directions_leave(features):
+    residual = fit_residual(features, n_directions=5)
+    scaled = StandardScaler().fit_transform(features)
+    peer = PCA(5).fit(scaled)
+    expected = np.linalg.norm(scaled - peer.inverse_transform(peer.transform(scaled)), axis=1)
+    np.testing.assert_allclose(residual.distance(features), expected, rtol=0.02)  # half precision
+
+
+def test_the_middle_of_everything_is_near_inside_and_far_outside():
+    """Films vary in one feature and never have another; noise has the mean of the first and some of the second."""
+    chance = np.random.default_rng(1)
+    films = np.stack([chance.normal(0, 1, 500), chance.normal(0, 0.05, 500)], axis=1)
+    noise = np.array([[0.0, 1.0]])
+    inside = fit_novelty(films, np.zeros(500, dtype=np.int64), n_directions=1)
+    assert inside.distance(noise)[0] < np.median(inside.distance(films))
+    outside = fit_residual(films, n_directions=1)
+    assert outside.distance(noise)[0] > 3 * outside.distance(films).max()
+
+
+def test_a_feature_that_no_film_has_counts_but_not_infinitely(features):
+    features[:, 3] = 0
+    residual = fit_residual(features, n_directions=8)
+    assert (residual.scale > 0).all()
+    features[:, 3] = 1
+    assert np.isfinite(residual.distance(features)).all()
+    assert residual.distance(features).min() > 10
+
+
 def test_what_is_saved_is_what_the_card_describes(features, tmp_path):
     novelty = fit_novelty(features, np.zeros(len(features), dtype=np.int64), n_directions=8)
-    novelty.save(tmp_path / "ood.npz")
+    residual = fit_residual(features, n_directions=8)
+    save_statistics(tmp_path / "ood.npz", novelty, residual)
     with np.load(tmp_path / "ood.npz", allow_pickle=False) as stored:
-        assert stored["means"].dtype == stored["whitening"].dtype == np.float32
-        again = Novelty(stored["means"], stored["whitening"])
+        arrays = dict(stored)
+    assert arrays["means"].dtype == arrays["whitening"].dtype == np.float32
+    again, rest = load_statistics(arrays)
     np.testing.assert_allclose(again.distance(features), novelty.distance(features), rtol=1e-4)
+    assert rest is not None
+    # Limits are measured with these very numbers, so nothing may be rounded on the way.
+    np.testing.assert_array_equal(rest.distance(features), residual.distance(features))
+
+
+def test_a_file_from_before_the_residual_is_read(features):
+    old, rest = load_statistics({"means": features[:1], "whitening": np.eye(40)})
+    assert rest is None
+    assert old.distance(features[:1]) == [0]

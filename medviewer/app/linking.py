@@ -1,0 +1,184 @@
+"""What viewports of one frame of reference share: the place, the window, the size on the screen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.app.panes import change_pane, count, read_pane
+from medviewer.app.session import Cut, Place, Selection, State, View, pane_state
+from medviewer.domain.study import Plane
+from medviewer.imaging.planes import grid_of, to_image, to_patient
+from medviewer.imaging.reslice import NORMAL_AXIS, PlaneGrid, range_mm
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+_PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
+Point = npt.NDArray[np.float64]
+
+
+def follow(app: Application) -> None:
+    """Bring the linked viewports to where the active one is."""
+    state = app.state
+    center = middle_of(state)
+    if state.is_linked and center is not None:
+        _bring_to(app, center, needs_parallel=True)
+
+
+def point_at(app: Application, point: tuple[float, float, float]) -> None:
+    """Show a place of the patient (LPS mm) in every viewport of the same frame of reference."""
+    if all(np.isfinite(point)):
+        app.session.update(crosshair=Place(point, _reference(app.state)))
+        _bring_to(app, np.array(point), needs_parallel=False)
+
+
+def share_view(app: Application) -> None:
+    """Give the other viewports what they share with the active one.
+
+    Planes of the same series have one window: they are one volume. Linked viewports of one
+    frame of reference have one window if their values mean the same, and look at the same
+    place at the same size if they lie parallel.
+    """
+    state = app.state
+    if state.selection is None:
+        return
+    for index in state.parked:
+        other = pane_state(state, index)
+        if other.selection is None:
+            continue
+        is_same = other.selection.stack_key == state.selection.stack_key
+        is_linked = state.is_linked and bool(_reference(state)) and _reference(other) == _reference(state)
+        view = other.view
+        if is_same or (is_linked and _unit_of(other) == _unit_of(state)):
+            view = replace(view, window=state.view.window, inverted=state.view.inverted)
+        if is_linked and _are_parallel(state, other):
+            view = _same_place(state, other, view)
+        if view != other.view:
+            change_pane(app, index, view=view)
+
+
+def scroll_cut(app: Application, steps: int) -> None:
+    """Move the active plane by as many of its pixels; positive is towards L, P or H."""
+    cut, frame = app.state.cut, app.state.frame
+    spacing = frame.description.pixel_spacing_mm if frame is not None else None
+    if cut is not None and app.volume is not None:
+        step = spacing[0] if spacing is not None else 1.0
+        move_cut(app, app.state.active, replace(cut, at_mm=cut.at_mm + steps * step))
+        follow(app)
+
+
+def move_cut(app: Application, index: int, cut: Cut) -> None:
+    """Cut another plane of the same volume; the one on screen stays until it is there."""
+    if app.volume is None:
+        return
+    low, high = range_mm(app.volume[1], cut.plane)
+    cut = replace(cut, at_mm=min(max(cut.at_mm, low), high))
+    if cut != pane_state(app.state, index).cut:
+        change_pane(app, index, cut=cut)
+        read_pane(app, index)
+
+
+def middle_of(state: State) -> Point | None:
+    """The middle of the image or plane that a state shows, in LPS mm; None where its place is not known."""
+    plane = plane_of(state)
+    now = state.selection
+    if plane is None or now is None:
+        return None
+    d = state.frame.description if state.cut is not None and state.frame is not None else now.image.description
+    spacing = d.pixel_spacing_mm or (0.0, 0.0)
+    across = np.array(plane.row_cosine) * spacing[1] * (d.columns - 1) / 2
+    down = np.array(plane.column_cosine) * spacing[0] * (d.rows - 1) / 2
+    middle = np.array(plane.position) + across + down
+    if state.cut is not None:  # the frame may still be that of the place before
+        middle[NORMAL_AXIS[state.cut.plane]] = state.cut.at_mm
+    return np.asarray(middle, np.float64)
+
+
+def plane_of(state: State) -> Plane | None:
+    """Where what a state shows lies in the patient."""
+    if state.cut is not None:
+        return state.frame.description.plane if state.frame is not None else None
+    return state.selection.image.description.plane if state.selection is not None else None
+
+
+def shown_grid(state: State) -> PlaneGrid | None:
+    """The pixels that a state shows as a grid in the patient; None where their place is not known."""
+    if state.selection is None:
+        return None
+    if state.cut is not None:
+        return grid_of(state.frame.description) if state.frame is not None else None
+    return grid_of(state.selection.image.description)
+
+
+def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
+    state = app.state
+    here, plane = _reference(state), plane_of(state)
+    if not here or plane is None:
+        return
+    for index in range(count(state)):
+        other = pane_state(state, index)
+        if index == state.active or other.selection is None or _reference(other) != here:
+            continue
+        normal = _normal_of(other)
+        if normal is None or (needs_parallel and abs(float(normal @ np.array(plane.normal))) < _PARALLEL):
+            continue
+        if other.cut is not None:
+            move_cut(app, index, replace(other.cut, at_mm=float(point[NORMAL_AXIS[other.cut.plane]])))
+        else:
+            _show_nearest(app, index, other.selection, float(point @ normal), normal)
+
+
+def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
+    places = [
+        float(np.array(image.description.plane.position) @ normal) if image.description.plane is not None else np.inf
+        for image in selection.stack.images
+    ]
+    nearest = int(np.argmin(np.abs(np.array(places) - along)))
+    if nearest != selection.index and np.isfinite(places[nearest]):
+        _show(app, index, replace(selection, index=nearest))
+
+
+def _show(app: Application, index: int, selection: Selection) -> None:
+    """Put another image of the same stack into a viewport that is not the active one."""
+    picture = app.frames.get(selection.image.key)
+    change_pane(app, index, selection=selection, frame=picture.frame if picture else None, frame_problem="")
+    if picture is None:
+        read_pane(app, index)
+    else:
+        app.jobs.stop(f"read {index}")
+
+
+def _unit_of(state: State) -> tuple[str, str]:
+    assert state.selection is not None  # noqa: S101 - share_view has looked
+    return state.selection.series.modality, state.selection.image.description.rescale_type
+
+
+def _are_parallel(one: State, other: State) -> bool:
+    a, b = plane_of(one), plane_of(other)
+    return a is not None and b is not None and abs(float(np.array(a.normal) @ np.array(b.normal))) >= _PARALLEL
+
+
+def _same_place(state: State, other: State, view: View) -> View:
+    """A view with the same part of the patient in the middle, as large on the screen; "fit" is shared as such."""
+    here, there = shown_grid(state), shown_grid(other)
+    if here is None or there is None:
+        return view
+    if state.view.zoom is None or state.view.center is None:
+        return replace(view, zoom=None, center=None)
+    column, row, _ = to_image(there, to_patient(here, *state.view.center))
+    return replace(view, zoom=state.view.zoom * there.spacing_mm[1] / here.spacing_mm[1], center=(column, row))
+
+
+def _reference(state: State) -> str:
+    return state.selection.series.frame_of_reference_uid if state.selection is not None else ""
+
+
+def _normal_of(state: State) -> Point | None:
+    if state.cut is not None:
+        return np.asarray(np.eye(3)[NORMAL_AXIS[state.cut.plane]], np.float64)
+    plane = plane_of(state)
+    return np.array(plane.normal) if plane is not None else None

@@ -1,0 +1,99 @@
+"""Which images are too unlike the training images: two distances and their limits.
+
+Statistics are learned from training images; every limit comes from validation
+patients, since images that were learned from lie nearer to their own mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medviewer.inference.guards import ResidualStatistics
+from medviewer.training.batches import Part
+from medviewer.training.export import open_forward
+from medviewer.training.metrics import Floats
+from medviewer.training.novelty import Novelty, fit_novelty, fit_residual, save_statistics
+from medviewer.training.shifts import SHIFTS
+from medviewer.training.validation import Forward, run_over
+
+Steps = Sequence[Mapping[str, Any]]
+Limits = tuple[float, float]
+
+_PARTS = ("tune", "block")
+_WARN, _ABSTAIN = 97.5, 99.9  # percentiles
+
+
+def write_novelty(folder: Path, parts: Mapping[str, Part], steps: Steps) -> dict[str, Any]:
+    """Write ``ood.npz`` of a folder that holds ``model.onnx``.
+
+    Args:
+        folder: the model folder.
+        parts: the images by split.
+        steps: the preprocessing.
+
+    Returns:
+        The section ``ood`` of the card.
+    """
+    novelty, near = learn_novelty(open_forward(folder / "model.onnx", "appearance"), parts, steps)
+    residual, usual = learn_residual(open_forward(folder / "model.onnx", "features"), parts, steps)
+    save_statistics(folder / "ood.npz", novelty, residual)
+    return {
+        "file": "ood.npz",
+        "method": "mahalanobis",
+        "output": "appearance",
+        "warn_above": round(near[0], 3),
+        "abstain_above": round(near[1], 3),
+        "on": "97.5th and 99.9th percentile of validation patients (splits tune and block)",
+        "residual": {
+            "output": "features",
+            "warn_above": round(usual[0], 3),
+            "abstain_above": round(usual[1], 3),
+            "on": "97.5th percentile of validation patients (splits tune and block) as they are, "
+            "99.9th percentile of the same as they are and shifted",
+        },
+    }
+
+
+def learn_novelty(served: Forward, parts: Mapping[str, Part], steps: Steps) -> tuple[Novelty, Limits]:
+    """Return what training images look like, and the distances above which to warn and to abstain.
+
+    A hundred directions of the :func:`~medviewer.training.networks.appearance` say "a
+    frontal chest film"; more would say "one of these children".
+
+    Args:
+        served: gives logits and the appearance.
+        parts: the images by split.
+        steps: the preprocessing.
+    """
+    looks = run_over(served, parts["train"].pixels, steps)[1]
+    novelty = fit_novelty(looks, np.zeros(len(looks), dtype=np.int64), n_directions=96)
+    held_out = np.concatenate([novelty.distance(run_over(served, parts[name].pixels, steps)[1]) for name in _PARTS])
+    warn, abstain = np.percentile(held_out, (_WARN, _ABSTAIN))
+    return novelty, (float(warn), float(abstain))
+
+
+def learn_residual(served: Forward, parts: Mapping[str, Part], steps: Steps) -> tuple[ResidualStatistics, Limits]:
+    """Return in which directions training films vary, and the residuals above which to warn and to abstain.
+
+    The network's features tell apart blur, compression and exposure as well as anatomy.
+    What is unusual for this archive is therefore only warned of; refused is what goes
+    beyond every change of :data:`~medviewer.training.shifts.SHIFTS`, for a limit from
+    plain films alone would refuse the films of every other hospital.
+
+    Args:
+        served: gives logits and the pooled features.
+        parts: the images by split.
+        steps: the preprocessing.
+    """
+    residual = fit_residual(run_over(served, parts["train"].pixels, steps)[1])
+    held_out: dict[str, Floats] = {}
+    for shift in SHIFTS:
+        views = [[SHIFTS[shift](image) for image in parts[name].pixels] for name in _PARTS]
+        held_out[shift] = np.concatenate([residual.distance(run_over(served, view, steps)[1]) for view in views])
+    warn = np.percentile(held_out["as it is"], _WARN)
+    abstain = np.percentile(np.concatenate(list(held_out.values())), _ABSTAIN)
+    return residual, (float(warn), float(abstain))

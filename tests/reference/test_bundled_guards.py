@@ -1,0 +1,143 @@
+"""What the model that MedViewer carries says of pictures that are no radiographs: nothing.
+
+Each picture comes with the header of a child's chest film, so that only the image itself can be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from medviewer.domain.answer import Answer
+from medviewer.domain.case import Case
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import PixelDescription
+from medviewer.imaging.decode import read_frame
+from medviewer.imaging.scan import images_of, scan
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
+from medviewer.resources import models_dir
+from tests import samples
+
+MODEL = "chest-xray-pneumonia"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+SIZES = (100, 300, 500, 1000, 2000)
+SIGMAS = (1, 2, 3, 5, 8, 12, 20, 40, 60)
+CELLS = (2, 4, 7, 14, 28, 56)
+
+Picture = npt.NDArray[np.floating]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    if not (models_dir() / MODEL / "model.json").is_file():
+        pytest.skip("the bundled model is not there: run `medviewer train chest-xray`")
+    with Engine(Catalogue([models_dir()]), providers=("cpu",), threads=2) as running:
+        yield running
+
+
+def ask(engine: Engine, picture: Picture) -> Answer:
+    """Show a picture as the chest film of a child of four years, stretched to twelve bits."""
+    low, width = float(picture.min()), float(np.ptp(picture)) or 1.0
+    stored = np.uint16(np.rint((picture - low) / width * 4095))
+    child = PixelDescription(
+        modality="DX",
+        rows=stored.shape[0],
+        columns=stored.shape[1],
+        body_part_examined="CHEST",
+        view_position="PA",
+        photometric_interpretation="MONOCHROME2",
+        sop_class_uid=DX,
+    )
+    return engine.ask(Case(images=(Frame(stored, child),), age_years=4, sex="M"), MODEL)
+
+
+def refused_by(answer: Answer) -> list[str]:
+    return [guard.code for guard in answer.guards if guard.level == "abstain"]
+
+
+def patterns() -> dict[str, Picture]:
+    row, column = np.mgrid[0:500, 0:500] / 500
+    far = (row - 0.5) ** 2 + (column - 0.5) ** 2
+    found: dict[str, Picture] = {
+        "constant": np.zeros((500, 500)),
+        "ramp to the right": column,
+        "ramp to the left": -column,
+        "ramp down": row,
+        "ramp up": -row,
+        "diagonal ramp": row + column,
+        "bowl": far,
+        "dome": -far,
+        "disc": np.float64(far < 0.1),
+        "rings": np.sin(60 * np.sqrt(far)),
+        "ramp with noise": column + np.random.default_rng(31).normal(0, 0.05, row.shape),
+    }
+    for n in CELLS:
+        found[f"{n} x {n} squares"] = (np.floor(row * n) + np.floor(column * n)) % 2
+        found[f"{n} bars"] = np.floor(column * n) % 2
+        found[f"{n} steps"] = np.floor(column * n)
+        found[f"{n} waves"] = np.sin(2 * np.pi * n * column)
+    return found
+
+
+PATTERNS = patterns()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_noise_of_any_size_is_refused(engine: Engine, kind: str, size: int) -> None:
+    chance = np.random.default_rng(size)
+    answer = ask(engine, chance.random((size, size)) if kind == "uniform" else chance.normal(size=(size, size)))
+    assert answer.status == "abstained"
+    assert answer.findings == ()
+    # Near the mean of all films inside of the directions in which they vary: only the second distance is sure of it.
+    assert "out_of_distribution.residual" in refused_by(answer)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("size", [224, 600])
+def test_smooth_noise_is_refused(engine: Engine, size: int, sigma: int) -> None:
+    noise = np.random.default_rng(100 * size + sigma).standard_normal((size, size))
+    answer = ask(engine, gaussian_filter(noise, sigma))
+    assert answer.status == "abstained"
+    assert "out_of_distribution.residual" in refused_by(answer)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_is_refused(engine: Engine, name: str) -> None:
+    answer = ask(engine, PATTERNS[name])
+    assert (answer.status, answer.findings) == ("abstained", ())
+    assert any(code.startswith("out_of_distribution") for code in refused_by(answer))
+
+
+@pytest.mark.parametrize("name", ["mlut_18.dcm", "vlut_04.dcm"])
+def test_a_test_pattern_of_a_real_file_is_refused(engine: Engine, name: str) -> None:
+    folder = samples.corpus()
+    path = next(folder.rglob(name), None) if folder else None
+    if path is None:
+        pytest.skip(f"{name} is in the corpus (MEDVIEWER_CORPUS)")
+    frame = first_frame(path)
+    chest: dict[str, Any] = {"modality": "DX", "body_part_examined": "CHEST", "view_position": "PA"}
+    shown = Frame(frame.stored, replace(frame.description, sop_class_uid=DX, **chest))
+    answer = engine.ask(Case(images=(shown,), age_years=4, sex="M"), MODEL)
+    assert answer.status == "abstained"
+    assert "out_of_distribution.residual" in refused_by(answer)
+
+
+def test_the_chest_film_of_an_adult_is_answered_with_a_warning(engine: Engine) -> None:
+    frame = first_frame(samples.package_file("RG1_UNCR.dcm"))
+    answer = engine.ask(Case(images=(frame,), age_years=4, sex="M"), MODEL)
+    assert answer.status == "answer"
+    levels = {guard.code: guard.level for guard in answer.guards}
+    assert levels["out_of_distribution.residual"] == "warn"
+
+
+def first_frame(path: Path) -> Frame:
+    return read_frame(next(iter(images_of(scan([path])))))
