@@ -90,6 +90,16 @@ def test_the_picture_as_on_screen_says_nobody_unless_wanted(
     assert not reader.state.identity_hidden
 
 
+def test_without_identity_is_what_a_window_shows_that_hides_it(reader: Reader, tmp_path: Path) -> None:
+    without = array(save(reader, ExportWish(tmp_path / "x.png")))
+    wide = array(save(reader, ExportWish(tmp_path / "y.png", with_identity=True)))
+    reader.window.app.run_command("view.hide_identity")
+    hidden = array(save(reader, ExportWish(tmp_path / "z.png")))
+    assert (without == hidden).all()
+    corner = np.s_[:60, :200]
+    assert (wide[corner] != without[corner]).any()
+
+
 def test_what_the_window_shows_is_not_changed_by_drawing_it(reader: Reader) -> None:
     viewport = reader.window.viewport
     before = viewport.painted_attribution, viewport._state
