@@ -15,6 +15,7 @@ from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.linking import share_view
+from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.session import JobStatus, Notice, Session, State, View
@@ -173,7 +174,9 @@ class Application:
         self.lost: list[MedViewerError] = []
         self._writing = 0
         self._adopt_settings()
+        self.measured = MeasurementKeeper(self)
         self.session.watch(DecisionKeeper(self).watch)
+        self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property

@@ -16,6 +16,7 @@ import numpy as np
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run
 from medviewer.app.linking import follow, scroll_cut
+from medviewer.app.measurement_files import look_for_reports
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
@@ -357,6 +358,8 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     forgotten = (
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
+        "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
+        "offered_measurements",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
@@ -367,6 +370,7 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
     for remark in collection.remarks:
         app.notify("info", remark)
     if has_arrived:
+        look_for_reports(app, collection)
         if count:
             words = "1 file" if count == 1 else f"{count} files"
             app.notify("caution", f"{words} could not be shown; the problem list says why.")

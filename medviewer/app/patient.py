@@ -14,6 +14,7 @@ from medviewer.app.session import Selection
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Image, Patient
 from medviewer.records.record import PatientRecord
 from medviewer.resources import resource
@@ -230,6 +231,34 @@ def keep_decision(
     def note() -> None:
         if kept:
             app.records.note(f"finding.{decision.kind}", subject.image_key[1], subject.model_id)
+
+    app.write(save, lambda _none: done(), failed)
+    app.write(note)
+
+
+def keep_measurement(
+    app: Application,
+    measurement: Measurement,
+    *,
+    is_deleted: bool,
+    done: Callable[[], None],
+    failed: Callable[[MedViewerError], None],
+) -> None:
+    """Keep a measurement as it is now, or that it was deleted; the trail notes only what the store has."""
+    kept: list[Measurement] = []
+
+    def save() -> None:
+        store = app.records.store()
+        if is_deleted:
+            store.delete_measurement(measurement.uid)
+        else:
+            store.save_measurement(measurement)
+        kept.append(measurement)
+
+    def note() -> None:
+        if kept:
+            what = "measurement.deleted" if is_deleted else "measurement.saved"
+            app.records.note(what, measurement.sop_instance_uid, measurement.kind)
 
     app.write(save, lambda _none: done(), failed)
     app.write(note)

@@ -11,13 +11,16 @@ from typing import Any, Literal
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.imaging.reslice import PlaneName, Slab
 from medviewer.records.record import PatientRecord
 
-Tool = Literal["window", "pan", "zoom", "scroll"]
+Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
+Measured = tuple[str, int]  # where measurements belong: SOP Instance UID, frame
+Measurements = Mapping[Measured, tuple[Measurement, ...]]
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -70,6 +73,16 @@ class Notice:
 
     level: Literal["info", "caution", "alarm"]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The numbers of a measurement as it was when they were found; ``problem`` says why there are none."""
+
+    measurement: Measurement
+    calibration: Measurement | None
+    quantities: tuple[Quantity, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +159,9 @@ class State:
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
     being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
     decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
-    friends, which return only what belongs to the image on screen.
+    friends, which return only what belongs to the image on screen. ``measurements`` has
+    an entry, which may be empty, for each image whose own have been read from the record
+    store; ask :func:`measurements_of`.
     """
 
     collection: Collection = field(default_factory=Collection)
@@ -172,6 +187,12 @@ class State:
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
     analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
+    measurements: Measurements = field(default_factory=_empty)
+    values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of
+    selected_measurement: str = ""  # its UID
+    is_measured_known: bool = False  # the store was asked what was measured on this patient's images
+    offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
+    measurement_problem: str = ""  # why those of this patient cannot be read
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
@@ -247,6 +268,11 @@ class Session:
         """Whether there is something to redo on the image on screen."""
         return bool(self._redo) and _may_restore(self._redo[-1], self._state)
 
+    @property
+    def has_past(self) -> bool:
+        """Whether there is something to undo on any image."""
+        return bool(self._undo)
+
     def undo(self) -> None:
         """Bring back how things looked before the last change."""
         self.settle()
@@ -278,10 +304,36 @@ class Session:
             ]
         self.update(decisions=corrected(self._state.decisions))
 
+    def take_back_measurement(self, lost: Measurement | None, stored: Measurement | None) -> None:
+        """A measurement (None: its deletion) could not be kept: show the one that is, here and in undo and redo."""
+        known = lost or stored
+        if known is None:
+            return
+        where, uid = (known.sop_instance_uid, known.frame), known.uid
+
+        def corrected(state: State, *, is_deletion_undone: bool) -> State:
+            there = next((m for m in state.measurements.get(where, ()) if m.uid == uid), None)
+            if where not in state.measurements or there != lost or (there is None and not is_deletion_undone):
+                return state
+            return replace(state, measurements=with_measurement(state.measurements, where, uid, stored))
+
+        # A deletion that failed never was, for all that came after it; before the drawing there was nothing either.
+        has_been = False
+        for index, state in enumerate(self._undo):
+            has_been = has_been or any(m.uid == uid for m in state.measurements.get(where, ()))
+            self._undo[index] = corrected(state, is_deletion_undone=has_been)
+        self._redo[:] = [corrected(state, is_deletion_undone=False) for state in self._redo]
+        now = corrected(self._state, is_deletion_undone=True)
+        self.update(measurements=now.measurements)
+
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
         decisions = _restored_decisions(past, self._state)
-        self.update(view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text)
+        measurements = _restored_measurements(past, self._state)
+        self.update(
+            view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
+            measurements=measurements,
+        )  # fmt: skip
 
     def _set(self, new: State) -> None:
         """Take a new state, and tell the watchers of one change after the other.
@@ -307,13 +359,20 @@ class Session:
 
 def _remembered(state: State) -> State:
     """What undo needs of a state: not its pixels, maps and records, which would all stay in memory."""
-    return replace(state, collection=Collection(), frame=None, attributions=EMPTY, record=None, parked=EMPTY)
+    return replace(
+        state, collection=Collection(), frame=None, attributions=EMPTY, record=None, parked=EMPTY, values=EMPTY
+    )
 
 
 def _may_restore(past: State, now: State) -> bool:
     """How an image looks is shared by its stack; a decision is undone only while its answer is on screen."""
     if past.selection is None or now.selection is None or past.active != now.active or _plane(past) != _plane(now):
         return False
+    measured = _restored_measurements(past, now)
+    if any(measured[where] != now.measurements[where] for where in measured):
+        changed_images = {where for where in measured if measured[where] != now.measurements[where]}
+        if changed_images != {measured_image(now)}:
+            return False
     restored = _restored_decisions(past, now)
     if restored != now.decisions:
         shown = decidable_answer(now)
@@ -339,6 +398,49 @@ def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
         if decision is not None:
             restored[subject] = decision
     return MappingProxyType(restored) if restored != now.decisions else now.decisions
+
+
+def _restored_measurements(past: State, now: State) -> Measurements:
+    """The measurements of the past; of images whose own had not been read by then, those of now."""
+    restored = {where: past.measurements.get(where, own) for where, own in now.measurements.items()}
+    return MappingProxyType(restored) if restored != now.measurements else now.measurements
+
+
+def with_measurement(
+    measurements: Measurements, where: Measured, uid: str, measurement: Measurement | None
+) -> Measurements:
+    """The same with one measurement put in, changed in its place, or (None) taken out."""
+    own = list(measurements.get(where, ()))
+    at = next((index for index, one in enumerate(own) if one.uid == uid), len(own))
+    own[at : at + 1] = [] if measurement is None else [measurement]
+    return MappingProxyType({**measurements, where: tuple(own)})
+
+
+def measured_image(state: State) -> Measured | None:
+    """The image on screen, as measurements name it; None for a plane that was cut, which is no stored image."""
+    if state.selection is None or state.cut is not None:
+        return None
+    return state.selection.image.sop_instance_uid, state.selection.image.frame
+
+
+def measurements_of(state: State) -> tuple[Measurement, ...]:
+    """The measurements of the image on screen."""
+    where = measured_image(state)
+    return state.measurements.get(where, ()) if where is not None else ()
+
+
+def calibration_of(state: State, where: Measured) -> Measurement | None:
+    """The reader's calibration of an image: the last one drawn."""
+    return next((m for m in reversed(state.measurements.get(where, ())) if m.kind == "calibration"), None)
+
+
+def value_of(state: State, measurement: Measurement) -> Value | None:
+    """The numbers of a measurement; None while they are being found, never those from before it was changed."""
+    found = state.values.get(measurement.uid)
+    calibration = calibration_of(state, (measurement.sop_instance_uid, measurement.frame))
+    is_of_now = found is not None and found.measurement.points == measurement.points
+    is_of_now = is_of_now and found is not None and found.calibration == calibration
+    return found if is_of_now else None
 
 
 def pane_state(state: State, index: int) -> State:

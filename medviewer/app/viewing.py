@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 ZOOM_STEP = 1.25
+UNDO_ELSEWHERE = "The last change was made on another image or viewport: show it again to undo the change."
 ZOOM_RANGE = (0.01, 64.0)
 CORNER_TEXTS = ("all", "minimal", "none")
 
@@ -192,7 +193,9 @@ def use_tool(name: str) -> Callable[[Application, object], None]:
 
 
 def undo(app: Application, _argument: object) -> None:
-    """Take back the last change."""
+    """Take back the last change; one that is not on screen is not undone unseen, and that is said."""
+    if app.session.has_past and not app.session.can_undo:
+        app.notify("info", UNDO_ELSEWHERE)
     app.session.undo()
 
 

@@ -22,7 +22,9 @@ from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick
 _SHORT = {
     "file.open_folder": "Open", "tool.window": "W/L", "view.fit": "Fit", "view.actual_size": "Actual size",
     "view.rotate_right": "Rotate", "view.flip_horizontal": "Flip", "view.reset": "Reset",
-    "explain.toggle": "Heat map", "model.run": "Run", "help.palette": "Search",
+    "explain.toggle": "Heat map", "model.run": "Run", "help.palette": "Search", "tool.cobb": "Cobb",
+    "tool.bidirectional": "Axes", "tool.rectangle": "Rectangle", "tool.ellipse": "Ellipse",
+    "tool.freehand": "Freehand", "tool.probe": "Probe", "tool.cardiothoracic": "CTR",
 }  # fmt: skip
 # Keys that move the focus or a selection elsewhere: they mean the image only while it has the focus.
 _IMAGE_KEYS = frozenset({
@@ -32,13 +34,18 @@ _IMAGE_KEYS = frozenset({
 _SEPARATED = frozenset({
     "file.save_results", "file.export_image", "file.close", "app.quit", "view.preset", "view.rotate_left",
     "view.reset", "view.hide_identity", "series.previous", "image.first", "image.tags", "job.cancel",
+    "tool.rectangle", "tool.calibration", "measure.rename", "measure.save_report",
     "explain.toggle", "finding.accept", "app.language",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
-    "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "model.run", "explain.toggle", "",
-    "view.corner_text", "view.hide_identity", "view.panels", "", "file.copy_image", "file.export_image", "image.tags",
+    "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "measure.rename", "measure.delete", "",
+    "model.run", "explain.toggle", "", "view.corner_text", "view.hide_identity", "view.panels", "",
+    "file.copy_image", "file.export_image", "image.tags",
 )  # fmt: skip
+
+TOOLS = tuple(command_id for command_id in COMMANDS if command_id.startswith("tool."))
+MEASURING_TOOLS = tuple(command_id for command_id in TOOLS if COMMANDS[command_id].menu == "measure")
 
 Run = Callable[[str, Any], None]
 
@@ -61,8 +68,8 @@ class Actions:
                 self._actions[row.id] = self._make(row)
             for number, choice in enumerate(row.choices):
                 self._choices[row.id, number] = self._make_choice(row, choice)
-        for tool in ("window", "pan", "zoom", "scroll"):
-            self._actions[f"tool.{tool}"].setCheckable(True)
+        for command_id in TOOLS:
+            self._actions[command_id].setCheckable(True)
 
     def commands(self) -> tuple[Command, ...]:
         """The table that they are made from, with the reader's own keys."""
@@ -95,8 +102,8 @@ class Actions:
         for (command_id, _), action in self._choices.items():
             action.setEnabled(command(command_id).enabled(new))
         if old is None or old.tool != new.tool:
-            for tool in ("window", "pan", "zoom", "scroll"):
-                self._actions[f"tool.{tool}"].setChecked(tool == new.tool)
+            for command_id in TOOLS:
+                self._actions[command_id].setChecked(command_id == f"tool.{new.tool}")
 
     def whole_menu(self, parent: QWidget) -> QMenu:
         """All menus as one, for the menu button."""
@@ -104,6 +111,15 @@ class Actions:
         for name, title in MENUS.items():
             self._fill(whole.addMenu(for_button(tr_pick(title))), name)
         return whole
+
+    def measuring_menu(self, parent: QWidget) -> QMenu:
+        """The tools to measure with, for the tool bar."""
+        menu = QMenu(parent)
+        for command_id in MEASURING_TOOLS:
+            if command_id in _SEPARATED:
+                menu.addSeparator()
+            menu.addAction(self._actions[command_id])
+        return menu
 
     def image_menu(self, parent: QWidget) -> QMenu:
         """What is wanted over the image."""

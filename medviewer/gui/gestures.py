@@ -69,7 +69,7 @@ def begin(
         Qt.MouseButton.RightButton: "zoom",
     }
     tool = tools.get(button)
-    if tool is None or state.selection is None:
+    if tool not in ("window", "pan", "zoom", "scroll") or state.selection is None:
         return None
     photometric = state.selection.image.description.photometric_interpretation
     is_reversed = (photometric == "MONOCHROME1") != state.view.inverted

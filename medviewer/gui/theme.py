@@ -65,6 +65,8 @@ class Tokens:
     axis_left_right: str = "#7aaeff"
     axis_front_back: str = "#ff8078"
     axis_foot_head: str = "#63d98b"
+    measure: str = "#ffe27a"  # what readers measured; on the image, which is dark in every theme
+    measure_selected: str = "#62e4ff"
 
 
 THEMES: dict[ThemeName, Tokens] = {

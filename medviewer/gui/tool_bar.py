@@ -7,13 +7,14 @@ from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolBar, QToolButton, QWidget
 
 from medviewer.app.session import State
-from medviewer.gui.actions import Actions
+from medviewer.gui.actions import MEASURING_TOOLS, Actions
 from medviewer.gui.icons import icon
 from medviewer.gui.text import set_tooltip, tr
 
 _ROW = (
-    "file.open_folder", "", "tool.window", "tool.pan", "tool.zoom", "tool.scroll", "", "view.fit", "view.actual_size",
-    "view.invert", "view.rotate_right", "view.flip_horizontal", "view.reset", "", "explain.toggle", "model.run",
+    "file.open_folder", "", "tool.window", "tool.pan", "tool.zoom", "tool.scroll", "tool.length", "", "view.fit",
+    "view.actual_size", "view.invert", "view.rotate_right", "view.flip_horizontal", "view.reset", "",
+    "explain.toggle", "model.run",
 )  # fmt: skip
 _EXTRA_PX = 48  # separators and margins of the row
 
@@ -39,7 +40,9 @@ class ToolBar(QToolBar):
         self.menu_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.addWidget(self.menu_button)
         for command_id in _ROW:
-            if command_id:
+            if command_id in MEASURING_TOOLS:
+                self._add_measuring()
+            elif command_id:
                 self._add(self._actions.action(command_id))
             else:
                 self.addSeparator()
@@ -50,7 +53,12 @@ class ToolBar(QToolBar):
         self._add(self._actions.action("help.palette"))
 
     def show_state(self, old: State | None, new: State) -> None:
-        """Speak the language."""
+        """Show the measuring tool used last; speak the language."""
+        chosen = f"tool.{new.tool}"
+        if chosen in MEASURING_TOOLS and self.measure_button.defaultAction() is not self._actions.action(chosen):
+            self.measure_button.setDefaultAction(self._actions.action(chosen))
+            self._words_px = 0
+            self._fit()
         if old is not None and old.language == new.language:
             return
         self.menu_button.setText(tr("Menu"))
@@ -60,12 +68,20 @@ class ToolBar(QToolBar):
         self.menu_button.setMenu(self._actions.whole_menu(self))
         if earlier is not None:
             earlier.deleteLater()
+        self.measure_button.setAccessibleName(tr("Measure"))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """A narrow window shows the icons without their words, rather than hide the last ones."""
         super().resizeEvent(event)
         self._fit()
+
+    def _add_measuring(self) -> None:
+        """One button for all that measures: it takes the tool used last, its arrow offers the others."""
+        self._add(self._actions.action("tool.length"))
+        self.measure_button = self._buttons[-1]
+        self.measure_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.measure_button.setMenu(self._actions.measuring_menu(self))
 
     def _fit(self) -> None:
         if self._words_px == 0:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QImage,
@@ -22,11 +22,14 @@ from medviewer.app.linking import shown_grid
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.session import State
 from medviewer.domain.answer import Attribution
+from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
+from medviewer.gui.measurement_layer import MeasurementLayer
+from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
@@ -35,6 +38,7 @@ from medviewer.imaging.planes import to_patient
 
 Pictures = Callable[[State], Picture | None]
 
+_DRAWING_KEYS = frozenset((Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter))
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
 
@@ -60,6 +64,8 @@ class Viewport(QWidget):
         self._state = State()
         self._overlay = OverlayLayer()
         self._drawings = DrawingsLayer()
+        self._measurements = MeasurementLayer()
+        self._measuring = MeasurementTool(self._measurements)
         self._corners = viewport_marks.CornerPainter()
         self._drawn: _Drawn | None = None
         self._gesture: Gesture | None = None
@@ -87,6 +93,9 @@ class Viewport(QWidget):
         self._state = new
         if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
             self._gesture = None
+        self._measuring.follow(new)
+        if old is None or old.tool != new.tool:
+            self._use_cursor()
         if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
             self.update()
 
@@ -94,6 +103,12 @@ class Viewport(QWidget):
         """Draw where other viewports' images cut this one, and whether the reader works here."""
         if (lines, is_active) != (self._lines, self._is_active):
             self._lines, self._is_active = lines, is_active
+            self.update()
+
+    def stop_measuring(self) -> None:
+        """Give up what is being drawn or moved: the reader went to another viewport."""
+        if self._measuring.is_busy:
+            self._measuring.cancel()
             self.update()
 
     def placement(self) -> Placement | None:
@@ -165,6 +180,7 @@ class Viewport(QWidget):
             self._drawings.paint(painter, self._state, placed.transform)
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
+            self._paint_measurements(painter, placed, shown)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -179,6 +195,8 @@ class Viewport(QWidget):
         placed = self.placement()
         if placed is None or self._gesture is not None:
             return
+        if event.button() == Qt.MouseButton.LeftButton and self._press_measuring(placed, event.position()):
+            return
         self._gesture = begin(event.button(), event.position(), self._state, placed, self.window_shown())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
@@ -186,6 +204,12 @@ class Viewport(QWidget):
         self._cursor = event.position()
         if self._gesture is None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self._point(event.position())
+        placed = self.placement()
+        if placed is not None and self._gesture is None:
+            if self._measuring.move(placed, event.position()):
+                self.update()
+            elif not event.buttons():
+                self._use_cursor(placed)
         if self._gesture is not None:
             wish = self._gesture.moved(event.position())
             if wish is not None:
@@ -195,17 +219,28 @@ class Viewport(QWidget):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """End a drag; the right button without a drag asks for the menu."""
-        gesture = self._gesture
+        gesture, placed = self._gesture, self.placement()
+        if event.button() == Qt.MouseButton.LeftButton and placed is not None and gesture is None:
+            self._request(self._measuring.release(placed, event.position()))
         if gesture is not None and event.button() == gesture.button:
             self._gesture = None
             if gesture.has_moved:
                 self.requested.emit("view.settle", None)
         if event.button() == Qt.MouseButton.RightButton and (gesture is None or not gesture.has_moved):
+            hit = self._measurements.hit(self._state, placed, event.position()) if placed is not None else None
+            if hit is not None:  # the menu is about what lies under the mouse
+                self.requested.emit("measure.select", hit.measurement.uid)
             self.menu_requested.emit(event.globalPosition().toPoint())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
-        """Give the viewport the whole room, or fit the image where it has that already."""
-        if event.button() == Qt.MouseButton.LeftButton:
+        """Give the viewport the whole room, or fit the image; while measuring, the second of two clicks."""
+        placed = self.placement()
+        if event.button() == Qt.MouseButton.LeftButton and placed is not None and self._measures_at(event.position()):
+            closed = self._measuring.close_outline()
+            self._request(closed)
+            if not closed:
+                self._press_measuring(placed, event.position())
+        elif event.button() == Qt.MouseButton.LeftButton:
             self.requested.emit("view.fit" if self._state.layout == (1, 1) else "layout.maximise", None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
@@ -238,9 +273,53 @@ class Viewport(QWidget):
         """What fits is another size now."""
         self.update()
 
+    def event(self, event: QEvent) -> bool:
+        """While something is drawn or moved, Esc and Enter are not the window's shortcuts."""
+        is_key = event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent)
+        if is_key and self._measuring.is_busy and event.key() in _DRAWING_KEYS:  # type: ignore[attr-defined]
+            event.accept()
+            return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
-        """Keys are shortcuts of the command table; nothing is handled here."""
-        event.ignore()
+        """Keys are shortcuts of the command table; only what is being drawn has some of its own."""
+        if self._measuring.is_busy and event.key() in _DRAWING_KEYS:
+            if event.key() == Qt.Key.Key_Escape:
+                self._measuring.cancel()
+            else:
+                self._request(self._measuring.close_outline())
+            self.update()
+        else:
+            event.ignore()
+
+    def _press_measuring(self, placed: Placement, at: QPointF) -> bool:
+        """Let the press begin or go on with a measurement; says whether it was for one."""
+        pressed = self._measuring.press(self._state, placed, at)
+        self._request(pressed.wishes)
+        if pressed.is_taken:
+            self.update()
+        return pressed.is_taken
+
+    def _measures_at(self, at: QPointF) -> bool:
+        placed = self.placement()
+        is_measuring = self._state.tool in KINDS or self._measuring.is_busy
+        return is_measuring or (placed is not None and self._measurements.hit(self._state, placed, at) is not None)
+
+    def _request(self, wishes: Sequence[Wish]) -> None:
+        for wish in wishes:
+            self.requested.emit(*wish)
+
+    def _use_cursor(self, placed: Placement | None = None) -> None:
+        """A cross to measure with; another shape over what can be grasped."""
+        hit = None
+        if placed is not None and self._cursor is not None and not self._measuring.is_busy:
+            hit = self._measurements.hit(self._state, placed, self._cursor)
+        if hit is not None:
+            self.setCursor(Qt.CursorShape.SizeAllCursor if hit.handle is None else Qt.CursorShape.PointingHandCursor)
+        elif self._state.tool in KINDS:
+            self.setCursor(Qt.CursorShape.CrossCursor)
+        else:
+            self.unsetCursor()
 
     def _image_area(self) -> QRectF:
         """Where the image lies: all but the strip that says how faithful it is."""
@@ -284,6 +363,12 @@ class Viewport(QWidget):
         painter.restore()
         return level
 
+    def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
+        shapes = self._measuring.shapes(self._state)
+        area = self._image_area()
+        taken = viewport_marks.taken_rects(area, corners(self._state, shown), self.letters()) if shapes else ()
+        self._measurements.paint(painter, placed, area, shapes, taken)
+
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state
         area = self._image_area()
@@ -307,7 +392,8 @@ class Viewport(QWidget):
 
 _DRAWN_FROM = (
     "selection", "cut", "crosshair", "drawings_shown", "frame", "frame_problem", "view", "overlay", "answers",
-    "attributions", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
+    "attributions", "measurements", "values", "selected_measurement", "tool",
+    "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 
 

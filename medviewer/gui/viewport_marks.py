@@ -23,6 +23,7 @@ _BAR = (10, 132)
 _LEAST_BAR_PX = 56
 _BELOW_LETTER_PX = 42  # from the middle to the bar: half a letter, and the method's name between them
 _ICON_PX = 14
+_STEP_PX = 60
 _RIM = 1.5  # px of dark around light text
 _RIM_STEPS = tuple((x, y) for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2) if 0 < x * x + y * y <= 5)
 
@@ -54,6 +55,39 @@ class CornerPainter:
             y = inner.top() if is_top else inner.bottom() - block.height() / ratio
             painter.drawImage(QPointF(x - _RIM, y), block)
         self._kept = used
+
+
+def taken_rects(area: QRectF, texts: Corners, letters: Letters) -> tuple[QRectF, ...]:
+    """Where corner text and letters stand, for what should keep out of their way.
+
+    In steps, and with room for the value under the mouse: what comes and goes must not make others jump.
+    """
+    metrics = QFontMetricsF(theme.text_font(theme.TEXT_PX, QFont.Weight.DemiBold))
+    inner = area.adjusted(MARGIN, MARGIN - 4, -MARGIN, -4)
+    found = []
+    for lines, is_left, is_top in (
+        (texts.top_left, True, True), (texts.top_right, False, True), (texts.bottom_left, True, False),
+        (texts.bottom_right, False, False),
+    ):  # fmt: skip
+        if not lines:
+            continue
+        count = len(lines) if is_top or not is_left or len(lines) < 3 else max(len(lines), 4)
+        widest = max(metrics.horizontalAdvance(line) for line in lines)
+        width = min(_STEP_PX * (1 + widest // _STEP_PX), inner.width() * 0.46)
+        height = count * theme.TEXT_PX * _LINE
+        x = inner.left() if is_left else inner.right() - width
+        found.append(QRectF(x, inner.top() if is_top else inner.bottom() - height, width, height))
+    side = QRectF(0, 0, 1.5 * _LETTER_PX, 1.5 * _LETTER_PX)
+    for text, middle in (
+        (letters.left, QPointF(inner.left() + 8, inner.center().y())),
+        (letters.right, QPointF(inner.right() - 8, inner.center().y())),
+        (letters.top, QPointF(inner.center().x(), inner.top() + 10)),
+        (letters.bottom, QPointF(inner.center().x(), inner.bottom() - 10)),
+    ):
+        if text:
+            side.moveCenter(middle)
+            found.append(QRectF(side))
+    return tuple(found)
 
 
 def paint_letters(painter: QPainter, area: QRectF, letters: Letters) -> None:

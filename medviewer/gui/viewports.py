@@ -75,6 +75,8 @@ class Viewports(QWidget):
         for index, viewport in enumerate(self.visible):
             before = pane_state(old, index) if old is not None and index < old.layout[0] * old.layout[1] else None
             viewport.show_state(before, pane_state(new, index))
+            if index != new.active:
+                viewport.stop_measuring()
             viewport.show_place(self._lines(index), is_active=self._count > 1 and index == new.active)
         self.setFocusProxy(self.active)
         if had_focus and not self.active.hasFocus():

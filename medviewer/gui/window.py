@@ -28,6 +28,7 @@ from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.front import WindowFront
+from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
@@ -57,6 +58,7 @@ class MainWindow(WindowFront):
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
+        self.measurements = MeasurementsPanel()
         self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)
         self.palette_ = CommandPalette(self.actions_.commands(), self)
@@ -122,6 +124,7 @@ class MainWindow(WindowFront):
             tabs.setMinimumWidth(280)
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
+        self._tabs.addTab(self.measurements, "")
         for panel in (self.studies, self._middle, self._tabs, self._second_tabs):
             self.splitter.addWidget(panel)
         self._second_tabs.hide()
@@ -141,7 +144,8 @@ class MainWindow(WindowFront):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.empty, self.studies, self.findings, self.record, self.status, self.palette_,
+            self.viewports, self.empty, self.studies, self.findings, self.record, self.measurements, self.status,
+            self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
@@ -152,8 +156,10 @@ class MainWindow(WindowFront):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies, self.findings, self.record):
+        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
             part.show_state(old, new)
+        for panel in (self.findings, self.record, self.measurements):
+            panel.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
         middle = self.viewports if new.selection is not None or new.parked else self.empty
@@ -187,7 +193,7 @@ class MainWindow(WindowFront):
         if is_wide == self._is_wide:
             return
         self._keep_sizes()
-        (self._second_tabs if is_wide else self._tabs).addTab(self.record, "")
+        (self._second_tabs if is_wide else self._tabs).insertTab(1, self.record, "")
         self._name_tabs()
         self._show_panels(self.app.state)
         self._use_sizes()
@@ -211,7 +217,12 @@ class MainWindow(WindowFront):
 
     def _name_tabs(self) -> None:
         for tabs in (self._tabs, self._second_tabs):
-            for panel, name in ((self.findings, tr("Findings")), (self.record, tr("Patient"))):
+            names = (
+                (self.findings, tr("Findings")),
+                (self.record, tr("Patient")),
+                (self.measurements, tr("Measurements")),
+            )
+            for panel, name in names:
                 if tabs.indexOf(panel) >= 0:
                     tabs.setTabText(tabs.indexOf(panel), name)
 

@@ -7,7 +7,7 @@ row of a measurement says what it is now. What was deleted can be shown and brou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +82,13 @@ def current_of(connection: Connection, sop_instance_uid: str, frame: int | None)
         query = query.where(table.frame == frame)
     rows = connection.execute(query.order_by(found.c.first)).mappings()
     return tuple(stored.measurement for stored in _stored(rows))
+
+
+def current_among(connection: Connection, sop_instance_uids: Collection[str]) -> tuple[Measurement, ...]:
+    """The measurements of any of some images, as :func:`current_of` gives them, image by image."""
+    measured = connection.execute(select(MEASUREMENT.c.sop_instance_uid).distinct()).scalars()
+    wanted = set(sop_instance_uids)
+    return tuple(m for uid in measured if uid in wanted for m in current_of(connection, uid, None))
 
 
 def _identity(measurement: Measurement) -> tuple[str, int, str]:

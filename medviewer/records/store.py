@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -259,6 +260,11 @@ class RecordStore:
         sop_instance_uid, frame = (image, None) if isinstance(image, str) else image[1:]
         with self.database.read() as connection:
             return measurements.current_of(connection, sop_instance_uid, frame)
+
+    def measurements_among(self, sop_instance_uids: Collection[str]) -> tuple[Measurement, ...]:
+        """The measurements of any of some images, all frames, without deleted ones: one question for a whole study."""
+        with self.database.read() as connection:
+            return measurements.current_among(connection, sop_instance_uids)
 
     def measurement_history(self, uid: str) -> tuple[StoredMeasurement, ...]:
         """Every state that a measurement had, newest first; deletions among them."""

@@ -63,6 +63,17 @@ def test_only_the_own_image_and_frame_have_it(store: RecordStore) -> None:
         assert store.measurements_for(image) == ()
 
 
+def test_a_whole_study_is_asked_for_at_once(store: RecordStore) -> None:
+    second = new_measurement("probe", [(1, 1)], ("1.2.10", 4))
+    elsewhere = new_measurement("probe", [(1, 1)], ("1.2.11", 0))
+    for saved in (LENGTH, second, elsewhere):
+        store.save_measurement(saved)
+    assert set(store.measurements_among(["1.2.9", "1.2.10", "1.2"])) == {LENGTH, second}
+    store.delete_measurement(second.uid)
+    assert store.measurements_among(["1.2.9", "1.2.10"]) == (LENGTH,)
+    assert store.measurements_among([]) == ()
+
+
 def test_a_changed_measurement_takes_the_place_of_the_one_before(store: RecordStore) -> None:
     other = new_measurement("probe", [(1, 1)], ("1.2.9", 0))
     moved = replace(LENGTH, points=((9.0, 9.0), (8.0, 8.0)), label="")

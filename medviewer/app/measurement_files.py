@@ -1,0 +1,220 @@
+"""Measurements into files that others can read, and back from such files that lie beside the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from medviewer.app.patient import keep_event
+from medviewer.app.session import Measured, State, calibration_of, measured_image, with_measurement
+from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import Measurement
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Collection, Image, Study
+from medviewer.imaging.decode import read_frame
+from medviewer.imaging.display import default_window
+from medviewer.imaging.measuring import measure
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table; what writes DICOM takes a while to load
+    from medviewer.app.application import Application
+    from medviewer.imaging.measurement_report import Measured as MeasuredImage
+
+REPORT_NAME, STATE_NAME = "measurements.sr.dcm", "measurements.pr.dcm"
+_MOST_REPORTS = 200  # of the files without an image that lie beside the images
+
+
+class _Item(NamedTuple):
+    """What a measurement is found from again when it is written."""
+
+    image: Image
+    frame: Frame | None
+    measurement: Measurement
+    calibration: Measurement | None
+
+
+def has_measured(state: State) -> bool:
+    """Whether anything was measured in the study on screen."""
+    measured = {where for where, own in state.measurements.items() if own}
+    if not measured or state.selection is None:  # asked at every step of the wheel: most studies end here
+        return False
+    return any((image.sop_instance_uid, image.frame) in measured for image in _images(state.selection.study))
+
+
+def can_save_state(state: State) -> bool:
+    """Whether a stored image is on screen, whose view others can be told."""
+    return measured_image(state) is not None and state.frame is not None
+
+
+def save_report(app: Application, folder: str | Path | None) -> None:
+    """Save all that was measured in the study on screen as a DICOM Structured Report (TID 1500)."""
+    items = _items(app, _images_of_study(app.state))
+    if not items:
+        raise UsageError("There is no measurement to save: draw one first.")
+    out = Path(folder) if folder is not None else app.front.choose_folder("Save measurements in")
+    if out is None:
+        return
+
+    def write(path: Path, stop: StopToken) -> None:
+        from medviewer.imaging.measurement_report import write_measurement_report  # noqa: PLC0415 - see the top
+
+        write_measurement_report(_measured(items, stop), path=path)
+
+    _save(app, out / REPORT_NAME, items[0].measurement, write)
+
+
+def save_state(app: Application, folder: str | Path | None) -> None:
+    """Save how the image on screen is looked at, with what was measured on it, as a presentation state (GSPS)."""
+    state = app.state
+    where = measured_image(state)
+    if where is None or state.selection is None or state.frame is None:
+        raise UsageError("Planes cut from a series have no presentation state: show one of the series' own images.")
+    items = _items(app, {where: state.selection.image})
+    out = Path(folder) if folder is not None else app.front.choose_folder("Save presentation state in")
+    if out is None:
+        return
+    image, frame, view = state.selection.image, state.frame, state.view
+
+    def write(path: Path, stop: StopToken) -> None:
+        from medviewer.imaging import presentation_state as gsps  # noqa: PLC0415 - see the top
+
+        has_own = frame.is_color or bool(frame.description.windows or frame.description.voi_luts)
+        shown = gsps.Presentation(
+            view.window or (None if has_own else default_window(frame)),
+            view.inverted,
+            view.quarter_turns,
+            view.flip_horizontal,
+            view.flip_vertical,
+        )
+        gsps.write_presentation_state(image, shown, _measured(items, stop), path=path)
+
+    _save(app, out / STATE_NAME, items[0].measurement if items else None, write, image.sop_instance_uid)
+
+
+def look_for_reports(app: Application, collection: Collection) -> None:
+    """Offer the measurements of reports that lie beside the images and belong to them, as far as they are new."""
+    paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_REPORTS]
+    if not paths:
+        return
+    sizes = {
+        (study.study_instance_uid, image.sop_instance_uid, image.frame): image.description
+        for patient in collection.patients
+        for study in patient.studies
+        for image in _images(study)
+    }
+
+    def work(stop: StopToken, _progress: Progress) -> tuple[Measurement, ...]:
+        from medviewer.imaging.measurement_reading import read_measurement_report  # noqa: PLC0415 - see the top
+
+        found: dict[str, Measurement] = {}
+        for path in paths:
+            stop.raise_if_stopped()
+            try:
+                report = read_measurement_report(path)
+            except MedViewerError:
+                continue  # no report of measurements: the problem list names the file
+            for one in report.measurements:
+                description = sizes.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
+                if description is None:
+                    continue  # of another study, or of an image that is not open
+                is_inside = all(0 <= x <= description.columns and 0 <= y <= description.rows for x, y in one.points)
+                # What the store has known is not new, even if the reader deleted it since.
+                if is_inside and not app.records.store().measurement_history(one.uid):
+                    found.setdefault(one.uid, one)
+        return tuple(found.values())
+
+    def done(found: tuple[Measurement, ...]) -> None:
+        app.session.update(offered_measurements=found)
+
+    app.background.start("reports", work, done, lambda _error: None)
+
+
+def offered(state: State) -> tuple[Measurement, ...]:
+    """What reports hold of the patient on screen that is not among the measurements yet."""
+    return tuple(
+        one
+        for one in state.offered_measurements
+        if one.uid not in {own.uid for own in state.measurements.get((one.sop_instance_uid, one.frame), ())}
+        and (one.sop_instance_uid, one.frame) in state.measurements
+    )
+
+
+def take_offered(app: Application, _argument: object) -> None:
+    """Add the measurements that reports hold to those of their images, as the reader's own rows."""
+    new = offered(app.state)
+    measurements = app.state.measurements
+    for one in new:
+        measurements = with_measurement(measurements, (one.sop_instance_uid, one.frame), one.uid, one)
+    app.session.update(measurements=measurements, offered_measurements=())
+    app.notify("info", "1 measurement was added." if len(new) == 1 else f"{len(new)} measurements were added.")
+
+
+def _save(
+    app: Application,
+    wanted: Path,
+    first: Measurement | None,
+    write: Callable[[Path, StopToken], None],
+    image_uid: str = "",
+) -> None:
+    def work(stop: StopToken, _progress: Progress) -> Path:
+        path = _free(wanted)
+        write(path, stop)
+        return path
+
+    def saved(path: Path) -> None:
+        keep_event(app, "results.saved", first.sop_instance_uid if first is not None else image_uid)
+        # The file's name is ours; the folder's, which the reader chose, may be the patient's.
+        app.notify("info", f"Saved in that folder as {path.name}.")
+
+    app.start_job("save", work, saved)
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number where something lies already: nothing is written over."""
+    stem, ending = path.name.split(".", 1)
+    number = 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{stem}-{number}.{ending}")
+    return path
+
+
+def _items(app: Application, images: Mapping[Measured, Image]) -> list[_Item]:
+    state, found = app.state, []
+    for where, image in images.items():
+        own = state.measurements.get(where, ())
+        picture = app.frames.get(image.key) if own else None
+        for one in own:
+            frame = picture.frame if picture is not None else None
+            found.append(_Item(image, frame, one, calibration_of(state, where)))
+    return found
+
+
+def _measured(items: list[_Item], stop: StopToken) -> list[MeasuredImage]:
+    """The numbers of measurements, found anew in the pixels of their images."""
+    from medviewer.imaging.measurement_report import Measured as MeasuredImage  # noqa: PLC0415 - see the top
+
+    made: list[MeasuredImage] = []
+    read: dict[Measured, Frame] = {}
+    for image, frame, one, calibration in items:
+        stop.raise_if_stopped()
+        where = (one.sop_instance_uid, one.frame)
+        pixels = frame or read.get(where) or read_frame(image, stop=stop)
+        read = {where: pixels}  # those of one image follow each other
+        of_others = None if one.kind == "calibration" else calibration
+        made.append(MeasuredImage(image, one, measure(one, pixels, calibration=of_others)))
+    return made
+
+
+def _images_of_study(state: State) -> Mapping[Measured, Image]:
+    """The images of the study on screen that have been asked for measurements."""
+    if state.selection is None:
+        return MappingProxyType({})
+    own = ((image.sop_instance_uid, image.frame, image) for image in _images(state.selection.study))
+    return {(uid, frame): image for uid, frame, image in own if (uid, frame) in state.measurements}
+
+
+def _images(study: Study) -> list[Image]:
+    return [image for series in study.series for stack in series.stacks for image in stack.images]

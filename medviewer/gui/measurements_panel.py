@@ -1,0 +1,245 @@
+"""What was measured on this patient's images, with its values; and the ways to name, find, delete and save it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+from medviewer.app.commands import command
+from medviewer.app.measurement_files import offered
+from medviewer.app.measuring import LONGEST_LABEL, Named
+from medviewer.app.session import Measured, Selection, State, measured_image, selections, value_of
+from medviewer.domain.measurement import Measurement
+from medviewer.domain.study import Collection
+from medviewer.gui import theme
+from medviewer.gui.buttons import WrappingButton
+from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
+from medviewer.gui.icons import IconLabel, icon
+from medviewer.gui.measurement_words import kind_word, title, value_lines
+from medviewer.gui.more_rows import MoreRows
+from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, use_language, visible
+
+_FIRST_ROWS = 40
+
+
+class MeasurementsPanel(QWidget):
+    """One row a measurement: those of the image on screen first, then the patient's others."""
+
+    requested = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state = State()
+        self._drawn: object = None
+        self._scroll = ScrollColumn()
+        self._foot = QVBoxLayout()
+        self._foot.setContentsMargins(12, 8, 12, 12)
+        self._foot.setSpacing(8)
+        self._report = WrappingButton("", "save")
+        self._report.clicked.connect(lambda: self.requested.emit("measure.save_report", None))
+        self._presentation = WrappingButton("", "save")
+        self._presentation.clicked.connect(lambda: self.requested.emit("measure.save_state", None))
+        self._foot.addWidget(self._report)
+        self._foot.addWidget(self._presentation)
+        self._rule = line()
+        dress(self, "panel")
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self._scroll, 1)
+        whole.addWidget(self._rule)
+        whole.addLayout(self._foot)
+
+    def show_state(self, old: State | None, new: State) -> None:  # noqa: ARG002 - as every part of the window
+        """Draw what has changed, as soon as somebody looks."""
+        use_language(new.language)
+        self._state = new
+        if self.isVisible():
+            self._draw()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw what came while another tab was in front."""
+        super().showEvent(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        state = self._state
+        shown = _shown(state)
+        if shown == self._drawn:
+            return
+        self._drawn = shown
+        clear(self._scroll.column)
+        self._scroll.setAccessibleName(tr("Measurements"))
+        groups = _groups(state)
+        for wanted, words in (
+            (self._report, tr("Save as DICOM SR…")),
+            (self._presentation, tr("Save as view (GSPS)…")),
+        ):
+            wanted.setText(for_button(words))
+        set_tooltip(self._report, tr("All measurements of this study, as a report that other programs read"))
+        set_tooltip(self._presentation, tr("How this image is shown, with what was measured on it"))
+        self._report.setEnabled(command("measure.save_report").enabled(state))
+        self._presentation.setEnabled(command("measure.save_state").enabled(state))
+        for part in (self._rule, self._report, self._presentation):
+            part.setVisible(bool(groups))
+        if state.measurement_problem:
+            self._add(SignalRow("caution", tr(state.measurement_problem), word=tr("Measurements cannot be read")))
+        self._offer(len(offered(state)))
+        for words, own in groups:
+            self._add(section(words))
+            self._add(MoreRows(self._rows(own), len(own), _FIRST_ROWS))
+        if not groups:
+            self._draw_nothing()
+
+    def _draw_nothing(self) -> None:
+        if self._state.selection is None:
+            self._add(PlainLabel(tr("No image on screen"), "strong"))
+            self._add(PlainLabel(tr("What you measure on images is listed here."), "secondary", wrap=True))
+            return
+        self._add(PlainLabel(tr("Nothing measured yet"), "strong"))
+        words = tr("Choose a tool and draw on the image: drag, or click the points. Each value says what it rests on.")
+        self._add(PlainLabel(words, "secondary", wrap=True))
+        for tool, words in (("length", tr("Length (D)")), ("angle", tr("Angle (A)")), ("ellipse", tr("Region (E)"))):
+            begin = button(words, command(f"tool.{tool}").icon)
+            begin.clicked.connect(lambda _checked=False, tool=tool: self.requested.emit(f"tool.{tool}", None))
+            self._add(begin)
+
+    def _offer(self, count: int) -> None:
+        """Say what reports beside the images hold, and take it only if asked to."""
+        if not count:
+            return
+        card = Card()
+        words = tr("1 measurement in a report") if count == 1 else tr("{n} measurements in reports").format(n=count)
+        card.add(PlainLabel(words, "strong", wrap=True))
+        told = tr("They lie beside these images and belong to them. Their values are measured again here.")
+        card.add(PlainLabel(told, "secondary", wrap=True))
+        take = button(tr("Add them"), "check")
+        take.clicked.connect(lambda: self.requested.emit("measure.take_offered", None))
+        card.add(take)
+        self._add(card)
+
+    def _rows(self, own: tuple[Measurement, ...]) -> Iterator[QWidget]:
+        here = measured_image(self._state)
+        for one in own:
+            is_here = (one.sop_instance_uid, one.frame) == here
+            row = _Row(
+                one, value_lines(value_of(self._state, one)), is_here, one.uid == self._state.selected_measurement
+            )
+            row.requested.connect(self.requested)
+            yield row
+
+    def _add(self, widget: QWidget) -> None:
+        self._scroll.column.addWidget(widget)
+
+
+class _Row(Card):
+    """One measurement: what it is called, what it says, and three things to do with it."""
+
+    requested = Signal(str, object)
+
+    def __init__(self, one: Measurement, lines: tuple[str, ...], is_here: bool, is_selected: bool) -> None:
+        super().__init__()
+        t = theme.tokens()
+        self._uid = one.uid
+        self._title = ElidedLabel(title(one), "accent" if is_selected else "strong")
+        self._field = QLineEdit(one.label, self)
+        self._field.setMaxLength(LONGEST_LABEL)
+        self._field.setPlaceholderText(kind_word(one.kind))
+        self._field.setAccessibleName(tr("Name"))
+        self._field.hide()
+        self._field.returnPressed.connect(self._name)
+        self._field.installEventFilter(self)
+        top = QHBoxLayout()
+        top.setSpacing(8)
+        top.addWidget(IconLabel(command(f"tool.{one.kind}").icon, t.accent if is_selected else t.secondary))
+        top.addWidget(self._title, 1)
+        top.addWidget(self._field, 1)
+        go = self._tool("locate", tr("Select") if is_here else tr("Go to the image"))
+        go.clicked.connect(lambda: self.requested.emit("measure.go_to", one.uid))
+        rename = self._tool("pencil", tr("Name"))
+        rename.clicked.connect(self._ask_name)
+        delete = self._tool("trash-2", tr("Delete"))
+        delete.clicked.connect(lambda: self.requested.emit("measure.remove", one.uid))
+        for tool in (go, rename, delete):
+            top.addWidget(tool)
+        self.column.addLayout(top)
+        self.column.setSpacing(4)
+        for words in lines:
+            self.add(PlainLabel(words, wrap=True))
+        self.setAccessibleName(": ".join((title(one), *lines)))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Esc leaves the name as it was."""
+        if watched is self._field and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape:
+            event.accept()
+            if event.type() == QEvent.Type.KeyPress:
+                self._field.hide()
+                self._title.show()
+            return True
+        return super().eventFilter(watched, event)
+
+    def _ask_name(self) -> None:
+        self._title.hide()
+        self._field.show()
+        self._field.setFocus()
+        self._field.selectAll()
+
+    def _name(self) -> None:
+        self._field.hide()
+        self._title.show()
+        self.requested.emit("measure.name", Named(self._uid, self._field.text()))
+
+    def _tool(self, icon_name: str, words: str) -> QToolButton:
+        made = QToolButton()
+        made.setProperty("kind", "quiet")
+        made.setIcon(icon(icon_name))
+        made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        set_tooltip(made, words)
+        return made
+
+
+def _groups(state: State) -> list[tuple[str, tuple[Measurement, ...]]]:
+    """What was measured on the patient's images, image by image: that on screen first, then in display order."""
+    measured = {where: own for where, own in state.measurements.items() if own}
+    if not measured or state.selection is None:
+        return []
+    here = measured_image(state)
+    found: list[tuple[str, tuple[Measurement, ...]]] = []
+    patient = next((p for p in state.collection.patients if p.key == state.selection.patient.key), None)
+    for one in selections(Collection((patient,))) if patient is not None else ():
+        where = (one.image.sop_instance_uid, one.image.frame)
+        if where == here and where in measured:
+            found.insert(0, (tr("On this image"), measured.pop(where)))
+        elif where in measured:
+            found.append((_place(one), measured.pop(where)))
+    return found
+
+
+def _place(one: Selection) -> str:
+    """Which image that is, in a line."""
+    count = len(one.stack.images)
+    parts = (dicom_date(one.study.date), visible(one.series.description or one.series.modality))
+    number = tr("image {n} of {total}").format(n=one.index + 1, total=count) if count > 1 else ""
+    return " · ".join(part for part in (*parts, number) if part)
+
+
+def _shown(state: State) -> tuple[object, ...]:
+    """All that the panel is drawn from."""
+    measured = {where: own for where, own in state.measurements.items() if own}
+    here: Measured | None = measured_image(state)
+    return (
+        measured,
+        {one.uid: value_of(state, one) for own in measured.values() for one in own},
+        state.selected_measurement,
+        here if here in measured else None,
+        state.selection is not None,
+        state.selection.patient.key if state.selection is not None else "",
+        state.collection.patients if measured else (),
+        state.measurement_problem,
+        len(offered(state)),
+        state.language,
+        state.cut is None,
+    )

@@ -1,0 +1,156 @@
+"""Measurements go into files in the study of their images, and come back only to those very images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pydicom
+import pytest
+
+from medviewer.app.measurement_files import offered
+from medviewer.app.measuring import Drawn, Moved
+from medviewer.app.session import measured_image, measurements_of
+from medviewer.app.start import running_application
+from medviewer.domain.measurement import Measurement
+from medviewer.imaging.measurement_reading import read_measurement_report
+from tests.conftest import InlineExecutor
+from tests.radiographs import write_slices
+from tests.unit.app.test_measuring import LINE, draw, where
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
+
+REPORT, STATE = "measurements.sr.dcm", "measurements.pr.dcm"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_slices(tmp_path / "study", 3)
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def measured(application: Application, folder: Path) -> Application:
+    """Two images of a study with a measurement each; the second of them is on screen."""
+    application.run_command("file.open_files", [folder])
+    draw(application)
+    application.run_command("image.next")
+    draw(application, "ellipse")
+    return application
+
+
+def all_of(app: Application) -> list[Measurement]:
+    """Every measurement, in the order of drawing."""
+    return sorted((one for own in app.state.measurements.values() for one in own), key=lambda one: one.created)
+
+
+def reopened(fake_engine: FakeEngine, home: Path, folder: Path) -> Application:
+    """Another reader's program, without what was kept before."""
+    context = running_application(home, lambda call: call(), fake_engine, InlineExecutor)
+    app = context.__enter__()
+    app.contexts = [context]  # type: ignore[attr-defined]
+    app.run_command("file.open_files", [folder])
+    return app
+
+
+def close(app: Application) -> None:
+    app.contexts[0].__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+def test_all_of_the_study_is_saved_and_read_back_equal(measured: Application, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    measured.run_command("measure.save_report", out)
+    report = read_measurement_report(out / REPORT)
+    drawn = all_of(measured)
+    assert list(report.measurements) == drawn
+    assert report.not_understood == ()
+    assert measured.state.selection is not None
+    assert report.study_instance_uid == measured.state.selection.study.study_instance_uid
+    assert measured.state.notice is not None
+    assert measured.state.notice.text == f"Saved in that folder as {REPORT}."
+
+
+def test_nothing_is_written_over(measured: Application, tmp_path: Path) -> None:
+    measured.run_command("measure.save_report", tmp_path)
+    before = (tmp_path / REPORT).read_bytes()
+    measured.run_command("measure.save_report", tmp_path)
+    assert (tmp_path / REPORT).read_bytes() == before
+    assert (tmp_path / "measurements-2.sr.dcm").is_file()
+
+
+def test_the_view_is_saved_with_what_was_measured_on_its_image(measured: Application, tmp_path: Path) -> None:
+    measured.run_command("view.rotate_right")
+    measured.run_command("measure.save_state", tmp_path)
+    state = pydicom.dcmread(tmp_path / STATE)
+    assert state.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID == where(measured)[0]
+    assert len(state.GraphicAnnotationSequence[0].GraphicObjectSequence) == 1
+    assert state.ImageRotation == 90
+
+
+def test_without_a_measurement_there_is_no_report_and_the_command_is_off(
+    application: Application, folder: Path, tmp_path: Path
+) -> None:
+    application.run_command("file.open_files", [folder])
+    application.run_command("measure.save_report", tmp_path)
+    assert not (tmp_path / REPORT).exists()
+    application.run_command("measure.save_state", tmp_path)
+    assert (tmp_path / STATE).is_file()
+
+
+def test_a_report_beside_the_images_is_offered_taken_once_and_never_again(
+    measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    drawn = all_of(measured)
+    measured.run_command("measure.save_report", folder)
+    measured.run_command("file.open_files", [folder])
+    assert offered(measured.state) == (), "they are the reader's own"
+
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert not any(other.state.measurements.values())
+    assert list(offered(other.state)) == drawn
+    other.run_command("measure.take_offered")
+    assert all_of(other) == drawn
+    assert other.records.store().measurements_for(drawn[0].sop_instance_uid) == (drawn[0],)
+    assert offered(other.state) == ()
+    (mine,) = measurements_of(other.state)
+    other.run_command("measure.move", Moved(mine.uid, ((1.0, 1.0), (2.0, 2.0)), where(other)))
+    other.run_command("measure.remove", drawn[1].uid)
+    other.run_command("file.open_files", [folder])
+    assert offered(other.state) == (), "neither what was changed nor what was deleted comes back"
+    assert measurements_of(other.state)[0].points == ((1.0, 1.0), (2.0, 2.0))
+    close(other)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("wrong", ["study", "image", "place"])
+def test_a_report_of_another_study_or_image_is_not_offered(
+    measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path, wrong: str
+) -> None:
+    measured.run_command("measure.save_report", folder)
+    path = folder / REPORT
+    report = pydicom.dcmread(path)
+    if wrong == "study":
+        report.StudyInstanceUID = "2.25.77"
+    else:
+        drawn = {one.sop_instance_uid for own in measured.state.measurements.values() for one in own}
+        for element in report.iterall():
+            if wrong == "image" and element.keyword == "ReferencedSOPInstanceUID" and element.value in drawn:
+                element.value = "2.25.78"
+            if wrong == "place" and element.keyword == "GraphicData":
+                element.value = [value + 60 for value in element.value]
+    report.save_as(path)
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert other.state.offered_measurements == ()
+    close(other)
+
+
+def test_a_plane_that_was_cut_has_no_presentation_state(measured: Application, tmp_path: Path) -> None:
+    measured.run_command("layout.planes")
+    assert measured_image(measured.state) is None
+    measured.run_command("measure.save_state", tmp_path)
+    assert not (tmp_path / STATE).exists()
+    measured.run_command("measure.add", Drawn("length", LINE, ("1.2", 0)))
+    assert ("1.2", 0) not in measured.state.measurements
