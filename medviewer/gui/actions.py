@@ -29,7 +29,7 @@ _SHORT = {
 # Keys that move the focus or a selection elsewhere: they mean the image only while it has the focus.
 _IMAGE_KEYS = frozenset({
     "Up", "Down", "Left", "Right", "Home", "End", "PgUp", "PgDown", "Tab", "Backtab", "Space", "Return", "Enter",
-    "Backspace", "Del", "Ins", "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X",
+    "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X",
 })  # fmt: skip
 _SEPARATED = frozenset({
     "file.save_results", "file.export_image", "file.close", "app.quit", "view.preset", "view.rotate_left",

@@ -372,3 +372,9 @@ def test_diagnostics_are_copied_with_the_screen(reader: Reader, radiograph: Path
     assert "platform offscreen" in copied
     assert "scale " in copied
     assert "Alpha" not in copied
+
+
+def test_deleting_works_from_the_panels_and_copying_means_the_image_only_in_the_image(reader: Reader) -> None:
+    actions = reader.window.actions_
+    assert actions.action("measure.delete").shortcutContext() == Qt.ShortcutContext.WindowShortcut
+    assert actions.action("file.copy_image").shortcutContext() == Qt.ShortcutContext.WidgetShortcut
