@@ -302,6 +302,7 @@ def label_document(name: str) -> dict[str, Any]:
         "title": {"en": name.capitalize(), "zh": "肺炎"},
         "threshold": 0.5,
         "operating_point": {
+            "threshold": 0.5,
             "sensitivity": 0.95,
             "specificity": 0.9,
             "n": 100,

@@ -126,8 +126,8 @@ def ask(engine: Engine, question: Question, stop: StopToken, progress: Progress)
 
 
 def warm_up(engine: Engine, model_id: str, stop: StopToken) -> str:
-    """Open the model before someone waits for it; one sentence on what it runs on and why."""
-    return engine.load(model_id, stop=stop).sentence
+    """Open the model before someone waits for it; one sentence on what it will run on and why."""
+    return engine.load(model_id, stop=stop).prospect
 
 
 def explain_finding(

@@ -205,9 +205,14 @@ class Application:
         except MedViewerError as error:
             self.notify("alarm", str(error))
 
-    def notify(self, level: Level, text: str) -> None:
-        """Show the reader one sentence."""
-        self.session.update(notice=Notice(level, text) if text else None)
+    def notify(self, level: Level, text: str, *, job: str = "") -> None:
+        """Show the reader one sentence; one about a failed ``job`` stays until such a job :meth:`succeeded`."""
+        self.session.update(notice=Notice(level, text, job) if text else None)
+
+    def succeeded(self, job: str) -> None:
+        """Work of this kind succeeded: what the last failure of its kind said holds no more."""
+        if self.state.notice is not None and self.state.notice.job == job:
+            self.session.update(notice=None)
 
     def write(
         self,
@@ -230,8 +235,13 @@ class Application:
         continue_run(self)
 
     def start_job(self, slot: str, work: Work[T], done: Callable[[T], None]) -> None:
-        """Start latest-wins work whose failure is a notice."""
-        self.jobs.start(slot, work, done, lambda error: self.notify("alarm", str(error)))
+        """Start latest-wins work whose failure is a notice, until work of the same slot succeeds."""
+
+        def succeed(result: T) -> None:
+            self.succeeded(slot)
+            done(result)
+
+        self.jobs.start(slot, work, succeed, lambda error: self.notify("alarm", str(error), job=slot))
 
     def remember(self, **changes: Any) -> None:
         """Change the settings and save them; a full disk is said, not fatal."""

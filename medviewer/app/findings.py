@@ -13,7 +13,7 @@ from medviewer.app.analysis import Asked, Question
 from medviewer.app.patient import keep_answer, keep_event
 from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Attribution, Subject
-from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
@@ -21,15 +21,22 @@ from medviewer.explain.overlay import COLOR_MAPS
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
+WEIGHING_ENDED = "The check against random maps was interrupted; the answer stands."
+
 
 def warm_up(app: Application) -> None:
     """Open the chosen model behind the reader's back, so that Run does not wait for it."""
     model_id = app.state.model_id
+
+    def opened(prospect: str) -> None:
+        if not app.state.provider:  # else it has run meanwhile, and says where it did
+            app.session.update(provider=prospect)
+
     if model_id and not app.state.provider:
         app.background.start(
             "warm up",
             lambda stop, _progress: analysis.warm_up(app.engine, model_id, stop),
-            lambda provider: app.session.update(provider=provider),
+            opened,
             lambda _error: None,  # Run will say it
         )
 
@@ -55,6 +62,8 @@ def continue_run(app: Application) -> None:
     if now is None or app.wishes.run != now.image.key or state.frame is None or not state.is_record_checked:
         return
     app.wishes.run = None
+    if state.cut is not None:  # it came while the run waited: no model runs on the pixels of a plane
+        return
     if state.record_mismatch:
         app.notify("alarm", state.record_mismatch)
         return
@@ -163,7 +172,13 @@ def save(app: Application, folder: str | Path | None) -> None:
     def saved(paths: list[Path]) -> None:
         keep_event(app, "results.saved", subject.image_key[1])
         # Folders are often named after the patient, and the reader has just chosen this one.
-        app.notify("info", "1 file was saved." if len(paths) == 1 else f"{len(paths)} files were saved.")
+        n = len(paths)
+        if not (state.identity_hidden or app.state.identity_hidden):
+            app.notify("info", "1 file was saved." if n == 1 else f"{n} files were saved.")
+            return
+        one = "1 file was saved. It carries the patient's name and number; hiding affects the screen only."
+        several = f"{n} files were saved. They carry the patient's name and number; hiding affects the screen only."
+        app.notify("caution", one if n == 1 else several)
 
     app.start_job("save", work, saved)
 
@@ -195,7 +210,9 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         _take_answer(app, subject, answer)
-        app.session.update(provider=asked.provider)
+        app.succeeded("explain")  # what was said of the check of an earlier answer
+        if answer.provenance.provider:  # else a check stopped it, and nothing has run
+            app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
             _start_explaining(app, subject, question)
@@ -227,12 +244,19 @@ def _start_explaining(app: Application, asked: Subject, question: Question) -> N
 
 
 def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution) -> None:
-    """Judge a map that is already shown; if that fails, the map stays, unjudged, and says so."""
+    """Judge a map that is already shown; if that fails, answer and map stay, the map unjudged, and it says so."""
+
+    def done(weighed: Attribution) -> None:
+        app.succeeded("explain")
+        _take_attribution(app, asked, weighed)
+
+    def failed(error: MedViewerError) -> None:
+        # The engine says of a run that it has no result; here there is one, and only its check is missing.
+        text = WEIGHING_ENDED if isinstance(error, EngineError) else str(error)
+        app.notify("caution", text, job="explain")
+
     app.jobs.start(
-        "explain",
-        lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p),
-        lambda weighed: _take_attribution(app, asked, weighed),
-        lambda error: app.notify("caution", str(error)),
+        "explain", lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p), done, failed
     )
 
 

@@ -47,7 +47,9 @@ def compare_with_prior(app: Application, _argument: object) -> None:
         return
     prior = _prior_of(app.state, now)
     if prior is None:
-        raise UsageError("No earlier study of this patient with the same modality is open; open its folder too.")
+        # Nothing failed: there is nothing to compare with.
+        app.notify("info", "No earlier study of this patient with the same modality is open; open its folder too.")
+        return
     _set_shape(app, (1, 2))
     other = 1 - app.state.active
     _assign(app, other, prior)

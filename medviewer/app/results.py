@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.answer import Answer, Attribution, Decision, Finding
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Window
+from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import blend
 from medviewer.imaging.derived_object import BANNER
 from medviewer.imaging.display import to_display
 from medviewer.imaging.png import write_png
-from medviewer.imaging.secondary_capture import write_secondary_capture
+from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
 from medviewer.imaging.structured_report import write_structured_report
 from medviewer.whole_file import storage_error, write_whole
 
@@ -44,6 +45,7 @@ class Result:
 
     ``image`` and ``frame`` are the image that the answer is about. ``window`` None
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
+    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
     """
 
     image: Image
@@ -56,6 +58,7 @@ class Result:
     color_map: str = "magma"
     opacity: float = 0.5
     threshold: float = 0.2
+    is_in_audit_trail: bool | None = None
 
 
 def save_results(out: Path, result: Result) -> list[Path]:
@@ -116,6 +119,7 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
         "explanations": [_explanation(a, files[_key(a)]) for a in result.attributions],
         "decision": _decision(result.decision),
+        "audit_written": result.is_in_audit_trail,
         "provenance": {
             "runtime": made_by.runtime,
             "provider": made_by.provider,
@@ -253,16 +257,33 @@ def _overlay(display: np.ndarray, attribution: Attribution, result: Result) -> n
 def _capture_text(result: Result) -> list[str]:
     """Say on the picture what the structured report says, in as few words as a picture bears."""
     answer = result.answer
-    lines = [
-        f"{finding.label}: probability {finding.probability:.2f}, threshold {finding.threshold:.2f}, "
-        f"{'flagged' if finding.flagged else 'not flagged'}"
-        for finding in answer.findings
-    ]
-    lines += [guard.text for guard in answer.guards if guard.level == "warn"]
+    lines = [_finding_words(finding) for finding in answer.findings]
+    decision = result.decision
+    if decision is not None and decision.kind != "withdrawn":
+        reason = " ".join(decision.reason.split())
+        lines.append(f"Reader: {decision.kind}" + (f" - {reason}" if reason else ""))
+    lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
     if result.attributions:
-        lines.append(f"Colours: {result.attributions[0].method_title}, where the model looked, not a lesion's outline")
+        lines += _map_words(result.attributions[0])
     lines.append(f"Model: {answer.provenance.model_id} {answer.provenance.model_version}")
     return lines
+
+
+def _finding_words(finding: Finding) -> str:
+    probability = probability_words(finding.probability, finding.threshold)
+    outcome = "flagged" if finding.flagged else "not flagged"
+    return f"{finding.label}: probability {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
+
+
+def _map_words(attribution: Attribution) -> list[str]:
+    """What the colours are, and whether they are better than those of a random map."""
+    what = f"Colours: {attribution.method_title}, where the model looked, not a lesion's outline"
+    judged = attribution.faithfulness
+    if judged is None:
+        return [what, Caution("Whether this map is better than a random one was not checked.")]
+    worst = min(judged.deletion_percentile, judged.insertion_percentile)
+    is_convincing = worst >= CONVINCING_PERCENTILE
+    return [what, judged.sentence if is_convincing else Caution(judged.sentence)]
 
 
 def _key(attribution: Attribution) -> tuple[str, str]:

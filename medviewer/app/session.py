@@ -69,10 +69,14 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One sentence for the reader, with its weight."""
+    """One sentence for the reader, with its weight.
+
+    ``job`` is the kind of work whose failure it tells of: when such work succeeds, it has had its day.
+    """
 
     level: Literal["info", "caution", "alarm"]
     text: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ class State:
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
     jobs: tuple[JobStatus, ...] = ()
-    provider: str = ""  # "Running on: ..." of the engine
+    provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
     restorable: Restorable | None = None

@@ -1,7 +1,7 @@
 """The same application without a window: every command of ``medviewer`` on a terminal.
 
 Exit codes: 0 done; 2 wrong use; 3 some inputs could not be used; 4 the model
-abstained; 130 cancelled; 1 anything else. What a program may read goes to standard
+abstained; 130 cancelled; 143 ended by SIGTERM; 1 anything else. What a program may read goes to standard
 output, what a person should know to standard error. Importing this package costs
 nothing: each command imports what it needs, when it is run.
 """
@@ -13,11 +13,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
+from medviewer.cli.ending import like_ctrl_c
 from medviewer.cli.parser import COMMANDS, USE_MODELS, WINDOW, parse
 from medviewer.cli.terminal import tell
 from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UsageError
 
 DONE, UNEXPECTED, WRONG_USE, UNUSABLE_INPUT, ABSTAINED, CANCELLED = 0, 1, 2, 3, 4, 130
+TERMINATED = 128 + 15  # as a shell says it of a process that SIGTERM ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(sys.argv[1:] if argv is None else list(argv))
     except SystemExit as end:  # argparse ends so, having said why
         return end.code if isinstance(end.code, int) else WRONG_USE
+    with like_ctrl_c() as termination:
+        code = _run(arguments)
+    return TERMINATED if termination.was_asked else code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command; what it raises becomes one sentence and an exit code."""
     try:
         _check_models_option(arguments)
         return _runner(arguments.command)(arguments)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medviewer.app.analysis import build_case
 from medviewer.app.patient import RecordRoom
-from medviewer.app.results import NOTICE, Result, save_results
+from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.session import Selection
-from medviewer.app.settings import home
+from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
-from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.errors import MedViewerError, StorageError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.explain.methods import explain, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
@@ -37,26 +39,62 @@ def analyze(arguments: argparse.Namespace) -> int:
         shutdown()
     with Engine(catalogue) as engine:
         result = ask(engine, arguments.model, selection, frame, methods=arguments.explain)
-    paths = save_results(arguments.out, result)
-    _keep_in_trail(result)
-    if arguments.json:
-        print_json(json.loads(paths[0].read_bytes()))
-    else:
-        for line in summary(result, paths):
-            say(line)
+    with contextlib.closing(RecordRoom(home())) as room:
+        result = replace(result, is_in_audit_trail=_keep_in_trail(room, "model.run", result))
+        _tell_and_save(result, arguments.out, room, as_json=arguments.json)
     return 0 if result.answer.status == "answer" else 4
 
 
-def _keep_in_trail(result: Result) -> None:
-    """Record who asked which model about which image; a trail that cannot be written costs nobody the answer."""
-    room = RecordRoom(home())
+def _tell_and_save(result: Result, out: Path, room: RecordRoom, *, as_json: bool) -> None:
+    """Print the answer and save it; neither is lost where the other cannot be done.
+
+    Raises:
+        BrokenPipeError, StorageError: one of the two could not be done.
+    """
+    unheard: OSError | StorageError | None = None
     try:
-        room.note("model.run", result.image.sop_instance_uid, result.answer.provenance.model_id)
-        room.note("results.saved", result.image.sop_instance_uid, result.answer.provenance.model_id)
+        if not as_json:
+            for line in summary(result):
+                say(line)
+    except (BrokenPipeError, StorageError) as error:  # of the output: the files may have another disk
+        unheard = error
+    try:
+        paths = save_results(out, result)
+    except StorageError as error:
+        _finish(result, (), as_json=as_json)
+        # What could not be saved first is of no interest, since all of it or nothing is.
+        _, _, reason = str(error).rpartition(" was not saved: ")
+        raise StorageError(f"Nothing was saved: {reason}") from error
+    if result.is_in_audit_trail:  # or it has been said why it cannot be
+        _keep_in_trail(room, "results.saved", result)
+    if unheard is not None:
+        raise unheard
+    _finish(result, paths, as_json=as_json)
+
+
+def _finish(result: Result, paths: Sequence[Path], *, as_json: bool) -> None:
+    """Print what can only be said after saving: the document, or where the files lie."""
+    if as_json:
+        print_json(json.loads(paths[0].read_bytes()) if paths else result_document(result, [], []))
+        return
+    for line in (*(f"  saved: {path}" for path in paths), NOTICE):
+        say(line)
+
+
+def _keep_in_trail(room: RecordRoom, what: str, result: Result) -> bool:
+    """Record who asked which model about which image; a trail that cannot be written costs nobody the answer."""
+    try:
+        room.note(what, result.image.sop_instance_uid, result.answer.provenance.model_id)
+    except StorageError:
+        tell(
+            f"The audit trail was not written in {home()}: make sure that this folder can be written and its disk has "
+            f"space, or set {HOME_VARIABLE} to a folder that you may write to."
+        )
+        return False
     except MedViewerError as error:
-        tell(f"The audit trail was not written. {error}")
-    finally:
-        room.close()
+        tell(f"The audit trail was not written in {home()}. {error}")
+        return False
+    return True
 
 
 def check_methods(methods: Sequence[str], card: Card) -> None:
@@ -91,11 +129,13 @@ def ask(
     return Result(image=selection.image, frame=frame, answer=answer, attributions=maps)
 
 
-def summary(result: Result, paths: Sequence[Path]) -> list[str]:
+def summary(result: Result) -> list[str]:
     """Say in a few lines what the model said and how far it can be believed."""
     answer = result.answer
     made_by = answer.provenance
     lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}, {made_by.provider})"]
+    if not made_by.is_verified:
+        lines.append("  not signed: the files match the card, but no publisher has signed it")
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:
@@ -110,5 +150,4 @@ def summary(result: Result, paths: Sequence[Path]) -> list[str]:
     for attribution in result.attributions:
         sentence = attribution.faithfulness.sentence if attribution.faithfulness else "not tested against random maps"
         lines.append(f"  {attribution.method_title}: {sentence}")
-    lines += [f"  saved: {path}" for path in paths]
-    return [*lines, NOTICE]
+    return lines

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from medviewer.app.settings import home
+from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import InputError, RecordError, StorageError
 from medviewer.records.audit import START, AuditReport, AuditTrail
@@ -37,12 +38,27 @@ def _verify() -> AuditReport:
     store_file, anchor_folder = home() / "records.sqlite", home() / "audit"
     if not _is_there(store_file) and not _is_there(anchor_folder):
         # Checking must not make a store; without either there is nothing that could have been cut off.
+        _check_that_one_could_be_written(home())
         return AuditReport(True, None, START, 0, "The audit trail is empty.")
     try:
         with RecordStore(store_file) as store:
             return AuditTrail(store.database, anchor_folder).verify()
     except (RecordError, StorageError) as error:  # a trail that cannot be read is not whole
-        raise InputError(str(error)) from error
+        raise InputError(f"The audit trail in {home()} cannot be read. {error}") from error
+
+
+def _check_that_one_could_be_written(folder: Path) -> None:
+    """Where nothing can be recorded, "the trail is empty" would be no proof that nothing was done.
+
+    Raises:
+        InputError: the folder, or the one that it would be made in, may not be written.
+    """
+    place = next((place for place in (folder, *folder.absolute().parents) if _is_there(place)), folder)
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise InputError(
+            f"There is no audit trail in {folder}, and none can be written there, so nothing is known of what was "
+            f"done; set {HOME_VARIABLE} to the folder that holds the records."
+        )
 
 
 def _is_there(path: Path) -> bool:
@@ -57,6 +73,7 @@ def _is_there(path: Path) -> bool:
         return False
     except OSError as error:
         raise InputError(
-            f"The audit trail cannot be read ({error.strerror}); check that the folder of the records may be read."
+            f"The audit trail in {home()} cannot be read ({error.strerror}); check that this folder may be read, or "
+            f"set {HOME_VARIABLE} to the one that holds the records."
         ) from error
     return True

@@ -17,6 +17,7 @@ from medviewer.resources import models_dir
 
 MODELS_SCHEMA = "medviewer.models/1"
 VERIFY_SCHEMA = "medviewer.models-verify/1"
+_NONE = "No models are installed."
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def models(arguments: argparse.Namespace) -> int:
             for line in _lines(model):
                 say(line)
         if not entries:
-            say("No models are installed.")
+            say(_NONE)
     return 3 if any(entry.problem for entry in entries) else 0
 
 
@@ -132,6 +133,8 @@ def _verify(catalogue: Catalogue, entries: list[Entry], *, as_json: bool) -> int
             say(f"{result.model_id} on {result.provider}: {outcome} (largest error {result.largest_error:.2g})")
         for reason in problems.values():
             say(reason)
+        if not entries:
+            say(_NONE)
     return 0 if all(result.passed for result in results) and not problems else 3
 
 

@@ -57,15 +57,19 @@ def _first_word(argv: Sequence[str]) -> str:
     return ""
 
 
-def _shared(*, is_inner: bool) -> argparse.ArgumentParser:
-    """Options that stand before or after the command; the inner ones must not undo the outer ones."""
+def _shared(*, is_inner: bool, takes_models: bool = True) -> argparse.ArgumentParser:
+    """Options that stand before or after the command; the inner ones must not undo the outer ones.
+
+    ``takes_models`` False keeps ``--models`` out of the help only: given in vain, it is refused with the
+    names of the commands that take it.
+    """
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS if is_inner else None)
     parser.add_argument(
         "--models",
         dest="models_folder",
         type=_path,
         metavar="DIR",
-        help="the folder of models (analyze, models, evaluate)",
+        help=f"the folder of models ({', '.join(USE_MODELS)})" if takes_models else argparse.SUPPRESS,
     )
     parser.add_argument("--debug", action="store_true", help="show where an unexpected failure happened")
     return parser
@@ -74,7 +78,7 @@ def _shared(*, is_inner: bool) -> argparse.ArgumentParser:
 def _window_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="medviewer",
-        parents=[_shared(is_inner=False)],
+        parents=[_shared(is_inner=False, takes_models=False)],
         description="View DICOM studies, run local models, see why they say what they say. Research use only.",
         epilog=f"Commands without a window: {', '.join(COMMANDS)}; medviewer COMMAND --help says more. "
         "Exit codes: 0 done, 2 wrong use, 3 some inputs could not be used, 4 the model abstained, 130 cancelled, "
@@ -99,7 +103,8 @@ def _command_parser() -> argparse.ArgumentParser:
         ("evaluate", "measure a model on a folder of labelled images", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
-        add(commands.add_parser(name, help=text, description=text, parents=[_shared(is_inner=True)]))
+        shared = _shared(is_inner=True, takes_models=name in USE_MODELS)
+        add(commands.add_parser(name, help=text, description=text, parents=[shared]))
     return parser
 
 

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
             lines.append(f"  Study {study['date']} {study['description']}".rstrip())
             for series in study["series"]:
                 lines.append(f"    Series {series['modality']} {series['description']}".rstrip())
-                lines += [_stack_line(stack) for stack in series["stacks"]]
+                lines += [line for stack in series["stacks"] for line in _stack_lines(stack)]
     counts = dict.fromkeys(("shown", "read", "refused"), 0)
     for file in document["files"]:
         counts[file["status"]] += 1
@@ -176,10 +177,26 @@ def _lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _stack_line(stack: dict[str, Any]) -> str:
+def _stack_lines(stack: dict[str, Any]) -> list[str]:
     columns, rows, slices = stack["shape"]
     warnings = "".join(f"; {warning['text']}" for warning in stack["warnings"])
-    return f"      {columns} x {rows} x {slices}, in order of {stack['order']}{warnings}"
+    line = f"      {columns} x {rows} x {slices}, in order of {stack['order']}{warnings}"
+    return [line, *_image_lines(stack["images"])]
+
+
+def _image_lines(images: Sequence[dict[str, Any]]) -> list[str]:
+    """Name each file with what is peculiar about its images; what holds for all of a stack is said once."""
+    found: dict[str, Counter[str]] = {}
+    for image in images:
+        for warning in image["warnings"]:
+            found.setdefault(warning["text"], Counter())[image["path"]] += 1
+    lines: list[str] = []
+    for text, places in found.items():
+        if places.total() == len(images) and len(places) > 1:
+            lines.append(f"        all {len(images)} images: {text}")
+        else:
+            lines += [f"        {path}{f' ({n} images)' if n > 1 else ''}: {text}" for path, n in places.items()]
+    return lines
 
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -189,8 +206,10 @@ def _check_place(path: Path) -> None:
     """Refuse to replace anything but a picture: the source itself is one slip of the keyboard away.
 
     Raises:
-        UsageError: something else lies there.
+        UsageError: something else lies there, or the name promises another kind of picture.
     """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"The picture is a PNG file; choose a name that ends in .png instead of {path.name}.")
     try:
         with path.open("rb") as file:
             start = file.read(len(_PNG_SIGNATURE)) if path.is_file() else b""

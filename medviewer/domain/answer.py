@@ -137,3 +137,31 @@ class Decision:
     kind: DecisionKind
     reason: str
     time: str  # ISO 8601, UTC
+
+
+def probability_words(probability: float, threshold: float | None = None) -> str:
+    """A probability with two decimals that never rounds to certainty or onto the threshold.
+
+    >>> probability_words(0.997), probability_words(0.3481, 0.35)
+    ('>0.99', '0.348')
+    """
+    if probability > 0.995:
+        return ">0.99" if probability < 1 or threshold is None else "1.00"
+    if 0 <= probability < 0.005:
+        return "<0.01"
+    if threshold is not None and probability != threshold:
+        for decimals in (2, 3, 4, 6):
+            words = f"{probability:.{decimals}f}"
+            if words != f"{threshold:.{decimals}f}":
+                return words
+    return f"{probability:.2f}"
+
+
+def threshold_words(threshold: float) -> str:
+    """A threshold with the digits that it was chosen with: two decimals, a third where it has one.
+
+    >>> threshold_words(0.35), threshold_words(0.285)
+    ('0.35', '0.285')
+    """
+    words = f"{threshold:.3f}"
+    return words.removesuffix("0")

@@ -68,10 +68,20 @@ def judge(question: Question, saliency: FloatArray, n_random: int) -> Faithfulne
     return Faithfulness(deletion, insertion, n_random, sentence(deletion, insertion))
 
 
+def is_convincing(found: Faithfulness) -> bool:
+    """Whether a map does better than chance, by deletion and by insertion."""
+    return min(found.deletion_percentile, found.insertion_percentile) >= CONVINCING_PERCENTILE
+
+
 def sentence(deletion: float, insertion: float) -> str:
-    """Say in one plain sentence what two percentiles mean; the worse of the two decides."""
+    """Say in one plain sentence what two percentiles mean; the worse of the two decides.
+
+    A map that falls short is not proven to be a random one: it is "not clearly better", here and
+    in everything that is written (the window shows the same verdict).
+    """
     as_good = 100 - min(deletion, insertion)
-    verdict = "Better than chance" if min(deletion, insertion) >= CONVINCING_PERCENTILE else "No better than chance"
+    is_convincing = min(deletion, insertion) >= CONVINCING_PERCENTILE
+    verdict = "Better than chance" if is_convincing else "Not clearly better than chance"
     if as_good == 0:
         return f"{verdict}: none of the random maps does as well."
     return f"{verdict}: {as_good:.0f}% of random maps do as well."

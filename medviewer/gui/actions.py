@@ -70,6 +70,7 @@ class Actions:
                 self._choices[row.id, number] = self._make_choice(row, choice)
         for command_id in TOOLS:
             self._actions[command_id].setCheckable(True)
+        self._actions["explain.toggle"].setCheckable(True)
 
     def commands(self) -> tuple[Command, ...]:
         """The table that they are made from, with the reader's own keys."""
@@ -101,6 +102,7 @@ class Actions:
             action.setEnabled(command(command_id).enabled(new))
         for (command_id, _), action in self._choices.items():
             action.setEnabled(command(command_id).enabled(new))
+        self._actions["explain.toggle"].setChecked(new.overlay.visible)
         if old is None or old.tool != new.tool:
             for command_id in TOOLS:
                 self._actions[command_id].setChecked(command_id == f"tool.{new.tool}")
@@ -119,6 +121,12 @@ class Actions:
             if command_id in _SEPARATED:
                 menu.addSeparator()
             menu.addAction(self._actions[command_id])
+        return menu
+
+    def menu_of(self, name: str, parent: QWidget) -> QMenu:
+        """One of the menus by itself, for a button of its own."""
+        menu = QMenu(parent)
+        self._fill(menu, name)
         return menu
 
     def image_menu(self, parent: QWidget) -> QMenu:
@@ -175,6 +183,8 @@ class Actions:
 
     def _trigger(self, command_id: str, argument: Any, _is_checked: bool = False) -> None:
         self._run(command_id, argument)
+        if command_id == "explain.toggle":  # Qt has turned the check round, also where the command did nothing
+            self._actions[command_id].setChecked(self._state.overlay.visible)
         if command_id.startswith("tool."):  # clicking the tool in use must not leave the left button without one
             self._actions[command_id].setChecked(self._state.tool == command_id.removeprefix("tool."))
 

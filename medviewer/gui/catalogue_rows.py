@@ -14,7 +14,7 @@ def model_rows(app: Application) -> list[ModelRow]:
     for entry in app.engine.catalogue.entries:
         card = entry.card
         title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card)))
+        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card), _site(card)))
     return rows
 
 
@@ -25,6 +25,12 @@ def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
     texts = (card.intended_use, card.not_for)
     use, no_use = ({"en": text.en, "zh": text.zh} for text in texts)
     return use, no_use
+
+
+def _site(card: Card | None) -> dict[str, str]:
+    """Where a model was validated, by language."""
+    site = card.population.site if card is not None else None
+    return {"en": site.en, "zh": site.zh} if site is not None else {}
 
 
 def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QWidget
 
 from medviewer.app.decisions import Judged
 from medviewer.domain.answer import Answer, Decision, DecisionKind
@@ -56,16 +56,23 @@ class DecisionBox(Card):
         if shown == self._drawn:
             return  # what is being typed stays
         self._drawn = shown
+        has_keys = self._has_keys()
         clear(self.column)
         self.add(section(tr("Your decision")))
         if self._asked is not None:
             self._draw_question(self._asked)
-        elif self._decision is not None:
-            self._draw_decided(self._decision)
-        else:
-            self._draw_choice()
+            return
+        next_one = self._draw_choice() if self._decision is None else self._draw_decided(self._decision)
+        if has_keys:
+            _focus(next_one)
 
-    def _draw_choice(self) -> None:
+    def _has_keys(self) -> bool:
+        """Whether the keyboard is here. What it was on goes with the drawing, and Qt would send it to the menu."""
+        focused = QApplication.focusWidget()
+        return focused is not None and self.isAncestorOf(focused)
+
+    def _draw_choice(self) -> QWidget:
+        """The three buttons; returns the first."""
         judged = Judged(self._answer)
         accept = button(tr("Accept"), "check")
         reject = button(tr("Reject"), "x")
@@ -78,6 +85,7 @@ class DecisionBox(Card):
         change.clicked.connect(lambda: self.ask_reason("change"))
         words = tr("It is kept beside the result with the time; the result itself stays.")
         self.add(ButtonRow((accept, reject, change)), PlainLabel(words, "small", wrap=True))
+        return accept
 
     def _draw_question(self, what: Ask) -> None:
         is_reject = what == "reject"
@@ -116,7 +124,8 @@ class DecisionBox(Card):
         self._asked = None
         self._draw()
 
-    def _draw_decided(self, decision: Decision) -> None:
+    def _draw_decided(self, decision: Decision) -> QWidget:
+        """What was decided; returns the button that takes it back, or the one to decide again."""
         name, tint = _LOOK[decision.kind]
         row = QHBoxLayout()
         row.setSpacing(8)
@@ -128,21 +137,31 @@ class DecisionBox(Card):
             self.add(PlainLabel(decision.reason, wrap=True))
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
+        again = first = button(tr("Decide again"))
         if self._can_undo:
-            undo = button(tr("Undo"), "undo-2")
-            undo.clicked.connect(lambda: self.requested.emit("edit.undo", None))
-            buttons.addWidget(undo)
-        again = button(tr("Decide again"))
+            first = button(tr("Undo"), "undo-2")
+            first.clicked.connect(lambda: self.requested.emit("edit.undo", None))
+            buttons.addWidget(first)
         again.clicked.connect(self._decide_again)
         buttons.addWidget(again)
         buttons.addStretch(1)
         self.column.addLayout(buttons)
+        return first
 
     def _decide_again(self) -> None:
         self._drawn = None  # the choice is drawn over the decision until one of them is made
+        has_keys = self._has_keys()
         clear(self.column)
         self.add(section(tr("Your decision")))
-        self._draw_choice()
+        first = self._draw_choice()
+        if has_keys:
+            _focus(first)
+
+
+def _focus(widget: QWidget) -> None:
+    """Give the keyboard to what was just drawn; it takes none before it is shown."""
+    widget.show()
+    widget.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
 _LOOK: dict[DecisionKind, tuple[str, str]] = {

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.session import Overlay
 from medviewer.domain.answer import Attribution
-from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
+from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
 from medviewer.gui.icons import icon
@@ -39,23 +39,24 @@ class ExplainControls(Card):
     def __init__(self, methods: Sequence[MethodRow], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._is_showing = False
+        self._toggle_key = ""
         self.method = ElidedCombo()
         self._methods = tuple(methods)
         for row in self._methods:
             self.method.addItem("", row.id)
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
         self.toggle = button("", "eye")
-        self.toggle.setCheckable(True)
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
         self.color_map = ElidedCombo()
-        self.color_map.setIconSize(QSize(40, 12))
+        self.color_map.setIconSize(QSize(26, 12))
         for name in COLOR_MAPS:
-            self.color_map.addItem(_swatch(name), name, name)
+            self.color_map.addItem(_swatch(name), "", name)
         self.color_map.activated.connect(lambda i: self.requested.emit("explain.color_map", self.color_map.itemData(i)))
         self.opacity = ValueSlider(lambda value: self._changed("explain.opacity", value))
         self.threshold = ValueSlider(lambda value: self._changed("explain.threshold", value))
         self._title = section("")
-        self._labels = {name: PlainLabel("", "secondary") for name in ("method", "opacity", "threshold", "colors")}
+        names = ("method", "opacity", "threshold", "colors")
+        self._labels = {name: PlainLabel("", "secondary", wrap=True) for name in names}
         self._belief = QVBoxLayout()
         self._belief.setSpacing(8)
         self._caveat = PlainLabel("", "small", wrap=True)
@@ -76,7 +77,7 @@ class ExplainControls(Card):
         for name, control in rows:
             row = QHBoxLayout()
             row.setSpacing(8)
-            self._labels[name].setFixedWidth(72)
+            self._labels[name].setFixedWidth(84)
             row.addWidget(self._labels[name])
             row.addWidget(control, 1)
             self.column.addLayout(row)
@@ -85,12 +86,15 @@ class ExplainControls(Card):
 
     def translate(self, toggle_key: str = "") -> None:
         """Say everything in the language in use."""
+        self._toggle_key = toggle_key
         self._title.setText(tr("Where the model looked"))
         self._labels["method"].setText(tr("Method"))
         for place, row in enumerate(self._methods):
             self.method.setItemText(place, tr_pick(row.title))
+        for place, name in enumerate(COLOR_MAPS):
+            self.color_map.setItemText(place, color_map_words(name))
         self._labels["opacity"].setText(tr("Opacity"))
-        self._labels["threshold"].setText(tr("Hide below"))
+        self._labels["threshold"].setText(tr("Hide values below"))
         self._labels["colors"].setText(tr("Colours"))
         self._caveat.setText(tr("The overlay shows where the model looked, not the outline of a lesion."))
         set_tooltip(self.toggle, tr("Show or hide the heat map"), toggle_key)
@@ -107,8 +111,9 @@ class ExplainControls(Card):
             self.color_map.setCurrentIndex(self.color_map.findData(overlay.color_map))
             self.opacity.show_value(overlay.opacity)
             self.threshold.show_value(overlay.threshold)
-            self.toggle.setChecked(overlay.visible)
-            self.toggle.setText(tr("Shown") if overlay.visible else tr("Hidden"))
+            words = tr("Hide map ({key})") if overlay.visible else tr("Show map ({key})")
+            bare = tr("Hide map") if overlay.visible else tr("Show map")
+            self.toggle.setText(words.format(key=self._toggle_key) if self._toggle_key else bare)
             self.toggle.setIcon(icon("eye" if overlay.visible else "eye-off"))
         finally:
             self._is_showing = False
@@ -130,6 +135,17 @@ class ExplainControls(Card):
     def _changed(self, command_id: str, value: float) -> None:
         if not self._is_showing:
             self.requested.emit(command_id, value)
+
+
+def color_map_words(name: str) -> str:
+    """What a reader sees of a colour map, with the name that papers give it."""
+    looks = {
+        "magma": tr("dark to bright ({name})"),
+        "viridis": tr("violet to yellow ({name})"),
+        "inferno": tr("dark to yellow ({name})"),
+        "cividis": tr("blue to yellow ({name})"),
+    }
+    return looks[name].format(name=name)
 
 
 class ValueSlider(QWidget):
@@ -171,8 +187,7 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
     if found is None:
         rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
     else:
-        worst = min(found.deletion_percentile, found.insertion_percentile)
-        if worst >= CONVINCING_PERCENTILE:
+        if is_convincing(found):
             rows.append(SignalRow("good", _reason(found.sentence), word=tr("Better than chance")))
         else:
             rows.append(SignalRow("caution", _reason(found.sentence), word=tr("Not clearly better than chance")))
@@ -185,7 +200,7 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         rows.append(PlainLabel(words, "small", wrap=True))
     if attribution.error is not None:
         words = tr("The method's own error: {name} {error}%").format(
-            name=attribution.error_name, error=f"{attribution.error * 100:.2g}"
+            name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows

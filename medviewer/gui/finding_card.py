@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance, probability_words
 from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.probability_bar import ProbabilityBar, probability_words
+from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, set_tooltip, tr
 
 _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
 Confirm = Callable[[str], None]
 
 
-def finding_card(finding: Finding, answer: Answer, title: str = "") -> Card:
-    """One finding: its name (``title`` if the card says it in words), its probability, what the threshold means."""
+def finding_card(finding: Finding, answer: Answer, title: str, model_title: str) -> Card:
+    """One finding: its name, the model's, its probability, what the threshold means."""
     card = Card()
     head = QHBoxLayout()
     head.setSpacing(8)
     names = QVBoxLayout()
     names.setSpacing(0)
-    names.addWidget(PlainLabel(title or finding.label, "title", wrap=True))
-    names.addWidget(PlainLabel(answer.model_title, "small", wrap=True))
+    names.addWidget(PlainLabel(title, "title", wrap=True))
+    names.addWidget(PlainLabel(model_title, "small", wrap=True))
     head.addLayout(names, 1)
     head.addWidget(_flag(finding), 0, Qt.AlignmentFlag.AlignTop)
     card.column.addLayout(head)
@@ -43,14 +43,20 @@ def finding_card(finding: Finding, answer: Answer, title: str = "") -> Card:
     return card
 
 
-def fit_card(answer: Answer, confirm: Confirm) -> Card:
+def has_reservation(answer: Answer) -> bool:
+    """Whether a check doubts that the model fits this patient, or nothing was checked at all."""
+    return not answer.guards or any(guard.level == "warn" for guard in answer.guards)
+
+
+def fit_card(answer: Answer, confirm: Confirm, validated_on: str) -> Card:
     """How far the answer can be believed for this patient: what was checked, where the model was validated."""
     card = Card()
     card.add(section(tr("Does the model fit this patient?")), *_checks(answer, confirm))
-    words = tr("No warning does not mean that the model knows patients like this one.")
-    card.add(PlainLabel(words, "small", wrap=True))
-    if answer.validated_on:
-        card.add(line(), section(tr("Validated on")), PlainLabel(answer.validated_on, wrap=True))
+    if not has_reservation(answer):
+        words = tr("No warning does not mean that the model knows patients like this one.")
+        card.add(PlainLabel(words, "small", wrap=True))
+    if validated_on:
+        card.add(line(), section(tr("Validated on")), PlainLabel(validated_on, wrap=True))
     return card
 
 
@@ -93,7 +99,7 @@ def is_confirmable(code: str) -> bool:
 
 
 def what_would_help(code: str) -> str:
-    """What a reader can do about a guard that stopped the model, by the first part of its code."""
+    """What a reader can do about a guard that stopped the model, by its code or the first part of that."""
     original = tr("Choose the original greyscale image, not a colour copy or a screenshot.")
     words = {
         "no_image": tr("Open an image first."),
@@ -103,6 +109,7 @@ def what_would_help(code: str) -> str:
         "color": original,
         "photometric_interpretation": original,
         "sop_class": original,
+        "image.uid.duplicate": tr("Two files claim to be this image: keep only one of the two files."),
         "image": tr("Ask for the file to be sent again: it must be whole."),
         "range": original,
         "age": tr("Choose a model that was validated for patients of this age."),
@@ -110,7 +117,8 @@ def what_would_help(code: str) -> str:
             "The image is unlike those that the model learned from. Check that it is whole, upright and original."
         ),
     }
-    return words.get(code.split(".", maxsplit=1)[0], tr("Choose another image or another model."))
+    known = words.get(code) or words.get(code.split(".", maxsplit=1)[0])
+    return known or tr("Choose another image or another model.")
 
 
 def confirm_words(code: str) -> str:
@@ -191,7 +199,8 @@ def _origin(answer: Answer) -> Iterator[QWidget]:
     if made.is_verified:
         yield SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
     else:
-        yield SignalRow("caution", tr("Nobody known has signed this model."), word=tr("Not verified"))
+        words = tr("The files match the model's card, but no publisher has signed it.")
+        yield SignalRow("caution", words, word=tr("Not signed"))
     yield FactRow(tr("Ran on"), ran_on(made))
     details = Disclosure(tr("Details"))
     for name, value in _details(answer):

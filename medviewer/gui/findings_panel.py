@@ -8,12 +8,20 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
+from medviewer.app.commands import command
 from medviewer.app.session import JobStatus, State, current_answer, current_attribution
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
-from medviewer.gui.finding_card import abstained_card, finding_card, fit_card, origin_card, speaks_chinese
+from medviewer.gui.finding_card import (
+    abstained_card,
+    finding_card,
+    fit_card,
+    has_reservation,
+    origin_card,
+    speaks_chinese,
+)
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
@@ -34,6 +42,7 @@ class ModelRow:
     intended_use: str | Mapping[str, str] = ""
     not_for: str | Mapping[str, str] = ""
     findings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # titles by label
+    validated_on: str | Mapping[str, str] = ""
 
 
 class FindingsPanel(QWidget):
@@ -143,8 +152,8 @@ class FindingsPanel(QWidget):
         self._running.setVisible(job is not None)
         self._bar.setVisible(job is not None)
         row = self._row(state.model_id)
-        can_run = state.selection is not None and row is not None and not row.problem and not state.record_mismatch
-        self.run.setEnabled(can_run)
+        may_run = command("model.run").enabled(state)  # one rule for the panel, the menu and the key
+        self.run.setEnabled(may_run and row is not None and not row.problem)
         if job is not None:
             self._running.setText(tr(job.text) or tr("Running…"))
             self._bar.setRange(0, job.total)
@@ -174,10 +183,17 @@ class FindingsPanel(QWidget):
         else:
             row = self._row(state.model_id)
             titles = row.findings if row is not None else {}
+            model_title = _in_this_language(row.title, answer.model_title) if row else answer.model_title
+            said: list[QWidget] = []
             for finding in answer.findings:
                 title = tr_pick(titles.get(finding.label, finding.label))
-                self._cards.addWidget(finding_card(finding, answer, title))
-            self._cards.addWidget(fit_card(answer, confirm))
+                said.append(finding_card(finding, answer, title, model_title))
+            # A reservation read after the number comes too late.
+            at = 0 if has_reservation(answer) else len(said)
+            site = _in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
+            said.insert(at, fit_card(answer, confirm, site))
+            for card in said:
+                self._cards.addWidget(card)
         if answer is not None:
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"
@@ -234,6 +250,9 @@ class FindingsPanel(QWidget):
         card.add(PlainLabel(tr_pick(row.title), "title", wrap=True))
         if state.selection is None:
             card.add(PlainLabel(tr("Open an image to run the model on it."), "secondary", wrap=True))
+        elif state.cut is not None:
+            words = tr("Choose an original image; models do not run on reformatted planes.")
+            card.add(SignalRow("info", words))
         elif _words_of(state.jobs, MODEL_JOB):
             card.add(PlainLabel(tr("It is running on this image."), "secondary", wrap=True))
         else:
@@ -259,13 +278,24 @@ class FindingsPanel(QWidget):
         return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
 
 
+def _in_this_language(known: str | Mapping[str, str], said: str) -> str:
+    """What an answer says of its model, as the card puts it in the language in use.
+
+    The answer's own words stay where the card now says something else: it may be a later version.
+    """
+    is_same = not isinstance(known, str) and said in known.values()
+    return tr_pick(known) if is_same else said
+
+
 def _image_key(state: State) -> tuple[str, str, int] | None:
     return state.selection.image.key if state.selection else None
 
 
 def _problem(state: State) -> str:
     key = _image_key(state)
-    return state.analysis_problem.get((key, state.model_id), "") if key is not None else ""
+    if key is None or state.cut is not None:  # what failed on a stored image is not said of a plane
+        return ""
+    return state.analysis_problem.get((key, state.model_id), "")
 
 
 def _answer(state: State) -> Answer | None:
@@ -282,7 +312,8 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     """All that the answer's cards are drawn from; answers are compared by identity."""
     answer = _answer(state)
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
-    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running)
+    is_plane = state.cut is not None
+    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running, is_plane)
 
 
 def _where_it_looked(state: State) -> tuple[object, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolTip, QWidget
 
 from medviewer.app.session import JobStatus, Notice, State
 from medviewer.gui import theme
 from medviewer.gui.cards import button
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.text import ElidedLabel, PlainLabel, tr
+from medviewer.gui.text import ElidedLabel, PlainLabel, plain_tooltip, tr
 
 STRIP_PX = 20
 _BAR_PX = 120
@@ -38,6 +39,37 @@ class ResearchStrip(QWidget):
             self._words.setText(tr("Research use only - not for diagnosis"))
 
 
+class NoticeLabel(ElidedLabel):
+    """The last notice on one line. Keys reach it where there is one; it then shows the whole, as the mouse does."""
+
+    def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
+        """Show this text."""
+        super().setText(text)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus if text else Qt.FocusPolicy.NoFocus)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802 - Qt's name
+        """Show the whole text above the line."""
+        super().focusInEvent(event)
+        QToolTip.showText(self.mapToGlobal(QPoint(0, -2 * self.height())), plain_tooltip(self.text()), self)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:  # noqa: N802 - Qt's name
+        """Take it away again."""
+        super().focusOutEvent(event)
+        QToolTip.hideText()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw as much as fits, with a line below while keys are here."""
+        super().paintEvent(event)
+        if self.hasFocus() and self.text():
+            painter = QPainter(self)
+            try:
+                painter.fillRect(0, self.height() - 2, self.width(), 2, theme.color(theme.tokens().accent))
+            finally:
+                painter.end()
+
+
 class StatusBar(QWidget):
     """Where models run, progress with Cancel, and the last notice."""
 
@@ -48,7 +80,7 @@ class StatusBar(QWidget):
         self.setFixedHeight(32)
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._shape = IconLabel("info", theme.tokens().secondary)
-        self._notice = ElidedLabel("", "")
+        self._notice = NoticeLabel()
         self._provider = PlainLabel("", "secondary")
         self._job = PlainLabel("", "secondary")
         self._job.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

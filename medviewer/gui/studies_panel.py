@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medviewer.app.session import Selection, State
+from medviewer.app.session import Key, Selection, State
 from medviewer.domain.study import Image, Problem
 from medviewer.gui import theme
 from medviewer.gui.cards import Disclosure, button, dress
@@ -39,7 +39,8 @@ class StudiesPanel(QWidget):
     def __init__(self, thumbnails: Thumbnails, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._ask_thumbnail = thumbnails
-        self._pictures: dict[tuple[str, str, int], QImage | None] = {}
+        self._pictures: dict[Key, QImage | None] = {}
+        self._middles: dict[Key, Key] = {}  # of which image each was asked for
         self.rows = StudyRows()
         self.list = _RowList(self.rows, RowPainter(self._thumbnail))
         self.list.chosen.connect(self._choose)
@@ -116,6 +117,7 @@ class StudiesPanel(QWidget):
         self._stack.setCurrentIndex(1 if state.collection.patients else 0)
         wanted = {row.selection.stack_key for row in self.rows.rows if row.selection is not None}
         self._pictures = {key: picture for key, picture in self._pictures.items() if key in wanted}
+        self._middles = {key: middle for key, middle in self._middles.items() if key in wanted}
 
     def _show_problems(self, problems: tuple[Problem, ...], identity_hidden: bool) -> None:
         self.problems.setVisible(bool(problems))
@@ -141,21 +143,26 @@ class StudiesPanel(QWidget):
             self.requested.emit("image.select", row.selection)
 
     def _thumbnail(self, selection: Selection) -> QImage | None:
-        """The thumbnail of a stack if it is here; asked for once, when its row is first seen."""
+        """The thumbnail of a stack if it is here: its middle image, for the first is often empty.
+
+        Asked for when its row is seen, and again when files that are found meanwhile move the middle.
+        """
         key = selection.stack_key
-        if key not in self._pictures:
-            self._pictures[key] = None
-            middle = selection.stack.images[len(selection.stack.images) // 2]
+        middle = selection.stack.images[len(selection.stack.images) // 2]
+        if key not in self._pictures or self._middles.get(key) != middle.key:
+            self._pictures.setdefault(key, None)
+            self._middles[key] = middle.key
             # Rows ask while they are painted; work may change the state, so it starts after the paint.
             QTimer.singleShot(0, self, lambda: self._ask(key, middle))
         return self._pictures[key]
 
-    def _ask(self, key: tuple[str, str, int], image: Image) -> None:
-        if key in self._pictures:
-            self._ask_thumbnail(image, lambda pixels: self._take_thumbnail(key, pixels))
+    def _ask(self, key: Key, image: Image) -> None:
+        if key in self._pictures and self._middles[key] == image.key:
+            self._ask_thumbnail(image, lambda pixels: self._take_thumbnail(key, image, pixels))
 
-    def _take_thumbnail(self, key: tuple[str, str, int], pixels: np.ndarray) -> None:
-        if key in self._pictures:  # else: the study was closed meanwhile
+    def _take_thumbnail(self, key: Key, image: Image, pixels: np.ndarray) -> None:
+        # Else the study was closed, or another image is the middle by now.
+        if key in self._pictures and self._middles[key] == image.key:
             self._pictures[key] = _as_image(pixels)
             self.list.viewport().update()
 

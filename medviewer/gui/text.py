@@ -95,8 +95,10 @@ def age_in_words(years: float) -> str:
 
 
 def sex_word(value: str) -> str:
-    """A DICOM patient's sex in a word; empty if the file does not say."""
-    return {"M": tr("male"), "F": tr("female"), "O": tr("other")}.get(value.strip().upper(), visible(value.strip()))
+    """A DICOM patient's sex in a word; empty if the file does not say. What a name would leave open says of what."""
+    code = value.strip()
+    known = {"M": tr("male"), "F": tr("female"), "O": tr("sex: other"), "": ""}
+    return known[code.upper()] if code.upper() in known else tr("sex: {value}").format(value=visible(code))
 
 
 def set_tooltip(widget: QWidget, text: str, shortcut: str = "") -> None:

@@ -11,9 +11,10 @@ from medviewer.gui.actions import MEASURING_TOOLS, Actions
 from medviewer.gui.icons import icon
 from medviewer.gui.text import set_tooltip, tr
 
+_LAYOUT = "layout"  # not one command but all of that menu
 _ROW = (
-    "file.open_folder", "", "tool.window", "tool.pan", "tool.zoom", "tool.scroll", "tool.length", "", "view.fit",
-    "view.actual_size", "view.invert", "view.rotate_right", "view.flip_horizontal", "view.reset", "",
+    "file.open_folder", "", "tool.window", "tool.pan", "tool.zoom", "tool.scroll", "tool.length", _LAYOUT, "",
+    "view.fit", "view.invert", "view.rotate_right", "view.flip_horizontal", "view.reset", "",
     "explain.toggle", "model.run",
 )  # fmt: skip
 _EXTRA_PX = 48  # separators and margins of the row
@@ -42,6 +43,8 @@ class ToolBar(QToolBar):
         for command_id in _ROW:
             if command_id in MEASURING_TOOLS:
                 self._add_measuring()
+            elif command_id == _LAYOUT:
+                self._add_layout()
             elif command_id:
                 self._add(self._actions.action(command_id))
             else:
@@ -64,10 +67,16 @@ class ToolBar(QToolBar):
         self.menu_button.setText(tr("Menu"))
         self._words_px = 0
         set_tooltip(self.menu_button, tr("All commands"))
-        earlier = self.menu_button.menu()
-        self.menu_button.setMenu(self._actions.whole_menu(self))
-        if earlier is not None:
-            earlier.deleteLater()
+        self.layout_button.setText(tr("Layout"))
+        set_tooltip(self.layout_button, tr("Several viewports, priors, other planes"))
+        for button, menu in (
+            (self.menu_button, self._actions.whole_menu(self)),
+            (self.layout_button, self._actions.menu_of(_LAYOUT, self)),
+        ):
+            earlier = button.menu()
+            button.setMenu(menu)
+            if earlier is not None:
+                earlier.deleteLater()
         self.measure_button.setAccessibleName(tr("Measure"))
         self._fit()
 
@@ -82,6 +91,16 @@ class ToolBar(QToolBar):
         self.measure_button = self._buttons[-1]
         self.measure_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         self.measure_button.setMenu(self._actions.measuring_menu(self))
+
+    def _add_layout(self) -> None:
+        """One button for how many viewports there are and what lies in them."""
+        self.layout_button = QToolButton()
+        self.layout_button.setIcon(icon("layout-grid"))
+        self.layout_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.layout_button.setProperty("kind", "quiet")
+        self.layout_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._buttons.append(self.layout_button)
+        self.addWidget(self.layout_button)
 
     def _fit(self) -> None:
         if self._words_px == 0:

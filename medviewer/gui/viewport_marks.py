@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPaint
 
 from medviewer.app.session import State
 from medviewer.domain.answer import Attribution
+from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme
 from medviewer.gui.corner_text import Corners
 from medviewer.gui.overlay import bar_image
@@ -21,7 +22,7 @@ _LINE = 1.35
 _LETTER_PX = 16
 _BAR = (10, 132)
 _LEAST_BAR_PX = 56
-_BELOW_LETTER_PX = 42  # from the middle to the bar: half a letter, and the method's name between them
+_BELOW_LETTER_PX = 58  # from the middle to the bar: half a letter, then the method's name and its verdict
 _ICON_PX = 14
 _STEP_PX = 60
 _RIM = 1.5  # px of dark around light text
@@ -142,11 +143,34 @@ def paint_color_bar(painter: QPainter, area: QRectF, state: State, attribution: 
     labels = (
         (QRectF(bar.left() - 208, bar.top() - 4, 200, 16), tr("most")),
         (QRectF(bar.left() - 208, bar.bottom() - 12, 200, 16), tr("least")),
-        (QRectF(bar.right() - 240, bar.top() - 26, 240, 18), visible(tr(attribution.method_title))),
+        (QRectF(bar.right() - 240, bar.top() - 42, 240, 18), visible(tr(attribution.method_title))),
     )
     for rect, words in labels:
         _write(painter, rect, words, flags.AlignRight | flags.AlignVCenter, ink)
+    _paint_verdict(painter, QRectF(bar.right() - 240, bar.top() - 26, 240, 18), attribution)
     _threshold_tick(painter, bar, state.overlay.threshold)
+
+
+def verdict(attribution: Attribution) -> tuple[str, bool] | None:
+    """Whether the map does better than chance, in words and as a yes or no; None until that is known."""
+    if attribution.faithfulness is None:
+        return None
+    is_good = is_convincing(attribution.faithfulness)
+    return (tr("better than chance") if is_good else tr("not clearly better than chance")), is_good
+
+
+def _paint_verdict(painter: QPainter, room: QRectF, attribution: Attribution) -> None:
+    """Say below the method's name how far its map can be believed: whoever looks at the map sees it."""
+    said = verdict(attribution)
+    if said is None:
+        return
+    t = theme.tokens()
+    words, is_good = said
+    name, tint = ("circle-check", t.good) if is_good else ("triangle-alert", t.caution)
+    _write(painter, room, words, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, theme.color(tint))
+    left = room.right() - QFontMetricsF(painter.font()).horizontalAdvance(words) - _ICON_PX - 5
+    sign = icons.pixmap(name, tint, _ICON_PX, painter.device().devicePixelRatio())
+    painter.drawPixmap(QPointF(left, room.center().y() - _ICON_PX / 2), sign)
 
 
 def color_bar_rect(area: QRectF) -> QRectF:

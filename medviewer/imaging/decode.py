@@ -56,7 +56,7 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
 
     Returns:
         The frame, read-only. Where the file ends inside an uncompressed frame, the
-        missing rows are black and a caveat ``truncated`` says so.
+        missing rows are as dark as the darkest of the rest (black in colour) and a caveat ``truncated`` says so.
 
     Raises:
         TruncatedError: the file ends before this frame, or inside its compressed data.

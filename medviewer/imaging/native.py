@@ -25,7 +25,7 @@ def read_native(
         header: of the file.
         format_: its pixel layout.
         frame: 0-based.
-        caveats: gets ``truncated.rows`` if rows are missing; in grey images they are filled so that they show black.
+        caveats: gets ``truncated.rows`` if rows are missing; in grey images they are filled with the darkest value.
 
     Returns:
         ``(rows, columns)`` or ``(rows, columns, 3)`` samples as stored, in the file's
@@ -127,7 +127,8 @@ def _mark_missing(samples: np.ndarray, format_: PixelFormat, complete: int, cave
     is_by_plane = format_.samples == 3 and format_.planar == 1
     if complete == 0 or is_by_plane:
         raise TruncatedError("The file ends before or inside this image; ask for it to be sent again.")
-    # Black on the screen: the least value, or the greatest where that is black. What black is in a colour image
+    # The darkest there is: the least value, or the greatest where that is dark. A window that reaches lower draws
+    # it grey, and values of our own would move windows that rest on the range. What is dark in a colour image
     # only its conversion to RGB says: zeros of YBR are green.
     is_inverse = format_.photometric == "MONOCHROME1"
     there = samples[:complete]
@@ -135,6 +136,8 @@ def _mark_missing(samples: np.ndarray, format_: PixelFormat, complete: int, cave
     missing = format_.rows - complete
     caveats.append(
         Caveat(
-            "truncated.rows", f"The file ends inside this image: {missing} of {format_.rows} rows are missing (black)."
+            "truncated.rows",
+            f"The file ends inside this image: {missing} of {format_.rows} rows are missing "
+            "(drawn in the darkest shade of the rest).",
         )
     )

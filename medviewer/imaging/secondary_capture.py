@@ -1,7 +1,9 @@
 """A picture of a result as a DICOM secondary capture, for archives that show nothing else.
 
 The picture leaves MedViewer, so that what it is has to be burnt into its pixels:
-a research result. The words stand in a strip below the image, never on the anatomy.
+a research result. The words stand in a strip below the image, never on the anatomy;
+only the letters of the patient's sides stand at its edges, as in every viewer: a
+picture that travels alone must say which side is which.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_object import BANNER, copy_elements, now_at, read_header, start_object, write_object
-from medviewer.imaging.orientation import orientation_letters
+from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.resources import resource
 
 _SERIES_NUMBER = 9802
 _LEAST_WIDTH = 512  # columns; a smaller image gets a wider canvas, or its words could not be read
 _LEAST_FONT = 14  # pixels
+_LEAST_LETTERED = 5  # sizes of the letters that an image must have each way to bear them
 _STRIP, _CAUTION, _WORDS = (16, 18, 22), (255, 191, 64), (235, 238, 242)
 _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
@@ -42,6 +45,13 @@ _UNPAIRED = frozenset(
     """.split()  # noqa: SIM905 - a list of words, not of strings
 )
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_NO_LETTERS = Letters("", "", "", "")
+
+
+class Caution(str):
+    """A line of the text that warns: it is drawn in the colour of warnings."""
+
+    __slots__ = ()
 
 
 def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[str], path: Path) -> None:
@@ -55,7 +65,7 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
     Args:
         source: the image that the picture shows, not turned, flipped or cropped.
         rgb: ``(rows, columns, 3)`` uint8, of the source's size.
-        text: lines below the banner, for example one a finding.
+        text: lines below the banner, for example one a finding; a :class:`Caution` is in amber.
         path: where the file goes.
 
     Raises:
@@ -71,7 +81,7 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
             f"A capture of this image needs 8-bit RGB of {rows} rows and {columns} columns, not turned or cropped."
         )
     header = read_header(source)
-    pixels = with_strip(rgb, text)
+    pixels = with_strip(rgb, text, orientation_letters(source.description))
     capture = start_object(
         header, sop_class_uid=SecondaryCaptureImageStorage, modality="OT", series_number=_SERIES_NUMBER
     )
@@ -80,12 +90,13 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
     write_object(capture, header, path)
 
 
-def with_strip(rgb: np.ndarray, text: Sequence[str]) -> np.ndarray:
+def with_strip(rgb: np.ndarray, text: Sequence[str], letters: Letters = _NO_LETTERS) -> np.ndarray:
     """Give the picture with a strip below it that holds the banner and the text.
 
     Args:
-        rgb: ``(rows, columns, 3)`` uint8; comes back unchanged at the top left.
+        rgb: ``(rows, columns, 3)`` uint8; comes back at the top left, unchanged but for the letters.
         text: lines; long ones are wrapped.
+        letters: the patient's sides at the four edges; empty where nothing is known.
 
     Returns:
         ``(rows + strip, max(columns, 512), 3)`` uint8.
@@ -95,10 +106,11 @@ def with_strip(rgb: np.ndarray, text: Sequence[str]) -> np.ndarray:
     size = max(_LEAST_FONT, width // 56)
     fonts = _fonts(size)
     margin = size // 2
-    lines = _wrapped(BANNER, fonts, width - 2 * margin)
-    n_banner = len(lines)
-    for line in text:
-        lines += _wrapped(line, fonts, width - 2 * margin)
+    lines = [
+        (line, _CAUTION if isinstance(words, Caution) else _WORDS)
+        for words in (Caution(BANNER), *text)
+        for line in _wrapped(words, fonts, width - 2 * margin)
+    ]
     step = size * 4 // 3
     height = rows + 2 * margin + step * len(lines)
     if max(height, width) > 65_535:
@@ -106,12 +118,29 @@ def with_strip(rgb: np.ndarray, text: Sequence[str]) -> np.ndarray:
     canvas = PillowImage.new("RGB", (width, height), _STRIP)
     canvas.paste(PillowImage.fromarray(rgb), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    for i, line in enumerate(lines):
+    _draw_letters(draw, letters, rows, columns, size)
+    for i, (line, color) in enumerate(lines):
         x, baseline = float(margin), rows + margin + i * step + size
         for font, run in _runs(line, fonts):
-            draw.text((x, baseline), run, font=font, fill=_CAUTION if i < n_banner else _WORDS, anchor="ls")
+            draw.text((x, baseline), run, font=font, fill=color, anchor="ls")
             x += font.getlength(run)
     return np.asarray(canvas)
+
+
+def _draw_letters(draw: ImageDraw.ImageDraw, letters: Letters, rows: int, columns: int, size: int) -> None:
+    """Put each letter in the middle of its edge, with a dark rim that keeps it readable on white bone."""
+    if min(rows, columns) < _LEAST_LETTERED * size:
+        return  # they would meet in the middle of so small a picture, and hide it
+    font, rim = _fonts(size)[0], max(2, size // 8)
+    margin = size // 2 + rim
+    for words, place, anchor in (
+        (letters.left, (margin, rows // 2), "lm"),
+        (letters.right, (columns - margin, rows // 2), "rm"),
+        (letters.top, (columns // 2, margin), "mt"),
+        (letters.bottom, (columns // 2, rows - margin), "mb"),
+    ):
+        if words:
+            draw.text(place, words, font=font, fill=_WORDS, anchor=anchor, stroke_width=rim, stroke_fill=_STRIP)
 
 
 def _fonts(size: int) -> list[_Font]:

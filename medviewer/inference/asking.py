@@ -163,7 +163,7 @@ class _Question:
             threshold=label.threshold,
             flagged=probability >= label.threshold,
             stability=band,
-            meaning=label.operating_point.meaning.say(self.manner.language),
+            meaning=label.meaning.say(self.manner.language),
         )
 
     def _provenance(self, tensor: npt.NDArray[np.float32] | None, loaded: Loaded | None) -> Provenance:

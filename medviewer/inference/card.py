@@ -73,13 +73,17 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """How the threshold did where it was chosen: ``n`` cases of ``on``."""
+    """How the threshold did where it was chosen: ``n`` cases of ``on``.
+
+    ``threshold`` is the one that was measured; None if the card does not say which it was.
+    """
 
     sensitivity: float
     specificity: float
     n: int
     on: Text
     meaning: Text
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,11 @@ class Label:
     title: Text
     threshold: float  # on the calibrated probability, 0..1
     operating_point: OperatingPoint
+
+    @property
+    def meaning(self) -> Text:
+        """What the threshold means, in numbers; nothing unless they were measured at this very threshold."""
+        return self.operating_point.meaning if self.operating_point.threshold == self.threshold else Text("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +320,7 @@ def _label(d: Mapping[str, Any]) -> Label:
             int(point["n"]),
             _text(point["on"]),
             _text(point["meaning"]),
+            float(point["threshold"]) if "threshold" in point else None,
         ),
     )
 
@@ -363,6 +373,7 @@ def _contradictions(card: Card) -> list[tuple[bool, str]]:
     logits = outputs.get("logits")
     ages = card.population.age_years
     calibration, ood = card.calibration, card.ood
+    moved = [label.name for label in card.labels if label.operating_point.threshold not in (None, label.threshold)]
     unknown = [step["op"] for step in card.preprocessing if step["op"] not in OPERATIONS]
     return [
         ("model" not in roles, "no file has the role “model”"),
@@ -372,6 +383,7 @@ def _contradictions(card: Card) -> list[tuple[bool, str]]:
         (logits is None, "there is no output named “logits”"),
         (logits is not None and logits.shape[1:] != (len(labels),), "the logits have not one column for each label"),
         (len(set(labels)) != len(labels), "two labels have the same name"),
+        (bool(moved), f"the threshold of {', '.join(moved)} is not the one at which its operating point was measured"),
         (card.task == "multiclass" and len(labels) < 2, "a multiclass model needs two labels or more"),
         (card.task == "multiclass" and calibration.method == "platt", "Platt scaling is for multilabel models"),
         (len(calibration.slope) != len(labels), "calibration gives not one slope for each label"),

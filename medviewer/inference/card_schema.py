@@ -99,7 +99,10 @@ _LABEL = _object(
         "title": _TEXT,
         "threshold": _UNIT,  # on the calibrated probability
         "operating_point": _object(
-            {"sensitivity": _UNIT, "specificity": _UNIT, "n": _COUNT, "on": _TEXT, "meaning": _TEXT}, is_open=True
+            {"sensitivity": _UNIT, "specificity": _UNIT, "n": _COUNT, "on": _TEXT, "meaning": _TEXT},
+            # at which threshold all of that was measured; without it nothing is said of what the threshold means
+            {"threshold": _UNIT},
+            is_open=True,
         ),
     }
 )

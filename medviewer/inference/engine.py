@@ -51,6 +51,11 @@ class Loaded:
         """Where it runs and why: what the status bar says."""
         return f"Running on: {TITLES[self.provider]}, because {self.reason}"
 
+    @property
+    def prospect(self) -> str:
+        """The same before anything has run."""
+        return f"Will run on: {TITLES[self.provider]}, because {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:

@@ -148,7 +148,7 @@ def answered(state: State | None = None, said: Answer | None = None) -> State:
 def attribution(deletion: float = 98.0, insertion: float = 97.0, error: float | None = None) -> Attribution:
     grid = np.zeros((8, 8), np.float32)
     grid[3:5, 3:5] = 1
-    verdict = "Better than chance" if min(deletion, insertion) >= 95 else "No better than chance"
+    verdict = "Better than chance" if min(deletion, insertion) >= 95 else "Not clearly better than chance"
     sentence = f"{verdict}: {100 - min(deletion, insertion):.0f}% of random maps do as well."
     return Attribution(
         "grad-cam", "Grad-CAM", "Pneumonia", grid, np.eye(3), np.zeros((64, 64), np.float32), error,

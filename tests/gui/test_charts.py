@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.domain.answer import Finding
+from medviewer.domain.answer import Finding, probability_words, threshold_words
 from medviewer.domain.case import Observation
 from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
 from medviewer.gui.explain_controls import COLOR_MAPS, _swatch
-from medviewer.gui.probability_bar import ProbabilityBar, probability_words, threshold_words
+from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
 from tests.gui import panel_states as made
 

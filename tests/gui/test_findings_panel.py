@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from medviewer.app.decisions import Judged
-from medviewer.app.session import JobStatus, State
+from medviewer.app.session import Cut, JobStatus, State, View
 from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
@@ -43,6 +43,18 @@ def test_without_an_image_nothing_can_be_run(panel) -> None:
     assert "Open an image to run the model on it." in all_words(panel)
 
 
+@pytest.mark.parametrize("before", [made.opened(), made.answered(), made.failed()])
+def test_on_a_cut_plane_nothing_can_be_run_and_it_says_what_to_do(panel, before: State) -> None:
+    show(panel, before, replace(before, cut=Cut("coronal", 10.0)))
+    assert not is_offered(panel, "Run")
+    assert not is_offered(panel, "Run again")
+    assert "Choose an original image; models do not run on reformatted planes." in all_words(panel)
+    assert "0.81" not in all_words(panel)
+    show(panel, replace(before, cut=Cut("coronal", 10.0)), made.opened())
+    assert is_offered(panel, "Run")
+    assert "reformatted" not in all_words(panel)
+
+
 def test_run_asks_for_a_run(panel) -> None:
     asked = Asked(panel)
     show(panel, made.opened())
@@ -57,8 +69,8 @@ def test_an_answer_is_shown_whole(panel) -> None:
     for needed in (
         "Pneumonia", "0.81", "calibrated probability", "flagged", "0.74 to 0.88", "Of 100 children flagged",
         "Validated on ages 1 to 5 years; this patient is 63.", "3 checks passed", "5,232 radiographs",
-        "chest-xray-pneumonia 1.0.0", "Not verified", "CPU, 31 ms (no GPU runtime installed)",
-        "not the outline of a lesion", "No warning does not mean",
+        "chest-xray-pneumonia 1.0.0", "Not signed", "The files match the model's card", "CPU, 31 ms (no GPU runtime installed)",
+        "not the outline of a lesion",
     ):  # fmt: skip
         assert needed in words
 
@@ -88,6 +100,22 @@ def test_a_record_of_somebody_else_hides_the_result_and_stops_runs(panel) -> Non
     assert "Image and record contradict each other" in all_words(panel)
     assert not is_offered(panel, "Run")
     assert panel.decision.isHidden()
+
+
+@pytest.mark.parametrize("guards", [made.GUARDS, ()])
+def test_a_reservation_stands_above_the_number(panel, guards: tuple[GuardResult, ...]) -> None:
+    show(panel, made.answered(said=made.answer(guards=guards)))
+    shown = all_words(panel)
+    assert shown.index("Does the model fit this patient?") < shown.index("0.81")
+    assert "No warning does not mean" not in shown
+
+
+def test_without_a_reservation_the_number_comes_first_and_no_warning_is_put_in_its_place(panel) -> None:
+    passed = tuple(guard for guard in made.GUARDS if guard.level == "ok")
+    show(panel, made.answered(said=made.answer(guards=passed)))
+    shown = all_words(panel)
+    assert shown.index("0.81") < shown.index("Does the model fit this patient?")
+    assert "No warning does not mean that the model knows patients like this one." in shown
 
 
 @pytest.mark.parametrize(("flagged", "word", "other"), [(True, "flagged", "not flagged"), (False, "not flagged", None)])
@@ -131,6 +159,17 @@ def test_an_abstention_says_what_stopped_it_and_what_would_help(panel) -> None:
     assert panel.findChildren(ProbabilityBar) == []
     assert panel.explain.isHidden()
     assert panel.decision.isHidden()
+
+
+@pytest.mark.parametrize(
+    ("code", "helps"), [("image.truncated", "must be whole"), ("image.uid.duplicate", "keep only one of the two files")]
+)
+def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, helps: str) -> None:
+    guards = (GuardResult(code, "abstain", "The image is not whole or not certain."),)
+    show(panel, made.answered(said=made.answer(status="abstained", guards=guards, findings=())))
+    said = [words for words in all_words(panel).split("\n") if words.startswith("•")]
+    assert len(said) == 1
+    assert helps in said[0]
 
 
 @pytest.mark.parametrize(
@@ -226,11 +265,13 @@ def test_showing_a_state_asks_for_nothing(panel) -> None:
 def test_the_heat_map_controls_follow_and_ask(panel) -> None:
     asked = Asked(panel)
     overlay = replace(made.explained().overlay, opacity=0.3, threshold=0.1, visible=False, method="occlusion")
-    show(panel, made.explained(), replace(made.explained(), overlay=overlay))
     explain = panel.explain
+    show(panel, made.explained())
+    assert explain.toggle.text() == "Hide map (X)"
+    show(panel, made.explained(), replace(made.explained(), overlay=overlay))
     assert (explain.opacity.slider.value(), explain.threshold.slider.value()) == (30, 10)
     assert explain.method.currentData() == "occlusion"
-    assert explain.toggle.text() == "Hidden"
+    assert explain.toggle.text() == "Show map (X)"
     assert "X" in explain.toggle.toolTip()
     explain.opacity.slider.setValue(70)
     explain.threshold.slider.setValue(45)
@@ -264,6 +305,21 @@ def test_a_heat_map_says_how_far_it_can_be_believed(panel, percentiles, words: s
     assert f"better than {percentiles[0]}% when deleting, than {percentiles[1]}% when inserting" in text
     assert "completeness gap 1.2%" in text
     assert f"{100 - min(percentiles)}% of random maps do as well." in text
+
+
+def test_the_reason_of_a_verdict_is_said_in_chinese_too(panel) -> None:
+    show(panel, replace(made.explained(shown=made.attribution(98, 78, error=0.012)), language="zh"))
+    assert "22%的随机图能达到同样效果。" in all_words(panel)
+    assert "完备性差距" in all_words(panel)
+
+
+def test_colour_maps_are_called_what_they_look_like(panel) -> None:
+    show(panel, made.explained())
+    colours = panel.explain.color_map
+    assert [colours.itemText(i) for i in range(colours.count())] == [
+        "dark to bright (magma)", "violet to yellow (viridis)", "dark to yellow (inferno)", "blue to yellow (cividis)",
+    ]  # fmt: skip
+    assert colours.currentText() == "dark to bright (magma)"
 
 
 def test_a_heat_map_that_was_not_checked_is_a_caution(panel) -> None:
@@ -346,6 +402,47 @@ def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: st
     panel.decision.reason.setText(" Known metastases ")
     press(panel, last)
     assert asked.calls == [(command, Judged(answer_of(state), "Known metastases"))]
+
+
+def test_after_a_decision_the_keyboard_stays_in_its_box(panel, qtbot) -> None:
+    """Qt would give it to the next widget of the window: the menu."""
+    said, decided = made.answered(), made.decided()
+    decided = replace(said, decisions=decided.decisions)
+    show(panel, said)
+    panel.show()
+    panel.activateWindow()
+    qtbot.waitUntil(panel.isActiveWindow)
+    panel.decision.ask_reason("reject")
+    qtbot.waitUntil(panel.decision.reason.hasFocus)
+    panel.show_state(said, decided)
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Undo"
+    panel.show_state(decided, replace(decided, view=View(inverted=True)))  # no longer the last that was done
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Decide again"
+    qtbot.keyClick(focused, Qt.Key.Key_Space)
+    settle()
+    focused = QApplication.focusWidget()
+    assert isinstance(focused, QAbstractButton)
+    assert focused.text() == "Accept"
+
+
+def test_where_a_model_was_validated_is_said_in_the_language_in_use(qtbot) -> None:
+    english = made.answer().validated_on
+    rows = (replace(made.MODELS[0], validated_on={"en": english, "zh": "广州一家医院的儿童。"}),)
+    panel = FindingsPanel(rows, made.METHODS)
+    qtbot.addWidget(panel)
+    show(panel, made.answered(), replace(made.answered(), language="zh"))
+    assert "广州一家医院的儿童。" in all_words(panel)
+    assert english not in all_words(panel)
+    assert "儿童肺炎（胸部X线）" in [label.text() for label in panel.findChildren(QLabel)]
+    of_an_earlier_version = made.answered(said=made.answer(validated_on="Children of two hospitals."))
+    show(panel, replace(of_an_earlier_version, language="zh"))
+    assert "Children of two hospitals." in all_words(panel)
 
 
 def answer_of(state: State) -> Answer:

@@ -42,7 +42,8 @@ def test_every_icon_is_a_plain_drawing_of_one_style(path: Path) -> None:
 
 
 def test_tools_can_be_told_apart_by_their_icons_alone() -> None:
-    shown = [COMMANDS[command_id].icon for command_id in _ROW if command_id] + [COMMANDS["help.palette"].icon]
+    row = [COMMANDS[command_id].icon for command_id in _ROW if command_id in COMMANDS]
+    shown = [*row, COMMANDS["help.palette"].icon, "layout-grid"]
     assert len(set(shown)) == len(shown)
     drawn = {name: icons.pixmap(name, "#ffffff", 16, ratio=1.0).toImage() for name in shown}
     ink = {

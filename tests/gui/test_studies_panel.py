@@ -10,7 +10,7 @@ from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QProgressBar
 
 from medviewer.app.session import JobStatus, State
-from medviewer.domain.study import Collection, Image, Problem
+from medviewer.domain.study import Collection, Image, Problem, Study
 from medviewer.gui import problem_list
 from medviewer.gui.problem_list import ProblemList
 from medviewer.gui.studies_panel import StudiesPanel
@@ -153,6 +153,32 @@ def test_a_delivered_thumbnail_is_drawn(panel, thumbnails, qtbot, shape) -> None
     place = (spot.x() + 12 + 28, spot.y() + 8 + 28)
     assert before.pixelColor(*place).lightness() < 190
     assert after.pixelColor(*place).name() == "#c8c8c8"
+
+
+def test_the_thumbnail_is_of_the_middle_image_also_when_more_are_found_later(panel, thumbnails, qtbot) -> None:
+    """A scan shows what it has found so far: the first image of a stack, which is often empty."""
+    whole = made.series("s4", "MR", "T1", 9)
+    stack = whole.stacks[0]
+
+    def found(n: int) -> State:
+        part = replace(whole, stacks=(replace(stack, images=stack.images[:n]),))
+        study = Study("1.9.4", "Brain", "20040302", series=(part,))
+        return State(collection=Collection((replace(made.patient(), studies=(study,)),)))
+
+    show(panel, found(1))
+    panel.show()
+    panel.grab()
+    qtbot.waitUntil(lambda: len(thumbnails.asked) == 1)
+    panel.show_state(found(1), found(9))
+    panel.grab()
+    qtbot.waitUntil(lambda: len(thumbnails.asked) == 2)
+    (first, early), (middle, late) = thumbnails.asked
+    assert (first, middle) == (stack.images[0], stack.images[4])
+    late(np.full((4, 4), 200, np.uint8))
+    early(np.zeros((4, 4), np.uint8))  # comes last, and is dropped
+    (picture,) = panel._pictures.values()
+    assert picture is not None
+    assert picture.pixelColor(0, 0).name() == "#c8c8c8"
 
 
 def test_a_thumbnail_that_comes_after_closing_is_dropped(panel, thumbnails, qtbot) -> None:

@@ -135,7 +135,7 @@ def test_ages_and_sexes_in_words() -> None:
     assert [text.dicom_age(a) for a in ("063Y", "006M", "002W", "010D", "63")] == [
         "63 years", "6 months", "2 weeks", "10 days", "63",
     ]  # fmt: skip
-    assert [text.sex_word(s) for s in ("F", "M", "O", "", "X")] == ["female", "male", "other", "", "X"]
+    assert [text.sex_word(s) for s in ("F", "M", "O", "", "X")] == ["female", "male", "sex: other", "", "sex: X"]
 
 
 @pytest.mark.parametrize("path", sorted(GUI.rglob("*.py")), ids=lambda p: p.name)

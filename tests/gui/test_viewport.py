@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
 from medviewer.app.viewing import CT_PRESETS
+from medviewer.domain.answer import Faithfulness
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window
+from medviewer.gui import theme
 from medviewer.gui.corner_text import Shown, _loss, corners, fidelity, probe_text
-from medviewer.gui.viewport_marks import MARGIN, color_bar_rect, paint_letters
+from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, color_bar_rect, paint_letters, verdict
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
@@ -380,10 +383,34 @@ def test_the_colour_bar_never_covers_the_letter_of_the_right_side(height: int) -
     area = QRectF(0, 0, 900, height)
     letter = QRectF(area.right() - MARGIN - 16, area.center().y() - 12, 16, 24)
     bar = color_bar_rect(area)
-    name = QRectF(bar.right() - 240, bar.top() - 26, 240, 18)  # of the method, above the bar
+    name = QRectF(bar.right() - 240, bar.top() - 42, 240, 34)  # of the method, and its verdict, above the bar
     assert not bar.intersects(letter)
     assert not name.intersects(letter)
     assert area.contains(bar)
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "said"),
+    [(None, None), ((98.0, 40.0), ("not clearly better than chance", False)), ((98, 97), ("better than chance", True))],
+)
+def test_the_image_says_how_far_its_heat_map_can_be_believed(
+    shown: Reader, percentiles: tuple[float, float] | None, said: tuple[str, bool] | None
+) -> None:
+    """In the colour of the verdict, under the method's name; nothing until it is known."""
+    app = shown.window.app
+    app.run_command("model.run")
+    shown.settle()
+    ((subject, attribution),) = shown.state.attributions.items()
+    found = None if percentiles is None else Faithfulness(*percentiles, 50, "")
+    judged = replace(attribution, faithfulness=found)
+    assert verdict(judged) == said
+    app.session.update(attributions=MappingProxyType({subject: judged}))
+    picture = pixels(shown.window.viewport)
+    bar = color_bar_rect(QRectF(shown.window.viewport.rect()).adjusted(0, 0, 0, -FIDELITY_PX))
+    line = picture[int(bar.top()) - 26 : int(bar.top()) - 8, int(bar.right()) - 240 : int(bar.right())]
+    inks = [theme.color(getattr(theme.tokens(), name)).getRgb()[:3] for name in ("caution", "good")]
+    seen = [bool((line[..., :3] == np.array(ink)).all(axis=-1).any()) for ink in inks]
+    assert seen == [said is not None and not said[1], said is not None and said[1]]
 
 
 def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader) -> None:

@@ -189,3 +189,13 @@ def test_a_place_is_not_marked_in_another_frame_of_reference(reader: Reader, tmp
     reader.settle()
     assert (pixels(now) != before[0]).any()
     np.testing.assert_array_equal(pixels(prior), before[1])
+
+
+def test_the_tool_bar_offers_layouts(planes: Reader) -> None:
+    button = planes.window.tools.layout_button
+    titles = [action.text() for action in button.menu().actions() if action.text()]
+    assert {"Compare with prior", "Other planes (MPR)"} <= set(titles)
+    assert button.isVisible()
+    planes.window.app.run_command("app.language", "zh")
+    assert button.text() == "布局"
+    assert "与既往对比" in [action.text() for action in button.menu().actions()]

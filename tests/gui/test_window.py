@@ -10,13 +10,14 @@ import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtWidgets import QApplication, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.session import current_answer
 from medviewer.app.start import running_application
 from medviewer.gui import window
 from medviewer.gui.post import GuiPost
+from medviewer.gui.status_bar import NoticeLabel
 from medviewer.gui.window import TITLE, MainWindow
 from tests.fakes import FakeEngine
 from tests.gui.reader import Reader, words
@@ -177,8 +178,38 @@ def test_the_window_answers_while_a_model_runs_and_cancel_stops_it(
     assert current_answer(reader.state) is not None
 
 
+def test_a_long_notice_can_be_read_whole_by_mouse_and_keys(reader: Reader) -> None:
+    notice = reader.window.status.findChild(NoticeLabel)
+    assert notice.focusPolicy() == Qt.FocusPolicy.NoFocus
+    long = "The check against random maps was interrupted; the answer stands. " * 8
+    reader.window.app.notify("caution", long)
+    notice.repaint()
+    assert long in notice.toolTip()
+    reader.window.activateWindow()
+    notice.setFocus(Qt.FocusReason.TabFocusReason)
+    reader.wait(notice.hasFocus)
+    assert notice.focusPolicy() == Qt.FocusPolicy.TabFocus
+    assert long in QToolTip.text()
+    reader.window.app.notify("info", "")
+    QToolTip.hideText()
+
+
+def test_the_heat_map_button_shows_whether_it_is_on(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    action = reader.window.actions_.action("explain.toggle")
+    assert action.isCheckable()
+    for _ in range(2):
+        assert action.isChecked() == reader.state.overlay.visible
+        action.trigger()
+    assert action.isChecked() == reader.state.overlay.visible
+    reader.window.app.run_command("explain.toggle")
+    assert action.isChecked() == reader.state.overlay.visible
+
+
 def test_running_says_what_it_ran_on(reader: Reader, radiograph: Path) -> None:
     reader.open(radiograph)
+    assert "Will run on: CPU, because no GPU runtime is installed" in words(reader.window)
+    assert "Running on: CPU, because no GPU runtime is installed" not in words(reader.window)
     reader.window.app.run_command("model.run")
     reader.settle()
     assert "Running on: CPU, because no GPU runtime is installed" in words(reader.window)

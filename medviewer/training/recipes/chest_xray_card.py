@@ -214,6 +214,7 @@ def _label(decision: Decision) -> dict[str, Any]:
         "title": {"en": "Pneumonia", "zh": "肺炎"},
         "threshold": decision.threshold,
         "operating_point": {
+            "threshold": decision.threshold,
             "sensitivity": round(decision.sensitivity, 4),
             "specificity": round(decision.specificity, 4),
             "n": decision.n,

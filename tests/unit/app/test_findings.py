@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from medviewer.app import analysis
 from medviewer.app.session import current_answer, current_attribution
 from medviewer.domain.errors import WorkerDiedError
 from medviewer.records.audit import AuditTrail
@@ -71,6 +74,48 @@ def test_a_failed_run_takes_the_old_result_away_and_says_why(opened: Application
     opened.run_command("model.run")
     assert current_answer(opened.state) is not None
     assert not opened.state.analysis_problem
+
+
+def test_when_the_check_of_a_map_is_interrupted_the_answer_stands(
+    opened: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_arguments: object) -> None:
+        raise WorkerDiedError("The process that runs models ended unexpectedly (killed); there is no result.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(analysis, "weigh_map", die)
+        opened.run_command("model.run")
+    found = current_attribution(opened.state)
+    assert current_answer(opened.state) is not None
+    assert found is not None
+    assert found.faithfulness is None
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "caution"
+    assert opened.state.notice.text == "The check against random maps was interrupted; the answer stands."
+    opened.run_command("model.run")
+    assert opened.state.notice is None
+
+
+def test_a_failure_is_said_until_the_same_work_succeeds(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    (tmp_path / "file").write_text("")
+    opened.run_command("file.save_results", tmp_path / "file" / "out")
+    failure = opened.state.notice
+    assert failure is not None
+    assert failure.level == "alarm"
+    opened.run_command("model.run")
+    assert opened.state.notice is failure, "another kind of work says nothing of the disk"
+    opened.run_command("file.save_results", tmp_path / "out")
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "info"
+
+
+def test_a_notice_about_an_archive_that_failed_goes_when_something_opens(opened: Application) -> None:
+    opened.notify("alarm", "It could not be read.", job="open")
+    opened.succeeded("save")
+    assert opened.state.notice is not None
+    opened.succeeded("open")
+    assert opened.state.notice is None
 
 
 def test_what_one_model_failed_at_is_not_said_of_another(two_models: Application, fake_engine: FakeEngine) -> None:
@@ -197,6 +242,19 @@ def test_no_notice_names_the_folder_that_results_go_to(opened: Application, tmp_
     assert opened.state.notice.level == "alarm"
     assert "not saved" in opened.state.notice.text
     assert "DOE" not in opened.state.notice.text
+
+
+def test_saving_with_the_identity_hidden_says_that_the_files_carry_it(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("model.run")
+    opened.run_command("view.hide_identity")
+    out = tmp_path / "out"
+    opened.run_command("file.save_results", out)
+    n = len(list(out.iterdir()))
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "caution"
+    assert opened.state.notice.text == (
+        f"{n} files were saved. They carry the patient's name and number; hiding affects the screen only."
+    )
 
 
 def test_hiding_the_identity_takes_the_last_notice_away(opened: Application) -> None:

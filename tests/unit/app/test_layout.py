@@ -20,6 +20,7 @@ from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
 
 SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
 
@@ -64,6 +65,7 @@ def test_without_a_prior_it_is_said(application: Application, tmp_path: Path) ->
     assert application.state.layout == (1, 1)
     assert application.state.notice is not None
     assert "No earlier study" in application.state.notice.text
+    assert application.state.notice.level == "info"
 
 
 def test_planes_are_cut_where_the_image_is(reader: Application) -> None:
@@ -108,6 +110,16 @@ def test_no_model_answers_about_a_plane_and_no_answer_shows_beside_it(reader: Ap
     assert reader.state.answers == before.answers
     assert reader.wishes.run is None
     assert current_answer(reader.state) is None
+
+
+def test_a_run_that_waited_does_not_start_on_a_plane(reader: Application, fake_engine: FakeEngine) -> None:
+    asked = len(fake_engine.calls)
+    reader.run_command("layout.planes")
+    reader.wishes.run = reader.state.selection.image.key  # type: ignore[union-attr]
+    reader.run_waiting()
+    assert reader.wishes.run is None
+    assert len(fake_engine.calls) == asked
+    assert reader.state.answers == {}
 
 
 def test_scrolling_a_plane_moves_it_and_stops_at_the_ends(reader: Application) -> None:

@@ -17,9 +17,11 @@ from PIL import Image as PillowImage
 from medviewer import whole_file
 from medviewer.app import results
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
-from medviewer.domain.answer import Decision
+from medviewer.domain.answer import Decision, Faithfulness
 from medviewer.domain.errors import StorageError, UsageError
+from medviewer.explain.faithfulness import sentence
 from medviewer.imaging.display import to_display
+from medviewer.imaging.secondary_capture import Caution
 from tests.answers import (
     EFFUSION,
     PNEUMONIA,
@@ -33,7 +35,9 @@ from tests.answers import (
 
 
 def make_result(tmp_path: Path, *methods: str, **changes: Any) -> Result:
-    image = make_radiograph(tmp_path / "source.dcm", PatientName="Secret^Name", PatientID="SECRET-4711")
+    image = make_radiograph(
+        tmp_path / "source.dcm", PatientName="Secret^Name", PatientID="SECRET-4711", PatientOrientation=None
+    )
     maps = tuple(make_attribution(96, 80, method) for method in methods)
     known: dict[str, Any] = {"image": image, "frame": frame_of(image), "answer": make_answer(), "attributions": maps}
     return Result(**{**known, **changes})
@@ -318,6 +322,47 @@ def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
     lines = results._capture_text(make_result(tmp_path, "grad-cam"))
     text = "\n".join(lines)
     assert "pneumonia: probability 0.87, threshold 0.41, flagged" in text
-    assert "64 years old" in text
     assert "not a lesion's outline" in text
     assert "fake-chest 1.2.3" in text
+    assert "Reader" not in text
+    cautions = [line for line in lines if isinstance(line, Caution)]
+    assert "64 years old" in cautions[0]
+    assert cautions[0].startswith("Warning: ")
+
+
+def test_the_picture_gives_the_threshold_with_its_own_digits(tmp_path: Path) -> None:
+    finding = replace(PNEUMONIA, threshold=0.285, probability=0.2846, flagged=False)
+    lines = results._capture_text(make_result(tmp_path, answer=make_answer(finding)))
+    assert lines[0] == "pneumonia: probability 0.2846, threshold 0.285, not flagged"
+    lines = results._capture_text(make_result(tmp_path, answer=make_answer(replace(finding, threshold=0.28))))
+    assert lines[0].startswith("pneumonia: probability 0.285, threshold 0.28")
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("decision", "line"),
+    [
+        (Decision("rejected", "Masses,\nnot pneumonia", "2025-06-01T12:00:00+00:00"), "Reader: rejected - Masses, not pneumonia"),
+        (Decision("accepted", "", "2025-06-01T12:00:00+00:00"), "Reader: accepted"),
+        (Decision("withdrawn", "", "2025-06-01T12:00:00+00:00"), None),
+    ],
+)  # fmt: skip
+def test_the_picture_says_what_the_reader_decided(tmp_path: Path, decision: Decision, line: str | None) -> None:
+    lines = results._capture_text(make_result(tmp_path, decision=decision))
+    assert [words for words in lines if words.startswith("Reader")] == ([line] if line else [])
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("percentile", "is_caution"), [(98.0, False), (60.0, True), (None, True)])
+def test_the_picture_says_how_far_its_colours_can_be_believed(
+    tmp_path: Path, percentile: float | None, is_caution: bool
+) -> None:
+    words = "Whether this map is better than a random one was not checked."
+    judged = None
+    if percentile is not None:
+        words = sentence(percentile, 99.0)
+        judged = Faithfulness(percentile, 99.0, 50, words)
+    shown = make_attribution(96, 80, faithfulness=judged)
+    lines = results._capture_text(make_result(tmp_path, attributions=(shown,)))
+    [line] = [line for line in lines if line == words]
+    assert isinstance(line, Caution) is is_caution

@@ -12,10 +12,11 @@ import pytest
 
 from medviewer.app.settings import home
 from medviewer.cli import analyze as analyze_module
+from medviewer.cli import audit as audit_module
 from medviewer.cli import main
 from medviewer.cli import models as models_module
 from medviewer.domain.answer import Answer
-from medviewer.domain.errors import EngineError, WorkerDiedError
+from medviewer.domain.errors import EngineError, StorageError, WorkerDiedError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Verification
 from medviewer.records.audit import AuditTrail
@@ -75,6 +76,7 @@ def test_analyze_for_people(tmp_path: Path, folder: Path, capsys: pytest.Capture
     told = capsys.readouterr().out
     assert "probability 0." in told
     assert "warn: " in told
+    assert "not signed: the files match the card, but no publisher has signed it" in told
     assert "result.json" in told
     assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
 
@@ -209,6 +211,29 @@ def test_a_broken_audit_trail_is_3(tmp_path: Path, folder: Path, capsys: pytest.
     assert "cut off" in capsys.readouterr().out
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_trail_is_not_called_empty_where_none_can_be_written(
+    is_there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Path] = []
+
+    def refuse(path: Path, _mode: int) -> bool:
+        asked.append(path)
+        return False
+
+    if is_there:
+        home().mkdir(parents=True)
+    monkeypatch.setattr(audit_module.os, "access", refuse)
+    assert main(["audit", "verify", "--json"]) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"There is no audit trail in {home()}, and none can be written there" in told.err
+    assert "MEDVIEWER_HOME" in told.err
+    [place] = asked
+    assert home() == place if is_there else home().is_relative_to(place)
+
+
 @pytest.mark.parametrize("kind", ["a damaged file", "a folder in its place", "no folder to look in"])
 def test_an_audit_trail_that_cannot_be_read_is_not_called_whole(
     kind: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
@@ -224,6 +249,7 @@ def test_an_audit_trail_that_cannot_be_read_is_not_called_whole(
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.splitlines()) == 1
+    assert str(home()) in told.err
 
 
 def test_an_audit_trail_that_cannot_be_written_costs_nobody_the_answer(
@@ -232,7 +258,40 @@ def test_an_audit_trail_that_cannot_be_written_costs_nobody_the_answer(
     home().parent.mkdir(parents=True, exist_ok=True)
     home().write_text("a file where the folder should be")
     assert main(arguments(tmp_path, folder)) == 0
-    assert "The audit trail was not written." in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"The audit trail was not written in {home()}: ")
+    assert line.endswith("or set MEDVIEWER_HOME to a folder that you may write to.")
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert document["audit_written"] is False
+
+
+@pytest.mark.reliability
+def test_an_answer_that_cannot_be_saved_is_told(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    source = make_radiograph(tmp_path / "a.dcm", StudyDate="20240601", PatientBirthDate="19600101").path
+    assert main(arguments(tmp_path, folder, "--explain", "occlusion", path=source)) == 1
+    told = capsys.readouterr()
+    for words in ("probability 0.", "warn: ", "than chance: ", "AI result - research use only - not for diagnosis"):
+        assert words in told.out
+    assert "saved:" not in told.out
+    assert told.err.startswith("medviewer: Nothing was saved: a file stands where the folder should be; choose another")
+    assert main(arguments(tmp_path, folder, "--json", path=source)) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["outputs"], document["audit_written"]) == ("answer", [], True)
+
+
+@pytest.mark.reliability
+def test_an_answer_that_cannot_be_told_is_saved(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_line: str) -> None:
+        raise StorageError("The output could not be written: No space left on device; send it to another disk.")
+
+    monkeypatch.setattr(analyze_module, "say", full)
+    assert main(arguments(tmp_path, folder)) == 1
+    assert "The output could not be written" in capsys.readouterr().err
     assert (tmp_path / "out" / "result.json").exists()
 
 
@@ -309,5 +368,6 @@ def test_models_that_may_not_be_read_are_not_called_absent(
 
 def test_no_models_at_all_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert main(["--models", str(tmp_path / "empty"), "models"]) == 0
-    assert capsys.readouterr().out == "No models are installed.\n"
+    for action in ("list", "verify"):
+        assert main(["--models", str(tmp_path / "empty"), "models", action]) == 0
+        assert capsys.readouterr().out == "No models are installed.\n"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from medviewer import __version__, cli
 from medviewer.cli import exit_code, main, terminal
-from medviewer.cli.parser import COMMANDS, WINDOW, parse
+from medviewer.cli.parser import COMMANDS, USE_MODELS, WINDOW, parse
 from medviewer.domain import errors
 from medviewer.domain.errors import MedViewerError
 
@@ -90,6 +92,12 @@ def test_paths_are_for_the_window_and_words_for_commands() -> None:
 def test_shared_options_stand_before_or_after_the_command(arguments: list[str]) -> None:
     found = parse(arguments)
     assert (found.models_folder, found.debug) == (Path("M"), True)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_the_help_names_models_only_where_they_count(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*filter(None, [command]), "--help"]) == 0
+    assert ("--models" in capsys.readouterr().out) is (command in USE_MODELS)
 
 
 @pytest.mark.parametrize("words", [["demo"], ["inspect", "x"], ["audit", "verify"], ["x.dcm"]])
@@ -168,6 +176,48 @@ def test_ctrl_c_is_130_without_a_traceback(capsys: pytest.CaptureFixture[str], m
     run_instead(monkeypatch, interrupted)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err == "Cancelled.\n"
+
+
+SIGTERM = """
+import os, signal, sys
+from medviewer import cli
+closed = []
+if sys.argv[1] == "ignores Ctrl+C":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in the background
+def wait(arguments):
+    if sys.argv[1] == "is a window":
+        signal.signal(signal.SIGINT, lambda number, frame: closed.append(True))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not closed: pass
+        return 0
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # once more, while it tidies up
+        print("tidied up")
+cli._runner = lambda command: wait
+sys.exit(cli.main(["demo"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process at once on Windows")
+@pytest.mark.parametrize(
+    ("kind", "told"), [("is plain", "Cancelled.\n"), ("ignores Ctrl+C", "Cancelled.\n"), ("is a window", "")]
+)
+def test_sigterm_ends_a_command_like_ctrl_c(kind: str, told: str) -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", SIGTERM, kind], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "tidied up\n", told)
+
+
+def test_a_command_in_another_thread_leaves_the_signals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run_instead(monkeypatch, lambda _arguments: 7)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main(["demo"])))
+    thread.start()
+    thread.join()
+    assert (codes, signal.getsignal(signal.SIGTERM)) == ([7], before)
+    assert main(["demo"]) == 7
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_that_went_away_is_no_failure_to_talk_about() -> None:

@@ -90,6 +90,46 @@ def test_inspect_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert told.splitlines()[-1] == "2 files: 1 shown, 0 read, 1 refused"
 
 
+@pytest.mark.reliability
+def test_inspect_for_people_names_what_is_peculiar_about_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = make_radiograph(tmp_path / "cut.dcm").path
+    cut.write_bytes(cut.read_bytes()[:-9000])
+    one = make_radiograph(
+        tmp_path / "one.dcm", SOPInstanceUID="1.2.3", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.4"
+    )
+    two = make_radiograph(
+        tmp_path / "two.dcm",
+        SOPInstanceUID="1.2.3",
+        StudyInstanceUID="1.2",
+        SeriesInstanceUID="1.2.4",
+        PatientAge="003Y",
+    )
+    make_radiograph(tmp_path / "good.dcm")
+    _, document = inspected(capsys, tmp_path)
+    stacks = [
+        stack
+        for patient in document["patients"] for study in patient["studies"]
+        for series in study["series"] for stack in series["stacks"]
+    ]  # fmt: skip
+    doubts = {(i["path"], w["text"]) for stack in stacks for i in stack["images"] for w in i["warnings"]}
+    assert {path for path, _ in doubts} >= {str(cut), str(one.path), str(two.path)}
+    main(["inspect", str(tmp_path)])
+    told = capsys.readouterr().out.splitlines()
+    for path, text in doubts:
+        assert any(line.endswith(text) and (path in line or " all 2 images: " in line) for line in told), (path, text)
+    assert not any("good.dcm" in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x", "x.png.dcm"])
+def test_a_picture_is_named_as_what_it_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = make_radiograph(tmp_path / "a.dcm").path
+    assert main(["render", str(source), "--out", str(tmp_path / name)]) == 2
+    assert f"ends in .png instead of {name}" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
 def test_the_document_carries_geometry_and_doubts() -> None:
     description = PixelDescription(
         modality="CT", rows=3, columns=2, pixel_spacing_mm=(0.5, 0.25), spacing_source="patient plane"
@@ -119,7 +159,7 @@ def test_the_document_carries_geometry_and_doubts() -> None:
 
 
 def test_render_replaces_pictures_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = make_radiograph(tmp_path / "a.dcm").path
+    source = make_radiograph(tmp_path / "a.png").path
     before = source.read_bytes()
     out = tmp_path / "x.png"
     assert main(["render", str(source), "--out", str(source)]) == 2

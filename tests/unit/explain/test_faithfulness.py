@@ -71,7 +71,7 @@ def test_a_map_that_points_elsewhere_does_not(card: Card, image: np.ndarray) -> 
     asked, _ = question(card, image, local_energy)
     result = judge(asked, spot(43, 12), 40)
     assert max(result.deletion_percentile, result.insertion_percentile) < 80
-    assert result.sentence.startswith("No better than chance")
+    assert result.sentence.startswith("Not clearly better than chance")
 
 
 def test_maps_at_random_places_have_any_percentile_with_equal_chance(card: Card, image: np.ndarray) -> None:
@@ -91,7 +91,7 @@ def test_a_network_that_sees_nothing_makes_no_map_convincing(card: Card, image: 
     asked, _ = question(card, image, lambda x: np.zeros(len(x)))
     result = judge(asked, spot(15, 38), 20)
     assert (result.deletion_percentile, result.insertion_percentile) == (50, 50)
-    assert result.sentence == "No better than chance: 50% of random maps do as well."
+    assert result.sentence == "Not clearly better than chance: 50% of random maps do as well."
 
 
 def test_a_flat_map_says_so(card: Card, image: np.ndarray) -> None:
@@ -185,8 +185,9 @@ def test_blurred_is_scipys() -> None:
     [
         ((100, 100), "Better than chance: none of the random maps does as well."),
         ((96, 99), "Better than chance: 4% of random maps do as well."),
-        ((99, 57), "No better than chance: 43% of random maps do as well."),
-        ((0, 99), "No better than chance: 100% of random maps do as well."),
+        ((94, 99), "Not clearly better than chance: 6% of random maps do as well."),
+        ((99, 57), "Not clearly better than chance: 43% of random maps do as well."),
+        ((0, 99), "Not clearly better than chance: 100% of random maps do as well."),
     ],
 )
 def test_the_worse_percentile_decides_the_sentence(percentiles: Sequence[float], expected: str) -> None:

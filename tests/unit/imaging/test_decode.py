@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLE
 
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError, UnsupportedError
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import Image
+from medviewer.domain.study import Image, Window
 from medviewer.imaging import code_stream, decode, layout
 from medviewer.imaging.codecs import (
     CODECS,
@@ -141,7 +141,7 @@ def test_an_unknown_colour_space_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.reliability
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_missing_rows_are_black_and_said(photometric: str, tmp_path: Path) -> None:
+def test_missing_rows_are_the_darkest_and_said(photometric: str, tmp_path: Path) -> None:
     pixels = RNG.integers(100, 4000, (10, 8), dtype=np.uint16)
     whole = write_dataset(tmp_path / "x.dcm", make_dataset(pixels, PhotometricInterpretation=photometric)).read_bytes()
     cut = tmp_path / "cut.dcm"
@@ -150,7 +150,10 @@ def test_missing_rows_are_black_and_said(photometric: str, tmp_path: Path) -> No
     assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
     assert "5 of 10 rows" in frame.caveats[1].text
     np.testing.assert_array_equal(frame.stored[:5], pixels[:5])
+    assert "drawn in the darkest shade of the rest" in frame.caveats[1].text
     assert to_display(frame)[5:].max() == 0
+    for window in (Window(0, 9000), Window(2000, 500)):  # also where that is no black
+        assert set(np.unique(to_display(frame, window)[5:])) == {to_display(frame, window)[:5].min()}
     cut.write_bytes(whole[:-155])  # not one whole row
     with pytest.raises(TruncatedError):
         read(cut)

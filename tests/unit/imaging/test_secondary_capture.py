@@ -20,7 +20,8 @@ from medviewer.domain.errors import StorageError, UsageError
 from medviewer.domain.study import Image, Plane
 from medviewer.imaging import secondary_capture
 from medviewer.imaging.derived_object import PATIENT_AND_STUDY
-from medviewer.imaging.secondary_capture import with_strip, write_secondary_capture
+from medviewer.imaging.orientation import Letters
+from medviewer.imaging.secondary_capture import Caution, with_strip, write_secondary_capture
 from tests.answers import make_radiograph
 
 BANNER = "AI result - research use only - not for diagnosis"
@@ -42,7 +43,7 @@ def capture(
 
 @pytest.mark.parametrize(("rows", "columns"), [(96, 80), (97, 601), (64, 513), (700, 640)])
 def test_the_image_lies_untouched_at_the_top_left(tmp_path: Path, rows: int, columns: int) -> None:
-    source = make_radiograph(tmp_path / "source.dcm", rows=rows, columns=columns)
+    source = make_radiograph(tmp_path / "source.dcm", rows=rows, columns=columns, PatientOrientation=None)
     found = capture(tmp_path, source)
     pixels = found.pixel_array
     assert np.array_equal(pixels[:rows, :columns], picture(source))
@@ -78,6 +79,57 @@ def test_the_banner_is_burnt_in_below_the_image(monkeypatch: pytest.MonkeyPatch)
     strip = made[100:]
     for edge in (strip[:2], strip[-2:], strip[:, :2], strip[:, -2:]):
         assert (edge == (16, 18, 22)).all()
+
+
+def letter_pixels(made: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Where the white of a letter lies on a black picture."""
+    white: np.ndarray = (made[:rows, :columns] == (235, 238, 242)).all(axis=-1)
+    return white
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("edge", ["left", "right", "top", "bottom"])
+def test_each_letter_stands_at_its_own_edge(edge: str) -> None:
+    rows, columns = 300, 400
+    letters = Letters("", "", "", "")._replace(**{edge: "L"})
+    white = letter_pixels(with_strip(np.zeros((rows, columns, 3), np.uint8), [], letters), rows, columns)
+    at_row, at_column = (axis.mean() for axis in np.nonzero(white))
+    expected = {"left": (150, 10), "right": (150, 390), "top": (10, 200), "bottom": (290, 200)}[edge]
+    assert (at_row, at_column) == pytest.approx(expected, abs=10)
+
+
+def test_letters_are_those_of_the_source_and_hide_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    real = ImageDraw.ImageDraw.text
+
+    def spy(self: Any, place: Any, text: str, **options: Any) -> None:
+        drawn.append(text)
+        real(self, place, text, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    source = make_radiograph(tmp_path / "source.dcm", rows=300, columns=400, PatientOrientation=["L", "F"])
+    pixels = capture(tmp_path, source).pixel_array
+    assert drawn[:4] == ["R", "L", "H", "F"]
+    changed = (pixels[:300, :400] != picture(source)).any(axis=-1)
+    assert changed.any()
+    assert changed.mean() < 0.02
+    assert not changed[40:130].any()
+    assert not changed[:, 40:180].any()
+
+
+def test_no_letter_is_invented_and_none_covers_a_picture_too_small_for_it(tmp_path: Path) -> None:
+    silent = make_radiograph(tmp_path / "source.dcm", rows=300, columns=400, PatientOrientation=None)
+    assert np.array_equal(capture(tmp_path, silent).pixel_array[:300, :400], picture(silent))
+    small = np.zeros((40, 40, 3), np.uint8)
+    assert not with_strip(small, [], Letters("R", "L", "H", "F"))[:40, :40].any()
+
+
+def test_a_caution_is_in_the_colour_of_warnings() -> None:
+    rgb = np.zeros((10, 700, 3), np.uint8)
+    plain, warned = (with_strip(rgb, [kind("The patient is 64 years old.")]) for kind in (str, Caution))
+    amber = [(made == (255, 191, 64)).all(axis=-1).sum() for made in (plain, warned)]
+    assert amber[1] > amber[0] + 10
+    assert not (warned == (235, 238, 242)).all(axis=-1).any()
 
 
 @settings(max_examples=30)
@@ -227,7 +279,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_picture_is_what_an_independent_reader_sees(tmp_path: Path) -> None:
     sitk = pytest.importorskip("SimpleITK")
-    source = make_radiograph(tmp_path / "source.dcm")
+    source = make_radiograph(tmp_path / "source.dcm", PatientOrientation=None)
     capture(tmp_path, source)
     seen = np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "capture.sc.dcm"))))
     assert np.array_equal(seen[:96, :80], picture(source))

@@ -92,6 +92,15 @@ def test_the_residual_is_read_and_may_be_absent(model_folder: Path) -> None:
     assert ood.outputs == ("features", "cam")
 
 
+@pytest.mark.reliability
+def test_figures_of_an_unknown_threshold_are_not_said_of_the_cards_own(model_folder: Path) -> None:
+    assert "95 of 100" in read_card(model_folder).labels[0].meaning.en
+    card = read(model_folder)
+    del card["labels"][0]["operating_point"]["threshold"]
+    fakes.write_card(model_folder, card)
+    assert read_card(model_folder).labels[0].meaning == Text("")
+
+
 TOO_LARGE = ["9007199254740993", "1" + "0" * 400, "-1" + "0" * 400, "1e400", "-1e400", "1e300", "NaN", "Infinity"]
 
 
@@ -127,6 +136,8 @@ def test_a_missing_field_is_named(model_folder: Path, name: str) -> None:
         (put("pickle", "files", 0, "role"), "files/0/role"),
         (put("Not An Id", "id"), "at id"),
         (put(1.5, "labels", 0, "threshold"), "labels/0/threshold"),
+        (put(0.01, "labels", 0, "threshold"), "threshold of pneumonia is not the one at which"),
+        (put(0.4, "labels", 0, "operating_point", "threshold"), "threshold of pneumonia is not the one at which"),
         (put(-1, "calibration", "parameters", "temperature"), "calibration"),
         (put("platt", "calibration", "method"), "calibrates by platt"),
         (put({"slope": [-1], "intercept": [0]}, "calibration", "parameters"), "calibrates by temperature"),
