@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from medviewer.app.commands import command
 from medviewer.app.decisions import DecisionKeeper
+from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
@@ -21,18 +22,20 @@ from medviewer.app.session import JobStatus, Notice, Session, State, View
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.domain.volume import Volume
+from medviewer.imaging.element_list import ElementList
 from medviewer.inference.engine import Engine
 
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "about"]
 
 log = logging.getLogger(__name__)
 
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
-    "save": "Saving",
+    "save": "Saving", "elements": "Reading the file's elements",
+    "export": "Saving the image",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -55,6 +58,24 @@ class Front(Protocol):
     def show_dialog(self, what: Dialog) -> None:
         """Show a dialog."""
 
+    def ask_export(self) -> ExportWish | None:
+        """Ask what of the image is saved, and where."""
+
+    def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Draw the image on screen as a picture that leaves the program."""
+
+    def copy_image(self) -> bool:
+        """Put the image on the clipboard, without identity; says whether there was one."""
+
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """What a report of a problem needs to say of the screen."""
+
+    def copy_text(self, text: str) -> bool:
+        """Put text on the clipboard; says whether there is one."""
+
+    def show_elements(self, listed: ElementList) -> None:
+        """Show the elements of the file of the image on screen."""
+
     def close_window(self) -> None:
         """End the window."""
 
@@ -76,6 +97,27 @@ class NoFront:
 
     def show_dialog(self, what: Dialog) -> None:
         """Nothing to show it on."""
+
+    def ask_export(self) -> ExportWish | None:
+        """No answer."""
+
+    def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Nothing is drawn."""
+
+    def copy_image(self) -> bool:
+        """There is no clipboard."""
+        return False
+
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """There is none."""
+        return ()
+
+    def copy_text(self, text: str) -> bool:  # noqa: ARG002 - what a window is asked
+        """There is no clipboard."""
+        return False
+
+    def show_elements(self, listed: ElementList) -> None:
+        """Nothing to show them on."""
 
     def close_window(self) -> None:
         """Nothing to close."""
@@ -237,6 +279,10 @@ class Application:
         settings = self.settings
         self.session.update(
             language=settings.language,
+            shortcuts=settings.shortcuts,
+            theme=settings.theme,
+            density=settings.density,
+            up_brightens=settings.up_brightens,
             recent=settings.recent,
             overlay=replace(settings.overlay, visible=True),
             corner_text=settings.corner_text,

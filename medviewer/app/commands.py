@@ -7,10 +7,24 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app import findings, layout, linking, measurement_files, measuring, opening, panes, viewing
+from medviewer.app import (
+    diagnostics,
+    exporting,
+    findings,
+    last_session,
+    layout,
+    linking,
+    measurement_files,
+    measuring,
+    opening,
+    panes,
+    preferences,
+    viewing,
+)
 from medviewer.app.decisions import decide
 from medviewer.app.patient import import_records
 from medviewer.app.session import State, current_answer, decidable_answer
+from medviewer.app.shortcuts import Changes, checked
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on
@@ -124,6 +138,10 @@ def _may_run(state: State) -> bool:
     return is_image and bool(state.model_id) and not state.record_mismatch
 
 
+def _has_restorable(state: State) -> bool:
+    return state.restorable is not None
+
+
 def _has_jobs(state: State) -> bool:
     return bool(state.jobs)
 
@@ -141,6 +159,13 @@ def _use_language(app: Application, language: str) -> None:
     chosen = "zh" if str(language).lower().startswith("zh") else "en"
     app.session.update(language=chosen)
     app.remember(language=chosen)
+
+
+def _use_shortcuts(app: Application, changes: Changes) -> None:
+    """Listen to other keys from now on."""
+    usable = checked(COMMANDS, changes)
+    app.session.update(shortcuts=usable)
+    app.remember(shortcuts=usable)
 
 
 def _t(en: str, zh: str) -> Title:
@@ -196,9 +221,13 @@ _ROWS = (
     _row("file.open_folder|Open folder…|打开文件夹…|Ctrl+O|folder-open", opening.open_folder, _always),
     _row("file.open_files|Open files…|打开文件…|Ctrl+Shift+O|file-up", opening.open_files, _always),
     _asked("file.open_recent|Open recent|打开最近的||history", opening.open_recent, _always),
+    _row("file.restore|Open what was open|打开上次所打开的||rotate-ccw-clock", last_session.restore, _has_restorable),
+    _asked("file.forget_restore|Do not open what was open|不打开上次所打开的", last_session.forget, _always),
     _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
+    _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
+    _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
@@ -228,6 +257,7 @@ _ROWS = (
     _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
     _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
     _row("image.cine|Play or stop|播放或停止|C|circle-play", opening.toggle_cine, _has_stack),
+    _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_image),
     _asked("image.play_on|Next image of the cine|下一幅", opening.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
     _asked("image.select|Select image|选择图像", opening.select, _always),
@@ -288,7 +318,12 @@ _ROWS = (
     _row("finding.change|Change finding…|更改结果…||pencil", decide("changed"), _may_decide),
     _row("help.palette|Find a command…|查找命令…|Ctrl+K|text-search", _show("palette"), _always),
     _row("help.shortcuts|Keyboard shortcuts|键盘快捷键|F1 ?|keyboard", _show("shortcuts"), _always),
+    _row("app.preferences|Preferences…|首选项…|Ctrl+,|settings", _show("preferences"), _always, menu="edit"),
+    _asked("app.prefer|Change a preference|更改首选项", preferences.prefer, _always),
+    _asked("app.reset_preferences|Reset the preferences|恢复默认首选项", preferences.reset, _always),
+    _asked("app.shortcuts|Change shortcuts|更改快捷键", _use_shortcuts, _always),
     _row("app.language|Language|语言||languages", _use_language, _always, choices=_LANGUAGES),
+    _row("help.diagnostics|Copy diagnostics|复制诊断信息||clipboard-list", diagnostics.copy, _always),
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,10 +25,19 @@ from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
 from medviewer.imaging.display import to_display
+from medviewer.imaging.element_list import ElementList, list_elements
 from medviewer.resources import resource
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
+
+
+class Wanted(Protocol):
+    """Chooses what is shown of what is found."""
+
+    def __call__(self, collection: Collection, /, *, is_whole: bool) -> None:
+        """Look at what has been found so far, or at all of it."""
+
 
 THUMBNAIL_SIZE = 96
 _ALL_STEPS = 1_000_000  # further than any plane can move
@@ -81,8 +90,14 @@ def sample_path() -> Path | None:
     return None
 
 
-def open_paths(app: Application, paths: list[Path], *, remember: bool = True) -> None:
+def _as_found(_collection: Collection, /, *, is_whole: bool) -> None:
+    """The first image that is found is shown."""
+
+
+def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wanted: Wanted = _as_found) -> None:
     """Scan paths in the background; the first image is shown as soon as it is found.
+
+    ``wanted`` is told whatever is found, to show another one.
 
     What was open stays until there is something new to show, so that a wrong choice costs nothing.
     """
@@ -96,6 +111,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
             _start_over(app, tuple(paths))
         if has_arrived:
             take_collection(app, collection)
+            wanted(collection, is_whole=False)
 
     def work(stop: StopToken, progress: Progress) -> Collection:
         def found(collection: Collection) -> None:
@@ -108,6 +124,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True) ->
         if not has_arrived:
             collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
+        wanted(collection, is_whole=True)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:
@@ -277,6 +294,25 @@ def step_series(step: int) -> Callable[[Application, object], None]:
             select(app, own[at + step])
 
     return run
+
+
+def show_elements(app: Application, _argument: object) -> None:
+    """Show every element of the file of the image on screen; a cut plane has the file of the image it began from."""
+    now = app.state.selection
+    if now is None:
+        return
+    image = now.image
+
+    def work(stop: StopToken, _progress: Progress) -> ElementList:
+        return list_elements(image.path, stop, sop_instance_uid=image.sop_instance_uid)
+
+    def done(listed: ElementList) -> None:
+        shown = app.state.selection
+        if shown is not None and shown.image.key == image.key:  # else they would be taken for another image's
+            app.front.show_elements(listed)
+
+    app.session.update(is_playing=False)
+    app.start_job("elements", work, done)
 
 
 def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray], None]) -> None:

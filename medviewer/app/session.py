@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
-from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.imaging.reslice import PlaneName, Slab
 from medviewer.records.record import PatientRecord
 
@@ -141,6 +142,17 @@ class Pane:
     view: View = field(default_factory=View)
 
 
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """What was open when the program ended without being closed. ``window`` is (center, width, function)."""
+
+    paths: tuple[str, ...]
+    sop_instance_uid: str
+    frame: int
+    window: tuple[float, float, VoiFunction] | None = None
+    files: tuple[str, ...] = ()  # that tell of it, to be removed
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Everything that the window shows. Replaced, never changed.
@@ -192,7 +204,12 @@ class State:
     provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
     notice: Notice | None = None
     recent: tuple[str, ...] = ()
+    restorable: Restorable | None = None
     language: str = "en"
+    theme: str = "dark"
+    density: str = "comfortable"
+    up_brightens: bool = True  # dragging up makes the image brighter
+    shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen

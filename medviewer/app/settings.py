@@ -13,7 +13,11 @@ from typing import Any
 
 import platformdirs
 
+from medviewer.app.commands import COMMANDS
+from medviewer.app.preferences import DENSITIES, THEMES
 from medviewer.app.session import Overlay
+from medviewer.app.shortcuts import NO_CHANGES, Changes, checked
+from medviewer.app.viewing import CORNER_TEXTS
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
 from medviewer.whole_file import storage_error, write_whole
@@ -44,8 +48,12 @@ class Settings:
     overlay: Overlay = field(default_factory=Overlay)
     corner_text: str = "all"
     smooth: bool = True
+    theme: str = "dark"
+    density: str = "comfortable"
+    up_brightens: bool = True
     model_id: str = ""
     run_when_opened: bool = False
+    shortcuts: Changes = field(default_factory=lambda: NO_CHANGES)
     layout: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_recent(self, path: str) -> Settings:
@@ -79,7 +87,8 @@ class SettingsFile:
         Raises:
             StorageError: the folder cannot be written.
         """
-        data = asdict(replace(settings, layout={})) | {"layout": dict(settings.layout)}
+        mappings = {"layout": dict(settings.layout), "shortcuts": dict(settings.shortcuts)}
+        data = asdict(replace(settings, layout={}, shortcuts={})) | mappings
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -98,11 +107,13 @@ def _settings(data: dict[str, Any]) -> Settings:
             kept[entry.name] = value
     kept["recent"] = _texts(data.get("recent"))[:RECENT_LIMIT]
     kept["overlay"] = _overlay(data.get("overlay"))
+    kept["shortcuts"] = checked(COMMANDS, data.get("shortcuts"))
     layout = data.get("layout")
     if isinstance(layout, dict):
         kept["layout"] = {k: v for k, v in layout.items() if isinstance(v, str)}
-    if kept.get("corner_text") not in {"all", "minimal", "none"}:
-        kept.pop("corner_text", None)
+    for name, known in (("corner_text", CORNER_TEXTS), ("theme", THEMES), ("density", DENSITIES)):
+        if kept.get(name) not in known:
+            kept.pop(name, None)
     return Settings(**kept)
 
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 import medviewer
+from medviewer.app.diagnostics import PACKAGES
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, FactRow, ScrollColumn, SignalRow, section
 from medviewer.gui.dialogs import add_close, size_on_screen
@@ -16,7 +17,6 @@ from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import PlainLabel, tr
 from medviewer.resources import resource
 
-PACKAGES = ("PySide6-Essentials", "pyqtgraph", "numpy", "pydicom", "SimpleITK", "highdicom", "onnxruntime")
 LICENCE_FILES = ("fonts/LICENSE-Inter.txt", "fonts/LICENSE-NotoSansSC.txt", "icons/LICENSE-Lucide.txt")
 
 _LICENCES_PX = 200

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, command
 from medviewer.app.session import State
+from medviewer.app.shortcuts import choice_place, normal_keys, with_changes
 from medviewer.app.viewing import preset_window
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.icons import icon
@@ -26,18 +27,21 @@ _SHORT = {
     "tool.freehand": "Freehand", "tool.probe": "Probe", "tool.cardiothoracic": "CTR",
 }  # fmt: skip
 # Keys that move the focus or a selection elsewhere: they mean the image only while it has the focus.
-_IMAGE_KEYS = frozenset({"Up", "Down", "Left", "Right", "Home", "End", "PgUp", "PgDown", "Tab"})
+_IMAGE_KEYS = frozenset({
+    "Up", "Down", "Left", "Right", "Home", "End", "PgUp", "PgDown", "Tab", "Backtab", "Space", "Return", "Enter",
+    "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X",
+})  # fmt: skip
 _SEPARATED = frozenset({
-    "file.save_results", "app.quit", "view.preset", "view.rotate_left", "view.reset", "view.hide_identity",
-    "series.previous", "image.first", "job.cancel", "tool.rectangle", "tool.calibration", "measure.rename",
-    "measure.save_report",
+    "file.save_results", "file.export_image", "file.close", "app.quit", "view.preset", "view.rotate_left",
+    "view.reset", "view.hide_identity", "series.previous", "image.first", "image.tags", "job.cancel",
+    "tool.rectangle", "tool.calibration", "measure.rename", "measure.save_report",
     "explain.toggle", "finding.accept", "app.language",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
     "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "measure.rename", "measure.delete", "",
-    "model.run", "explain.toggle", "",
-    "view.corner_text", "view.hide_identity", "view.panels",
+    "model.run", "explain.toggle", "", "view.corner_text", "view.hide_identity", "view.panels", "",
+    "file.copy_image", "file.export_image", "image.tags",
 )  # fmt: skip
 
 TOOLS = tuple(command_id for command_id in COMMANDS if command_id.startswith("tool."))
@@ -54,6 +58,10 @@ class Actions:
         self._run = run
         self._actions: dict[str, QAction] = {}
         self._choices: dict[tuple[str, int], QAction] = {}
+        self._viewport: QWidget | None = None
+        self._twins: dict[str, QAction] = {}  # by place: further keys, for the image alone
+        self._table: Mapping[str, Command] = COMMANDS  # with the reader's own keys
+        self._first_keys: dict[str, str] = {}
         self._state = State()
         for row in COMMANDS.values():
             if not row.needs_argument:
@@ -65,12 +73,12 @@ class Actions:
         self._actions["explain.toggle"].setCheckable(True)
 
     def commands(self) -> tuple[Command, ...]:
-        """The table that they are made from."""
-        return tuple(COMMANDS.values())
+        """The table that they are made from, with the reader's own keys."""
+        return tuple(self._table.values())
 
     def shortcuts(self) -> Mapping[str, str]:
-        """The first shortcut of each command, as this system writes it."""
-        return {row.id: native_keys(row.shortcut) for row in COMMANDS.values() if row.shortcut}
+        """The first shortcut of each command, as this system writes it; it follows the reader's changes."""
+        return self._first_keys
 
     def action(self, command_id: str) -> QAction:
         """The action of a command."""
@@ -78,18 +86,17 @@ class Actions:
 
     def focus_on(self, viewport: QWidget) -> None:
         """Let the keys that also move a focus work only while the image has it."""
-        for action in self._every():
-            keys = {k.toString() for k in action.shortcuts()}
-            if keys & _IMAGE_KEYS:
-                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-                viewport.addAction(action)
-            else:
-                self._window.addAction(action)
+        self._viewport = viewport
+        self._use_keys()
 
     def show_state(self, old: State | None, new: State) -> None:
         """Enable what makes sense now; check the tool in use; speak the language."""
         self._state = new
-        if old is None or old.language != new.language:
+        if old is None or old.shortcuts is not new.shortcuts:
+            self._table = with_changes(COMMANDS, new.shortcuts)
+            self._use_keys()
+            self._translate()
+        elif old.language != new.language:
             self._translate()
         for command_id, action in self._actions.items():
             action.setEnabled(command(command_id).enabled(new))
@@ -165,15 +172,12 @@ class Actions:
 
     def _make(self, row: Command) -> QAction:
         action = QAction(_icon(row), "", self._window)
-        action.setShortcuts([QKeySequence(k) for k in (row.shortcut, *row.more_shortcuts) if k])
         # A checkable action hands over whether it is checked: not an argument of the command.
         action.triggered.connect(partial(self._trigger, row.id, None))
         return action
 
     def _make_choice(self, row: Command, choice: Choice) -> QAction:
         action = QAction("", self._window)
-        if choice.shortcut:
-            action.setShortcut(QKeySequence(choice.shortcut))
         action.triggered.connect(partial(self._trigger, row.id, choice.argument))
         return action
 
@@ -186,7 +190,7 @@ class Actions:
 
     def _translate(self) -> None:
         for command_id, action in self._actions.items():
-            row = command(command_id)
+            row = self._table[command_id]
             title = tr_pick(row.title)
             action.setText(for_button(title))
             action.setIconText(for_button(tr(_SHORT[command_id]) if command_id in _SHORT else title))
@@ -195,8 +199,43 @@ class Actions:
         for (command_id, number), action in self._choices.items():
             action.setText(for_button(tr_pick(command(command_id).choices[number].title)))
 
-    def _every(self) -> tuple[QAction, ...]:
-        return (*self._actions.values(), *self._choices.values())
+    def _use_keys(self) -> None:
+        """Give every action its keys, and each key the place where it works."""
+        self._first_keys.clear()
+        self._first_keys.update({row.id: native_keys(row.shortcut) for row in self._table.values() if row.shortcut})
+        for row in self._table.values():
+            if row.id in self._actions:
+                self._give_keys(self._actions[row.id], row.id, [k for k in (row.shortcut, *row.more_shortcuts) if k])
+            for number, choice in enumerate(row.choices):
+                keys = [choice.shortcut] if choice.shortcut else []
+                self._give_keys(self._choices[row.id, number], choice_place(row.id, number), keys)
+
+    def _give_keys(self, action: QAction, place: str, keys: list[str]) -> None:
+        """All keys to the action; of both kinds, those of the image alone to its twin."""
+        images = [k for k in keys if _is_image_key(k)]
+        others = [k for k in keys if k not in images]
+        self._listen(action, others or images, in_image_only=bool(images) and not others)
+        if images and others and place not in self._twins:
+            twin = self._twins[place] = QAction(self._window)
+            twin.triggered.connect(action.trigger)
+        if place in self._twins:
+            self._listen(self._twins[place], images if others else [], in_image_only=True)
+
+    def _listen(self, action: QAction, keys: list[str], *, in_image_only: bool) -> None:
+        action.setShortcuts([QKeySequence(k) for k in keys])
+        context = Qt.ShortcutContext.WidgetShortcut if in_image_only else Qt.ShortcutContext.WindowShortcut
+        action.setShortcutContext(context)
+        if self._viewport is None:
+            return
+        here, there = (self._viewport, self._window) if in_image_only else (self._window, self._viewport)
+        there.removeAction(action)
+        if action not in here.actions():
+            here.addAction(action)
+
+
+def _is_image_key(keys: str) -> bool:
+    """Whether fields, lists and buttons need it too: with Shift it marks text."""
+    return normal_keys(keys).removeprefix("Shift+") in _IMAGE_KEYS
 
 
 def _icon(row: Command) -> QIcon:

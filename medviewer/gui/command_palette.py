@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.commands import MENUS, Command
 from medviewer.app.session import State
+from medviewer.app.shortcuts import with_changes
 from medviewer.gui import theme
 from medviewer.gui.study_rows import Index
 from medviewer.gui.text import tr, tr_pick, use_language
@@ -125,7 +126,8 @@ class CommandPalette(QDialog):
         self.line.setPlaceholderText(tr("Search commands"))
         self.line.setAccessibleName(tr("Search commands"))
         self.setWindowTitle(tr("Commands"))
-        self._entries = entries_of(self._commands, state)
+        table = with_changes({row.id: row for row in self._commands}, state.shortcuts)
+        self._entries = entries_of(table.values(), state)
         self.line.clear()
         self._filter("")
         window = self.parentWidget()

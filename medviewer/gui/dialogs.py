@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.gui.cards import button
 from medviewer.gui.text import tr
@@ -16,12 +16,14 @@ def size_on_screen(wanted: QSize, screen: QSize) -> QSize:
     return wanted.boundedTo(screen - _AROUND_PX)
 
 
-def add_close(dialog: QDialog, whole: QVBoxLayout) -> None:
-    """The foot of a dialog that only shows something."""
+def add_close(dialog: QDialog, whole: QVBoxLayout, *others: QWidget) -> None:
+    """The foot of a dialog that has nothing to be confirmed; ``others`` stand at its left."""
     close = button(tr("Close"), kind="primary")
     close.clicked.connect(dialog.accept)
     foot = QHBoxLayout()
     foot.setContentsMargins(20, 0, 20, 0)
+    for one in others:
+        foot.addWidget(one)
     foot.addStretch(1)
     foot.addWidget(close)
     whole.addLayout(foot)

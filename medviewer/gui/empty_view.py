@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.app.session import State
+from medviewer.app.session import Restorable, State
 from medviewer.gui import theme
-from medviewer.gui.cards import button, clear, section
+from medviewer.gui.cards import Card, SignalRow, button, clear, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.text import PlainLabel, for_button, plain_tooltip, tr, use_language
+from medviewer.gui.text import ElidedLabel, PlainLabel, for_button, plain_tooltip, tr, use_language
 
 _WIDTH_PX = 420
 _SHOWN_RECENT = 5
@@ -36,20 +36,25 @@ class EmptyView(QWidget):
         self._column.setSpacing(12)
         whole = QVBoxLayout(self)
         whole.addStretch(1)
-        whole.addWidget(self._box, 0, Qt.AlignmentFlag.AlignHCenter)
+        row = QHBoxLayout()  # and not an alignment, which ignores that wrapped text needs height
+        row.addStretch(1)
+        row.addWidget(self._box)
+        row.addStretch(1)
+        whole.addLayout(row)
         whole.addStretch(1)
         self.show_state(None, State())
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what differs from ``old``; None draws everything."""
         use_language(new.language)
-        shown = (new.language, new.recent, new.identity_hidden)
-        if old is None or shown != (old.language, old.recent, old.identity_hidden):
+        if old is None or _drawn_from(old) != _drawn_from(new):
             self._draw(new)
 
     def _draw(self, state: State) -> None:
         clear(self._column)
         t = theme.tokens()
+        if state.restorable is not None:
+            self._column.addWidget(self._offer(state, state.restorable))
         self._column.addWidget(IconLabel("chest", t.accent, 40))
         self._column.addWidget(PlainLabel(tr("Open a study"), "hero"))
         words = tr("DICOM files, a folder, a CD or a ZIP. Or drop them here.")
@@ -57,7 +62,7 @@ class EmptyView(QWidget):
         row = QHBoxLayout()
         row.setSpacing(8)
         choices = (
-            (tr("Open folder"), "folder-open", "file.open_folder", True),
+            (tr("Open folder"), "folder-open", "file.open_folder", state.restorable is None),
             (tr("Open files"), "file", "file.open_files", False),
             (tr("Open sample"), "image", "file.open_sample", False),
         )
@@ -70,6 +75,27 @@ class EmptyView(QWidget):
         self._draw_recent(state)
         notice = tr("Research use only, not for diagnosis")
         self._column.addWidget(PlainLabel(notice, "small", wrap=True))
+
+    def _offer(self, state: State, restorable: Restorable) -> Card:
+        """The program ended without being closed: what was open can be opened again."""
+        card = Card(signal="caution")
+        where = "" if state.identity_hidden else ", ".join(Path(path).name or path for path in restorable.paths[:3])
+        more = " …" if len(restorable.paths) > 3 and where else ""
+        ended = tr("MedViewer ended without being closed. What was written is safe.")
+        card.add(SignalRow("caution", ended, word=tr("Ended unexpectedly")))
+        if where:
+            card.add(ElidedLabel(f"{where}{more}", "secondary"))
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        for title, command_id in (
+            (tr("Open what was open"), "file.restore"), (tr("No, thanks"), "file.forget_restore"),
+        ):  # fmt: skip
+            made = button(title, kind="primary" if command_id == "file.restore" else "")
+            made.clicked.connect(lambda _checked=False, asked=command_id: self.requested.emit(asked, None))
+            row.addWidget(made)
+        row.addStretch(1)
+        card.column.addLayout(row)
+        return card
 
     def _draw_recent(self, state: State) -> None:
         if not state.recent:
@@ -113,6 +139,10 @@ class EmptyView(QWidget):
         self._box.setProperty("kind", "drop-over" if is_over else "drop")
         self._box.style().unpolish(self._box)
         self._box.style().polish(self._box)
+
+
+def _drawn_from(state: State) -> tuple[object, ...]:
+    return state.language, state.recent, state.identity_hidden, state.restorable
 
 
 def dropped_paths(event: QDropEvent) -> list[Path]:

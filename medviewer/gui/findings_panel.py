@@ -59,7 +59,7 @@ class FindingsPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._models = tuple(models)
-        self._shortcuts = shortcuts or {}
+        self._shortcuts = shortcuts if shortcuts is not None else {}
         self._state = State()
         self._is_decision_last = False
         self.model = ElidedCombo()
@@ -113,6 +113,8 @@ class FindingsPanel(QWidget):
         everything = old is None or old.language != new.language
         if everything:
             self._translate()
+        elif old and old.shortcuts is not new.shortcuts:
+            self._name_keys()
         if everything or (old and old.model_id != new.model_id):
             self.model.setCurrentIndex(self.model.findData(new.model_id))
         self._show_jobs(new)
@@ -136,6 +138,9 @@ class FindingsPanel(QWidget):
         self.run.setText(tr("Run"))
         self.cancel.setText(tr("Cancel"))
         set_tooltip(self.model, tr("Which model is run"))
+        self._name_keys()
+
+    def _name_keys(self) -> None:
         set_tooltip(self.run, tr("Run the model on the image on screen"), self._shortcuts.get("model.run", ""))
         set_tooltip(self.cancel, tr("Stop the model"), self._shortcuts.get("job.cancel", ""))
         self.explain.translate(self._shortcuts.get("explain.toggle", ""))

@@ -50,7 +50,7 @@ class Gesture:
         return "image.show", self.index + int(delta.y() / _SCROLL_PX)
 
     def _window(self, delta: QPointF) -> Wish | None:
-        """Right is wider; up is brighter, whatever the photometric interpretation."""
+        """Right is wider; up is brighter (or darker, as preferred), whatever the photometric interpretation."""
         if self.window is None:
             return None
         step = max(self.window.width, 1e-6) / _WINDOW_STEPS
@@ -73,7 +73,9 @@ def begin(
         return None
     photometric = state.selection.image.description.photometric_interpretation
     is_reversed = (photometric == "MONOCHROME1") != state.view.inverted
-    return Gesture(button, tool, point, placed, window, state.selection.index, is_reversed=is_reversed)
+    return Gesture(
+        button, tool, point, placed, window, state.selection.index, is_reversed=is_reversed == state.up_brightens
+    )
 
 
 def wheel_zoom(placed: Placement, point: QPointF, notches: int) -> tuple[float, tuple[float, float]]:

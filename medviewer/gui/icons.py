@@ -5,6 +5,7 @@ An icon never stands alone: beside it is a word, or a tooltip with its shortcut.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
@@ -30,7 +31,24 @@ def icon(name: str, tint: str | None = None) -> QIcon:
         FileNotFoundError: there is no such icon.
     """
     t = theme.tokens()
-    return _icon(name, tint or t.text, tint or t.accent, t.edge)
+    made = _icon(name, tint or t.text, tint or t.accent, t.edge)
+    _made[made.cacheKey()] = (name, tint)
+    return made
+
+
+def retinted(worn: QIcon, before: theme.Tokens) -> QIcon:
+    """The same icon in the theme in use; ``before`` are the tokens that it was made with. Others stay as they are."""
+    name, tint = _made.get(worn.cacheKey(), ("", None))
+    return icon(name, in_theme(tint, before) if tint else None) if name else worn
+
+
+def in_theme(tint: str, before: theme.Tokens) -> str:
+    """The colour of the theme in use that is for the same as ``tint`` was in the theme before."""
+    named = next((entry.name for entry in fields(before) if getattr(before, entry.name) == tint), "")
+    return str(getattr(theme.tokens(), named)) if named else tint
+
+
+_made: dict[int, tuple[str, str | None]] = {}  # how each icon was asked for
 
 
 def pixmap(name: str, tint: str, size_px: int = ICON_PX, ratio: float | None = None) -> QPixmap:
@@ -52,7 +70,13 @@ class IconLabel(QLabel):
 
     def set_icon(self, name: str, tint: str) -> None:
         """Show another icon or another tint."""
+        self._shown = (name, tint)
         self.setPixmap(pixmap(name, tint, self.width(), self.devicePixelRatioF()))
+
+    def retint(self, before: theme.Tokens) -> None:
+        """Show the same icon in the theme in use."""
+        name, tint = self._shown
+        self.set_icon(name, in_theme(tint, before))
 
 
 @lru_cache(maxsize=512)

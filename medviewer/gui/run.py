@@ -27,6 +27,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.application import Application
+from medviewer.app.diagnostics import log_lines_kept
 from medviewer.app.jobs import UNEXPECTED
 from medviewer.app.session import State
 from medviewer.app.settings import HOME_VARIABLE, home
@@ -150,7 +151,7 @@ def _home_for_a_picture() -> Iterator[Path]:
 @contextmanager
 def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainWindow]]:
     post = GuiPost()
-    with running_application(folder, post) as app, _bugs_are_said(app):
+    with log_lines_kept(), running_application(folder, post) as app, _bugs_are_said(app):
         window = MainWindow(app)
         lost: list[MedViewerError] = []
         try:

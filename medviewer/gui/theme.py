@@ -124,6 +124,7 @@ THEMES: dict[ThemeName, Tokens] = {
 }
 
 _active: Tokens = THEMES["dark"]
+_worn: tuple[ThemeName, Density] | None = None
 
 
 def tokens() -> Tokens:
@@ -144,8 +145,8 @@ def apply_theme(app: QApplication, name: ThemeName = "dark", density: Density = 
     Raises:
         FileNotFoundError: the installation lacks its fonts or style sheet.
     """
-    global _active  # noqa: PLW0603 - one application has one theme, and painting code must see it
-    _active = THEMES[name]
+    global _active, _worn
+    _active, _worn = THEMES[name], (name, density)
     load_fonts()
     QDir.setSearchPaths("marks", [str(resource(f"themes/{name}"))])
     app.setStyle("Fusion")
@@ -153,6 +154,11 @@ def apply_theme(app: QApplication, name: ThemeName = "dark", density: Density = 
     app.setPalette(_palette(_active))
     app.setStyleSheet(style_sheet(_active, density))
     return _active
+
+
+def is_worn(name: str, density: str) -> bool:
+    """Whether the application is dressed so."""
+    return (name, density) == _worn
 
 
 def load_fonts() -> None:

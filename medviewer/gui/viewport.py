@@ -141,6 +141,21 @@ class Viewport(QWidget):
             flip_vertical=view.flip_vertical,
         )
 
+    def drawn(self, state: State) -> QImage:
+        """The viewport as it would be with this state, without what belongs to the mouse and the layout."""
+        ratio = self.devicePixelRatioF()
+        image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
+        image.setDevicePixelRatio(ratio)
+        kept = self._state, self._cursor, self._is_active, self.painted_attribution
+        self._state, self._cursor, self._is_active = state, None, False
+        painter = QPainter(image)
+        try:
+            self._paint(painter)
+        finally:
+            painter.end()
+            self._state, self._cursor, self._is_active, self.painted_attribution = kept
+        return image
+
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
         """Draw the image, the heat map if it belongs to it, and the marks."""
         painter = QPainter(self)

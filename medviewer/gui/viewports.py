@@ -56,6 +56,12 @@ class Viewports(QWidget):
         for viewport in self._viewports:
             viewport.addAction(action)
 
+    def removeAction(self, action: QAction) -> None:  # noqa: N802 - Qt's name
+        """Let an action's keys work in no viewport any more."""
+        super().removeAction(action)
+        for viewport in self._viewports:
+            viewport.removeAction(action)
+
     def show_state(self, old: State | None, new: State) -> None:
         """Give each viewport its pane."""
         had_focus = self.active.hasFocus()

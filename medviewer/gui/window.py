@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
-    QFileDialog,
-    QInputDialog,
-    QMainWindow,
     QSplitter,
     QStackedWidget,
     QTabWidget,
@@ -19,43 +15,44 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medviewer.app.application import Application, Dialog
+from medviewer.app.application import Application
+from medviewer.app.last_session import SessionKeeper
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
 from medviewer.app.session import State
 from medviewer.gui import theme
-from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.front import WindowFront
 from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.record_panel import RecordPanel
-from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.values_section import import_charts
-from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
 
 TITLE = "MedViewer"
 CINE_RATE_HZ = 15.0  # where the file does not say
+KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 
 
-class MainWindow(QMainWindow):
+class MainWindow(WindowFront):
     """Shows the session and hands what the reader does to the command table."""
 
     def __init__(self, app: Application) -> None:
-        super().__init__()
-        self.app = app
-        app.front = self
+        super().__init__(app)
         use_language(app.state.language)
+        dress(self, app.state)
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
+        self._keeper = SessionKeeper(app)
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
         self.empty = EmptyView()
@@ -80,49 +77,12 @@ class MainWindow(QMainWindow):
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
+        self._keeping = QTimer(self)
+        self._keeping.timeout.connect(self._keeper.flush)
+        self._keeping.start(KEEP_EVERY_MS)
         self._cine = QTimer(self)
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
-
-    @property
-    def viewport(self) -> Viewport:
-        """The viewport in which the reader works."""
-        return self.viewports.active
-
-    # what the application asks of a window
-
-    def choose_folder(self, title: str) -> Path | None:
-        """Ask for a folder."""
-        chosen = QFileDialog.getExistingDirectory(self, tr(title), self._last_place())
-        return Path(chosen) if chosen else None
-
-    def choose_files(self, title: str) -> Sequence[Path] | None:
-        """Ask for files."""
-        chosen, _ = QFileDialog.getOpenFileNames(self, tr(title), self._last_place())
-        return [Path(path) for path in chosen] or None
-
-    def ask_text(self, title: str, question: str) -> str | None:
-        """Ask for a line of text."""
-        text, is_given = QInputDialog.getText(self, tr(title), tr(question))
-        return text if is_given else None
-
-    def placement(self) -> tuple[float, tuple[float, float]] | None:
-        """The zoom and centre that are drawn now."""
-        placed = self.viewport.placement()
-        return (placed.zoom, placed.center) if placed is not None else None
-
-    def show_dialog(self, what: Dialog) -> None:
-        """Show one of the dialogs."""
-        if what == "palette":
-            self.palette_.show_for(self.app.state)
-        elif what == "shortcuts":
-            ShortcutsDialog(self.actions_.commands(), self).exec()
-        else:
-            AboutDialog(self).exec()
-
-    def close_window(self) -> None:
-        """Close the window."""
-        self.close()
 
     # what Qt tells
 
@@ -142,6 +102,8 @@ class MainWindow(QMainWindow):
         """Remember the sizes and let go of the session."""
         self._remember_layout()
         self._unwatch()
+        self._keeper.close()
+        self._keeping.stop()
         self._cine.stop()
         self.shown_losses = min(self.shown_losses, len(self.app.lost))
         event.accept()
@@ -189,6 +151,8 @@ class MainWindow(QMainWindow):
         self.viewports.menu_requested.connect(self._open_menu)
 
     def _show_state(self, old: State | None, new: State) -> None:
+        if old is not None and (old.theme, old.density) != (new.theme, new.density):
+            dress(self, new)
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
@@ -277,10 +241,6 @@ class MainWindow(QMainWindow):
 
     def _open_menu(self, where: QPoint) -> None:
         self.actions_.image_menu(self).exec(where)
-
-    def _last_place(self) -> str:
-        recent = self.app.state.recent
-        return str(Path(recent[0]).parent) if recent else str(Path.home())
 
     def _restore_layout(self) -> None:
         layout = self.app.settings.layout

@@ -175,7 +175,9 @@ class _Items(NamedTuple):
 _Level: TypeAlias = _Elements | _Items
 
 
-class _ElementHeader(NamedTuple):
+class ElementHeader(NamedTuple):
+    """The tag of an element, how its value is written, and where that begins."""
+
     tag: int
     representation: str  # "" where the encoding is implicit
     length: int
@@ -259,7 +261,7 @@ class DataSetReader:
         else:
             self._take_value(level, header)
 
-    def _open_sequence(self, level: _Elements, header: _ElementHeader) -> None:
+    def _open_sequence(self, level: _Elements, header: ElementHeader) -> None:
         is_wanted = level.dataset is not None and tags.VALUE_REPRESENTATIONS.get(header.tag) == "SQ"
         is_undefined = header.length == UNDEFINED_LENGTH
         if not is_wanted and not is_undefined:
@@ -276,7 +278,7 @@ class DataSetReader:
             self.is_truncated = True
         self._push(_Items(items, level.dataset, end, encoding, is_fragments))
 
-    def _take_value(self, level: _Elements, header: _ElementHeader) -> None:
+    def _take_value(self, level: _Elements, header: ElementHeader) -> None:
         dataset = level.dataset
         if dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and header.length <= MAX_VALUE_BYTES:
             dataset.keep(header.tag, header.representation, self._source.at(header.value_offset, header.length))
@@ -311,7 +313,7 @@ class DataSetReader:
             self._push(_Elements(item, end, level.encoding))
 
 
-def _is_sequence(header: _ElementHeader) -> bool:
+def _is_sequence(header: ElementHeader) -> bool:
     if header.length == UNDEFINED_LENGTH or header.representation == "SQ":
         return True
     # Implicit VR and UN leave it to the dictionary; only the wanted sequences matter.
@@ -396,7 +398,7 @@ def _read_plain_implicit(block: bytes, at: int, is_little: bool, dataset: DataSe
     return at, count
 
 
-def read_element_header(source: ByteSource, offset: int, encoding: Encoding) -> _ElementHeader | None:
+def read_element_header(source: ByteSource, offset: int, encoding: Encoding) -> ElementHeader | None:
     """Read a tag, its value representation and length; None where the file ends first (PS3.5 7.1)."""
     head = source.at(offset, 12)
     if len(head) < 8:
@@ -406,16 +408,16 @@ def read_element_header(source: ByteSource, offset: int, encoding: Encoding) -> 
     tag = group << 16 | element
     representation = head[4:6]
     if not encoding.is_explicit or group == 0xFFFE:
-        return _ElementHeader(tag, "", struct.unpack_from(f"{order}I", head, 4)[0], offset + 8)
+        return ElementHeader(tag, "", struct.unpack_from(f"{order}I", head, 4)[0], offset + 8)
     if representation in _SHORT_VRS:
-        return _ElementHeader(tag, representation.decode(), struct.unpack_from(f"{order}H", head, 6)[0], offset + 8)
+        return ElementHeader(tag, representation.decode(), struct.unpack_from(f"{order}H", head, 6)[0], offset + 8)
     if representation in _LONG_VRS or representation.isalpha():
         if len(head) < 12:
             return None
         name = representation.decode() if representation in _LONG_VRS else "UN"
-        return _ElementHeader(tag, name, struct.unpack_from(f"{order}I", head, 8)[0], offset + 12)
+        return ElementHeader(tag, name, struct.unpack_from(f"{order}I", head, 8)[0], offset + 12)
     # Some writers fall back to implicit VR in the middle of an explicit file.
-    return _ElementHeader(tag, "", struct.unpack_from(f"{order}I", head, 4)[0], offset + 8)
+    return ElementHeader(tag, "", struct.unpack_from(f"{order}I", head, 4)[0], offset + 8)
 
 
 def guess_encoding(source: ByteSource, offset: int, declared: Encoding) -> Encoding:

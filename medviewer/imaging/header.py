@@ -142,14 +142,13 @@ def parse_header(source: ByteSource) -> Header:
     """Read the header from bytes; see :func:`read_header`."""
     if source.size == 0:
         raise NotDicomError("The file is empty; ask for it to be sent again.")
-    meta, offset = _read_file_meta(source)
+    meta, offset = read_file_meta(source)
     syntax = meta.text(tags.TRANSFER_SYNTAX_UID)
     is_deflated = syntax == DEFLATED_LITTLE_ENDIAN
     file_size = source.size
     if is_deflated:
         source, offset = ByteSource.of_bytes(inflated(source)), 0
-    declared = Encoding(syntax != IMPLICIT_LITTLE_ENDIAN, syntax != EXPLICIT_BIG_ENDIAN)
-    encoding = guess_encoding(source, offset, declared)
+    encoding = encoding_of(source, offset, syntax)
     if not syntax:
         syntax = _syntax_of(encoding)
     reader = DataSetReader(source, offset, encoding)
@@ -173,9 +172,15 @@ def parse_header(source: ByteSource) -> Header:
     )
 
 
+def encoding_of(source: ByteSource, offset: int, syntax: str) -> Encoding:
+    """Tell how the data set at ``offset`` is really written, whatever its transfer syntax says."""
+    declared = Encoding(syntax != IMPLICIT_LITTLE_ENDIAN, syntax != EXPLICIT_BIG_ENDIAN)
+    return guess_encoding(source, offset, declared)
+
+
 def inflated(source: ByteSource) -> bytes:
     """Give the content that a deflated file's pixel positions point into."""
-    _, offset = _read_file_meta(source)
+    _, offset = read_file_meta(source)
     return inflate(source, offset)
 
 
@@ -185,8 +190,12 @@ def _syntax_of(encoding: Encoding) -> str:
     return EXPLICIT_LITTLE_ENDIAN if encoding.is_little_endian else EXPLICIT_BIG_ENDIAN
 
 
-def _read_file_meta(source: ByteSource) -> tuple[DataSet, int]:
-    """Give the file meta information and where the data set begins."""
+def read_file_meta(source: ByteSource) -> tuple[DataSet, int]:
+    """Give the file meta information and where the data set begins.
+
+    Raises:
+        NotDicomError: the file is not DICOM.
+    """
     start = _PREAMBLE + 4 if source.at(_PREAMBLE, 4) == b"DICM" else 0
     if start == 0 and not _looks_like_dicom(source):
         raise _not_dicom(source)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from medviewer.app import analysis
+from medviewer.app.last_session import find_crashed
 from medviewer.app.session import current_answer, current_attribution
 from medviewer.app.start import running_application
 from medviewer.gui.post import GuiPost
@@ -119,3 +120,51 @@ def test_a_killed_worker_is_said_and_the_next_run_works(
         assert [record.name for record in caplog.records] == ["medviewer.inference.supervisor"]  # it was noticed, once
         window.close()
         post.close()
+
+
+@pytest.mark.slow
+def test_a_window_that_is_killed_is_offered_again_and_one_that_is_closed_is_not(
+    tmp_path: Path, medviewer_home: Path
+) -> None:
+    script = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+
+        if __name__ == "__main__":
+            from medviewer.gui.run import run_window
+
+            run_window([Path(sys.argv[1])])
+        """
+    )
+    file = tmp_path / "act.py"
+    file.write_text(script)
+    for how, is_offered in ((signal.SIGKILL, True), (signal.SIGINT, False)):
+        image = write_radiograph(tmp_path / f"{how.name}.dcm")
+        process = subprocess.Popen(
+            [sys.executable, str(file), str(image)],
+            cwd=ROOT,
+            env={**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        )
+        left = medviewer_home / f"open-{process.pid}.json"
+        _wait_for(left, process)
+        assert find_crashed(medviewer_home) is None  # it runs
+        process.send_signal(how)
+        process.wait(60)
+        found = find_crashed(medviewer_home)
+        assert (found is not None) == is_offered
+        if found is not None:
+            assert found.paths == (str(image),)
+            left.unlink()
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a program has written a file."""
+    ended = threading.Event()
+    for _ in range(600):
+        if path.is_file():
+            return
+        assert process.poll() is None, "the program ended by itself"
+        ended.wait(0.1)
+    pytest.fail(f"{path.name} was not written")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
@@ -343,3 +344,68 @@ def test_a_narrow_window_keeps_every_tool_in_sight(reader: Reader) -> None:
     assert {b.toolButtonStyle() for b in buttons} == {Qt.ToolButtonStyle.ToolButtonIconOnly}
     reader.wait(lambda: all(b.isVisible() for b in buttons))  # Qt lays the row out in its own time
     assert all(b.toolTip() for b in buttons)
+
+
+def test_changed_keys_work_at_once_and_are_shown_everywhere(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    run, actions = reader.window.app.run_command, reader.window.actions_
+    run(
+        "app.shortcuts", {"view.invert": ("J",), "view.fit": (), "model.run": ("Ctrl+Alt+M",), "image.cine": ("Space",)}
+    )
+    reader.key(Qt.Key.Key_J)
+    assert reader.state.view.inverted
+    reader.key(Qt.Key.Key_I, Qt.KeyboardModifier.ShiftModifier)
+    assert reader.state.view.inverted
+    assert "(J)" in actions.action("view.invert").toolTip()
+    assert "(F)" not in actions.action("view.fit").toolTip()
+    assert "Ctrl+Alt+M" in reader.window.findings.run.toolTip()
+    reader.window.palette_.show_for(reader.state)
+    assert {e.shortcut for e in reader.window.palette_._entries if e.command_id == "view.invert"} == {"J"}
+    reader.window.palette_.hide()
+    run("app.shortcuts", {})
+    reader.key(Qt.Key.Key_I, Qt.KeyboardModifier.ShiftModifier)
+    assert not reader.state.view.inverted
+
+
+def test_keys_that_lists_need_too_work_in_every_viewport_and_only_there(reader: Reader, tmp_path: Path) -> None:
+    reader.open(*write_slices(tmp_path / "ct", 4))
+    run = reader.window.app.run_command
+    run("app.shortcuts", {"view.invert": ("Space", "J"), "image.next": ("Ctrl+J", "Down")})
+    shown = reader.state.selection
+    run("layout.use", (1, 2))
+    for place in range(2):
+        run("layout.activate", place)
+        run("image.select", shown)
+        inverted = reader.state.view.inverted
+        reader.key(Qt.Key.Key_Space)
+        assert reader.state.view.inverted is not inverted
+        reader.key(Qt.Key.Key_J)
+        assert reader.state.view.inverted is inverted
+    reader.window.findings.run.setFocus()
+    QTest.keyClick(reader.window.findings.model, Qt.Key.Key_Space)
+    assert reader.state.view.inverted is inverted
+
+
+def test_a_window_that_is_closed_leaves_nothing_to_offer_and_one_that_is_killed_does(
+    reader: Reader, radiograph: Path, medviewer_home: Path
+) -> None:
+    reader.open(radiograph)
+    assert [p.suffix for p in medviewer_home.glob("open-*")] == [".json"]
+    reader.window.close()
+    reader.settle()
+    assert not list(medviewer_home.glob("open-*"))
+
+
+def test_diagnostics_are_copied_with_the_screen(reader: Reader, radiograph: Path) -> None:
+    reader.open(radiograph)
+    reader.window.app.run_command("help.diagnostics")
+    copied = QApplication.clipboard().text()
+    assert "platform offscreen" in copied
+    assert "scale " in copied
+    assert "Alpha" not in copied
+
+
+def test_deleting_works_from_the_panels_and_copying_means_the_image_only_in_the_image(reader: Reader) -> None:
+    actions = reader.window.actions_
+    assert actions.action("measure.delete").shortcutContext() == Qt.ShortcutContext.WindowShortcut
+    assert actions.action("file.copy_image").shortcutContext() == Qt.ShortcutContext.WidgetShortcut

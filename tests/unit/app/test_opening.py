@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from medviewer.app.application import NoFront
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
 from medviewer.app.session import selections
@@ -20,6 +21,7 @@ from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, PixelDescription
+from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.scan import scan
 from tests.radiographs import write_radiograph, write_slices
 
@@ -375,6 +377,32 @@ def test_thumbnails_are_small_and_right_and_missing_ones_are_silent(application:
     (tmp_path / "a.dcm").unlink()
     make_thumbnail(application, state.selection.image, got.append)
     assert len(got) == 1
+
+
+def test_the_elements_of_an_image_are_never_shown_beside_another(opened: Application, tmp_path: Path) -> None:
+    shown: list[object] = []
+
+    class Front(NoFront):
+        def show_elements(self, listed: ElementList) -> None:
+            shown.append(listed)
+
+    opened.front = Front()
+    opened.run_command("image.tags")
+    assert len(shown) == 1
+    held: list[Callable[[], None]] = []
+    start = opened.jobs.start
+
+    def late(slot: str, work: Any, done: Any, failed: Any) -> Any:
+        if slot != "elements":
+            return start(slot, work, done, failed)
+        held.append(lambda: done(work(StopToken(), lambda *_: None)))
+        return StopToken()
+
+    opened.jobs.start = late  # type: ignore[method-assign]
+    opened.run_command("image.tags")
+    opened.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm")])
+    held[0]()
+    assert len(shown) == 1
 
 
 def zipped(path: Path, *files: Path) -> Path:

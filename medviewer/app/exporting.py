@@ -1,0 +1,87 @@
+"""The image on screen as a picture: into a PNG file or onto the clipboard, without identity unless it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from medviewer.app.patient import keep_event
+from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.whole_file import write_whole
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+What = Literal["view", "stored"]
+"""The viewport as it is on screen, or the plain image at its stored size."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportWish:
+    """What is exported, and where to."""
+
+    path: Path
+    what: What = "view"
+    with_identity: bool = False
+
+
+class Drawn(Protocol):
+    """A picture that a window has drawn."""
+
+    def png(self) -> bytes:
+        """As a PNG file; may be called from any thread."""
+
+
+def export_image(app: Application, wish: ExportWish | None) -> None:
+    """Save the image on screen as a PNG file, asking how if nothing is given."""
+    wish = wish or app.front.ask_export()
+    now = app.state.selection
+    if wish is None or now is None:
+        return
+    if wish.with_identity and app.state.identity_hidden:
+        raise UsageError("Identity is hidden: show it first, or export without it.")
+    path = checked_path(wish.path)
+    drawn = app.front.draw_image(wish.what, with_identity=wish.with_identity)
+    if drawn is None:
+        return
+    uid = now.image.sop_instance_uid
+
+    def work(_stop: StopToken, _progress: Progress) -> None:
+        write_whole(path, drawn.png())
+
+    def saved(_none: None) -> None:
+        keep_event(app, "image.exported-with-identity" if wish.with_identity else "image.exported", uid)
+        app.notify("info", "The image was saved." if wish.with_identity else "The image was saved, without identity.")
+
+    app.start_job("export", work, saved)
+
+
+def copy_image(app: Application, _argument: object) -> None:
+    """Put the viewport as it is on screen onto the clipboard, without identity."""
+    if app.front.copy_image():
+        app.notify("info", "The image was copied, without identity.")
+
+
+def checked_path(path: Path) -> Path:
+    """The path of a PNG file that may be written there.
+
+    Raises:
+        InputError: another kind of file has that name, or one that nobody has been asked about.
+    """
+    wanted = path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
+    if not wanted.exists():
+        return wanted
+    if wanted != path:  # the reader agreed to replace the one without the ending
+        raise InputError("A file of that name with .png at its end is there already; choose another name.")
+    try:
+        with wanted.open("rb") as file:
+            is_png = file.read(len(_PNG)) == _PNG
+    except OSError:
+        is_png = False
+    if not is_png:
+        raise InputError("What has that name is not a PNG picture and would be lost; choose another name.")
+    return wanted

@@ -1,0 +1,142 @@
+"""What the application asks of its window: files, words, dialogs, pictures of what is on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QStandardPaths, qVersion
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
+
+from medviewer.app.application import Application, Dialog
+from medviewer.app.commands import COMMANDS
+from medviewer.app.exporting import ExportWish, What
+from medviewer.app.panes import picture_of
+from medviewer.app.preferences import preferred
+from medviewer.app.shortcuts import Changes
+from medviewer.gui.about_dialog import AboutDialog
+from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.elements_dialog import ElementsDialog
+from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
+from medviewer.gui.preferences_dialog import PreferencesDialog
+from medviewer.gui.shortcuts_dialog import ShortcutsDialog
+from medviewer.gui.text import tr
+from medviewer.gui.viewport import Viewport
+from medviewer.gui.viewports import Viewports
+from medviewer.imaging.element_list import ElementList
+
+
+class WindowFront(QMainWindow):
+    """The half of the window that the application knows (:class:`medviewer.app.application.Front`)."""
+
+    viewports: Viewports
+    palette_: CommandPalette
+
+    def __init__(self, app: Application) -> None:
+        super().__init__()
+        self.app = app
+        app.front = self
+
+    @property
+    def viewport(self) -> Viewport:
+        """The viewport in which the reader works."""
+        return self.viewports.active
+
+    def choose_folder(self, title: str) -> Path | None:
+        """Ask for a folder."""
+        chosen = QFileDialog.getExistingDirectory(self, tr(title), self._last_place())
+        return Path(chosen) if chosen else None
+
+    def choose_files(self, title: str) -> Sequence[Path] | None:
+        """Ask for files."""
+        chosen, _ = QFileDialog.getOpenFileNames(self, tr(title), self._last_place())
+        return [Path(path) for path in chosen] or None
+
+    def ask_text(self, title: str, question: str) -> str | None:
+        """Ask for a line of text."""
+        text, is_given = QInputDialog.getText(self, tr(title), tr(question))
+        return text if is_given else None
+
+    def placement(self) -> tuple[float, tuple[float, float]] | None:
+        """The zoom and centre that are drawn now."""
+        placed = self.viewport.placement()
+        return (placed.zoom, placed.center) if placed is not None else None
+
+    def show_dialog(self, what: Dialog) -> None:
+        """Show one of the dialogs."""
+        if what == "palette":
+            self.palette_.show_for(self.app.state)
+        elif what == "shortcuts":
+            ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
+        elif what == "preferences":
+            self._show_preferences()
+        else:
+            AboutDialog(self).exec()
+
+    def _show_preferences(self) -> None:
+        app = self.app
+        PreferencesDialog(
+            lambda name: preferred(app, name),
+            lambda name, value: app.run_command("app.prefer", (name, value)),
+            lambda: app.run_command("app.reset_preferences"),
+            self,
+        ).exec()
+
+    def ask_export(self) -> ExportWish | None:
+        """Ask what of the image is saved, and where."""
+        dialog = ExportDialog(self, identity_hidden=self.app.state.identity_hidden)
+        if dialog.exec() != ExportDialog.DialogCode.Accepted:
+            return None
+        folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+        proposed = str(Path(folder or Path.home()) / "image.png")
+        chosen, _ = QFileDialog.getSaveFileName(self, tr("Export image"), proposed, "PNG (*.png)")
+        return ExportWish(Path(chosen), dialog.what, with_identity=dialog.is_identity_wanted) if chosen else None
+
+    def draw_image(self, what: What, *, with_identity: bool) -> DrawnImage | None:
+        """Draw the image on screen as a picture that leaves the program."""
+        state = replace(self.app.state, identity_hidden=not with_identity)
+        picture = picture_of(self.app, state.active, state)
+        if picture is None:
+            return None
+        image = stored_image(picture, state) if what == "stored" else self.viewport.drawn(state)
+        return DrawnImage(with_foot(image, state, with_identity=with_identity))
+
+    def copy_image(self) -> bool:
+        """Put the image on the clipboard, without identity."""
+        drawn = self.draw_image("view", with_identity=False)
+        if drawn is not None:
+            QGuiApplication.clipboard().setImage(drawn.image)
+        return drawn is not None
+
+    def screen_facts(self) -> Sequence[tuple[str, str]]:
+        """Platform, size and scale of the screen that the window is on."""
+        screen, window = self.screen(), self.size()
+        size = screen.size()
+        return (
+            ("Qt", f"{qVersion()}, platform {QGuiApplication.platformName()}"),
+            ("screen", f"{size.width()} x {size.height()}, scale {screen.devicePixelRatio():g}"),
+            ("screens", str(len(QGuiApplication.screens()))),
+            ("window", f"{window.width()} x {window.height()}, scale {self.devicePixelRatioF():g}"),
+        )
+
+    def copy_text(self, text: str) -> bool:
+        """Put text on the clipboard."""
+        QGuiApplication.clipboard().setText(text)
+        return True
+
+    def show_elements(self, listed: ElementList) -> None:
+        """Show the elements of a file."""
+        ElementsDialog(listed, self, identity_hidden=self.app.state.identity_hidden).exec()
+
+    def _use_shortcuts(self, changes: Changes) -> None:
+        self.app.run_command("app.shortcuts", changes)
+
+    def close_window(self) -> None:
+        """Close the window."""
+        self.close()
+
+    def _last_place(self) -> str:
+        recent = self.app.state.recent
+        return str(Path(recent[0]).parent) if recent else str(Path.home())

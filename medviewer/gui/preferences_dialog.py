@@ -1,0 +1,108 @@
+"""What the reader prefers, in one dialog: each choice is used at once and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDialog, QGridLayout, QVBoxLayout, QWidget
+
+from medviewer.app.preferences import CHOICES
+from medviewer.gui.cards import ScrollColumn, button, clear, section
+from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.text import PlainLabel, for_button, tr
+
+_TITLES_PX = 160  # the fields of all sections stand below each other
+
+Values = Callable[[str], str | bool]
+Use = Callable[[str, str | bool], None]
+
+
+class PreferencesDialog(QDialog):
+    """Language, looks, mouse, image, model; ``value`` tells what is preferred now, ``use`` changes it."""
+
+    def __init__(self, value: Values, use: Use, reset: Callable[[], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._value, self._use, self._reset = value, use, reset
+        self.fields: dict[str, QComboBox | QCheckBox] = {}
+        self.resize(size_on_screen(QSize(500, 440), self.screen().availableSize()))
+        self._whole = QVBoxLayout(self)
+        self._whole.setContentsMargins(0, 0, 0, 12)
+        self._build("")
+
+    def _build(self, focused: str) -> None:
+        """Make everything, in the language in use; ``focused`` has the keyboard again."""
+        clear(self._whole)
+        self.fields.clear()
+        self.setWindowTitle(tr("Preferences"))
+        scroll = ScrollColumn(margin=20)
+        scroll.setAccessibleName(tr("Preferences"))
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the fields are reached with Tab, and it follows them
+        self._whole.addWidget(scroll, 1)
+        scroll.column.addWidget(PlainLabel(tr("Preferences"), "hero"))
+        for title, names in self._sections().items():
+            scroll.column.addSpacing(4)
+            scroll.column.addWidget(section(title))
+            grid = QGridLayout()
+            grid.setHorizontalSpacing(12)
+            grid.setVerticalSpacing(8)
+            grid.setColumnStretch(1, 1)
+            grid.setColumnMinimumWidth(0, _TITLES_PX)
+            for row, name in enumerate(names):
+                self._add(grid, row, name)
+            scroll.column.addLayout(grid)
+        again = button(tr("Reset all"))
+        again.clicked.connect(self._start_over)
+        add_close(self, self._whole, again)
+        if focused in self.fields:
+            self.fields[focused].setFocus()
+
+    def _sections(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            tr("Appearance"): ("language", "theme", "density"),
+            tr("Image"): ("up_brightens", "smooth"),
+            tr("Model"): ("run_when_opened",),
+        }
+
+    def _add(self, grid: QGridLayout, row: int, name: str) -> None:
+        title, values = _titles()[name]
+        if not values:
+            box = QCheckBox(for_button(title))
+            box.setChecked(bool(self._value(name)))
+            box.toggled.connect(lambda is_on: self._choose(name, is_on))
+            grid.addWidget(box, row, 0, 1, 2)
+            self.fields[name] = box
+            return
+        combo = QComboBox()
+        for value, words in zip(CHOICES[name], values, strict=True):
+            combo.addItem(words, value)
+        combo.setCurrentIndex(max(combo.findData(self._value(name)), 0))
+        combo.activated.connect(lambda index: self._choose(name, combo.itemData(index)))
+        combo.setAccessibleName(title)
+        grid.addWidget(PlainLabel(title), row, 0)
+        grid.addWidget(combo, row, 1)
+        self.fields[name] = combo
+
+    def _choose(self, name: str, value: str | bool) -> None:
+        self._use(name, value)
+        if name == "language":
+            self._build(name)
+
+    def _start_over(self) -> None:
+        self._reset()
+        self._build("language")
+
+
+def _titles() -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """What each preference is called and, if it is no yes or no, what it may be."""
+    return {
+        "language": (tr("Language"), ("English", "简体中文")),
+        "theme": (tr("Theme"), (tr("Dark"), tr("Light"), tr("High contrast"))),
+        "density": (tr("Spacing"), (tr("Comfortable"), tr("Compact"))),
+        "up_brightens": (
+            tr("Window/level by dragging"),
+            (tr("up is brighter, down is darker"), tr("up is darker, down is brighter")),
+        ),
+        "smooth": (tr("Smooth enlarged images instead of showing their pixels"), ()),
+        "run_when_opened": (tr("Run the model on each series that is opened"), ()),
+    }

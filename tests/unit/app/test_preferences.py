@@ -1,0 +1,51 @@
+"""What is preferred holds at once, is remembered, and a broken file gives the default."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medviewer.app.preferences import CHOICES, prefer, preferred
+from medviewer.app.settings import Settings, SettingsFile
+from medviewer.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+
+EVERY = [(name, value) for name, values in CHOICES.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), EVERY)
+def test_each_preference_is_used_and_kept(application: Application, name: str, value: str | bool) -> None:
+    application.run_command("app.prefer", (name, value))
+    assert preferred(application, name) == value
+    assert getattr(SettingsFile(application.home).load(), name) == value
+
+
+def test_the_first_choice_is_the_default() -> None:
+    assert {name: getattr(Settings(), name) for name in CHOICES} == {name: v[0] for name, v in CHOICES.items()}
+    assert set(CHOICES) <= {entry.name for entry in fields(Settings)}
+
+
+def test_reset_brings_all_defaults_back(application: Application) -> None:
+    for name, values in CHOICES.items():
+        application.run_command("app.prefer", (name, values[-1]))
+    application.run_command("app.reset_preferences")
+    assert {name: preferred(application, name) for name in CHOICES} == {name: v[0] for name, v in CHOICES.items()}
+
+
+@pytest.mark.parametrize(
+    "choice", [("theme", "pink"), ("nothing", True), ("smooth", 1), ("theme", True), ("smooth", "x")]
+)
+def test_what_cannot_be_preferred_is_refused(application: Application, choice: tuple[str, str]) -> None:
+    with pytest.raises(UsageError):
+        prefer(application, choice)
+
+
+def test_a_theme_of_a_newer_version_gives_the_default(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"theme": "solar", "density": "x", "up_brightens": "no"}))
+    assert SettingsFile(tmp_path).load() == Settings()
