@@ -29,7 +29,7 @@ from medviewer.inference.preprocessing import Prepared
 from medviewer.inference.runtimes import RUNTIMES, onnx
 from medviewer.inference.runtimes.onnx import Source, largest_error, read_reference
 from medviewer.inference.runtimes.providers import PROVIDERS, TITLES, resolve
-from medviewer.inference.shared import OwnedBlock, plan, views, write
+from medviewer.inference.shared import OwnedBlock, plan
 from medviewer.inference.supervisor import Supervisor
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -305,7 +305,7 @@ class Engine:
         """One run of a loaded model: one copy into shared memory, one message each way, one copy out."""
         layout = plan(inputs)
         self._inputs.reserve(layout.size)
-        write(self._inputs.buffer, layout.slots, inputs)
+        self._inputs.write(layout.slots, inputs)
         names = tuple(outputs) if outputs else None
         key = source.key
         request = ("run", key, self._inputs.name, layout.slots, names, self._outputs.name)
@@ -321,7 +321,7 @@ class Engine:
         loaded = self._loaded[key]
         if loaded.provider != reply[2]:
             self._loaded[key] = replace(loaded, provider=reply[2], reason=reply[3])
-        return {name: view.copy() for name, view in views(self._outputs.buffer, reply[1]).items()}
+        return {name: view.copy() for name, view in self._outputs.views(reply[1]).items()}
 
     def _ask(self, verb: str, *rest: Any, stop: StopToken | None) -> list[Any]:
         try:

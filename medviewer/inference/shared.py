@@ -11,6 +11,7 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, TypeAlias
 
@@ -45,23 +46,22 @@ def plan(arrays: Mapping[str, npt.NDArray[Any]]) -> Layout:
         UsageError: an array's type cannot cross.
         EngineError: together they are larger than one request may be.
     """
+    return _plan(tuple((name, array.dtype.str, array.shape, array.nbytes) for name, array in arrays.items()))
+
+
+@lru_cache(maxsize=64)
+def _plan(forms: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> Layout:
+    """A model is asked with arrays of one form again and again."""
     slots: list[Slot] = []
     offset = 0
-    for name, array in arrays.items():
-        kind = array.dtype.str
+    for name, kind, shape, n_bytes in forms:
         if kind not in _KINDS:
-            raise UsageError(f"The array “{name}” has the type {array.dtype}, which a model cannot be given.")
-        slots.append((name, kind, array.shape, offset))
-        offset += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+            raise UsageError(f"The array “{name}” has the type {kind}, which a model cannot be given.")
+        slots.append((name, kind, shape, offset))
+        offset += -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
     if offset > _LIMIT_BYTES:
         raise EngineError(f"One request of {offset >> 20} MB is too large for the model; use smaller batches.")
     return Layout(tuple(slots), offset)
-
-
-def write(buffer: memoryview, slots: Sequence[Slot], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Copy arrays to their places in a block."""
-    for name, view in views(buffer, slots).items():
-        np.copyto(view, arrays[name], casting="no")
 
 
 def views(buffer: memoryview, slots: Sequence[Slot]) -> dict[str, npt.NDArray[Any]]:
@@ -84,9 +84,11 @@ def views(buffer: memoryview, slots: Sequence[Slot]) -> dict[str, npt.NDArray[An
 class OwnedBlock:
     """A shared block that grows when needed and is unlinked with its owner."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_memory", "name")
+    __slots__ = ("__weakref__", "_finalizer", "_memory", "_seen", "_seen_slots", "name")
 
     def __init__(self) -> None:
+        self._seen: dict[str, npt.NDArray[Any]] = {}  # the arrays that were asked for last
+        self._seen_slots: Sequence[Slot] | None = None
         self.name = ""  # what the other process attaches to; empty before the first use
         self._memory: SharedMemory | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -97,6 +99,21 @@ class OwnedBlock:
         if self._memory is None or self._memory.buf is None:
             raise EngineError("The shared memory is closed.")
         return self._memory.buf
+
+    def views(self, slots: Sequence[Slot]) -> dict[str, npt.NDArray[Any]]:
+        """See the arrays of the block without copying; only for as long as the block is not reserved anew.
+
+        Raises:
+            EngineError: a slot is of an unknown type or reaches beyond the block.
+        """
+        if slots is not self._seen_slots:
+            self._seen, self._seen_slots = views(self.buffer, slots), slots
+        return self._seen
+
+    def write(self, slots: Sequence[Slot], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Copy arrays to their places."""
+        for name, view in self.views(slots).items():
+            np.copyto(view, arrays[name], casting="no")
 
     def reserve(self, size: int) -> None:
         """Make room for ``size`` bytes; what was in the block is lost if it has to grow.
@@ -122,6 +139,7 @@ class OwnedBlock:
 
     def close(self) -> None:
         """Give the memory back; the block may be reserved anew."""
+        self._seen, self._seen_slots = {}, None  # they would keep it open
         if self._finalizer is not None:
             self._finalizer()
         self._memory = self._finalizer = None

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from medviewer.domain.errors import EngineError, UsageError
 from medviewer.inference import shared
-from medviewer.inference.shared import AttachedBlock, OwnedBlock, plan, views, write
+from medviewer.inference.shared import AttachedBlock, OwnedBlock, plan, views
 
 KINDS = st.sampled_from(["<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1"])
 
@@ -20,7 +20,8 @@ def test_arrays_come_out_as_they_went_in(arrays: list[np.ndarray]) -> None:
     named = {str(index): array for index, array in enumerate(arrays)}
     layout = plan(named)
     buffer = memoryview(bytearray(max(layout.size, 1)))
-    write(buffer, layout.slots, named)
+    for name, view in views(buffer, layout.slots).items():
+        view[...] = named[name]
     for name, view in views(buffer, layout.slots).items():
         np.testing.assert_array_equal(view, named[name])
         assert view.dtype == named[name].dtype
@@ -84,3 +85,25 @@ def test_no_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError, match="no shared memory left"):
         owner.reserve(1)
     assert owner.name == ""
+
+
+def test_what_was_seen_of_a_block_goes_with_it() -> None:
+    """A view kept over a new reservation would show memory that is gone, or keep the block from closing."""
+    block = OwnedBlock()
+    first = {"x": np.arange(4, dtype=np.float32)}
+    layout = plan(first)
+    block.reserve(layout.size)
+    block.write(layout.slots, first)
+    assert block.views(layout.slots) is block.views(layout.slots)
+    np.testing.assert_array_equal(block.views(layout.slots)["x"], first["x"])
+    large = {"x": np.ones(1 << 20, np.float32)}
+    grown = plan(large)
+    block.reserve(grown.size)
+    block.write(grown.slots, large)
+    np.testing.assert_array_equal(block.views(grown.slots)["x"], large["x"])
+    block.reserve(1)
+    block.write(layout.slots, first)
+    np.testing.assert_array_equal(block.views(layout.slots)["x"], first["x"])
+    block.close()
+    with pytest.raises(EngineError):
+        block.views(layout.slots)
