@@ -71,6 +71,9 @@ def tell_and_end() -> None:
 def seconds_to_image(who: str, path: Path, home: Path) -> float:
     """Start the child and return how long its image took, the interpreter's start included."""
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "MEDVIEWER_HOME": str(home)}
+    # Compiled once and kept, as on a user's computer, whatever is set where this runs.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env["PYTHONPYCACHEPREFIX"] = str(home / "compiled")
     start = time.time()
     child = subprocess.run(
         [sys.executable, "-P", "-m", "benchmarks.first_image", who, str(path)],

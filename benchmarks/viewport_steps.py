@@ -38,7 +38,7 @@ class Ours:
         self._picture = Picture(frames[0])
         self._make = Picture
         self._state = panel_states.opened(frame=frames[0], view=View(smooth=smooth))
-        self.widget = Viewport(lambda _image, _frame: self._picture)
+        self.widget = Viewport(lambda _state: self._picture)
         self.widget.resize(SIDE_PX, SIDE_PX + FIDELITY_PX)
         self.widget.show_state(None, self._state)
         self.widget.show()
