@@ -146,8 +146,6 @@ class ShortcutsDialog(QDialog):
         self.keys.setMaximumSequenceLength(1)
         self.keys.setMinimumWidth(_FIELD_PX)
         self.keys.setAccessibleName(tr("Press the new keys"))
-        for line in self.keys.findChildren(QLineEdit):
-            line.setPlaceholderText(tr("Press the new keys"))
         row.addWidget(self.keys, 1)
         for one in (self.replace, self.add, self.remove, self.reset):
             row.addWidget(one)
@@ -219,6 +217,8 @@ class ShortcutsDialog(QDialog):
     def _judge(self) -> None:
         """Say what the typed keys mean now, and offer what can be done with them."""
         place, typed = self._place, self._typed
+        for line in self.keys.findChildren(QLineEdit):
+            line.setPlaceholderText(tr("Press the new keys"))  # each clear() sets Qt's own English words again
         owner = owner_of(self._table, self._changes, typed) if typed else ""
         is_taken = owner not in ("", place)
         self.keys.setEnabled(bool(place))
@@ -234,7 +234,7 @@ class ShortcutsDialog(QDialog):
         if not place:
             return tr("Choose a command to change its keys.")
         keys = visible(native_keys(typed))
-        if self.keys.keySequence() and not typed:
+        if not self.keys.keySequence().isEmpty() and not typed:  # a sequence without keys is true in Python
             return tr("These keys cannot be used; choose others.")
         if not typed:
             return tr("Keys for: {command}").format(command=self._title(place))

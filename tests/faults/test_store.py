@@ -88,15 +88,21 @@ _MEASURER = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("acknowledged", [1, 7, 20])
-def test_kill_minus_nine_loses_no_measurement_and_brings_back_no_deleted_one(path: Path, acknowledged: int) -> None:
-    writer = subprocess.Popen([sys.executable, "-c", _MEASURER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def _killed_after(program: str, path: Path, acknowledged: int) -> int:
+    """The last number that a writer said it had stored, when it was killed after so many."""
+    writer = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert writer.stdout is not None
     with writer.stdout as said:
         last = [int(said.readline()) for _ in range(acknowledged)][-1]
         writer.send_signal(signal.SIGKILL)
         last = max([last, *(int(line) for line in said if line.endswith("\n"))])
     assert writer.wait() == -signal.SIGKILL
+    return last
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7, 20])
+def test_kill_minus_nine_loses_no_measurement_and_brings_back_no_deleted_one(path: Path, acknowledged: int) -> None:
+    last = _killed_after(_MEASURER, path, acknowledged)
     with RecordStore(path) as store:
         found = [int(m.label) for m in store.measurements_for(("", "1.2.9", 0))]
         assert [n for n in found if n <= last] == [n for n in range(last + 1) if n % 3 != 2]
@@ -105,13 +111,7 @@ def test_kill_minus_nine_loses_no_measurement_and_brings_back_no_deleted_one(pat
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 20])
 def test_kill_minus_nine_loses_nothing_acknowledged(path: Path, acknowledged: int) -> None:
-    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert writer.stdout is not None
-    with writer.stdout as said:
-        last = [int(said.readline()) for _ in range(acknowledged)][-1]
-        writer.send_signal(signal.SIGKILL)
-        last = max([last, *(int(line) for line in said if line.endswith("\n"))])
-    assert writer.wait() == -signal.SIGKILL
+    last = _killed_after(_WRITER, path, acknowledged)
     with RecordStore(path) as store:
         saved = [int(answer.result_json) for answer in store.answers_for("1.2.9")]
         assert saved == list(range(saved[0], -1, -1)), "in order, without a gap"

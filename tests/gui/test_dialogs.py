@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QPlainTextEdit, QPushButton
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton
 
 import medviewer
 from medviewer.app.commands import COMMANDS
@@ -16,7 +16,7 @@ from medviewer.gui.about_dialog import AboutDialog, versions
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.empty_view import EmptyView
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
-from medviewer.gui.text import use_language
+from medviewer.gui.text import tr, use_language
 from tests.gui.seen import Asked, all_words, is_offered, press, show, words
 
 
@@ -72,6 +72,16 @@ def test_keys_are_added_taken_away_and_reset(qtbot) -> None:
     press(dialog, "Reset all")
     assert not dialog.changes
     assert dict(lines(dialog))["Fit to window"] == "F"
+
+
+def test_before_any_key_is_pressed_it_says_whose_keys_and_what_to_do(qtbot) -> None:
+    use_language("zh")
+    dialog = ShortcutsDialog(COMMANDS.values())
+    qtbot.addWidget(dialog)
+    dialog.choose("view.fit")
+    assert dialog.said.text() == tr("Keys for: {command}").format(command="适合窗口")
+    field = dialog.keys.findChild(QLineEdit)
+    assert field.placeholderText() == tr("Press the new keys") != "Press the new keys"
 
 
 def test_keys_are_pressed_into_the_field_and_found_by_searching(qtbot) -> None:

@@ -11,10 +11,11 @@ import pydicom
 import pytest
 
 from medviewer.app.panes import picture_of
-from medviewer.app.session import State, current_answer, pane_state
+from medviewer.app.session import State, Subject, current_answer, pane_state
 from medviewer.domain.study import Window
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
+from tests.answers import make_answer
 from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
@@ -104,6 +105,10 @@ def test_a_plane_is_never_kept_or_shown_as_the_stored_image(reader: Application)
 
 
 def test_no_model_answers_about_a_plane_and_no_answer_shows_beside_it(reader: Application) -> None:
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "one", "sha")
+    reader.session.update(model_id="one", answers={subject: make_answer()})
+    assert current_answer(reader.state) is not None
     reader.run_command("layout.planes")
     before = reader.state
     reader.run_command("model.run")
