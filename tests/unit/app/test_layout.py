@@ -337,6 +337,15 @@ def test_linked_series_look_at_the_same_place_as_large(application: Application,
     assert panes(application)[1].view.window == Window(40, 400)
 
 
+def test_planes_that_cross_keep_their_own_place_and_size(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    assert reader.state.is_linked
+    before = [(pane.view.zoom, pane.view.center) for pane in panes(reader)[1:3]]
+    reader.run_command("view.place", (4.0, (10.0, 12.0)))
+    assert panes(reader)[0].view.zoom == 4.0
+    assert [(pane.view.zoom, pane.view.center) for pane in panes(reader)[1:3]] == before
+
+
 def test_the_prior_keeps_its_own_view(reader: Application) -> None:
     reader.run_command("layout.prior")
     before = panes(reader)[1].view
