@@ -29,7 +29,7 @@ class Ours:
 
     def __init__(self, frames: list[Any], smooth: bool) -> None:
         from medviewer.app.picture import Picture
-        from medviewer.app.session import View
+        from medviewer.app.state import View
         from medviewer.gui.viewport import Viewport
         from medviewer.gui.viewport_marks import FIDELITY_PX  # a strip of words under the image
         from tests.gui import panel_states

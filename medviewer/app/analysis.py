@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medviewer.app.picture import Picture
-from medviewer.app.session import Cut
+from medviewer.app.state import Cut
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame

@@ -18,8 +18,9 @@ from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
-from medviewer.app.session import JobStatus, Notice, Session, State, View
+from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
+from medviewer.app.state import JobStatus, Notice, State, View
 from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList

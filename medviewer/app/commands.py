@@ -22,9 +22,10 @@ from medviewer.app import (
     viewing,
 )
 from medviewer.app.decisions import decide
+from medviewer.app.on_screen import current_answer, decidable_answer
 from medviewer.app.patient import import_records
-from medviewer.app.session import State, current_answer, decidable_answer
 from medviewer.app.shortcuts import Changes, checked
+from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on

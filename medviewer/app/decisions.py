@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from medviewer.app.on_screen import decidable_answer
 from medviewer.app.patient import keep_decision
-from medviewer.app.session import State, decidable_answer
+from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Decision, DecisionKind, Subject
 from medviewer.domain.errors import MedViewerError
 

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import medviewer
-from medviewer.app.session import State, selections
+from medviewer.app.on_screen import selections
+from medviewer.app.state import State
 from medviewer.imaging import decode
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table

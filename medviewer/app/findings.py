@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
+from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.patient import keep_answer, keep_event
-from medviewer.app.session import Overlay, Selection, State, current_answer, current_attribution
+from medviewer.app.state import Overlay, Selection, State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken

@@ -15,8 +15,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from medviewer.app.on_screen import selections
 from medviewer.app.opening import open_paths
-from medviewer.app.session import Restorable, Selection, State, selections
+from medviewer.app.state import Restorable, Selection, State
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import InputError, StorageError
 from medviewer.domain.study import Collection, VoiFunction, Window

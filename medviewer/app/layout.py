@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
 from medviewer.app.linking import middle_of, move_cut
+from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.panes import activate, change_pane, count, read_pane
 from medviewer.app.patient import identity_of
-from medviewer.app.session import Cut, Pane, Selection, State, View, pane_state, selections
+from medviewer.app.state import Cut, Pane, Selection, State, View
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.volume import Volume

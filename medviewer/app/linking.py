@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import change_pane, count, read_pane
-from medviewer.app.session import Cut, Place, Selection, State, View, pane_state
+from medviewer.app.state import Cut, Place, Selection, State, View
 from medviewer.domain.study import Plane
 from medviewer.imaging.planes import grid_of, to_image, to_patient
 from medviewer.imaging.reslice import NORMAL_AXIS, PlaneGrid, range_mm

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from medviewer.app.on_screen import calibration_of, measured_image, with_measurement
 from medviewer.app.patient import keep_event
-from medviewer.app.session import Measured, State, calibration_of, measured_image, with_measurement
+from medviewer.app.state import Measured, State
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement

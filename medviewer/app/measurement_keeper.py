@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from medviewer.app.on_screen import calibration_of, value_of
 from medviewer.app.patient import keep_measurement
-from medviewer.app.session import EMPTY, Measured, State, Value, calibration_of, value_of
+from medviewer.app.state import EMPTY, Measured, State, Value
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement

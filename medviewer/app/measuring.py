@@ -7,11 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.measurement_keeper import SLOW_KINDS, value_in
-from medviewer.app.opening import select
-from medviewer.app.panes import activate, count
-from medviewer.app.session import (
-    Measured,
-    State,
+from medviewer.app.on_screen import (
     calibration_of,
     measured_image,
     measurements_of,
@@ -19,6 +15,9 @@ from medviewer.app.session import (
     selections,
     with_measurement,
 )
+from medviewer.app.opening import select
+from medviewer.app.panes import activate, count
+from medviewer.app.state import Measured, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.measurement import Measurement, MeasurementKind, Point, new_measurement
 

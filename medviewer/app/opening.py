@@ -17,10 +17,11 @@ from medviewer.app import analysis
 from medviewer.app.findings import continue_run
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
+from medviewer.app.on_screen import selections
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
-from medviewer.app.session import EMPTY, Pane, Selection, State, View, selections
+from medviewer.app.state import EMPTY, Pane, Selection, State, View
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image

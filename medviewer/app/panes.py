@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.jobs import Work
+from medviewer.app.on_screen import active_pane, pane_state
 from medviewer.app.picture import Picture
-from medviewer.app.session import EMPTY, Pane, Selection, State, active_pane, pane_state
+from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Image

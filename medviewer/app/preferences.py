@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import UsageError
 

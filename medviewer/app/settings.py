@@ -15,8 +15,8 @@ import platformdirs
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.preferences import DENSITIES, THEMES
-from medviewer.app.session import Overlay
 from medviewer.app.shortcuts import NO_CHANGES, Changes, checked
+from medviewer.app.state import Overlay
 from medviewer.app.viewing import CORNER_TEXTS
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS

@@ -12,8 +12,8 @@ from pathlib import Path
 from medviewer.app.analysis import build_case
 from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result, result_document, save_results
-from medviewer.app.session import Selection
 from medviewer.app.settings import HOME_VARIABLE, home
+from medviewer.app.state import Selection
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medviewer.app.session import Selection, selections
+from medviewer.app.on_screen import selections
+from medviewer.app.state import Selection
 from medviewer.cli.terminal import clear_progress, progress, tell
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.study import Stack

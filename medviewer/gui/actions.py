@@ -11,8 +11,8 @@ from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
 from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, command
-from medviewer.app.session import State
 from medviewer.app.shortcuts import choice_place, normal_keys, with_changes
+from medviewer.app.state import State
 from medviewer.app.viewing import preset_window
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.icons import icon

@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.commands import MENUS, Command
-from medviewer.app.session import State
 from medviewer.app.shortcuts import with_changes
+from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.study_rows import Index
 from medviewer.gui.text import tr, tr_pick, use_language

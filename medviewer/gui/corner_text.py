@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medviewer.app.session import Cut, Selection, State
+from medviewer.app.state import Cut, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words

@@ -6,7 +6,7 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.domain.frame import Frame, OverlayPlane
 from medviewer.gui import theme
 

@@ -7,7 +7,7 @@ from typing import cast
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.icons import IconLabel, retinted
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.app.session import Restorable, State
+from medviewer.app.state import Restorable, State
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, SignalRow, button, clear, section
 from medviewer.gui.icons import IconLabel

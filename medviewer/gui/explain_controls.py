@@ -10,7 +10,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.app.session import Overlay
+from medviewer.app.state import Overlay
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table

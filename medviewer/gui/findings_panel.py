@@ -9,7 +9,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
-from medviewer.app.session import JobStatus, State, current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution
+from medviewer.app.state import JobStatus, State
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.decision_box import DecisionBox

@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QPointF, Qt
 
-from medviewer.app.session import State, Tool
+from medviewer.app.state import State, Tool
 from medviewer.domain.study import Window
 from medviewer.gui.placing import Placement
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QButtonGroup, QDialog, QHBoxLayout, QRadioButton, 
 
 from medviewer.app.exporting import What
 from medviewer.app.picture import Picture
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.cards import SignalRow, button, section
 from medviewer.gui.text import PlainLabel, dicom_date, for_button, isolated, person_name, tr

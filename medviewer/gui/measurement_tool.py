@@ -10,7 +10,8 @@ from PySide6.QtCore import QPointF
 
 from medviewer.app.measurement_keeper import SLOW_KINDS, value_in
 from medviewer.app.measuring import Drawn, Moved, why_not
-from medviewer.app.session import Measured, State, Value, calibration_of, measured_image
+from medviewer.app.on_screen import calibration_of, measured_image
+from medviewer.app.state import Measured, State, Value
 from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, Point, new_measurement
 from medviewer.gui.measurement_layer import Hit, MeasurementLayer, Shape, shapes_of, shown
 from medviewer.gui.measurement_shapes import Size, moved_by, with_handle_at, within

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from medviewer.app.measuring import LONGEST_LABEL
-from medviewer.app.session import Value
+from medviewer.app.state import Value
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
 from medviewer.gui.text import tr, visible
 

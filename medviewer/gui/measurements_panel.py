@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, 
 from medviewer.app.commands import command
 from medviewer.app.measurement_files import offered
 from medviewer.app.measuring import LONGEST_LABEL, Named
-from medviewer.app.session import Measured, Selection, State, measured_image, selections, value_of
+from medviewer.app.on_screen import measured_image, selections, value_of
+from medviewer.app.state import Measured, Selection, State
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
 from medviewer.gui import theme

@@ -6,7 +6,8 @@ import numpy as np
 from PySide6.QtCore import QRectF, QSizeF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from medviewer.app.session import State, current_attribution
+from medviewer.app.on_screen import current_attribution
+from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.overlay import color_table, to_levels
 

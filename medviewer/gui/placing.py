@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 from PySide6.QtGui import QTransform
 
-from medviewer.app.session import View
+from medviewer.app.state import View
 from medviewer.domain.study import PixelDescription
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from medviewer.app.session import Selection, State
+from medviewer.app.state import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.quantity import quantities

@@ -8,7 +8,7 @@ from datetime import datetime
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from medviewer.app.session import Selection, State
+from medviewer.app.state import Selection, State
 from medviewer.domain.study import Patient
 from medviewer.gui import theme
 from medviewer.gui.cards import FactRow, Level, SignalRow, button, section

@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF
 from PySide6.QtGui import QColor, QPainter, QPen
 
 from medviewer.app.linking import shown_grid
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.placing import Placement
 from medviewer.imaging.planes import line_of, to_image, to_patient

@@ -29,9 +29,9 @@ from PySide6.QtWidgets import QApplication
 from medviewer.app.application import Application
 from medviewer.app.diagnostics import log_lines_kept
 from medviewer.app.jobs import UNEXPECTED
-from medviewer.app.session import State
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
+from medviewer.app.state import State
 from medviewer.domain.errors import MedViewerError, StorageError, without_data
 from medviewer.gui.icons import icon
 from medviewer.gui.post import GuiPost

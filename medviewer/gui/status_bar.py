@@ -6,7 +6,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolTip, QWidget
 
-from medviewer.app.session import JobStatus, Notice, State
+from medviewer.app.state import JobStatus, Notice, State
 from medviewer.gui import theme
 from medviewer.gui.cards import button
 from medviewer.gui.icons import IconLabel

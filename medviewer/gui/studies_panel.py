@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medviewer.app.session import Key, Selection, State
+from medviewer.app.state import Key, Selection, State
 from medviewer.domain.study import Image, Problem
 from medviewer.gui import theme
 from medviewer.gui.cards import Disclosure, button, dress

@@ -10,7 +10,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelInde
 from PySide6.QtGui import QFont, QImage, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from medviewer.app.session import Selection
+from medviewer.app.state import Selection
 from medviewer.domain.study import Collection, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.icons import pixmap

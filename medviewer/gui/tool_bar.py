@@ -6,7 +6,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolBar, QToolButton, QWidget
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui.actions import MEASURING_TOOLS, Actions
 from medviewer.gui.icons import icon
 from medviewer.gui.text import set_tooltip, tr

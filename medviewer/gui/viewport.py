@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from medviewer.app.linking import shown_grid
 from medviewer.app.picture import Patch, Picture
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window

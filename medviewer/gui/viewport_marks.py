@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPainterPath, QPen
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme

@@ -8,8 +8,9 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QGridLayout, QWidget
 
+from medviewer.app.on_screen import pane_state
 from medviewer.app.picture import Picture
-from medviewer.app.session import State, pane_state
+from medviewer.app.state import State
 from medviewer.gui.reference_lines import Line, lines_on
 from medviewer.gui.viewport import Viewport
 

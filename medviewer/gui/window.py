@@ -19,7 +19,7 @@ from medviewer.app.application import Application
 from medviewer.app.last_session import SessionKeeper
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows

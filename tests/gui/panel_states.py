@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medviewer.app.session import JobStatus, Selection, State
+from medviewer.app.state import JobStatus, Selection, State
 from medviewer.domain.answer import (
     Answer,
     Attribution,

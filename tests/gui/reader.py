@@ -12,7 +12,7 @@ from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
-from medviewer.app.session import Selection
+from medviewer.app.state import Selection
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewport_marks import FIDELITY_PX
 from medviewer.gui.window import MainWindow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QAbstractButton, QLabel, QWidget
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 
 
 def settle() -> None:

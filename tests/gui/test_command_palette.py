@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 
 from medviewer.app.commands import COMMANDS, Choice, Command
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui.command_palette import CommandPalette, entries_of, fuzzy_score
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton
 
 import medviewer
 from medviewer.app.commands import COMMANDS
-from medviewer.app.session import Restorable, State
 from medviewer.app.shortcuts import Changes
+from medviewer.app.state import Restorable, State
 from medviewer.gui.about_dialog import AboutDialog, versions
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.empty_view import EmptyView

@@ -10,7 +10,7 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from medviewer.app.decisions import Judged
-from medviewer.app.session import Cut, JobStatus, State, View
+from medviewer.app.state import Cut, JobStatus, State, View
 from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel

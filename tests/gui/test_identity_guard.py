@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medviewer.app import analysis
-from medviewer.app.session import current_answer
+from medviewer.app.on_screen import current_answer
 from medviewer.domain.answer import Attribution
 from medviewer.domain.errors import EngineError
 from tests.gui.reader import Reader, has_color, pixels

@@ -11,7 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QToolButton
 
 from medviewer.app.measuring import Drawn
-from medviewer.app.session import measured_image, measurements_of
+from medviewer.app.on_screen import measured_image, measurements_of
 from medviewer.gui.measurements_panel import MeasurementsPanel
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, is_offered, press, settle, words

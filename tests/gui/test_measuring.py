@@ -14,7 +14,8 @@ from PySide6.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 from PySide6.QtTest import QTest
 
-from medviewer.app.session import Value, View, measured_image, measurements_of, value_of
+from medviewer.app.on_screen import measured_image, measurements_of, value_of
+from medviewer.app.state import Value, View
 from medviewer.domain.measurement import KINDS, Measurement, Quantity, new_measurement
 from medviewer.gui import theme
 from medviewer.gui.language import use_language

@@ -9,7 +9,7 @@ from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QWidget
 
 from medviewer.app.commands import COMMANDS
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.domain.answer import GuardResult
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.buttons import ButtonRow, WrappingButton

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QPointF, QSizeF
 
-from medviewer.app.session import View
+from medviewer.app.state import View
 from medviewer.domain.study import PixelDescription
 from medviewer.gui.placing import Placement, pixel_aspect
 

@@ -16,7 +16,7 @@ import pytest
 
 from medviewer.app import analysis
 from medviewer.app.last_session import find_crashed
-from medviewer.app.session import current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.start import running_application
 from medviewer.gui.post import GuiPost
 from medviewer.gui.window import MainWindow
@@ -39,7 +39,7 @@ def test_the_process_of_the_window_never_loads_a_runtime(tmp_path: Path, medview
         from pathlib import Path
 
         if __name__ == "__main__":
-            from medviewer.app.session import current_answer, current_attribution
+            from medviewer.app.on_screen import current_answer, current_attribution
             from medviewer.gui.run import grab_window
 
             state = grab_window(Path(sys.argv[1]), paths=[Path(sys.argv[2])])

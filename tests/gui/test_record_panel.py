@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from PySide6.QtWidgets import QLabel, QPushButton
 
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.gui import values_section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_panel import RecordPanel

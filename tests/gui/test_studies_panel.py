@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QProgressBar
 
-from medviewer.app.session import JobStatus, State
+from medviewer.app.state import JobStatus, State
 from medviewer.domain.study import Collection, Image, Problem, Study
 from medviewer.gui import problem_list
 from medviewer.gui.problem_list import ProblemList

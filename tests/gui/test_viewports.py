@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 
-from medviewer.app.session import pane_state
+from medviewer.app.on_screen import pane_state
 from medviewer.gui.corner_text import corners
 from medviewer.gui.reference_lines import lines_on
 from medviewer.gui.viewport import Viewport

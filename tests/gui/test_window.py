@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
-from medviewer.app.session import current_answer
+from medviewer.app.on_screen import current_answer
 from medviewer.app.start import running_application
 from medviewer.gui import window
 from medviewer.gui.post import GuiPost

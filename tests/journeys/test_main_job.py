@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from PySide6.QtGui import QImage
 
-from medviewer.app.session import current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.gui.run import grab_window
 from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore

@@ -13,8 +13,9 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.application import Application
-from medviewer.app.session import Value, measurements_of, pane_state, value_of
+from medviewer.app.on_screen import measurements_of, pane_state, value_of
 from medviewer.app.start import running_application
+from medviewer.app.state import Value
 from medviewer.domain.measurement import Measurement
 from medviewer.gui.post import GuiPost
 from medviewer.gui.theme import apply_theme

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medviewer.app.commands import COMMANDS, MENUS, command
-from medviewer.app.session import State
+from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from medviewer.app.application import NoFront
 from medviewer.app.decisions import RESULT_CHANGED, TAKEN_BACK, Judged
-from medviewer.app.session import current_answer
+from medviewer.app.on_screen import current_answer
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import StorageError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from medviewer.app import analysis
-from medviewer.app.session import current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.domain.errors import InputError, WorkerDiedError
 from medviewer.records.audit import AuditTrail
 from tests.fakes import MODEL_ID

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.app.last_session import SessionKeeper, find_crashed
-from medviewer.app.session import Selection, selections
+from medviewer.app.on_screen import selections
+from medviewer.app.state import Selection
 from medviewer.domain.study import Window
 from tests.radiographs import write_radiograph, write_slices
 
@@ -185,7 +186,7 @@ def test_the_readers_own_choice_is_not_undone_by_what_is_found_later(
     application: Application, slices: list[Path]
 ) -> None:
     from medviewer.app.last_session import _Wanted
-    from medviewer.app.session import Restorable
+    from medviewer.app.state import Restorable
 
     application.run_command("file.open_files", [slices[0].parent])
     every = list(selections(application.state.collection))

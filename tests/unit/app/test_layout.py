@@ -10,8 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from medviewer.app.on_screen import current_answer, pane_state
 from medviewer.app.panes import picture_of
-from medviewer.app.session import State, Subject, current_answer, pane_state
+from medviewer.app.state import State
+from medviewer.domain.answer import Subject
 from medviewer.domain.study import Window
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume

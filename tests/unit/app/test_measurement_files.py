@@ -10,7 +10,7 @@ import pytest
 
 from medviewer.app.measurement_files import offered
 from medviewer.app.measuring import Drawn, Moved
-from medviewer.app.session import measured_image, measurements_of
+from medviewer.app.on_screen import measured_image, measurements_of
 from medviewer.app.start import running_application
 from medviewer.domain.measurement import Measurement
 from medviewer.imaging.measurement_reading import read_measurement_report

@@ -11,8 +11,10 @@ import pytest
 from medviewer.app.application import NoFront
 from medviewer.app.measurement_keeper import NOT_DELETED, NOT_SAVED
 from medviewer.app.measuring import Drawn, Moved, Named, why_not
-from medviewer.app.session import Session, State, measured_image, measurements_of, value_of
+from medviewer.app.on_screen import measured_image, measurements_of, value_of
+from medviewer.app.session import Session
 from medviewer.app.start import running_application
+from medviewer.app.state import State
 from medviewer.app.viewing import UNDO_ELSEWHERE
 from medviewer.domain.errors import StorageError
 from medviewer.domain.measurement import Measurement, new_measurement

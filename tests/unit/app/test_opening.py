@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from medviewer.app.application import NoFront
+from medviewer.app.on_screen import selections
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
-from medviewer.app.session import selections
 from medviewer.app.start import running_application
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
@@ -81,7 +81,7 @@ def test_pixels_that_cannot_be_read_are_said_and_other_images_work(application: 
 
 
 def selection_of(app: Application, name: str) -> Any:
-    from medviewer.app.session import Selection
+    from medviewer.app.state import Selection
 
     patient = next(p for p in app.state.collection.patients if p.name == name)
     series = patient.studies[0].series[0]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app.on_screen import current_answer
 from medviewer.app.patient import RecordRoom, look_up, sample_record
-from medviewer.app.session import current_answer
 from medviewer.domain.study import Patient, Study
 from medviewer.records.record import Allergy, Identifier, PatientRecord
 from medviewer.records.store import RecordStore

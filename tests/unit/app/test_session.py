@@ -11,7 +11,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from medviewer.app.session import Selection, Session, State, View, current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution
+from medviewer.app.session import Session
+from medviewer.app.state import Selection, State, View
 from medviewer.domain.answer import Answer, Attribution, Decision, Provenance, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Patient, PixelDescription, Series, Stack, Study

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.app.session import Overlay
 from medviewer.app.settings import Settings, SettingsFile, home
+from medviewer.app.state import Overlay
 from medviewer.domain.errors import StorageError
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.app.session import Selection, State, View
+from medviewer.app.state import Selection, State, View
 from medviewer.app.viewing import CT_PRESETS, preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame

@@ -1,0 +1,110 @@
+"""What of the state belongs to the image on screen: ask here, and another image's result can never be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
+
+from medviewer.app.state import Measured, Measurements, Pane, Selection, State, Value
+from medviewer.domain.answer import Answer, Attribution, Subject
+from medviewer.domain.measurement import Measurement
+from medviewer.domain.study import Collection
+
+
+def with_measurement(
+    measurements: Measurements, where: Measured, uid: str, measurement: Measurement | None
+) -> Measurements:
+    """The same with one measurement put in, changed in its place, or (None) taken out."""
+    own = list(measurements.get(where, ()))
+    at = next((index for index, one in enumerate(own) if one.uid == uid), len(own))
+    own[at : at + 1] = [] if measurement is None else [measurement]
+    return MappingProxyType({**measurements, where: tuple(own)})
+
+
+def measured_image(state: State) -> Measured | None:
+    """The image on screen, as measurements name it; None for a plane that was cut, which is no stored image."""
+    if state.selection is None or state.cut is not None:
+        return None
+    return state.selection.image.sop_instance_uid, state.selection.image.frame
+
+
+def measurements_of(state: State) -> tuple[Measurement, ...]:
+    """The measurements of the image on screen."""
+    where = measured_image(state)
+    return state.measurements.get(where, ()) if where is not None else ()
+
+
+def calibration_of(state: State, where: Measured) -> Measurement | None:
+    """The reader's calibration of an image: the last one drawn."""
+    return next((m for m in reversed(state.measurements.get(where, ())) if m.kind == "calibration"), None)
+
+
+def value_of(state: State, measurement: Measurement) -> Value | None:
+    """The numbers of a measurement; None while they are being found, never those from before it was changed."""
+    found = state.values.get(measurement.uid)
+    calibration = calibration_of(state, (measurement.sop_instance_uid, measurement.frame))
+    is_of_now = found is not None and found.measurement.points == measurement.points
+    is_of_now = is_of_now and found is not None and found.calibration == calibration
+    return found if is_of_now else None
+
+
+def pane_state(state: State, index: int) -> State:
+    """The state as one viewport of the layout shows it: itself for the active one."""
+    if index == state.active:
+        return state
+    pane = state.parked.get(index, _NO_PANE)
+    shown = {name: getattr(pane, name) for name in Pane.__dataclass_fields__}
+    return replace(state, **shown)
+
+
+_NO_PANE = Pane()
+
+
+def active_pane(state: State) -> Pane:
+    """What the active viewport shows, to be parked."""
+    return Pane(state.selection, state.cut, state.frame, state.frame_problem, state.view)
+
+
+def selections(collection: Collection) -> Iterator[Selection]:
+    """Every image of a collection with all that it belongs to, in display order."""
+    for patient in collection.patients:
+        for study in patient.studies:
+            for series in study.series:
+                for stack in series.stacks:
+                    for index in range(len(stack.images)):
+                        yield Selection(patient, study, series, stack, index)
+
+
+def current_answer(state: State) -> tuple[Subject, Answer] | None:
+    """The answer of the chosen model for the image on screen, if there is one."""
+    if state.selection is None or state.cut is not None:  # no model has seen a plane that was cut
+        return None
+    key = state.selection.image.key
+    for subject, answer in state.answers.items():
+        if subject.image_key == key and subject.model_id == state.model_id:
+            return subject, answer
+    return None
+
+
+def decidable_answer(state: State) -> tuple[Subject, Answer] | None:
+    """The answer that the reader sees and may judge: none that is hidden, and no abstention."""
+    found = current_answer(state)
+    return found if found is not None and found[1].status == "answer" and not state.record_mismatch else None
+
+
+def current_attribution(state: State) -> Attribution | None:
+    """The heat map of the chosen method for the answer on screen, if there is one."""
+    found = current_answer(state)
+    if found is None:
+        return None
+    asked, _ = found
+    for subject, attribution in state.attributions.items():
+        if (
+            subject.image_key == asked.image_key
+            and subject.model_id == asked.model_id
+            and subject.model_sha256 == asked.model_sha256
+            and subject.method == state.overlay.method
+        ):
+            return attribution
+    return None

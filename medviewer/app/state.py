@@ -1,0 +1,214 @@
+"""The state: everything that the window shows, frozen and replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from medviewer.app.shortcuts import Changes
+from medviewer.domain.answer import Answer, Attribution, Decision, Subject
+from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
+from medviewer.imaging.reslice import PlaneName, Slab
+from medviewer.records.record import PatientRecord
+
+Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
+CornerText = Literal["all", "minimal", "none"]
+Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
+Measured = tuple[str, int]  # where measurements belong: SOP Instance UID, frame
+Measurements = Mapping[Measured, tuple[Measurement, ...]]
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
+def _empty() -> Mapping[Any, Any]:
+    return EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How the selected image is shown. Turns are counter-clockwise quarters, after the flips.
+
+    ``zoom`` is screen pixels per image pixel, ``center`` the (column, row) in the middle of
+    the viewport; both None mean "fit".
+    """
+
+    window: Window | None = None  # None: the image's own default
+    inverted: bool = False
+    quarter_turns: int = 0
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    zoom: float | None = None
+    center: tuple[float, float] | None = None
+    smooth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """How heat maps are drawn over the image."""
+
+    visible: bool = True
+    method: str = "grad-cam"
+    opacity: float = 0.5
+    threshold: float = 0.2
+    color_map: str = "magma"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One running job, for the status bar. ``total`` 0 means that the end is not known."""
+
+    name: str
+    text: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence for the reader, with its weight.
+
+    ``job`` is the kind of work whose failure it tells of: when such work succeeds, it has had its day.
+    """
+
+    level: Literal["info", "caution", "alarm"]
+    text: str
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The numbers of a measurement as it was when they were found; ``problem`` says why there are none."""
+
+    measurement: Measurement
+    calibration: Measurement | None
+    quantities: tuple[Quantity, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The image on screen and all it belongs to. ``index`` counts in ``stack.images``."""
+
+    patient: Patient
+    study: Study
+    series: Series
+    stack: Stack
+    index: int
+
+    @property
+    def image(self) -> Image:
+        """The selected image."""
+        return self.stack.images[self.index]
+
+    @property
+    def stack_key(self) -> tuple[str, str, int]:
+        """Identifies the stack in this session by its first image (another one may come first while a scan goes on)."""
+        return self.stack.images[0].key
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A plane cut out of the selected stack, instead of one of its images (multiplanar reformatting).
+
+    ``at_mm`` is on the patient axis across the plane (LPS: axial z, coronal y, sagittal x).
+    """
+
+    plane: PlaneName
+    at_mm: float
+    slab_mm: float = 0.0
+    slab: Slab = "mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point of the patient, which means something only in its own frame of reference."""
+
+    lps_mm: tuple[float, float, float]
+    frame_of_reference_uid: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pane:
+    """What one viewport of the layout shows: the fields of the same names of :class:`State`."""
+
+    selection: Selection | None = None
+    cut: Cut | None = None
+    frame: Frame | None = None
+    frame_problem: str = ""
+    view: View = field(default_factory=View)
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """What was open when the program ended without being closed. ``window`` is (center, width, function)."""
+
+    paths: tuple[str, ...]
+    sop_instance_uid: str
+    frame: int
+    window: tuple[float, float, VoiFunction] | None = None
+    files: tuple[str, ...] = ()  # that tell of it, to be removed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything that the window shows. Replaced, never changed.
+
+    ``selection``, ``cut``, ``frame``, ``frame_problem`` and ``view`` are those of the active
+    viewport; what the others of the layout show lies in ``parked``, by their place in it
+    (:func:`pane_state` gives the state as any of them shows it). All show one patient.
+    ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
+    being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
+    decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
+    friends, which return only what belongs to the image on screen. ``measurements`` has
+    an entry, which may be empty, for each image whose own have been read from the record
+    store; ask :func:`measurements_of`.
+    """
+
+    collection: Collection = field(default_factory=Collection)
+    selection: Selection | None = None
+    cut: Cut | None = None
+    frame: Frame | None = None
+    frame_problem: str = ""
+    view: View = field(default_factory=View)
+    layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
+    active: int = 0  # which of them the reader works in, row by row
+    parked: Mapping[int, Pane] = field(default_factory=_empty)
+    is_maximised: bool = False  # the active viewport alone is shown, the others are kept
+    is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
+    is_linked: bool = True  # viewports of one frame of reference scroll together
+    crosshair: Place | None = None  # what the reader points at
+    tool: Tool = "window"
+    corner_text: CornerText = "all"
+    identity_hidden: bool = False
+    drawings_shown: bool = True  # overlay planes, which the file lays over its image
+    overlay: Overlay = field(default_factory=Overlay)
+    model_id: str = ""
+    answers: Mapping[Subject, Answer] = field(default_factory=_empty)
+    attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
+    decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
+    analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
+    measurements: Measurements = field(default_factory=_empty)
+    values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of
+    selected_measurement: str = ""  # its UID
+    is_measured_known: bool = False  # the store was asked what was measured on this patient's images
+    offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
+    measurement_problem: str = ""  # why those of this patient cannot be read
+    record: PatientRecord | None = None
+    record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
+    record_problem: str = ""
+    jobs: tuple[JobStatus, ...] = ()
+    provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
+    notice: Notice | None = None
+    recent: tuple[str, ...] = ()
+    restorable: Restorable | None = None
+    language: str = "en"
+    theme: str = "dark"
+    density: str = "comfortable"
+    up_brightens: bool = True  # dragging up makes the image brighter
+    shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
+    confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
+    panels_hidden: bool = False  # only the image is shown
+    is_record_checked: bool = False  # the store was asked about the patient on screen
