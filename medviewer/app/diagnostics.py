@@ -13,7 +13,6 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -101,6 +100,8 @@ def describe(app: Application) -> str:
 
 
 def _packages() -> Facts:
+    from importlib import metadata  # noqa: PLC0415 - only needed here, and slow to import
+
     for name in (*PACKAGES, *_MORE_PACKAGES):
         try:
             yield name, metadata.version(name)

@@ -18,6 +18,7 @@ from medviewer.resources import resource
 
 ICON_PX = 16
 _SIZES_PX = (16, 20, 24, 32, 40, 48, 64)  # 16-24 px at 100 % to 266 %
+_LARGEST_PX = 24  # at 100 %
 
 
 def icon(name: str, tint: str | None = None) -> QIcon:
@@ -31,7 +32,7 @@ def icon(name: str, tint: str | None = None) -> QIcon:
         FileNotFoundError: there is no such icon.
     """
     t = theme.tokens()
-    made = _icon(name, tint or t.text, tint or t.accent, t.edge)
+    made = _icon(name, tint or t.text, tint or t.accent, t.edge, _sizes_px(_finest_ratio()))
     _made[made.cacheKey()] = (name, tint)
     return made
 
@@ -80,7 +81,7 @@ class IconLabel(QLabel):
 
 
 @lru_cache(maxsize=512)
-def _icon(name: str, plain: str, checked: str, disabled: str) -> QIcon:
+def _icon(name: str, plain: str, checked: str, disabled: str, sizes_px: tuple[int, ...]) -> QIcon:
     made = QIcon()
     states = (
         (plain, QIcon.Mode.Normal, QIcon.State.Off),
@@ -89,17 +90,14 @@ def _icon(name: str, plain: str, checked: str, disabled: str) -> QIcon:
         (disabled, QIcon.Mode.Disabled, QIcon.State.On),
     )
     for tint, mode, state in states:
-        for size in _SIZES_PX:
+        for size in sizes_px:
             made.addPixmap(_draw(name, tint, size), mode, state)
     return made
 
 
 @lru_cache(maxsize=512)
 def _draw(name: str, tint: str, size: int) -> QPixmap:
-    svg = resource(f"icons/{name}.svg").read_text(encoding="utf-8").replace("currentColor", tint)
-    renderer = QSvgRenderer(QByteArray(svg.encode()))
-    if not renderer.isValid():
-        raise FileNotFoundError(f"MedViewer's installation is damaged: icons/{name}.svg; install it again.")
+    renderer = _renderer(name, tint)
     drawn = QPixmap(size, size)
     drawn.fill(Qt.GlobalColor.transparent)
     painter = QPainter(drawn)
@@ -109,6 +107,29 @@ def _draw(name: str, tint: str, size: int) -> QPixmap:
     finally:
         painter.end()
     return drawn
+
+
+@lru_cache(maxsize=512)
+def _renderer(name: str, tint: str) -> QSvgRenderer:
+    """Parsed once for all sizes: the icons were most of the time in which the window was made."""
+    renderer = QSvgRenderer(QByteArray(_drawing(name).replace("currentColor", tint).encode()))
+    if not renderer.isValid():
+        raise FileNotFoundError(f"MedViewer's installation is damaged: icons/{name}.svg; install it again.")
+    return renderer
+
+
+@lru_cache(maxsize=512)
+def _drawing(name: str) -> str:
+    return resource(f"icons/{name}.svg").read_text(encoding="utf-8")
+
+
+def _sizes_px(ratio: float) -> tuple[int, ...]:
+    """What the screens need, and the largest, which Qt makes smaller for a finer one that is plugged in later."""
+    return tuple(size for size in _SIZES_PX if size <= _LARGEST_PX * ratio or size == _SIZES_PX[-1])
+
+
+def _finest_ratio() -> float:
+    return max((screen.devicePixelRatio() for screen in QGuiApplication.screens()), default=1.0)
 
 
 def _screen_ratio() -> float:

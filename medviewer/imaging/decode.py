@@ -45,7 +45,7 @@ _END_MARKER = b"\xff\xd9"
 _pool = DecodePool()
 
 
-def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
+def read_frame(image: Image, *, stop: StopToken | None = None, into: np.ndarray | None = None) -> Frame:
     """Read and decode one frame.
 
     May be called from any thread, and from several at once.
@@ -53,6 +53,8 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
     Args:
         image: of a scan.
         stop: gives up; a decoder that is running is ended.
+        into: memory of a larger block for the stored values, used where a copy can be saved; what was
+            in it is lost, and whether the frame lies there is for the caller to see.
 
     Returns:
         The frame, read-only. Where the file ends inside an uncompressed frame, the
@@ -73,7 +75,7 @@ def read_frame(image: Image, *, stop: StopToken | None = None) -> Frame:
             return _read_other(image, stop)
         with image.file.open("rb") as file:
             layout, source = open_layout(image.file, file)
-            return _read(image, layout, source, stop)
+            return _read(image, layout, source, stop, into)
     except OSError as error:
         raise unreadable(error) from error
     except MemoryError as error:
@@ -107,7 +109,7 @@ def shutdown() -> None:
 atexit.register(shutdown)
 
 
-def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | None) -> Frame:
+def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | None, into: np.ndarray | None) -> Frame:
     header, format_ = layout.header, layout.format
     # A path says little: a stick may have been exchanged, and another person's image may lie there now.
     is_same_object = header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
@@ -116,7 +118,7 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = []
     if is_native(header):
-        samples, complete = read_native(source, header, format_, image.frame, caveats)
+        samples, complete = read_native(source, header, format_, image.frame, caveats, into)
     else:
         samples, complete = _read_compressed(image, layout, source, caveats, stop), format_.rows
     stored = _to_stored(samples, layout)

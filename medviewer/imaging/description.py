@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +33,11 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     caveats = _file_caveats(header, format_)
     shared = dataset.item(tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
     per_frame = dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
-    common = _describe_common(header, format_)
-    single = _describe_frame(common, _Groups(dataset, shared, DataSet())) if not per_frame else None
+    single = None if per_frame else _described_alike(header, format_)
+    common = _describe_common(header, format_) if single is None else single[0]
+    if not per_frame and single is None:
+        single = _describe_frame(common, _Groups(dataset, shared, DataSet()))
+        _keep_alike(header, format_, single)
     frame_rate = _frame_rate_hz(dataset)
     images = []
     for frame in range(format_.frames):
@@ -53,6 +57,52 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
             )
         )
     return tuple(images)
+
+
+# The slices of a series differ in these alone, as a rule, and what is described rests on none but the position.
+_OWN_OF_A_SLICE = frozenset(
+    {
+        tags.SOP_INSTANCE_UID,
+        tags.INSTANCE_NUMBER,
+        tags.IMAGE_POSITION_PATIENT,
+        tags.ACQUISITION_TIME,
+        tags.CONTENT_TIME,
+    }
+)
+_MAX_ALIKE = 64
+_alike: dict[Hashable, PixelDescription] = {}
+
+
+def _likeness(header: Header, format_: PixelFormat) -> Hashable | None:
+    """Give all that a description rests on but the position, where that is a file's plain elements alone."""
+    dataset = header.dataset
+    if dataset.sequences or header.transfer_syntax_uid in MAYBE_LOSSY_SYNTAXES:
+        return None
+    return (
+        format_, header.sop_class_uid, header.transfer_syntax_uid, dataset.is_little_endian, dataset.character_sets,
+        tuple(item for item in dataset.values.items() if item[0] not in _OWN_OF_A_SLICE),
+        tuple(dataset.representations.items()),
+    )  # fmt: skip
+
+
+def _described_alike(header: Header, format_: PixelFormat) -> tuple[PixelDescription, tuple[Caveat, ...]] | None:
+    """Give the description of a slice that was like this one, at this one's place; None if there was none."""
+    key = _likeness(header, format_)
+    known = _alike.get(key) if key is not None else None
+    if known is None:
+        return None
+    caveats: list[Caveat] = []
+    plane = _plane(_Groups(header.dataset, DataSet(), DataSet()), caveats)
+    return (replace(known, plane=plane), ()) if plane is not None and not caveats else None
+
+
+def _keep_alike(header: Header, format_: PixelFormat, found: tuple[PixelDescription, tuple[Caveat, ...]]) -> None:
+    key = _likeness(header, format_)
+    if key is None or found[0].plane is None or found[1]:
+        return
+    if len(_alike) >= _MAX_ALIKE:
+        _alike.clear()
+    _alike[key] = found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,21 +291,21 @@ def _plane(groups: _Groups, caveats: list[Caveat]) -> Plane | None:
     if not all(math.isfinite(value) and abs(value) < 1e6 for value in position + cosines):
         caveats.append(Caveat("geometry.not-finite", "The image's place in the patient is not a number and not used."))
         return None
-    row, column = np.array(cosines[:3]), np.array(cosines[3:])
-    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    lengths = math.hypot(*cosines[:3]), math.hypot(*cosines[3:])
+    product = sum(a * b for a, b in zip(cosines[:3], cosines[3:], strict=True))
     # 16 characters of a decimal string leave more than enough digits; larger errors mean that the numbers are wrong.
-    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(float(row @ column)) > 0.01:
+    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(product) > 0.01:
         caveats.append(
             Caveat(
                 "geometry.orientation", "The image's orientation is not two perpendicular unit vectors and not used."
             )
         )
         return None
-    row, column = row / lengths[0], column / lengths[1]
+    a, b = lengths
     return Plane(
         (position[0], position[1], position[2]),
-        (float(row[0]), float(row[1]), float(row[2])),
-        (float(column[0]), float(column[1]), float(column[2])),
+        (cosines[0] / a, cosines[1] / a, cosines[2] / a),
+        (cosines[3] / b, cosines[4] / b, cosines[5] / b),
     )
 
 

@@ -71,6 +71,7 @@ class Grouping:
         self._patients: list[_PatientEntry] = []
         self._by_key: dict[Hashable, list[_PatientEntry]] = {}
         self._shown: list[Path] = []
+        self._last: tuple[Hashable, _PatientEntry] | None = None  # whose the file before was, by what it says
         self._places: dict[str, list[tuple[_SeriesEntry, Hashable]]] = {}  # of the images of a SOP Instance UID
 
     def add(self, header: Header, images: tuple[Image, ...]) -> None:
@@ -141,6 +142,12 @@ class Grouping:
         return Collection(patients, problems, tuple(self._shown))
 
     def _patient(self, dataset: DataSet) -> _PatientEntry:
+        says = (dataset.character_sets, *(dataset.raw(tag) for tag in _IDENTITY_TAGS))
+        if self._last is None or self._last[0] != says:
+            self._last = says, self._find_patient(dataset)
+        return self._last[1]
+
+    def _find_patient(self, dataset: DataSet) -> _PatientEntry:
         facts = _read_patient(dataset)
         key: Hashable
         if facts.patient_id:
@@ -158,6 +165,14 @@ class Grouping:
         return entry
 
 
+_IDENTITY_TAGS = (
+    tags.PATIENT_ID,
+    tags.ISSUER_OF_PATIENT_ID,
+    tags.PATIENT_NAME,
+    tags.PATIENT_BIRTH_DATE,
+    tags.PATIENT_SEX,
+    tags.STUDY_INSTANCE_UID,
+)
 _TWIN = Caveat("uid.duplicate", "Another file with other content claims to be this very image.")
 
 

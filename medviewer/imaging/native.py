@@ -16,7 +16,12 @@ from medviewer.imaging.source import ByteSource
 
 
 def read_native(
-    source: ByteSource, header: Header, format_: PixelFormat, frame: int, caveats: list[Caveat]
+    source: ByteSource,
+    header: Header,
+    format_: PixelFormat,
+    frame: int,
+    caveats: list[Caveat],
+    into: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
     """Read one uncompressed frame.
 
@@ -26,6 +31,7 @@ def read_native(
         format_: its pixel layout.
         frame: 0-based.
         caveats: gets ``truncated.rows`` if rows are missing; in grey images they are filled with the darkest value.
+        into: memory for the samples, used if they fit as they lie in the file; what was in it is lost.
 
     Returns:
         ``(rows, columns)`` or ``(rows, columns, 3)`` samples as stored, in the file's
@@ -37,7 +43,7 @@ def read_native(
     """
     if format_.bits_allocated == 1:
         return _read_bits(source, header, format_, frame), format_.rows
-    raw, there = _read_bytes(source, header, format_, frame)
+    raw, there = _read_bytes(source, header, format_, frame, into)
     dtype = _sample_type(header, format_)
     flat = raw.view(dtype)
     if not dtype.isnative:
@@ -65,7 +71,9 @@ def _sample_type(header: Header, format_: PixelFormat) -> np.dtype:
     return np.dtype(f"{order}{kind}{format_.bits_allocated // 8}")
 
 
-def _read_bytes(source: ByteSource, header: Header, format_: PixelFormat, frame: int) -> tuple[np.ndarray, int]:
+def _read_bytes(
+    source: ByteSource, header: Header, format_: PixelFormat, frame: int, into: np.ndarray | None = None
+) -> tuple[np.ndarray, int]:
     """Give the frame's bytes, zero where the file ends, and how many there were."""
     assert header.pixels is not None  # noqa: S101 - read_pixel_format has refused such a header
     length = format_.frame_bits // 8
@@ -76,9 +84,11 @@ def _read_bytes(source: ByteSource, header: Header, format_: PixelFormat, frame:
     )
     lead = begin % 2 if is_swapped else 0
     wanted = lead + length + ((lead + length) % 2 if is_swapped else 0)
-    raw = np.zeros(wanted, np.uint8)
+    is_room = into is not None and into.nbytes == wanted and into.flags.c_contiguous and into.flags.writeable
+    raw = into.reshape(-1).view(np.uint8) if into is not None and is_room else np.empty(wanted, np.uint8)
     available = max(0, min(wanted, header.pixels.length - (begin - lead)))
     there = source.read_into(header.pixels.offset + begin - lead, raw.data[:available])
+    raw[there:] = 0
     if is_swapped:
         raw = raw.view(">u2").astype("<u2").view(np.uint8)[lead : lead + length].copy()
         there = min(max(0, there - lead), length)
@@ -111,16 +121,24 @@ def _shaped(flat: np.ndarray, format_: PixelFormat) -> np.ndarray:
 
 
 def clean(samples: np.ndarray, format_: PixelFormat) -> np.ndarray:
-    """Remove what old files keep in the unused bits (overlays), and extend the sign."""
+    """Remove what old files keep in the unused bits (overlays), and extend the sign; the samples themselves change.
+
+    In place: fresh memory for each step would take ten times as long as the step.
+    """
     unused = format_.bits_allocated - format_.bits_stored
     if format_.is_float or unused == 0:
         return samples
     above = format_.bits_allocated - 1 - format_.high_bit
     if samples.dtype.kind == "i":
-        return np.asarray((samples << above) >> unused)
+        np.left_shift(samples, above, out=samples)
+        np.right_shift(samples, unused, out=samples)
+        return samples
     below = format_.high_bit + 1 - format_.bits_stored
     mask = (1 << format_.bits_stored) - 1
-    return np.asarray((samples >> below) & samples.dtype.type(mask))
+    if below:
+        np.right_shift(samples, below, out=samples)
+    np.bitwise_and(samples, samples.dtype.type(mask), out=samples)
+    return samples
 
 
 def _mark_missing(samples: np.ndarray, format_: PixelFormat, complete: int, caveats: list[Caveat]) -> None:

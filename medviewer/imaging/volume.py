@@ -51,8 +51,11 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
         nonlocal done
         if stop is not None:
             stop.raise_if_stopped()
-        frame = first if index == 0 else read_frame(images[index], stop=stop)
-        stored[index] = _checked(frame, stored, is_uniform=is_uniform)
+        room = stored[index]
+        frame = first if index == 0 else read_frame(images[index], stop=stop, into=room if is_uniform else None)
+        values = _checked(frame, stored, is_uniform=is_uniform)
+        if not np.may_share_memory(values, room):
+            room[:] = values
         done += 1
         progress(done, len(images), "Reading slices")
         return frame.caveats

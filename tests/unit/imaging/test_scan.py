@@ -287,3 +287,22 @@ def test_the_radiograph_of_the_demonstration() -> None:
     assert description.photometric_interpretation == "MONOCHROME1"
     assert description.pixel_spacing_mm is None
     assert description.no_measuring_because == "The file gives a pixel spacing of 0."
+
+
+@pytest.mark.parametrize("tag", ["PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"])
+def test_files_of_two_persons_in_turns_stay_apart(tmp_path: Path, tag: str) -> None:
+    """What the file before said is only taken over where this one says the very same."""
+    first = {"PatientID": "1", "PatientName": "A^A", "PatientBirthDate": "19500101", "IssuerOfPatientID": "X"}
+    second = {**first, tag: {"PatientBirthDate": "19610203"}.get(tag, "OTHER^NAME")}
+    for number in range(6):
+        who = (first, second)[number % 2]
+        dataset = make_dataset(np.full((4, 4), number, np.int16), StudyInstanceUID=f"1.2.{number % 2}", **who)
+        write_dataset(tmp_path / f"{number}.dcm", dataset)
+    found = scan([tmp_path])
+    persons = {
+        tuple(sorted(int(image.path.stem) % 2 for series in study.series for s in series.stacks for image in s.images))
+        for patient in found.patients
+        for study in patient.studies
+    }
+    assert persons == {(0, 0, 0), (1, 1, 1)}
+    assert len(found.patients) == 2

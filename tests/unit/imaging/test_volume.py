@@ -11,6 +11,8 @@ import pytest
 from medviewer.domain.errors import GeometryError, InputError, Stopped
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Stack, Window
+from medviewer.imaging.layout import open_layout
+from medviewer.imaging.native import read_raw
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from tests.dicom_maker import make_dataset, write_dataset
@@ -122,3 +124,36 @@ def test_without_one_the_whole_volume_decides(tmp_path: Path, windows: list[tupl
     (window,) = read_volume(stack_in(tmp_path)).description.windows
     assert window.center == pytest.approx((pixels.min() + pixels.max()) / 2, abs=20)
     assert window.width == pytest.approx(np.ptp(pixels), abs=40)
+
+
+def test_a_slice_that_ends_early_leaves_nothing_of_what_was_in_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = write_stack(tmp_path, [0.0, 1.0, 2.0])
+    cut = tmp_path / "71.dcm"
+    whole = cut.read_bytes()
+    rows, columns = written.shape[1:]
+    cut.write_bytes(whole[: -(rows // 2) * columns * 2])
+    stack = stack_in(tmp_path)
+    monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, 77, dtype))
+    volume = read_volume(stack)
+    read = volume.stored[1]
+    there = rows - rows // 2
+    np.testing.assert_array_equal(read[:there], written[1][:there])
+    assert (read[there:] == written[1][:there].min()).all()
+    assert "truncated.rows" in [caveat.code for caveat in volume.caveats]
+
+
+def test_bits_beyond_the_end_of_a_file_are_zero_where_overlays_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (written,) = write_stack(tmp_path, [0.0])
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[: -written[2:].nbytes])
+    monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, 77, dtype))
+    with path.open("rb") as file:
+        layout, source = open_layout(path, file)
+        raw = read_raw(source, layout.header, layout.format, 0)
+    assert raw is not None
+    np.testing.assert_array_equal(raw[:2], written[:2])
+    assert not raw[2:].any()
