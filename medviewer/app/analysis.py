@@ -14,13 +14,14 @@ from medviewer.app.state import Cut
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image, Patient, Stack, Study
 from medviewer.domain.volume import Volume
 from medviewer.explain.methods import explain, weigh
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.index import FILE_NAME as INDEX_FILE
-from medviewer.imaging.reslice import reslice, standard_grid
+from medviewer.imaging.reslice import PlaneGrid, Slab, reslice, standard_grid
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from medviewer.inference.engine import Engine
@@ -58,8 +59,14 @@ def read_slices(stack: Stack, stop: StopToken, progress: Progress) -> Volume:
 
 def make_cut(volume: Volume, cut: Cut) -> Picture:
     """A plane through a volume, made ready for the screen."""
-    grid = standard_grid(volume, cut.plane, cut.at_mm)
+    grid = standard_grid(volume, cut.plane, cut.at_mm, cut.axes)
     return Picture(reslice(volume, grid, slab_mm=cut.slab_mm, slab=cut.slab))
+
+
+def cut_again(volume: Volume, cut: CutPlane) -> Frame:
+    """The plane on which something was measured."""
+    slab: Slab = "max" if cut.slab == "max" else "min" if cut.slab == "min" else "mean"
+    return reslice(volume, PlaneGrid(cut.plane, cut.spacing_mm, cut.shape), slab_mm=cut.slab_mm, slab=slab)
 
 
 def age_years(patient: Patient, study: Study) -> float | None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medviewer.app import analysis
 from medviewer.app.linking import middle_of, move_cut
 from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.opening import select
 from medviewer.app.panes import activate, change_pane, count, read_pane
 from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
 from medviewer.domain.errors import GeometryError, UsageError
+from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.volume import Volume
-from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, range_mm
+from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, across, axes_of, range_mm
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -65,11 +69,47 @@ def show_planes(app: Application, _argument: object) -> None:
     now = state.selection
     if now is None:
         return
-    if any(pane_state(state, index).cut is not None for index in range(count(state))):
+    if _cut_panes(state):
         _leave_planes(app)
         return
+    _open_planes(app, now, lambda: None)
+
+
+def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
+    """Show the plane of a stack on which something was measured, as it was cut then."""
+
+    def turn() -> None:
+        wanted = cut_like(cut)
+        index = next(i for i in _cut_panes(app.state) if _plane_name(app.state, i) == wanted.plane)
+        activate(app, index)
+        move_cut(app, index, wanted)
+
+    now = app.state.selection
+    if now is not None and now.stack_key == selection.stack_key and len(_cut_panes(app.state)) == len(PLANES):
+        turn()
+        return
+    if _cut_panes(app.state):
+        _leave_planes(app)
+    select(app, selection)
+    _open_planes(app, selection, turn)
+
+
+def cut_like(cut: CutPlane) -> Cut:
+    """The cut that gives a plane again: of the patient's plane that it is most like, tilted if it was."""
+    axes = cut.plane.row_cosine, cut.plane.column_cosine
+    normal = np.abs(np.cross(*axes))
+    name = max(PLANES, key=lambda n: float(normal[NORMAL_AXIS[n]]))
+    tilted = None if axes == axes_of(name) else axes
+    at_mm = float(across(name, tilted) @ np.array(cut.plane.position))
+    slab: Slab = "max" if cut.slab == "max" else "min" if cut.slab == "min" else "mean"
+    return Cut(name, at_mm, cut.slab_mm, slab, tilted)
+
+
+def _open_planes(app: Application, now: Selection, then: Callable[[], None]) -> None:
+    """Read the slices if they are not in memory, lay their planes out, and go on."""
     if app.volume is not None and app.volume[0] == now.stack_key:
         _lay_out_planes(app, now, app.volume[1])
+        then()
         return
 
     def done(volume: Volume) -> None:
@@ -77,6 +117,8 @@ def show_planes(app: Application, _argument: object) -> None:
         if latest is not None and latest.stack_key == now.stack_key:
             app.volume = (now.stack_key, volume)
             _lay_out_planes(app, latest, volume)
+            app.measured.volume_arrived()
+            then()
 
     def work(stop: StopToken, progress: Progress) -> Volume:
         return analysis.read_slices(now.stack, stop, progress)
@@ -139,6 +181,11 @@ def _leave_planes(app: Application) -> None:
         app.session.update(frame=None)
         read_pane(app, app.state.active)
     app.cuts.clear()
+
+
+def _plane_name(state: State, index: int) -> PlaneName | None:
+    cut = pane_state(state, index).cut
+    return cut.plane if cut is not None else None
 
 
 def _shows_images(state: State) -> bool:

@@ -13,7 +13,7 @@ from medviewer.app.panes import change_pane, count, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
 from medviewer.domain.study import Plane
 from medviewer.imaging.planes import grid_of, to_image, to_patient
-from medviewer.imaging.reslice import NORMAL_AXIS, PlaneGrid, range_mm
+from medviewer.imaging.reslice import PlaneGrid, across, range_mm
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -76,7 +76,7 @@ def move_cut(app: Application, index: int, cut: Cut) -> None:
     """Cut another plane of the same volume; the one on screen stays until it is there."""
     if app.volume is None:
         return
-    low, high = range_mm(app.volume[1], cut.plane)
+    low, high = range_mm(app.volume[1], cut.plane, cut.axes)
     cut = replace(cut, at_mm=min(max(cut.at_mm, low), high))
     if cut != pane_state(app.state, index).cut:
         change_pane(app, index, cut=cut)
@@ -91,11 +91,12 @@ def middle_of(state: State) -> Point | None:
         return None
     d = state.frame.description if state.cut is not None and state.frame is not None else now.image.description
     spacing = d.pixel_spacing_mm or (0.0, 0.0)
-    across = np.array(plane.row_cosine) * spacing[1] * (d.columns - 1) / 2
+    right = np.array(plane.row_cosine) * spacing[1] * (d.columns - 1) / 2
     down = np.array(plane.column_cosine) * spacing[0] * (d.rows - 1) / 2
-    middle = np.array(plane.position) + across + down
+    middle = np.array(plane.position) + right + down
     if state.cut is not None:  # the frame may still be that of the place before
-        middle[NORMAL_AXIS[state.cut.plane]] = state.cut.at_mm
+        way = across(state.cut.plane, state.cut.axes)
+        middle += way * (state.cut.at_mm - float(middle @ way))
     return np.asarray(middle, np.float64)
 
 
@@ -128,7 +129,7 @@ def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
         if normal is None or (needs_parallel and abs(float(normal @ np.array(plane.normal))) < _PARALLEL):
             continue
         if other.cut is not None:
-            move_cut(app, index, replace(other.cut, at_mm=float(point[NORMAL_AXIS[other.cut.plane]])))
+            move_cut(app, index, replace(other.cut, at_mm=float(point @ normal)))
         else:
             _show_nearest(app, index, other.selection, float(point @ normal), normal)
 
@@ -180,6 +181,6 @@ def _reference(state: State) -> str:
 
 def _normal_of(state: State) -> Point | None:
     if state.cut is not None:
-        return np.asarray(np.eye(3)[NORMAL_AXIS[state.cut.plane]], np.float64)
+        return across(state.cut.plane, state.cut.axes)
     plane = plane_of(state)
     return np.array(plane.normal) if plane is not None else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from medviewer.app.on_screen import calibration_of, measured_image, with_measurement
+from medviewer.app.on_screen import calibration_of, measured_image, name_of, with_measurement
 from medviewer.app.patient import keep_event
 from medviewer.app.state import Measured, State
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -38,20 +38,22 @@ class _Item(NamedTuple):
 
 def has_measured(state: State) -> bool:
     """Whether anything was measured in the study on screen."""
-    measured = {where for where, own in state.measurements.items() if own}
+    measured = {where[:2] for where, own in state.measurements.items() if own}
     if not measured or state.selection is None:  # asked at every step of the wheel: most studies end here
         return False
-    return any((image.sop_instance_uid, image.frame) in measured for image in _images(state.selection.study))
+    return any(name_of(image)[:2] in measured for image in _images(state.selection.study))
 
 
 def can_save_state(state: State) -> bool:
     """Whether a stored image is on screen, whose view others can be told."""
-    return measured_image(state) is not None and state.frame is not None
+    return state.cut is None and measured_image(state) is not None and state.frame is not None
 
 
 def save_report(app: Application, folder: str | Path | None) -> None:
     """Save all that was measured in the study on screen as a DICOM Structured Report (TID 1500)."""
     items = _items(app, _images_of_study(app.state))
+    if not items and _count_on_planes(app.state):
+        raise UsageError("Reports hold what was measured on stored images, not on planes cut from them.")
     if not items:
         raise UsageError("There is no measurement to save: draw one first.")
     out = Path(folder) if folder is not None else app.front.choose_folder("Save measurements in")
@@ -63,14 +65,14 @@ def save_report(app: Application, folder: str | Path | None) -> None:
 
         write_measurement_report(_measured(items, stop), path=path)
 
-    _save(app, out / REPORT_NAME, items[0].measurement, write)
+    _save(app, out / REPORT_NAME, items[0].measurement, write, left_out=_count_on_planes(app.state))
 
 
 def save_state(app: Application, folder: str | Path | None) -> None:
     """Save how the image on screen is looked at, with what was measured on it, as a presentation state (GSPS)."""
     state = app.state
     where = measured_image(state)
-    if where is None or state.selection is None or state.frame is None:
+    if where is None or state.cut is not None or state.selection is None or state.frame is None:
         raise UsageError("Planes cut from a series have no presentation state: show one of the series' own images.")
     items = _items(app, {where: state.selection.image})
     out = Path(folder) if folder is not None else app.front.choose_folder("Save presentation state in")
@@ -137,8 +139,7 @@ def offered(state: State) -> tuple[Measurement, ...]:
     return tuple(
         one
         for one in state.offered_measurements
-        if one.uid not in {own.uid for own in state.measurements.get((one.sop_instance_uid, one.frame), ())}
-        and (one.sop_instance_uid, one.frame) in state.measurements
+        if one.uid not in {own.uid for own in state.measurements.get(one.where, ())} and one.where in state.measurements
     )
 
 
@@ -147,7 +148,7 @@ def take_offered(app: Application, _argument: object) -> None:
     new = offered(app.state)
     measurements = app.state.measurements
     for one in new:
-        measurements = with_measurement(measurements, (one.sop_instance_uid, one.frame), one.uid, one)
+        measurements = with_measurement(measurements, one.where, one.uid, one)
     app.session.update(measurements=measurements, offered_measurements=())
     app.notify("info", "1 measurement was added." if len(new) == 1 else f"{len(new)} measurements were added.")
 
@@ -158,6 +159,8 @@ def _save(
     first: Measurement | None,
     write: Callable[[Path, StopToken], None],
     image_uid: str = "",
+    *,
+    left_out: int = 0,
 ) -> None:
     def work(stop: StopToken, _progress: Progress) -> Path:
         path = _free(wanted)
@@ -167,7 +170,12 @@ def _save(
     def saved(path: Path) -> None:
         keep_event(app, "results.saved", first.sop_instance_uid if first is not None else image_uid)
         # The file's name is ours; the folder's, which the reader chose, may be the patient's.
-        app.notify("info", f"Saved in that folder as {path.name}.")
+        if left_out:
+            app.notify(
+                "caution", f"Saved in that folder as {path.name}, without {left_out} drawn on planes that were cut."
+            )
+        else:
+            app.notify("info", f"Saved in that folder as {path.name}.")
 
     app.start_job("save", work, saved)
 
@@ -201,7 +209,7 @@ def _measured(items: list[_Item], stop: StopToken) -> list[MeasuredImage]:
     read: dict[Measured, Frame] = {}
     for image, frame, one, calibration in items:
         stop.raise_if_stopped()
-        where = (one.sop_instance_uid, one.frame)
+        where = one.where
         pixels = frame or read.get(where) or read_frame(image, stop=stop)
         read = {where: pixels}  # those of one image follow each other
         of_others = None if one.kind == "calibration" else calibration
@@ -213,8 +221,15 @@ def _images_of_study(state: State) -> Mapping[Measured, Image]:
     """The images of the study on screen that have been asked for measurements."""
     if state.selection is None:
         return MappingProxyType({})
-    own = ((image.sop_instance_uid, image.frame, image) for image in _images(state.selection.study))
-    return {(uid, frame): image for uid, frame, image in own if (uid, frame) in state.measurements}
+    return {name_of(image): image for image in _images(state.selection.study) if name_of(image) in state.measurements}
+
+
+def _count_on_planes(state: State) -> int:
+    """How many measurements of the study on screen lie on no stored image."""
+    if state.selection is None:
+        return 0
+    own = {name_of(image)[:2] for image in _images(state.selection.study)}
+    return sum(len(known) for where, known in state.measurements.items() if where[2] is not None and where[:2] in own)
 
 
 def _images(study: Study) -> list[Image]:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from medviewer.app.on_screen import calibration_of, value_of
+from medviewer.app.analysis import cut_again
+from medviewer.app.on_screen import calibration_of, name_of, value_of
 from medviewer.app.patient import keep_measurement
-from medviewer.app.state import EMPTY, Measured, State, Value
+from medviewer.app.state import EMPTY, Key, Measured, State, Value
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
-from medviewer.domain.measurement import Measurement
+from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
+from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.measuring import measure
 from medviewer.imaging.scan import images_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 
 NOT_SAVED = "Your measurement was not saved and was taken back."
 NOT_DELETED = "The measurement was not deleted and is back."
+NOT_CUT = "Measured on a plane cut from the series: choose Other planes (MPR) to see the numbers."
 SLOW_KINDS = frozenset(("rectangle", "ellipse", "freehand"))
 """What looks at many pixels: never in the window's own thread."""
 
@@ -65,7 +68,7 @@ class MeasurementKeeper:
         self.images = _own_images(state)
         doubtful = _names_of_own(state).intersection(state.measurements).difference(self.images)
         if doubtful:  # a second file that claims to be the same image was found later
-            known = {where: own for where, own in state.measurements.items() if where not in doubtful}
+            known = {where: own for where, own in state.measurements.items() if (*where[:2], None) not in doubtful}
             self._app.session.update(measurements=MappingProxyType(known))
         wanted = [where for where in self.images if where not in self._asked]
         if not wanted:
@@ -75,16 +78,15 @@ class MeasurementKeeper:
             return
         asked = self._asked
         asked.update(wanted)
-        uids = {uid for uid, _ in wanted}
+        uids = {uid for uid, *_ in wanted}
 
         def done(found: tuple[Measurement, ...]) -> None:
             if asked is not self._asked:
                 return  # of an opening before
             own: dict[Measured, tuple[Measurement, ...]] = {where: () for where in wanted if where in self.images}
             for one in found:
-                where = (one.sop_instance_uid, one.frame)
-                if where in own:
-                    own[where] = (*own[where], one)
+                if (*one.where[:2], None) in own:
+                    own[one.where] = (*own.get(one.where, ()), one)
             self._app.session.update(
                 measurements=MappingProxyType({**own, **self._app.state.measurements}),
                 measurement_problem="",
@@ -100,8 +102,11 @@ class MeasurementKeeper:
 
     def _write_changes(self, old: State, new: State) -> None:
         """Save what the reader changed; what has just been read from the store, or is closed, is not a change."""
-        for where in old.measurements.keys() & new.measurements.keys():
-            before, after = old.measurements[where], new.measurements[where]
+        for where in old.measurements.keys() | new.measurements.keys():
+            image = (*where[:2], None)  # a plane has an entry once something is on it, its image from the first
+            if image not in old.measurements or image not in new.measurements:
+                continue
+            before, after = old.measurements.get(where, ()), new.measurements.get(where, ())
             if before is after:
                 continue
             had, has = ({one.uid: one for one in own} for own in (before, after))
@@ -142,9 +147,13 @@ class MeasurementKeeper:
         state = self._app.state
         quick: dict[str, Value] = {}
         slow: list[tuple[Image, Frame | None, Measurement, Measurement | None]] = []
+        planes: list[tuple[CutPlane, Image, Measurement]] = []
         for where, own in state.measurements.items():
-            image = self.images.get(where)
+            image = self.images.get((*where[:2], None))
             if image is None:
+                continue
+            if where[2] is not None:
+                planes += [(where[2], image, one) for one in own if value_of(state, one) is None]
                 continue
             picture = self._app.frames.get(image.key) if own else None
             for one in own:
@@ -160,6 +169,18 @@ class MeasurementKeeper:
         if slow:
             work = _measuring(slow)
             self._app.background.start("measure", work, self._take_values, lambda _error: None)
+        if planes:
+            on_planes = _measuring_on_planes(planes, self._app.volume)
+            self._app.background.start("measure planes", on_planes, self._take_values, lambda _error: None)
+
+    def volume_arrived(self) -> None:
+        """The slices of a stack are in memory: what was measured on planes cut through it has its numbers now."""
+        state = self._app.state
+        waiting = {uid for uid, value in state.values.items() if value.problem == NOT_CUT}
+        if waiting:
+            known = {uid: value for uid, value in state.values.items() if uid not in waiting}
+            self._app.session.update(values=MappingProxyType(known))
+            self._find_values()
 
     def _take_values(self, found: Mapping[str, Value]) -> None:
         self._app.session.update(values=MappingProxyType({**self._app.state.values, **found}))
@@ -182,7 +203,7 @@ def _measuring(
         read: dict[Measured, Frame] = {}
         for image, frame, one, calibration in wanted:
             stop.raise_if_stopped()
-            where = (one.sop_instance_uid, one.frame)
+            where = one.where
             try:
                 pixels = frame or read.get(where) or read_frame(image, stop=stop)
             except MedViewerError as error:
@@ -190,6 +211,27 @@ def _measuring(
                 continue
             read = {where: pixels}  # those of one image follow each other
             found[one.uid] = value_in(pixels, one, calibration)
+        return found
+
+    return work
+
+
+def _measuring_on_planes(
+    wanted: list[tuple[CutPlane, Image, Measurement]], kept: tuple[Key, Volume] | None
+) -> Callable[[StopToken, Progress], dict[str, Value]]:
+    """Each is measured on its own plane, cut anew: what is on screen may be another one."""
+
+    def work(stop: StopToken, _progress: Progress) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for cut, image, one in wanted:
+            stop.raise_if_stopped()
+            if kept is None or kept[0] != image.key:
+                found[one.uid] = Value(one, None, problem=NOT_CUT)
+                continue
+            try:
+                found[one.uid] = value_in(cut_again(kept[1], cut), one, None)
+            except MedViewerError as error:
+                found[one.uid] = Value(one, None, problem=str(error))
         return found
 
     return work
@@ -205,7 +247,7 @@ def _names_of_own(state: State) -> set[Measured]:
     """What the images of the patient on screen are called, whether that means one image or several."""
     key = _patient_key(state)
     own = tuple(patient for patient in state.collection.patients if patient.key == key)
-    return {(image.sop_instance_uid, image.frame) for image in images_of(Collection(own))}
+    return {name_of(image) for image in images_of(Collection(own))}
 
 
 def _own_images(state: State) -> dict[Measured, Image]:
@@ -214,7 +256,7 @@ def _own_images(state: State) -> dict[Measured, Image]:
     Where two files claim to be the same image, nobody knows which one was measured: neither is in.
     """
     key = _patient_key(state)
-    named = Counter((image.sop_instance_uid, image.frame) for image in images_of(state.collection))
+    named = Counter(name_of(image) for image in images_of(state.collection))
     own = next((patient for patient in state.collection.patients if patient.key == key), None)
     if own is None:
         return {}
@@ -224,5 +266,5 @@ def _own_images(state: State) -> dict[Measured, Image]:
         for series in study.series
         for stack in series.stacks
         for image in stack.images
-        if named[where := (image.sop_instance_uid, image.frame)] == 1 and image.sop_instance_uid
+        if named[where := name_of(image)] == 1 and image.sop_instance_uid
     }

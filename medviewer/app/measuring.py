@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from medviewer.app.layout import show_plane
 from medviewer.app.measurement_keeper import SLOW_KINDS, value_in
 from medviewer.app.on_screen import (
     calibration_of,
     measured_image,
     measurements_of,
+    name_of,
     pane_state,
     selections,
     with_measurement,
@@ -57,12 +59,14 @@ def why_not(state: State) -> str:
         return "There is no image to measure on: open one first."
     where = measured_image(state)
     if where is None:
-        return "Planes cut from a series cannot be measured yet: measure on the series' own images."
+        return "The plane is still being cut: try again in a moment."
+    if where[2] is not None and state.tool == "calibration":
+        return "A plane cut from a series cannot be calibrated: its size comes from the series."
     if state.measurement_problem:
         return state.measurement_problem
     if state.corner_text == "none":
         return "Measurements are hidden with the corner text: press I to show them."
-    if where not in state.measurements:
+    if (*where[:2], None) not in state.measurements:
         return (
             "This image cannot be measured: its identity is missing, or another file here claims the same one."
             if state.is_measured_known
@@ -138,17 +142,20 @@ def go_to(app: Application, uid: str) -> None:
     now = _anywhere(app.state, uid)
     if now is None or app.state.selection is None:
         return
-    where = (now.sop_instance_uid, now.frame)
+    where = now.where
     showing = next((i for i in range(count(app.state)) if measured_image(pane_state(app.state, i)) == where), None)
     if showing is not None:
         activate(app, showing)
     else:
         patient = app.state.selection.patient
         own = (one for one in selections(app.state.collection) if one.patient.key == patient.key)
-        found = next((one for one in own if (one.image.sop_instance_uid, one.image.frame) == where), None)
+        found = next((one for one in own if name_of(one.image)[:2] == where[:2]), None)
         if found is None:
             return
-        select(app, found)
+        if now.plane is not None:
+            show_plane(app, found, now.plane)
+        else:
+            select(app, found)
     app.session.update(selected_measurement=uid)
 
 
@@ -160,7 +167,7 @@ def has_selected(state: State) -> bool:
 def _put(app: Application, measurement: Measurement) -> None:
     """Keep a measurement of the image on screen that can be measured; one that cannot is refused with the reason."""
     frame = app.state.frame
-    calibration = calibration_of(app.state, (measurement.sop_instance_uid, measurement.frame))
+    calibration = calibration_of(app.state, measurement.where)
     if frame is not None and measurement.kind not in SLOW_KINDS:
         value = value_in(frame, measurement, calibration)
         if value.problem:
@@ -170,7 +177,7 @@ def _put(app: Application, measurement: Measurement) -> None:
 
 
 def _set(app: Application, measurement: Measurement, uid: str, *, is_deleted: bool = False) -> None:
-    where = (measurement.sop_instance_uid, measurement.frame)
+    where = measurement.where
     changed = with_measurement(app.state.measurements, where, uid, None if is_deleted else measurement)
     app.session.settle()
     app.session.change(measurements=changed)

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
-from medviewer.app.state import Measured, Measurements, Pane, Selection, State, Value
+import numpy as np
+
+from medviewer.app.state import Cut, Measured, Measurements, Pane, Selection, State, Value
 from medviewer.domain.answer import Answer, Attribution, Subject
-from medviewer.domain.measurement import Measurement
-from medviewer.domain.study import Collection
+from medviewer.domain.measurement import CutPlane, Measurement
+from medviewer.domain.study import Collection, Image, Plane
+from medviewer.imaging.reslice import across, axes_of
 
 
 def with_measurement(
@@ -23,10 +26,29 @@ def with_measurement(
 
 
 def measured_image(state: State) -> Measured | None:
-    """The image on screen, as measurements name it; None for a plane that was cut, which is no stored image."""
-    if state.selection is None or state.cut is not None:
+    """What is on screen, as measurements name it; None while a plane is being cut, and nobody sees it yet."""
+    if state.selection is None:
         return None
-    return state.selection.image.sop_instance_uid, state.selection.image.frame
+    if state.cut is None:
+        return name_of(state.selection.image)
+    d = state.frame.description if state.frame is not None else None
+    if d is None or d.plane is None or d.pixel_spacing_mm is None or not is_of(state.cut, d.plane):
+        return None
+    cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
+    # A cut plane goes by the first image of its stack, which is on no screen more than another.
+    return (*name_of(state.selection.stack.images[0])[:2], cut)
+
+
+def name_of(image: Image) -> Measured:
+    """An image, as measurements name it."""
+    return image.sop_instance_uid, image.frame, None
+
+
+def is_of(cut: Cut, plane: Plane) -> bool:
+    """Whether a plane is the one that is wanted: the frame on screen may still be that of the place before."""
+    right, down = cut.axes or axes_of(cut.plane)
+    is_parallel = np.allclose((plane.row_cosine, plane.column_cosine), (right, down), atol=1e-9)
+    return is_parallel and abs(float(across(cut.plane, cut.axes) @ np.array(plane.position)) - cut.at_mm) < 1e-6
 
 
 def measurements_of(state: State) -> tuple[Measurement, ...]:
@@ -43,7 +65,7 @@ def calibration_of(state: State, where: Measured) -> Measurement | None:
 def value_of(state: State, measurement: Measurement) -> Value | None:
     """The numbers of a measurement; None while they are being found, never those from before it was changed."""
     found = state.values.get(measurement.uid)
-    calibration = calibration_of(state, (measurement.sop_instance_uid, measurement.frame))
+    calibration = calibration_of(state, measurement.where)
     is_of_now = found is not None and found.measurement.points == measurement.points
     is_of_now = is_of_now and found is not None and found.calibration == calibration
     return found if is_of_now else None

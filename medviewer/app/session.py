@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from medviewer.app.on_screen import decidable_answer, measured_image, with_measurement
-from medviewer.app.state import EMPTY, Measurements, State
+from medviewer.app.state import EMPTY, Measured, Measurements, State
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
@@ -112,7 +112,7 @@ class Session:
         known = lost or stored
         if known is None:
             return
-        where, uid = (known.sop_instance_uid, known.frame), known.uid
+        where, uid = known.where, known.uid
 
         def corrected(state: State, *, is_deletion_undone: bool) -> State:
             there = next((m for m in state.measurements.get(where, ()) if m.uid == uid), None)
@@ -184,6 +184,12 @@ def _may_restore(past: State, now: State) -> bool:
     return past.selection.stack_key == now.selection.stack_key
 
 
+def _measured_then(past: State, where: Measured, now: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """What was measured there; on a plane nothing, where its image had been asked for and it had no entry."""
+    image = (*where[:2], None)
+    return past.measurements.get(where, () if where[2] is not None and image in past.measurements else now)
+
+
 def _plane(state: State) -> str:
     return state.cut.plane if state.cut is not None else ""
 
@@ -205,5 +211,5 @@ def _restored_decisions(past: State, now: State) -> Mapping[Subject, Decision]:
 
 def _restored_measurements(past: State, now: State) -> Measurements:
     """The measurements of the past; of images whose own had not been read by then, those of now."""
-    restored = {where: past.measurements.get(where, own) for where, own in now.measurements.items()}
+    restored = {where: _measured_then(past, where, own) for where, own in now.measurements.items()}
     return MappingProxyType(restored) if restored != now.measurements else now.measurements

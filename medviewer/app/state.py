@@ -10,15 +10,15 @@ from typing import Any, Literal
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
-from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
+from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
-from medviewer.imaging.reslice import PlaneName, Slab
+from medviewer.imaging.reslice import Axes, PlaneName, Slab
 from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
-Measured = tuple[str, int]  # where measurements belong: SOP Instance UID, frame
+Measured = Where
 Measurements = Mapping[Measured, tuple[Measurement, ...]]
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -113,13 +113,15 @@ class Selection:
 class Cut:
     """A plane cut out of the selected stack, instead of one of its images (multiplanar reformatting).
 
-    ``at_mm`` is on the patient axis across the plane (LPS: axial z, coronal y, sagittal x).
+    ``at_mm`` is along :func:`~medviewer.imaging.reslice.across` (LPS: axial z, coronal y, sagittal x). ``axes``
+    are right and down of a plane that was tilted from the one of its name.
     """
 
     plane: PlaneName
     at_mm: float
     slab_mm: float = 0.0
     slab: Slab = "mean"
+    axes: Axes | None = None
 
 
 @dataclass(frozen=True, slots=True)

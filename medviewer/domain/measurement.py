@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from medviewer.domain.errors import UsageError
-from medviewer.domain.study import SpacingSource
+from medviewer.domain.study import Plane, SpacingSource
 
 Point: TypeAlias = tuple[float, float]
 """(column, row) of the stored image, as :class:`Measurement` says."""
@@ -56,6 +56,50 @@ KINDS: dict[MeasurementKind, KindRule] = {
 
 
 @dataclass(frozen=True, slots=True)
+class CutPlane:
+    """A plane cut through a stack, on which a reader drew: enough to cut the very same one again.
+
+    Attributes:
+        plane: where it lies; the points of a measurement are on its pixels.
+        spacing_mm: between its rows and between its columns.
+        shape: its rows and columns.
+        slab_mm: its thickness; 0 is the plane alone.
+        slab: how the values of a thick one were combined: "mean", "max" or "min".
+    """
+
+    plane: Plane
+    spacing_mm: tuple[float, float]
+    shape: tuple[int, int]
+    slab_mm: float = 0.0
+    slab: str = "mean"
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            UsageError: not two perpendicular directions, no size, or a number that is not finite.
+        """
+        numbers = (*self.plane.position, *self.plane.row_cosine, *self.plane.column_cosine, *self.spacing_mm)
+        right, down = np.array(self.plane.row_cosine), np.array(self.plane.column_cosine)
+        is_sound = (
+            all(math.isfinite(value) and abs(value) < _FARTHEST for value in (*numbers, self.slab_mm))
+            and abs(np.linalg.norm(right) - 1) < 1e-3
+            and abs(np.linalg.norm(down) - 1) < 1e-3
+            and abs(float(right @ down)) < 1e-3
+            and min(self.spacing_mm) > 0
+            and min(self.shape) > 0
+            and self.slab_mm >= 0
+            and self.slab in ("mean", "max", "min")
+        )
+        if not is_sound:
+            raise UsageError("A measurement on a cut plane needs to know where that plane lies.")
+
+
+Where: TypeAlias = tuple[str, int, CutPlane | None]
+"""On what was measured: SOP Instance UID, 0-based frame, and the plane cut through that image's stack, if one was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What a reader drew on one frame of one image, and for what.
 
@@ -80,6 +124,7 @@ class Measurement:
         label: the reader's name for it, on one line.
         author: who drew it, as they call themselves, on one line; proves nothing.
         known_mm: calibration only: how long the line is in truth.
+        plane: the plane that was drawn on, cut through the stack to which the image belongs; None for the image itself.
     """
 
     uid: str
@@ -91,6 +136,12 @@ class Measurement:
     label: str = ""
     author: str = ""
     known_mm: float | None = None
+    plane: CutPlane | None = None
+
+    @property
+    def where(self) -> Where:
+        """On what it was drawn."""
+        return self.sop_instance_uid, self.frame, self.plane
 
     def __post_init__(self) -> None:
         """Check and round.
@@ -106,6 +157,8 @@ class Measurement:
             count = f"{rule.fewest} to {rule.most}" if rule.fewest != rule.most else f"{rule.fewest}"
             raise UsageError(f"A measurement of kind {self.kind} takes {count} points ({rule.points}).")
         self._check_reference()
+        if self.plane is not None and self.kind == "calibration":
+            raise UsageError("A plane cut from a series cannot be calibrated: its size comes from the series.")
         if (self.known_mm is not None) != (self.kind == "calibration"):
             raise UsageError("A calibration, and nothing else, takes the known length of its line in mm.")
         if self.known_mm is not None:
@@ -147,7 +200,7 @@ class Quantity:
 def new_measurement(
     kind: MeasurementKind,
     points: Sequence[Point],
-    image: tuple[str, int],
+    image: tuple[str, int] | Where,
     *,
     label: str = "",
     author: str = "",
@@ -158,7 +211,7 @@ def new_measurement(
     Args:
         kind: one of :data:`KINDS`.
         points: (column, row), as :class:`Measurement` says.
-        image: (SOP Instance UID, 0-based frame).
+        image: (SOP Instance UID, 0-based frame), and the plane if one was cut.
         label: the reader's name for it.
         author: who drew it.
         known_mm: calibration only.
@@ -167,7 +220,10 @@ def new_measurement(
         UsageError: as :class:`Measurement`.
     """
     uid = f"2.25.{uuid.uuid4().int}"  # PS3.5 annex B.2
-    return Measurement(uid, kind, tuple(points), *image, datetime.now(UTC), label, author, known_mm)
+    sop_instance_uid, frame, plane = (*image, None)[:3]
+    return Measurement(
+        uid, kind, tuple(points), sop_instance_uid, frame, datetime.now(UTC), label, author, known_mm, plane
+    )
 
 
 def _rounded(point: Point) -> Point:

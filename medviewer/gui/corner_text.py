@@ -42,7 +42,7 @@ def corners(state: State, shown: Shown | None) -> Corners:
     now = state.selection
     if now is None or state.corner_text == "none":
         return Corners()
-    frame_line = _cut_line(state.cut) if state.cut is not None else _frame_line(now)
+    frame_line = cut_words(state.cut) if state.cut is not None else _frame_line(now)
     if state.corner_text == "minimal":
         return Corners(top_left=_patient(state)[:2], bottom_left=(frame_line,) if frame_line else ())
     drawn = _drawn(shown, state) if shown is not None else ()
@@ -123,10 +123,12 @@ def _described(state: State, now: Selection) -> PixelDescription:
     return state.frame.description if state.cut is not None and state.frame is not None else now.image.description
 
 
-def _cut_line(cut: Cut) -> str:
+def cut_words(cut: Cut) -> str:
     """Where a plane lies and how thick it is; letters say the side, as minus signs are overlooked."""
     negative, positive = {"axial": ("F", "H"), "coronal": ("A", "P"), "sagittal": ("R", "L")}[cut.plane]
-    where = f"{tr(cut.plane.capitalize())}  {positive if cut.at_mm >= 0 else negative} {abs(cut.at_mm):.1f} mm"
+    name = tr(cut.plane.capitalize())
+    name = name if cut.axes is None else f"{name}, {tr('tilted')}"
+    where = f"{name}  {positive if cut.at_mm >= 0 else negative} {abs(cut.at_mm):.1f} mm"
     kind = {"mean": tr("Mean"), "max": "MIP", "min": "MinIP"}[cut.slab]
     return f"{where}  {kind} {cut.slab_mm:g} mm" if cut.slab_mm else where
 

@@ -246,7 +246,7 @@ def _live_value(state: State, measurement: Measurement) -> Value | None:
     """The numbers of a measurement that is still being drawn; of regions only once they are whole."""
     if state.frame is None or measurement.kind in SLOW_KINDS:
         return None
-    where = (measurement.sop_instance_uid, measurement.frame)
+    where = measurement.where
     return value_in(state.frame, measurement, calibration_of(state, where))
 
 

@@ -9,15 +9,17 @@ from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
+from medviewer.app.layout import cut_like
 from medviewer.app.measurement_files import offered
 from medviewer.app.measuring import LONGEST_LABEL, Named
-from medviewer.app.on_screen import measured_image, selections, value_of
+from medviewer.app.on_screen import measured_image, name_of, selections, value_of
 from medviewer.app.state import Measured, Selection, State
-from medviewer.domain.measurement import Measurement
+from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.study import Collection
 from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
+from medviewer.gui.corner_text import cut_words
 from medviewer.gui.icons import IconLabel, icon
 from medviewer.gui.measurement_words import kind_word, title, value_lines
 from medviewer.gui.more_rows import MoreRows
@@ -125,7 +127,7 @@ class MeasurementsPanel(QWidget):
     def _rows(self, own: tuple[Measurement, ...]) -> Iterator[QWidget]:
         here = measured_image(self._state)
         for one in own:
-            is_here = (one.sop_instance_uid, one.frame) == here
+            is_here = one.where == here
             row = _Row(
                 one, value_lines(value_of(self._state, one)), is_here, one.uid == self._state.selected_measurement
             )
@@ -211,12 +213,22 @@ def _groups(state: State) -> list[tuple[str, tuple[Measurement, ...]]]:
     found: list[tuple[str, tuple[Measurement, ...]]] = []
     patient = next((p for p in state.collection.patients if p.key == state.selection.patient.key), None)
     for one in selections(Collection((patient,))) if patient is not None else ():
-        where = (one.image.sop_instance_uid, one.image.frame)
+        where = name_of(one.image)
         if where == here and where in measured:
             found.insert(0, (tr("On this image"), measured.pop(where)))
         elif where in measured:
             found.append((_place(one), measured.pop(where)))
+        if one.index == 0:  # planes cut through a stack go by its first image
+            for plane in [known for known in measured if known[2] is not None and known[:2] == where[:2]]:
+                group = (tr("On this plane") if plane == here else _plane_place(one, plane[2]), measured.pop(plane))
+                found.insert(0 if plane == here else len(found), group)
     return found
+
+
+def _plane_place(one: Selection, cut: CutPlane | None) -> str:
+    """Which plane that is, in a line."""
+    words = cut_words(cut_like(cut)) if cut is not None else ""
+    return " · ".join((dicom_date(one.study.date), visible(one.series.description or one.series.modality), words))
 
 
 def _place(one: Selection) -> str:

@@ -32,6 +32,7 @@ from medviewer.gui.measurement_layer import MeasurementLayer
 from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
+from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
@@ -69,6 +70,7 @@ class Viewport(QWidget):
         self._corners = viewport_marks.CornerPainter()
         self._drawn: _Drawn | None = None
         self._gesture: Gesture | None = None
+        self._plane_drag: PlaneDrag | None = None
         self._cursor: QPointF | None = None
         self._wheel = 0
         self._lines: tuple[Line, ...] = ()
@@ -93,6 +95,8 @@ class Viewport(QWidget):
         self._state = new
         if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
             self._gesture = None
+        if new.cut is None:
+            self._plane_drag = None
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
@@ -193,8 +197,12 @@ class Viewport(QWidget):
         self.touched.emit()
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         placed = self.placement()
-        if placed is None or self._gesture is not None:
+        if placed is None or self._gesture is not None or self._plane_drag is not None:
             return
+        if event.button() == Qt.MouseButton.LeftButton and not self._measures_at(event.position()):
+            self._plane_drag = grasp(placed, self._lines, event.position())
+            if self._plane_drag is not None:
+                return
         if event.button() == Qt.MouseButton.LeftButton and self._press_measuring(placed, event.position()):
             return
         self._gesture = begin(event.button(), event.position(), self._state, placed, self.window_shown())
@@ -205,7 +213,11 @@ class Viewport(QWidget):
         if self._gesture is None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self._point(event.position())
         placed = self.placement()
-        if placed is not None and self._gesture is None:
+        if placed is not None and self._plane_drag is not None:
+            wish = self._plane_drag.moved(self._state, placed, event.position())
+            if wish is not None:
+                self.requested.emit(*wish)
+        elif placed is not None and self._gesture is None:
             if self._measuring.move(placed, event.position()):
                 self.update()
             elif not event.buttons():
@@ -220,6 +232,9 @@ class Viewport(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """End a drag; the right button without a drag asks for the menu."""
         gesture, placed = self._gesture, self.placement()
+        if event.button() == Qt.MouseButton.LeftButton and self._plane_drag is not None:
+            self._plane_drag = None
+            return
         if event.button() == Qt.MouseButton.LeftButton and placed is not None and gesture is None:
             self._request(self._measuring.release(placed, event.position()))
         if gesture is not None and event.button() == gesture.button:
@@ -314,7 +329,12 @@ class Viewport(QWidget):
         hit = None
         if placed is not None and self._cursor is not None and not self._measuring.is_busy:
             hit = self._measurements.hit(self._state, placed, self._cursor)
-        if hit is not None:
+        drag = None
+        if hit is None and placed is not None and self._cursor is not None and self._state.tool not in KINDS:
+            drag = grasp(placed, self._lines, self._cursor)
+        if drag is not None:
+            self.setCursor(Qt.CursorShape.SizeAllCursor if drag.middle is None else Qt.CursorShape.PointingHandCursor)
+        elif hit is not None:
             self.setCursor(Qt.CursorShape.SizeAllCursor if hit.handle is None else Qt.CursorShape.PointingHandCursor)
         elif self._state.tool in KINDS:
             self.setCursor(Qt.CursorShape.CrossCursor)

@@ -87,7 +87,7 @@ class Viewports(QWidget):
         """Where the images of the other viewports cut this one's."""
         if self._count == 1 or self._state.is_maximised:
             return ()
-        others = [pane_state(self._state, other) for other in range(self._count) if other != index]
+        others = {other: pane_state(self._state, other) for other in range(self._count) if other != index}
         return lines_on(pane_state(self._state, index), others)
 
     def _add_viewport(self) -> None:

@@ -32,6 +32,8 @@ _DIRECTIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, flo
 }
 NORMAL_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Which LPS axis runs across each plane."""
+Axes = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Right and down on the screen as unit vectors in LPS, perpendicular: of an oblique plane."""
 _GAP = 1.5  # times the usual distance: between slices that far apart one is missing
 _MAX_PIXELS = 4096 * 4096
 _EDGE = 1e-6  # of a voxel: rounding must not cut the border off
@@ -60,37 +62,49 @@ class _Places(NamedTuple):
     columns: Floats
 
 
-def standard_grid(volume: Volume, name: PlaneName, at_mm: float) -> PlaneGrid:
-    """The whole volume's extent in a plane of the patient, with square pixels.
+def axes_of(name: PlaneName) -> Axes:
+    """Right and down of a plane of the patient; see :func:`standard_grid`."""
+    right, down = _DIRECTIONS[name]
+    return right, down
+
+
+def across(name: PlaneName, axes: Axes | None = None) -> Floats:
+    """The unit vector across a plane, on the side of L, P or H that the plane of that name has; ``axes`` if oblique."""
+    right, down = axes or _DIRECTIONS[name]
+    normal: Floats = np.cross(np.array(right, np.float64), np.array(down, np.float64))
+    return normal if normal[NORMAL_AXIS[name]] >= 0 else -normal
+
+
+def standard_grid(volume: Volume, name: PlaneName, at_mm: float, axes: Axes | None = None) -> PlaneGrid:
+    """The whole volume's extent in a plane of the patient, or one that was tilted from it, with square pixels.
 
     Args:
         volume: to be cut.
         name: which plane. Axial has R on the left and A on top, coronal R and H, sagittal A and H.
-        at_mm: where on the patient axis across the plane (LPS: axial z, coronal y, sagittal x).
+        at_mm: how far from the origin along :func:`across` (LPS: axial z, coronal y, sagittal x).
+        axes: right and down of an oblique plane.
 
     Raises:
         UsageError: there is nothing of the volume at that place.
     """
-    axis = NORMAL_AXIS[name]
-    low, high = volume.corners.min(axis=0), volume.corners.max(axis=0)
-    if not np.isfinite(at_mm) or not low[axis] - _EDGE <= at_mm <= high[axis] + _EDGE:
+    low, high = range_mm(volume, name, axes)
+    if not np.isfinite(at_mm) or not low - _EDGE <= at_mm <= high + _EDGE:
         raise UsageError(f"The volume has no {name} plane at {at_mm:g} mm: it reaches from "
-                         f"{low[axis]:.1f} to {high[axis]:.1f} mm.")  # fmt: skip
-    right, down = (np.array(direction) for direction in _DIRECTIONS[name])
+                         f"{low:.1f} to {high:.1f} mm.")  # fmt: skip
+    right, down = (np.array(direction, np.float64) for direction in axes or _DIRECTIONS[name])
     pixel = min(*volume.spacing_mm, volume.slice_spacing_mm)
-    start, sizes = np.zeros(3), []
-    start[axis] = at_mm
+    start, sizes = across(name, axes) * at_mm, []
     for direction in (down, right):
-        along = int(np.argmax(np.abs(direction)))
-        start[along] = low[along] if direction[along] > 0 else high[along]
-        sizes.append(int(np.floor((high[along] - low[along]) / pixel + _EDGE)) + 1)
+        along = volume.corners @ direction
+        start = start + direction * along.min()
+        sizes.append(int(np.floor((along.max() - along.min()) / pixel + _EDGE)) + 1)
     return PlaneGrid(_plane(start, right, down), (pixel, pixel), (sizes[0], sizes[1]))
 
 
-def range_mm(volume: Volume, name: PlaneName) -> tuple[float, float]:
-    """From where to where the volume reaches across a plane of the patient, in LPS mm."""
-    across = volume.corners[:, NORMAL_AXIS[name]]
-    return float(across.min()), float(across.max())
+def range_mm(volume: Volume, name: PlaneName, axes: Axes | None = None) -> tuple[float, float]:
+    """From where to where the volume reaches across a plane, in mm along :func:`across`."""
+    along = volume.corners @ across(name, axes)
+    return float(along.min()), float(along.max())
 
 
 def reslice(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
 from medviewer.domain.errors import RecordError, UsageError
-from medviewer.domain.measurement import Measurement
+from medviewer.domain.measurement import CutPlane, Measurement, Point, Where
+from medviewer.domain.study import Plane
 from medviewer.records.database import DAMAGED
 from medviewer.records.rows import checked, stored_time, well_formed
 from medviewer.records.tables import MEASUREMENT
@@ -46,7 +47,7 @@ def add_state(connection: Connection, measurement: Measurement, *, is_deleted: b
         "sop_instance_uid": measurement.sop_instance_uid,
         "frame": measurement.frame,
         "kind": measurement.kind,
-        "points_json": json.dumps(measurement.points),
+        "points_json": json.dumps(_drawn(measurement)),
         "label": well_formed(measurement.label),
         "author": well_formed(measurement.author),
         "created": measurement.created.isoformat(),
@@ -91,8 +92,35 @@ def current_among(connection: Connection, sop_instance_uids: Collection[str]) ->
     return tuple(m for uid in measured if uid in wanted for m in current_of(connection, uid, None))
 
 
-def _identity(measurement: Measurement) -> tuple[str, int, str]:
-    return measurement.sop_instance_uid, measurement.frame, measurement.kind
+def _identity(measurement: Measurement) -> tuple[Where, str]:
+    return measurement.where, measurement.kind
+
+
+def _drawn(measurement: Measurement) -> object:
+    """The points; with the plane that they lie on, where that is no image."""
+    if measurement.plane is None:
+        return measurement.points
+    return {"points": measurement.points, "plane": asdict(measurement.plane)}
+
+
+def _read_drawn(text: str) -> tuple[tuple[Point, ...], CutPlane | None]:
+    drawn = json.loads(text)
+    is_on_plane = isinstance(drawn, dict)
+    points = tuple((float(column), float(line)) for column, line in (drawn["points"] if is_on_plane else drawn))
+    if not is_on_plane:
+        return points, None
+    cut = drawn["plane"]
+    position, right, down = (_triple(cut["plane"][name]) for name in ("position", "row_cosine", "column_cosine"))
+    rows, columns = cut["shape"]
+    between_rows, between_columns = cut["spacing_mm"]
+    spacing = float(between_rows), float(between_columns)
+    plane = Plane(position, right, down)
+    return points, CutPlane(plane, spacing, (int(rows), int(columns)), float(cut["slab_mm"]), str(cut["slab"]))
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    x, y, z = values
+    return float(x), float(y), float(z)
 
 
 def _stored(rows: Iterable[Any]) -> tuple[StoredMeasurement, ...]:
@@ -101,9 +129,9 @@ def _stored(rows: Iterable[Any]) -> tuple[StoredMeasurement, ...]:
 
 def _state(row: dict[str, Any]) -> StoredMeasurement:
     try:
-        points = tuple((float(column), float(line)) for column, line in json.loads(row["points_json"]))
+        points, plane = _read_drawn(row["points_json"])
         fields = {name: row[name] for name in row if name not in (*_OWN, "points_json", "created")}
-        measurement = Measurement(points=points, created=stored_time(row["created"]), **fields)
-    except (ValueError, TypeError, UsageError) as error:  # what we wrote is valid: the file was changed since
+        measurement = Measurement(points=points, plane=plane, created=stored_time(row["created"]), **fields)
+    except (ValueError, TypeError, KeyError, UsageError) as error:  # what we wrote is valid: the file was changed since
         raise RecordError(DAMAGED) from error
     return StoredMeasurement(measurement, row["is_deleted"], row["saved"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QLineF, QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
-from medviewer.app.on_screen import pane_state
+from medviewer.app.on_screen import measurements_of, pane_state
 from medviewer.gui.corner_text import corners
-from medviewer.gui.reference_lines import lines_on
+from medviewer.gui.reference_lines import handles, lines_on
 from medviewer.gui.viewport import Viewport
 from medviewer.imaging.orientation import Letters
 from tests.gui.reader import Reader, pixels, wheel
@@ -132,7 +134,7 @@ def _move(widget: Any, where: QPoint, modifier: Qt.KeyboardModifier) -> Any:
 
 def test_lines_show_where_the_other_planes_cut(planes: Reader) -> None:
     shown = [pane_state(planes.state, index) for index in range(4)]
-    lines = lines_on(shown[0], shown[1:])
+    lines = lines_on(shown[0], dict(enumerate(shown[1:], start=1)))
     assert sorted(line.axis for line in lines) == [0, 1]  # the coronal plane runs left-right, the sagittal front-back
     grid = np.array(shown[0].frame.description.plane.position)
     coronal = next(line for line in lines if line.axis == 0)
@@ -199,3 +201,67 @@ def test_the_tool_bar_offers_layouts(planes: Reader) -> None:
     planes.window.app.run_command("app.language", "zh")
     assert button.text() == "布局"
     assert "与既往对比" in [action.text() for action in button.menu().actions()]
+
+
+def handle_of(reader: Reader, pane: int) -> tuple[QPointF, QPointF]:
+    """Where the line of another plane is grasped to turn it on the axial one, and about what."""
+    viewport = viewports(reader)[0]
+    states = {index: pane_state(reader.state, index) for index in range(1, 4)}
+    found = handles(viewport.placement(), lines_on(pane_state(reader.state, 0), states))
+    (mine,) = [one for one in found if one.line.pane == pane]
+    return mine.places[1], mine.middle
+
+
+def press_and_move(viewport: QWidget, start: QPointF, end: QPointF) -> None:
+    left = Qt.MouseButton.LeftButton
+    QTest.mousePress(viewport, left, Qt.KeyboardModifier.NoModifier, start.toPoint())
+    for share in (0.3, 0.6, 1.0):
+        QTest.mouseMove(viewport, (start + (end - start) * share).toPoint())
+    QTest.mouseRelease(viewport, left, Qt.KeyboardModifier.NoModifier, end.toPoint())
+
+
+def test_a_handle_turns_the_other_planes_as_far_as_the_mouse_goes_round(planes: Reader) -> None:
+    axial = viewports(planes)[0]
+    start, middle = handle_of(planes, 1)
+    before = QLineF(middle, start)
+    turned = QLineF(before)
+    turned.setAngle(before.angle() + 20)
+    press_and_move(axial, start, turned.p2())
+    planes.settle()
+    cuts = [pane_state(planes.state, index).cut for index in range(3)]
+    assert cuts[0].axes is None
+    assert cuts[1].axes is not None
+    assert cuts[2].axes is not None
+    right = np.array(cuts[1].axes[0])
+    assert math.degrees(math.atan2(-right[1], right[0])) == pytest.approx(20, abs=1.5)  # up on the screen is A, -y
+    planes.wait(lambda: all(pane_state(planes.state, index).frame is not None for index in range(3)))
+    after, _ = handle_of(planes, 1)
+    assert (after - turned.p2()).manhattanLength() < 12
+    assert "tilted" in corners(pane_state(planes.state, 1), None).bottom_left[0]
+
+
+def test_a_line_is_moved_by_itself_and_its_plane_goes_with_it(planes: Reader) -> None:
+    axial = viewports(planes)[0]
+    placed = axial.placement()
+    start, middle = handle_of(planes, 1)
+    on_line = middle + (start - middle) * 0.3
+    before = [pane_state(planes.state, index).cut.at_mm for index in range(3)]
+    pixels_down = 20.0
+    press_and_move(axial, on_line, on_line + QPointF(0, pixels_down))
+    planes.settle()
+    after = [pane_state(planes.state, index).cut.at_mm for index in range(3)]
+    moved = pixels_down / placed.zoom * pane_state(planes.state, 0).frame.description.pixel_spacing_mm[0]
+    assert after[1] - before[1] == pytest.approx(moved, abs=2.0)
+    assert (after[0], after[2]) == (before[0], before[2])
+
+
+def test_a_measuring_tool_draws_where_a_line_lies(planes: Reader) -> None:
+    """What is to be measured may lie under a line."""
+    planes.window.app.run_command("tool.length")
+    axial = viewports(planes)[0]
+    start, middle = handle_of(planes, 1)
+    before = [pane_state(planes.state, index).cut for index in range(3)]
+    press_and_move(axial, start, middle)
+    planes.settle()
+    assert [pane_state(planes.state, index).cut for index in range(3)] == before
+    assert len(measurements_of(planes.state)) == 1

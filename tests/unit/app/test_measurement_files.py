@@ -149,8 +149,8 @@ def test_a_report_of_another_study_or_image_is_not_offered(
 
 def test_a_plane_that_was_cut_has_no_presentation_state(measured: Application, tmp_path: Path) -> None:
     measured.run_command("layout.planes")
-    assert measured_image(measured.state) is None
+    assert measured_image(measured.state) is not None
     measured.run_command("measure.save_state", tmp_path)
     assert not (tmp_path / STATE).exists()
-    measured.run_command("measure.add", Drawn("length", LINE, ("1.2", 0)))
-    assert ("1.2", 0) not in measured.state.measurements
+    measured.run_command("measure.add", Drawn("length", LINE, ("1.2", 0, None)))
+    assert ("1.2", 0, None) not in measured.state.measurements
