@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pydicom
 import pytest
 
 from medviewer.app.linking import shown_grid
@@ -305,3 +306,37 @@ def test_a_plane_that_is_still_being_cut_has_no_measurements(planes: Application
     assert measured_image(coming) is None
     assert measurements_of(coming) == ()
     assert "still being cut" in why_not(coming)
+
+
+def test_the_numbers_of_one_series_are_never_taken_from_another(
+    fake_engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    for path in sorted(folder.iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID = "2.25.99"
+        dataset.SeriesNumber = 99
+        dataset.SOPInstanceUID = f"{dataset.SOPInstanceUID[:50]}.99"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(folder / f"other-{path.name}")
+    first = reopened(fake_engine, tmp_path / "home", folder)
+    first.run_command("layout.planes")
+    where = measured_image(first.state)
+    assert where is not None
+    first.run_command("measure.add", Drawn("ellipse", ((10.0, 10.0), (30.0, 30.0)), where))
+    (made,) = measurements_of(first.state)
+    close(first)
+    again = reopened(fake_engine, tmp_path / "home", folder)
+    assert again.state.selection is not None
+    if again.state.selection.stack.images[0].sop_instance_uid == where[0]:
+        again.run_command("series.next")
+    assert again.state.selection.stack.images[0].sop_instance_uid != where[0]
+    again.run_command("layout.planes")
+    assert again.volume is not None
+    again.measured.volume_arrived()
+    value = again.state.values[made.uid]
+    assert value.problem == NOT_CUT
+    assert not value.quantities
+    again.run_command("measure.go_to", made.uid)
+    assert measurements_of(again.state) == (made,)
+    assert value_of(again.state, made).quantities  # type: ignore[union-attr]
+    close(again)
