@@ -16,7 +16,7 @@ from medviewer.app.linking import shown_grid
 from medviewer.app.measurement_keeper import NOT_CUT
 from medviewer.app.measuring import Drawn, why_not
 from medviewer.app.oblique import PlaneMoved, cuts_of, is_tilted, meeting_place
-from medviewer.app.on_screen import measured_image, measurements_of, pane_state, value_of
+from medviewer.app.on_screen import measured_image, measurements_of, pane_state, selections, value_of
 from medviewer.app.state import Cut
 from medviewer.imaging.planes import to_image, to_patient
 from medviewer.imaging.reslice import across, axes_of
@@ -326,10 +326,10 @@ def test_the_numbers_of_one_series_are_never_taken_from_another(
     (made,) = measurements_of(first.state)
     close(first)
     again = reopened(fake_engine, tmp_path / "home", folder)
-    assert again.state.selection is not None
-    if again.state.selection.stack.images[0].sop_instance_uid == where[0]:
-        again.run_command("series.next")
-    assert again.state.selection.stack.images[0].sop_instance_uid != where[0]
+    other = next(
+        one for one in selections(again.state.collection) if one.index == 0 and one.image.sop_instance_uid != where[0]
+    )
+    again.run_command("image.select", other)
     again.run_command("layout.planes")
     assert again.volume is not None
     again.measured.volume_arrived()
