@@ -18,8 +18,9 @@ class FrameCache:
     """
 
     def __init__(self, budget_bytes: int = 1 << 30) -> None:
-        self._budget = budget_bytes
+        self.budget_bytes = budget_bytes
         self._pictures: OrderedDict[Key, Picture] = OrderedDict()
+        self._size_bytes = 0
 
     def get(self, key: Key) -> Picture | None:
         """The picture of that image if it is there, now the latest used."""
@@ -30,19 +31,21 @@ class FrameCache:
 
     def put(self, key: Key, picture: Picture) -> None:
         """Keep a picture; forget the oldest ones that no longer fit."""
+        before = self._pictures.pop(key, None)
+        self._size_bytes += picture.size_bytes - (before.size_bytes if before is not None else 0)
         self._pictures[key] = picture
-        self._pictures.move_to_end(key)
-        while len(self._pictures) > 1 and self.size_bytes > self._budget:
-            self._pictures.popitem(last=False)
+        while len(self._pictures) > 1 and self._size_bytes > self.budget_bytes:
+            self._size_bytes -= self._pictures.popitem(last=False)[1].size_bytes
 
     def clear(self) -> None:
         """Forget everything."""
         self._pictures.clear()
+        self._size_bytes = 0
 
     @property
     def size_bytes(self) -> int:
         """What the kept pictures take."""
-        return sum(picture.size_bytes for picture in self._pictures.values())
+        return self._size_bytes
 
     def __contains__(self, key: Key) -> bool:
         return key in self._pictures

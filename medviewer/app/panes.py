@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 _PREFETCH = 6  # images ahead in the direction of scrolling; as few behind as one
+_SHARE_AHEAD = 0.8  # of the memory for pictures: the rest is for what was looked at before
 
 
 def count(state: State) -> int:
@@ -146,10 +147,12 @@ def _volume_of(app: Application, selection: Selection) -> Volume:
 
 
 def prefetch(app: Application, selection: Selection, direction: int) -> None:
-    """Read what will be looked at next, so that scrolling does not wait."""
+    """Read what will be looked at next, so that scrolling does not wait: what is near first, then all that fits."""
     images = selection.stack.images
-    ahead = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
-    wanted = [images[i] for i in ahead if 0 <= i < len(images) and images[i].key not in app.frames]
+    near = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
+    far = sorted(range(len(images)), key=lambda i: abs(i - selection.index))[: _room(app, selection)]
+    order = dict.fromkeys((*near, *far))
+    wanted = [images[i] for i in order if 0 <= i < len(images) and images[i].key not in app.frames]
     if not wanted:
         return
 
@@ -165,6 +168,17 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
     app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
 
 
+def _room(app: Application, selection: Selection) -> int:
+    """How many pictures like that of an image there is memory for."""
+    picture = app.frames.get(selection.image.key)
+    return int(_SHARE_AHEAD * app.frames.budget_bytes / max(picture.size_bytes, 1)) if picture is not None else 0
+
+
 def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
-    if not stop.is_stopped:
-        app.frames.put(image.key, picture)
+    if stop.is_stopped:
+        return
+    for index in range(count(app.state)):  # what is on screen is not what goes for it
+        shown = pane_state(app.state, index).selection
+        if shown is not None:
+            app.frames.get(shown.image.key)
+    app.frames.put(image.key, picture)
