@@ -150,9 +150,11 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
     """Read what will be looked at next, so that scrolling does not wait: what is near first, then all that fits."""
     images = selection.stack.images
     near = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
-    far = sorted(range(len(images)), key=lambda i: abs(i - selection.index))[: _room(app, selection)]
-    order = dict.fromkeys((*near, *far))
-    wanted = [images[i] for i in order if 0 <= i < len(images) and images[i].key not in app.frames]
+    far = sorted(range(len(images)), key=lambda i: abs(i - selection.index))
+    order = [i for i in dict.fromkeys((*near, *far)) if 0 <= i < len(images)][: max(_room(app, selection), len(near))]
+    for i in reversed(order):
+        app.frames.get(images[i].key)  # what is there already is not what goes for the others
+    wanted = [images[i] for i in order if images[i].key not in app.frames]
     if not wanted:
         return
 
