@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import change_pane, count, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
-from medviewer.domain.study import Plane
+from medviewer.domain.study import Plane, Stack
 from medviewer.imaging.planes import grid_of, to_image, to_patient
 from medviewer.imaging.reslice import PlaneGrid, across, range_mm
 
@@ -135,13 +136,18 @@ def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
 
 
 def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
-    places = [
-        float(np.array(image.description.plane.position) @ normal) if image.description.plane is not None else np.inf
-        for image in selection.stack.images
-    ]
-    nearest = int(np.argmin(np.abs(np.array(places) - along)))
-    if nearest != selection.index and np.isfinite(places[nearest]):
-        _show(app, index, replace(selection, index=nearest))
+    away = np.abs(_positions(selection.stack) @ normal - along)
+    if np.isfinite(away).any():
+        nearest = int(np.nanargmin(away))
+        if nearest != selection.index:
+            _show(app, index, replace(selection, index=nearest))
+
+
+@lru_cache(maxsize=16)
+def _positions(stack: Stack) -> Point:
+    """Where the images of a stack lie, ``(n, 3)`` in LPS mm; NaN where that is not known. Asked at every step."""
+    planes = (image.description.plane for image in stack.images)
+    return np.array([plane.position if plane is not None else (np.nan,) * 3 for plane in planes], np.float64)
 
 
 def _show(app: Application, index: int, selection: Selection) -> None:
