@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication
 
+from medviewer.app import volume_view
 from medviewer.app.exporting import ExportWish
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene
 from medviewer.domain.study import Caveat, Window
+from medviewer.domain.volume import Volume
 from medviewer.gui.corner_text import scene_corners, scene_fidelity
 from medviewer.gui.volume_view import VolumeView
-from medviewer.imaging.camera import SIDES, look_from
+from medviewer.imaging.camera import SIDES, Look, look_from
 from medviewer.imaging.orientation import Letters
+from medviewer.imaging.ray_casting import RayCaster
+from medviewer.imaging.voxel_block import VoxelBlock, make_block, slices_of
 from tests.gui.reader import Reader, drag, pixels, wheel
 from tests.phantoms import write_chest
 
 NONE = Qt.KeyboardModifier.NoModifier
 
 
-@pytest.fixture
-def reader(main_window: Any, qtbot: Any, tmp_path: Path) -> Reader:
-    """The window with a chest in 3D."""
-    made = Reader(main_window, qtbot)
+class HereRenderer:
+    """Makes the same pictures without a process, which would take seconds to start for each test."""
+
+    pid: int | None = None
+
+    def load(self, volume: Volume, **_more: Any) -> VoxelBlock:
+        self.block = make_block(volume)
+        self._caster = RayCaster(np.stack(list(slices_of(volume, self.block))), self.block)
+        return self.block
+
+    def draw(self, look: Look, block: VoxelBlock, **_more: Any) -> np.ndarray:
+        assert block is self.block
+        return self._caster.picture(look)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def opened(window: Any, qtbot: Any, folder: Path) -> Reader:
+    made = Reader(window, qtbot)
     made.window.resize(1200, 800)
-    write_chest(tmp_path, size=64, spacing_mm=5.0, slice_mm=6.0, n_slices=50)
-    made.open(tmp_path)
+    write_chest(folder, size=64, spacing_mm=5.0, slice_mm=6.0, n_slices=50)
+    made.open(folder)
     made.window.app.run_command("volume.show")
     made.settle()
     return made
+
+
+@pytest.fixture
+def reader(main_window: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """The window with a chest in 3D, in pictures that are quickly made."""
+    monkeypatch.setattr(volume_view, "SIZES_PX", (40, 80, 120))
+    main_window.app.renderer = HereRenderer()
+    return opened(main_window, qtbot, tmp_path)
 
 
 def view_of(reader: Reader) -> VolumeView:
@@ -65,13 +96,12 @@ def test_the_picture_fills_its_page_and_the_images_come_back(reader: Reader) -> 
     ratio = view.width() / (view.height() - 24)
     made = scene(reader).picture
     assert made is not None
-    assert made.look.shape[1] / made.look.shape[0] == pytest.approx(ratio, rel=0.01)
+    assert made.look.shape[1] / made.look.shape[0] == pytest.approx(ratio, rel=0.02)
     shown = pixels(view)
     height, width = shown.shape[:2]
     assert shown[height // 3 : height // 2, width // 3 : 2 * width // 3].max() > 100
     key(reader, Qt.Key.Key_V, Qt.KeyboardModifier.ShiftModifier)
     assert reader.window.viewports.isVisible()
-    assert reader.window.app.renderer.pid is None
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -149,11 +179,15 @@ def test_the_mouse_turns_moves_zooms_and_windows(reader: Reader) -> None:
     reader.settle()
 
 
-def test_a_click_of_the_right_button_asks_for_the_menu(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[list[str]] = []
-    monkeypatch.setattr(QMenu, "exec", lambda self, *_where: opened.append([a.text() for a in self.actions()]))
+def test_a_click_of_the_right_button_asks_for_the_menu(reader: Reader) -> None:
+    window, asked = reader.window, []
+    window.volume.menu_requested.disconnect()
+    window.volume.menu_requested.connect(asked.append)
     drag(view_of(reader), Qt.MouseButton.RightButton, (200, 200))  # type: ignore[arg-type]
-    assert "Reset 3D view" in opened[0]
+    assert len(asked) == 1
+    menu = window.actions_.menu_of("volume", window)
+    assert "Reset 3D view" in [action.text() for action in menu.actions()]
+    menu.deleteLater()
 
 
 def test_who_and_what_is_said_and_hidden(reader: Reader) -> None:
@@ -198,9 +232,14 @@ def test_pictures_that_leave_are_of_the_3d_view_with_identity_only_if_wanted(rea
 
 
 def test_a_process_that_dies_is_said_in_the_view_and_it_opens_again(
-    reader: Reader, caplog: pytest.LogCaptureFixture
+    main_window: Any, qtbot: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """With the real process: its picture is there, its end is one sentence, closing the view ends it."""
+    reader = opened(main_window, qtbot, tmp_path)
     app = reader.window.app
+    made = scene(reader).picture
+    assert made is not None
+    assert max(made.look.shape) == volume_view.SIZES_PX[-1]
     process = app.renderer._worker.process  # type: ignore[union-attr]
     process.kill()
     process.join()
@@ -211,4 +250,15 @@ def test_a_process_that_dies_is_said_in_the_view_and_it_opens_again(
     app.run_command("volume.show")
     reader.settle()
     assert scene(reader).picture is not None
+    pid = app.renderer.pid
+    assert pid is not None
+    app.run_command("volume.show")
+    assert not psutil.pid_exists(pid)
+    assert app.renderer.pid is None
     assert caplog.records
+
+
+def test_the_process_of_the_window_does_not_load_the_library() -> None:
+    script = "import sys, medviewer.gui.run, medviewer.imaging.renderer; print('SimpleITK' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
