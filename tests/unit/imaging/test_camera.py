@@ -57,6 +57,13 @@ def test_a_thousand_turns_do_not_shear_the_patient() -> None:
     assert np.linalg.det(axes) == pytest.approx(1)  # never a mirror image
 
 
+def test_rounding_that_has_gathered_is_taken_out_by_the_next_turn() -> None:
+    off = Camera((0, 0, 0), (1, 0, 0), (1e-4, 0, -1), 100)
+    camera = turned(off, 0.1, 0.1)
+    assert np.dot(camera.right, camera.down) == pytest.approx(0, abs=1e-12)
+    assert np.linalg.norm(camera.down) == pytest.approx(1, abs=1e-12)
+
+
 def test_what_is_dragged_follows_and_what_is_rolled_turns_clockwise() -> None:
     before = look_from("A", CORNERS)
     point = np.array([10.0, 0, 40])

@@ -196,12 +196,14 @@ def test_padding_and_what_lies_outside_are_nothing() -> None:
 def test_leaving_out_empty_cells_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = phantom({(21, -17, 30): BRIGHT, (-30, 25, -40): MIDDLE}, axes=rotation(5))
     camera = replace(turned(look_from("A", CENTER[None]), 33, 21), height_mm=190.0)
+    monkeypatch.setattr(module, "_TILE", 5)  # smaller than a cell: nothing that is left out hides in a tile
+    monkeypatch.setattr(module, "_LAYER", 2)
     quick = caster_of(volume)
     whole = caster_of(volume)
-    monkeypatch.setattr(module, "_is_drawn", lambda table, _transfer: np.ones_like(table.is_seen))
-    look = Look(camera, OPAQUE, (200, 220))
-    expected = whole.picture(look)
-    monkeypatch.undo()
+    look = Look(camera, OPAQUE, (100, 110))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_is_drawn", lambda table, _transfer: np.ones_like(table.is_seen))
+        expected = whole.picture(look)
     # Where layers begin decides when a ray counts as used up: as much as its last light may differ.
     np.testing.assert_allclose(quick.picture(look).astype(int), expected.astype(int), atol=6)
     assert expected.max() > 200
