@@ -99,6 +99,8 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
         return ()
     parts: list[tuple[str, bool]] = [_loss(now.image.description)]
     parts.append((tr("3D view, for orientation: colours are chosen, nothing can be measured"), False))
+    if state.identity_hidden:
+        parts.append((tr("a face in 3D can be recognised"), True))
     picture = scene.picture
     if picture is not None and picture.look.shape[0] < scene.room[1]:
         millimetres = picture.look.camera.height_mm / picture.look.shape[0]

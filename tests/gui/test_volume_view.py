@@ -199,6 +199,24 @@ def test_who_and_what_is_said_and_hidden(reader: Reader) -> None:
     assert "nothing can be measured" in " ".join(text for text, _ in scene_fidelity(reader.state, scene(reader)))
 
 
+def test_without_identity_a_face_is_warned_of(reader: Reader, tmp_path: Path) -> None:
+    """Leaving out the name does not make a head in 3D nobody's."""
+    app = reader.window.app
+    face = ("a face in 3D can be recognised", True)
+    assert face not in scene_fidelity(reader.state, scene(reader))
+    assert face in scene_fidelity(replace(reader.state, identity_hidden=True), scene(reader))
+    app.run_command("file.export_image", ExportWish(tmp_path / "a.png"))
+    reader.settle()
+    assert reader.state.notice.level == "caution"
+    assert "can be recognised" in reader.state.notice.text
+    app.run_command("file.copy_image")
+    assert "copied" in reader.state.notice.text
+    assert "can be recognised" in reader.state.notice.text
+    app.run_command("volume.show")
+    app.run_command("file.copy_image")
+    assert reader.state.notice.text == "The image was copied, without identity."
+
+
 def test_what_was_done_to_the_volume_is_a_caution(reader: Reader) -> None:
     now = scene(reader)
     block = replace(now.block, caveats=(Caveat("volume.averaged", "Averaged."),))
