@@ -18,7 +18,14 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 What = Literal["view", "stored"]
 """The viewport as it is on screen, or the plain image at its stored size."""
 
-_FACE = "A face in 3D can be recognised: look at the picture before you pass it on."
+_SAVED_FACE = (
+    "The image was saved, without name and number. A face in 3D can be recognised: look at the picture before you "
+    "pass it on."
+)
+_COPIED_FACE = (
+    "The image was copied, without name and number. A face in 3D can be recognised: look at the picture before you "
+    "pass it on."
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -61,7 +68,7 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
         if wish.with_identity:
             app.notify("info", "The image was saved.")
         elif may_show_face:
-            app.notify("caution", f"The image was saved, without name and number. {_FACE}")
+            app.notify("caution", _SAVED_FACE)
         else:
             app.notify("info", "The image was saved, without identity.")
 
@@ -73,7 +80,7 @@ def copy_image(app: Application, _argument: object) -> None:
     if not app.front.copy_image():
         return
     if scene_of(app.state) is not None:
-        app.notify("caution", f"The image was copied, without name and number. {_FACE}")
+        app.notify("caution", _COPIED_FACE)
     else:
         app.notify("info", "The image was copied, without identity.")
 

@@ -143,7 +143,7 @@ def test_what_has_no_place_is_refused_in_one_sentence(
     application.run_command("volume.show")
     assert application.state.scene is None
     assert application.state.notice is not None
-    assert "where each slice lies" in application.state.notice.text
+    assert "there is no 3D view" in application.state.notice.text
 
 
 def test_a_single_image_has_none(application: Application, painter: Painter, tmp_path: Path) -> None:

@@ -194,19 +194,29 @@ def test_padding_and_what_lies_outside_are_nothing() -> None:
 
 
 def test_leaving_out_empty_cells_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    volume = phantom({(21, -17, 30): BRIGHT, (-30, 25, -40): MIDDLE}, axes=rotation(5))
+    """Small things at the corners of cells, and a surface that only what lies between two cells shows."""
+    volume = phantom({(21, -17, 30): BRIGHT, (-30, 25, -40): BRIGHT}, axes=rotation(5), radius=5.0)
+    stored = volume.stored.copy()
+    stored[16:32, 64:96, 40:64] = 500  # not seen itself: neither is the air beside it, but all values between are
+    volume = Volume(stored, volume.positions, volume.description)
+    shells = replace(
+        OPAQUE,
+        window=Window(0, 2000),
+        points=((0.1, 0.0, 0.0, 1.0, 0.0), (0.2, 0.3, 0.0, 1.0, 0.0), (0.5, 0.3, 0.0, 1.0, 0.0), (0.6, 0.0, 0.0, 1.0, 0.0),
+                (0.9, 0.0, 1.0, 0.0, 0.0), (0.95, 0.9, 1.0, 0.0, 0.0)),
+    )  # fmt: skip
     camera = replace(turned(look_from("A", CENTER[None]), 33, 21), height_mm=190.0)
-    monkeypatch.setattr(module, "_TILE", 5)  # smaller than a cell: nothing that is left out hides in a tile
-    monkeypatch.setattr(module, "_LAYER", 2)
-    quick = caster_of(volume)
-    whole = caster_of(volume)
-    look = Look(camera, OPAQUE, (100, 110))
+    look = Look(camera, shells, (48, 52))
+    caster = caster_of(volume)
     with monkeypatch.context() as patch:
         patch.setattr(module, "_is_drawn", lambda table, _transfer: np.ones_like(table.is_seen))
-        expected = whole.picture(look)
+        expected = caster.picture(look).astype(int)
+    monkeypatch.setattr(module, "_TILE", 2)  # far smaller than a cell: nothing that is left out hides in a tile
+    monkeypatch.setattr(module, "_LAYER", 1)
     # Where layers begin decides when a ray counts as used up: as much as its last light may differ.
-    np.testing.assert_allclose(quick.picture(look).astype(int), expected.astype(int), atol=6)
-    assert expected.max() > 200
+    np.testing.assert_allclose(caster.picture(look).astype(int), expected, atol=6)
+    assert expected[..., 0].max() > 100
+    assert expected[..., 1].max() > 50
 
 
 def test_a_picture_that_nobody_wants_is_given_up() -> None:
