@@ -215,8 +215,8 @@ def test_leaving_out_empty_cells_changes_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "_LAYER", 1)
     # Where layers begin decides when a ray counts as used up: as much as its last light may differ.
     np.testing.assert_allclose(caster.picture(look).astype(int), expected, atol=6)
-    assert expected[..., 0].max() > 100
-    assert expected[..., 1].max() > 50
+    assert expected[..., 0].max() > 20
+    assert expected[..., 1].max() > 20
 
 
 def test_a_picture_that_nobody_wants_is_given_up() -> None:
