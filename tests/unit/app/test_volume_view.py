@@ -110,6 +110,12 @@ def test_closing_the_studies_closes_it(application: Application, painter: Painte
     assert painter.is_closed
 
 
+def test_the_end_of_the_program_is_the_end_of_the_process(application: Application, painter: Painter) -> None:
+    application.run_command("volume.show")
+    application.close()
+    assert painter.is_closed
+
+
 def test_nothing_is_changed_or_measured_behind_it(application: Application, painter: Painter) -> None:
     before = application.state
     application.run_command("volume.show")
