@@ -17,13 +17,14 @@ from benchmarks import (
     planes,
     series_load,
     viewport_steps,
+    volume_rendering,
     window_steps,
 )
 from benchmarks.timing import Comparison
 
 MODULES = (
     engine_overhead, explanations, first_image, series_load, large_folder, decoding, planes, viewport_steps,
-    window_steps,
+    volume_rendering, window_steps,
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from medviewer.app import volume_view
 from medviewer.app.commands import command
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
@@ -24,6 +25,7 @@ from medviewer.app.state import JobStatus, Notice, State, View
 from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList
+from medviewer.imaging.renderer import Renderer
 from medviewer.inference.engine import Engine
 
 T = TypeVar("T")
@@ -168,6 +170,8 @@ class Application:
         self.frames = parts.frames
         self.volume: tuple[Key, Volume] | None = None  # of the stack whose planes are cut
         self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
+        self.renderer = Renderer()  # of the 3D view; its process starts with the first one
+        self.is_drafting = False  # the picture that it makes is a small one
         self.front: Front = front or NoFront()
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
@@ -178,6 +182,7 @@ class Application:
         self.measured = MeasurementKeeper(self)
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(self.measured.watch)
+        self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property
@@ -268,6 +273,7 @@ class Application:
         """Stop all work and remember the reader's choices. What is being written goes on until it is on the disk."""
         self.jobs.stop_all()
         self.background.stop_all()
+        self.renderer.close()
         state = self.state
         self.remember(
             overlay=replace(state.overlay, visible=True),

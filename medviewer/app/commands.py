@@ -21,9 +21,10 @@ from medviewer.app import (
     panes,
     preferences,
     viewing,
+    volume_view,
 )
 from medviewer.app.decisions import decide
-from medviewer.app.on_screen import current_answer, decidable_answer
+from medviewer.app.on_screen import current_answer, decidable_answer, scene_of
 from medviewer.app.patient import import_records
 from medviewer.app.shortcuts import Changes, checked
 from medviewer.app.state import State
@@ -81,6 +82,7 @@ MENUS: Mapping[str, Title] = MappingProxyType(
         "view": {"en": "View", "zh": "视图"},
         "image": {"en": "Image", "zh": "图像"},
         "layout": {"en": "Layout", "zh": "布局"},
+        "volume": {"en": "3D", "zh": "三维"},
         "tool": {"en": "Tools", "zh": "工具"},
         "measure": {"en": "Measure", "zh": "测量"},
         "model": {"en": "Model", "zh": "模型"},
@@ -125,6 +127,10 @@ def _has_cut(state: State) -> bool:
 
 def _has_stack(state: State) -> bool:
     return state.selection is not None and len(state.selection.stack.images) > 1
+
+
+def _has_scene(state: State) -> bool:
+    return scene_of(state) is not None
 
 
 def _has_answer(state: State) -> bool:
@@ -217,6 +223,26 @@ _SLABS = (
     Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影,20 mm")),
     Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影,10 mm")),
 )
+_SIDES = tuple(
+    Choice(side, _t(en, zh), f"Shift+{side}")
+    for side, en, zh in (
+        ("A", "Front (A)", "前面 (A)"), ("P", "Back (P)", "后面 (P)"), ("R", "Right (R)", "右侧 (R)"),
+        ("L", "Left (L)", "左侧 (L)"), ("H", "Head (H)", "头侧 (H)"), ("F", "Feet (F)", "足侧 (F)"),
+    )
+)  # fmt: skip
+_SCENE_PRESETS = tuple(
+    Choice(n, _t(f"{n} (CT: {en})", f"{n} (CT: {zh})"), f"Alt+{n}")
+    for n, (en, zh) in enumerate(
+        (("bone", "骨"), ("vessels", "血管"), ("lung and airways", "肺与气道"), ("soft tissue", "软组织"),
+         ("MIP", "最大密度投影")), start=1)
+)  # fmt: skip
+_TURNS = tuple(
+    Choice((across * volume_view.TURN_DEG, down * volume_view.TURN_DEG), _t(en, zh), f"Alt+{key}")
+    for across, down, en, zh, key in (
+        (-1, 0, "Left", "向左", "Left"), (1, 0, "Right", "向右", "Right"), (0, -1, "Up", "向上", "Up"),
+        (0, 1, "Down", "向下", "Down"),
+    )
+)  # fmt: skip
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 
 _ROWS = (
@@ -282,6 +308,23 @@ _ROWS = (
     _row("layout.maximise|One viewport or all|单个或全部视口|Ctrl+M|maximize-2", layout.maximise, _has_panes),
     _asked("layout.activate|Work in a viewport|使用视口", panes.activate, _always),
     _asked("layout.point|Show a place in every viewport|在各视口中定位", linking.point_at, _has_pixels),
+    _row("volume.show|3D view or images|三维视图或图像|Shift+V|rotate-3d", volume_view.toggle, _has_stack),
+    _row("volume.preset|3D preset|三维预设||palette", volume_view.use_preset, _has_scene, choices=_SCENE_PRESETS),
+    _row("volume.look|Look at|观察方向||locate", volume_view.look, _has_scene, choices=_SIDES),
+    _row("volume.turn|Turn|旋转||refresh-ccw", volume_view.turn, _has_scene, choices=_TURNS),
+    _row("volume.roll_left|Roll left|向左倾转|Alt+,", volume_view.roll(-volume_view.TURN_DEG), _has_scene),
+    _row("volume.roll_right|Roll right|向右倾转|Alt+.", volume_view.roll(volume_view.TURN_DEG), _has_scene),
+    _row("volume.zoom_in|Zoom in 3D|放大三维视图|Alt++ Alt+=", volume_view.zoom(volume_view.ZOOM_STEP), _has_scene),
+    _row("volume.zoom_out|Zoom out 3D|缩小三维视图|Alt+-", volume_view.zoom(1 / volume_view.ZOOM_STEP), _has_scene),
+    _row("volume.cut_deeper|Cut away more in front|从前方多切除|Alt+PgDown", volume_view.cut(1), _has_scene),
+    _row("volume.cut_less|Cut away less in front|从前方少切除|Alt+PgUp", volume_view.cut(-1), _has_scene),
+    _row("volume.fit|Show all of the volume|显示整个体积|Alt+0", volume_view.fit, _has_scene),
+    _row("volume.reset|Reset 3D view|重置三维视图|Alt+Home", volume_view.reset, _has_scene),
+    _asked("volume.camera|Look from there|改变视角", volume_view.set_camera, _has_scene),
+    _asked("volume.window|Window of the 3D view|三维视图的窗", volume_view.set_window, _has_scene),
+    _asked("volume.hold|Begin of a drag in 3D|三维拖动开始", volume_view.hold, _has_scene),
+    _asked("volume.settle|End of a drag in 3D|三维拖动结束", volume_view.settle, _has_scene),
+    _asked("volume.room|Size of the 3D view|三维视图大小", volume_view.set_room, _has_scene),
     _row("tool.window|Window/level|窗宽窗位|W|contrast", viewing.use_tool("window"), _always),
     _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
     _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),
@@ -337,5 +380,16 @@ _ROWS = (
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 
-COMMANDS: Mapping[str, Command] = MappingProxyType({row.id: row for row in _ROWS})
+# What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
+_OF_IMAGES = frozenset({"edit", "view", "image", "layout", "tool", "measure", "explain", "finding"})
+_ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
+
+
+def _where_seen(row: Command) -> Command:
+    if row.id.partition(".")[0] not in _OF_IMAGES or row.id in _ALSO_IN_3D:
+        return row
+    return replace(row, enabled=lambda state: state.scene is None and row.enabled(state))
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType({row.id: _where_seen(row) for row in _ROWS})
 """Every command by its id, in the order of the menus."""

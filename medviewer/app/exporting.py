@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from medviewer.app.on_screen import scene_of
 from medviewer.app.patient import keep_event
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -17,6 +18,14 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 What = Literal["view", "stored"]
 """The viewport as it is on screen, or the plain image at its stored size."""
 
+_SAVED_FACE = (
+    "The image was saved, without name and number. A face in 3D can be recognised: look at the picture before you "
+    "pass it on."
+)
+_COPIED_FACE = (
+    "The image was copied, without name and number. A face in 3D can be recognised: look at the picture before you "
+    "pass it on."
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -49,20 +58,30 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
     if drawn is None:
         return
     uid = now.image.sop_instance_uid
+    may_show_face = scene_of(app.state) is not None
 
     def work(_stop: StopToken, _progress: Progress) -> None:
         write_whole(path, drawn.png())
 
     def saved(_none: None) -> None:
         keep_event(app, "image.exported-with-identity" if wish.with_identity else "image.exported", uid)
-        app.notify("info", "The image was saved." if wish.with_identity else "The image was saved, without identity.")
+        if wish.with_identity:
+            app.notify("info", "The image was saved.")
+        elif may_show_face:
+            app.notify("caution", _SAVED_FACE)
+        else:
+            app.notify("info", "The image was saved, without identity.")
 
     app.start_job("export", work, saved)
 
 
 def copy_image(app: Application, _argument: object) -> None:
     """Put the viewport as it is on screen onto the clipboard, without identity."""
-    if app.front.copy_image():
+    if not app.front.copy_image():
+        return
+    if scene_of(app.state) is not None:
+        app.notify("caution", _COPIED_FACE)
+    else:
         app.notify("info", "The image was copied, without identity.")
 
 

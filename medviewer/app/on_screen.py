@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medviewer.app.state import Cut, Measured, Measurements, Pane, Selection, State, Value
+from medviewer.app.state import Cut, Measured, Measurements, Pane, Scene, Selection, State, Value
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.study import Collection, Image, Plane
@@ -69,6 +69,12 @@ def value_of(state: State, measurement: Measurement) -> Value | None:
     is_of_now = found is not None and found.measurement.points == measurement.points
     is_of_now = is_of_now and found is not None and found.calibration == calibration
     return found if is_of_now else None
+
+
+def scene_of(state: State) -> Scene | None:
+    """The 3D view of the stack on screen; never that of another one."""
+    scene, now = state.scene, state.selection
+    return scene if scene is not None and now is not None and now.stack_key == scene.stack_key else None
 
 
 def pane_state(state: State, index: int) -> State:

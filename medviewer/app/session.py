@@ -163,7 +163,14 @@ class Session:
 def _remembered(state: State) -> State:
     """What undo needs of a state: not its pixels, maps and records, which would all stay in memory."""
     return replace(
-        state, collection=Collection(), frame=None, attributions=EMPTY, record=None, parked=EMPTY, values=EMPTY
+        state,
+        collection=Collection(),
+        frame=None,
+        attributions=EMPTY,
+        record=None,
+        parked=EMPTY,
+        values=EMPTY,
+        scene=None,
     )
 
 

@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
+from medviewer.imaging.camera import Camera, Look
 from medviewer.imaging.reslice import Axes, PlaneName, Slab
+from medviewer.imaging.transfer import Transfer
+from medviewer.imaging.voxel_block import VoxelBlock
 from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
@@ -133,6 +139,29 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ScenePicture:
+    """A picture of a 3D view, ``(rows, columns, 3)`` uint8, and what it was made for."""
+
+    pixels: npt.NDArray[np.uint8]
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """The 3D view of a stack. Ask :func:`scene_of`, which gives only that of the stack on screen."""
+
+    stack_key: Key
+    block: VoxelBlock
+    camera: Camera
+    transfer: Transfer
+    front_mm: float | None = None  # what lies nearer than this is cut away
+    room: tuple[int, int] = (512, 512)  # width and height on the screen, in its pixels
+    is_moving: bool = False  # the reader drags: small pictures will do
+    picture: ScenePicture | None = None  # the last one that came; it may be of a moment ago
+    problem: str = ""  # why there is none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pane:
     """What one viewport of the layout shows: the fields of the same names of :class:`State`."""
 
@@ -175,6 +204,7 @@ class State:
     frame: Frame | None = None
     frame_problem: str = ""
     view: View = field(default_factory=View)
+    scene: Scene | None = None  # the 3D view, instead of all viewports; ask scene_of
     layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
     active: int = 0  # which of them the reader works in, row by row
     parked: Mapping[int, Pane] = field(default_factory=_empty)

@@ -20,6 +20,7 @@
     ├── EngineError             the model's process failed; it is restarted
     │   ├── WorkerDiedError     the process ended by itself or was killed
     │   └── TimeBudgetError     the run took longer than it was allowed
+    ├── RenderError             the process that makes 3D views failed
     ├── RecordError             the patient record store or an import into it
     ├── StorageError            the disk is full, read-only or gone; nothing half-written remains
     └── Stopped                 the user cancelled; not a failure
@@ -104,6 +105,10 @@ class WorkerDiedError(EngineError):
 
 class TimeBudgetError(EngineError):
     """The run took longer than its time budget and was stopped."""
+
+
+class RenderError(MedViewerError):
+    """The process that makes 3D views could not be started, ended, or took too long."""
 
 
 class RecordError(MedViewerError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from medviewer.app.state import Cut, Selection, State
+from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words
@@ -73,6 +73,40 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif d.spacing_source is not None:
         parts.append((tr("lengths: {source}").format(source=tr(d.spacing_source)), False))
     parts += [(visible(text), True) for text in _caveats(now, state)]
+    return tuple(parts)
+
+
+def scene_corners(state: State, scene: Scene) -> Corners:
+    """The corner texts beside a 3D view: who and what as over the image, and how the volume is seen."""
+    if state.corner_text == "none":
+        return Corners()
+    t = scene.transfer
+    words = corners(replace(state, cut=None), None)
+    title = f"{tr('3D view')}  {tr(t.name)}"
+    if state.corner_text == "minimal":
+        return replace(words, bottom_left=(title,))
+    unit = f" {scene.block.unit}" if scene.block.unit else ""
+    window = f"W {_number(t.window.width)}  L {_number(t.window.center)}{unit}"
+    height = tr("{mm} mm from top to bottom").format(mm=_number(round(scene.camera.height_mm)))
+    cut = (tr("cut open in front"),) if scene.front_mm is not None else ()
+    return replace(words, bottom_left=(title, window, height, *cut))
+
+
+def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
+    """What to know before a 3D view is trusted: (words, whether it is a caution)."""
+    now = state.selection
+    if now is None:
+        return ()
+    parts: list[tuple[str, bool]] = [_loss(now.image.description)]
+    parts.append((tr("3D view, for orientation: colours are chosen, nothing can be measured"), False))
+    if state.identity_hidden:
+        parts.append((tr("a face in 3D can be recognised"), True))
+    picture = scene.picture
+    if picture is not None and picture.look.shape[0] < scene.room[1]:
+        millimetres = picture.look.camera.height_mm / picture.look.shape[0]
+        parts.append((tr("drawn with pixels of {mm} mm").format(mm=f"{millimetres:.2g}"), False))
+    texts = dict.fromkeys(caveat.text for caveat in (*now.stack.warnings, *scene.block.caveats))
+    parts += [(visible(tr(text).rstrip(".。")), True) for text in texts]
     return tuple(parts)
 
 

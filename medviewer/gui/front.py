@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
+from medviewer.app.on_screen import scene_of
 from medviewer.app.panes import picture_of
 from medviewer.app.preferences import preferred
 from medviewer.app.shortcuts import Changes
@@ -25,6 +26,7 @@ from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
+from medviewer.gui.volume_view import VolumeView
 from medviewer.imaging.element_list import ElementList
 
 
@@ -32,6 +34,7 @@ class WindowFront(QMainWindow):
     """The half of the window that the application knows (:class:`medviewer.app.application.Front`)."""
 
     viewports: Viewports
+    volume: VolumeView
     palette_: CommandPalette
 
     def __init__(self, app: Application) -> None:
@@ -97,6 +100,9 @@ class WindowFront(QMainWindow):
     def draw_image(self, what: What, *, with_identity: bool) -> DrawnImage | None:
         """Draw the image on screen as a picture that leaves the program."""
         state = replace(self.app.state, identity_hidden=not with_identity)
+        if scene_of(state) is not None:
+            seen = self.volume.drawn(state, plain=what == "stored")
+            return DrawnImage(with_foot(seen, state, with_identity=with_identity)) if seen is not None else None
         picture = picture_of(self.app, state.active, state)
         if picture is None:
             return None

@@ -207,6 +207,14 @@ def paint_reading(painter: QPainter, area: QRectF) -> None:
     painter.drawText(area, Qt.AlignmentFlag.AlignCenter, tr("Reading…"))
 
 
+def paint_hint(painter: QPainter, area: QRectF, words: str) -> None:
+    """Say quietly what the mouse does, above the letter of the lower edge."""
+    painter.setFont(theme.text_font(theme.SMALL_PX))
+    room = area.adjusted(MARGIN, 0, -MARGIN, -MARGIN - 1.5 * _LETTER_PX)
+    flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom
+    _write(painter, room, words, flags, theme.color(theme.tokens().secondary))
+
+
 def paint_problem(painter: QPainter, area: QRectF, problem: str) -> None:
     """Say why there is no image, and that nothing else is affected."""
     t = theme.tokens()

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.application import Application
 from medviewer.app.last_session import SessionKeeper
+from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
 from medviewer.app.state import State
@@ -36,6 +37,7 @@ from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewports import Viewports
+from medviewer.gui.volume_view import VolumeView
 
 TITLE = "MedViewer"
 CINE_RATE_HZ = 15.0  # where the file does not say
@@ -55,6 +57,7 @@ class MainWindow(WindowFront):
         self._keeper = SessionKeeper(app)
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
+        self.volume = VolumeView()
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
@@ -119,6 +122,7 @@ class MainWindow(WindowFront):
         self.addToolBar(self.tools)
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewports)
+        self._middle.addWidget(self.volume)
         for tabs in (self._tabs, self._second_tabs):
             tabs.setDocumentMode(True)
             tabs.setMinimumWidth(280)
@@ -144,11 +148,12 @@ class MainWindow(WindowFront):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.empty, self.studies, self.findings, self.record, self.measurements, self.status,
-            self.palette_,
+            self.viewports, self.volume, self.empty, self.studies, self.findings, self.record, self.measurements,
+            self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
+        self.volume.menu_requested.connect(lambda where: self.actions_.menu_of("volume", self).exec(where))
 
     def _show_state(self, old: State | None, new: State) -> None:
         if old is not None and (old.theme, old.density) != (new.theme, new.density):
@@ -156,13 +161,14 @@ class MainWindow(WindowFront):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
+        for part in (self.actions_, self.tools, self.viewports, self.volume, self.empty, self.studies):
             part.show_state(old, new)
         for panel in (self.findings, self.record, self.measurements):
             panel.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
-        middle = self.viewports if new.selection is not None or new.parked else self.empty
+        images = self.volume if scene_of(new) is not None else self.viewports
+        middle = images if new.selection is not None or new.parked else self.empty
         if self._middle.currentWidget() is not middle:
             self._middle.setCurrentWidget(middle)
             middle.setFocus(Qt.FocusReason.OtherFocusReason)
