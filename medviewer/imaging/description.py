@@ -15,6 +15,7 @@ from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_S
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import Header
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
+from medviewer.imaging.second_axis import read_axis_values
 from medviewer.imaging.spacing import Spacing, read_aspect_ratio, read_spacing
 from medviewer.imaging.suv import read_suv
 from medviewer.imaging.ultrasound import read_regions
@@ -53,6 +54,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 number_of_frames=format_.frames,
                 acquisition_time=_acquisition_time(groups),
                 frame_rate_hz=frame_rate,
+                axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
             )
         )
