@@ -168,7 +168,7 @@ class Application:
         self.engine = parts.engine
         self.records = parts.records
         self.frames = parts.frames
-        self.volume: tuple[Key, Volume] | None = None  # of the stack whose planes are cut
+        self.volume: tuple[Key, Volume] | None = None  # the one whose planes are cut
         self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
         self.renderer = Renderer()  # of the 3D view; its process starts with the first one
         self.is_drafting = False  # the picture that it makes is a small one

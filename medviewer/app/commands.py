@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import (
+    cine,
     diagnostics,
     exporting,
     findings,
@@ -20,6 +21,7 @@ from medviewer.app import (
     opening,
     panes,
     preferences,
+    second_axis,
     viewing,
     volume_view,
 )
@@ -284,10 +286,18 @@ _ROWS = (
     _row("image.next|Next image|下一幅|Down PgDown|arrow-down", opening.step_image(1), _has_stack),
     _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
     _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
-    _row("image.cine|Play or stop|播放或停止|C|circle-play", opening.toggle_cine, _has_stack),
+    _row("image.cine|Play or stop|播放或停止|C|circle-play", cine.toggle, _has_stack),
+    _row("image.cine_way|Cine in time or through the slices|沿时间或沿层面播放|Shift+C|clock", cine.toggle_way,
+         second_axis.has_volumes),
+    _row("image.previous_volume|Previous time, echo or b-value|上一时间、回波或 b 值|Ctrl+Up [|chevrons-up",
+         second_axis.step_volume(-1), second_axis.has_volumes),
+    _row("image.next_volume|Next time, echo or b-value|下一时间、回波或 b 值|Ctrl+Down ]|chevrons-down",
+         second_axis.step_volume(1), second_axis.has_volumes),
     _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_image),
-    _asked("image.play_on|Next image of the cine|下一幅", opening.play_on, _has_stack),
+    _asked("image.play_on|Next image of the cine|下一幅", cine.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
+    _asked("image.show_volume|Show time, echo or b-value|显示时间、回波或 b 值", second_axis.show_volume,
+           second_axis.has_volumes),
     _asked("image.select|Select image|选择图像", opening.select, _always),
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
     _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),

@@ -35,8 +35,8 @@ def measured_image(state: State) -> Measured | None:
     if d is None or d.plane is None or d.pixel_spacing_mm is None or not is_of(state.cut, d.plane):
         return None
     cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
-    # A cut plane goes by the first image of its stack, which is on no screen more than another.
-    return (*name_of(state.selection.stack.images[0])[:2], cut)
+    # A cut plane goes by the first image of its volume, which is on no screen more than another.
+    return (*state.selection.volume_key[1:], cut)
 
 
 def name_of(image: Image) -> Measured:
@@ -72,9 +72,9 @@ def value_of(state: State, measurement: Measurement) -> Value | None:
 
 
 def scene_of(state: State) -> Scene | None:
-    """The 3D view of the stack on screen; never that of another one."""
+    """The 3D view of the volume on screen; never that of another one, as of another time."""
     scene, now = state.scene, state.selection
-    return scene if scene is not None and now is not None and now.stack_key == scene.stack_key else None
+    return scene if scene is not None and now is not None and now.volume_key == scene.volume_key else None
 
 
 def pane_state(state: State, index: int) -> State:

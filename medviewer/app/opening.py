@@ -221,14 +221,15 @@ def select(app: Application, selection: Selection) -> None:
 
 
 def show_index(app: Application, index: int) -> None:
-    """Show an image of this stack by its place; before the first is the first."""
+    """Show an image of this stack by its place; before the first of its volume is that one."""
     now = app.state.selection
     if now is None:
         return
     if app.state.cut is not None:
         scroll_cut(app, index - now.index)
         return
-    bounded = min(max(int(index), 0), len(now.stack.images) - 1)
+    span = now.stack.scroll_span(now.index)
+    bounded = min(max(int(index), span.start), span.stop - 1)
     if bounded != now.index:
         select(app, replace(now, index=bounded))
         follow(app)
@@ -242,25 +243,6 @@ def step_image(step: int) -> Callable[[Application, object], None]:
             show_index(app, app.state.selection.index + step)
 
     return run
-
-
-def toggle_cine(app: Application, _argument: object) -> None:
-    """Play the stack of the active viewport, or stop."""
-    app.session.update(is_playing=not app.state.is_playing)
-
-
-def play_on(app: Application, _argument: object) -> None:
-    """Show the next image while the stack plays, the first after the last; never faster than images arrive."""
-    state = app.state
-    now = state.selection
-    if not state.is_playing or now is None or state.frame is None:
-        return
-    if state.cut is None:
-        show_index(app, (now.index + 1) % len(now.stack.images))
-        return
-    scroll_cut(app, 1)
-    if app.state.cut == state.cut:  # the end of the volume
-        scroll_cut(app, -_ALL_STEPS)
 
 
 def first_image(app: Application, _argument: object) -> None:

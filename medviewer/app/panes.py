@@ -141,7 +141,7 @@ def _failed(app: Application, index: int, wanted: State, error: MedViewerError) 
 
 def _volume_of(app: Application, selection: Selection) -> Volume:
     kept = app.volume
-    if kept is None or kept[0] != selection.stack_key:
+    if kept is None or kept[0] != selection.volume_key:
         raise MedViewerError("The slices of this series are no longer in memory; choose Other planes again.")
     return kept[1]
 
@@ -149,9 +149,7 @@ def _volume_of(app: Application, selection: Selection) -> Volume:
 def prefetch(app: Application, selection: Selection, direction: int) -> None:
     """Read what will be looked at next, so that scrolling does not wait: what is near first, then all that fits."""
     images = selection.stack.images
-    near = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
-    far = sorted(range(len(images)), key=lambda i: abs(i - selection.index))
-    order = [i for i in dict.fromkeys((*near, *far)) if 0 <= i < len(images)][: max(_room(app, selection), len(near))]
+    order = _ahead(app, selection, direction)
     for i in reversed(order):
         app.frames.get(images[i].key)  # what is there already is not what goes for the others
     wanted = [images[i] for i in order if images[i].key not in app.frames]
@@ -168,6 +166,20 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
             app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
 
     app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
+
+
+def _ahead(app: Application, selection: Selection, direction: int) -> list[int]:
+    """Which images are read, in this order: the next volumes at this place, the next slices, then the nearest."""
+    stack, index = selection.stack, selection.index
+    beside: list[int] = []
+    if stack.axis is not None and stack.slices > 1:
+        numbers = [(selection.volume_number + n) % stack.axis.size for n in (*range(1, _PREFETCH + 1), -1)]
+        beside = [selection.in_volume(number).index for number in numbers]
+    span = stack.scroll_span(index)
+    near = [i for i in (*(index + direction * n for n in range(1, _PREFETCH + 1)), index - direction) if i in span]
+    far = sorted(range(len(stack.images)), key=lambda i: abs(i - index))
+    order = list(dict.fromkeys((*beside, *near, *far)))
+    return order[: max(_room(app, selection), len(beside) + len(near))]
 
 
 def _room(app: Application, selection: Selection) -> int:

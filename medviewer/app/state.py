@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -114,6 +114,20 @@ class Selection:
         """Identifies the stack in this session by its first image (another one may come first while a scan goes on)."""
         return self.stack.images[0].key
 
+    @property
+    def volume_number(self) -> int:
+        """Which volume of the stack the image belongs to, from 0."""
+        return self.index // self.stack.slices
+
+    @property
+    def volume_key(self) -> tuple[str, str, int]:
+        """Identifies the volume by its first image: planes are cut from one, never from the next one in time."""
+        return self.stack.images[self.stack.volume_span(self.index).start].key
+
+    def in_volume(self, number: int) -> Selection:
+        """The image at the same place in another volume of the stack."""
+        return replace(self, index=number * self.stack.slices + self.index % self.stack.slices)
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -148,9 +162,9 @@ class ScenePicture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """The 3D view of a stack. Ask :func:`scene_of`, which gives only that of the stack on screen."""
+    """The 3D view of a volume. Ask :func:`scene_of`, which gives only that of the volume on screen."""
 
-    stack_key: Key
+    volume_key: Key
     block: VoxelBlock
     camera: Camera
     transfer: Transfer
@@ -210,6 +224,7 @@ class State:
     parked: Mapping[int, Pane] = field(default_factory=_empty)
     is_maximised: bool = False  # the active viewport alone is shown, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
+    plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
     is_linked: bool = True  # viewports of one frame of reference scroll together
     crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"

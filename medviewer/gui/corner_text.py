@@ -42,12 +42,13 @@ def corners(state: State, shown: Shown | None) -> Corners:
     now = state.selection
     if now is None or state.corner_text == "none":
         return Corners()
-    frame_line = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    place = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None)) if line)
     if state.corner_text == "minimal":
-        return Corners(top_left=_patient(state)[:2], bottom_left=(frame_line,) if frame_line else ())
+        return Corners(top_left=_patient(state)[:2], bottom_left=frame_lines)
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe,) if shown is not None and shown.probe else ()
-    below = tuple(line for line in (frame_line, *drawn, *probe) if line)
+    below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
     return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now, _described(state, now)))
 
 
@@ -60,7 +61,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     parts: list[tuple[str, bool]] = [_loss(d)]
     if state.cut is not None:
         parts.append((tr("cut from the series, interpolated"), False))
-    elif len(now.stack.images) > 1:
+    elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     if state.frame is not None and state.frame.overlays:
@@ -186,8 +187,29 @@ def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
 
 
 def _frame_line(now: Selection) -> str:
-    count = len(now.stack.images)
-    return f"{tr('Image')} {now.index + 1} / {count}" if count > 1 else ""
+    count = now.stack.slices
+    return f"{tr('Image')} {now.index % count + 1} / {count}" if count > 1 else ""
+
+
+def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
+    """Which of the volumes is on screen, and its time, echo or b-value; empty where there is one volume.
+
+    A plane that was cut has pixels of many slices: where their values differ, all that they span is said.
+    """
+    axis = now.stack.axis
+    if axis is None:
+        return ""
+    name = {
+        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
+        "acquisition": tr("Acquisition"),
+    }[axis.name]  # fmt: skip
+    which = f"{name} {now.volume_number + 1} / {axis.size}"
+    if not axis.unit:
+        return which
+    span = now.stack.volume_span(now.index)
+    values = axis.values[span.start : span.stop] if is_whole_volume else (axis.values[now.index],)
+    numbers = dict.fromkeys(_decimals(value) for value in (min(values), max(values)))
+    return f"{which}  {'–'.join(numbers)} {axis.unit}"
 
 
 def _loss(d: PixelDescription) -> tuple[str, bool]:
@@ -213,6 +235,10 @@ def _clause(sentence: str) -> str:
 def _date_time(date: str, time: str) -> str:
     clock = f"{time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
     return f"{dicom_date(date)} {clock}".strip()
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _number(value: float) -> str:

@@ -100,6 +100,8 @@ def _series_row(selection: Selection, number: int) -> Row:
 
 def _count(stack: Stack) -> str:
     n = len(stack.images)
+    if stack.axis is not None and stack.axis.slices > 1:
+        return tr("{size} × {slices} images").format(size=stack.axis.size, slices=stack.axis.slices)
     return tr("1 image") if n == 1 else tr("{n} images").format(n=n)
 
 

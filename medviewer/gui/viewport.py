@@ -259,10 +259,11 @@ class Viewport(QWidget):
             self.requested.emit("view.fit" if self._state.layout == (1, 1) else "layout.maximise", None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
-        """Scroll through the stack, or zoom about the cursor with Ctrl."""
+        """Scroll through the slices, with Shift in time (or echoes, b-values), or zoom about the cursor with Ctrl."""
         event.accept()
         self.touched.emit()
-        self._wheel += event.angleDelta().y()
+        # Some systems turn the wheel's axis while Shift is held.
+        self._wheel += event.angleDelta().y() or event.angleDelta().x()
         notches = int(self._wheel / _WHEEL_NOTCH)
         self._wheel -= notches * _WHEEL_NOTCH
         if not notches:
@@ -271,7 +272,11 @@ class Viewport(QWidget):
             placed = self.placement()
             if placed is not None:
                 self.requested.emit("view.place", wheel_zoom(placed, event.position(), notches))
-        elif self._state.selection is not None:
+        elif self._state.selection is None:
+            return
+        elif event.modifiers() & Qt.KeyboardModifier.ShiftModifier and self._state.selection.stack.axis is not None:
+            self.requested.emit("image.show_volume", self._state.selection.volume_number - notches)
+        else:
             self.requested.emit("image.show", self._state.selection.index - notches)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802 - Qt's name

@@ -69,6 +69,13 @@ _OWN_OF_A_SLICE = frozenset(
         tags.IMAGE_POSITION_PATIENT,
         tags.ACQUISITION_TIME,
         tags.CONTENT_TIME,
+        # Read beside the description, by second_axis.
+        tags.ACQUISITION_NUMBER,
+        tags.DIFFUSION_B_VALUE,
+        tags.ECHO_TIME,
+        tags.FRAME_REFERENCE_TIME,
+        tags.INVERSION_TIME,
+        tags.TRIGGER_TIME,
     }
 )
 _MAX_ALIKE = 64

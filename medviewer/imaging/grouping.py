@@ -316,7 +316,7 @@ def _ordered_stacks(entry: _SeriesEntry) -> tuple[Stack, ...]:
 
 
 def _stacks_of(parts: Mapping[_Part, list[Image]]) -> tuple[Stack, ...]:
-    """The fewest stacks in which every volume is whole: one of all images, one an echo, one a time."""
+    """The fewest stacks in which every volume is whole: one of all images, or one for each echo."""
     for shared in _SHARED_BY_STACK:
         joined: dict[Hashable, list[Image]] = {}
         for part, images in parts.items():
@@ -333,9 +333,7 @@ def _stacks_of(parts: Mapping[_Part, list[Image]]) -> tuple[Stack, ...]:
     return tuple(found)
 
 
-_SHARED_BY_STACK: tuple[Callable[[_Part], Hashable], ...] = (
-    lambda _part: None, lambda part: part[1], lambda part: part[0],
-)  # fmt: skip
+_SHARED_BY_STACK: tuple[Callable[[_Part], Hashable], ...] = (lambda _part: None, lambda part: part[1])
 _NOT_WHOLE = Caveat(
     "axis.incomplete",
     "Several images lie at the same place, and the files do not tell for every place to which time, echo or "

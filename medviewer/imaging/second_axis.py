@@ -75,9 +75,7 @@ def read_axis_values(dataset: DataSet, group: Callable[[int], DataSet]) -> dict[
             cardiac.number(tags.NOMINAL_CARDIAC_TRIGGER_DELAY_TIME), dataset.number(tags.TRIGGER_TIME)
         ),
         "FrameReferenceTime": dataset.number(tags.FRAME_REFERENCE_TIME),
-        "TemporalPositionTimeOffset": group(tags.TEMPORAL_POSITION_SEQUENCE).number(
-            tags.TEMPORAL_POSITION_TIME_OFFSET
-        ),
+        "TemporalPositionTimeOffset": group(tags.TEMPORAL_POSITION_SEQUENCE).number(tags.TEMPORAL_POSITION_TIME_OFFSET),
         "TemporalPosition": _first(
             content.number(tags.TEMPORAL_POSITION_INDEX), dataset.number(tags.TEMPORAL_POSITION_IDENTIFIER)
         ),

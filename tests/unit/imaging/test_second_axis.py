@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -19,26 +16,7 @@ from medviewer.domain.study import Series, Stack
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
-from tests.dicom_maker import make_dataset, write_dataset
-
-PLACES = (0.0, 5.0, 10.0, 15.0)
-AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 2]}
-Attributes = Callable[[int, int], dict[str, Any]]
-
-
-def write_volumes(
-    folder: Path, size: int, own: Attributes, *, places: tuple[float, ...] = PLACES, left_out: Iterable[int] = ()
-) -> None:
-    """``size`` volumes of slices whose pixels say volume and slice, as files in any order."""
-    numbers = list(range(size * len(places)))
-    random.Random(5).shuffle(numbers)  # noqa: S311 - any shuffle will do
-    for file_number, number in enumerate(numbers):
-        volume, place = divmod(number, len(places))
-        if number in left_out:
-            continue
-        position = {"ImagePositionPatient": [1, 2, places[place]]}
-        dataset = make_dataset(np.full((6, 8), 100 * volume + place, np.int16), **AXIAL, **position, **own(volume, place))
-        write_dataset(folder / f"{file_number}.dcm", dataset)
+from tests.dicom_maker import AXIAL, Attributes, make_dataset, write_dataset, write_volumes
 
 
 def series_in(folder: Path) -> Series:
@@ -66,6 +44,7 @@ def marks(stack: Stack) -> list[int]:
         (lambda v, _p: {"DiffusionBValue": (0.0, 500.0, 1000.0)[v]}, "b-value", "s/mm²", [0, 500, 1000]),
         (lambda v, _p: {"EchoTime": 2.4 * (v + 1), "EchoNumbers": v + 1}, "echo", "ms", [2.4, 4.8, 7.2]),
         (lambda v, _p: {"EchoNumbers": v + 1}, "echo", "", [1, 2, 3]),
+        (lambda v, _p: {"EchoNumbers": v + 1, "TemporalPositionIdentifier": v + 1}, "time", "", [1, 2, 3]),
         (lambda v, _p: {"InversionTime": 100 + 80 * v}, "inversion", "ms", [100, 180, 260]),
         (lambda v, _p: {"FrameReferenceTime": 1000 * v}, "time", "ms", [0, 1000, 2000]),
         (lambda v, _p: {"TemporalPositionIdentifier": v + 1}, "time", "", [1, 2, 3]),
@@ -86,7 +65,7 @@ def test_volumes_follow_each_other_along_what_the_files_say(
 
 
 def test_a_quantity_counts_before_a_number_that_tells_the_same_volumes_apart(tmp_path: Path) -> None:
-    write_volumes(tmp_path, 3, lambda v, p: {"TemporalPositionIdentifier": 3 - v, "TriggerTime": 40 * v})
+    write_volumes(tmp_path, 3, lambda v, _p: {"TemporalPositionIdentifier": 3 - v, "TriggerTime": 40 * v})
     stack = stack_in(tmp_path)
     assert stack.axis is not None
     assert stack.axis.unit == "ms"
@@ -160,7 +139,7 @@ def test_images_shifted_within_their_plane_do_not_lie_at_one_place(tmp_path: Pat
 
 def test_echoes_of_several_times_are_a_stack_each(tmp_path: Path) -> None:
     """Two echoes at three times: no single attribute tells six volumes apart."""
-    write_volumes(tmp_path, 6, lambda v, _p: {"EchoNumbers": v % 2 + 1, "TriggerTime": 40 * (v // 2)})
+    write_volumes(tmp_path, 6, lambda v, _p: {"EchoNumbers": v % 2 + 1, "TemporalPositionIdentifier": v // 2})
     stacks = series_in(tmp_path).stacks
     assert [(stack.axis.name, stack.axis.size) for stack in stacks if stack.axis is not None] == [("time", 3)] * 2
     for stack in stacks:
