@@ -172,6 +172,7 @@ class Application:
         self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
         self.renderer = Renderer()  # of the 3D view; its process starts with the first one
         self.is_drafting = False  # the picture that it makes is a small one
+        self.presented: dict[int, tuple[object, Picture]] = {}  # pictures as presentation states wish, by viewport
         self.front: Front = front or NoFront()
         self.wishes = Wishes()
         self._settings_file = parts.settings_file

@@ -7,7 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from medviewer.app.on_screen import calibration_of, measured_image, name_of, with_measurement
+from medviewer.app.on_screen import (
+    calibration_of,
+    measured_image,
+    name_of,
+    shown_presentation,
+    with_measurement,
+)
 from medviewer.app.patient import keep_event
 from medviewer.app.state import Measured, State
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -74,6 +80,8 @@ def save_state(app: Application, folder: str | Path | None) -> None:
     where = measured_image(state)
     if where is None or state.cut is not None or state.selection is None or state.frame is None:
         raise UsageError("Planes cut from a series have no presentation state: show one of the series' own images.")
+    if shown_presentation(state) is not None:
+        raise UsageError("A presentation state is shown already: put it aside with Esc to save a view of your own.")
     items = _items(app, {where: state.selection.image})
     out = Path(folder) if folder is not None else app.front.choose_folder("Save presentation state in")
     if out is None:

@@ -10,7 +10,9 @@ import numpy as np
 
 from medviewer.app.state import Cut, Measured, Measurements, Pane, Scene, Selection, State, Value
 from medviewer.domain.answer import Answer, Attribution, Subject
+from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
+from medviewer.domain.presentation import Appearance, PresentationState
 from medviewer.domain.study import Collection, Image, Plane
 from medviewer.imaging.reslice import across, axes_of
 
@@ -75,6 +77,51 @@ def scene_of(state: State) -> Scene | None:
     """The 3D view of the volume on screen; never that of another one, as of another time."""
     scene, now = state.scene, state.selection
     return scene if scene is not None and now is not None and now.volume_key == scene.volume_key else None
+
+
+def stored_image(state: State) -> tuple[str, int] | None:
+    """The stored image on screen, as SOP Instance UID and frame; None for a plane that was cut, and without a UID."""
+    if state.selection is None or state.cut is not None or not state.selection.image.sop_instance_uid:
+        return None
+    return state.selection.image.sop_instance_uid, state.selection.image.frame
+
+
+def presentations_of(state: State) -> tuple[PresentationState, ...]:
+    """The presentation states for the image on screen: of its patient and study, and naming it themselves."""
+    now, where = state.selection, stored_image(state)
+    if now is None or where is None:
+        return ()
+    return tuple(
+        one
+        for one in state.presentations
+        if one.study_instance_uid == now.study.study_instance_uid
+        and one.patient_id == now.patient.patient_id
+        and one.names(*where)
+    )
+
+
+def shown_presentation(state: State) -> PresentationState | None:
+    """The presentation state that the image on screen is shown with; never one that is not for this image."""
+    if not state.view.presentation:
+        return None
+    return next((one for one in presentations_of(state) if one.sop_instance_uid == state.view.presentation), None)
+
+
+def appearance_of(state: State) -> Appearance | None:
+    """What the presentation state that is shown says of the image on screen."""
+    shown, where = shown_presentation(state), stored_image(state)
+    return shown.for_image(*where) if shown is not None and where is not None else None
+
+
+def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
+    """The overlay planes over the image on screen; with a presentation state those that it wishes."""
+    if state.frame is None:
+        return ()
+    appearance = appearance_of(state)
+    if appearance is None:
+        return state.frame.overlays
+    own = (plane for plane in state.frame.overlays if plane.group in appearance.overlay_groups)
+    return (*own, *appearance.overlays)
 
 
 def pane_state(state: State, index: int) -> State:

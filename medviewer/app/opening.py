@@ -21,6 +21,7 @@ from medviewer.app.on_screen import selections
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
+from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Pane, Selection, State, View
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
@@ -342,7 +343,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
-        "offered_measurements",
+        "offered_measurements", "presentations",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
@@ -353,10 +354,11 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
     for remark in collection.remarks:
         app.notify("info", remark)
     if has_arrived:
-        look_for_reports(app, collection)
         if count:
             words = "1 file" if count == 1 else f"{count} files"
             app.notify("caution", f"{words} could not be shown; the problem list says why.")
+        look_for_reports(app, collection)
+        look_for_presentations(app, collection)
         return
     app.session.update(collection=replace(app.state.collection, problems=collection.problems))
     if count == 1:

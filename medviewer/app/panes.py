@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.jobs import Work
-from medviewer.app.on_screen import active_pane, pane_state
+from medviewer.app.on_screen import active_pane, appearance_of, pane_state
 from medviewer.app.picture import Picture
 from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Image
 from medviewer.domain.volume import Volume
+from medviewer.imaging.presenting import presented
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -65,6 +66,7 @@ def forget_panes(app: Application) -> None:
         if slot.startswith(("read ", "volume")):
             app.jobs.stop(slot)
     app.cuts.clear()
+    app.presented.clear()
     app.volume = None
     app.session.update(
         layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None, is_playing=False
@@ -84,7 +86,19 @@ def picture_of(app: Application, index: int, state: State) -> Picture | None:
     if kept is None or kept.frame is not state.frame:
         kept = Picture(state.frame)
         app.frames.put(state.selection.image.key, kept)
-    return kept
+    return _presented(app, index, state, kept)
+
+
+def _presented(app: Application, index: int, state: State, picture: Picture) -> Picture:
+    """The picture as the presentation state that is shown wishes it; kept while both stay."""
+    appearance = appearance_of(state)
+    if appearance is None:
+        return picture
+    key = (picture.frame, state.view.presentation)
+    kept = app.presented.get(index)
+    if kept is None or kept[0] != key:
+        kept = app.presented[index] = (key, picture.presented(presented(picture.frame.description, appearance)))
+    return kept[1]
 
 
 def read_pane(app: Application, index: int) -> None:

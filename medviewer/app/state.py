@@ -14,6 +14,7 @@ from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
+from medviewer.domain.presentation import PresentationState
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.imaging.camera import Camera, Look
 from medviewer.imaging.reslice import Axes, PlaneName, Slab
@@ -38,7 +39,7 @@ class View:
     """How the selected image is shown. Turns are counter-clockwise quarters, after the flips.
 
     ``zoom`` is screen pixels per image pixel, ``center`` the (column, row) in the middle of
-    the viewport; both None mean "fit".
+    the viewport; both None mean "fit": the whole image, or what a presentation state wishes to be seen.
     """
 
     window: Window | None = None  # None: the image's own default
@@ -49,6 +50,7 @@ class View:
     zoom: float | None = None
     center: tuple[float, float] | None = None
     smooth: bool = True
+    presentation: str = ""  # SOP Instance UID of the presentation state that the images are shown with
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ class State:
     selected_measurement: str = ""  # its UID
     is_measured_known: bool = False  # the store was asked what was measured on this patient's images
     offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
+    presentations: tuple[PresentationState, ...] = ()  # that lie beside the images; ask presentations_of
     measurement_problem: str = ""  # why those of this patient cannot be read
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI

@@ -100,6 +100,7 @@ class PixelDescription:
     modality_lut: LookUpTable | None = None
     windows: tuple[Window, ...] = ()
     voi_luts: tuple[LookUpTable, ...] = ()
+    presentation_lut: LookUpTable | None = None  # over the grey levels; of a presentation state, never of an image
     pixel_padding_range: tuple[int, int] | None = None
     body_part_examined: str = ""
     view_position: str = ""

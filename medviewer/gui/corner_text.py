@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from medviewer.app.on_screen import appearance_of, overlays_of, presentations_of, shown_presentation
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
+from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import is_in_hounsfield
 
 
@@ -64,7 +66,8 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
-    if state.frame is not None and state.frame.overlays:
+    parts += _presentation(state, now)
+    if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
     if shown is not None and shown.level:
@@ -83,7 +86,8 @@ def scene_corners(state: State, scene: Scene) -> Corners:
         return Corners()
     t = scene.transfer
     words = corners(replace(state, cut=None), None)
-    title = f"{tr('3D view')}  {tr(t.name)}"
+    axis = axis_words(state.selection, is_whole_volume=True) if state.selection is not None else ""
+    title = "  ".join(part for part in (tr("3D view"), tr(t.name), axis) if part)
     if state.corner_text == "minimal":
         return replace(words, bottom_left=(title,))
     unit = f" {scene.block.unit}" if scene.block.unit else ""
@@ -109,6 +113,29 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     texts = dict.fromkeys(caveat.text for caveat in (*now.stack.warnings, *scene.block.caveats))
     parts += [(visible(tr(text).rstrip(".。")), True) for text in texts]
     return tuple(parts)
+
+
+def has_drawings(state: State) -> bool:
+    """Whether overlay planes, or graphics and words of a presentation state, lie over the image on screen."""
+    appearance = appearance_of(state)
+    return bool(overlays_of(state)) or (appearance is not None and bool(appearance.annotations))
+
+
+def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
+    """Whose wish the picture follows, and what of it is not there; else how many wishes there are."""
+    shown, appearance = shown_presentation(state), appearance_of(state)
+    if shown is None or appearance is None:
+        if state.view.presentation and state.cut is None:
+            return [(tr("the presentation state is not for this image"), True)]
+        count = len(presentations_of(state))
+        return [(tr("presentation states: {n}").format(n=count), False)] if count else []
+    name = visible(shown.label or shown.description) or tr("without a name")
+    parts = [(tr("shown as in presentation state {name}").format(name=name), False)]
+    if shown.not_understood:
+        parts.append((tr("not shown: {what}").format(what=", ".join(map(tr, shown.not_understood))), True))
+    if changes_values(now.image.description, appearance):
+        parts.append((tr("values and measurements are the image's own, not the presentation state's"), True))
+    return parts
 
 
 def probe_text(frame: Frame, column: float, row: float) -> str:

@@ -264,14 +264,15 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
     slope, intercept = _rescale(groups, caveats)
     values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
     modality_luts = [
-        _look_up_table(item, is_signed=common.is_signed) for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)
+        read_look_up_table(item, is_signed=common.is_signed)
+        for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)
     ]
     modality_lut = modality_luts[0] if modality_luts else None
     is_signed_input = common.is_signed and modality_lut is None
     voi_luts = tuple(
         table
         for item in groups.dataset.items(tags.VOI_LUT_SEQUENCE)
-        if (table := _look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
+        if (table := read_look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
     )
     description = replace(
         common,
@@ -352,7 +353,7 @@ def _windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
     return tuple(windows)
 
 
-def _look_up_table(item: DataSet, *, is_signed: bool) -> LookUpTable | None:
+def read_look_up_table(item: DataSet, *, is_signed: bool) -> LookUpTable | None:
     """Read a LUT (PS3.3 C.11.1.1.1): entries, first value mapped, bits; None if it is unusable."""
     descriptor = item.numbers(tags.LUT_DESCRIPTOR)
     if len(descriptor) != 3:

@@ -262,7 +262,10 @@ def test_the_3d_view_is_of_the_time_on_screen_and_of_no_other(application: Appli
     application.run_command("image.show_volume", 1)
     application.run_command("volume.show")
     assert scene_of(application.state) is not None
+    now = application.state.selection
+    assert now is not None
+    assert scene_of(replace(application.state, selection=now.in_volume(2))) is None
+    application.run_command("volume.show")
     application.run_command("image.show_volume", 2)
-    assert scene_of(application.state) is None
     application.run_command("volume.show")
     assert recorder.times == [{1}, {2}]
