@@ -15,6 +15,7 @@ from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
+from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
@@ -184,6 +185,7 @@ class Application:
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
+        self.session.watch(KeyImageKeeper(self).watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property

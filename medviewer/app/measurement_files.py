@@ -57,7 +57,7 @@ def can_save_state(state: State) -> bool:
 
 def save_report(app: Application, folder: str | Path | None) -> None:
     """Save all that was measured in the study on screen as a DICOM Structured Report (TID 1500)."""
-    items = _items(app, _images_of_study(app.state))
+    items = _items(app, images_of_study(app.state))
     if not items and _count_on_planes(app.state):
         raise UsageError("Reports hold what was measured on stored images, not on planes cut from them.")
     if not items:
@@ -171,7 +171,7 @@ def _save(
     left_out: int = 0,
 ) -> None:
     def work(stop: StopToken, _progress: Progress) -> Path:
-        path = _free(wanted)
+        path = free_path(wanted)
         write(path, stop)
         return path
 
@@ -188,7 +188,7 @@ def _save(
     app.start_job("save", work, saved)
 
 
-def _free(path: Path) -> Path:
+def free_path(path: Path) -> Path:
     """The path, or with a number where something lies already: nothing is written over."""
     stem, ending = path.name.split(".", 1)
     number = 1
@@ -225,7 +225,7 @@ def _measured(items: list[_Item], stop: StopToken) -> list[MeasuredImage]:
     return made
 
 
-def _images_of_study(state: State) -> Mapping[Measured, Image]:
+def images_of_study(state: State) -> Mapping[Measured, Image]:
     """The images of the study on screen that have been asked for measurements."""
     if state.selection is None:
         return MappingProxyType({})

@@ -343,7 +343,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
-        "offered_measurements", "presentations",
+        "offered_measurements", "presentations", "key_images", "key_objects",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.on_screen import presentations_of
 from medviewer.app.state import State, View
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import MedViewerError
-from medviewer.domain.presentation import PresentationState
-from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.presentation import KeyObjects, PresentationState
+from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection
 from medviewer.imaging.presentation_reading import NotPresentationStateError, read_presentation_state
 
@@ -19,34 +22,46 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 _MOST_STATES = 500  # of the files without an image that lie beside the images
 
 
+class _Found(NamedTuple):
+    """What lies beside the images: how they wish to be seen, and which of them matter."""
+
+    presentations: tuple[PresentationState, ...]
+    key_objects: tuple[KeyObjects, ...]
+    refused: str  # why the first that cannot be shown cannot
+
+
 def look_for_presentations(app: Application, collection: Collection) -> None:
-    """Read the presentation states that lie beside the images; what is none of them is passed over."""
+    """Read the presentation states and key object documents that lie beside the images; other files are passed over."""
     paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_STATES]
     if not paths:
         return
 
-    def work(stop: StopToken, _progress: Progress) -> tuple[tuple[PresentationState, ...], str]:
-        found: dict[str, PresentationState] = {}
-        refused = ""
-        for path in paths:
-            stop.raise_if_stopped()
-            try:
-                one = read_presentation_state(path)
-            except NotPresentationStateError:
-                continue
-            except MedViewerError as error:
-                refused = refused or str(error)
-            else:
-                found.setdefault(one.sop_instance_uid, one)
-        return tuple(found.values()), refused
+    def done(found: _Found) -> None:
+        app.session.update(presentations=found.presentations, key_objects=found.key_objects)
+        if found.refused:  # somebody wished it to be seen
+            app.notify("caution", found.refused)
 
-    def done(read: tuple[tuple[PresentationState, ...], str]) -> None:
-        found, refused = read
-        app.session.update(presentations=found)
-        if refused:  # somebody wished it to be seen
-            app.notify("caution", refused)
+    app.background.start("presentations", lambda stop, _progress: _read(paths, stop), done, lambda _error: None)
 
-    app.background.start("presentations", work, done, lambda _error: None)
+
+def _read(paths: Sequence[Path], stop: StopToken) -> _Found:
+    from medviewer.imaging.key_objects import read_key_objects  # noqa: PLC0415 - highdicom loads slowly
+
+    states: dict[str, PresentationState] = {}
+    documents: dict[str, KeyObjects] = {}
+    refused = ""
+    for path in paths:
+        stop.raise_if_stopped()
+        try:
+            one = read_presentation_state(path)
+            states.setdefault(one.sop_instance_uid, one)
+        except NotPresentationStateError:
+            with contextlib.suppress(MedViewerError):  # neither of both: the problem list names the file
+                document = read_key_objects(path)
+                documents.setdefault(document.sop_instance_uid, document)
+        except MedViewerError as error:
+            refused = refused or str(error)
+    return _Found(tuple(states.values()), tuple(documents.values()), refused)
 
 
 def has_presentations(state: State) -> bool:

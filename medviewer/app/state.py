@@ -14,7 +14,7 @@ from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
-from medviewer.domain.presentation import PresentationState
+from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.imaging.camera import Camera, Look
 from medviewer.imaging.reslice import Axes, PlaneName, Slab
@@ -26,6 +26,7 @@ Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 Measured = Where
+Stored = tuple[str, int]  # a stored image: SOP Instance UID, frame
 Measurements = Mapping[Measured, tuple[Measurement, ...]]
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -244,6 +245,8 @@ class State:
     selected_measurement: str = ""  # its UID
     is_measured_known: bool = False  # the store was asked what was measured on this patient's images
     offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
+    key_images: Mapping[Stored, bool] = field(default_factory=_empty)  # of images that the store was asked about
+    key_objects: tuple[KeyObjects, ...] = ()  # documents beside the images; ask key_objects_of
     presentations: tuple[PresentationState, ...] = ()  # that lie beside the images; ask presentations_of
     measurement_problem: str = ""  # why those of this patient cannot be read
     record: PatientRecord | None = None

@@ -141,7 +141,7 @@ class PresentationState:
 
     def names(self, sop_instance_uid: str, frame: int) -> bool:
         """Whether it is for that frame."""
-        return _are_named(self.images, sop_instance_uid, frame)
+        return are_named(self.images, sop_instance_uid, frame)
 
     def for_image(self, sop_instance_uid: str, frame: int) -> Appearance | None:
         """What it says of a frame; None if it is not for it."""
@@ -149,7 +149,7 @@ class PresentationState:
             return None
 
         def own(scoped: Sequence[Scope[T]]) -> list[T]:
-            return [one for where, one in scoped if where is None or _are_named(where, sop_instance_uid, frame)]
+            return [one for where, one in scoped if where is None or are_named(where, sop_instance_uid, frame)]
 
         common = self.common
         drawn = sorted(own(self.annotations), key=lambda annotation: annotation.order)
@@ -160,7 +160,23 @@ class PresentationState:
         )  # fmt: skip
 
 
-def _are_named(images: References, sop_instance_uid: str, frame: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class KeyObjects:
+    """What a Key Object Selection document says (PS3.3 A.35.4).
+
+    ``title`` is of the file: plain text. ``is_rejection``: its images are not to be used.
+    """
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    title: str
+    is_rejection: bool
+    images: References
+
+
+def are_named(images: References, sop_instance_uid: str, frame: int) -> bool:
+    """Whether a frame is among those that are meant."""
     frames = images.get(sop_instance_uid)
     return frames is not None and (not frames or frame in frames)
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from medviewer.app.on_screen import appearance_of, overlays_of, presentations_of, shown_presentation
+from medviewer.app.on_screen import (
+    appearance_of,
+    is_key_image,
+    key_objects_of,
+    overlays_of,
+    presentations_of,
+    shown_presentation,
+)
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
+from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
@@ -45,7 +53,8 @@ def corners(state: State, shown: Shown | None) -> Corners:
     if now is None or state.corner_text == "none":
         return Corners()
     place = cut_words(state.cut) if state.cut is not None else _frame_line(now)
-    frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None)) if line)
+    mark = f"★ {tr('Key image')}" if is_key_image(state) else ""
+    frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None), mark) if line)
     if state.corner_text == "minimal":
         return Corners(top_left=_patient(state)[:2], bottom_left=frame_lines)
     drawn = _drawn(shown, state) if shown is not None else ()
@@ -67,6 +76,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     parts += _presentation(state, now)
+    parts += [(_document_words(one), one.is_rejection) for one in key_objects_of(state)]
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
@@ -136,6 +146,13 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
     if changes_values(now.image.description, appearance):
         parts.append((tr("values and measurements are the image's own, not the presentation state's"), True))
     return parts
+
+
+def _document_words(document: KeyObjects) -> str:
+    title = visible(tr(document.title)) or tr("without a name")
+    if document.is_rejection:
+        return tr("rejected by a document: {title}").format(title=title)
+    return tr("named by a document: {title}").format(title=title)
 
 
 def probe_text(frame: Frame, column: float, row: float) -> str:

@@ -433,9 +433,9 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "crosshair", "drawings_shown", "presentations", "frame", "frame_problem", "view", "overlay",
-    "answers", "attributions", "measurements", "values", "selected_measurement", "tool",
-    "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
+    "selection", "cut", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
+    "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values", "selected_measurement",
+    "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 
 

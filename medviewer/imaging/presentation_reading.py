@@ -78,7 +78,7 @@ class _Reading:
 
     def state(self) -> PresentationState:
         root = self._root
-        images = _references(
+        images = read_references(
             [item for series in root.items(tags.REFERENCED_SERIES_SEQUENCE)
              for item in series.items(tags.REFERENCED_IMAGE_SEQUENCE)]
         )  # fmt: skip
@@ -272,7 +272,8 @@ class _Reading:
         return tuple((column - 0.5, row - 0.5) for row, column in _points(self._root, tag))
 
 
-def _references(items: list[DataSet]) -> dict[str, frozenset[int]]:
+def read_references(items: list[DataSet]) -> dict[str, frozenset[int]]:
+    """Give the images, and of each the frames, that items of a sequence name (PS3.3 table 10-3)."""
     found: dict[str, frozenset[int]] = {}
     for item in items:
         uid = item.text(tags.REFERENCED_SOP_INSTANCE_UID)
@@ -286,7 +287,7 @@ def _references(items: list[DataSet]) -> dict[str, frozenset[int]]:
 
 def _scope(item: DataSet) -> References | None:
     named = item.items(tags.REFERENCED_IMAGE_SEQUENCE)
-    return _references(named) if named else None
+    return read_references(named) if named else None
 
 
 def _window(item: DataSet) -> Window | None:

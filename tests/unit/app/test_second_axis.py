@@ -111,6 +111,10 @@ def test_what_was_measured_on_a_plane_stays_at_its_time(heart: Application) -> N
     assert heart.state.cut is not None
     assert selection(heart).volume_number == 1
     assert measurements_of(heart.state) == (made,)
+    heart.run_command("image.show_volume", 3)  # the planes are on screen, but of another time
+    heart.run_command("measure.go_to", made.uid)
+    assert selection(heart).volume_number == 1
+    assert measurements_of(heart.state) == (made,)
 
 
 def test_planes_that_were_left_are_cut_anew_at_another_time(heart: Application) -> None:
