@@ -139,8 +139,11 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
             return [(tr("the presentation state is not for this image"), True)]
         count = len(presentations_of(state))
         return [(tr("presentation states: {n}").format(n=count), False)] if count else []
-    name = visible(shown.label or shown.description) or tr("without a name")
+    described = "" if state.identity_hidden else shown.description  # a line of anybody's words
+    name = visible(shown.label or described) or tr("without a name")
     parts = [(tr("shown as in presentation state {name}").format(name=name), False)]
+    if state.identity_hidden and any(annotation.texts for annotation in appearance.annotations):
+        parts.append((tr("its words are hidden with the identity"), False))
     if shown.not_understood:
         parts.append((tr("not shown: {what}").format(what=", ".join(map(tr, shown.not_understood))), True))
     if changes_values(now.image.description, appearance):

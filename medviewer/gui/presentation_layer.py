@@ -48,10 +48,15 @@ def paint_shutters(painter: QPainter, placed: Placement, appearance: Appearance)
 
 
 class AnnotationPainter:
-    """Draws the graphics and words of a presentation state, layer upon layer, at one width at any zoom."""
+    """Draws the graphics and words of a presentation state, layer upon layer, at one width at any zoom.
 
-    def __init__(self, placed: Placement, state: PresentationState, appearance: Appearance) -> None:
-        self._placed, self._presentation = placed, state
+    Words are anybody's: without ``has_words`` they stay away, as they may name the patient.
+    """
+
+    def __init__(
+        self, placed: Placement, state: PresentationState, appearance: Appearance, *, has_words: bool = True
+    ) -> None:
+        self._placed, self._presentation, self._has_words = placed, state, has_words
         self._annotations = appearance.annotations
         self._area = appearance.area or DisplayedArea(0, 0, placed.columns, placed.rows)
 
@@ -63,7 +68,7 @@ class AnnotationPainter:
             ink, rim = _inks(annotation)
             for graphic in annotation.graphics:
                 self._paint_graphic(painter, graphic, ink, rim)
-            for text in annotation.texts:
+            for text in annotation.texts if self._has_words else ():
                 self._paint_text(painter, text, ink, rim)
         painter.restore()
 

@@ -403,7 +403,8 @@ class Viewport(QWidget):
     def _paint_annotations(self, painter: QPainter, placed: Placement) -> None:
         shown, appearance = shown_presentation(self._state), appearance_of(self._state)
         if shown is not None and appearance is not None and self._state.drawings_shown:
-            AnnotationPainter(placed, shown, appearance).paint(painter)
+            has_words = not self._state.identity_hidden
+            AnnotationPainter(placed, shown, appearance, has_words=has_words).paint(painter)
 
     def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
         shapes = self._measuring.shapes(self._state)

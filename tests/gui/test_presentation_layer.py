@@ -206,6 +206,29 @@ def test_markup_in_words_is_text(shown: Reader) -> None:
     assert np.nonzero(second.any(axis=0))[0].max() < 20
 
 
+def test_words_that_may_name_the_patient_go_with_the_identity(shown: Reader) -> None:
+    app = shown.window.app
+    app.run_command("view.next_presentation")
+    placement = shown.window.viewport.placement()
+    assert placement is not None
+    corner = placement.transform.map(QPointF(90, 40))
+    x, y = int(corner.x()), int(corner.y())
+
+    def is_written() -> bool:
+        return bool((pixels(shown.window.viewport)[y : y + 40, x : x + 120].mean(axis=2) > 200).any())
+
+    assert is_written()
+    app.run_command("view.hide_identity")
+    assert not is_written()
+    assert grey_at(shown, 50, 50) == 255  # the shapes stay
+    assert "its words are hidden with the identity" in strip(shown)
+    app.run_command("view.hide_identity")
+    left = shown.window.draw_image("view", with_identity=False)
+    assert left is not None
+    seen = [left.image.pixelColor(x + i, y + j).lightness() for i in range(100) for j in range(36)]
+    assert max(seen) < 200
+
+
 def test_other_values_and_other_images_are_said(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
     images = [
         make_dataset(SOPInstanceUID=f"2.25.3{n}", InstanceNumber=n, RescaleSlope="2", RescaleIntercept="0")
