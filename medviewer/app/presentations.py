@@ -14,6 +14,7 @@ from medviewer.domain.errors import MedViewerError
 from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection
+from medviewer.imaging.key_object_reading import read_key_objects
 from medviewer.imaging.presentation_reading import NotPresentationStateError, read_presentation_state
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -45,8 +46,6 @@ def look_for_presentations(app: Application, collection: Collection) -> None:
 
 
 def _read(paths: Sequence[Path], stop: StopToken) -> _Found:
-    from medviewer.imaging.key_objects import read_key_objects  # noqa: PLC0415 - highdicom loads slowly
-
     states: dict[str, PresentationState] = {}
     documents: dict[str, KeyObjects] = {}
     refused = ""

@@ -1,9 +1,6 @@
-"""Key images as a DICOM Key Object Selection document, and such documents read.
+"""Key images as a DICOM Key Object Selection document.
 
-Not every document praises its images: some reject them, for their quality or for the patient's
-safety (IHE Imaging Object Change Management). Those are told apart and never become key images.
-
-Source: PS3.3 A.35.4 and C.17.6 (Key Object Document), PS3.16 TID 2010, CID 7010; IHE RAD TF-1, 11 (KIN), 20 (IOCM).
+Source: PS3.3 A.35.4 and C.17.6 (Key Object Document), PS3.16 TID 2010, CID 7010; IHE RAD TF-1, 11 (KIN).
 """
 
 from __future__ import annotations
@@ -16,21 +13,14 @@ from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from medviewer.domain.errors import UnsupportedError, UsageError
-from medviewer.domain.presentation import KeyObjects
+from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
-from medviewer.imaging import derived_object, tags
-from medviewer.imaging.dataset import DataSet
-from medviewer.imaging.header import read_header
+from medviewer.imaging import derived_object
+from medviewer.imaging.key_object_reading import KEY_OBJECT_SELECTION
 from medviewer.imaging.measurement_report import evidence, observer
-from medviewer.imaging.presentation_reading import read_references
 
-_KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 _SERIES_NUMBER = 9805
-_REJECTIONS = frozenset({"113001", "113037", "113038", "113039"})
-"""Rejected for quality, for the patient's safety, wrong worklist entry, retention expired (PS3.16 CID 7011)."""
 KEY_IMAGE_BANNER = "Key images, research use only, not for diagnosis"
-_MOST_IMAGES = 10_000
 _PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 
@@ -47,7 +37,7 @@ def write_key_objects(images: Sequence[Image], *, path: Path) -> None:
     headers = {image.sop_instance_uid: derived_object.read_header(image) for image in images}
     header = _one_study(list(headers.values()))
     document = derived_object.start_object(
-        header, sop_class_uid=_KEY_OBJECT_SELECTION, modality="KO", series_number=_SERIES_NUMBER
+        header, sop_class_uid=KEY_OBJECT_SELECTION, modality="KO", series_number=_SERIES_NUMBER
     )
     document.SeriesDescription = KEY_IMAGE_BANNER
     document.ReferencedPerformedProcedureStepSequence = []
@@ -83,30 +73,3 @@ def _one_study(headers: Sequence[Dataset]) -> Dataset:
         if any(str(header.get(keyword) or "") != str(first.get(keyword) or "") for keyword in _PATIENT):
             raise UsageError("The key images name two different patients, so no document can be about both.")
     return first
-
-
-def read_key_objects(path: Path) -> KeyObjects:
-    """Give what a Key Object Selection document says.
-
-    Raises:
-        InputError: the file cannot be read.
-        UnsupportedError: it is no such document.
-    """
-    header = read_header(path)
-    root = header.dataset
-    if header.sop_class_uid != _KEY_OBJECT_SELECTION:
-        raise UnsupportedError("The file is no Key Object Selection document; open one that is.")
-    title = root.item(tags.CONCEPT_NAME_CODE_SEQUENCE)
-    return KeyObjects(
-        root.text(tags.SOP_INSTANCE_UID),
-        root.text(tags.STUDY_INSTANCE_UID),
-        root.text(tags.PATIENT_ID),
-        title.text(tags.CODE_MEANING),
-        title.text(tags.CODING_SCHEME_DESIGNATOR) == "DCM" and title.text(tags.CODE_VALUE) in _REJECTIONS,
-        read_references(_images(root)),
-    )
-
-
-def _images(root: DataSet) -> list[DataSet]:
-    items = [item for item in root.items(tags.CONTENT_SEQUENCE) if item.text(tags.VALUE_TYPE) == "IMAGE"]
-    return [item.item(tags.REFERENCED_SOP_SEQUENCE) for item in items[:_MOST_IMAGES]]

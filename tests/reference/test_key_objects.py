@@ -10,7 +10,8 @@ import pydicom
 import pytest
 
 from medviewer.domain.errors import UnsupportedError, UsageError
-from medviewer.imaging.key_objects import read_key_objects, write_key_objects
+from medviewer.imaging.key_object_reading import read_key_objects
+from medviewer.imaging.key_objects import write_key_objects
 from medviewer.imaging.scan import images_of, scan
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.key_objects import write_document
