@@ -100,7 +100,7 @@ def test_another_series_closes_it(application: Application, painter: Painter) ->
 
 def test_a_view_of_another_series_is_never_given(application: Application, painter: Painter) -> None:
     application.run_command("volume.show")
-    stale = replace(application.state, scene=replace(scene(application), stack_key=("other", "1.2.3", 0)))
+    stale = replace(application.state, scene=replace(scene(application), volume_key=("other", "1.2.3", 0)))
     assert scene_of(stale) is None
 
 
