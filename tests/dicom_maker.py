@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+PLACES = (0.0, 5.0, 10.0, 15.0)
+AXIAL: dict[str, Any] = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 2]}
+Attributes = Callable[[int, int], dict[str, Any]]
 
 
 def make_dataset(pixels: np.ndarray | None = None, **attributes: Any) -> Dataset:
@@ -58,3 +64,20 @@ def write_compressed(path: Path, stream: bytes, syntax: str, dataset: Dataset) -
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     return write_dataset(path, dataset, syntax)
+
+
+def write_volumes(
+    folder: Path, size: int, own: Attributes, *, places: tuple[float, ...] = PLACES, left_out: Iterable[int] = ()
+) -> None:
+    """``size`` volumes of slices whose pixels are 100 x volume + place, as files in any order."""
+    numbers = list(range(size * len(places)))
+    random.Random(5).shuffle(numbers)  # noqa: S311 - any shuffle will do
+    for file_number, number in enumerate(numbers):
+        volume, place = divmod(number, len(places))
+        if number in left_out:
+            continue
+        position = {"ImagePositionPatient": [1, 2, places[place]]}
+        dataset = make_dataset(
+            np.full((6, 8), 100 * volume + place, np.int16), **AXIAL, **position, **own(volume, place)
+        )
+        write_dataset(folder / f"{file_number}.dcm", dataset)

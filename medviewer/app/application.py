@@ -15,6 +15,7 @@ from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.jobs import Jobs, Post, Work
+from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
@@ -168,10 +169,11 @@ class Application:
         self.engine = parts.engine
         self.records = parts.records
         self.frames = parts.frames
-        self.volume: tuple[Key, Volume] | None = None  # of the stack whose planes are cut
+        self.volume: tuple[Key, Volume] | None = None  # the one whose planes are cut
         self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
         self.renderer = Renderer()  # of the 3D view; its process starts with the first one
         self.is_drafting = False  # the picture that it makes is a small one
+        self.presented: dict[int, tuple[object, Picture]] = {}  # pictures as presentation states wish, by viewport
         self.front: Front = front or NoFront()
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
@@ -183,6 +185,7 @@ class Application:
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
+        self.session.watch(KeyImageKeeper(self).watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property

@@ -85,7 +85,7 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
         move_cut(app, index, wanted)
 
     now = app.state.selection
-    if now is not None and now.stack_key == selection.stack_key and len(_cut_panes(app.state)) == len(PLANES):
+    if now is not None and now.volume_key == selection.volume_key and len(_cut_panes(app.state)) == len(PLANES):
         turn()
         return
     if _cut_panes(app.state):
@@ -107,21 +107,21 @@ def cut_like(cut: CutPlane) -> Cut:
 
 def _open_planes(app: Application, now: Selection, then: Callable[[], None]) -> None:
     """Read the slices if they are not in memory, lay their planes out, and go on."""
-    if app.volume is not None and app.volume[0] == now.stack_key:
+    if app.volume is not None and app.volume[0] == now.volume_key:
         _lay_out_planes(app, now, app.volume[1])
         then()
         return
 
     def done(volume: Volume) -> None:
         latest = app.state.selection
-        if latest is not None and latest.stack_key == now.stack_key:
-            app.volume = (now.stack_key, volume)
+        if latest is not None and latest.volume_key == now.volume_key:
+            app.volume = (now.volume_key, volume)
             _lay_out_planes(app, latest, volume)
             app.measured.volume_arrived()
             then()
 
     def work(stop: StopToken, progress: Progress) -> Volume:
-        return analysis.read_slices(now.stack, stop, progress)
+        return analysis.read_slices(now.stack.volume_at(now.index), stop, progress)
 
     app.start_job("volume", work, done)
 
@@ -248,8 +248,8 @@ def _prior_of(state: State, now: Selection) -> Selection | None:
         return None
     found.sort(key=lambda one: (_likeness(one, now), one.study.date, one.study.time), reverse=True)
     # Another frame of reference has no common place: as far along the stack is where a reader looks first.
-    share = now.index / max(len(now.stack.images) - 1, 1)
-    return replace(found[0], index=round(share * (len(found[0].stack.images) - 1)))
+    share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
+    return replace(found[0], index=round(share * (found[0].stack.slices - 1)))
 
 
 def _likeness(one: Selection, other: Selection) -> int:

@@ -136,9 +136,10 @@ def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
 
 
 def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
-    away = np.abs(_positions(selection.stack) @ normal - along)
+    span = selection.stack.volume_span(selection.index)
+    away = np.abs(_positions(selection.stack)[span.start : span.stop] @ normal - along)
     if np.isfinite(away).any():
-        nearest = int(np.nanargmin(away))
+        nearest = span[int(np.nanargmin(away))]
         if nearest != selection.index:
             _show(app, index, replace(selection, index=nearest))
 

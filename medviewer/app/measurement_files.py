@@ -7,7 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from medviewer.app.on_screen import calibration_of, measured_image, name_of, with_measurement
+from medviewer.app.on_screen import (
+    calibration_of,
+    measured_image,
+    name_of,
+    shown_presentation,
+    with_measurement,
+)
 from medviewer.app.patient import keep_event
 from medviewer.app.state import Measured, State
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -51,7 +57,7 @@ def can_save_state(state: State) -> bool:
 
 def save_report(app: Application, folder: str | Path | None) -> None:
     """Save all that was measured in the study on screen as a DICOM Structured Report (TID 1500)."""
-    items = _items(app, _images_of_study(app.state))
+    items = _items(app, images_of_study(app.state))
     if not items and _count_on_planes(app.state):
         raise UsageError("Reports hold what was measured on stored images, not on planes cut from them.")
     if not items:
@@ -74,6 +80,8 @@ def save_state(app: Application, folder: str | Path | None) -> None:
     where = measured_image(state)
     if where is None or state.cut is not None or state.selection is None or state.frame is None:
         raise UsageError("Planes cut from a series have no presentation state: show one of the series' own images.")
+    if shown_presentation(state) is not None:
+        raise UsageError("A presentation state is shown already: put it aside with Esc to save a view of your own.")
     items = _items(app, {where: state.selection.image})
     out = Path(folder) if folder is not None else app.front.choose_folder("Save presentation state in")
     if out is None:
@@ -163,7 +171,7 @@ def _save(
     left_out: int = 0,
 ) -> None:
     def work(stop: StopToken, _progress: Progress) -> Path:
-        path = _free(wanted)
+        path = free_path(wanted)
         write(path, stop)
         return path
 
@@ -180,7 +188,7 @@ def _save(
     app.start_job("save", work, saved)
 
 
-def _free(path: Path) -> Path:
+def free_path(path: Path) -> Path:
     """The path, or with a number where something lies already: nothing is written over."""
     stem, ending = path.name.split(".", 1)
     number = 1
@@ -217,7 +225,7 @@ def _measured(items: list[_Item], stop: StopToken) -> list[MeasuredImage]:
     return made
 
 
-def _images_of_study(state: State) -> Mapping[Measured, Image]:
+def images_of_study(state: State) -> Mapping[Measured, Image]:
     """The images of the study on screen that have been asked for measurements."""
     if state.selection is None:
         return MappingProxyType({})

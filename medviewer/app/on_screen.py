@@ -8,9 +8,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medviewer.app.state import Cut, Measured, Measurements, Pane, Scene, Selection, State, Value
+from medviewer.app.state import Cut, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
 from medviewer.domain.answer import Answer, Attribution, Subject
+from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
+from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
 from medviewer.domain.study import Collection, Image, Plane
 from medviewer.imaging.reslice import across, axes_of
 
@@ -35,8 +37,8 @@ def measured_image(state: State) -> Measured | None:
     if d is None or d.plane is None or d.pixel_spacing_mm is None or not is_of(state.cut, d.plane):
         return None
     cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
-    # A cut plane goes by the first image of its stack, which is on no screen more than another.
-    return (*name_of(state.selection.stack.images[0])[:2], cut)
+    # A cut plane goes by the first image of its volume, which is on no screen more than another.
+    return (*state.selection.volume_key[1:], cut)
 
 
 def name_of(image: Image) -> Measured:
@@ -72,9 +74,91 @@ def value_of(state: State, measurement: Measurement) -> Value | None:
 
 
 def scene_of(state: State) -> Scene | None:
-    """The 3D view of the stack on screen; never that of another one."""
+    """The 3D view of the volume on screen; never that of another one, as of another time."""
     scene, now = state.scene, state.selection
-    return scene if scene is not None and now is not None and now.stack_key == scene.stack_key else None
+    return scene if scene is not None and now is not None and now.volume_key == scene.volume_key else None
+
+
+def stored_image(state: State) -> Stored | None:
+    """The stored image on screen, as SOP Instance UID and frame; None for a plane that was cut, and without a UID."""
+    if state.selection is None or state.cut is not None or not state.selection.image.sop_instance_uid:
+        return None
+    return state.selection.image.sop_instance_uid, state.selection.image.frame
+
+
+def presentations_of(state: State) -> tuple[PresentationState, ...]:
+    """The presentation states for the image on screen: of its patient and study, and naming it themselves."""
+    now, where = state.selection, stored_image(state)
+    if now is None or where is None:
+        return ()
+    return tuple(
+        one
+        for one in state.presentations
+        if one.study_instance_uid == now.study.study_instance_uid
+        and one.patient_id == now.patient.patient_id
+        and one.names(*where)
+    )
+
+
+def shown_presentation(state: State) -> PresentationState | None:
+    """The presentation state that the image on screen is shown with; never one that is not for this image."""
+    if not state.view.presentation:
+        return None
+    return next((one for one in presentations_of(state) if one.sop_instance_uid == state.view.presentation), None)
+
+
+def appearance_of(state: State) -> Appearance | None:
+    """What the presentation state that is shown says of the image on screen."""
+    shown, where = shown_presentation(state), stored_image(state)
+    return shown.for_image(*where) if shown is not None and where is not None else None
+
+
+def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
+    """The overlay planes over the image on screen; with a presentation state those that it wishes."""
+    if state.frame is None:
+        return ()
+    appearance = appearance_of(state)
+    if appearance is None:
+        return state.frame.overlays
+    own = (plane for plane in state.frame.overlays if plane.group in appearance.overlay_groups)
+    return (*own, *appearance.overlays)
+
+
+def is_key_image(state: State) -> bool:
+    """Whether the reader marked the image on screen as a key image."""
+    where = stored_image(state)
+    return where is not None and state.key_images.get(where, False)
+
+
+def key_objects_of(state: State) -> tuple[KeyObjects, ...]:
+    """The Key Object Selection documents that name the image on screen, of its own study and patient."""
+    now, where = state.selection, stored_image(state)
+    if now is None or where is None:
+        return ()
+    return tuple(one for one in state.key_objects if _is_own(one, now) and are_named(one.images, *where))
+
+
+def named_key_images(state: State) -> set[Stored]:
+    """The images of the study on screen that documents name as key images; none that they reject."""
+    now = state.selection
+    if now is None:
+        return set()
+    documents = [one for one in state.key_objects if _is_own(one, now) and not one.is_rejection]
+    if not documents:
+        return set()
+    own = ((image.sop_instance_uid, image.frame) for image in _images_of(now))
+    return {where for where in own if any(are_named(one.images, *where) for one in documents)}
+
+
+def _is_own(document: KeyObjects, now: Selection) -> bool:
+    is_of_study = document.study_instance_uid == now.study.study_instance_uid
+    return is_of_study and document.patient_id == now.patient.patient_id
+
+
+def _images_of(now: Selection) -> Iterator[Image]:
+    for series in now.study.series:
+        for stack in series.stacks:
+            yield from stack.images
 
 
 def pane_state(state: State, index: int) -> State:

@@ -21,6 +21,7 @@ from medviewer.app.on_screen import selections
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
+from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Pane, Selection, State, View
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
@@ -221,14 +222,15 @@ def select(app: Application, selection: Selection) -> None:
 
 
 def show_index(app: Application, index: int) -> None:
-    """Show an image of this stack by its place; before the first is the first."""
+    """Show an image of this stack by its place; before the first of its volume is that one."""
     now = app.state.selection
     if now is None:
         return
     if app.state.cut is not None:
         scroll_cut(app, index - now.index)
         return
-    bounded = min(max(int(index), 0), len(now.stack.images) - 1)
+    span = now.stack.scroll_span(now.index)
+    bounded = min(max(int(index), span.start), span.stop - 1)
     if bounded != now.index:
         select(app, replace(now, index=bounded))
         follow(app)
@@ -242,25 +244,6 @@ def step_image(step: int) -> Callable[[Application, object], None]:
             show_index(app, app.state.selection.index + step)
 
     return run
-
-
-def toggle_cine(app: Application, _argument: object) -> None:
-    """Play the stack of the active viewport, or stop."""
-    app.session.update(is_playing=not app.state.is_playing)
-
-
-def play_on(app: Application, _argument: object) -> None:
-    """Show the next image while the stack plays, the first after the last; never faster than images arrive."""
-    state = app.state
-    now = state.selection
-    if not state.is_playing or now is None or state.frame is None:
-        return
-    if state.cut is None:
-        show_index(app, (now.index + 1) % len(now.stack.images))
-        return
-    scroll_cut(app, 1)
-    if app.state.cut == state.cut:  # the end of the volume
-        scroll_cut(app, -_ALL_STEPS)
 
 
 def first_image(app: Application, _argument: object) -> None:
@@ -360,7 +343,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
-        "offered_measurements",
+        "offered_measurements", "presentations", "key_images", "key_objects",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
@@ -371,10 +354,11 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
     for remark in collection.remarks:
         app.notify("info", remark)
     if has_arrived:
-        look_for_reports(app, collection)
         if count:
             words = "1 file" if count == 1 else f"{count} files"
             app.notify("caution", f"{words} could not be shown; the problem list says why.")
+        look_for_reports(app, collection)
+        look_for_presentations(app, collection)
         return
     app.session.update(collection=replace(app.state.collection, problems=collection.problems))
     if count == 1:

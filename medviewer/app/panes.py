@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.jobs import Work
-from medviewer.app.on_screen import active_pane, pane_state
+from medviewer.app.on_screen import active_pane, appearance_of, pane_state
 from medviewer.app.picture import Picture
 from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Image
 from medviewer.domain.volume import Volume
+from medviewer.imaging.presenting import presented
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -65,6 +66,7 @@ def forget_panes(app: Application) -> None:
         if slot.startswith(("read ", "volume")):
             app.jobs.stop(slot)
     app.cuts.clear()
+    app.presented.clear()
     app.volume = None
     app.session.update(
         layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None, is_playing=False
@@ -84,7 +86,19 @@ def picture_of(app: Application, index: int, state: State) -> Picture | None:
     if kept is None or kept.frame is not state.frame:
         kept = Picture(state.frame)
         app.frames.put(state.selection.image.key, kept)
-    return kept
+    return _presented(app, index, state, kept)
+
+
+def _presented(app: Application, index: int, state: State, picture: Picture) -> Picture:
+    """The picture as the presentation state that is shown wishes it; kept while both stay."""
+    appearance = appearance_of(state)
+    if appearance is None:
+        return picture
+    key = (picture.frame, state.view.presentation)
+    kept = app.presented.get(index)
+    if kept is None or kept[0] != key:
+        kept = app.presented[index] = (key, picture.presented(presented(picture.frame.description, appearance)))
+    return kept[1]
 
 
 def read_pane(app: Application, index: int) -> None:
@@ -141,7 +155,7 @@ def _failed(app: Application, index: int, wanted: State, error: MedViewerError) 
 
 def _volume_of(app: Application, selection: Selection) -> Volume:
     kept = app.volume
-    if kept is None or kept[0] != selection.stack_key:
+    if kept is None or kept[0] != selection.volume_key:
         raise MedViewerError("The slices of this series are no longer in memory; choose Other planes again.")
     return kept[1]
 
@@ -149,9 +163,7 @@ def _volume_of(app: Application, selection: Selection) -> Volume:
 def prefetch(app: Application, selection: Selection, direction: int) -> None:
     """Read what will be looked at next, so that scrolling does not wait: what is near first, then all that fits."""
     images = selection.stack.images
-    near = [selection.index + direction * n for n in range(1, _PREFETCH + 1)] + [selection.index - direction]
-    far = sorted(range(len(images)), key=lambda i: abs(i - selection.index))
-    order = [i for i in dict.fromkeys((*near, *far)) if 0 <= i < len(images)][: max(_room(app, selection), len(near))]
+    order = _ahead(app, selection, direction)
     for i in reversed(order):
         app.frames.get(images[i].key)  # what is there already is not what goes for the others
     wanted = [images[i] for i in order if images[i].key not in app.frames]
@@ -168,6 +180,20 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
             app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
 
     app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
+
+
+def _ahead(app: Application, selection: Selection, direction: int) -> list[int]:
+    """Which images are read, in this order: the next volumes at this place, the next slices, then the nearest."""
+    stack, index = selection.stack, selection.index
+    beside: list[int] = []
+    if stack.axis is not None and stack.slices > 1:
+        numbers = [(selection.volume_number + n) % stack.axis.size for n in (*range(1, _PREFETCH + 1), -1)]
+        beside = [selection.in_volume(number).index for number in numbers]
+    span = stack.scroll_span(index)
+    near = [i for i in (*(index + direction * n for n in range(1, _PREFETCH + 1)), index - direction) if i in span]
+    far = sorted(range(len(stack.images)), key=lambda i: abs(i - index))
+    order = list(dict.fromkeys((*beside, *near, *far)))
+    return order[: max(_room(app, selection), len(beside) + len(near))]
 
 
 def _room(app: Application, selection: Selection) -> int:

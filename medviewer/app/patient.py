@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from medviewer.app.state import Selection
+from medviewer.app.state import Selection, Stored
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.frame import Frame
@@ -259,6 +259,30 @@ def keep_measurement(
         if kept:
             what = "measurement.deleted" if is_deleted else "measurement.saved"
             app.records.note(what, measurement.sop_instance_uid, measurement.kind)
+
+    app.write(save, lambda _none: done(), failed)
+    app.write(note)
+
+
+def keep_key_image(
+    app: Application,
+    where: Stored,
+    *,
+    is_marked: bool,
+    done: Callable[[], None],
+    failed: Callable[[MedViewerError], None],
+) -> None:
+    """Keep that an image is a key image now, or none any more; the trail notes only what the store has."""
+    sop_instance_uid, frame = where
+    kept: list[bool] = []
+
+    def save() -> None:
+        app.records.store().save_key_image(sop_instance_uid, frame, is_marked=is_marked, author=_reader())
+        kept.append(is_marked)
+
+    def note() -> None:
+        if kept:
+            app.records.note("key_image.marked" if is_marked else "key_image.unmarked", sop_instance_uid, str(frame))
 
     app.write(save, lambda _none: done(), failed)
     app.write(note)

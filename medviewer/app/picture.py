@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import Window
+from medviewer.domain.study import PixelDescription, Window
 from medviewer.imaging.display import default_window, display_table, to_display
 
 _CHUNK_ROWS = 64
@@ -50,6 +51,14 @@ class Picture:
         self._table = np.zeros(0, np.uint32)
         self._display_key: tuple[Window | None, bool] | None = None
         self._display = np.zeros((0, 0), np.uint8)
+
+    def presented(self, description: PixelDescription) -> Picture:
+        """The same pixels on another way to grey, as a presentation state wishes; nothing is copied or decoded."""
+        other = copy(self)
+        other.frame = replace(self.frame, description=description)
+        other.default_window = None if other.frame.is_color else default_window(other.frame)
+        other._table_key = other._display_key = None
+        return other
 
     @property
     def is_tabled(self) -> bool:

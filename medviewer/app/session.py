@@ -8,8 +8,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from medviewer.app.on_screen import decidable_answer, measured_image, with_measurement
-from medviewer.app.state import EMPTY, Measured, Measurements, State
+from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
+from medviewer.app.state import EMPTY, Measured, Measurements, State, Stored
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
@@ -129,13 +129,25 @@ class Session:
         now = corrected(self._state, is_deletion_undone=True)
         self.update(measurements=now.measurements)
 
+    def know_key_image(self, where: Stored, *, is_marked: bool) -> None:
+        """Show what holds of an image, here and where undo or redo would bring back something else."""
+
+        def corrected(state: State) -> State:
+            if where not in state.key_images:
+                return state
+            return replace(state, key_images=MappingProxyType({**state.key_images, where: is_marked}))
+
+        for past in (self._undo, self._redo):
+            past[:] = [corrected(state) for state in past]
+        self.update(key_images=corrected(self._state).key_images)
+
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
         decisions = _restored_decisions(past, self._state)
         measurements = _restored_measurements(past, self._state)
         self.update(
             view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
-            measurements=measurements,
+            measurements=measurements, key_images=_restored_key_images(past, self._state),
         )  # fmt: skip
 
     def _set(self, new: State) -> None:
@@ -183,6 +195,9 @@ def _may_restore(past: State, now: State) -> bool:
         changed_images = {where for where in measured if measured[where] != now.measurements[where]}
         if changed_images != {measured_image(now)}:
             return False
+    marks = _restored_key_images(past, now)
+    if any(marks[where] != now.key_images[where] and where != stored_image(now) for where in marks):
+        return False
     restored = _restored_decisions(past, now)
     if restored != now.decisions:
         shown = decidable_answer(now)
@@ -220,3 +235,9 @@ def _restored_measurements(past: State, now: State) -> Measurements:
     """The measurements of the past; of images whose own had not been read by then, those of now."""
     restored = {where: _measured_then(past, where, own) for where, own in now.measurements.items()}
     return MappingProxyType(restored) if restored != now.measurements else now.measurements
+
+
+def _restored_key_images(past: State, now: State) -> Mapping[Stored, bool]:
+    """The key images of the past; of images that the store had not been asked about by then, those of now."""
+    restored = {where: past.key_images.get(where, is_key) for where, is_key in now.key_images.items()}
+    return MappingProxyType(restored) if restored != now.key_images else now.key_images

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
+from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.imaging.camera import Camera, Look
 from medviewer.imaging.reslice import Axes, PlaneName, Slab
@@ -25,6 +26,7 @@ Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 Measured = Where
+Stored = tuple[str, int]  # a stored image: SOP Instance UID, frame
 Measurements = Mapping[Measured, tuple[Measurement, ...]]
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -38,7 +40,7 @@ class View:
     """How the selected image is shown. Turns are counter-clockwise quarters, after the flips.
 
     ``zoom`` is screen pixels per image pixel, ``center`` the (column, row) in the middle of
-    the viewport; both None mean "fit".
+    the viewport; both None mean "fit": the whole image, or what a presentation state wishes to be seen.
     """
 
     window: Window | None = None  # None: the image's own default
@@ -49,6 +51,7 @@ class View:
     zoom: float | None = None
     center: tuple[float, float] | None = None
     smooth: bool = True
+    presentation: str = ""  # SOP Instance UID of the presentation state that the images are shown with
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,20 @@ class Selection:
         """Identifies the stack in this session by its first image (another one may come first while a scan goes on)."""
         return self.stack.images[0].key
 
+    @property
+    def volume_number(self) -> int:
+        """Which volume of the stack the image belongs to, from 0."""
+        return self.index // self.stack.slices
+
+    @property
+    def volume_key(self) -> tuple[str, str, int]:
+        """Identifies the volume by its first image: planes are cut from one, never from the next one in time."""
+        return self.stack.images[self.stack.volume_span(self.index).start].key
+
+    def in_volume(self, number: int) -> Selection:
+        """The image at the same place in another volume of the stack."""
+        return replace(self, index=number * self.stack.slices + self.index % self.stack.slices)
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -148,9 +165,9 @@ class ScenePicture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """The 3D view of a stack. Ask :func:`scene_of`, which gives only that of the stack on screen."""
+    """The 3D view of a volume. Ask :func:`scene_of`, which gives only that of the volume on screen."""
 
-    stack_key: Key
+    volume_key: Key
     block: VoxelBlock
     camera: Camera
     transfer: Transfer
@@ -210,6 +227,7 @@ class State:
     parked: Mapping[int, Pane] = field(default_factory=_empty)
     is_maximised: bool = False  # the active viewport alone is shown, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
+    plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
     is_linked: bool = True  # viewports of one frame of reference scroll together
     crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"
@@ -227,6 +245,9 @@ class State:
     selected_measurement: str = ""  # its UID
     is_measured_known: bool = False  # the store was asked what was measured on this patient's images
     offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
+    key_images: Mapping[Stored, bool] = field(default_factory=_empty)  # of images that the store was asked about
+    key_objects: tuple[KeyObjects, ...] = ()  # documents beside the images; ask key_objects_of
+    presentations: tuple[PresentationState, ...] = ()  # that lie beside the images; ask presentations_of
     measurement_problem: str = ""  # why those of this patient cannot be read
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI

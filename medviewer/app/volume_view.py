@@ -36,20 +36,21 @@ def toggle(app: Application, _argument: object) -> None:
     if app.state.scene is not None or now is None:
         close(app)
         return
-    check_stack(now.stack)
-    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.stack_key else None
+    stack = now.stack.volume_at(now.index)
+    check_stack(stack)
+    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
 
     def work(stop: StopToken, progress: Progress) -> VoxelBlock:
-        volume = kept or analysis.read_slices(now.stack, stop, progress)
+        volume = kept or analysis.read_slices(stack, stop, progress)
         return app.renderer.load(volume, progress=progress, stop=stop)
 
     def done(block: VoxelBlock) -> None:
         latest = app.state.selection
-        if latest is None or latest.stack_key != now.stack_key:
+        if latest is None or latest.volume_key != now.volume_key:
             app.renderer.close()
             return
         first = presets(block.percentiles)[0]
-        app.session.update(scene=Scene(now.stack_key, block, look_from("A", block.corners), first), is_playing=False)
+        app.session.update(scene=Scene(now.volume_key, block, look_from("A", block.corners), first), is_playing=False)
         _draw_next(app)
 
     app.start_job("volume", work, done)

@@ -68,6 +68,22 @@ def choose_stack(path: Path) -> Stack:
     return next(iter(stacks.values())).stack
 
 
+def choose_volume(stack: Stack, number: int | None) -> Stack:
+    """Find the one volume of a stack that planes are cut through; between several nothing is guessed.
+
+    Raises:
+        UsageError: there are several and none is named, or none has that number.
+    """
+    size = stack.axis.size if stack.axis is not None else 1
+    name = f" ({stack.axis.name})" if stack.axis is not None else ""
+    if number is None and size > 1:
+        raise UsageError(f"The series holds {size} volumes{name}; choose one with --volume 0 to {size - 1}.")
+    wanted = number or 0
+    if not 0 <= wanted < size:
+        raise UsageError(f"The series has no volume {wanted}; choose --volume 0 to {size - 1}.")
+    return stack.volume_at(wanted * stack.slices)
+
+
 def _nothing(path: Path, n_problems: int) -> str:
     if n_problems:
         return f"None of the {n_problems} files in {path} holds an image; `medviewer inspect` says why for each."

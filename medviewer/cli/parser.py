@@ -133,6 +133,9 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="where, on the patient's axis across the plane (LPS; default: the middle)",
     )
+    parser.add_argument(
+        "--volume", type=int, metavar="N", help="which time, echo or b-value of the series, counted from 0"
+    )
     parser.add_argument("--slab-mm", type=float, metavar="MM", help="thickness of the slab (default: none)")
     parser.add_argument("--slab", choices=["mean", "max", "min"], help="how a slab is combined (default: mean)")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.app.settings import home
-from medviewer.cli.choice import choose_image, choose_stack
+from medviewer.cli.choice import choose_image, choose_stack, choose_volume
 from medviewer.cli.parser import STANDARD_INPUT
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, Window
+from medviewer.domain.study import Collection, Image, Patient, SecondAxis, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.imaging.display import to_display
 from medviewer.imaging.index import FILE_NAME
@@ -128,10 +128,21 @@ def _stack(stack: Stack) -> dict[str, Any]:
     return {
         "images": [_image(image) for image in stack.images],
         "order": stack.order,
-        "shape": [description.columns, description.rows, len(stack.images)],
+        "shape": [description.columns, description.rows, stack.slices],
         "spacing_mm": [_finite(spacing) for spacing in stack.spacing_mm],
         "affine": None if stack.affine is None else [[float(value) for value in row] for row in stack.affine],
         "warnings": [{"code": caveat.code, "text": caveat.text} for caveat in stack.warnings],
+        "axis": None if stack.axis is None else _axis(stack.axis),
+    }
+
+
+def _axis(axis: SecondAxis) -> dict[str, Any]:
+    return {
+        "name": axis.name,
+        "unit": axis.unit,
+        "size": axis.size,
+        "slices": axis.slices,
+        "values": list(axis.values),
     }
 
 
@@ -180,7 +191,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
 def _stack_lines(stack: dict[str, Any]) -> list[str]:
     columns, rows, slices = stack["shape"]
     warnings = "".join(f"; {warning['text']}" for warning in stack["warnings"])
-    line = f"      {columns} x {rows} x {slices}, in order of {stack['order']}{warnings}"
+    axis = stack["axis"]
+    volumes = "" if axis is None else f" x {axis['size']} ({axis['name']})"
+    line = f"      {columns} x {rows} x {slices}{volumes}, in order of {stack['order']}{warnings}"
     return [line, *_image_lines(stack["images"])]
 
 
@@ -241,8 +254,8 @@ def render(arguments: argparse.Namespace) -> int:
 
 
 def _stored_frame(arguments: argparse.Namespace) -> tuple[Frame, str]:
-    if any(option is not None for option in (arguments.at, arguments.slab, arguments.slab_mm)):
-        raise UsageError("--at, --slab and --slab-mm say where and how a plane is cut; add --plane.")
+    if any(option is not None for option in (arguments.at, arguments.slab, arguments.slab_mm, arguments.volume)):
+        raise UsageError("--at, --slab, --slab-mm and --volume say where and how a plane is cut; add --plane.")
     image = choose_image(arguments.path, arguments.frame, needs_frame=False).image
     return read_frame(image), f"frame {image.frame}"
 
@@ -252,7 +265,8 @@ def _cut_plane(arguments: argparse.Namespace) -> tuple[Frame, str]:
         raise UsageError("--frame names a stored image and --plane a new one; use one of them.")
     if arguments.slab is not None and arguments.slab_mm is None:
         raise UsageError("A slab needs its thickness: --slab-mm MM.")
-    volume = read_volume(choose_stack(arguments.path), progress=progress)
+    stack = choose_volume(choose_stack(arguments.path), arguments.volume)
+    volume = read_volume(stack, progress=progress)
     clear_progress()
     at = sum(range_mm(volume, arguments.plane)) / 2 if arguments.at is None else arguments.at
     grid = standard_grid(volume, arguments.plane, at)

@@ -18,6 +18,7 @@ class OverlayPlane:
         row, column: of the image, where the mask's first pixel lies (0-based); may lie outside of the image.
         is_region: it marks a region of interest; else it is graphics.
         name: as the file calls it; may be empty.
+        group: of its elements, counted from the first: 0 for 6000, 0x20000 for 6002, ...
     """
 
     mask: np.ndarray
@@ -25,6 +26,7 @@ class OverlayPlane:
     column: int = 0
     is_region: bool = False
     name: str = ""
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 SpacingSource = Literal["patient plane", "at detector", "calibrated"]
 FileKind = Literal["DICOM", "NIfTI", "NRRD", "picture"]
+AxisName = Literal["time", "b-value", "echo", "inversion", "acquisition"]
 StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
 
 
@@ -98,6 +100,7 @@ class PixelDescription:
     modality_lut: LookUpTable | None = None
     windows: tuple[Window, ...] = ()
     voi_luts: tuple[LookUpTable, ...] = ()
+    presentation_lut: LookUpTable | None = None  # over the grey levels; of a presentation state, never of an image
     pixel_padding_range: tuple[int, int] | None = None
     body_part_examined: str = ""
     view_position: str = ""
@@ -134,7 +137,8 @@ class Image:
     ``path`` is the one to show: of a file in an archive it is the archive's path with the
     member's name behind it, and ``unpacked`` is where its bytes lie. What is no DICOM
     has no UID: its ``stamp`` tells whether the file is still the same. ``scratch`` is a
-    place for its pixels where they have to be inflated.
+    place for its pixels where they have to be inflated. ``axis_values`` tell it from other
+    images of the same place: the number by the attribute's keyword, where the file says one.
     """
 
     path: Path
@@ -145,6 +149,7 @@ class Image:
     number_of_frames: int = 1
     acquisition_time: str = ""
     frame_rate_hz: float | None = None  # at which the file wishes to be played; None where it does not say
+    axis_values: Mapping[str, float] = field(default_factory=lambda: _NO_VALUES)
     warnings: tuple[Caveat, ...] = ()
     unpacked: Path | None = None
     kind: FileKind = "DICOM"
@@ -162,15 +167,67 @@ class Image:
         return (str(self.path), self.sop_instance_uid, self.frame)
 
 
+_NO_VALUES: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class SecondAxis:
+    """Along what the volumes of a stack follow each other, where several images lie at each place.
+
+    Attributes:
+        name: what changes from one volume to the next.
+        unit: of the values ("ms", "s", "s/mm²"); "" where volumes are only counted.
+        values: of each image of the stack, as its own file says. Slices of one volume may differ a little, as
+            hearts do, but never so much that they reach into the next volume.
+        slices: images in one volume.
+    """
+
+    name: AxisName
+    unit: str
+    values: tuple[float, ...]
+    slices: int
+
+    @property
+    def size(self) -> int:
+        """How many volumes there are."""
+        return len(self.values) // self.slices
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """Images of one series that share a geometry, in display order."""
+    """Images of one series that share a geometry, in display order.
+
+    With a second ``axis`` they are volumes of the same places one after the other, each in
+    the order of its places; order, affine and spacing are those of every one of them.
+    """
 
     images: tuple[Image, ...]
     order: StackOrder = "single"
     affine: np.ndarray | None = None  # (4, 4) voxel (column, row, slice) -> LPS mm; None where there is none
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # columns, rows, slices
     warnings: tuple[Caveat, ...] = ()
+    axis: SecondAxis | None = None
+
+    @property
+    def slices(self) -> int:
+        """How many images lie in one volume: all, where there is no second axis."""
+        return self.axis.slices if self.axis is not None else len(self.images)
+
+    def volume_span(self, index: int) -> range:
+        """The indices of the images of the volume that the image belongs to."""
+        first = index // self.slices * self.slices
+        return range(first, first + self.slices)
+
+    def scroll_span(self, index: int) -> range:
+        """The indices that scrolling goes through: one volume; all volumes where each is a single image."""
+        return range(len(self.images)) if self.slices == 1 else self.volume_span(index)
+
+    def volume_at(self, index: int) -> Stack:
+        """The volume that the image belongs to, as a stack of its own; never parts of two."""
+        if self.axis is None:
+            return self
+        span = self.volume_span(index)
+        return replace(self, images=self.images[span.start : span.stop], axis=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

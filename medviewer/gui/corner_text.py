@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from medviewer.app.on_screen import (
+    appearance_of,
+    is_key_image,
+    key_objects_of,
+    overlays_of,
+    presentations_of,
+    shown_presentation,
+)
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
+from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
+from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import is_in_hounsfield
 
 
@@ -42,12 +52,14 @@ def corners(state: State, shown: Shown | None) -> Corners:
     now = state.selection
     if now is None or state.corner_text == "none":
         return Corners()
-    frame_line = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    place = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    mark = f"★ {tr('Key image')}" if is_key_image(state) else ""
+    frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None), mark) if line)
     if state.corner_text == "minimal":
-        return Corners(top_left=_patient(state)[:2], bottom_left=(frame_line,) if frame_line else ())
+        return Corners(top_left=_patient(state)[:2], bottom_left=frame_lines)
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe,) if shown is not None and shown.probe else ()
-    below = tuple(line for line in (frame_line, *drawn, *probe) if line)
+    below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
     return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now, _described(state, now)))
 
 
@@ -60,10 +72,12 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     parts: list[tuple[str, bool]] = [_loss(d)]
     if state.cut is not None:
         parts.append((tr("cut from the series, interpolated"), False))
-    elif len(now.stack.images) > 1:
+    elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
-    if state.frame is not None and state.frame.overlays:
+    parts += _presentation(state, now)
+    parts += [(_document_words(one), one.is_rejection) for one in key_objects_of(state)]
+    if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
     if shown is not None and shown.level:
@@ -82,7 +96,8 @@ def scene_corners(state: State, scene: Scene) -> Corners:
         return Corners()
     t = scene.transfer
     words = corners(replace(state, cut=None), None)
-    title = f"{tr('3D view')}  {tr(t.name)}"
+    axis = axis_words(state.selection, is_whole_volume=True) if state.selection is not None else ""
+    title = "  ".join(part for part in (tr("3D view"), tr(t.name), axis) if part)
     if state.corner_text == "minimal":
         return replace(words, bottom_left=(title,))
     unit = f" {scene.block.unit}" if scene.block.unit else ""
@@ -108,6 +123,39 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     texts = dict.fromkeys(caveat.text for caveat in (*now.stack.warnings, *scene.block.caveats))
     parts += [(visible(tr(text).rstrip(".。")), True) for text in texts]
     return tuple(parts)
+
+
+def has_drawings(state: State) -> bool:
+    """Whether overlay planes, or graphics and words of a presentation state, lie over the image on screen."""
+    appearance = appearance_of(state)
+    return bool(overlays_of(state)) or (appearance is not None and bool(appearance.annotations))
+
+
+def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
+    """Whose wish the picture follows, and what of it is not there; else how many wishes there are."""
+    shown, appearance = shown_presentation(state), appearance_of(state)
+    if shown is None or appearance is None:
+        if state.view.presentation and state.cut is None:
+            return [(tr("the presentation state is not for this image"), True)]
+        count = len(presentations_of(state))
+        return [(tr("presentation states: {n}").format(n=count), False)] if count else []
+    described = "" if state.identity_hidden else shown.description  # a line of anybody's words
+    name = visible(shown.label or described) or tr("without a name")
+    parts = [(tr("shown as in presentation state {name}").format(name=name), False)]
+    if state.identity_hidden and any(annotation.texts for annotation in appearance.annotations):
+        parts.append((tr("its words are hidden with the identity"), False))
+    if shown.not_understood:
+        parts.append((tr("not shown: {what}").format(what=", ".join(map(tr, shown.not_understood))), True))
+    if changes_values(now.image.description, appearance):
+        parts.append((tr("values and measurements are the image's own, not the presentation state's"), True))
+    return parts
+
+
+def _document_words(document: KeyObjects) -> str:
+    title = visible(tr(document.title)) or tr("without a name")
+    if document.is_rejection:
+        return tr("rejected by a document: {title}").format(title=title)
+    return tr("named by a document: {title}").format(title=title)
 
 
 def probe_text(frame: Frame, column: float, row: float) -> str:
@@ -186,8 +234,29 @@ def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
 
 
 def _frame_line(now: Selection) -> str:
-    count = len(now.stack.images)
-    return f"{tr('Image')} {now.index + 1} / {count}" if count > 1 else ""
+    count = now.stack.slices
+    return f"{tr('Image')} {now.index % count + 1} / {count}" if count > 1 else ""
+
+
+def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
+    """Which of the volumes is on screen, and its time, echo or b-value; empty where there is one volume.
+
+    A plane that was cut has pixels of many slices: where their values differ, all that they span is said.
+    """
+    axis = now.stack.axis
+    if axis is None:
+        return ""
+    name = {
+        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
+        "acquisition": tr("Acquisition"),
+    }[axis.name]  # fmt: skip
+    which = f"{name} {now.volume_number + 1} / {axis.size}"
+    if not axis.unit:
+        return which
+    span = now.stack.volume_span(now.index)
+    values = axis.values[span.start : span.stop] if is_whole_volume else (axis.values[now.index],)
+    numbers = dict.fromkeys(_decimals(value) for value in (min(values), max(values)))
+    return f"{which}  {'–'.join(numbers)} {axis.unit}"
 
 
 def _loss(d: PixelDescription) -> tuple[str, bool]:
@@ -213,6 +282,10 @@ def _clause(sentence: str) -> str:
 def _date_time(date: str, time: str) -> str:
     clock = f"{time[:2]}:{time[2:4]}" if len(time) >= 4 and time[:4].isdigit() else ""
     return f"{dicom_date(date)} {clock}".strip()
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _number(value: float) -> str:

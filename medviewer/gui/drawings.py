@@ -6,8 +6,9 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
+from medviewer.app.on_screen import overlays_of
 from medviewer.app.state import State
-from medviewer.domain.frame import Frame, OverlayPlane
+from medviewer.domain.frame import OverlayPlane
 from medviewer.gui import theme
 
 
@@ -15,17 +16,17 @@ class DrawingsLayer:
     """Draws the overlay planes of the frame on screen; their pictures are kept while it stays."""
 
     def __init__(self) -> None:
-        self._frame: Frame | None = None
+        self._planes: tuple[OverlayPlane, ...] = ()
         self._pictures: list[tuple[OverlayPlane, QImage]] = []
 
     def paint(self, painter: QPainter, state: State, transform: QTransform) -> bool:
         """Draw them with the image's own transform; says whether there was anything to draw."""
-        frame = state.frame
-        if frame is None or not frame.overlays or not state.drawings_shown:
+        planes = overlays_of(state)
+        if not planes or not state.drawings_shown:
             return False
-        if frame is not self._frame:
-            self._frame = frame
-            self._pictures = [(plane, _picture(plane)) for plane in frame.overlays]
+        if planes != self._planes:
+            self._planes = planes
+            self._pictures = [(plane, _picture(plane)) for plane in planes]
         painter.save()
         painter.setTransform(transform, True)
         # Shrunken, a line of one pixel must not vanish between the screen's pixels.

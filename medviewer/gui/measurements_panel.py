@@ -19,7 +19,7 @@ from medviewer.domain.study import Collection
 from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
-from medviewer.gui.corner_text import cut_words
+from medviewer.gui.corner_text import axis_words, cut_words
 from medviewer.gui.icons import IconLabel, icon
 from medviewer.gui.measurement_words import kind_word, title, value_lines
 from medviewer.gui.more_rows import MoreRows
@@ -228,15 +228,16 @@ def _groups(state: State) -> list[tuple[str, tuple[Measurement, ...]]]:
 def _plane_place(one: Selection, cut: CutPlane | None) -> str:
     """Which plane that is, in a line."""
     words = cut_words(cut_like(cut)) if cut is not None else ""
-    return " · ".join((dicom_date(one.study.date), visible(one.series.description or one.series.modality), words))
+    parts = (dicom_date(one.study.date), visible(one.series.description or one.series.modality), words)
+    return " · ".join(part for part in (*parts, axis_words(one, is_whole_volume=True)) if part)
 
 
 def _place(one: Selection) -> str:
     """Which image that is, in a line."""
-    count = len(one.stack.images)
+    count = one.stack.slices
     parts = (dicom_date(one.study.date), visible(one.series.description or one.series.modality))
-    number = tr("image {n} of {total}").format(n=one.index + 1, total=count) if count > 1 else ""
-    return " · ".join(part for part in (*parts, number) if part)
+    number = tr("image {n} of {total}").format(n=one.index % count + 1, total=count) if count > 1 else ""
+    return " · ".join(part for part in (*parts, number, axis_words(one)) if part)
 
 
 def _shown(state: State) -> tuple[object, ...]:

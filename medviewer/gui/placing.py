@@ -8,6 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSizeF
 from PySide6.QtGui import QTransform
 
 from medviewer.app.state import View
+from medviewer.domain.presentation import DisplayedArea
 from medviewer.domain.study import PixelDescription
 
 
@@ -25,6 +26,7 @@ class Placement:
         rows: of the image.
         aspect: height of a pixel over its width, from the pixel spacing.
         view: the reader's wish.
+        area: the part that a presentation state wishes to be seen, until the reader zooms or pans.
     """
 
     size: QSizeF
@@ -33,11 +35,16 @@ class Placement:
     rows: int
     aspect: float
     view: View
+    area: DisplayedArea | None = None
 
     @property
     def fit_zoom(self) -> float:
-        """The zoom at which the whole image just fits."""
+        """The zoom at which the whole image just fits, or the part of it that is wished."""
+        if self.area is not None and self.area.magnification is not None:
+            return self.area.magnification
         width, height = float(self.columns), self.rows * self.aspect
+        if self.area is not None:
+            width, height = self.area.right - self.area.left, (self.area.bottom - self.area.top) * self.aspect
         if self.view.quarter_turns % 2:
             width, height = height, width
         fitting = min(self.size.width() / max(width, 1), self.size.height() / max(height, 1))
@@ -51,7 +58,11 @@ class Placement:
     @property
     def center(self) -> tuple[float, float]:
         """The (column, row) in the middle of the viewport."""
-        return self.view.center if self.view.center is not None else (self.columns / 2, self.rows / 2)
+        if self.view.center is not None:
+            return self.view.center
+        if self.area is not None:
+            return (self.area.left + self.area.right) / 2, (self.area.top + self.area.bottom) / 2
+        return self.columns / 2, self.rows / 2
 
     @property
     def transform(self) -> QTransform:

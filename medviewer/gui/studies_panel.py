@@ -108,6 +108,7 @@ class StudiesPanel(QWidget):
             self.list.show_current(self.rows.row_of(new.selection))  # new rows know of no choice
         elif old and old.selection is not new.selection:
             self.list.show_current(self.rows.row_of(new.selection))
+        self.rows.mark(new.key_images)
         if everything or (old and _problems_of(old) != _problems_of(new)):
             self._show_problems(*_problems_of(new))
         self._show_progress(new)

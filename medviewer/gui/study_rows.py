@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
 from PySide6.QtGui import QFont, QImage, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from medviewer.app.state import Selection
+from medviewer.app.state import Selection, Stored
 from medviewer.domain.study import Collection, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.icons import pixmap
@@ -33,12 +33,14 @@ class Row:
     third: str = ""
     is_caution: bool = False  # the third line is a caution
     selection: Selection | None = None
+    keys: int = 0  # key images among those of the series
 
     @property
     def words(self) -> str:
         """The whole row in words, for tooltips and screen readers."""
         warnings = [visible(tr(w.text)) for w in self.selection.stack.warnings] if self.selection else []
-        return "\n".join(part for part in (self.title, self.second, self.third, *warnings) if part)
+        keys = tr("key images: {n}").format(n=self.keys) if self.keys else ""
+        return "\n".join(part for part in (self.title, self.second, self.third, keys, *warnings) if part)
 
 
 def rows_of(collection: Collection, *, identity_hidden: bool) -> tuple[Row, ...]:
@@ -100,12 +102,18 @@ def _series_row(selection: Selection, number: int) -> Row:
 
 def _count(stack: Stack) -> str:
     n = len(stack.images)
+    if stack.axis is not None and stack.axis.slices > 1:
+        return tr("{size} × {slices} images").format(size=stack.axis.size, slices=stack.axis.slices)
     return tr("1 image") if n == 1 else tr("{n} images").format(n=n)
 
 
 def _cautions(stack: Stack) -> str:
     count = len(stack.warnings)
     return tr("1 caution") if count == 1 else tr("{n} cautions").format(n=count)
+
+
+def _keys_in(stack: Stack, marked: Set[Stored]) -> int:
+    return sum((image.sop_instance_uid, image.frame) in marked for image in stack.images) if marked else 0
 
 
 class StudyRows(QAbstractListModel):
@@ -120,6 +128,14 @@ class StudyRows(QAbstractListModel):
         self.beginResetModel()
         self.rows = rows
         self.endResetModel()
+
+    def mark(self, key_images: Mapping[Stored, bool]) -> None:
+        """Say how many key images each series holds."""
+        marked = {where for where, is_key in key_images.items() if is_key}
+        counted = [0 if row.selection is None else _keys_in(row.selection.stack, marked) for row in self.rows]
+        if counted != [row.keys for row in self.rows]:
+            self.rows = tuple(replace(row, keys=n) for row, n in zip(self.rows, counted, strict=True))
+            self.dataChanged.emit(self.index(0), self.index(len(self.rows) - 1))
 
     def row_of(self, selection: Selection | None) -> int | None:
         """Which row shows the stack of this selection."""
@@ -232,6 +248,10 @@ class RowPainter(QStyledItemDelegate):
             place = QRect(0, 0, size.width(), size.height())
             place.moveCenter(frame.center())
             painter.drawImage(place, picture)
+        if row.keys:
+            corner = QRect(frame.right() - 19, frame.top() + 1, 18, 18)
+            painter.fillRect(corner, theme.color(t.viewport, 0.7))
+            painter.drawPixmap(corner.left() + 2, corner.top() + 2, pixmap("star", t.caution, 14))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(theme.color(t.line), 1))
         painter.drawRect(frame.adjusted(0, 0, -1, -1))

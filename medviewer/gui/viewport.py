@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from medviewer.app.linking import shown_grid
+from medviewer.app.on_screen import appearance_of, shown_presentation
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
@@ -33,6 +34,7 @@ from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
+from medviewer.gui.presentation_layer import AnnotationPainter, paint_shutters
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
@@ -123,7 +125,10 @@ class Viewport(QWidget):
         d = frame.description
         size = QSizeF(self._image_area().size())
         rows, columns = frame.stored.shape[:2]
-        return Placement(size, self.devicePixelRatioF(), columns, rows, pixel_aspect(d), self._state.view)
+        appearance = appearance_of(self._state)
+        area = appearance.area if appearance is not None else None
+        aspect = area.aspect if area is not None and area.aspect is not None else pixel_aspect(d)
+        return Placement(size, self.devicePixelRatioF(), columns, rows, aspect, self._state.view, area)
 
     def window_shown(self) -> Window | None:
         """The window that the image is drawn with; None where there is none (colour)."""
@@ -175,6 +180,7 @@ class Viewport(QWidget):
         shown: Shown | None = None
         if placed is not None:
             level = self._paint_image(painter, placed)
+            self._paint_shutters(painter, placed)
             self.painted_attribution = self._overlay.paint(
                 painter, self._state, placed.transform, placed.size, placed.ratio
             )
@@ -182,6 +188,7 @@ class Viewport(QWidget):
             shown = Shown(placed.zoom, self._state.view.zoom is None, self.window_shown(), level, probe)
         if placed is not None:
             self._drawings.paint(painter, self._state, placed.transform)
+            self._paint_annotations(painter, placed)
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
@@ -259,10 +266,11 @@ class Viewport(QWidget):
             self.requested.emit("view.fit" if self._state.layout == (1, 1) else "layout.maximise", None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
-        """Scroll through the stack, or zoom about the cursor with Ctrl."""
+        """Scroll through the slices, with Shift in time (or echoes, b-values), or zoom about the cursor with Ctrl."""
         event.accept()
         self.touched.emit()
-        self._wheel += event.angleDelta().y()
+        # Some systems turn the wheel's axis while Shift is held.
+        self._wheel += event.angleDelta().y() or event.angleDelta().x()
         notches = int(self._wheel / _WHEEL_NOTCH)
         self._wheel -= notches * _WHEEL_NOTCH
         if not notches:
@@ -271,7 +279,11 @@ class Viewport(QWidget):
             placed = self.placement()
             if placed is not None:
                 self.requested.emit("view.place", wheel_zoom(placed, event.position(), notches))
-        elif self._state.selection is not None:
+        elif self._state.selection is None:
+            return
+        elif event.modifiers() & Qt.KeyboardModifier.ShiftModifier and self._state.selection.stack.axis is not None:
+            self.requested.emit("image.show_volume", self._state.selection.volume_number - notches)
+        else:
             self.requested.emit("image.show", self._state.selection.index - notches)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802 - Qt's name
@@ -383,6 +395,17 @@ class Viewport(QWidget):
         painter.restore()
         return level
 
+    def _paint_shutters(self, painter: QPainter, placed: Placement) -> None:
+        appearance = appearance_of(self._state)
+        if appearance is not None:
+            paint_shutters(painter, placed, appearance)
+
+    def _paint_annotations(self, painter: QPainter, placed: Placement) -> None:
+        shown, appearance = shown_presentation(self._state), appearance_of(self._state)
+        if shown is not None and appearance is not None and self._state.drawings_shown:
+            has_words = not self._state.identity_hidden
+            AnnotationPainter(placed, shown, appearance, has_words=has_words).paint(painter)
+
     def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
         shapes = self._measuring.shapes(self._state)
         area = self._image_area()
@@ -411,9 +434,9 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "crosshair", "drawings_shown", "frame", "frame_problem", "view", "overlay", "answers",
-    "attributions", "measurements", "values", "selected_measurement", "tool",
-    "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
+    "selection", "cut", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
+    "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values", "selected_measurement",
+    "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 
 

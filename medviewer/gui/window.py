@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application
+from medviewer.app.cine import own_rate_hz
 from medviewer.app.last_session import SessionKeeper
 from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
@@ -184,7 +185,7 @@ class MainWindow(WindowFront):
         if not state.is_playing or state.selection is None:
             self._cine.stop()
             return
-        interval_ms = round(1000 / (state.selection.image.frame_rate_hz or CINE_RATE_HZ))
+        interval_ms = round(1000 / (own_rate_hz(state) or CINE_RATE_HZ))
         if not self._cine.isActive() or self._cine.interval() != interval_ms:
             self._cine.start(interval_ms)
 

@@ -15,6 +15,7 @@ from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_S
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import Header
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
+from medviewer.imaging.second_axis import read_axis_values
 from medviewer.imaging.spacing import Spacing, read_aspect_ratio, read_spacing
 from medviewer.imaging.suv import read_suv
 from medviewer.imaging.ultrasound import read_regions
@@ -53,6 +54,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 number_of_frames=format_.frames,
                 acquisition_time=_acquisition_time(groups),
                 frame_rate_hz=frame_rate,
+                axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
             )
         )
@@ -67,6 +69,13 @@ _OWN_OF_A_SLICE = frozenset(
         tags.IMAGE_POSITION_PATIENT,
         tags.ACQUISITION_TIME,
         tags.CONTENT_TIME,
+        # Read beside the description, by second_axis.
+        tags.ACQUISITION_NUMBER,
+        tags.DIFFUSION_B_VALUE,
+        tags.ECHO_TIME,
+        tags.FRAME_REFERENCE_TIME,
+        tags.INVERSION_TIME,
+        tags.TRIGGER_TIME,
     }
 )
 _MAX_ALIKE = 64
@@ -255,14 +264,15 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
     slope, intercept = _rescale(groups, caveats)
     values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
     modality_luts = [
-        _look_up_table(item, is_signed=common.is_signed) for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)
+        read_look_up_table(item, is_signed=common.is_signed)
+        for item in groups.dataset.items(tags.MODALITY_LUT_SEQUENCE)
     ]
     modality_lut = modality_luts[0] if modality_luts else None
     is_signed_input = common.is_signed and modality_lut is None
     voi_luts = tuple(
         table
         for item in groups.dataset.items(tags.VOI_LUT_SEQUENCE)
-        if (table := _look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
+        if (table := read_look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
     )
     description = replace(
         common,
@@ -343,7 +353,7 @@ def _windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
     return tuple(windows)
 
 
-def _look_up_table(item: DataSet, *, is_signed: bool) -> LookUpTable | None:
+def read_look_up_table(item: DataSet, *, is_signed: bool) -> LookUpTable | None:
     """Read a LUT (PS3.3 C.11.1.1.1): entries, first value mapped, bits; None if it is unusable."""
     descriptor = item.numbers(tags.LUT_DESCRIPTOR)
     if len(descriptor) != 3:

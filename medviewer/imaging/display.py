@@ -11,6 +11,8 @@ C.7.6.3.1.2 (photometric interpretation).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from medviewer.domain.errors import UsageError
@@ -218,6 +220,10 @@ def _grey_levels(
     description = frame.description
     values = to_modality(stored.astype(np.float64), description)
     levels = _window_levels(values, window) if voi_lut is None else _lut_levels(values, voi_lut)
+    if description.presentation_lut is not None:
+        shades = description.presentation_lut
+        spread = replace(shades, first=0)
+        levels = _lut_levels(np.rint(levels * (len(shades.values) - 1)), spread)
     if (description.photometric_interpretation == "MONOCHROME1") != invert:
         levels = 1.0 - levels
     padding = description.pixel_padding_range

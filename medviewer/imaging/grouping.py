@@ -10,7 +10,7 @@ Source: PS3.3 C.7.1.1 (Patient), C.7.2.1 (Study), C.7.3.1 (Series); PS3.3 annex 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
@@ -21,6 +21,7 @@ from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.geometry import order_stack
 from medviewer.imaging.header import Header
+from medviewer.imaging.second_axis import shares_places, split_volumes
 
 _COSINE_TOLERANCE = 0.01  # half a degree: scanners write cosines with different rounding within one series
 _SPACING_TOLERANCE_MM = 1e-4
@@ -44,12 +45,15 @@ def _are_close(one: tuple[float, ...], other: tuple[float, ...], tolerance: floa
     return len(one) == len(other) and all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
 
 
+_Part = tuple[str, str]  # temporal position and echo, which set images of one geometry apart
+
+
 @dataclass(slots=True)
 class _SeriesEntry:
     facts: Series
-    stacks: dict[Hashable, list[Image]] = field(default_factory=dict)
+    families: dict[Hashable, dict[_Part, list[Image]]] = field(default_factory=dict)  # images of one geometry
     layouts: list[_Layout] = field(default_factory=list)
-    ordered: dict[Hashable, tuple[int, Stack]] = field(default_factory=dict)
+    ordered: dict[Hashable, tuple[int, tuple[Stack, ...]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,9 +98,10 @@ class Grouping:
         series = study.series.get(series_key)
         if series is None:
             series = study.series[series_key] = _SeriesEntry(_read_series(dataset, series_uid))
-        keys = [_stack_key(image, dataset, _layout(image, series)) for image in images]
+        keys = [_family_key(image, dataset, _layout(image, series)) for image in images]
+        part = (dataset.text(tags.TEMPORAL_POSITION_IDENTIFIER), dataset.text(tags.ECHO_NUMBERS))
         for image, key in zip(images, keys, strict=True):
-            series.stacks.setdefault(key, []).append(image)
+            series.families.setdefault(key, {}).setdefault(part, []).append(image)
         self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
 
@@ -109,7 +114,7 @@ class Grouping:
         """
         series = _SeriesEntry(Series(series_instance_uid="", modality="", description=description))
         for index, images in enumerate(stacks):
-            series.stacks[index] = list(images)
+            series.families[index] = {("", ""): list(images)}
         study = _StudyEntry(Study(study_instance_uid=""), {"": series})
         self._patients.append(_PatientEntry(Patient(patient_id=""), {"": study}))
         self._shown.append(stacks[0][0].path)
@@ -122,7 +127,8 @@ class Grouping:
         self._places[uid] = earlier + new
         if earlier:
             for series, key in self._places[uid]:
-                series.stacks[key] = [_with_doubt(image, uid) for image in series.stacks[key]]
+                for images in series.families[key].values():
+                    images[:] = [_with_doubt(image, uid) for image in images]
                 series.ordered.pop(key, None)
 
     def collect(self, problems: tuple[Problem, ...]) -> Collection:
@@ -270,8 +276,8 @@ def _has_several_orientations(entry: _SeriesEntry) -> bool:
     return any(not _are_close(oriented[0], cosines, _COSINE_TOLERANCE) for cosines in oriented[1:])
 
 
-def _stack_key(image: Image, dataset: DataSet, layout: _Layout) -> Hashable:
-    """What images must share to be scrolled and measured as one stack."""
+def _family_key(image: Image, dataset: DataSet, layout: _Layout) -> Hashable:
+    """What images must share to lie in one stack, be it of several volumes."""
     description = image.description
     return (
         description.rows,
@@ -281,8 +287,6 @@ def _stack_key(image: Image, dataset: DataSet, layout: _Layout) -> Hashable:
         # Each multi-frame object is a stack of its own: a cine loop must not run into the next one.
         (image.path, image.sop_instance_uid) if image.number_of_frames > 1 else None,
         dataset.text(tags.FRAME_OF_REFERENCE_UID),
-        dataset.text(tags.TEMPORAL_POSITION_IDENTIFIER),
-        dataset.text(tags.ECHO_NUMBERS),
     )
 
 
@@ -293,16 +297,54 @@ def _ordered_series(study: _StudyEntry) -> tuple[Series, ...]:
 
 
 def _ordered_stacks(entry: _SeriesEntry) -> tuple[Stack, ...]:
-    stacks = []
+    stacks: list[Stack] = []
     is_mixed = _has_several_orientations(entry)
-    for key, images in entry.stacks.items():
-        # Reports while a scan runs come back here often: a stack that did not grow is not ordered again.
+    for key, parts in entry.families.items():
+        # Reports while a scan runs come back here often: a family that did not grow is not ordered again.
+        count = sum(map(len, parts.values()))
         known = entry.ordered.get(key)
-        if known is None or known[0] != len(images):
-            known = entry.ordered[key] = (len(images), order_stack(images))
-        stack = known[1]
-        if is_mixed and stack.images[0].description.plane is not None:
-            caveat = Caveat("orientation.mixed", "The series holds images of several orientations; each is a stack.")
-            stack = replace(stack, warnings=(*stack.warnings, caveat))
-        stacks.append(stack)
-    return tuple(stacks)
+        if known is None or known[0] != count:
+            known = entry.ordered[key] = (count, _stacks_of(parts))
+        stacks += known[1]
+    if not is_mixed:
+        return tuple(stacks)
+    caveat = Caveat("orientation.mixed", "The series holds images of several orientations; each is a stack.")
+    return tuple(
+        replace(stack, warnings=(*stack.warnings, caveat)) if stack.images[0].description.plane is not None else stack
+        for stack in stacks
+    )
+
+
+def _stacks_of(parts: Mapping[_Part, list[Image]]) -> tuple[Stack, ...]:
+    """The fewest stacks in which every volume is whole: one of all images, or one for each echo."""
+    for shared in _SHARED_BY_STACK:
+        joined: dict[Hashable, list[Image]] = {}
+        for part, images in parts.items():
+            joined.setdefault(shared(part), []).extend(images)
+        stacks = [_stack_of_volumes(images) for images in joined.values()]
+        if all(stack is not None for stack in stacks):
+            return tuple(stack for stack in stacks if stack is not None)
+    found = [_stack_of_volumes(images) or order_stack(images) for images in parts.values()]
+    if shares_places([image for images in parts.values() for image in images]):
+        found = [
+            stack if stack.axis is not None else replace(stack, warnings=(*stack.warnings, _NOT_WHOLE))
+            for stack in found
+        ]
+    return tuple(found)
+
+
+_SHARED_BY_STACK: tuple[Callable[[_Part], Hashable], ...] = (lambda _part: None, lambda part: part[1])
+_NOT_WHOLE = Caveat(
+    "axis.incomplete",
+    "Several images lie at the same place, and the files do not tell for every place to which time, echo or "
+    "b-value each belongs: they are not shown as volumes one after the other.",
+)
+
+
+def _stack_of_volumes(images: list[Image]) -> Stack | None:
+    """Volumes of the same places one after the other, with the geometry that they share; None if they are not whole."""
+    found = split_volumes(images)
+    if found is None:
+        return None
+    ordered, axis = found
+    return replace(order_stack(ordered[: axis.slices]), images=ordered, axis=axis)

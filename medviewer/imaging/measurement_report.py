@@ -87,7 +87,7 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
     report.PreliminaryFlag = "PRELIMINARY"
     report.PerformedProcedureCodeSequence = []
     report.ReferencedPerformedProcedureStepSequence = []
-    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(list(headers.values()))]
+    report.CurrentRequestedProcedureEvidenceSequence = [evidence(list(headers.values()))]
     report.CodingSchemeIdentificationSequence = [
         hd.coding_schemes.CodingSchemeIdentificationItem(
             SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
@@ -95,7 +95,7 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
     ]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(
-            observer_device_context=sr.ObserverContext(codes.DCM.Device, _observer())
+            observer_device_context=sr.ObserverContext(codes.DCM.Device, observer())
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[_group(item, headers[item.image.key]) for item in measured],
@@ -143,7 +143,7 @@ def _one_study(headers: Sequence[Dataset]) -> Dataset:
     return first
 
 
-def _evidence(headers: Sequence[Dataset]) -> Dataset:
+def evidence(headers: Sequence[Dataset]) -> Dataset:
     """Name every image that is referred to, once, under its series."""
     study = Dataset()
     study.StudyInstanceUID = headers[0].StudyInstanceUID
@@ -162,7 +162,8 @@ def _evidence(headers: Sequence[Dataset]) -> Dataset:
     return study
 
 
-def _observer() -> sr.DeviceObserverIdentifyingAttributes:
+def observer() -> sr.DeviceObserverIdentifyingAttributes:
+    """This program, as the observer of what it writes."""
     uid = f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, 'medviewer').int}"
     return sr.DeviceObserverIdentifyingAttributes(uid=uid, name="MedViewer", manufacturer_name="MedViewer")
 

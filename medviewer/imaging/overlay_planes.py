@@ -58,7 +58,7 @@ def _read_plane(dataset: DataSet, group: int, frame: int, raw: npt.NDArray[np.in
     row, column = (int(value) - 1 for value in origin) if len(origin) == 2 and np.isfinite(origin).all() else (0, 0)
     name = dataset.text(tags.OVERLAY_LABEL + group) or dataset.text(tags.OVERLAY_DESCRIPTION + group)
     mask.flags.writeable = False
-    return OverlayPlane(mask, row, column, dataset.text(tags.OVERLAY_TYPE + group) == "R", name)
+    return OverlayPlane(mask, row, column, dataset.text(tags.OVERLAY_TYPE + group) == "R", name, group)
 
 
 def _separate(dataset: DataSet, group: int, shape: tuple[int, int], frame: int) -> npt.NDArray[np.bool_] | None:

@@ -28,15 +28,21 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     gigabyte and not two. Of slices at one place the first counts.
 
     Args:
-        stack: two slices or more of one orientation, greyscale, with position and spacing.
+        stack: two slices or more of one orientation, greyscale, with position and spacing; one volume, as
+            :meth:`Stack.volume_at` gives it.
         progress: told after each slice.
         stop: gives up between slices.
 
     Raises:
-        GeometryError: the files do not say where the slices lie.
+        GeometryError: the files do not say where the slices lie, or they are several volumes.
         InputError: the images are in colour, or a slice cannot be read.
         Stopped: ``stop`` was used.
     """
+    if stack.axis is not None:
+        raise GeometryError(
+            f"The series holds {stack.axis.size} volumes of the same places, and planes are cut through one; "
+            "choose one of them."
+        )
     images = _placed(stack)
     first = read_frame(images[0], stop=stop)
     if first.is_color:
@@ -111,6 +117,11 @@ def _placed(stack: Stack) -> list[Image]:
         if along - last >= _SAME_PLACE_MM:
             images.append(image)
             last = along
+    if len(images) < len(stack.images) and any(caveat.code == "axis.incomplete" for caveat in stack.warnings):
+        raise GeometryError(
+            "Several images lie at the same place and the files do not tell which of them belong together, so no "
+            "other plane can be cut; look at the slices as they are."
+        )
     if len(images) < 2:
         raise GeometryError("All slices lie at one place, so no other plane can be cut.")
     return images

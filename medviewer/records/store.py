@@ -22,8 +22,9 @@ from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.errors import RecordError
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Patient, Study
-from medviewer.records import identity, measurements, tables
+from medviewer.records import identity, key_images, measurements, tables
 from medviewer.records.database import DAMAGED, Database
+from medviewer.records.key_images import StoredKeyMark
 from medviewer.records.measurements import StoredMeasurement
 from medviewer.records.merge import merge
 from medviewer.records.record import Identifier, PatientRecord, StudyMark, iso_date
@@ -270,6 +271,25 @@ class RecordStore:
         """Every state that a measurement had, newest first; deletions among them."""
         with self.database.read() as connection:
             return measurements.history_of(connection, uid)
+
+    def save_key_image(self, sop_instance_uid: str, frame: int, *, is_marked: bool, author: str = "") -> None:
+        """Keep that a frame is a key image now, or is none any more; what it was before stays in its history.
+
+        Raises:
+            StorageError: it could not be written; nothing was changed.
+        """
+        with self.database.write() as connection:
+            key_images.add_mark(connection, sop_instance_uid, frame, is_marked=is_marked, author=author)
+
+    def key_images_among(self, sop_instance_uids: Collection[str]) -> frozenset[tuple[str, int]]:
+        """Which frames of some images are key images, as (SOP Instance UID, frame)."""
+        with self.database.read() as connection:
+            return key_images.marked_among(connection, sop_instance_uids)
+
+    def key_image_history(self, sop_instance_uid: str, frame: int) -> tuple[StoredKeyMark, ...]:
+        """Every state that a frame had, newest first."""
+        with self.database.read() as connection:
+            return key_images.history_of(connection, sop_instance_uid, frame)
 
     def _about(self, table: Table, image: ImageReference) -> list[Any]:
         query = select(table).where(_is_image(table, image)).order_by(table.c.number.desc())

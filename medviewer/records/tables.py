@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration that makes these tables; a store at another revision is migrated or refused."""
 
 METADATA = MetaData(
@@ -112,6 +112,18 @@ MEASUREMENT = Table(
     *_text("saved"),
     Index("ix_measurement_uid", "uid"),
     Index("ix_measurement_sop_instance_uid", "sop_instance_uid", "frame"),
+)
+
+# Rows are added and never changed: the newest of a frame says whether it is a key image.
+KEY_IMAGE = Table(
+    "key_image",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    *_text("sop_instance_uid"),
+    Column("frame", Integer, nullable=False),
+    Column("is_marked", Boolean, nullable=False),
+    *_text("author", "saved"),
+    Index("ix_key_image_sop_instance_uid", "sop_instance_uid", "frame"),
 )
 
 AUDIT = Table(

@@ -431,7 +431,7 @@ def _next_step(fails: bool = False) -> ModuleType:
         if fails:
             raise sqlite3.OperationalError("the step failed half-way")
 
-    vars(step).update(revision="0003", down_revision="0002", upgrade=upgrade)
+    vars(step).update(revision="0004", down_revision="0003", upgrade=upgrade)
     return step
 
 
@@ -446,18 +446,18 @@ def test_an_older_store_is_backed_up_and_migrated(path: Path, monkeypatch: pytes
     with RecordStore(path) as store:
         store.save_record(RECORD)
     monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "0003")
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "0004")
     with RecordStore(path) as store:
         assert store.record_for("9RG1") == RECORD
     assert "ward" in _columns(path)
-    (backup,) = path.parent.glob("records.db.backup-0002-*")
+    (backup,) = path.parent.glob("records.db.backup-0003-*")
     assert stat.S_IMODE(backup.stat().st_mode) & 0o077 == 0
     assert "ward" not in _columns(backup)
     monkeypatch.undo()
     with RecordStore(backup) as old:
         assert old.record_for("9RG1") == RECORD
     RecordStore(backup).close()
-    assert len(list(path.parent.glob("records.db.backup-0002-*"))) == 1, "an up-to-date store is not backed up"
+    assert len(list(path.parent.glob("records.db.backup-0003-*"))) == 1, "an up-to-date store is not backed up"
 
 
 def test_a_store_from_before_measurements_is_backed_up_and_takes_them(
@@ -484,7 +484,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         store.save_record(RECORD)
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step(fails=True)))
-        patched.setattr(database, "SCHEMA_REVISION", "0003")
+        patched.setattr(database, "SCHEMA_REVISION", "0004")
         with pytest.raises(sqlite3.OperationalError, match="half-way"):
             RecordStore(path)
     assert "ward" not in _columns(path)
@@ -501,7 +501,7 @@ def test_without_room_for_the_backup_nothing_is_migrated(path: Path, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-        patched.setattr(database, "SCHEMA_REVISION", "0003")
+        patched.setattr(database, "SCHEMA_REVISION", "0004")
         patched.setattr("medviewer.records.database.os.fsync", full)
         with pytest.raises(StorageError):
             RecordStore(path)

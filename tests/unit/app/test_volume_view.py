@@ -18,6 +18,7 @@ from medviewer.domain.errors import RenderError
 from medviewer.domain.study import Window
 from medviewer.imaging.camera import Look, look_from
 from medviewer.imaging.voxel_block import VoxelBlock, make_block
+from tests.dicom_maker import write_volumes
 from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
@@ -99,7 +100,7 @@ def test_another_series_closes_it(application: Application, painter: Painter) ->
 
 def test_a_view_of_another_series_is_never_given(application: Application, painter: Painter) -> None:
     application.run_command("volume.show")
-    stale = replace(application.state, scene=replace(scene(application), stack_key=("other", "1.2.3", 0)))
+    stale = replace(application.state, scene=replace(scene(application), volume_key=("other", "1.2.3", 0)))
     assert scene_of(stale) is None
 
 
@@ -239,3 +240,32 @@ def test_the_room_decides_the_size_and_no_picture_is_larger_than_allowed(
     assert painter.looks[-1].shape == (320, volume_view.SIZES_PX[-1])
     application.run_command("volume.room", (100, 50))
     assert painter.looks[-1].shape == (50, 100)
+
+
+class Recorder(Painter):
+    """Remembers which times the volumes are of: the pixels are 100 x time + slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[set[int]] = []
+
+    def load(self, volume: Any, **more: Any) -> VoxelBlock:
+        self.times.append({int(value) // 100 for value in np.unique(volume.stored)})
+        return super().load(volume, **more)
+
+
+def test_the_3d_view_is_of_the_time_on_screen_and_of_no_other(application: Application, tmp_path: Path) -> None:
+    recorder = Recorder()
+    application.renderer = recorder  # type: ignore[assignment]
+    write_volumes(tmp_path, 3, lambda v, _p: {"TriggerTime": 40 * v})
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("image.show_volume", 1)
+    application.run_command("volume.show")
+    assert scene_of(application.state) is not None
+    now = application.state.selection
+    assert now is not None
+    assert scene_of(replace(application.state, selection=now.in_volume(2))) is None
+    application.run_command("volume.show")
+    application.run_command("image.show_volume", 2)
+    application.run_command("volume.show")
+    assert recorder.times == [{1}, {2}]

@@ -18,7 +18,7 @@ from medviewer.cli.studies import collection_document
 from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDescription, Problem, Series, Stack, Study
 from tests import samples
 from tests.answers import make_radiograph
-from tests.dicom_maker import make_dataset, write_dataset
+from tests.dicom_maker import make_dataset, write_dataset, write_volumes
 
 RG1 = "RG1_UNCR.dcm"
 
@@ -353,3 +353,27 @@ def test_an_archive_is_seen_and_drawn_like_a_folder(tmp_path: Path, capsys: pyte
     assert main(["render", str(path), "--out", str(tmp_path / "x.png")]) == 0
     assert main(["render", str(tmp_path / "a.dcm"), "--out", str(tmp_path / "y.png")]) == 0
     assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()
+
+
+def test_inspect_tells_the_second_axis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_volumes(tmp_path, 3, lambda v, _p: {"DiffusionBValue": 400.0 * v})
+    _code, document = inspected(capsys, tmp_path)
+    [stack] = document["patients"][0]["studies"][0]["series"][0]["stacks"]
+    values = [float(pydicom.dcmread(image["path"]).DiffusionBValue) for image in stack["images"]]
+    assert stack["axis"] == {"name": "b-value", "unit": "s/mm²", "size": 3, "slices": 4, "values": values}
+    assert stack["shape"] == [8, 6, 4]
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "8 x 6 x 4 x 3 (b-value)" in capsys.readouterr().out
+
+
+def test_a_plane_is_cut_through_the_volume_that_was_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    write_volumes(tmp_path / "in", 3, lambda v, _p: {"TriggerTime": 40 * v})
+    drawn = rendered(
+        tmp_path, tmp_path / "in", "--plane", "axial", "--at", "5", "--volume", "2", "--window", "201", "256"
+    )
+    assert set(drawn.ravel().tolist()) == {128}  # volume 2, place 1
+    out = str(tmp_path / "no.png")
+    for wrong in ([], ["--volume", "3"], ["--volume", "-1"]):
+        assert main(["render", str(tmp_path / "in"), "--plane", "axial", *wrong, "--out", out]) == 2
+        assert "--volume 0 to 2" in capsys.readouterr().err
