@@ -17,7 +17,9 @@ from medviewer.app.state import Scene
 from medviewer.domain.errors import RenderError
 from medviewer.domain.study import Window
 from medviewer.imaging.camera import Look, look_from
+from medviewer.imaging.scan import documents_of
 from medviewer.imaging.voxel_block import VoxelBlock, make_block
+from tests.document_maker import item, write_report
 from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
@@ -239,3 +241,16 @@ def test_the_room_decides_the_size_and_no_picture_is_larger_than_allowed(
     assert painter.looks[-1].shape == (320, volume_view.SIZES_PX[-1])
     application.run_command("volume.room", (100, 50))
     assert painter.looks[-1].shape == (50, 100)
+
+
+def test_a_document_in_front_of_it_ends_the_3d_view(application: Application, painter: Painter, tmp_path: Path) -> None:
+    write_report(tmp_path / "r.dcm", item("TEXT", "Finding", TextValue="-"))
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("volume.show")
+    assert scene_of(application.state) is not None
+    application.run_command("document.show", next(documents_of(application.state.collection)))
+    assert application.state.reading is not None
+    assert application.state.scene is None
+    application.run_command("view.reset")
+    assert application.state.reading is None
+    assert application.state.frame is not None
