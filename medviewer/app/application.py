@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
-    "export": "Saving the image",
+    "export": "Saving the image", "document": "Reading the document",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 

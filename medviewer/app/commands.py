@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import (
     cine,
     diagnostics,
+    documents,
     exporting,
     findings,
     key_images,
@@ -89,6 +90,7 @@ MENUS: Mapping[str, Title] = MappingProxyType(
         "volume": {"en": "3D", "zh": "三维"},
         "tool": {"en": "Tools", "zh": "工具"},
         "measure": {"en": "Measure", "zh": "测量"},
+        "document": {"en": "Document", "zh": "文档"},
         "model": {"en": "Model", "zh": "模型"},
         "help": {"en": "Help", "zh": "帮助"},
     }
@@ -117,16 +119,21 @@ def _has_image(state: State) -> bool:
     return state.selection is not None
 
 
+def _has_view(state: State) -> bool:
+    return state.selection is not None or documents.is_reading(state)
+
+
 def _has_pixels(state: State) -> bool:
     return state.frame is not None
 
 
 def _has_panes(state: State) -> bool:
-    return state.layout != (1, 1)
+    return state.layout != (1, 1) and not documents.is_reading(state)
 
 
 def _has_cut(state: State) -> bool:
-    return state.cut is not None or any(pane.cut is not None for pane in state.parked.values())
+    is_seen = not documents.is_reading(state)
+    return is_seen and (state.cut is not None or any(pane.cut is not None for pane in state.parked.values()))
 
 
 def _has_stack(state: State) -> bool:
@@ -260,21 +267,21 @@ _ROWS = (
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
-    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
+    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
     _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
-    _row("view.fit|Fit to window|适合窗口|F|maximize", viewing.fit, _has_image),
+    _row("view.fit|Fit to window|适合窗口|F|maximize", viewing.fit, _has_view),
     _row("view.actual_size|Actual pixels (1:1)|实际像素 (1:1)|Shift+1 !|actual-size", viewing.actual_size, _has_image),
-    _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_image),
-    _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_image),
+    _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_view),
+    _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_view),
     _row("view.preset|Window preset|窗宽窗位预设||contrast", viewing.use_preset, _has_pixels, choices=_PRESETS),
     _row("view.invert|Invert|反相|Shift+I|invert", viewing.invert, _has_image),
     _row("view.rotate_left|Rotate left|向左旋转|Ctrl+L|rotate-ccw-square", viewing.rotate(1), _has_image),
     _row("view.rotate_right|Rotate right|向右旋转|Ctrl+R|rotate-cw-square", viewing.rotate(-1), _has_image),
     _row("view.flip_horizontal|Flip left-right|左右翻转|H|flip-horizontal-2", viewing.flip_sideways, _has_image),
     _row("view.flip_vertical|Flip top-bottom|上下翻转|V|flip-vertical-2", viewing.flip_upside_down, _has_image),
-    _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_image),
+    _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_view),
     _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
     _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
     _row("view.drawings|Hide or show the file's drawings|隐藏或显示文件中的标注|G|pencil", viewing.toggle_drawings,
@@ -306,7 +313,7 @@ _ROWS = (
          key_images.can_take),
     _row("file.save_keys|Save key images (DICOM KO)…|保存关键图像 (DICOM KO)…||star", key_images.save,
          key_images.has_own),
-    _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_image),
+    _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_view),
     _asked("image.play_on|Next image of the cine|下一幅", cine.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
     _asked("image.show_volume|Show time, echo or b-value|显示时间、回波或 b 值", second_axis.show_volume,
@@ -380,6 +387,15 @@ _ROWS = (
     _asked("measure.name|Name a measurement|命名测量", measuring.rename, _has_image),
     _asked("measure.remove|Delete a measurement|删除测量", measuring.delete, _has_image),
     _asked("measure.go_to|Show a measurement|显示测量", measuring.go_to, _has_image),
+    _row("document.previous_page|Previous page|上一页|Ctrl+PgUp|arrow-up", documents.previous_page,
+         documents.has_pages),
+    _row("document.next_page|Next page|下一页|Ctrl+PgDown|arrow-down", documents.next_page, documents.has_pages),
+    _row("document.save_pdf|Save the PDF…|保存 PDF…||save", documents.save_pdf, documents.is_pdf),
+    _row("document.close|Close the document|关闭文档|Ctrl+Shift+W|x", documents.close, documents.is_reading),
+    _asked("document.show|Read a document|阅读文档", documents.show, _always),
+    _asked("document.show_image|Show the image of a reference|显示所引用的图像", documents.show_image,
+           documents.is_reading),
+    _asked("document.draw|Draw a page|绘制页面", documents.draw, documents.is_pdf),
     _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),

@@ -74,7 +74,8 @@ def _stack_of(state: State) -> tuple[str, str, int] | None:
 
 def what_is_open(app: Application) -> Restorable | None:
     """The paths, the image and the window on screen; None where nothing is open."""
-    now, paths = app.state.selection, app.wishes.opened
+    reading = app.state.reading  # then what comes back when it is closed is what is open
+    now, paths = reading.behind.selection if reading is not None else app.state.selection, app.wishes.opened
     if now is None or not paths:
         return None
     window = app.state.view.window

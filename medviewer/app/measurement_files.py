@@ -24,13 +24,14 @@ from medviewer.domain.study import Collection, Image, Study
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window
 from medviewer.imaging.measuring import measure
+from medviewer.imaging.scan import documents_of
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table; what writes DICOM takes a while to load
     from medviewer.app.application import Application
     from medviewer.imaging.measurement_report import Measured as MeasuredImage
 
 REPORT_NAME, STATE_NAME = "measurements.sr.dcm", "measurements.pr.dcm"
-_MOST_REPORTS = 200  # of the files without an image that lie beside the images
+_MOST_REPORTS = 200  # that are looked into
 
 
 class _Item(NamedTuple):
@@ -106,8 +107,8 @@ def save_state(app: Application, folder: str | Path | None) -> None:
 
 def look_for_reports(app: Application, collection: Collection) -> None:
     """Offer the measurements of reports that lie beside the images and belong to them, as far as they are new."""
-    paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_REPORTS]
-    if not paths:
+    reports = [document for document in documents_of(collection) if document.kind == "report"][:_MOST_REPORTS]
+    if not reports:
         return
     sizes = {
         (study.study_instance_uid, image.sop_instance_uid, image.frame): image.description
@@ -120,12 +121,12 @@ def look_for_reports(app: Application, collection: Collection) -> None:
         from medviewer.imaging.measurement_reading import read_measurement_report  # noqa: PLC0415 - see the top
 
         found: dict[str, Measurement] = {}
-        for path in paths:
+        for document in reports:
             stop.raise_if_stopped()
             try:
-                report = read_measurement_report(path)
+                report = read_measurement_report(document.file)
             except MedViewerError:
-                continue  # no report of measurements: the problem list names the file
+                continue  # no report of measurements: it can be read as text
             for one in report.measurements:
                 description = sizes.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
                 if description is None:

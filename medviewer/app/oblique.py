@@ -83,6 +83,8 @@ def is_tilted(state: State) -> bool:
 
 def cuts_of(state: State) -> dict[int, Cut]:
     """The planes on screen, by their viewport."""
+    if state.reading is not None:
+        return {}  # a document is in front of them
     found = ((index, pane_state(state, index).cut) for index in range(count(state)))
     return {index: cut for index, cut in found if cut is not None}
 

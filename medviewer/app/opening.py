@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from medviewer.app import analysis
+from medviewer.app import analysis, documents
 from medviewer.app.findings import continue_run
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
@@ -25,9 +25,10 @@ from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Pane, Selection, State, View
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Collection, Image
+from medviewer.domain.study import Collection, Document, Image
 from medviewer.imaging.display import to_display
 from medviewer.imaging.element_list import ElementList, list_elements
+from medviewer.imaging.scan import documents_of
 from medviewer.resources import resource
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -108,7 +109,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
 
     def arrived(collection: Collection) -> None:
         nonlocal has_arrived
-        if not has_arrived and any(selections(collection)):
+        if not has_arrived and (any(selections(collection)) or any(documents_of(collection))):
             has_arrived = True
             _start_over(app, tuple(paths))
         if has_arrived:
@@ -127,6 +128,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
             collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
         wanted(collection, is_whole=True)
+        _show_lone_document(app, collection)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:
@@ -147,12 +149,17 @@ def close_all(app: Application, _argument: object) -> None:
     """Close what is open; nothing of it stays on screen."""
     app.jobs.stop_all()
     _start_over(app, ())
-    app.session.update(selection=None, frame=None, frame_problem="", record=None, record_mismatch="", record_problem="")
+    app.session.update(
+        reading=None, selection=None, frame=None, frame_problem="", record=None, record_mismatch="", record_problem=""
+    )
 
 
 def take_collection(app: Application, collection: Collection) -> None:
     """Show a collection that has grown, keeping the image on screen."""
     old = app.state.selection
+    if app.state.reading is not None:
+        app.session.update(collection=collection, reading=documents.take_grown(app.state, collection))
+        return
     if old is None:
         app.session.update(collection=collection)
         first = next(selections(collection), None)
@@ -197,6 +204,7 @@ def select(app: Application, selection: Selection) -> None:
     before = old or next((pane.selection for pane in app.state.parked.values() if pane.selection is not None), None)
     is_other_patient = before is None or _who(before) != _who(selection)
     changes: dict[str, object] = {
+        "reading": None,
         "selection": selection,
         "cut": None,
         "frame": picture.frame if picture else None,
@@ -281,22 +289,27 @@ def step_series(step: int) -> Callable[[Application, object], None]:
 
 
 def show_elements(app: Application, _argument: object) -> None:
-    """Show every element of the file of the image on screen; a cut plane has the file of the image it began from."""
-    now = app.state.selection
-    if now is None:
+    """Show every element of the file on screen; a cut plane has the file of the image it began from."""
+    shown = _file_on_screen(app.state)
+    if shown is None:
         return
-    image = now.image
 
     def work(stop: StopToken, _progress: Progress) -> ElementList:
-        return list_elements(image.path, stop, sop_instance_uid=image.sop_instance_uid)
+        return list_elements(shown.path, stop, sop_instance_uid=shown.sop_instance_uid)
 
     def done(listed: ElementList) -> None:
-        shown = app.state.selection
-        if shown is not None and shown.image.key == image.key:  # else they would be taken for another image's
+        now = _file_on_screen(app.state)
+        if now is not None and now.key == shown.key:  # else they would be taken for another file's
             app.front.show_elements(listed)
 
     app.session.update(is_playing=False)
     app.start_job("elements", work, done)
+
+
+def _file_on_screen(state: State) -> Image | Document | None:
+    if state.reading is not None:
+        return state.reading.document
+    return state.selection.image if state.selection is not None else None
 
 
 def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray], None]) -> None:
@@ -340,13 +353,20 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.state.collection.release()
     fresh = State()
     forgotten = (
-        "collection", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
+        "collection", "reading", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "key_objects",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
+
+
+def _show_lone_document(app: Application, collection: Collection) -> None:
+    """Where there is no image, the first document is what was opened."""
+    first = next(documents_of(collection), None)
+    if first is not None and app.state.reading is None and not any(selections(app.state.collection)):
+        documents.show(app, first)
 
 
 def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -> None:

@@ -43,7 +43,7 @@ def change_pane(app: Application, index: int, **changes: Any) -> None:
 def activate(app: Application, index: int) -> None:
     """Let the reader work in another viewport."""
     state = app.state
-    if index == state.active or not 0 <= index < count(state):
+    if index == state.active or not 0 <= index < count(state) or state.reading is not None:
         return
     parked = dict(state.parked)
     pane = parked.pop(index, Pane(view=replace(state.view, zoom=None, center=None, window=None)))

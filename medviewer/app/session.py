@@ -177,6 +177,7 @@ def _remembered(state: State) -> State:
     return replace(
         state,
         collection=Collection(),
+        reading=None,
         frame=None,
         attributions=EMPTY,
         record=None,

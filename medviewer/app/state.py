@@ -15,8 +15,11 @@ from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.presentation import KeyObjects, PresentationState
-from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study, VoiFunction, Window
+from medviewer.domain.report import Report
+from medviewer.domain.study import Collection, Document, Image, Patient, Series, Stack, Study, VoiFunction, Window
+from medviewer.domain.waveform import Waveform
 from medviewer.imaging.camera import Camera, Look
+from medviewer.imaging.pdf import Pdf
 from medviewer.imaging.reslice import Axes, PlaneName, Slab
 from medviewer.imaging.transfer import Transfer
 from medviewer.imaging.voxel_block import VoxelBlock
@@ -28,6 +31,7 @@ Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 Measured = Where
 Stored = tuple[str, int]  # a stored image: SOP Instance UID, frame
 Measurements = Mapping[Measured, tuple[Measurement, ...]]
+Content = Report | Waveform | Pdf
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -189,6 +193,27 @@ class Pane:
     view: View = field(default_factory=View)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """The document on screen and whose it is.
+
+    ``content`` is None while it is being read; ``problem`` says why it cannot be. ``picture`` is the page of a
+    PDF, (rows, columns, 3) uint8 RGB, None while it is drawn; ``page_problem`` says why it cannot be. ``zoom`` is 1
+    where it fits. ``behind`` is what the active viewport showed before.
+    """
+
+    patient: Patient
+    study: Study
+    document: Document
+    content: Content | None = None
+    problem: str = ""
+    page: int = 0  # 0-based
+    picture: np.ndarray | None = None
+    page_problem: str = ""
+    zoom: float = 1.0
+    behind: Pane = field(default_factory=Pane)
+
+
 @dataclass(frozen=True, slots=True)
 class Restorable:
     """What was open when the program ended without being closed. ``window`` is (center, width, function)."""
@@ -216,6 +241,7 @@ class State:
     """
 
     collection: Collection = field(default_factory=Collection)
+    reading: Reading | None = None  # a document in the place of the images; there is no selection then
     selection: Selection | None = None
     cut: Cut | None = None
     frame: Frame | None = None

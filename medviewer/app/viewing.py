@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from medviewer.app import documents
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
@@ -94,7 +95,10 @@ def set_place(app: Application, place: tuple[float, tuple[float, float]]) -> Non
 
 
 def fit(app: Application, _argument: object) -> None:
-    """Show the whole image, as large as the viewport allows."""
+    """Show the whole image, as large as the viewport allows; a document as large as it fits."""
+    if app.state.reading is not None:
+        documents.fit(app)
+        return
     change_view(app, zoom=None, center=None)
 
 
@@ -105,9 +109,12 @@ def actual_size(app: Application, _argument: object) -> None:
 
 
 def zoom_by(factor: float) -> Callable[[Application, object], None]:
-    """A command that zooms about the middle of the viewport."""
+    """A command that zooms about the middle of the viewport, or into a document."""
 
     def run(app: Application, _argument: object) -> None:
+        if app.state.reading is not None:
+            documents.zoom_by(app, factor)
+            return
         placed = app.front.placement()
         if placed is not None:
             change_view(app, "zoom", zoom=_bounded(placed[0] * factor), center=placed[1])
@@ -140,7 +147,10 @@ def flip_upside_down(app: Application, _argument: object) -> None:
 
 
 def reset(app: Application, _argument: object) -> None:
-    """Look at the image as it was opened."""
+    """Look at the image as it was opened; what is in front of it, a document, is closed first."""
+    if app.state.reading is not None:
+        documents.close(app, None)
+        return
     change_view(app, **{f: getattr(View(), f) for f in View.__dataclass_fields__ if f != "smooth"})
 
 

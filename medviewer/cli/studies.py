@@ -17,7 +17,7 @@ from medviewer.cli.parser import STANDARD_INPUT
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import Collection, Image, Patient, SecondAxis, Series, Stack, Study, Window
+from medviewer.domain.study import Collection, Document, Image, Patient, SecondAxis, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.imaging.display import to_display
 from medviewer.imaging.index import FILE_NAME
@@ -108,6 +108,21 @@ def _study(study: Study) -> dict[str, Any]:
         "description": study.description,
         "date": study.date,
         "series": [_series(series) for series in study.series],
+        "documents": [_document(document) for document in study.documents],
+    }
+
+
+def _document(document: Document) -> dict[str, Any]:
+    return {
+        "path": str(document.path),
+        "kind": document.kind,
+        "title": document.title,
+        "date": document.date,
+        "time": document.time,
+        "modality": document.modality,
+        "series_instance_uid": document.series_instance_uid,
+        "sop_instance_uid": document.sop_instance_uid,
+        "sop_class_uid": document.sop_class_uid,
     }
 
 
@@ -169,6 +184,9 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+_DOCUMENT_WORDS = {"report": "Report", "pdf": "PDF", "waveform": "Waveform"}
+
+
 def _lines(document: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for patient in document["patients"]:
@@ -178,6 +196,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
             for series in study["series"]:
                 lines.append(f"    Series {series['modality']} {series['description']}".rstrip())
                 lines += [line for stack in series["stacks"] for line in _stack_lines(stack)]
+            for one in study["documents"]:
+                lines.append(f"    {_DOCUMENT_WORDS[one['kind']]} {one['date']} {one['title']}".rstrip())
     counts = dict.fromkeys(("shown", "read", "refused"), 0)
     for file in document["files"]:
         counts[file["status"]] += 1

@@ -14,6 +14,7 @@ VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 SpacingSource = Literal["patient plane", "at detector", "calibrated"]
 FileKind = Literal["DICOM", "NIfTI", "NRRD", "picture"]
 AxisName = Literal["time", "b-value", "echo", "inversion", "acquisition"]
+DocumentKind = Literal["report", "pdf", "waveform"]
 StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
 
 
@@ -231,6 +232,36 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One DICOM object that is read instead of looked at: a structured report, an encapsulated PDF, a waveform.
+
+    ``path`` and ``unpacked`` are as those of an :class:`Image`. ``title`` is what the file calls it, or the
+    name of its kind in the standard; it may hold identity.
+    """
+
+    path: Path
+    kind: DocumentKind
+    title: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str = ""
+    modality: str = ""
+    date: str = ""  # DICOM DA, of its content
+    time: str = ""
+    unpacked: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file on the disk to read."""
+        return self.unpacked or self.path
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies the document in this session: (path, SOP Instance UID)."""
+        return (str(self.path), self.sop_instance_uid)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """One DICOM series."""
 
@@ -259,6 +290,7 @@ class Study:
     referring_physician: str = ""
     institution: str = ""
     series: tuple[Series, ...] = ()
+    documents: tuple[Document, ...] = ()  # by date and time
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,7 +37,7 @@ from medviewer.gui.icons import icon
 from medviewer.gui.post import GuiPost
 from medviewer.gui.theme import apply_theme
 from medviewer.gui.window import TITLE, MainWindow
-from medviewer.imaging import decode
+from medviewer.imaging import decode, pdf
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,7 @@ def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainW
             window.deleteLater()
             qt.sendPostedEvents(None, 0)
     decode.shutdown()
+    pdf.shutdown()
     if lost:
         raise StorageError(" ".join(dict.fromkeys(map(str, lost))))
 

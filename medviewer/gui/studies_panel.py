@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.state import Key, Selection, State
-from medviewer.domain.study import Image, Problem
+from medviewer.domain.study import Document, Image, Problem
 from medviewer.gui import theme
 from medviewer.gui.cards import Disclosure, button, dress
 from medviewer.gui.icons import IconLabel
@@ -105,13 +105,17 @@ class StudiesPanel(QWidget):
             self.list.setAccessibleName(tr("Studies and series"))
         if everything or (old and (old.collection, old.identity_hidden) != (new.collection, new.identity_hidden)):
             self._show_collection(new)
-            self.list.show_current(self.rows.row_of(new.selection))  # new rows know of no choice
-        elif old and old.selection is not new.selection:
-            self.list.show_current(self.rows.row_of(new.selection))
+            self.list.show_current(self._current_row(new))  # new rows know of no choice
+        elif old and (old.selection, _document(old)) != (new.selection, _document(new)):
+            self.list.show_current(self._current_row(new))
         self.rows.mark(new.key_images)
         if everything or (old and _problems_of(old) != _problems_of(new)):
             self._show_problems(*_problems_of(new))
         self._show_progress(new)
+
+    def _current_row(self, state: State) -> int | None:
+        document = _document(state)
+        return self.rows.row_of(state.selection) if document is None else self.rows.row_of_document(document)
 
     def _show_collection(self, state: State) -> None:
         self.rows.replace(rows_of(state.collection, identity_hidden=state.identity_hidden))
@@ -142,6 +146,8 @@ class StudiesPanel(QWidget):
     def _choose(self, row: Row) -> None:
         if row.selection is not None:
             self.requested.emit("image.select", row.selection)
+        elif row.document is not None:
+            self.requested.emit("document.show", row.document)
 
     def _thumbnail(self, selection: Selection) -> QImage | None:
         """The thumbnail of a stack if it is here: its middle image, for the first is often empty.
@@ -204,6 +210,10 @@ class _RowList(QListView):
         super().currentChanged(current, previous)
         if not self._is_showing and current.isValid():
             self.chosen.emit(self._rows.rows[current.row()])
+
+
+def _document(state: State) -> Document | None:
+    return state.reading.document if state.reading is not None else None
 
 
 def _problems_of(state: State) -> tuple[tuple[Problem, ...], bool]:

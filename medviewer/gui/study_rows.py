@@ -11,8 +11,9 @@ from PySide6.QtGui import QFont, QImage, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from medviewer.app.state import Selection, Stored
-from medviewer.domain.study import Collection, Patient, Stack, Study
+from medviewer.domain.study import Collection, Document, Patient, Stack, Study
 from medviewer.gui import theme
+from medviewer.gui.document_words import ICONS, kind_words, title_words
 from medviewer.gui.icons import pixmap
 from medviewer.gui.text import age_in_words, dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
 from medviewer.records.record import age_at, iso_date, parse_moment
@@ -20,20 +21,21 @@ from medviewer.records.record import age_at, iso_date, parse_moment
 Index = QModelIndex | QPersistentModelIndex
 THUMBNAIL_PX = 56
 _PAD = 12
-_HEIGHTS = {"patient": 64, "study": 44, "series": THUMBNAIL_PX + 16}
+_HEIGHTS = {"patient": 64, "study": 44, "series": THUMBNAIL_PX + 16, "document": 48}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One row: up to three lines of text, and what choosing it shows (series only)."""
+    """One row: up to three lines of text, and what choosing it shows (series and documents)."""
 
-    kind: Literal["patient", "study", "series"]
+    kind: Literal["patient", "study", "series", "document"]
     title: str
     second: str = ""
     third: str = ""
     is_caution: bool = False  # the third line is a caution
     selection: Selection | None = None
     keys: int = 0  # key images among those of the series
+    document: Document | None = None
 
     @property
     def words(self) -> str:
@@ -44,7 +46,7 @@ class Row:
 
 
 def rows_of(collection: Collection, *, identity_hidden: bool) -> tuple[Row, ...]:
-    """Patients, under each their studies newest first, under each its series."""
+    """Patients, under each their studies newest first, under each its series, then its documents."""
     return tuple(_rows(collection, identity_hidden))
 
 
@@ -57,6 +59,8 @@ def _rows(collection: Collection, identity_hidden: bool) -> Iterator[Row]:
                 for number, stack in enumerate(series.stacks):
                     if stack.images:
                         yield _series_row(Selection(patient, study, series, stack, 0), number)
+            for document in study.documents:
+                yield _document_row(document, patient, identity_hidden)
 
 
 def newest_first(studies: Sequence[Study]) -> list[Study]:
@@ -83,7 +87,8 @@ def age_words(patient: Patient, study: Study) -> str:
 
 
 def _study_row(study: Study) -> Row:
-    modalities = "/".join(dict.fromkeys(visible(series.modality) for series in study.series if series.modality))
+    named = [series.modality for series in study.series] + [document.modality for document in study.documents]
+    modalities = "/".join(dict.fromkeys(visible(modality) for modality in named if modality))
     title = "  ".join(part for part in (dicom_date(study.date) or tr("No date"), modalities) if part)
     return Row("study", title, visible(study.description))
 
@@ -98,6 +103,12 @@ def _series_row(selection: Selection, number: int) -> Row:
         return Row("series", title, _count(stack), _cautions(stack), is_caution=True, selection=selection)
     number_words = tr("Series {n}").format(n=series.number) if series.number is not None else ""
     return Row("series", title, _count(stack), number_words, selection=selection)
+
+
+def _document_row(document: Document, patient: Patient, identity_hidden: bool) -> Row:
+    title = title_words(document, patient, identity_hidden=identity_hidden)
+    second = "  ".join(part for part in (dicom_date(document.date), kind_words(document)) if part)
+    return Row("document", title, second, document=document)
 
 
 def _count(stack: Stack) -> str:
@@ -145,6 +156,11 @@ class StudyRows(QAbstractListModel):
         own = (i for i, row in enumerate(self.rows) if row.selection is not None and row.selection.stack_key == key)
         return next(own, None)
 
+    def row_of_document(self, document: Document) -> int | None:
+        """Which row shows this document."""
+        own = (i for i, row in enumerate(self.rows) if row.document is not None and row.document.key == document.key)
+        return next(own, None)
+
     def rowCount(self, parent: Index | None = None) -> int:  # noqa: N802, ARG002 - Qt's name and arguments
         """How many rows there are."""
         return len(self.rows)
@@ -163,8 +179,9 @@ class StudyRows(QAbstractListModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        """Only series can be chosen, so that the arrow keys go from series to series."""
-        if index.isValid() and self.rows[index.row()].selection is not None:
+        """Only series and documents can be chosen, so that the arrow keys go from one to the next."""
+        row = self.rows[index.row()] if index.isValid() else None
+        if row is not None and (row.selection is not None or row.document is not None):
             return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         return Qt.ItemFlag.NoItemFlags
 
@@ -192,6 +209,8 @@ class RowPainter(QStyledItemDelegate):
             self._paint_patient(painter, area, row, is_first=index.row() == 0)
         elif row.kind == "study":
             self._paint_study(painter, area, row)
+        elif row.document is not None:
+            self._paint_document(painter, area, row, row.document, option)
         else:
             self._paint_series(painter, area, row, option)
         painter.restore()
@@ -212,19 +231,21 @@ class RowPainter(QStyledItemDelegate):
         _write(painter, left, row.title, t.text, weight=QFont.Weight.DemiBold)
         _write(painter, left.translated(0, 17), row.second, t.secondary, theme.SMALL_PX)
 
+    def _paint_document(
+        self, painter: QPainter, area: QRect, row: Row, document: Document, option: QStyleOptionViewItem
+    ) -> None:
+        t = theme.tokens()
+        _paint_choice(painter, area, option)
+        middle = area.left() + _PAD + THUMBNAIL_PX // 2
+        painter.drawPixmap(middle - 10, area.top() + 14, pixmap(ICONS[document.kind], t.secondary, 20))
+        left = area.left() + _PAD + THUMBNAIL_PX + 10
+        text = QRect(left, area.top() + 6, area.right() - left - _PAD, 18)
+        _write(painter, text, row.title, t.text, weight=QFont.Weight.Medium)
+        _write(painter, text.translated(0, 18), row.second, t.secondary, theme.SMALL_PX)
+
     def _paint_series(self, painter: QPainter, area: QRect, row: Row, option: QStyleOptionViewItem) -> None:
         t = theme.tokens()
-        state: QStyle.StateFlag = option.state
-        is_chosen = bool(state & QStyle.StateFlag.State_Selected)
-        box = area.adjusted(4, 2, -4, -2)
-        if is_chosen or state & QStyle.StateFlag.State_MouseOver:
-            painter.setBrush(theme.color(t.hover))
-            painter.setPen(QPen(theme.color(t.accent), 1) if is_chosen else Qt.PenStyle.NoPen)
-            painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), theme.RADIUS_PX, theme.RADIUS_PX)
-        if is_chosen:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(theme.color(t.accent))
-            painter.drawRoundedRect(QRect(box.left() + 1, box.top() + 12, 3, box.height() - 24), 1.5, 1.5)
+        _paint_choice(painter, area, option)
         frame = QRect(area.left() + _PAD, area.top() + 8, THUMBNAIL_PX, THUMBNAIL_PX)
         self._paint_thumbnail(painter, frame, row)
         text = QRect(frame.right() + 10, area.top() + 10, area.right() - frame.right() - 10 - _PAD, 18)
@@ -255,6 +276,22 @@ class RowPainter(QStyledItemDelegate):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(theme.color(t.line), 1))
         painter.drawRect(frame.adjusted(0, 0, -1, -1))
+
+
+def _paint_choice(painter: QPainter, area: QRect, option: QStyleOptionViewItem) -> None:
+    """Mark the row that is chosen or under the mouse."""
+    t = theme.tokens()
+    state: QStyle.StateFlag = option.state
+    is_chosen = bool(state & QStyle.StateFlag.State_Selected)
+    box = area.adjusted(4, 2, -4, -2)
+    if is_chosen or state & QStyle.StateFlag.State_MouseOver:
+        painter.setBrush(theme.color(t.hover))
+        painter.setPen(QPen(theme.color(t.accent), 1) if is_chosen else Qt.PenStyle.NoPen)
+        painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), theme.RADIUS_PX, theme.RADIUS_PX)
+    if is_chosen:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color(t.accent))
+        painter.drawRoundedRect(QRect(box.left() + 1, box.top() + 12, 3, box.height() - 24), 1.5, 1.5)
 
 
 def _write(

@@ -21,11 +21,12 @@ from medviewer.app.last_session import SessionKeeper
 from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
 from medviewer.app.panes import picture_of
-from medviewer.app.state import State
+from medviewer.app.state import Selection, State
 from medviewer.gui import theme
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
+from medviewer.gui.document_page import DocumentPage
 from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
@@ -59,6 +60,7 @@ class MainWindow(WindowFront):
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
         self.volume = VolumeView()
+        self.documents = DocumentPage()
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
@@ -124,6 +126,7 @@ class MainWindow(WindowFront):
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewports)
         self._middle.addWidget(self.volume)
+        self._middle.addWidget(self.documents)
         for tabs in (self._tabs, self._second_tabs):
             tabs.setDocumentMode(True)
             tabs.setMinimumWidth(280)
@@ -149,7 +152,8 @@ class MainWindow(WindowFront):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.volume, self.empty, self.studies, self.findings, self.record, self.measurements,
+            self.viewports, self.volume, self.documents, self.empty, self.studies, self.findings, self.record,
+            self.measurements,
             self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
@@ -162,23 +166,29 @@ class MainWindow(WindowFront):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        for part in (self.actions_, self.tools, self.viewports, self.volume, self.empty, self.studies):
+        for part in (self.actions_, self.tools, self.viewports, self.volume, self.documents, self.empty, self.studies):
             part.show_state(old, new)
         for panel in (self.findings, self.record, self.measurements):
             panel.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
-        images = self.volume if scene_of(new) is not None else self.viewports
-        middle = images if new.selection is not None or new.parked else self.empty
-        if self._middle.currentWidget() is not middle:
-            self._middle.setCurrentWidget(middle)
-            middle.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._show_middle(new)
         self._show_panels(new)
         if old is not None and (old.is_playing, old.selection) != (new.is_playing, new.selection):
             self._play(new)
         title = _title(new)
         if self.windowTitle() != title:
             self.setWindowTitle(title)
+
+    def _show_middle(self, state: State) -> None:
+        """Documents are in front of the images, and both of where nothing is open."""
+        has_image = state.selection is not None or bool(state.parked)
+        images = self.volume if scene_of(state) is not None else self.viewports
+        middle = self.documents if state.reading is not None else images if has_image else self.empty
+        if self._middle.currentWidget() is not middle:
+            self._middle.setCurrentWidget(middle)
+            if not self.studies.list.hasFocus():  # who goes through the list with its keys goes on there
+                middle.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _play(self, state: State) -> None:
         """Run the cine's clock at the file's own rate, as long as it plays."""
@@ -280,9 +290,9 @@ def _numbers(text: str) -> list[int]:
 
 def _title(state: State) -> str:
     """Who and what is open; never who, once identity is hidden."""
-    now = state.selection
+    now = state.selection or state.reading
     if now is None:
         return TITLE
-    what = now.study.description or now.series.modality
+    what = now.study.description or (now.series if isinstance(now, Selection) else now.document).modality
     who = "" if state.identity_hidden else person_name(now.patient.name)
     return " · ".join(part for part in (who, what, TITLE) if part)

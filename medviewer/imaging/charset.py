@@ -102,6 +102,16 @@ def decode_text(value: bytes, character_sets: Sequence[str], representation: str
     return tuple(visible(part.strip(" \0")) for part in parts)
 
 
+def decode_paragraphs(value: bytes, character_sets: Sequence[str]) -> str:
+    """Give a text of one value (LT, ST, UT) of any length with its line breaks; tabs become spaces.
+
+    As in :func:`decode_text` all other control characters are made visible.
+    """
+    text = _decode(value, character_sets, "UT").rstrip(" \0\r\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").expandtabs(4).split("\n")
+    return "\n".join(visible(line) for line in lines)
+
+
 def visible(text: str) -> str:
     """Spell out what would be invisible or would reorder its neighbours: NUL as ␀, U+202E as ⟨U+202E⟩."""
     if text.isprintable():

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 from medviewer.domain.errors import InputError
 from medviewer.imaging import tags
-from medviewer.imaging.charset import decode_text
+from medviewer.imaging.charset import decode_paragraphs, decode_text
 from medviewer.imaging.source import ByteSource
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -44,7 +44,7 @@ class Encoding:
 
 
 class PixelElement(NamedTuple):
-    """Where the pixel data lie: the first byte of the value and its length, or ``UNDEFINED_LENGTH``."""
+    """Where pixel data or a payload lie: the first byte of the value and its length, or ``UNDEFINED_LENGTH``."""
 
     tag: int
     offset: int
@@ -57,7 +57,8 @@ class DataSet:
     """The wanted elements of a data set or of one item, as raw bytes; values are converted when asked for.
 
     A value that cannot be understood is the same as no value: ``""``, ``None`` or an
-    empty tuple, never an exception.
+    empty tuple, never an exception. ``payloads`` says where the values of
+    :data:`medviewer.imaging.tags.PAYLOAD_TAGS` lie, which are not read here.
     """
 
     is_little_endian: bool = True
@@ -65,6 +66,7 @@ class DataSet:
     values: dict[int, bytes] = field(default_factory=dict)
     representations: dict[int, str] = field(default_factory=dict)
     sequences: dict[int, list[DataSet]] = field(default_factory=dict)
+    payloads: dict[int, PixelElement] = field(default_factory=dict)
 
     def keep(self, tag: int, representation: str, value: bytes) -> None:
         """Take an element; ``representation`` is "" where the file does not say it."""
@@ -117,6 +119,10 @@ class DataSet:
     def items(self, tag: int) -> list[DataSet]:
         """Give the items of a sequence."""
         return self.sequences.get(tag, [])
+
+    def paragraphs(self, tag: int, most_bytes: int) -> str:
+        """Give the text of an element of one value with its line breaks, of at most ``most_bytes`` bytes."""
+        return decode_paragraphs(self.values.get(tag, b"")[:most_bytes], self.character_sets)
 
     def item(self, tag: int) -> DataSet:
         """Give the first item of a sequence, or an empty data set."""
@@ -280,7 +286,10 @@ class DataSetReader:
 
     def _take_value(self, level: _Elements, header: ElementHeader) -> None:
         dataset = level.dataset
-        if dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and header.length <= MAX_VALUE_BYTES:
+        if dataset is not None and header.tag in tags.PAYLOAD_TAGS:
+            place = PixelElement(header.tag, header.value_offset, header.length, header.representation)
+            dataset.payloads[header.tag] = place
+        elif dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and header.length <= MAX_VALUE_BYTES:
             dataset.keep(header.tag, header.representation, self._source.at(header.value_offset, header.length))
         self._skip(header.length)
 
@@ -390,7 +399,7 @@ def _read_plain_implicit(block: bytes, at: int, is_little: bool, dataset: DataSe
             break
         representation = wanted.get(tag)
         if representation is not None:
-            if representation == "SQ":
+            if representation == "SQ" or tag in tags.PAYLOAD_TAGS:
                 break
             dataset.keep(tag, "", block[at + 8 : end])
         at = end

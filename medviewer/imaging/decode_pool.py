@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
-import shutil
-import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from multiprocessing.shared_memory import SharedMemory
+from multiprocessing.connection import wait
 
 import numpy as np
 
-from medviewer.domain.errors import DecodeError, StorageError
+from medviewer.domain.errors import DecodeError
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.codecs import Decoded, FrameSpec
-from medviewer.imaging.decode_worker import READY, Reply, Request, run
+from medviewer.imaging.confined import HungUpError, LateError, Worker, ask, end, kill, make_memory, start
+from medviewer.imaging.decode_worker import Reply, Request, run
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_S = 5.0
 DEADLINE_S_PER_MB = 1.0
-_START_S = 60.0  # a cold disk and a busy machine; only the first frame waits for it
 _MAX_WORKERS = 4
-_LINUX_SHARED = "/dev/shm"  # noqa: S108 - where POSIX shared memory lives, not a temporary file
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    process: SpawnProcess
-    connection: Connection
 
 
 class DecodePool:
@@ -43,8 +30,8 @@ class DecodePool:
     def __init__(self, size: int | None = None) -> None:
         self._size = size or max(1, min(_MAX_WORKERS, os.cpu_count() or 1))
         self._condition = threading.Condition()
-        self._idle: list[_Worker] = []
-        self._all: list[_Worker] = []
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
         self._starting = 0
 
     def decode(self, data: bytes, spec: FrameSpec, *, stop: StopToken | None = None) -> Decoded:
@@ -56,7 +43,7 @@ class DecodePool:
             Stopped: ``stop`` was used; the worker is ended.
         """
         size = spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
-        memory = _make_memory(2 * size if spec.bits_allocated == 8 else size)  # some decoders widen 8-bit samples
+        memory = make_memory(2 * size if spec.bits_allocated == 8 else size)  # some decoders widen 8-bit samples
         try:
             deadline_s = DEADLINE_S + DEADLINE_S_PER_MB * size / 2**20
             with self._borrow(stop) as worker:
@@ -87,10 +74,10 @@ class DecodePool:
             self._condition.notify_all()
         for worker in workers:
             if worker in idle:
-                _end(worker)
+                end(worker)
             else:
                 # The thread that borrowed it waits on its pipe and buries it: closing that here would be a race.
-                _kill(worker)
+                kill(worker)
 
     def worker_pids(self) -> tuple[int, ...]:
         """Give the process ids of the workers."""
@@ -98,7 +85,7 @@ class DecodePool:
             return tuple(worker.process.pid for worker in self._all if worker.process.pid is not None)
 
     @contextlib.contextmanager
-    def _borrow(self, stop: StopToken | None) -> Iterator[_Worker]:
+    def _borrow(self, stop: StopToken | None) -> Iterator[Worker]:
         worker = self._take(stop)
         is_fit = False
         try:
@@ -114,9 +101,9 @@ class DecodePool:
                     self._all.remove(worker)
                 self._condition.notify()
             if not is_kept:
-                _end(worker)
+                end(worker)
 
-    def _take(self, stop: StopToken | None) -> _Worker:
+    def _take(self, stop: StopToken | None) -> Worker:
         with self._condition:
             while True:
                 if stop is not None:
@@ -127,14 +114,14 @@ class DecodePool:
                         return idle
                     # Something outside killed it while it had nothing to do: not an error of any image.
                     self._all.remove(idle)
-                    _end(idle)
+                    end(idle)
                 if len(self._all) + self._starting < self._size:
                     self._starting += 1
                     break
                 self._condition.wait(timeout=0.1)
-        worker: _Worker | None = None
+        worker: Worker | None = None
         try:
-            worker = _start()
+            worker = start(run, "medviewer-decoder")
         finally:
             with self._condition:
                 self._starting -= 1
@@ -151,78 +138,19 @@ def _refused(reply: Reply) -> DecodeError:
     )
 
 
-def _make_memory(size: int) -> SharedMemory:
-    reason = "There is no shared memory left to decode this image; close other studies or programs and try again."
-    # Linux gives the memory only when it is written to, and ends a process that it then has none for.
-    if sys.platform == "linux" and os.path.isdir(_LINUX_SHARED) and shutil.disk_usage(_LINUX_SHARED).free < size:
-        raise StorageError(reason)
-    try:
-        return SharedMemory(create=True, size=size)
-    except OSError as error:
-        raise StorageError(reason) from error
-
-
-def _start() -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=run, args=(theirs,), name="medviewer-decoder", daemon=True)
-    try:
-        process.start()
-    except OSError as error:
-        ours.close()
-        raise DecodeError("The decoding process could not be started; close other programs and try again.") from error
-    finally:
-        theirs.close()
-    worker = _Worker(process, ours)
-    # Until it says that it is ready it imports its libraries, which must not count against a frame's deadline.
-    is_ready = False
-    with contextlib.suppress(EOFError, OSError):
-        is_ready = ours.poll(_START_S) and ours.recv() == READY
-    if not is_ready:
-        _end(worker)
-        raise DecodeError("The decoding process did not start; close other programs and try again.")
-    return worker
-
-
-def _kill(worker: _Worker) -> None:
-    with contextlib.suppress(ValueError):  # it is over already
-        worker.process.kill()
-
-
-def _end(worker: _Worker) -> None:
-    worker.process.kill()
-    worker.process.join()
-    worker.connection.close()
-    worker.process.close()
-
-
-def _ask(worker: _Worker, request: Request, data: bytes, stop: StopToken | None) -> Reply:
+def _ask(worker: Worker, request: Request, data: bytes, stop: StopToken | None) -> Reply:
     """Send one request and wait for its reply, the worker's end, the deadline or the reader's stop."""
-    process, connection = worker.process, worker.connection
-    withdraw = stop.on_stop(lambda: _kill(worker)) if stop is not None else None
-    has_hung_up = False
     try:
-        connection.send(request)
-        connection.send_bytes(data)
-        wait([connection, process.sentinel], timeout=request.deadline_s)
-        reply = connection.recv() if connection.poll() else None
-    except (EOFError, OSError):
-        reply, has_hung_up = None, True
-    finally:
-        if withdraw is not None:
-            withdraw()
-    if stop is not None:
-        stop.raise_if_stopped()
-    if reply is not None:
-        return Reply(*reply)
-    if has_hung_up or wait([process.sentinel], timeout=0):
+        return Reply(*ask(worker, request, (data,), request.deadline_s, stop))
+    except HungUpError:
         logger.warning("A decoder process ended while decoding")
         raise DecodeError(
             "The compressed pixels of this image are damaged: its decoder stopped. "
             "Other images are not affected; ask for the file to be sent again."
-        )
-    logger.warning("A decoder process was stopped after its deadline of %.0f s", request.deadline_s)
-    raise DecodeError(
-        f"The compressed pixels of this image are damaged: decoding took longer than {request.deadline_s:.0f} s "
-        "and was stopped. Ask for the file to be sent again."
-    )
+        ) from None
+    except LateError:
+        logger.warning("A decoder process was stopped after its deadline of %.0f s", request.deadline_s)
+        raise DecodeError(
+            f"The compressed pixels of this image are damaged: decoding took longer than {request.deadline_s:.0f} s "
+            "and was stopped. Ask for the file to be sent again."
+        ) from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from typing import NamedTuple
@@ -19,14 +18,19 @@ from typing import NamedTuple
 import numpy as np
 
 from medviewer.imaging.codecs import FrameSpec, NoCodecError, decode_with_codecs, preload
-from medviewer.imaging.worker_process import become_harmless, follow_parent
+from medviewer.imaging.confined import READY
+from medviewer.imaging.worker_process import (
+    address_space_bytes,
+    become_harmless,
+    follow_parent,
+    limit_address_space,
+)
 
 # Address space beyond what the worker has at its start: libraries, their tables, a decoder's own buffers.
 _BASE_BYTES = 768 * 2**20
 _BYTES_PER_PIXEL_BYTE = 12
 # The parent ends a late worker itself; this is for a worker whose parent is gone.
 _WATCHDOG_SLACK_S = 10.0
-READY = "ready"
 
 
 class Request(NamedTuple):
@@ -54,7 +58,7 @@ def run(connection: Connection) -> None:
     become_harmless()
     preload()
     follow_parent()
-    floor = _address_space_bytes()
+    floor = address_space_bytes()
     connection.send(READY)
     while True:
         try:
@@ -84,23 +88,10 @@ def run(connection: Connection) -> None:
 _SILENCE = open(os.devnull, "w", encoding="ascii")  # noqa: SIM115 - lives as long as the process
 
 
-def _address_space_bytes() -> int:
-    if sys.platform != "linux":
-        return 0
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def _limit_memory(floor: int, spec: FrameSpec) -> None:
     """Let the process grow by what this frame can sensibly need, and no further."""
-    if sys.platform != "linux":
-        return
-    import resource  # noqa: PLC0415 - not there on Windows
-
     pixels = spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = floor + _BASE_BYTES + _BYTES_PER_PIXEL_BYTE * pixels
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    limit_address_space(floor + _BASE_BYTES + _BYTES_PER_PIXEL_BYTE * pixels)
 
 
 def _decode(request: Request, data: bytes) -> Reply:

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from medviewer.domain.person_name import names_match, names_share_nothing
-from medviewer.domain.study import Caveat, Collection, Image, Patient, Problem, Series, Stack, Study
+from medviewer.domain.study import Caveat, Collection, Document, Image, Patient, Problem, Series, Stack, Study
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.geometry import order_stack
@@ -60,6 +60,7 @@ class _SeriesEntry:
 class _StudyEntry:
     facts: Study
     series: dict[str, _SeriesEntry] = field(default_factory=dict)
+    documents: list[Document] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,11 +87,7 @@ class Grouping:
             images: its frames.
         """
         dataset = header.dataset
-        patient = self._patient(dataset)
-        study_key = _study_key(dataset)
-        study = patient.studies.get(study_key)
-        if study is None:
-            study = patient.studies[study_key] = _StudyEntry(_read_study(dataset))
+        study = self._study(dataset)
         series_uid = dataset.text(tags.SERIES_INSTANCE_UID)
         # Without a UID nothing says that two files are one series; with another modality they are not.
         modality = dataset.text(tags.MODALITY)
@@ -104,6 +101,11 @@ class Grouping:
             series.families.setdefault(key, {}).setdefault(part, []).append(image)
         self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
+
+    def add_document(self, header: Header, document: Document) -> None:
+        """Put a document into its study, of its patient."""
+        self._study(header.dataset).documents.append(document)
+        self._shown.append(document.path)
 
     def add_unidentified(self, stacks: tuple[tuple[Image, ...], ...], description: str) -> None:
         """Put a file that says nothing of a patient where it stays alone: nobody knows that two are of one person.
@@ -137,7 +139,7 @@ class Grouping:
             replace(
                 patient.facts,
                 studies=tuple(
-                    replace(study.facts, series=_ordered_series(study))
+                    replace(study.facts, series=_ordered_series(study), documents=_ordered_documents(study))
                     for study in sorted(
                         patient.studies.values(), key=lambda study: (study.facts.date, study.facts.time), reverse=True
                     )
@@ -146,6 +148,14 @@ class Grouping:
             for patient in self._patients
         )
         return Collection(patients, problems, tuple(self._shown))
+
+    def _study(self, dataset: DataSet) -> _StudyEntry:
+        patient = self._patient(dataset)
+        key = _study_key(dataset)
+        study = patient.studies.get(key)
+        if study is None:
+            study = patient.studies[key] = _StudyEntry(_read_study(dataset))
+        return study
 
     def _patient(self, dataset: DataSet) -> _PatientEntry:
         says = (dataset.character_sets, *(dataset.raw(tag) for tag in _IDENTITY_TAGS))
@@ -294,6 +304,10 @@ def _ordered_series(study: _StudyEntry) -> tuple[Series, ...]:
     series = [replace(entry.facts, stacks=_ordered_stacks(entry)) for entry in study.series.values()]
     series.sort(key=lambda one: (one.number is None, one.number or 0, one.date, one.time, one.series_instance_uid))
     return tuple(series)
+
+
+def _ordered_documents(study: _StudyEntry) -> tuple[Document, ...]:
+    return tuple(sorted(study.documents, key=lambda one: (one.date, one.time, str(one.path))))
 
 
 def _ordered_stacks(entry: _SeriesEntry) -> tuple[Stack, ...]:

@@ -28,7 +28,7 @@ FILE_NAME = "headers.sqlite"
 MAX_ENTRY_BYTES = 256 * 2**10
 MAX_FILE_BYTES = 512 * 2**20
 _FRESH_S = 2.0  # a file that was changed just now may change again without a new time
-_FORM = 2  # of an entry; what is kept depends on the wanted attributes too
+_FORM = 3  # of an entry; what is kept depends on the wanted attributes too
 _VERSION = zlib.crc32(repr((_FORM, sorted(tags.VALUE_REPRESENTATIONS.items()))).encode()) & 0x7FFFFFFF or 1
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS headers (folder BLOB, name BLOB, stamp TEXT, entry BLOB, PRIMARY KEY (folder, name))"
@@ -194,15 +194,17 @@ def _pack_dataset(dataset: DataSet) -> list[Any]:
         dataset.character_sets,
         [[tag, dataset.representations.get(tag), value.decode("latin-1")] for tag, value in dataset.values.items()],
         [[tag, [_pack_dataset(item) for item in items]] for tag, items in dataset.sequences.items()],
+        list(dataset.payloads.values()),
     ]
 
 
 def _unpack_dataset(form: list[Any]) -> DataSet:
-    is_little_endian, character_sets, values, sequences = form
+    is_little_endian, character_sets, values, sequences, payloads = form
     return DataSet(
         is_little_endian,
         tuple(character_sets),
         {tag: value.encode("latin-1") for tag, _representation, value in values},
         {tag: representation for tag, representation, _value in values if representation is not None},
         {tag: [_unpack_dataset(item) for item in items] for tag, items in sequences},
+        {place[0]: PixelElement(*place) for place in payloads},
     )

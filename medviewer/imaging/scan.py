@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from medviewer.domain.errors import InputError, MedViewerError, NoPixelsError, NotDicomError, Stopped, without_data
 from medviewer.domain.progress import Progress, StopToken, no_progress
-from medviewer.domain.study import Collection, Image, Problem
+from medviewer.domain.study import Collection, Document, Image, Problem
 from medviewer.imaging import tags
 from medviewer.imaging.archive import MAX_DEPTH, Archive, Budget, Member, is_archive
 from medviewer.imaging.description import describe_images
+from medviewer.imaging.document import describe_document
 from medviewer.imaging.grouping import Grouping
 from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, uid_name, unreadable
 from medviewer.imaging.index import HeaderIndex
@@ -183,17 +184,30 @@ class _Scan:
             if self._add_other(found):
                 return None
             raise
+        document = describe_document(header, path)
+        if document is not None:
+            copy = self._copy_of(found, document.sop_instance_uid)
+            if copy is None:
+                self._grouping.add_document(header, replace(document, unpacked=found.unpacked))
+            return copy
         problem = _not_an_image(header, path)
         if problem is not None:
             return problem
         images = describe_images(header, path)
-        twin = self._known.setdefault(images[0].sop_instance_uid or str(path), found)
-        if twin is not found and filecmp.cmp(twin.file, found.file, shallow=False):
-            return Problem(path, f"An exact copy of {twin.path.name}, which is shown; nothing is lost.", "read")
+        copy = self._copy_of(found, images[0].sop_instance_uid)
+        if copy is not None:
+            return copy
         if found.unpacked is not None:
             images = tuple(replace(image, unpacked=found.unpacked) for image in images)
         self._grouping.add(header, images)
         return None
+
+    def _copy_of(self, found: _Found, sop_instance_uid: str) -> Problem | None:
+        """Say of which file that is shown this one is a copy, byte for byte; None if of none."""
+        twin = self._known.setdefault(sop_instance_uid or str(found.path), found)
+        if twin is found or not filecmp.cmp(twin.file, found.file, shallow=False):
+            return None
+        return Problem(found.path, f"An exact copy of {twin.path.name}, which is shown; nothing is lost.", "read")
 
     def _add_other(self, found: _Found) -> bool:
         """Add a volume or a picture; give whether it is one."""
@@ -279,6 +293,13 @@ def _not_an_image(header: Header, path: Path) -> Problem | None:
         name = uid_name(header.sop_class_uid)
         return Problem(path, f"{name or 'DICOM data'}: understood, but it holds no image to show.", "read")
     return None
+
+
+def documents_of(collection: Collection) -> Iterator[Document]:
+    """Give every document of a collection, in display order."""
+    for patient in collection.patients:
+        for study in patient.studies:
+            yield from study.documents
 
 
 def images_of(collection: Collection) -> Iterator[Image]:

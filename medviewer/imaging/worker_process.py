@@ -44,3 +44,21 @@ def _die_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+def address_space_bytes() -> int:
+    """Give what the process has mapped now; 0 where that is not known."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def limit_address_space(wanted: int) -> None:
+    """Let the process map so many bytes in all, and no more (Linux only)."""
+    if sys.platform != "linux":
+        return
+    import resource  # noqa: PLC0415 - not there on Windows
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

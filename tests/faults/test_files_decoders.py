@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from pydicom.uid import RLELossless
 from medviewer.domain.errors import DecodeError, Stopped, StorageError
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Image
-from medviewer.imaging import decode, decode_pool
+from medviewer.imaging import confined, decode, decode_pool
 from medviewer.imaging.codecs import JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS_NEAR
 from medviewer.imaging.scan import images_of, scan
 from tests import samples
@@ -182,14 +183,14 @@ def test_a_decoder_that_panics_costs_its_own_image_and_not_the_next(tmp_path: Pa
 
 def test_no_shared_memory_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    make = decode_pool._make_memory
+    make = decode_pool.make_memory
 
     def watched(size: int) -> object:
         memory = make(size)
         made.append(memory.name)
         return memory
 
-    monkeypatch.setattr(decode_pool, "_make_memory", watched)
+    monkeypatch.setattr(decode_pool, "make_memory", watched)
     decode.read_frame(shipped("MR_small_RLE.dcm"))
     monkeypatch.setattr(decode_pool, "DEADLINE_S", 0.2)
     logging.getLogger(decode_pool.__name__).disabled = True
@@ -201,7 +202,7 @@ def test_no_shared_memory_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(made) == 2
     for name in made:
         with pytest.raises(FileNotFoundError):
-            decode_pool.SharedMemory(name)
+            SharedMemory(name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a hook in the working directory is tried on Linux")
@@ -262,7 +263,7 @@ def test_full_shared_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(decode_pool, "SharedMemory", full)
+    monkeypatch.setattr(confined, "SharedMemory", full)
     with pytest.raises(StorageError, match="no shared memory left"):
         decode.read_frame(shipped("MR_small_RLE.dcm"))
     monkeypatch.undo()

@@ -17,8 +17,10 @@ from medviewer.app.state import Scene
 from medviewer.domain.errors import RenderError
 from medviewer.domain.study import Window
 from medviewer.imaging.camera import Look, look_from
+from medviewer.imaging.scan import documents_of
 from medviewer.imaging.voxel_block import VoxelBlock, make_block
 from tests.dicom_maker import write_volumes
+from tests.document_maker import item, write_report
 from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
@@ -269,3 +271,16 @@ def test_the_3d_view_is_of_the_time_on_screen_and_of_no_other(application: Appli
     application.run_command("image.show_volume", 2)
     application.run_command("volume.show")
     assert recorder.times == [{1}, {2}]
+
+
+def test_a_document_in_front_of_it_ends_the_3d_view(application: Application, painter: Painter, tmp_path: Path) -> None:
+    write_report(tmp_path / "r.dcm", item("TEXT", "Finding", TextValue="-"))
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("volume.show")
+    assert scene_of(application.state) is not None
+    application.run_command("document.show", next(documents_of(application.state.collection)))
+    assert application.state.reading is not None
+    assert application.state.scene is None
+    application.run_command("view.reset")
+    assert application.state.reading is None
+    assert application.state.frame is not None

@@ -19,6 +19,7 @@ from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDesc
 from tests import samples
 from tests.answers import make_radiograph
 from tests.dicom_maker import make_dataset, write_dataset, write_volumes
+from tests.document_maker import make_pdf, write_pdf
 
 RG1 = "RG1_UNCR.dcm"
 
@@ -60,7 +61,7 @@ def test_every_file_has_one_entry(tmp_path: Path, capsys: pytest.CaptureFixture[
     make_radiograph(folder / "a.dcm")
     (folder / "b.txt").write_text("not DICOM")
     make_radiograph(
-        folder / "c.dcm", PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Rows=None, Columns=None
+        folder / "c.dcm", PixelData=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5", Rows=None, Columns=None
     )
     (folder / "d.dcm").write_bytes((folder / "a.dcm").read_bytes()[:300])
     paths = [folder] if is_folder else sorted(folder.iterdir())
@@ -70,6 +71,27 @@ def test_every_file_has_one_entry(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [f["status"] for f in document["files"]] == ["shown", "refused", "read", "refused"]
     for file in document["files"][1:]:
         assert file["reason"].endswith(".")
+
+
+def test_documents_are_shown_beside_the_series_of_their_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pdf(tmp_path / "a.dcm", make_pdf(), Modality="DOC")
+    code, document = inspected(capsys, tmp_path)
+    assert code == 0
+    assert document["files"] == [{"path": str(tmp_path / "a.dcm"), "status": "shown", "reason": ""}]
+    (study,) = document["patients"][0]["studies"]
+    (one,) = study["documents"]
+    uid = one.pop("sop_instance_uid")
+    assert uid == pydicom.dcmread(tmp_path / "a.dcm").SOPInstanceUID
+    assert one == {
+        "path": str(tmp_path / "a.dcm"), "kind": "pdf", "title": "Discharge letter", "date": "20240131",
+        "time": "140500", "modality": "DOC", "series_instance_uid": "2.25.22",
+        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.104.1",
+    }  # fmt: skip
+    assert study["series"] == []
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "    PDF 20240131 Discharge letter" in capsys.readouterr().out.splitlines()
 
 
 def test_a_file_given_twice_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from medviewer.domain.errors import Stopped
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, Stack
 from medviewer.imaging import tags
-from medviewer.imaging.scan import images_of, scan
+from medviewer.imaging.scan import documents_of, images_of, scan
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
 
@@ -39,7 +39,10 @@ def test_every_file_of_a_large_mixed_folder_is_accounted_for_once() -> None:
     collection = scan([OWN])
     assert accounted(collection) == sorted(path for path in OWN.rglob("*") if path.is_file())
     assert len(collection.shown) > 80
-    assert {image.path for image in images_of(collection)} == set(collection.shown)
+    images, documents = [image.path for image in images_of(collection)], [one.path for one in documents_of(collection)]
+    assert set(images) | set(documents) == set(collection.shown)
+    assert not set(images) & set(documents)
+    assert len(documents) == len(set(documents)) > 3
     assert all(problem.reason.rstrip().endswith(".") for problem in collection.problems)
 
 
