@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -14,6 +15,8 @@ from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
+from medviewer.app.hanging import HangingWhenOpened
+from medviewer.app.hanging_file import HangingFile
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
@@ -31,7 +34,7 @@ from medviewer.inference.engine import Engine
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +179,12 @@ class Application:
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
         self.settings: Settings = parts.settings_file.load()
+        self.when_opened = partial(HangingWhenOpened, self)  # what arranges a study that was opened
+        self.hanging_file = HangingFile(parts.settings_file.folder)
         self.lost: list[MedViewerError] = []
         self._writing = 0
         self._adopt_settings()
+        self._adopt_hanging()
         self.measured = MeasurementKeeper(self)
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(self.measured.watch)
@@ -296,6 +302,12 @@ class Application:
             view=View(smooth=settings.smooth),
             model_id=_first_usable(self.engine, settings.model_id),
         )
+
+    def _adopt_hanging(self) -> None:
+        loaded = self.hanging_file.load()
+        self.session.update(hanging=loaded.protocols)
+        if loaded.problem:
+            self.notify("caution", loaded.problem)
 
 
 def _first_usable(engine: Engine, wanted: str) -> str:

@@ -11,6 +11,7 @@ from medviewer.app import (
     diagnostics,
     exporting,
     findings,
+    hanging,
     last_session,
     layout,
     linking,
@@ -92,6 +93,19 @@ MENUS: Mapping[str, Title] = MappingProxyType(
 """The menus in their order."""
 
 
+def choices_now(row: Command, state: State) -> tuple[Choice, ...]:
+    """What a command is offered with now: hanging protocols by their own names, and as many as there are."""
+    if row.id != "layout.hang":
+        return row.choices
+    keys = [choice.shortcut for choice in row.choices] + [""] * len(state.hanging)
+    return tuple(Choice(n, named(one.name), keys[n]) for n, one in enumerate(state.hanging))
+
+
+def named(name: str) -> Title:
+    """The title of a hanging protocol: the reader's own words, or the program's in both languages."""
+    return _t(name, _HANGING_NAMES.get(name, name))
+
+
 def command(command_id: str) -> Command:
     """The command of that id.
 
@@ -119,6 +133,10 @@ def _has_pixels(state: State) -> bool:
 
 def _has_panes(state: State) -> bool:
     return state.layout != (1, 1)
+
+
+def _has_hangings(state: State) -> bool:
+    return state.selection is not None and bool(state.hanging)
 
 
 def _has_cut(state: State) -> bool:
@@ -213,9 +231,19 @@ _PRESETS = (
     ),
 )
 _SHAPES = tuple(
-    Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}")
+    Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}" if number < 5 else "")
     for number, shape in enumerate(layout.LAYOUTS, start=1)
 )
+_HANGING_NAMES = {
+    "Mammography, current above prior": "乳腺摄影,本次在上、既往在下",
+    "Mammography, four views": "乳腺摄影,四个体位",
+    "Chest PA, current and prior": "胸部后前位,本次与既往",
+    "Chest PA and lateral": "胸部后前位与侧位",
+    "CT or MR, one viewport": "CT 或 MR,单视口",
+    "CT or MR, three planes": "CT 或 MR,三个平面",
+    "As it comes": "按原顺序",
+}
+_HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Alt+{n}") for n in range(1, 10))
 _SLABS = (
     Choice((0.0, "mean"), _t("None", "无")),
     Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),
@@ -292,6 +320,9 @@ _ROWS = (
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
     _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),
     _row("layout.use|Viewports|视口||layout-grid", layout.use_layout, _has_image, choices=_SHAPES),
+    _row("layout.hang|Hanging protocol|挂片方案||layout-grid", hanging.hang, _has_hangings, choices=_HANGINGS),
+    _row("layout.protocols|Hanging protocols…|挂片方案设置…|Ctrl+Alt+H|settings", hanging.edit, _always),
+    _asked("layout.use_protocols|Use these hanging protocols|使用这些挂片方案", hanging.use_protocols, _always),
     _row("layout.prior|Compare with prior|与既往对比|Ctrl+E|columns-2", layout.compare_with_prior, _has_image),
     _row("layout.planes|Other planes (MPR)|多平面重建 (MPR)|M|box", layout.show_planes, _has_stack),
     _row("layout.slab|Slab|层厚||layers-2", layout.use_slab, _has_cut, choices=_SLABS),

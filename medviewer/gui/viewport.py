@@ -188,7 +188,7 @@ class Viewport(QWidget):
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
-            viewport_marks.paint_empty(painter, QRectF(self.rect()))
+            viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy)
         if self._is_active:
             viewport_marks.paint_active(painter, QRectF(self.rect()))
 
@@ -411,8 +411,8 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "crosshair", "drawings_shown", "frame", "frame_problem", "view", "overlay", "answers",
-    "attributions", "measurements", "values", "selected_measurement", "tool",
+    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "frame", "frame_problem", "view", "overlay",
+    "answers", "attributions", "measurements", "values", "selected_measurement", "tool",
     "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip
 
