@@ -168,6 +168,9 @@ def _lay_out(
         for index, (one, wanted) in enumerate(zip(found, protocol.display_sets, strict=True))
     }
     active = _active(panes, now)
+    if protocol.layout == state.layout == (1, 1) and _is_same(state, panes[0]):
+        app.session.update(view=panes[0].view)  # what is being read goes on
+        return
     for index in range(max(count(state), len(panes))):
         app.jobs.stop(f"read {index}")
     app.cuts.clear()
@@ -237,6 +240,13 @@ def _active(panes: dict[int, Pane], now: Selection | None) -> int:
     same = [i for i, one in shown.items() if now is not None and one.image.key == now.image.key]
     stored = [index for index in same if panes[index].cut is None]
     return next(iter((*stored, *same, *shown, 0)))
+
+
+def _is_same(state: State, pane: Pane) -> bool:
+    """Whether a viewport shows the very image that is on screen."""
+    if state.selection is None or pane.selection is None or state.cut is not None or pane.cut is not None:
+        return False
+    return state.selection.image.key == pane.selection.image.key
 
 
 def _plane(name: str) -> PlaneName:
