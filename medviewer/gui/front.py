@@ -14,12 +14,14 @@ from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
 from medviewer.app.on_screen import scene_of
+from medviewer.app.hanging import protocol_of
 from medviewer.app.panes import picture_of
 from medviewer.app.preferences import preferred
 from medviewer.app.shortcuts import Changes
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.elements_dialog import ElementsDialog
+from medviewer.gui.hanging_dialog import HangingDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
@@ -75,6 +77,8 @@ class WindowFront(QMainWindow):
             ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
         elif what == "preferences":
             self._show_preferences()
+        elif what == "protocols":
+            self._show_protocols()
         else:
             AboutDialog(self).exec()
 
@@ -84,6 +88,15 @@ class WindowFront(QMainWindow):
             lambda name: preferred(app, name),
             lambda name, value: app.run_command("app.prefer", (name, value)),
             lambda: app.run_command("app.reset_preferences"),
+            self,
+        ).exec()
+
+    def _show_protocols(self) -> None:
+        app = self.app
+        HangingDialog(
+            app.state.hanging,
+            lambda name: protocol_of(app.state, name),
+            lambda protocols: app.run_command("layout.use_protocols", protocols),
             self,
         ).exec()
 
