@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QVBoxLayout, QWidget
 
 from medviewer.app.commands import named
 from medviewer.app.hanging_protocol import BUILT_IN, MOST_PROTOCOLS, HangingProtocol, Protocols, as_data, checked
@@ -59,7 +59,7 @@ class HangingDialog(QDialog):
         whole.setContentsMargins(20, 16, 20, 16)
         whole.setSpacing(12)
         whole.addWidget(PlainLabel(tr("Hanging protocols"), "hero"))
-        said = tr("The first one that fits and is ticked is used when a study is opened.")
+        said = tr("The first one that fits is used when a study is opened, unless it is kept for use by hand.")
         whole.addWidget(PlainLabel(said, "secondary", wrap=True))
         halves = QHBoxLayout()
         halves.setSpacing(16)
@@ -89,7 +89,6 @@ class HangingDialog(QDialog):
 
     def _connect(self) -> None:
         self.list.currentRowChanged.connect(self._show_chosen)
-        self.list.itemChanged.connect(self._tick)
         self.fields.changed.connect(self._take)
         self.new.clicked.connect(lambda: self._insert(self._present(self._free_name(tr("My protocol")))))
         self.copy.clicked.connect(self._duplicate)
@@ -104,10 +103,7 @@ class HangingDialog(QDialog):
         self.list.blockSignals(True)
         self.list.clear()
         for one in self._protocols:
-            item = QListWidgetItem(_title(one))
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if one.when_opening else Qt.CheckState.Unchecked)
-            self.list.addItem(item)
+            self.list.addItem(_line(one))
         self.list.setCurrentRow(min(chosen, len(self._protocols) - 1))
         self.list.blockSignals(False)
         self._show_chosen(self.list.currentRow())
@@ -127,16 +123,7 @@ class HangingDialog(QDialog):
     def _take(self, protocol: HangingProtocol) -> None:
         row = self.list.currentRow()
         self._protocols[row] = protocol
-        self.list.blockSignals(True)
-        self.list.item(row).setText(_title(protocol))
-        self.list.blockSignals(False)
-
-    def _tick(self, item: QListWidgetItem) -> None:
-        row = self.list.row(item)
-        is_on = item.checkState() is Qt.CheckState.Checked
-        self._protocols[row] = replace(self._protocols[row], when_opening=is_on)
-        if row == self.list.currentRow():
-            self.fields.show_protocol(self._protocols[row])
+        self.list.item(row).setText(_line(protocol))
 
     def _insert(self, protocol: HangingProtocol) -> None:
         row = max(self.list.currentRow(), 0)
@@ -180,3 +167,8 @@ class HangingDialog(QDialog):
 
 def _title(protocol: HangingProtocol) -> str:
     return visible(tr_pick(named(protocol.name)))
+
+
+def _line(protocol: HangingProtocol) -> str:
+    title = _title(protocol)
+    return title if protocol.when_opening else f"{title}  ({tr('by hand only')})"

@@ -7,17 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QComboBox,
     QGridLayout,
-    QHBoxLayout,
     QLineEdit,
     QPushButton,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -39,16 +36,11 @@ from medviewer.gui.text import PlainLabel, for_button, tr, visible
 
 _LONGEST_NAME, _LONGEST_TEXT = 80, 200  # characters, as the file takes them
 _EXAMPLES = {"modality": "CR/DX", "body_part": "CHEST/THORAX", "views": "PA, LL/RL", "view": "PA", "words": "T1/T2"}
-_TITLES_PX = 120
+_TITLES_PX = 168  # the fields of all forms stand below each other
 _GAP_PX = 8
 
-
-class _StillSpin(QSpinBox):
-    """A spin box that leaves the wheel to the column it lies in."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
-        """Not ours: the column scrolls."""
-        event.ignore()
+Use = Callable[[str, Any], None]  # what is done with a field's name and its new value
+Values = tuple[tuple[Any, str], ...]  # each with its words
 
 
 class HangingFields(QWidget):
@@ -72,7 +64,7 @@ class HangingFields(QWidget):
         column.setSpacing(_GAP_PX)
         column.addLayout(self._study_form())
         column.addWidget(section(tr("Viewports")))
-        column.addLayout(self._shape_row())
+        column.addLayout(self._shape_form())
         column.addLayout(self._cells)
         column.addLayout(self._viewport_form())
         hint = tr("A slash means or: CR/DX. A comma between views means that all must be there. Empty means any.")
@@ -94,25 +86,22 @@ class HangingFields(QWidget):
         titles = (tr("Name"), tr("Modality"), tr("Body part"), tr("Views in the study"))
         for row, (name, title) in enumerate(zip(("name", "modality", "body_part", "views"), titles, strict=True)):
             self._line(grid, row, name, title, self._set)
-        spin = _StillSpin()
-        spin.setRange(0, MOST_PRIORS)
-        spin.valueChanged.connect(lambda value: self._set("priors", value))
-        self._add(grid, len(titles), "priors", tr("Priors, at least"), spin)
+        priors = tuple((n, str(n)) for n in range(MOST_PRIORS + 1))
+        self._combo(grid, len(titles), "priors", tr("Priors, at least"), priors, self._set)
+        box = QCheckBox(for_button(tr("Use it when a study is opened")))
+        box.toggled.connect(lambda is_on: self._set("when_opening", is_on))
+        self.fields["when_opening"] = box
+        grid.addWidget(box, len(titles) + 1, 1)
         return grid
 
-    def _shape_row(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(_GAP_PX)
-        for name, title, most in (("rows", tr("Rows"), MOST_ROWS), ("columns", tr("Columns"), MOST_COLUMNS)):
-            spin = _StillSpin()
-            spin.setRange(1, most)
-            spin.setAccessibleName(title)
-            spin.valueChanged.connect(lambda _value: self._reshape())
-            self.fields[name] = spin
-            row.addWidget(PlainLabel(title))
-            row.addWidget(spin)
-        row.addStretch(1)
-        return row
+    def _shape_form(self) -> QGridLayout:
+        grid = _grid()
+        for row, (name, title, most) in enumerate(
+            (("rows", tr("Rows"), MOST_ROWS), ("columns", tr("Columns"), MOST_COLUMNS))
+        ):
+            counts = tuple((n, str(n)) for n in range(1, most + 1))
+            self._combo(grid, row, name, title, counts, lambda name, count: self._reshape(**{name: count}))
+        return grid
 
     def _viewport_form(self) -> QGridLayout:
         grid = _grid()
@@ -139,18 +128,21 @@ class HangingFields(QWidget):
         grid.addWidget(box, 9, 1)
         return grid
 
-    def _line(self, grid: QGridLayout, row: int, name: str, title: str, use: Callable[[str, Any], None]) -> None:
+    def _line(self, grid: QGridLayout, row: int, name: str, title: str, use: Use) -> None:
         line = QLineEdit()
         line.setMaxLength(_LONGEST_NAME if name == "name" else _LONGEST_TEXT)
         line.setPlaceholderText(_EXAMPLES.get(name, ""))
         line.textEdited.connect(lambda text: use(name, text))
         self._add(grid, row, name, title, line)
 
-    def _combo(self, grid: QGridLayout, row: int, name: str, title: str, values: tuple[tuple[Any, str], ...]) -> None:
+    def _combo(
+        self, grid: QGridLayout, row: int, name: str, title: str, values: Values, use: Use | None = None
+    ) -> None:
         combo = StillCombo()
         for value, words in values:
             combo.addItem(words, value)
-        combo.activated.connect(lambda index: self._set_viewport(name, combo.itemData(index)))
+        take = use or self._set_viewport
+        combo.activated.connect(lambda index: take(name, combo.itemData(index)))
         self._add(grid, row, name, title, combo)
 
     def _add(self, grid: QGridLayout, row: int, name: str, title: str, field: QWidget) -> None:
@@ -171,12 +163,10 @@ class HangingFields(QWidget):
         self._change(replace(self._protocol, display_sets=tuple(sets)))
         self._name_cells()
 
-    def _reshape(self) -> None:
+    def _reshape(self, *, rows: int = 0, columns: int = 0) -> None:
         """Another number of rows or columns: what is in both stays in its row and column."""
-        if self._is_showing:
-            return
-        rows, columns = (self._spin_of(name).value() for name in ("rows", "columns"))
         old_rows, old_columns = self._protocol.layout
+        rows, columns = rows or old_rows, columns or old_columns
         sets = tuple(
             self._protocol.display_sets[row * old_columns + column]
             if row < old_rows and column < old_columns
@@ -191,11 +181,6 @@ class HangingFields(QWidget):
     def _change(self, protocol: HangingProtocol) -> None:
         self._protocol = protocol
         self.changed.emit(protocol)
-
-    def _spin_of(self, name: str) -> QSpinBox:
-        spin = self.fields[name]
-        assert isinstance(spin, QSpinBox)  # noqa: S101 - made so above
-        return spin
 
     def _refresh(self) -> None:
         """Show the protocol in every field, without telling that anything changed."""
@@ -242,8 +227,6 @@ class HangingFields(QWidget):
 def _show_value(field: QWidget, value: Any) -> None:
     if isinstance(field, QLineEdit):
         field.setText(value)
-    elif isinstance(field, QSpinBox):
-        field.setValue(value)
     elif isinstance(field, QCheckBox):
         field.setChecked(value)
     elif isinstance(field, QComboBox):

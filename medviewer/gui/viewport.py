@@ -25,7 +25,7 @@ from medviewer.domain.answer import Attribution
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
-from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.measurement_layer import MeasurementLayer
@@ -40,6 +40,8 @@ from medviewer.imaging.planes import to_patient
 Pictures = Callable[[State], Picture | None]
 
 _DRAWING_KEYS = frozenset((Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter))
+_SMALL_PX = QSize(280, 280)  # a viewport below it has no room for all corner text
+_LEAST_PX = 480  # of all viewports together, across and down
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
 
@@ -87,8 +89,9 @@ class Viewport(QWidget):
         return QSize(800, 800)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Small enough for a laptop with both panels open."""
-        return QSize(240, 240)
+        """Small enough for a laptop with both panels open, however many viewports there are."""
+        rows, columns = self._state.layout
+        return QSize(_LEAST_PX // max(columns, 2), _LEAST_PX // max(rows, 2))
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what has changed."""
@@ -97,6 +100,8 @@ class Viewport(QWidget):
             self._gesture = None
         if new.cut is None:
             self._plane_drag = None
+        if old is None or old.layout != new.layout:
+            self.updateGeometry()
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
@@ -386,14 +391,18 @@ class Viewport(QWidget):
     def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
         shapes = self._measuring.shapes(self._state)
         area = self._image_area()
-        taken = viewport_marks.taken_rects(area, corners(self._state, shown), self.letters()) if shapes else ()
+        taken = viewport_marks.taken_rects(area, self._texts(shown), self.letters()) if shapes else ()
         self._measurements.paint(painter, placed, area, shapes, taken)
+
+    def _texts(self, shown: Shown | None) -> Corners:
+        is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
+        return corners(self._state, shown, is_small=is_small)
 
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state
         area = self._image_area()
         viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
-        self._corners.paint(painter, area, corners(state, shown))
+        self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
             viewport_marks.paint_letters(painter, area, self.letters())
         if self.painted_attribution is not None:

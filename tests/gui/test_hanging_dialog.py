@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit
 
 from medviewer.app.hanging_protocol import BUILT_IN, DisplaySet, HangingProtocol, Protocols
 from medviewer.gui.hanging_dialog import HangingDialog
@@ -55,13 +55,13 @@ def test_every_field_of_a_protocol_can_be_changed(made: Made) -> None:
     made.type("modality", "CR/DX")
     made.type("body_part", "KNEE")
     made.type("views", "AP, LL/RL")
-    made.field("priors").setValue(2)
-    made.dialog.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    made.pick("priors", 2)
+    made.field("when_opening").setChecked(False)
     found = made.first
     assert (found.name, found.modality, found.body_part, found.views, found.priors, found.when_opening) == (
         "Knees", "CR/DX", "KNEE", "AP, LL/RL", 2, False,
     )  # fmt: skip
-    assert made.dialog.list.item(0).text() == "Knees"
+    assert made.dialog.list.item(0).text() == "Knees  (by hand only)"
 
 
 def test_every_field_of_a_viewport_can_be_changed(made: Made) -> None:
@@ -85,18 +85,18 @@ def test_every_field_of_a_viewport_can_be_changed(made: Made) -> None:
 
 
 def test_another_shape_keeps_what_is_in_its_row_and_column(made: Made) -> None:
-    made.field("rows").setValue(2)
+    made.pick("rows", 2)
     assert made.first.layout == (2, 2)
     assert made.first.display_sets == (*MINE.display_sets, DisplaySet(), DisplaySet())
-    made.field("columns").setValue(1)
+    made.pick("columns", 1)
     assert made.first.display_sets == (MINE.display_sets[0], DisplaySet())
-    made.field("rows").setValue(4)
-    made.field("columns").setValue(4)
+    made.pick("rows", 4)
+    made.pick("columns", 4)
     assert len(made.dialog.fields.viewports) == 16
-    assert made.field("rows").maximum() == made.field("columns").maximum() == 4
+    assert made.field("rows").count() == made.field("columns").count() == 4
 
 
-def test_the_order_can_be_changed_with_the_ticks_and_names(made: Made) -> None:
+def test_the_order_can_be_changed(made: Made) -> None:
     press(made.dialog, "Down")
     assert made.dialog.protocols[:2] == (BUILT_IN[0], MINE)
     assert made.dialog.list.currentRow() == 1
@@ -145,7 +145,7 @@ def test_names_are_plain_text(qtbot: Any) -> None:
 
 def test_every_field_can_be_named_and_reached(made: Made) -> None:
     for field in made.dialog.fields.fields.values():
-        assert isinstance(field, QLineEdit | QComboBox | QSpinBox | QCheckBox)
+        assert isinstance(field, QLineEdit | QComboBox | QCheckBox)
         assert field.accessibleName() or field.text()  # type: ignore[union-attr]
         assert field.focusPolicy() & Qt.FocusPolicy.TabFocus
 
@@ -199,3 +199,43 @@ def test_an_empty_viewport_says_why(main_window, qtbot, tmp_path) -> None:
         reader.settle()
         main_window.viewports.visible[1].grab()
     assert "No prior radiograph is open.\nCHEST/THORAX · PA" in said
+
+
+def test_a_small_viewport_still_says_who_when_and_which_view(main_window, qtbot, tmp_path) -> None:
+    from medviewer.gui.corner_text import corners
+    from tests.gui.reader import Reader
+    from tests.radiographs import write_radiograph
+
+    reader = Reader(main_window, qtbot)
+    reader.open(write_radiograph(tmp_path / "a.dcm", ImageLaterality="R", ViewPosition="MLO"))
+    small = corners(reader.state, None, is_small=True)
+    assert small.top_left == ("\u2068Alpha, Anna\u2069", "ID \u2068A1\u2069", "2005-02-03")
+    assert (small.bottom_left, small.bottom_right) == ((), ("R MLO",))
+    assert "CR CHEST R MLO" in corners(reader.state, None).bottom_right
+    reader.window.app.run_command("view.hide_identity")
+    assert corners(reader.state, None, is_small=True).top_left == ("Identity hidden", "2005-02-03")
+    assert reader.window.viewport._texts(None).top_right
+    reader.window.app.run_command("layout.use", (4, 4))
+    assert reader.window.viewport._texts(None).top_right == ()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4), (3, 1)])
+def test_many_viewports_do_not_make_the_window_larger(main_window, qtbot, tmp_path, shape) -> None:
+    from tests.gui.reader import Reader
+    from tests.radiographs import write_radiograph
+
+    reader = Reader(main_window, qtbot)
+    reader.open(write_radiograph(tmp_path / "a.dcm"))
+    before = main_window.size()
+    main_window.app.run_command(
+        "layout.use_protocols",
+        (HangingProtocol("x", layout=shape, display_sets=(DisplaySet(),) * (shape[0] * shape[1])),),
+    )
+    main_window.app.run_command("layout.hang", 0)
+    reader.settle()
+    qtbot.waitUntil(lambda: len(main_window.viewports.visible) == shape[0] * shape[1])
+    for _ in range(3):  # rounds of layout
+        QApplication.processEvents()
+    assert main_window.size() == before
+    sizes = {(v.width() // 4, v.height() // 4) for v in main_window.viewports.visible}
+    assert len(sizes) <= 2

@@ -113,6 +113,28 @@ def test_another_view_or_body_part_is_no_prior_image(application: Application, t
     assert vacancy.sentence == "The prior study has no such image."
 
 
+def test_a_body_part_that_the_file_states_is_believed_before_its_description(
+    application: Application, tmp_path: Path
+) -> None:
+    write_chests(tmp_path, "20050203")
+    write_chests(tmp_path / "b", "20040101", BodyPartExamined="ABDOMEN", StudyDescription="Chest and abdomen")
+    open_all(application, tmp_path)
+    hang(application, "Chest PA, current and prior")
+    assert shown(application) == [("20050203", "PA"), None]
+
+
+def test_the_series_on_screen_stays_where_several_fit(application: Application, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        changes = STUDY | {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.{number}", "ViewPosition": "AP"}
+        write_radiograph(tmp_path / f"{number}.dcm", **changes)
+    open_all(application, tmp_path)
+    application.run_command("series.next")
+    assert application.state.selection is not None
+    before = application.state.selection.image.key
+    hang(application, "As it comes")
+    assert application.state.selection.image.key == before
+
+
 def test_pa_and_lateral_hang_beside_each_other_though_they_are_one_series(
     application: Application, tmp_path: Path
 ) -> None:
@@ -243,15 +265,16 @@ def test_window_plane_words_and_series_order_are_asked_for(application: Applicat
     write_chest(tmp_path, **SMALL)
     open_all(application, tmp_path)
     sets = (
-        DisplaySet(plane="axial", preset=7, inverted=True), DisplaySet(plane="coronal"), DisplaySet(words="NOT THERE"),
+        DisplaySet(plane="coronal"), DisplaySet(plane="axial", preset=7, inverted=True), DisplaySet(words="NOT THERE"),
         DisplaySet(series=2), DisplaySet(series=1), DisplaySet(),
     )  # fmt: skip
     application.run_command("layout.use_protocols", (HangingProtocol("x", "CT", layout=(2, 3), display_sets=sets),))
     hang(application, "x")
-    first, *others = panes(application)
+    coronal, first, *others = panes(application)
+    assert coronal.selection is None
     assert first.view.window == Window(-600, 1500, name="Lung")
     assert first.view.inverted
-    assert [s.selection is not None for s in others] == [False, False, False, True, False]
+    assert [s.selection is not None for s in others] == [False, False, True, False]
 
 
 def test_a_preset_in_hounsfield_units_is_not_used_for_other_values(application: Application, tmp_path: Path) -> None:

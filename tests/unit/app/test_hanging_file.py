@@ -145,9 +145,10 @@ def test_protocols_that_cannot_be_kept_are_not_used(application: Application, mo
     def refuse(*_: object) -> None:
         raise StorageError("The hanging protocols were not saved: the disk is full.")
 
+    application.run_command("layout.use_protocols", (replace(MINE, layout=(9, 9)),))
+    assert application.state.hanging == BUILT_IN
     monkeypatch.setattr(HangingFile, "save", refuse)
     application.run_command("layout.use_protocols", (MINE,))
     assert application.state.hanging == BUILT_IN
     assert application.state.notice is not None
-    application.run_command("layout.use_protocols", (replace(MINE, layout=(9, 9)),))
-    assert application.state.hanging == BUILT_IN
+    assert "disk is full" in application.state.notice.text
