@@ -13,6 +13,7 @@ from medviewer.app import volume_view
 from medviewer.app.commands import command
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
+from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.hanging import HangingWhenOpened
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
-    "export": "Saving the image",
+    "export": "Saving the image", "film": "Saving the film",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -69,6 +70,12 @@ class Front(Protocol):
 
     def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
         """Draw the image on screen as a picture that leaves the program."""
+
+    def ask_film(self) -> FilmWish | None:
+        """Ask what of the stack is filmed, and where to."""
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Draws images of the stack on screen as pictures that leave the program, all alike."""
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity; says whether there was one."""
@@ -108,6 +115,12 @@ class NoFront:
         """No answer."""
 
     def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Nothing is drawn."""
+
+    def ask_film(self) -> FilmWish | None:
+        """No answer."""
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
         """Nothing is drawn."""
 
     def copy_image(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import (
     diagnostics,
     exporting,
+    filming,
     findings,
     hanging,
     last_session,
@@ -283,6 +284,7 @@ _ROWS = (
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
+    _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, filming.can_film),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),

@@ -14,13 +14,17 @@ from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
 from medviewer.app.on_screen import scene_of
+from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.hanging import protocol_of
 from medviewer.app.panes import picture_of
+from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred
 from medviewer.app.shortcuts import Changes
+from medviewer.app.state import State
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.elements_dialog import ElementsDialog
+from medviewer.gui.film_dialog import FilmDialog
 from medviewer.gui.hanging_dialog import HangingDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
 from medviewer.gui.preferences_dialog import PreferencesDialog
@@ -121,6 +125,35 @@ class WindowFront(QMainWindow):
             return None
         image = stored_image(picture, state) if what == "stored" else self.viewport.drawn(state)
         return DrawnImage(with_foot(image, state, with_identity=with_identity))
+
+    def ask_film(self) -> FilmWish | None:
+        """Ask what of the stack is filmed, and where to."""
+        now = self.app.state.selection
+        if now is None:
+            return None
+        dialog = FilmDialog(now, self, identity_hidden=self.app.state.identity_hidden)
+        if dialog.exec() != FilmDialog.DialogCode.Accepted:
+            return None
+        folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
+        proposed = str(Path(folder or Path.home()) / "film.avi")
+        chosen, _ = QFileDialog.getSaveFileName(self, tr("Export film"), proposed, "AVI (*.avi)")
+        if not chosen:
+            return None
+        first, last = dialog.range
+        return FilmWish(Path(chosen), first, last, dialog.rate_hz, dialog.what, with_identity=dialog.is_identity_wanted)
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Draw images of the stack as the viewport that is active now would, whichever is active then."""
+        viewport = self.viewport
+
+        def draw(shown: State, picture: Picture) -> DrawnImage:
+            state = replace(shown, identity_hidden=not with_identity)
+            assert state.selection is not None  # noqa: S101 - an image of the stack
+            self.app.frames.put(state.selection.image.key, picture)
+            image = stored_image(picture, state) if what == "stored" else viewport.drawn(state)
+            return DrawnImage(with_foot(image, state, with_identity=with_identity))
+
+        return draw
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""

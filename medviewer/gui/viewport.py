@@ -155,14 +155,15 @@ class Viewport(QWidget):
         ratio = self.devicePixelRatioF()
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
-        kept = self._state, self._cursor, self._is_active, self.painted_attribution
-        self._state, self._cursor, self._is_active = state, None, False
+        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_attribution
+        lines = self._lines if state.selection is self._state.selection else ()  # they are of the image on screen
+        self._state, self._cursor, self._is_active, self._lines = state, None, False, lines
         painter = QPainter(image)
         try:
             self._paint(painter)
         finally:
             painter.end()
-            self._state, self._cursor, self._is_active, self.painted_attribution = kept
+            self._state, self._cursor, self._is_active, self._lines, self.painted_attribution = kept
         return image
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
