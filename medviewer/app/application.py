@@ -23,6 +23,7 @@ from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
+from medviewer.app.printing import PrintWish, Sheet
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
-    "export": "Saving the image", "film": "Saving the film",
+    "export": "Saving the image", "film": "Saving the film", "print": "Saving the page",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -76,6 +77,12 @@ class Front(Protocol):
 
     def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
         """Draws images of the stack on screen as pictures that leave the program, all alike."""
+
+    def ask_print(self) -> PrintWish | None:
+        """Ask what is printed, and how."""
+
+    def draw_sheet(self, wish: PrintWish) -> Sheet | None:
+        """Draw the page that was asked for."""
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity; says whether there was one."""
@@ -121,6 +128,12 @@ class NoFront:
         """No answer."""
 
     def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Nothing is drawn."""
+
+    def ask_print(self) -> PrintWish | None:
+        """No answer."""
+
+    def draw_sheet(self, wish: PrintWish) -> Sheet | None:
         """Nothing is drawn."""
 
     def copy_image(self) -> bool:

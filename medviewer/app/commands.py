@@ -22,6 +22,7 @@ from medviewer.app import (
     opening,
     panes,
     preferences,
+    printing,
     viewing,
     volume_view,
 )
@@ -286,6 +287,7 @@ _ROWS = (
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
     _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, filming.can_film),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
+    _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_image),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),

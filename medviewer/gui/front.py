@@ -16,9 +16,11 @@ from medviewer.app.exporting import ExportWish, What
 from medviewer.app.on_screen import scene_of
 from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.hanging import protocol_of
+from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import picture_of
 from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred
+from medviewer.app.printing import PrintWish, page_of
 from medviewer.app.shortcuts import Changes
 from medviewer.app.state import State
 from medviewer.gui.about_dialog import AboutDialog
@@ -28,6 +30,8 @@ from medviewer.gui.film_dialog import FilmDialog
 from medviewer.gui.hanging_dialog import HangingDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
 from medviewer.gui.preferences_dialog import PreferencesDialog
+from medviewer.gui.print_dialog import PrintDialog
+from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
@@ -154,6 +158,30 @@ class WindowFront(QMainWindow):
             return DrawnImage(with_foot(image, state, with_identity=with_identity))
 
         return draw
+
+    def ask_print(self) -> PrintWish | None:
+        """Ask what is printed, and how; the page is seen before."""
+        is_hidden = self.app.state.identity_hidden
+        first = PrintWish(page=page_of(self.app.settings.page))
+        dialog = PrintDialog(first, self.draw_sheet, self, identity_hidden=is_hidden)
+        return dialog.wish if dialog.exec() == PrintDialog.DialogCode.Accepted else None
+
+    def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
+        """Draw the viewports on a page."""
+        state = replace(self.app.state, identity_hidden=not wish.with_identity)
+        if state.selection is None:
+            return None
+        is_all = wish.every_viewport and not state.is_maximised
+        viewports = self.viewports.visible if is_all else (self.viewport,)
+        numbers = range(len(viewports)) if is_all else (state.active,)
+        shape = state.layout if is_all else (1, 1)
+        panels = []
+        for number, viewport in zip(numbers, viewports, strict=True):
+            shown = pane_state(state, number)
+            image = viewport.drawn(shown, sharpness=PRINTED_SHARPNESS)
+            panels.append(panel_of(image, shown, viewport.placed_for(shown)))
+        foot = tr("Research use only - not for diagnosis")
+        return PrintedSheet(wish.page, shape, tuple(panels), head_of(state), foot)
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""

@@ -77,6 +77,7 @@ class Viewport(QWidget):
         self._wheel = 0
         self._lines: tuple[Line, ...] = ()
         self._is_active = False
+        self._sharpness = 1.0  # pixels drawn for one of the screen
         self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -122,13 +123,7 @@ class Viewport(QWidget):
 
     def placement(self) -> Placement | None:
         """How the image lies in the viewport now; None without pixels."""
-        frame = self._state.frame
-        if frame is None:
-            return None
-        d = frame.description
-        size = QSizeF(self._image_area().size())
-        rows, columns = frame.stored.shape[:2]
-        return Placement(size, self.devicePixelRatioF(), columns, rows, pixel_aspect(d), self._state.view)
+        return self.placed_for(self._state)
 
     def window_shown(self) -> Window | None:
         """The window that the image is drawn with; None where there is none (colour)."""
@@ -150,20 +145,34 @@ class Viewport(QWidget):
             flip_vertical=view.flip_vertical,
         )
 
-    def drawn(self, state: State) -> QImage:
-        """The viewport as it would be with this state, without what belongs to the mouse and the layout."""
-        ratio = self.devicePixelRatioF()
+    def placed_for(self, state: State) -> Placement | None:
+        """How the image of a state would lie in the viewport; None without pixels."""
+        frame = state.frame
+        if frame is None:
+            return None
+        size = QSizeF(self._image_area().size())
+        rows, columns = frame.stored.shape[:2]
+        return Placement(size, self.devicePixelRatioF(), columns, rows, pixel_aspect(frame.description), state.view)
+
+    def drawn(self, state: State, *, sharpness: float = 1.0) -> QImage:
+        """The viewport as it would be with this state, without what belongs to the mouse and the layout.
+
+        ``sharpness`` is how many pixels the picture has for one of the screen, for paper.
+        """
+        ratio = self.devicePixelRatioF() * sharpness
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
         kept = self._state, self._cursor, self._is_active, self._lines, self.painted_attribution
         lines = self._lines if state.selection is self._state.selection else ()  # they are of the image on screen
         self._state, self._cursor, self._is_active, self._lines = state, None, False, lines
+        self._sharpness = sharpness
         painter = QPainter(image)
         try:
             self._paint(painter)
         finally:
             painter.end()
             self._state, self._cursor, self._is_active, self._lines, self.painted_attribution = kept
+            self._sharpness = 1.0
         return image
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
@@ -368,7 +377,7 @@ class Viewport(QWidget):
         if picture is None:
             return 0
         view = self._state.view
-        level = picture.level_for(placed.zoom * min(1.0, placed.aspect))
+        level = picture.level_for(placed.zoom * self._sharpness * min(1.0, placed.aspect))
         key = (picture, view.window, view.inverted, level, placed.visible_part())
         if self._drawn is None or self._drawn.key != key:
             patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
@@ -380,7 +389,7 @@ class Viewport(QWidget):
         whole = QRectF(0, 0, placed.columns, placed.rows)
         painter.save()
         # One to one needs no interpolation: each pixel is itself.
-        is_exact = placed.zoom == placed.aspect == 1.0
+        is_exact = placed.zoom == placed.aspect == self._sharpness == 1.0
         smooth = (view.smooth or level > 0) and not is_exact
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
         painter.setTransform(placed.transform, True)
