@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Vacancy, alternatives
 from medviewer.app.patient import identity_of
 from medviewer.app.state import Selection
-from medviewer.domain.study import Collection, Image, Patient, Series, Study
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study
 
 Found = tuple[Selection | Vacancy, ...]
 
@@ -52,27 +52,31 @@ def find(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient,
     Returns:
         An image or the reason why there is none, for each viewport, row by row.
     """
-    patient = {id(study): one for one, study in own}
+    patient = {id(study): one for one, study in own}  # one from before a scan went on is not among them
     in_order = [current, *priors_of(current, (study for _, study in own), protocol)]
-    shown: set[tuple[str, str, int]] = set()
+    shown: set[int] = set()  # images, each by its identity
     found: list[Selection | Vacancy] = []
     for wanted in protocol.display_sets:
         if wanted.prior >= len(in_order):
             found.append(_no_prior(protocol, wanted))
             continue
         study = in_order[wanted.prior]
-        fitting = list(_fitting(patient[id(study)], study, protocol, wanted))
-        found.append(_choose(fitting, wanted, now, shown) or _no_image(wanted))
+        chosen = _choose(list(_fitting(study, protocol, wanted)), wanted, now, shown)
+        if chosen is None:
+            found.append(_no_image(wanted))
+            continue
+        one, place = chosen
+        found.append(Selection(patient.get(id(study), now.patient), study, one.series, one.stack, place))
     return tuple(found)
 
 
 def fits(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient, Study]]) -> bool:
     """Whether a protocol is for a study: its kind, its views, as many priors."""
-    views = [_views(series) for series in current.series if _is_series_of_kind(series, current, protocol)]
-    there = set().union(*views)
+    of_kind = [series for series in current.series if _is_series_of_kind(series, current, protocol)]
     asked = [alternatives(part) for part in protocol.views.split(",") if part.strip()]
+    there = set().union(*map(_views, of_kind)) if asked else set()
     priors = priors_of(current, (study for _, study in own), protocol)
-    return bool(views) and all(there.intersection(one) for one in asked) and len(priors) >= protocol.priors
+    return bool(of_kind) and all(there.intersection(one) for one in asked) and len(priors) >= protocol.priors
 
 
 def plane_name(image: Image) -> str:
@@ -85,47 +89,56 @@ def plane_name(image: Image) -> str:
     return _PLANE_OF_AXIS[axis] if normal[axis] >= _UPRIGHT else ""
 
 
-def _fitting(
-    patient: Patient, study: Study, protocol: HangingProtocol, wanted: DisplaySet
-) -> Iterator[list[Selection]]:
-    """For each series that has some, its images that fit, stack after stack, in display order."""
+class _Fitting(NamedTuple):
+    """The images of one stack that fit, by their places in it."""
+
+    series: Series
+    stack: Stack
+    places: Sequence[int]
+
+    @property
+    def images(self) -> Iterator[Image]:
+        return (self.stack.images[place] for place in self.places)
+
+
+def _fitting(study: Study, protocol: HangingProtocol, wanted: DisplaySet) -> Iterator[_Fitting]:
+    """For each stack that has some, its images that fit, in display order."""
     of_kind = [one for one in study.series if _is_series_of_kind(one, study, protocol)]
     of_kind.sort(key=lambda one: _first_image(one).description.sop_class_uid in _FOR_PROCESSING)
+    asks_of_images = bool(wanted.view or wanted.laterality or wanted.plane)
     for series in of_kind:
         if not _has_word(f"{series.description} {study.description}", wanted.words):
             continue
         for stack in series.stacks:
-            images = [
-                Selection(patient, study, series, stack, index)
-                for index, image in enumerate(stack.images)
-                if _is_wanted(image, wanted)
-            ]
-            if images:
-                yield images
+            places: Sequence[int] = range(len(stack.images))
+            if asks_of_images:
+                places = [place for place in places if _is_wanted(stack.images[place], wanted)]
+            if places:
+                yield _Fitting(series, stack, places)
 
 
 def _choose(
-    fitting: list[list[Selection]], wanted: DisplaySet, now: Selection, shown: set[tuple[str, str, int]]
-) -> Selection | None:
-    """The n-th series that fits; else the one on screen, else the first that no viewport shows yet."""
+    fitting: list[_Fitting], wanted: DisplaySet, now: Selection, shown: set[int]
+) -> tuple[_Fitting, int] | None:
+    """The n-th series that fits; else the one on screen, else the first that no viewport shows yet; and the place."""
     if wanted.series:
-        nth = list(dict.fromkeys(id(images[0].series) for images in fitting))[wanted.series - 1 : wanted.series]
-        left = [images for images in fitting if id(images[0].series) in nth]
+        nth = list(dict.fromkeys(id(one.series) for one in fitting))[wanted.series - 1 : wanted.series]
+        left = [one for one in fitting if id(one.series) in nth]
     else:
-        is_fresh = [wanted.cut or not shown.intersection(one.image.key for one in images) for images in fitting]
-        left = [images for images, fresh in zip(fitting, is_fresh, strict=True) if fresh]
-        left.sort(key=lambda images: images[0].stack_key != now.stack_key)  # stable: the one on screen comes first
+        left = [one for one in fitting if wanted.cut or shown.isdisjoint(map(id, one.images))]
+        left.sort(key=lambda one: one.stack is not now.stack)  # stable: the one on screen comes first
     if not left:
         return None
-    images = left[0]
+    chosen = left[0]
     if not wanted.cut:
-        shown.update(one.image.key for one in images)
-    same = next((one for one in images if one.image.key == now.image.key), None)
-    if same is not None or len(images) < len(images[0].stack.images):
-        return same or images[0]
+        shown.update(map(id, chosen.images))
+    if chosen.stack is now.stack and now.index in chosen.places:
+        return chosen, now.index
+    if len(chosen.places) < len(chosen.stack.images):
+        return chosen, chosen.places[0]
     # Another frame of reference has no common place: as far along the stack is where a reader looks first.
     share = now.index / max(len(now.stack.images) - 1, 1)
-    return replace(images[0], index=round(share * (len(images) - 1)))
+    return chosen, round(share * (len(chosen.places) - 1))
 
 
 def _is_wanted(image: Image, wanted: DisplaySet) -> bool:

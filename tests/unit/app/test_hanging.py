@@ -325,3 +325,28 @@ def test_protocols_are_offered_by_their_names(application: Application) -> None:
     assert [choice.shortcut for choice in offered][:2] == ["Alt+1", "Alt+2"]
     assert all(named(one.name)["zh"] != one.name for one in BUILT_IN)
     assert len(choices_now(row, replace(application.state, hanging=(mine,) * 30))) == 30
+
+
+def test_a_model_that_runs_when_a_series_is_opened_runs_on_what_is_hung(
+    application: Application, tmp_path: Path
+) -> None:
+    application.remember(run_when_opened=True)
+    write_chests(tmp_path / "1", "20050203", view="LL", StudyInstanceUID="1.2.3")  # found first, shown at once
+    write_chests(tmp_path / "2", "20050203", StudyInstanceUID="1.2.3")
+    write_chests(tmp_path / "3", "20040101")
+    application.run_command("file.open_files", [tmp_path / name for name in "123"])
+    now = application.state.selection
+    assert now is not None
+    assert now.image.description.view_position == "PA"
+    assert [subject.image_key for subject in application.state.answers][-1] == now.image.key
+
+
+def test_a_study_that_grew_while_it_was_hung_is_hung_again(application: Application, tmp_path: Path) -> None:
+    write_chests(tmp_path, "20040101", "20050203")
+    open_all(application, tmp_path)
+    now = application.state.selection
+    assert now is not None
+    # The same study as another object, as a scan that goes on leaves it in a viewport whose image it did not find.
+    application.session.update(selection=replace(now, study=replace(now.study)))
+    hang(application, "Chest PA, current and prior")
+    assert shown(application)[0] == ("20050203", "PA")
