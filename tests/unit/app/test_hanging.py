@@ -344,6 +344,7 @@ def test_a_model_that_runs_when_a_series_is_opened_runs_on_what_is_hung(
 def test_a_study_that_grew_while_it_was_hung_is_hung_again(application: Application, tmp_path: Path) -> None:
     write_chests(tmp_path, "20040101", "20050203")
     open_all(application, tmp_path)
+    application.run_command("layout.activate", 0)
     now = application.state.selection
     assert now is not None
     # The same study as another object, as a scan that goes on leaves it in a viewport whose image it did not find.
