@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.printing import PAPERS_MM, Page, PrintWish
+from medviewer.gui import theme
 from medviewer.gui.cards import SignalRow, button
 from medviewer.gui.dialogs import size_on_screen
 from medviewer.gui.print_sheet import PrintedSheet
@@ -142,7 +143,7 @@ class _Preview(QWidget):
         ratio = self.devicePixelRatioF()
         page = QImage(int(width * scale * ratio), int(height * scale * ratio), QImage.Format.Format_RGB32)
         page.setDevicePixelRatio(ratio)
-        page.fill(Qt.GlobalColor.white)
+        page.fill(theme.color(theme.PAPER))
         inside = QPainter(page)
         try:
             inside.scale(scale, scale)

@@ -94,7 +94,7 @@ class PrintedSheet:
     def paint(self, painter: QPainter) -> None:
         """Paint the page; the painter's units are millimetres from its upper left corner."""
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setPen(Qt.GlobalColor.black)
+        painter.setPen(theme.color(theme.INK))
         width, height = self.page.size_mm
         inner = QRectF(0, 0, width, height).adjusted(_MARGIN_MM, _MARGIN_MM, -_MARGIN_MM, -_MARGIN_MM)
         at = inner.top()
@@ -148,7 +148,7 @@ def ruler_mm(share: float, width_mm: float) -> float:
 def _paint_ruler(painter: QPainter, room: QRectF, length: float, drawn_mm: float) -> float:
     """A bar with an end at each side and ten parts, its length behind it; returns how wide all of it is."""
     middle = room.top() + room.height() / 2
-    painter.setPen(QPen(Qt.GlobalColor.black, 0.25, c=Qt.PenCapStyle.FlatCap))
+    painter.setPen(QPen(theme.color(theme.INK), 0.25, c=Qt.PenCapStyle.FlatCap))
     painter.drawLine(QPointF(room.left(), middle), QPointF(room.left() + drawn_mm, middle))
     for part in range(11):
         tall = 1.6 if part % 10 == 0 else 1.0 if part == 5 else 0.6
@@ -167,7 +167,7 @@ def _write(painter: QPainter, place: QRectF, words: str, size_mm: float, weight:
     painter.translate(place.topLeft())
     painter.scale(1 / fine, 1 / fine)
     painter.setFont(theme.text_font(round(size_mm * fine), weight))
-    painter.setPen(Qt.GlobalColor.black)
+    painter.setPen(theme.color(theme.INK))
     room = QRectF(0, 0, max(place.width(), 0) * fine, place.height() * fine)
     line = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(room.width()))
     painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, line)

@@ -17,6 +17,7 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtPrintSupport import QPrinter
 from PySide6.QtWidgets import QFileDialog
 
+from medviewer.app.on_screen import measured_image
 from medviewer.app.opening import sample_path
 from medviewer.app.printing import PAPERS_MM, Page, PrintWish, page_of
 from medviewer.app.state import Pane
@@ -178,8 +179,8 @@ def test_without_a_spacing_there_is_no_ruler_and_it_is_said(
 
 
 def test_an_image_that_the_reader_calibrated_has_no_ruler_of_the_file(reader: Reader) -> None:
-    image = reader.state.selection.image
-    where = (image.sop_instance_uid, image.frame)
+    where = measured_image(reader.state)
+    assert where is not None
     by_hand = new_measurement("calibration", ((1.0, 1.0), (40.0, 1.0)), where, known_mm=10.0)
     reader.window.app.session.update(measurements={where: (by_hand,)})
     panel = sheet_of(reader).panels[0]
