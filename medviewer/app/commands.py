@@ -417,11 +417,13 @@ _ROWS = (
 
 # What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "tool", "measure", "explain", "finding"})
+_OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 
 
 def _where_seen(row: Command) -> Command:
-    if row.id.partition(".")[0] not in _OF_IMAGES or row.id in _ALSO_IN_3D:
+    is_of_images = row.id.partition(".")[0] in _OF_IMAGES or row.id in _OF_VIEWPORTS
+    if not is_of_images or row.id in _ALSO_IN_3D:
         return row
     return replace(row, enabled=lambda state: state.scene is None and row.enabled(state))
 

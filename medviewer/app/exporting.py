@@ -29,7 +29,7 @@ _COPIED_FACE = (
     "The image was copied, without name and number. A face in 3D can be recognised: look at the picture before you "
     "pass it on."
 )
-_PNG = b"\x89PNG\r\n\x1a\n"
+
 
 class Kind(NamedTuple):
     """A kind of file that is exported: how its name ends, how it begins, what it is called."""

@@ -42,7 +42,8 @@ class HangingWhenOpened:
             return
         if self._first is None and not is_whole:
             self._first = state.selection.image.key
-        is_untouched = state.selection.image.key == self._first and state.layout == (1, 1) and state.cut is None
+        is_plain = state.layout == (1, 1) and state.cut is None and state.scene is None
+        is_untouched = state.selection.image.key == self._first and is_plain
         if is_whole and is_untouched:
             chosen = _for_opening(state, state.selection)
             if chosen is not None:

@@ -13,10 +13,9 @@ from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
-from medviewer.app.on_screen import scene_of
 from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.hanging import protocol_of
-from medviewer.app.on_screen import pane_state
+from medviewer.app.on_screen import pane_state, scene_of
 from medviewer.app.panes import picture_of
 from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred

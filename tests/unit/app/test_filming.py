@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import pytest
 
 from medviewer.app import filming
 from medviewer.app.application import NoFront
+from medviewer.app.commands import command
 from medviewer.app.filming import FilmWish, rate_of
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
@@ -144,8 +146,6 @@ def test_only_a_stack_of_stored_images_is_filmed(stack: Application, tmp_path: P
 
 @pytest.mark.parametrize(("own", "used"), [(None, 15.0), (25.0, 25.0), (1e6, 60.0), (0.01, 1.0)])
 def test_the_rate_is_the_files_own(stack: Application, own: float | None, used: float) -> None:
-    from dataclasses import replace
-
     now = stack.state.selection
     assert now is not None
     images = tuple(replace(image, frame_rate_hz=own) for image in now.stack.images)
@@ -170,3 +170,9 @@ def test_a_window_that_never_draws_does_not_hold_up_who_cancelled() -> None:
         call()
     thread.join()
     assert was_in_time
+
+
+@pytest.mark.parametrize("command_id", ["file.export_film", "file.print", "layout.hang"])
+def test_viewports_that_the_3d_view_hides_are_not_filmed_printed_or_hung(stack: Application, command_id: str) -> None:
+    assert command(command_id).enabled(stack.state)
+    assert not command(command_id).enabled(replace(stack.state, scene=object()))  # type: ignore[arg-type]
