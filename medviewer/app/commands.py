@@ -245,7 +245,7 @@ _HANGING_NAMES = {
     "CT or MR, three planes": "CT 或 MR,三个平面",
     "As it comes": "按原顺序",
 }
-_HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Alt+{n}") for n in range(1, 10))
+_HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Ctrl+Alt+{n}") for n in range(1, 10))
 _SLABS = (
     Choice((0.0, "mean"), _t("None", "无")),
     Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),

@@ -167,7 +167,7 @@ def test_the_window_offers_them_by_name_and_key(main_window, qtbot, tmp_path, mo
     sub = next(a.menu() for a in menu.actions() if a.text() == "Hanging protocol")
     sub.aboutToShow.emit()
     assert [a.text() for a in sub.actions() if a.isVisible()] == [one.name for one in BUILT_IN]
-    reader.key(Qt.Key.Key_6, Qt.KeyboardModifier.AltModifier)
+    reader.key(Qt.Key.Key_6, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
     reader.settle()
     assert reader.state.layout == (2, 2)
     main_window.palette_.show_for(reader.state)
@@ -195,7 +195,7 @@ def test_an_empty_viewport_says_why(main_window, qtbot, tmp_path) -> None:
         patch.setattr(
             QPainter, "drawText", lambda self, *a: (said.extend(x for x in a if isinstance(x, str)), real(self, *a))[1]
         )
-        reader.key(Qt.Key.Key_3, Qt.KeyboardModifier.AltModifier)
+        reader.key(Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
         reader.settle()
         main_window.viewports.visible[1].grab()
     assert "No prior radiograph is open.\nCHEST/THORAX · PA" in said

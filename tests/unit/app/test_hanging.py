@@ -322,7 +322,7 @@ def test_protocols_are_offered_by_their_names(application: Application) -> None:
     application.run_command("layout.use_protocols", (mine, *BUILT_IN))
     offered = choices_now(row, application.state)
     assert [choice.title["en"] for choice in offered] == ["Mine", *(one.name for one in BUILT_IN)]
-    assert [choice.shortcut for choice in offered][:2] == ["Alt+1", "Alt+2"]
+    assert [choice.shortcut for choice in offered][:2] == ["Ctrl+Alt+1", "Ctrl+Alt+2"]
     assert all(named(one.name)["zh"] != one.name for one in BUILT_IN)
     assert len(choices_now(row, replace(application.state, hanging=(mine,) * 30))) == 30
 
