@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from medviewer.domain.errors import StorageError
 
@@ -37,15 +39,29 @@ def storage_error(name: str, error: OSError) -> StorageError:
 
 
 def write_whole(path: Path, content: bytes, *, is_private: bool = False) -> None:
-    """Save bytes as a file that is either complete or not there.
-
-    They are written beside the final place, forced to the disk, and moved there in
-    one step: a full disk or a lost power supply leaves the old file or none. May be
-    called from any thread.
+    """Save bytes as a file that is either complete or not there (:func:`writing_whole`).
 
     Args:
         path: where the file goes; an existing one is replaced.
         content: all of it.
+        is_private: only its owner may read it; else whoever may read the user's other new files.
+
+    Raises:
+        StorageError: the disk is full, read-only or gone, or a device has that name; the old file is untouched.
+    """
+    with writing_whole(path, is_private=is_private) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing_whole(path: Path, *, is_private: bool = False) -> Iterator[BinaryIO]:
+    """A file to write into that is complete in its place when the block ends, and nowhere if the block fails.
+
+    It lies beside the final place, is forced to the disk, and moved there in one step: a
+    full disk or a lost power supply leaves the old file or none. May be called from any thread.
+
+    Args:
+        path: where the file goes; an existing one is replaced.
         is_private: only its owner may read it; else whoever may read the user's other new files.
 
     Raises:
@@ -60,7 +76,7 @@ def write_whole(path: Path, content: bytes, *, is_private: bool = False) -> None
         # The system applies the user's own mask: to ask for it would change it for all threads meanwhile.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(partial, flags, 0o600 if is_private else 0o666), "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -12,14 +13,18 @@ from medviewer.app import volume_view
 from medviewer.app.commands import command
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
+from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
+from medviewer.app.hanging import HangingWhenOpened
+from medviewer.app.hanging_file import HangingFile
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
+from medviewer.app.printing import PrintWish, Sheet
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
@@ -32,14 +37,15 @@ from medviewer.inference.engine import Engine
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "about"]
 
 log = logging.getLogger(__name__)
 
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
-    "export": "Saving the image", "document": "Reading the document",
+    "document": "Reading the document", "export": "Saving the image", "film": "Saving the film",
+    "print": "Saving the page",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -67,6 +73,18 @@ class Front(Protocol):
 
     def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
         """Draw the image on screen as a picture that leaves the program."""
+
+    def ask_film(self) -> FilmWish | None:
+        """Ask what of the stack is filmed, and where to."""
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Draws images of the stack on screen as pictures that leave the program, all alike."""
+
+    def ask_print(self) -> PrintWish | None:
+        """Ask what is printed, and how."""
+
+    def draw_sheet(self, wish: PrintWish) -> Sheet | None:
+        """Draw the page that was asked for."""
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity; says whether there was one."""
@@ -106,6 +124,18 @@ class NoFront:
         """No answer."""
 
     def draw_image(self, what: What, *, with_identity: bool) -> Drawn | None:
+        """Nothing is drawn."""
+
+    def ask_film(self) -> FilmWish | None:
+        """No answer."""
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Nothing is drawn."""
+
+    def ask_print(self) -> PrintWish | None:
+        """No answer."""
+
+    def draw_sheet(self, wish: PrintWish) -> Sheet | None:
         """Nothing is drawn."""
 
     def copy_image(self) -> bool:
@@ -178,9 +208,12 @@ class Application:
         self.wishes = Wishes()
         self._settings_file = parts.settings_file
         self.settings: Settings = parts.settings_file.load()
+        self.when_opened = partial(HangingWhenOpened, self)  # what arranges a study that was opened
+        self.hanging_file = HangingFile(parts.settings_file.folder)
         self.lost: list[MedViewerError] = []
         self._writing = 0
         self._adopt_settings()
+        self._adopt_hanging()
         self.measured = MeasurementKeeper(self)
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(self.measured.watch)
@@ -299,6 +332,12 @@ class Application:
             view=View(smooth=settings.smooth),
             model_id=_first_usable(self.engine, settings.model_id),
         )
+
+    def _adopt_hanging(self) -> None:
+        loaded = self.hanging_file.load()
+        self.session.update(hanging=loaded.protocols)
+        if loaded.problem:
+            self.notify("caution", loaded.problem)
 
 
 def _first_usable(engine: Engine, wanted: str) -> str:

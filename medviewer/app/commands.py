@@ -12,7 +12,9 @@ from medviewer.app import (
     diagnostics,
     documents,
     exporting,
+    filming,
     findings,
+    hanging,
     key_images,
     last_session,
     layout,
@@ -24,6 +26,7 @@ from medviewer.app import (
     panes,
     preferences,
     presentations,
+    printing,
     second_axis,
     viewing,
     volume_view,
@@ -98,6 +101,19 @@ MENUS: Mapping[str, Title] = MappingProxyType(
 """The menus in their order."""
 
 
+def choices_now(row: Command, state: State) -> tuple[Choice, ...]:
+    """What a command is offered with now: hanging protocols by their own names, and as many as there are."""
+    if row.id != "layout.hang":
+        return row.choices
+    keys = [choice.shortcut for choice in row.choices] + [""] * len(state.hanging)
+    return tuple(Choice(n, named(one.name), keys[n]) for n, one in enumerate(state.hanging))
+
+
+def named(name: str) -> Title:
+    """The title of a hanging protocol: the reader's own words, or the program's in both languages."""
+    return _t(name, _HANGING_NAMES.get(name, name))
+
+
 def command(command_id: str) -> Command:
     """The command of that id.
 
@@ -129,6 +145,10 @@ def _has_pixels(state: State) -> bool:
 
 def _has_panes(state: State) -> bool:
     return state.layout != (1, 1) and not documents.is_reading(state)
+
+
+def _has_hangings(state: State) -> bool:
+    return state.selection is not None and bool(state.hanging)
 
 
 def _has_cut(state: State) -> bool:
@@ -224,9 +244,19 @@ _PRESETS = (
     ),
 )
 _SHAPES = tuple(
-    Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}")
+    Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}" if number < 5 else "")
     for number, shape in enumerate(layout.LAYOUTS, start=1)
 )
+_HANGING_NAMES = {
+    "Mammography, current above prior": "乳腺摄影,本次在上、既往在下",
+    "Mammography, four views": "乳腺摄影,四个体位",
+    "Chest PA, current and prior": "胸部后前位,本次与既往",
+    "Chest PA and lateral": "胸部后前位与侧位",
+    "CT or MR, one viewport": "CT 或 MR,单视口",
+    "CT or MR, three planes": "CT 或 MR,三个平面",
+    "As it comes": "按原顺序",
+}
+_HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Ctrl+Alt+{n}") for n in range(1, 10))
 _SLABS = (
     Choice((0.0, "mean"), _t("None", "无")),
     Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),
@@ -266,8 +296,10 @@ _ROWS = (
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
+    _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, filming.can_film),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
+    _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
     _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
@@ -322,6 +354,9 @@ _ROWS = (
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
     _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),
     _row("layout.use|Viewports|视口||layout-grid", layout.use_layout, _has_image, choices=_SHAPES),
+    _row("layout.hang|Hanging protocol|挂片方案||layout-grid", hanging.hang, _has_hangings, choices=_HANGINGS),
+    _row("layout.protocols|Hanging protocols…|挂片方案设置…|Ctrl+Alt+H|settings", hanging.edit, _always),
+    _asked("layout.use_protocols|Use these hanging protocols|使用这些挂片方案", hanging.use_protocols, _always),
     _row("layout.prior|Compare with prior|与既往对比|Ctrl+E|columns-2", layout.compare_with_prior, _has_image),
     _row("layout.planes|Other planes (MPR)|多平面重建 (MPR)|M|box", layout.show_planes, _has_stack),
     _row("layout.slab|Slab|层厚||layers-2", layout.use_slab, _has_cut, choices=_SLABS),
@@ -421,11 +456,13 @@ _ROWS = (
 
 # What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "tool", "measure", "explain", "finding"})
+_OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 
 
 def _where_seen(row: Command) -> Command:
-    if row.id.partition(".")[0] not in _OF_IMAGES or row.id in _ALSO_IN_3D:
+    is_of_images = row.id.partition(".")[0] in _OF_IMAGES or row.id in _OF_VIEWPORTS
+    if not is_of_images or row.id in _ALSO_IN_3D:
         return row
     return replace(row, enabled=lambda state: state.scene is None and row.enabled(state))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from medviewer.app.on_screen import scene_of
 from medviewer.app.patient import keep_event
@@ -26,7 +29,19 @@ _COPIED_FACE = (
     "The image was copied, without name and number. A face in 3D can be recognised: look at the picture before you "
     "pass it on."
 )
-_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Kind(NamedTuple):
+    """A kind of file that is exported: how its name ends, how it begins, what it is called."""
+
+    suffix: str
+    magic: bytes
+    name: str
+
+
+PNG = Kind(".png", b"\x89PNG\r\n\x1a\n", "a PNG picture")
+FILM = Kind(".avi", b"RIFF", "an AVI film")
+PDF = Kind(".pdf", b"%PDF-", "a PDF document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,9 @@ class Drawn(Protocol):
 
     def png(self) -> bytes:
         """As a PNG file; may be called from any thread."""
+
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """As (rows, columns, 3) RGB; may be called from any thread."""
 
 
 def export_image(app: Application, wish: ExportWish | None) -> None:
@@ -85,22 +103,22 @@ def copy_image(app: Application, _argument: object) -> None:
         app.notify("info", "The image was copied, without identity.")
 
 
-def checked_path(path: Path) -> Path:
-    """The path of a PNG file that may be written there.
+def checked_path(path: Path, kind: Kind = PNG) -> Path:
+    """The path of a file of that kind that may be written there.
 
     Raises:
         InputError: another kind of file has that name, or one that nobody has been asked about.
     """
-    wanted = path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
+    wanted = path if path.suffix.lower() == kind.suffix else path.with_name(f"{path.name}{kind.suffix}")
     if not wanted.exists():
         return wanted
     if wanted != path:  # the reader agreed to replace the one without the ending
-        raise InputError("A file of that name with .png at its end is there already; choose another name.")
+        raise InputError(f"A file of that name with {kind.suffix} at its end is there already; choose another name.")
     try:
         with wanted.open("rb") as file:
-            is_png = file.read(len(_PNG)) == _PNG
+            is_of_kind = file.read(len(kind.magic)) == kind.magic
     except OSError:
-        is_png = False
-    if not is_png:
-        raise InputError("What has that name is not a PNG picture and would be lost; choose another name.")
+        is_of_kind = False
+    if not is_of_kind:
+        raise InputError(f"What has that name is not {kind.name} and would be lost; choose another name.")
     return wanted

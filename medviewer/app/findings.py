@@ -53,6 +53,12 @@ def run_model(app: Application, _argument: object) -> None:
     continue_run(app)
 
 
+def run_if_wished(app: Application, selection: Selection) -> None:
+    """Run the model on an image that comes on screen, where that is preferred."""
+    if app.state.model_id and (app.settings.run_when_opened or app.wishes.runs_when_opened):
+        app.wishes.run = selection.image.key
+
+
 def continue_run(app: Application) -> None:
     """Start the run that was asked for, once its pixels are there and the record has been compared.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medviewer.app import analysis
-from medviewer.app.linking import middle_of, move_cut
+from medviewer.app.linking import Point, middle_of, move_cut
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import select
 from medviewer.app.panes import activate, change_pane, count, read_pane
@@ -25,7 +25,7 @@ from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, across, axes
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
-LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2))
+LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (2, 3), (3, 3), (1, 4), (2, 4), (3, 4), (4, 4))
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 
 
@@ -33,7 +33,7 @@ def use_layout(app: Application, shape: tuple[int, int]) -> None:
     """Show as many viewports; new ones get the patient's following series."""
     rows, columns = shape
     if (rows, columns) not in LAYOUTS:
-        raise UsageError("Layouts have one or two rows and columns.")
+        raise UsageError("There is no such layout; layouts have four rows and columns at most.")
     _set_shape(app, (rows, columns))
     shown = {_stack_of(app.state, index) for index in range(count(app.state))}
     following = (one for one in _own_stacks(app.state) if one.stack_key not in shown)
@@ -72,7 +72,7 @@ def show_planes(app: Application, _argument: object) -> None:
     if _cut_panes(state):
         _leave_planes(app)
         return
-    _open_planes(app, now, lambda: None)
+    read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
 
 
 def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
@@ -84,6 +84,10 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
         activate(app, index)
         move_cut(app, index, wanted)
 
+    def lay_out(volume: Volume) -> None:
+        _lay_out_planes(app, volume)
+        turn()
+
     now = app.state.selection
     if now is not None and now.volume_key == selection.volume_key and len(_cut_panes(app.state)) == len(PLANES):
         turn()
@@ -91,7 +95,7 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
     if _cut_panes(app.state):
         _leave_planes(app)
     select(app, selection)
-    _open_planes(app, selection, turn)
+    read_volume_of(app, selection, lay_out)
 
 
 def cut_like(cut: CutPlane) -> Cut:
@@ -105,25 +109,30 @@ def cut_like(cut: CutPlane) -> Cut:
     return Cut(name, at_mm, cut.slab_mm, slab, tilted)
 
 
-def _open_planes(app: Application, now: Selection, then: Callable[[], None]) -> None:
-    """Read the slices if they are not in memory, lay their planes out, and go on."""
-    if app.volume is not None and app.volume[0] == now.volume_key:
-        _lay_out_planes(app, now, app.volume[1])
-        then()
+def read_volume_of(app: Application, wanted: Selection, then: Callable[[Volume], None]) -> None:
+    """Read the slices that planes are cut from, and go on if the reader has not gone elsewhere meanwhile."""
+    now = app.state.selection
+    if app.volume is not None and app.volume[0] == wanted.volume_key:
+        then(app.volume[1])
         return
 
     def done(volume: Volume) -> None:
         latest = app.state.selection
-        if latest is not None and latest.volume_key == now.volume_key:
-            app.volume = (now.volume_key, volume)
-            _lay_out_planes(app, latest, volume)
+        if latest is not None and now is not None and latest.volume_key == now.volume_key:
+            app.volume = (wanted.volume_key, volume)
+            then(volume)
             app.measured.volume_arrived()
-            then()
 
     def work(stop: StopToken, progress: Progress) -> Volume:
-        return analysis.read_slices(now.stack.volume_at(now.index), stop, progress)
+        return analysis.read_slices(wanted.stack.volume_at(wanted.index), stop, progress)
 
     app.start_job("volume", work, done)
+
+
+def cut_through(volume: Volume, name: PlaneName, point: Point) -> Cut:
+    """The plane of that name through a point (LPS mm), or as near to it as the volume reaches."""
+    low, high = range_mm(volume, name)
+    return Cut(name, min(max(float(point[NORMAL_AXIS[name]]), low), high))
 
 
 def use_slab(app: Application, choice: tuple[float, Slab]) -> None:
@@ -145,8 +154,9 @@ def toggle_link(app: Application, _argument: object) -> None:
     app.session.update(is_linked=not app.state.is_linked)
 
 
-def _lay_out_planes(app: Application, selection: Selection, volume: Volume) -> None:
+def _lay_out_planes(app: Application, volume: Volume) -> None:
     """Axial, coronal and sagittal where the image on screen is, and the images themselves in the fourth."""
+    selection = app.state.selection
     center = middle_of(app.state)
     if center is None:
         raise GeometryError("The image's place in the patient is not known, so no other plane can be cut.")
@@ -154,9 +164,7 @@ def _lay_out_planes(app: Application, selection: Selection, volume: Volume) -> N
     stored = Pane(selection, None, app.state.frame, app.state.frame_problem, view)
     panes: dict[int, Pane] = {3: stored}
     for index, name in enumerate(PLANES):
-        low, high = range_mm(volume, name)
-        at = min(max(float(center[NORMAL_AXIS[name]]), low), high)
-        panes[index] = Pane(selection, Cut(name, at), None, "", view)
+        panes[index] = Pane(selection, cut_through(volume, name, center), None, "", view)
     app.session.settle()
     first = panes.pop(0)
     app.session.update(

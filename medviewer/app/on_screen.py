@@ -175,7 +175,7 @@ _NO_PANE = Pane()
 
 def active_pane(state: State) -> Pane:
     """What the active viewport shows, to be parked."""
-    return Pane(state.selection, state.cut, state.frame, state.frame_problem, state.view)
+    return Pane(**{name: getattr(state, name) for name in Pane.__dataclass_fields__})
 
 
 def selections(collection: Collection) -> Iterator[Selection]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from medviewer.app import analysis, documents
-from medviewer.app.findings import continue_run
+from medviewer.app.findings import continue_run, run_if_wished
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
 from medviewer.app.on_screen import selections
@@ -93,19 +93,16 @@ def sample_path() -> Path | None:
     return None
 
 
-def _as_found(_collection: Collection, /, *, is_whole: bool) -> None:
-    """The first image that is found is shown."""
-
-
-def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wanted: Wanted = _as_found) -> None:
+def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wanted: Wanted | None = None) -> None:
     """Scan paths in the background; the first image is shown as soon as it is found.
 
-    ``wanted`` is told whatever is found, to show another one.
+    ``wanted`` is told whatever is found, to show another one; without it the study is hung by its protocol.
 
     What was open stays until there is something new to show, so that a wrong choice costs nothing.
     """
     has_arrived = False
     folder = app.home
+    chosen = wanted or app.when_opened()
 
     def arrived(collection: Collection) -> None:
         nonlocal has_arrived
@@ -114,7 +111,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
             _start_over(app, tuple(paths))
         if has_arrived:
             take_collection(app, collection)
-            wanted(collection, is_whole=False)
+            chosen(collection, is_whole=False)
 
     def work(stop: StopToken, progress: Progress) -> Collection:
         def found(collection: Collection) -> None:
@@ -127,7 +124,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
         if not has_arrived:
             collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
-        wanted(collection, is_whole=True)
+        chosen(collection, is_whole=True)
         _show_lone_document(app, collection)
         if has_arrived and app.state.selection is not None:
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
@@ -210,15 +207,15 @@ def select(app: Application, selection: Selection) -> None:
         "frame": picture.frame if picture else None,
         "frame_problem": "",
         "view": view,
+        "vacancy": None,
     }
     if is_other_patient:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
         changes |= {"parked": EMPTY, "crosshair": None, "is_playing": False}  # never two patients side by side
     app.session.settle()
     app.session.update(**changes)
-    is_run_wanted = app.settings.run_when_opened or app.wishes.runs_when_opened
-    if is_run_wanted and app.state.model_id and not stays:
-        app.wishes.run = selection.image.key
+    if not stays:
+        run_if_wished(app, selection)
     if is_other_patient:
         check_record(app, selection)
     if picture is None:
@@ -353,7 +350,8 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.state.collection.release()
     fresh = State()
     forgotten = (
-        "collection", "reading", "selection", "frame", "frame_problem", "answers", "attributions", "decisions",
+        "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",
+        "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "key_objects",

@@ -49,10 +49,8 @@ def activate(app: Application, index: int) -> None:
     pane = parked.pop(index, Pane(view=replace(state.view, zoom=None, center=None, window=None)))
     parked[state.active] = active_pane(state)
     app.session.settle()
-    app.session.update(
-        active=index, parked=MappingProxyType(parked), selection=pane.selection, cut=pane.cut, frame=pane.frame,
-        frame_problem=pane.frame_problem, view=pane.view,
-    )  # fmt: skip
+    shown = {name: getattr(pane, name) for name in Pane.__dataclass_fields__}
+    app.session.update(active=index, parked=MappingProxyType(parked), **shown)
 
 
 def next_pane(app: Application, _argument: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.hanging_protocol import Protocols, Vacancy
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
@@ -191,6 +192,7 @@ class Pane:
     frame: Frame | None = None
     frame_problem: str = ""
     view: View = field(default_factory=View)
+    vacancy: Vacancy | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,7 +231,7 @@ class Restorable:
 class State:
     """Everything that the window shows. Replaced, never changed.
 
-    ``selection``, ``cut``, ``frame``, ``frame_problem`` and ``view`` are those of the active
+    ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view`` and ``vacancy`` are those of the active
     viewport; what the others of the layout show lies in ``parked``, by their place in it
     (:func:`pane_state` gives the state as any of them shows it). All show one patient.
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
@@ -248,6 +250,7 @@ class State:
     frame_problem: str = ""
     view: View = field(default_factory=View)
     scene: Scene | None = None  # the 3D view, instead of all viewports; ask scene_of
+    vacancy: Vacancy | None = None  # why a hanging protocol left the viewport empty
     layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
     active: int = 0  # which of them the reader works in, row by row
     parked: Mapping[int, Pane] = field(default_factory=_empty)
@@ -288,6 +291,7 @@ class State:
     density: str = "comfortable"
     up_brightens: bool = True  # dragging up makes the image brighter
     shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
+    hanging: Protocols = ()  # the first that fits a study is used for it
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen

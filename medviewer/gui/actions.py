@@ -10,13 +10,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
-from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, command
+from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, choices_now, command
 from medviewer.app.shortcuts import choice_place, normal_keys, with_changes
 from medviewer.app.state import State
 from medviewer.app.viewing import preset_window
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.icons import icon
-from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick
+from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick, visible
 
 # Shorter words for the tool bar, where a menu's title would be too long.
 _SHORT = {
@@ -36,7 +36,7 @@ _SEPARATED = frozenset({
     "view.reset", "view.hide_identity", "series.previous", "image.first", "image.tags", "job.cancel",
     "volume.preset", "volume.roll_left", "volume.cut_deeper", "volume.fit",
     "tool.rectangle", "tool.calibration", "measure.rename", "measure.save_report",
-    "explain.toggle", "finding.accept", "app.language",
+    "explain.toggle", "finding.accept", "app.language", "layout.hang", "layout.prior",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
@@ -159,8 +159,12 @@ class Actions:
         sub.aboutToShow.connect(partial(self._name_choices, row))
 
     def _name_choices(self, row: Command) -> None:
-        for number, choice in enumerate(row.choices):
-            self._choices[row.id, number].setText(for_button(self._choice_title(row, choice)))
+        choices = choices_now(row, self._state)
+        for number in range(len(row.choices)):
+            action = self._choices[row.id, number]
+            action.setVisible(number < len(choices))
+            if number < len(choices):
+                action.setText(for_button(visible(self._choice_title(row, choices[number]))))
 
     def _choice_title(self, row: Command, choice: Choice) -> str:
         """A preset is called what it does to the image on screen."""

@@ -20,12 +20,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medviewer.app.commands import MENUS, Command
+from medviewer.app.commands import MENUS, Command, choices_now
 from medviewer.app.shortcuts import with_changes
 from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.study_rows import Index
-from medviewer.gui.text import tr, tr_pick, use_language
+from medviewer.gui.text import tr, tr_pick, use_language, visible
 
 _WIDTH_PX, _HEIGHT_PX, _ROW_PX = 560, 420, 32
 
@@ -53,8 +53,8 @@ def _entries(commands: Iterable[Command], state: State) -> Iterator[Entry]:
         title, is_enabled = tr_pick(command.title), command.enabled(state)
         if not command.needs_argument:
             yield Entry(command.id, None, title, menu, native_keys(command.shortcut), is_enabled)
-        for choice in command.choices:
-            words = f"{title}: {tr_pick(choice.title)}"
+        for choice in choices_now(command, state):
+            words = f"{title}: {visible(tr_pick(choice.title))}"
             yield Entry(command.id, choice.argument, words, menu, native_keys(choice.shortcut), is_enabled)
 
 

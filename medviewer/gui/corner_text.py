@@ -44,10 +44,11 @@ class Shown:
     probe: str = ""
 
 
-def corners(state: State, shown: Shown | None) -> Corners:
+def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Corners:
     """The corner texts for an image on screen.
 
-    The name, who it is and which image it is are what "minimal" keeps.
+    The name, who it is and which image it is are what "minimal" keeps. A small viewport has room for them,
+    the day of the study and the view, which tell it from the ones beside it.
     """
     now = state.selection
     if now is None or state.corner_text == "none":
@@ -57,6 +58,10 @@ def corners(state: State, shown: Shown | None) -> Corners:
     frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None), mark) if line)
     if state.corner_text == "minimal":
         return Corners(top_left=_patient(state)[:2], bottom_left=frame_lines)
+    if is_small:
+        view = " ".join(visible(part) for part in _view(_described(state, now)))
+        who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
+        return Corners(who_and_when, (), frame_lines, (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe,) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
@@ -218,9 +223,14 @@ def cut_words(cut: Cut) -> str:
 def _series(now: Selection, d: PixelDescription) -> tuple[str, ...]:
     s = now.series
     number = tr("Series {n}").format(n=s.number) if s.number is not None else ""
-    what = " ".join(visible(part) for part in (s.modality, s.body_part_examined, d.view_position) if part)
+    what = " ".join(visible(part) for part in (s.modality, s.body_part_examined, *_view(d)) if part)
     lines = (f"{d.columns} × {d.rows}", " ".join(p for p in (number, visible(s.description)) if p), what)
     return tuple(line for line in lines if line)
+
+
+def _view(d: PixelDescription) -> tuple[str, ...]:
+    """Of which side, and from where."""
+    return tuple(part for part in (d.image_laterality, d.view_position) if part)
 
 
 def _drawn(shown: Shown, state: State) -> tuple[str, ...]:

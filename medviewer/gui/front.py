@@ -13,15 +13,24 @@ from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
-from medviewer.app.on_screen import scene_of
+from medviewer.app.filming import Draw, FilmWish
+from medviewer.app.hanging import protocol_of
+from medviewer.app.on_screen import pane_state, scene_of
 from medviewer.app.panes import picture_of
+from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred
+from medviewer.app.printing import PrintWish, page_of
 from medviewer.app.shortcuts import Changes
+from medviewer.app.state import State
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.elements_dialog import ElementsDialog
+from medviewer.gui.film_dialog import FilmDialog
+from medviewer.gui.hanging_dialog import HangingDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
 from medviewer.gui.preferences_dialog import PreferencesDialog
+from medviewer.gui.print_dialog import PrintDialog
+from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
@@ -75,6 +84,8 @@ class WindowFront(QMainWindow):
             ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
         elif what == "preferences":
             self._show_preferences()
+        elif what == "protocols":
+            self._show_protocols()
         else:
             AboutDialog(self).exec()
 
@@ -84,6 +95,15 @@ class WindowFront(QMainWindow):
             lambda name: preferred(app, name),
             lambda name, value: app.run_command("app.prefer", (name, value)),
             lambda: app.run_command("app.reset_preferences"),
+            self,
+        ).exec()
+
+    def _show_protocols(self) -> None:
+        app = self.app
+        HangingDialog(
+            app.state.hanging,
+            lambda name: protocol_of(app.state, name),
+            lambda protocols: app.run_command("layout.use_protocols", protocols),
             self,
         ).exec()
 
@@ -108,6 +128,59 @@ class WindowFront(QMainWindow):
             return None
         image = stored_image(picture, state) if what == "stored" else self.viewport.drawn(state)
         return DrawnImage(with_foot(image, state, with_identity=with_identity))
+
+    def ask_film(self) -> FilmWish | None:
+        """Ask what of the stack is filmed, and where to."""
+        now = self.app.state.selection
+        if now is None:
+            return None
+        dialog = FilmDialog(now, self, identity_hidden=self.app.state.identity_hidden)
+        if dialog.exec() != FilmDialog.DialogCode.Accepted:
+            return None
+        folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
+        proposed = str(Path(folder or Path.home()) / "film.avi")
+        chosen, _ = QFileDialog.getSaveFileName(self, tr("Export film"), proposed, "AVI (*.avi)")
+        if not chosen:
+            return None
+        first, last = dialog.range
+        return FilmWish(Path(chosen), first, last, dialog.rate_hz, dialog.what, with_identity=dialog.is_identity_wanted)
+
+    def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
+        """Draw images of the stack as the viewport that is active now would, whichever is active then."""
+        viewport = self.viewport
+
+        def draw(shown: State, picture: Picture) -> DrawnImage:
+            state = replace(shown, identity_hidden=not with_identity)
+            assert state.selection is not None  # noqa: S101 - an image of the stack
+            self.app.frames.put(state.selection.image.key, picture)
+            image = stored_image(picture, state) if what == "stored" else viewport.drawn(state)
+            return DrawnImage(with_foot(image, state, with_identity=with_identity))
+
+        return draw
+
+    def ask_print(self) -> PrintWish | None:
+        """Ask what is printed, and how; the page is seen before."""
+        is_hidden = self.app.state.identity_hidden
+        first = PrintWish(page=page_of(self.app.settings.page))
+        dialog = PrintDialog(first, self.draw_sheet, self, identity_hidden=is_hidden)
+        return dialog.wish if dialog.exec() == PrintDialog.DialogCode.Accepted else None
+
+    def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
+        """Draw the viewports on a page."""
+        state = replace(self.app.state, identity_hidden=not wish.with_identity)
+        if state.selection is None:
+            return None
+        is_all = wish.every_viewport and not state.is_maximised
+        viewports = self.viewports.visible if is_all else (self.viewport,)
+        numbers = range(len(viewports)) if is_all else (state.active,)
+        shape = state.layout if is_all else (1, 1)
+        panels = []
+        for number, viewport in zip(numbers, viewports, strict=True):
+            shown = pane_state(state, number)
+            image = viewport.drawn(shown, sharpness=PRINTED_SHARPNESS)
+            panels.append(panel_of(image, shown, viewport.placed_for(shown)))
+        foot = tr("Research use only - not for diagnosis")
+        return PrintedSheet(wish.page, shape, tuple(panels), head_of(state), foot)
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""

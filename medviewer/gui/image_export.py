@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QBuffer, QIODevice, QRect, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QImage, QPainter
 from PySide6.QtWidgets import QButtonGroup, QDialog, QHBoxLayout, QRadioButton, QVBoxLayout, QWidget
@@ -34,6 +35,12 @@ class DrawnImage:
         buffer.open(QIODevice.OpenModeFlag.WriteOnly)
         self.image.save(buffer, "PNG")  # type: ignore[call-overload]  # a device is one of its forms
         return bytes(buffer.data().data())
+
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """As (rows, columns, 3) RGB."""
+        rgb = self.image.convertToFormat(QImage.Format.Format_RGB888)
+        lines = np.frombuffer(rgb.constBits(), np.uint8).reshape(rgb.height(), rgb.bytesPerLine())
+        return lines[:, : rgb.width() * 3].reshape(rgb.height(), rgb.width(), 3).copy()
 
 
 def stored_image(picture: Picture, state: State) -> QImage:
@@ -83,9 +90,12 @@ def _who(state: State) -> str:
 class ExportDialog(QDialog):
     """What goes into the picture: as on screen or plain, and whether it says who the patient is."""
 
-    def __init__(self, parent: QWidget | None = None, *, identity_hidden: bool = False) -> None:
+    def __init__(
+        self, parent: QWidget | None = None, *, identity_hidden: bool = False, title: str = "", save: str = ""
+    ) -> None:
         super().__init__(parent)
-        self.setWindowTitle(tr("Export image"))
+        self.setWindowTitle(title or tr("Export image"))
+        self.save = button(save or tr("Save as PNG…"), kind="primary")
         self.as_shown = QRadioButton(for_button(tr("As on screen, with its texts and drawings")))
         self.plain = QRadioButton(for_button(tr("The plain image at its stored size, not turned or flipped")))
         self.without = QRadioButton(for_button(tr("Without identity")))
@@ -114,7 +124,8 @@ class ExportDialog(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 16, 20, 16)
         column.setSpacing(8)
-        column.addWidget(PlainLabel(tr("Export image"), "hero"))
+        column.addWidget(PlainLabel(self.windowTitle(), "hero"))
+        self._add_more(column)
         for title, choices in ((tr("Picture"), (self.as_shown, self.plain)), (tr("Patient"), self._identity_choices)):
             column.addWidget(section(title))
             group = QButtonGroup(self)
@@ -130,14 +141,17 @@ class ExportDialog(QDialog):
         column.addStretch(1)
         foot = QHBoxLayout()
         foot.addStretch(1)
-        cancel, save = button(tr("Cancel")), button(tr("Save as PNG…"), kind="primary")
+        cancel = button(tr("Cancel"))
         cancel.clicked.connect(self.reject)
-        save.clicked.connect(self.accept)
-        save.setDefault(True)
+        self.save.clicked.connect(self.accept)
+        self.save.setDefault(True)
         foot.addWidget(cancel)
-        foot.addWidget(save)
+        foot.addWidget(self.save)
         column.addLayout(foot)
         self.setMinimumWidth(420)
+
+    def _add_more(self, column: QVBoxLayout) -> None:
+        """What only some exports ask, above the other choices."""
 
     @property
     def _identity_choices(self) -> tuple[QRadioButton, QRadioButton]:

@@ -34,6 +34,7 @@ SMALL_PX = 12
 TITLE_PX = 15
 VALUE_PX = 28
 RADIUS_PX = 6
+PAPER, INK = "#ffffff", "#000000"  # of a printed page, whatever the theme
 FADE_MS = 120
 STUDIES_WIDTH_PX = 240
 FINDINGS_WIDTH_PX = 360

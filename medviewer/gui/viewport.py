@@ -26,7 +26,7 @@ from medviewer.domain.answer import Attribution
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
-from medviewer.gui.corner_text import Shown, corners, fidelity, probe_text
+from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.measurement_layer import MeasurementLayer
@@ -42,6 +42,8 @@ from medviewer.imaging.planes import to_patient
 Pictures = Callable[[State], Picture | None]
 
 _DRAWING_KEYS = frozenset((Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter))
+_SMALL_PX = QSize(280, 280)  # a viewport below it has no room for all corner text
+_LEAST_PX = 480  # of all viewports together, across and down
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
 
@@ -77,6 +79,7 @@ class Viewport(QWidget):
         self._wheel = 0
         self._lines: tuple[Line, ...] = ()
         self._is_active = False
+        self._sharpness = 1.0  # pixels drawn for one of the screen
         self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -89,8 +92,9 @@ class Viewport(QWidget):
         return QSize(800, 800)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Small enough for a laptop with both panels open."""
-        return QSize(240, 240)
+        """Small enough for a laptop with both panels open, however many viewports there are."""
+        rows, columns = self._state.layout
+        return QSize(_LEAST_PX // max(columns, 2), _LEAST_PX // max(rows, 2))
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what has changed."""
@@ -99,6 +103,8 @@ class Viewport(QWidget):
             self._gesture = None
         if new.cut is None:
             self._plane_drag = None
+        if old is None or old.layout != new.layout:
+            self.updateGeometry()
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
@@ -119,16 +125,7 @@ class Viewport(QWidget):
 
     def placement(self) -> Placement | None:
         """How the image lies in the viewport now; None without pixels."""
-        frame = self._state.frame
-        if frame is None:
-            return None
-        d = frame.description
-        size = QSizeF(self._image_area().size())
-        rows, columns = frame.stored.shape[:2]
-        appearance = appearance_of(self._state)
-        area = appearance.area if appearance is not None else None
-        aspect = area.aspect if area is not None and area.aspect is not None else pixel_aspect(d)
-        return Placement(size, self.devicePixelRatioF(), columns, rows, aspect, self._state.view, area)
+        return self.placed_for(self._state)
 
     def window_shown(self) -> Window | None:
         """The window that the image is drawn with; None where there is none (colour)."""
@@ -150,19 +147,37 @@ class Viewport(QWidget):
             flip_vertical=view.flip_vertical,
         )
 
-    def drawn(self, state: State) -> QImage:
-        """The viewport as it would be with this state, without what belongs to the mouse and the layout."""
-        ratio = self.devicePixelRatioF()
+    def placed_for(self, state: State) -> Placement | None:
+        """How the image of a state would lie in the viewport; None without pixels."""
+        frame = state.frame
+        if frame is None:
+            return None
+        size = QSizeF(self._image_area().size())
+        rows, columns = frame.stored.shape[:2]
+        appearance = appearance_of(state)
+        area = appearance.area if appearance is not None else None
+        aspect = area.aspect if area is not None and area.aspect is not None else pixel_aspect(frame.description)
+        return Placement(size, self.devicePixelRatioF(), columns, rows, aspect, state.view, area)
+
+    def drawn(self, state: State, *, sharpness: float = 1.0) -> QImage:
+        """The viewport as it would be with this state, without what belongs to the mouse and the layout.
+
+        ``sharpness`` is how many pixels the picture has for one of the screen, for paper.
+        """
+        ratio = self.devicePixelRatioF() * sharpness
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
-        kept = self._state, self._cursor, self._is_active, self.painted_attribution
-        self._state, self._cursor, self._is_active = state, None, False
+        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_attribution
+        lines = self._lines if state.selection is self._state.selection else ()  # they are of the image on screen
+        self._state, self._cursor, self._is_active, self._lines = state, None, False, lines
+        self._sharpness = sharpness
         painter = QPainter(image)
         try:
             self._paint(painter)
         finally:
             painter.end()
-            self._state, self._cursor, self._is_active, self.painted_attribution = kept
+            self._state, self._cursor, self._is_active, self._lines, self.painted_attribution = kept
+            self._sharpness = 1.0
         return image
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
@@ -195,7 +210,7 @@ class Viewport(QWidget):
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
-            viewport_marks.paint_empty(painter, QRectF(self.rect()))
+            viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy)
         if self._is_active:
             viewport_marks.paint_active(painter, QRectF(self.rect()))
 
@@ -374,7 +389,7 @@ class Viewport(QWidget):
         if picture is None:
             return 0
         view = self._state.view
-        level = picture.level_for(placed.zoom * min(1.0, placed.aspect))
+        level = picture.level_for(placed.zoom * self._sharpness * min(1.0, placed.aspect))
         key = (picture, view.window, view.inverted, level, placed.visible_part())
         if self._drawn is None or self._drawn.key != key:
             patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
@@ -386,7 +401,7 @@ class Viewport(QWidget):
         whole = QRectF(0, 0, placed.columns, placed.rows)
         painter.save()
         # One to one needs no interpolation: each pixel is itself.
-        is_exact = placed.zoom == placed.aspect == 1.0
+        is_exact = placed.zoom == placed.aspect == self._sharpness == 1.0
         smooth = (view.smooth or level > 0) and not is_exact
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
         painter.setTransform(placed.transform, True)
@@ -409,14 +424,18 @@ class Viewport(QWidget):
     def _paint_measurements(self, painter: QPainter, placed: Placement, shown: Shown | None) -> None:
         shapes = self._measuring.shapes(self._state)
         area = self._image_area()
-        taken = viewport_marks.taken_rects(area, corners(self._state, shown), self.letters()) if shapes else ()
+        taken = viewport_marks.taken_rects(area, self._texts(shown), self.letters()) if shapes else ()
         self._measurements.paint(painter, placed, area, shapes, taken)
+
+    def _texts(self, shown: Shown | None) -> Corners:
+        is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
+        return corners(self._state, shown, is_small=is_small)
 
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state
         area = self._image_area()
         viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
-        self._corners.paint(painter, area, corners(state, shown))
+        self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
             viewport_marks.paint_letters(painter, area, self.letters())
         if self.painted_attribution is not None:
@@ -434,7 +453,7 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
+    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
     "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values", "selected_measurement",
     "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPainterPath, QPen
 
+from medviewer.app.hanging_protocol import Vacancy
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import is_convincing
@@ -25,6 +26,7 @@ _LEAST_BAR_PX = 56
 _BELOW_LETTER_PX = 58  # from the middle to the bar: half a letter, then the method's name and its verdict
 _ICON_PX = 14
 _STEP_PX = 60
+_GAP_PX = 4  # between the lines of an empty viewport
 _RIM = 1.5  # px of dark around light text
 _RIM_STEPS = tuple((x, y) for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2) if 0 < x * x + y * y <= 5)
 
@@ -192,12 +194,20 @@ def paint_active(painter: QPainter, area: QRectF) -> None:
     painter.drawRect(area.adjusted(0.5, 0.5, -0.5, -0.5))
 
 
-def paint_empty(painter: QPainter, area: QRectF) -> None:
-    """Say what an empty viewport of a layout is for."""
-    painter.setFont(theme.text_font())
+def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None) -> None:
+    """Say what an empty viewport of a layout is for, and why a hanging protocol left it empty."""
+    room = area.adjusted(16, 16, -16, -16)
     painter.setPen(theme.color(theme.tokens().secondary))
-    flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-    painter.drawText(area.adjusted(24, 24, -24, -24), flags, tr("Click here, then choose a series on the left."))
+    flags = Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap
+    if vacancy is not None:
+        painter.setFont(theme.text_font(theme.TITLE_PX, QFont.Weight.DemiBold))
+        words = "\n".join(part for part in (tr(vacancy.sentence), visible(vacancy.wanted)) if part)
+        upper = QRectF(room.left(), room.top(), room.width(), room.height() / 2 - _GAP_PX)
+        painter.drawText(upper, flags | Qt.AlignmentFlag.AlignBottom, words)
+        room.setTop(room.center().y() + _GAP_PX)
+    painter.setFont(theme.text_font())
+    upright = Qt.AlignmentFlag.AlignVCenter if vacancy is None else Qt.AlignmentFlag.AlignTop
+    painter.drawText(room, flags | upright, tr("Click here, then choose a series on the left."))
 
 
 def paint_reading(painter: QPainter, area: QRectF) -> None:

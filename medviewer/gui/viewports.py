@@ -8,6 +8,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QGridLayout, QWidget
 
+from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.on_screen import pane_state
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
@@ -108,7 +109,7 @@ class Viewports(QWidget):
             self._grid.addWidget(self._viewports[index], place // columns, place % columns)
         for index, viewport in enumerate(self._viewports):
             viewport.setVisible(index in shown)
-        for number in range(2):
+        for number in range(max(MOST_ROWS, MOST_COLUMNS)):
             # A row or column without viewports takes no room.
             self._grid.setRowStretch(number, int(number < rows))
             self._grid.setColumnStretch(number, int(number < columns))

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.application import Application
 from medviewer.app.cine import own_rate_hz
+from medviewer.app.filming import CINE_RATE_HZ
 from medviewer.app.last_session import SessionKeeper
 from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
@@ -42,7 +43,6 @@ from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
 
 TITLE = "MedViewer"
-CINE_RATE_HZ = 15.0  # where the file does not say
 KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 

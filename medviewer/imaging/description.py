@@ -208,12 +208,14 @@ def _is_lossy(header: Header, format_: PixelFormat) -> bool | None:
     return True if code_stream.is_irreversible(header.first_bytes) else None
 
 
-# PS3.16 CID 4010, in SNOMED CT and in the SNOMED RT that older systems write, as View Position says it.
+# PS3.16 CID 4010 and 4014, in SNOMED CT and in the SNOMED RT that older systems write, as View Position says it.
 _VIEWS = {
     **dict.fromkeys(("272479007", "R-10214", "R-40888"), "PA"),
     **dict.fromkeys(("399348003", "R-10206"), "AP"),
     **dict.fromkeys(("399173006", "R-10236"), "LL"),
     **dict.fromkeys(("399198007", "R-10232"), "RL"),
+    **dict.fromkeys(("399368009", "R-10226"), "MLO"),
+    **dict.fromkeys(("399162004", "R-10242"), "CC"),
     **dict.fromkeys(("399033003", "R-10202"), ""),  # frontal: from before or from behind is not said
 }
 

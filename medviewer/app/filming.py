@@ -1,0 +1,120 @@
+"""The images of a stack as a film: which of them, how fast, with whose identity; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from medviewer.app import analysis
+from medviewer.app.exporting import FILM, Drawn, What, checked_path
+from medviewer.app.patient import keep_event
+from medviewer.app.picture import Picture
+from medviewer.app.state import Selection, State
+from medviewer.domain.errors import UsageError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.imaging.film_file import FilmWriter
+from medviewer.whole_file import writing_whole
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+T = TypeVar("T")
+Draw = Callable[[State, Picture], Drawn]
+"""Draws an image as it would be on screen; on the GUI thread."""
+
+CINE_RATE_HZ = 15.0  # where the file does not say
+RATES_HZ = (1.0, 60.0)  # slower is no film, faster no screen shows
+_LOOK_AGAIN_S = 0.1  # whether the reader has cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class FilmWish:
+    """What is filmed, and where to. ``first`` and ``last`` count in the stack, both belong to it."""
+
+    path: Path
+    first: int
+    last: int
+    rate_hz: float
+    what: What = "view"
+    with_identity: bool = False
+
+
+def can_film(state: State) -> bool:
+    """Whether there is a stack of stored images to be filmed."""
+    return state.selection is not None and state.cut is None and len(state.selection.stack.images) > 1
+
+
+def rate_of(selection: Selection) -> float:
+    """The rate at which a stack is played: the file's own, within what a film can have."""
+    slowest, fastest = RATES_HZ
+    return min(max(selection.image.frame_rate_hz or CINE_RATE_HZ, slowest), fastest)
+
+
+def export_film(app: Application, wish: FilmWish | None) -> None:
+    """Save the stack on screen as a film, asking how if nothing is given.
+
+    Raises:
+        UsageError: identity is hidden and wanted, or there are no such images.
+        InputError: another kind of file has that name.
+    """
+    wish = wish or app.front.ask_film()
+    state = app.state
+    now = state.selection
+    if wish is None or now is None:
+        return
+    if wish.with_identity and state.identity_hidden:
+        raise UsageError("Identity is hidden: show it first, or export without it.")
+    slowest, fastest = RATES_HZ
+    if not (0 <= wish.first <= wish.last < len(now.stack.images) and slowest <= wish.rate_hz <= fastest):
+        raise UsageError("There are no such images in the stack, or no such rate.")
+    path = checked_path(wish.path, FILM)
+    draw = app.front.film_painter(wish.what, with_identity=wish.with_identity)
+    if draw is None:
+        return
+    app.session.update(is_playing=False)
+
+    def work(stop: StopToken, progress: Progress) -> None:
+        with writing_whole(path) as file:
+            film = FilmWriter(file, wish.rate_hz)
+            for index in range(wish.first, wish.last + 1):
+                stop.raise_if_stopped()
+                progress(index - wish.first, wish.last + 1 - wish.first, "")
+                film.add(_frame(app, draw, replace(state, selection=replace(now, index=index)), stop).pixels())
+            film.finish()
+
+    def saved(_none: None) -> None:
+        uid = now.image.sop_instance_uid
+        keep_event(app, "film.exported-with-identity" if wish.with_identity else "film.exported", uid)
+        app.notify("info", "The film was saved." if wish.with_identity else "The film was saved, without identity.")
+
+    app.start_job("film", work, saved)
+
+
+def _frame(app: Application, draw: Draw, state: State, stop: StopToken) -> Drawn:
+    """One image of the stack, read here and drawn on the GUI thread."""
+    assert state.selection is not None  # noqa: S101 - of a state that shows one
+    picture = analysis.make_picture(state.selection.image, stop)
+    shown = replace(state, frame=picture.frame, frame_problem="")
+    return _on_gui_thread(app, lambda: draw(shown, picture), stop)
+
+
+def _on_gui_thread(app: Application, call: Callable[[], T], stop: StopToken) -> T:
+    """What a call gives on the GUI thread; it may be stopped before its turn comes."""
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+            answer.set_exception(error)
+
+    app.post(run)
+    while True:
+        stop.raise_if_stopped()
+        try:
+            return answer.result(timeout=_LOOK_AGAIN_S)
+        except TimeoutError:
+            continue

@@ -1,0 +1,198 @@
+"""Which images a hanging protocol puts where: studies compared with what the protocol asks for. Nothing is guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Vacancy, alternatives
+from medviewer.app.patient import identity_of
+from medviewer.app.state import Selection
+from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study
+
+Found = tuple[Selection | Vacancy, ...]
+
+_FOR_PROCESSING = frozenset({  # raw pixels, which nobody is meant to look at (PS3.4 B.5)
+    "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.3.1",
+})  # fmt: skip
+_UPRIGHT = 0.8  # of a normal's length along one axis of the patient: less is oblique, and no plane by name
+_PLANE_OF_AXIS = ("sagittal", "coronal", "axial")  # across x, y, z
+_PRIOR = {"CR": "No prior radiograph is open.", "MG": "No prior mammogram is open."}
+
+
+def studies_of(collection: Collection, patient: Patient) -> list[tuple[Patient, Study]]:
+    """The studies of one patient, with the patient as each of them says."""
+    who = identity_of(patient)
+    return [(one, study) for one in collection.patients if identity_of(one) == who for study in one.studies]
+
+
+def is_of_kind(study: Study, protocol: HangingProtocol) -> bool:
+    """Whether a study has a series of the protocol's modality and body part."""
+    return any(_is_series_of_kind(series, study, protocol) for series in study.series)
+
+
+def priors_of(study: Study, all_studies: Iterable[Study], protocol: HangingProtocol) -> list[Study]:
+    """Earlier studies of the protocol's kind, the latest first; none where a date is missing."""
+    earlier = [one for one in all_studies if _is_before(one, study) and is_of_kind(one, protocol)]
+    return sorted(earlier, key=lambda one: (one.date, one.time), reverse=True)
+
+
+def find(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient, Study]], now: Selection) -> Found:
+    """What each viewport shows.
+
+    Args:
+        protocol: whose viewports they are.
+        current: the study that the protocol calls so.
+        own: all studies of the patient, ``current`` among them.
+        now: the image on screen; it has precedence where it fits.
+
+    Returns:
+        An image or the reason why there is none, for each viewport, row by row.
+    """
+    patient = {id(study): one for one, study in own}  # one from before a scan went on is not among them
+    in_order = [current, *priors_of(current, (study for _, study in own), protocol)]
+    shown: set[int] = set()  # images, each by its identity
+    found: list[Selection | Vacancy] = []
+    for wanted in protocol.display_sets:
+        if wanted.prior >= len(in_order):
+            found.append(_no_prior(protocol, wanted))
+            continue
+        study = in_order[wanted.prior]
+        chosen = _choose(list(_fitting(study, protocol, wanted)), wanted, now, shown)
+        if chosen is None:
+            found.append(_no_image(wanted))
+            continue
+        one, place = chosen
+        found.append(Selection(patient.get(id(study), now.patient), study, one.series, one.stack, place))
+    return tuple(found)
+
+
+def fits(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient, Study]]) -> bool:
+    """Whether a protocol is for a study: its kind, its views, as many priors."""
+    of_kind = [series for series in current.series if _is_series_of_kind(series, current, protocol)]
+    asked = [alternatives(part) for part in protocol.views.split(",") if part.strip()]
+    there = set().union(*map(_views, of_kind)) if asked else set()
+    priors = priors_of(current, (study for _, study in own), protocol)
+    return bool(of_kind) and all(there.intersection(one) for one in asked) and len(priors) >= protocol.priors
+
+
+def plane_name(image: Image) -> str:
+    """The plane in which an image lies: axial, coronal or sagittal; "" if oblique or not known."""
+    plane = image.description.plane
+    if plane is None:
+        return ""
+    normal = np.abs(plane.normal)
+    axis = int(np.argmax(normal))
+    return _PLANE_OF_AXIS[axis] if normal[axis] >= _UPRIGHT else ""
+
+
+class _Fitting(NamedTuple):
+    """The images of one stack that fit, by their places in it."""
+
+    series: Series
+    stack: Stack
+    places: Sequence[int]
+
+    @property
+    def images(self) -> Iterator[Image]:
+        return (self.stack.images[place] for place in self.places)
+
+
+def _fitting(study: Study, protocol: HangingProtocol, wanted: DisplaySet) -> Iterator[_Fitting]:
+    """For each stack that has some, its images that fit, in display order."""
+    of_kind = [one for one in study.series if _is_series_of_kind(one, study, protocol)]
+    of_kind.sort(key=lambda one: _first_image(one).description.sop_class_uid in _FOR_PROCESSING)
+    asks_of_images = bool(wanted.view or wanted.laterality or wanted.plane)
+    for series in of_kind:
+        if not _has_word(f"{series.description} {study.description}", wanted.words):
+            continue
+        for stack in series.stacks:
+            places: Sequence[int] = range(len(stack.images))
+            if asks_of_images:
+                places = [place for place in places if _is_wanted(stack.images[place], wanted)]
+            if places:
+                yield _Fitting(series, stack, places)
+
+
+def _choose(
+    fitting: list[_Fitting], wanted: DisplaySet, now: Selection, shown: set[int]
+) -> tuple[_Fitting, int] | None:
+    """The n-th series that fits; else the one on screen, else the first that no viewport shows yet; and the place."""
+    if wanted.series:
+        nth = list(dict.fromkeys(id(one.series) for one in fitting))[wanted.series - 1 : wanted.series]
+        left = [one for one in fitting if id(one.series) in nth]
+    else:
+        left = [one for one in fitting if wanted.cut or shown.isdisjoint(map(id, one.images))]
+        left.sort(key=lambda one: one.stack is not now.stack)  # stable: the one on screen comes first
+    if not left:
+        return None
+    chosen = left[0]
+    if not wanted.cut:
+        shown.update(map(id, chosen.images))
+    if chosen.stack is now.stack and now.index in chosen.places:
+        return chosen, now.index
+    if len(chosen.places) < len(chosen.stack.images):
+        return chosen, chosen.places[0]
+    # Another frame of reference has no common place: as far along the stack is where a reader looks first.
+    share = now.index / max(len(now.stack.images) - 1, 1)
+    return chosen, round(share * (len(chosen.places) - 1))
+
+
+def _is_wanted(image: Image, wanted: DisplaySet) -> bool:
+    """Whether an image is what a viewport asks for; what the file does not say fits nothing that is asked."""
+    d = image.description
+    is_view = not wanted.view or d.view_position.upper() in alternatives(wanted.view)
+    is_side = not wanted.laterality or d.image_laterality.upper() == wanted.laterality
+    return is_view and is_side and (not wanted.plane or plane_name(image) == wanted.plane)
+
+
+def _is_series_of_kind(series: Series, study: Study, protocol: HangingProtocol) -> bool:
+    modalities = alternatives(protocol.modality)
+    if not series.stacks or (modalities and series.modality.upper() not in modalities):
+        return False
+    stated = series.body_part_examined or _first_image(series).description.body_part_examined
+    return _has_word(stated or f"{series.description} {study.description}", protocol.body_part)
+
+
+def _first_image(series: Series) -> Image:
+    return series.stacks[0].images[0]
+
+
+def _views(series: Series) -> set[str]:
+    return {image.description.view_position.upper() for stack in series.stacks for image in stack.images}
+
+
+def _has_word(text: str, words: str) -> bool:
+    """Whether one of the alternatives stands in a text as a word: PA is not found in "spa"."""
+    asked = alternatives(words)
+    return not asked or any(re.search(rf"(?<![0-9A-Z]){re.escape(one)}(?![0-9A-Z])", text.upper()) for one in asked)
+
+
+def _is_before(one: Study, other: Study) -> bool:
+    if one is other or not one.date or not other.date:
+        return False
+    is_earlier_that_day = bool(one.time and other.time) and one.time < other.time
+    return one.date < other.date or (one.date == other.date and is_earlier_that_day)
+
+
+def _no_prior(protocol: HangingProtocol, wanted: DisplaySet) -> Vacancy:
+    kind = next((words for one, words in _PRIOR.items() if one in alternatives(protocol.modality)), "")
+    number = f"prior {wanted.prior}" if wanted.prior > 1 else ""
+    parts = (number, "" if kind else protocol.modality, protocol.body_part, *_asked(wanted))
+    return Vacancy(kind or "No prior study of this kind is open.", _joined(parts))
+
+
+def _no_image(wanted: DisplaySet) -> Vacancy:
+    sentence = "The prior study has no such image." if wanted.prior else "This study has no such image."
+    return Vacancy(sentence, _joined(_asked(wanted)))
+
+
+def _asked(wanted: DisplaySet) -> tuple[str, ...]:
+    return wanted.laterality, wanted.view, wanted.plane, wanted.words
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,68 @@
+"""Which images become a film, how fast, and whether it says who the patient is."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QLocale
+from PySide6.QtGui import QDoubleValidator, QIntValidator
+from PySide6.QtWidgets import QGridLayout, QLineEdit, QVBoxLayout, QWidget
+
+from medviewer.app.filming import RATES_HZ, rate_of
+from medviewer.app.state import Selection
+from medviewer.gui.cards import section
+from medviewer.gui.image_export import ExportDialog
+from medviewer.gui.text import PlainLabel, tr
+
+_FIELD_PX = 96
+
+
+class FilmDialog(ExportDialog):
+    """The choices of a picture, and those of a film: from which image to which, and how many a second."""
+
+    def __init__(self, now: Selection, parent: QWidget | None = None, *, identity_hidden: bool = False) -> None:
+        count = len(now.stack.images)
+        self.first, self.last = _number(1, count, 1), _number(1, count, count)
+        self.rate = QLineEdit(f"{rate_of(now):g}")
+        slowest, fastest = RATES_HZ
+        validator = QDoubleValidator(slowest, fastest, 2, self.rate)
+        validator.setLocale(QLocale.c())  # 7.5 everywhere, as corner texts and files write it
+        self.rate.setValidator(validator)
+        self.rate.setFixedWidth(_FIELD_PX)
+        super().__init__(parent, identity_hidden=identity_hidden, title=tr("Export film"), save=tr("Save as AVI…"))
+        for field in (self.first, self.last, self.rate):
+            field.textChanged.connect(lambda _text: self._judge())
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first and the last image, counted from 0."""
+        return int(self.first.text()) - 1, int(self.last.text()) - 1
+
+    @property
+    def rate_hz(self) -> float:
+        """Images a second."""
+        return float(self.rate.text())
+
+    def _add_more(self, column: QVBoxLayout) -> None:
+        """The fields of a film, above the others."""
+        column.addWidget(section(tr("Images")))
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(12)
+        grid.setColumnStretch(2, 1)
+        titles = (tr("From image"), tr("To image"), tr("Images a second"))
+        for row, (title, field) in enumerate(zip(titles, (self.first, self.last, self.rate), strict=True)):
+            field.setAccessibleName(title)
+            grid.addWidget(PlainLabel(title), row, 0)
+            grid.addWidget(field, row, 1)
+        column.addLayout(grid)
+
+    def _judge(self) -> None:
+        """Save only what can be: Qt's validators let through what may still become right."""
+        fields = (self.first, self.last, self.rate)
+        is_right = all(field.hasAcceptableInput() for field in fields)
+        self.save.setEnabled(is_right and self.range[0] <= self.range[1])
+
+
+def _number(least: int, most: int, value: int) -> QLineEdit:
+    line = QLineEdit(str(value))
+    line.setValidator(QIntValidator(least, most, line))
+    line.setFixedWidth(_FIELD_PX)
+    return line

@@ -1,0 +1,151 @@
+"""A film is what the viewport would show, image by image, with the words that every picture has."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QFileDialog
+
+from medviewer.app.filming import FilmWish
+from medviewer.gui.film_dialog import FilmDialog
+from medviewer.imaging.display import to_display
+from tests.gui.reader import Reader
+from tests.gui.seen import all_words, press
+from tests.phantoms import write_chest
+from tests.unit.imaging.test_film_file import chunks
+
+RESEARCH = "Research use only - not for diagnosis"
+
+
+@pytest.fixture
+def reader(main_window, qtbot, tmp_path: Path) -> Reader:
+    made = Reader(main_window, qtbot)
+    write_chest(tmp_path / "ct", size=64, spacing_mm=5.0, slice_mm=10.0, n_slices=9)
+    made.open(tmp_path / "ct")
+    return made
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    content = path.read_bytes()
+    read = []
+    for jpeg in chunks(content, 0, len(content))["00dc"]:
+        with Image.open(BytesIO(jpeg)) as image:
+            read.append(np.asarray(image.convert("RGB")).astype(int))
+    return read
+
+
+def film(reader: Reader, wish: FilmWish) -> list[np.ndarray]:
+    reader.window.app.run_command("file.export_film", wish)
+    reader.settle()
+    return frames(wish.path)
+
+
+def test_the_plain_images_are_those_of_the_files(reader: Reader, tmp_path: Path) -> None:
+    made = film(reader, FilmWish(tmp_path / "a.avi", 2, 6, 10.0, "stored"))
+    assert len(made) == 5
+    for index, got in enumerate(made, start=2):
+        reader.window.app.run_command("image.show", index)
+        reader.settle()
+        expected = to_display(reader.state.frame, reader.state.view.window).astype(int)
+        assert got.shape[:2][1] == 64
+        assert got.shape[0] > 64  # the foot
+        assert np.abs(got[:64, :, 1] - expected).mean() < 2
+        assert got[66:].max() > 100
+
+
+def test_the_film_is_what_is_on_screen_turned_and_zoomed(reader: Reader, tmp_path: Path) -> None:
+    app = reader.window.app
+    app.run_command("view.flip_horizontal")
+    app.run_command("view.preset", 7)
+    made = film(reader, FilmWish(tmp_path / "a.avi", 0, 8, 10.0))
+    for index in (0, 4, 8):
+        app.run_command("image.show", index)
+        reader.settle()
+        shown = reader.window.draw_image("view", with_identity=False)
+        assert shown is not None
+        assert shown.pixels().shape == made[index].shape
+        assert np.abs(made[index] - shown.pixels().astype(int)).mean() < 2
+    assert np.abs(made[0] - made[4]).mean() > 2
+
+
+def test_words_and_identity(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    real: Any = QPainter.drawText
+
+    def draw(self: QPainter, *args: Any) -> Any:
+        found.extend(a for a in args if isinstance(a, str))
+        return real(self, *args)
+
+    monkeypatch.setattr(QPainter, "drawText", draw)
+    film(reader, FilmWish(tmp_path / "a.avi", 0, 2, 10.0))
+    assert sum(RESEARCH in text for text in found) == 3
+    assert not any("Phantom" in text and RESEARCH in text for text in found)
+    without = frames(tmp_path / "a.avi")[0]
+    found.clear()
+    named = film(reader, FilmWish(tmp_path / "b.avi", 0, 2, 10.0, with_identity=True))[0]
+    assert sum("Phantom, Chest" in text and RESEARCH in text for text in found) == 3
+    assert (np.abs(named[:60, :200] - without[:60, :200]) > 40).any()  # the name in the corner
+
+
+def test_another_size_of_the_window_ends_the_film(reader: Reader, tmp_path: Path) -> None:
+    app = reader.window.app
+    painter = reader.window.film_painter
+    calls = 0
+
+    def growing(what: Any, *, with_identity: bool) -> Any:
+        draw = painter(what, with_identity=with_identity)
+
+        def drawn(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                reader.window.viewport.resize(500, 400)
+            return draw(*args)
+
+        return drawn
+
+    reader.window.film_painter = growing
+    app.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 8, 10.0))
+    reader.settle()
+    assert "one size" in reader.state.notice.text
+    assert not (tmp_path / "a.avi").exists()
+
+
+def test_the_dialog_offers_the_whole_stack_and_refuses_what_there_is_not(reader: Reader, qtbot) -> None:
+    dialog = FilmDialog(reader.state.selection)
+    qtbot.addWidget(dialog)
+    assert (dialog.range, dialog.rate_hz, dialog.is_identity_wanted) == ((0, 8), 15.0, False)
+    for field, text in (
+        (dialog.last, "10"),
+        (dialog.last, ""),
+        (dialog.first, "0"),
+        (dialog.rate, "61"),
+        (dialog.rate, "x"),
+    ):
+        before = field.text()
+        field.setText(text)
+        assert not dialog.save.isEnabled()
+        field.setText(before)
+        assert dialog.save.isEnabled()
+    dialog.first.setText("7")
+    dialog.last.setText("6")
+    assert not dialog.save.isEnabled()
+    dialog.last.setText("8")
+    press(dialog, "Save as AVI…")
+    assert (dialog.result(), dialog.range) == (FilmDialog.DialogCode.Accepted, (6, 7))
+    assert "Export film" in all_words(dialog)
+
+
+def test_the_key_asks_and_saves(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FilmDialog, "exec", lambda _dialog: FilmDialog.DialogCode.Accepted)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
+    reader.key(Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    reader.settle()
+    assert len(frames(tmp_path / "mine.avi")) == 9
