@@ -74,7 +74,7 @@ def check_stack(stack: Stack) -> None:
         raise GeometryError("The series does not say in which frame of reference it lies; look at it by itself.")
     if len(stack.images) < 2:
         raise GeometryError("One slice is no volume, so it cannot be laid over other images; look at it by itself.")
-    if any(warning.code == "slices.duplicate" for warning in stack.warnings):
+    if stack.axis is not None or any(warning.code == "slices.duplicate" for warning in stack.warnings):
         raise GeometryError(
             "Several images of the series lie at one place, and which of them is meant is not said; "
             "look at it by itself."
