@@ -14,6 +14,7 @@ from medviewer.app import layer_planes, layering
 from medviewer.app.layer_planes import laid_on, shown_plane
 from medviewer.app.layering import LayerChange, Offer, offers
 from medviewer.app.linking import shown_grid
+from medviewer.app.oblique import turn
 from medviewer.app.on_screen import layers_of, pane_state, selections
 from medviewer.domain.layer import LabelPlane, ScalarPlane
 from medviewer.domain.study import Window
@@ -137,6 +138,24 @@ def test_every_plane_of_the_series_has_its_cut(reader: Application) -> None:
     reader.run_command("layout.point", tuple(float(v) for v in HOT))
     for index in range(4):
         state = pane_state(reader.state, index)
+        grid, values = shown_grid(state), scalar_plane(reader, index).values
+        assert grid is not None
+        row, column = np.unravel_index(np.nanargmax(values), values.shape)
+        assert to_patient(grid, column + 0.5, row + 0.5) == pytest.approx(HOT, abs=4.0), index
+
+
+def test_oblique_planes_have_their_cuts(reader: Application) -> None:
+    """Turned about the hot spot, every plane still goes through it."""
+    reader.run_command("layout.planes")
+    reader.run_command("layout.activate", 3)
+    reader.run_command("layout.point", tuple(float(v) for v in HOT))
+    lay(reader, "PT")
+    reader.run_command("layout.activate", 0)
+    turn(reader, 30.0)
+    for index in (1, 2):
+        state = pane_state(reader.state, index)
+        assert state.cut is not None
+        assert state.cut.axes is not None
         grid, values = shown_grid(state), scalar_plane(reader, index).values
         assert grid is not None
         row, column = np.unravel_index(np.nanargmax(values), values.shape)
