@@ -7,10 +7,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from medviewer.app.analysis import cut_grid
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import layers_of, pane_state
 from medviewer.app.panes import count
 from medviewer.app.state import Key, Layer, ShownPlane, State
+from medviewer.domain.errors import MedViewerError
 from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.scalar_layer import lay_scalar
@@ -38,12 +40,11 @@ class Laid(NamedTuple):
 
 def laid_on(state: State) -> tuple[Laid, ...]:
     """What may be drawn over the image on screen: of its own frame of reference, cut with its very plane."""
-    return _laid(state) if state.frame is not None else ()
+    return _laid(state, shown_plane(state)) if state.frame is not None else ()
 
 
-def _laid(state: State) -> tuple[Laid, ...]:
-    """The same, also while the image itself is still being read."""
-    where = shown_plane(state)
+def _laid(state: State, where: ShownPlane | None) -> tuple[Laid, ...]:
+    """What may be drawn on a plane of the stack on screen, also while the image itself is still being read."""
     if where is None or not state.layers_shown:
         return ()
     found = []
@@ -85,7 +86,8 @@ class LayerCutter:
             self._cut_missing(index, pane_state(new, index))
 
     def _cut_missing(self, index: int, state: State) -> None:
-        where, wanted = shown_plane(state), {laid.layer.source: laid for laid in _laid(state)}
+        where = self._coming_plane(state)
+        wanted = {laid.layer.source: laid for laid in _laid(state, where)}
         missing = {key: laid.source for key, laid in wanted.items() if laid.plane is None}
         slot = f"layer {index}"
         if where is None or not missing:
@@ -110,10 +112,20 @@ class LayerCutter:
             lambda error: self._app.notify("caution", str(error), job="layer"),
         )
 
+    def _coming_plane(self, state: State) -> ShownPlane | None:
+        """The plane that a viewport will show: one that is being cut gets its layers at the same time."""
+        kept, now, cut = self._app.volume, state.selection, state.cut
+        if cut is None or now is None or kept is None or kept[0] != now.stack_key or not reference_of(state):
+            return shown_plane(state)
+        try:
+            return ShownPlane(cut_grid(kept[1], cut), cut.slab_mm, cut.slab)
+        except MedViewerError:
+            return None  # the viewport says why
+
     def _cut_ahead(self, index: int, state: State) -> None:
         """Cut what will be looked at next, so that an image never comes without its layers."""
         now = state.selection
-        sources = {laid.layer.source: laid.source for laid in _laid(state)}
+        sources = {laid.layer.source: laid.source for laid in _laid(state, shown_plane(state))}
         if now is None or state.cut is not None or not sources:
             return
         near = (now.index + step for step in _AHEAD)

@@ -441,3 +441,20 @@ def test_a_slab_of_the_image_has_a_slab_of_the_layer(reader: Application) -> Non
     thin = np.nanmax(scalar_plane(reader, 0).values)
     reader.run_command("layout.slab", (40.0, "max"))
     assert np.nanmax(scalar_plane(reader, 0).values) > 2 * thin
+
+
+def test_a_plane_that_is_cut_and_its_layer_are_one_and_the_same(reader: Application) -> None:
+    """The layer is cut with the plane that is coming; it must be the very one that comes."""
+    reader.run_command("layout.planes")
+    lay(reader, "PT")
+    before = dict(reader.state.laid)
+    seen = []
+    stop = reader.session.watch(
+        lambda old, new: seen.append(laid_on(new)[0].plane) if old.frame is not new.frame else None
+    )
+    reader.run_command("image.next")
+    stop()
+    new = [key for key in reader.state.laid if key not in before]
+    assert shown_plane(reader.state) in [where for _, where in new]
+    assert len(new) == len({where for _, where in new})
+    assert seen == [scalar_plane(reader)]  # it is there as soon as the plane is
