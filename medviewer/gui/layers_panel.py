@@ -28,7 +28,9 @@ class LayersPanel(QWidget):
         self._state = State()
         self._cards: dict[Key, LayerCard] = {}
         self._listed: object = None
-        self._offered: tuple[object, tuple[Offer, ...]] = (None, ())
+        self._asked: object = None
+        self._offers: tuple[Offer, ...] = ()
+        self._drawn: object = None
         self.toggle = button("", "eye")
         self.toggle.clicked.connect(lambda: self.requested.emit("layer.toggle", None))
         self._scroll = ScrollColumn()
@@ -83,20 +85,21 @@ class LayersPanel(QWidget):
             self._cards[key].show_layer(layer)
 
     def _draw_offers(self) -> None:
+        """Rows stay while nothing of them changes: scrolling must not take the keyboard from a button."""
         state = self._state
         now = state.selection
+        asked = (now.image if now is not None else None, state.collection.patients, state.structure_files)
+        if asked != self._asked:
+            self._asked, self._offers = asked, offers(state)
         shown = {layer.source for layer in layers_of(state)}
-        drawn_from = (
-            now.stack_key if now is not None else None, now.index if now is not None else 0, state.collection.patients,
-            state.structure_files, shown, state.language,
-        )  # fmt: skip
-        if drawn_from == self._offered[0]:
+        drawn = (now is None, [(one.key, one.why_not) for one in self._offers], shown, state.language)
+        if drawn == self._drawn:
             return
-        self._offered = (drawn_from, offers(state))
+        self._drawn = drawn
         clear(self._others)
-        left = [offer for offer in self._offered[1] if offer.key not in shown]
+        left = [offer for offer in self._offers if offer.key not in shown]
         possible = [offer for offer in left if not offer.why_not]
-        if now is None or not self._offered[1]:
+        if now is None or not self._offers:
             self._say_nothing(is_open=now is not None)
             return
         if possible:

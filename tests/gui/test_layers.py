@@ -290,6 +290,15 @@ def test_a_dose_lies_over_a_pet_too_and_is_gone_with_it(reader: Reader) -> None:
     assert "No image on screen" in all_words(reader.window.layers)
 
 
+def test_scrolling_leaves_the_rows_of_the_panel_alone(reader: Reader) -> None:
+    rows = [b for b in reader.window.layers.findChildren(QPushButton) if b.text() == "Lay over"]
+    rows[0].setFocus()
+    reader.window.app.run_command("image.next")
+    reader.settle()
+    assert [b for b in reader.window.layers.findChildren(QPushButton) if b.text() == "Lay over"] == rows
+    assert QApplication.focusWidget() is rows[0]
+
+
 def test_refusals_are_said_with_their_reason(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
     reader = Reader(main_window, qtbot)
     write_ct(tmp_path / "a")

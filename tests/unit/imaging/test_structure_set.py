@@ -15,6 +15,7 @@ from medviewer.domain.layer import LabelPlane, StructureSet
 from medviewer.domain.study import Patient, Plane, Study
 from medviewer.imaging.planes import to_image, to_patient
 from medviewer.imaging.reslice import PlaneGrid
+from medviewer.imaging.scan import scan
 from medviewer.imaging.structure_set import StructureFile, find_structure_set, lay_structures, read_structure_set
 from tests.layer_objects import FRAME_OF_REFERENCE, circle, write_ct, write_structures
 
@@ -165,6 +166,13 @@ def test_it_is_found_among_files_and_says_whose_it_is(tmp_path: Path) -> None:
     assert found.patient.patient_id == "PHANTOM-2"
     assert find_structure_set(write_ct(tmp_path / "ct")[0]) is None
     assert find_structure_set(Path(str(get_testdata_file("rtstruct.dcm")))) is not None
+
+
+def test_the_problem_list_says_where_structures_are_shown(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9)]})
+    (problem,) = scan([path]).problems
+    assert problem.status == "read"
+    assert "panel Layers" in problem.reason
 
 
 @pytest.mark.parametrize(
