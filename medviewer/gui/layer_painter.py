@@ -21,10 +21,6 @@ from medviewer.gui.placing import Placement
 _RAMP = 64  # of 255: levels over which a value comes up to the full opacity, so that the anatomy stays visible
 _OUTLINE_PX = 1.5
 _FILL = 0.35  # of the layer's opacity
-_PALETTE = (
-    "#4cc9f0", "#f2b544", "#5cc58f", "#ff6b6b", "#b48cff", "#f49ac1", "#9be564", "#ff9f5a", "#6f8cff", "#e5e06b",
-)  # fmt: skip
-"""For segments without a colour of their own: told apart from their neighbours, also on grey."""
 
 
 class LayerPainter:
@@ -95,7 +91,7 @@ def segment_color(source: LayerSource, segment: Segment) -> QColor:
         return QColor(*wished)
     own = () if isinstance(source, ScalarLayer) else source.segments
     at = next((i for i, one in enumerate(own) if one.number == segment.number), 0)
-    return QColor(_PALETTE[at % len(_PALETTE)])
+    return QColor(theme.SEGMENT_COLORS[at % len(theme.SEGMENT_COLORS)])
 
 
 def _colored(plane: ScalarPlane, source: ScalarLayer, laid: Laid) -> QImage:
