@@ -461,7 +461,7 @@ _ROWS = (
 )  # fmt: skip
 
 # What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
-_OF_IMAGES = frozenset({"edit", "view", "image", "layout", "tool", "measure", "explain", "finding"})
+_OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
 _OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from medviewer.app import layer_planes, layering
+from medviewer.app.commands import command
 from medviewer.app.layer_planes import laid_on, shown_plane
 from medviewer.app.layering import LayerChange, Offer, offers
 from medviewer.app.linking import shown_grid
@@ -458,3 +459,10 @@ def test_a_plane_that_is_cut_and_its_layer_are_one_and_the_same(reader: Applicat
     assert shown_plane(reader.state) in [where for _, where in new]
     assert len(new) == len({where for _, where in new})
     assert seen == [scalar_plane(reader)]  # it is there as soon as the plane is
+
+
+def test_layers_are_not_changed_unseen_behind_a_3d_view(reader: Application) -> None:
+    lay(reader, "PT")
+    assert command("layer.toggle").enabled(reader.state)
+    hidden = replace(reader.state, scene=cast("Any", object()))
+    assert not any(command(f"layer.{verb}").enabled(hidden) for verb in ("toggle", "next", "lay", "remove", "change"))
