@@ -59,8 +59,12 @@ def read_slices(stack: Stack, stop: StopToken, progress: Progress) -> Volume:
 
 def make_cut(volume: Volume, cut: Cut) -> Picture:
     """A plane through a volume, made ready for the screen."""
-    grid = standard_grid(volume, cut.plane, cut.at_mm, cut.axes)
-    return Picture(reslice(volume, grid, slab_mm=cut.slab_mm, slab=cut.slab))
+    return Picture(reslice(volume, cut_grid(volume, cut), slab_mm=cut.slab_mm, slab=cut.slab))
+
+
+def cut_grid(volume: Volume, cut: Cut) -> PlaneGrid:
+    """The pixels of a plane through a volume."""
+    return standard_grid(volume, cut.plane, cut.at_mm, cut.axes)
 
 
 def cut_again(volume: Volume, cut: CutPlane) -> Frame:

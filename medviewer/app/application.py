@@ -20,6 +20,7 @@ from medviewer.app.hanging import HangingWhenOpened
 from medviewer.app.hanging_file import HangingFile
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.key_image_keeper import KeyImageKeeper
+from medviewer.app.layer_planes import LayerCutter
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
@@ -44,8 +45,8 @@ log = logging.getLogger(__name__)
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
-    "document": "Reading the document", "export": "Saving the image", "film": "Saving the film",
-    "print": "Saving the page",
+    "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
+    "film": "Saving the film", "print": "Saving the page",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -219,6 +220,7 @@ class Application:
         self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(KeyImageKeeper(self).watch)
+        self.session.watch(LayerCutter(self).watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property

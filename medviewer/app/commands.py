@@ -17,6 +17,7 @@ from medviewer.app import (
     hanging,
     key_images,
     last_session,
+    layering,
     layout,
     linking,
     measurement_files,
@@ -211,7 +212,7 @@ def _t(en: str, zh: str) -> Title:
     return MappingProxyType({"en": en, "zh": zh})
 
 
-_MENU_OF = {"series": "image", "explain": "model", "finding": "model", "job": "model", "app": "help"}
+_MENU_OF = {"series": "image", "layer": "view", "explain": "model", "finding": "model", "job": "model", "app": "help"}
 
 
 def _row(
@@ -390,6 +391,11 @@ _ROWS = (
     _asked("volume.hold|Begin of a drag in 3D|三维拖动开始", volume_view.hold, _has_scene),
     _asked("volume.settle|End of a drag in 3D|三维拖动结束", volume_view.settle, _has_scene),
     _asked("volume.room|Size of the 3D view|三维视图大小", volume_view.set_room, _has_scene),
+    _row("layer.toggle|Hide or show layers|隐藏或显示图层|O|layers-2", layering.toggle, layering.has_layers),
+    _row("layer.next|Lay the next series over|叠加下一序列|Shift+O|layers", layering.lay_next, _has_image),
+    _asked("layer.lay|Lay over the image|叠加到图像", layering.lay, _has_image),
+    _asked("layer.remove|Take a layer away|移除图层", layering.remove, _has_image),
+    _asked("layer.change|Change a layer|更改图层", layering.change, _has_image),
     _row("tool.window|Window/level|窗宽窗位|W|contrast", viewing.use_tool("window"), _always),
     _row("tool.pan|Pan|平移|T|move", viewing.use_tool("pan"), _always),
     _row("tool.zoom|Zoom|缩放|Z|zoom-in", viewing.use_tool("zoom"), _always),
@@ -455,7 +461,7 @@ _ROWS = (
 )  # fmt: skip
 
 # What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
-_OF_IMAGES = frozenset({"edit", "view", "image", "layout", "tool", "measure", "explain", "finding"})
+_OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
 _OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 

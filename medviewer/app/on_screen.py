@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medviewer.app.state import Cut, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
+from medviewer.app.state import Cut, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
@@ -159,6 +159,11 @@ def _images_of(now: Selection) -> Iterator[Image]:
     for series in now.study.series:
         for stack in series.stacks:
             yield from stack.images
+
+
+def layers_of(state: State) -> tuple[Layer, ...]:
+    """The layers that the reader has laid over the stack on screen."""
+    return state.layers.get(state.selection.stack_key, ()) if state.selection is not None else ()
 
 
 def pane_state(state: State, index: int) -> State:

@@ -15,6 +15,7 @@ import numpy as np
 
 from medviewer.app import analysis, documents
 from medviewer.app.findings import continue_run, run_if_wished
+from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
 from medviewer.app.on_screen import selections
@@ -355,6 +356,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "key_objects",
+        "layers", "layers_shown", "layer_sources", "laid", "structure_files",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
@@ -377,6 +379,7 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
             app.notify("caution", f"{words} could not be shown; the problem list says why.")
         look_for_reports(app, collection)
         look_for_presentations(app, collection)
+        look_for_structures(app, collection)
         return
     app.session.update(collection=replace(app.state.collection, problems=collection.problems))
     if count == 1:

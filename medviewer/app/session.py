@@ -148,6 +148,7 @@ class Session:
         self.update(
             view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
             measurements=measurements, key_images=_restored_key_images(past, self._state),
+            layers=past.layers,
         )  # fmt: skip
 
     def _set(self, new: State) -> None:
@@ -184,6 +185,8 @@ def _remembered(state: State) -> State:
         parked=EMPTY,
         values=EMPTY,
         scene=None,
+        layer_sources=EMPTY,
+        laid=EMPTY,
     )
 
 

@@ -14,6 +14,7 @@ from medviewer.app.hanging_protocol import Protocols, Vacancy
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.frame import Frame
+from medviewer.domain.layer import LayerPlane, LayerSource
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.report import Report
@@ -21,7 +22,8 @@ from medviewer.domain.study import Collection, Document, Image, Patient, Series,
 from medviewer.domain.waveform import Waveform
 from medviewer.imaging.camera import Camera, Look
 from medviewer.imaging.pdf import Pdf
-from medviewer.imaging.reslice import Axes, PlaneName, Slab
+from medviewer.imaging.reslice import Axes, PlaneGrid, PlaneName, Slab
+from medviewer.imaging.structure_set import StructureFile
 from medviewer.imaging.transfer import Transfer
 from medviewer.imaging.voxel_block import VoxelBlock
 from medviewer.records.record import PatientRecord
@@ -153,6 +155,34 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """What lies over a stack and how it is drawn. ``source`` is the image key by which it was chosen.
+
+    ``range`` is what the colours span, in the layer's unit (None: its own wish); ``hidden`` are the
+    numbers of the segments that are not drawn.
+    """
+
+    source: Key
+    opacity: float = 0.5
+    color_map: str = "inferno"
+    range: tuple[float, float] | None = None
+    hidden: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPlane:
+    """The plane that a layer is cut with: equal only if every pixel lies at the same place in the patient.
+
+    ``slice_mm`` is the distance to the next stored image; None for a plane that was cut.
+    """
+
+    grid: PlaneGrid
+    slab_mm: float = 0.0
+    slab: Slab = "mean"
+    slice_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A point of the patient, which means something only in its own frame of reference."""
 
@@ -239,7 +269,7 @@ class State:
     decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
     friends, which return only what belongs to the image on screen. ``measurements`` has
     an entry, which may be empty, for each image whose own have been read from the record
-    store; ask :func:`measurements_of`.
+    store; ask :func:`measurements_of`. What lies over the image on screen gives :func:`laid_on`.
     """
 
     collection: Collection = field(default_factory=Collection)
@@ -264,6 +294,11 @@ class State:
     identity_hidden: bool = False
     drawings_shown: bool = True  # overlay planes, which the file lays over its image
     overlay: Overlay = field(default_factory=Overlay)
+    layers: Mapping[Key, tuple[Layer, ...]] = field(default_factory=_empty)  # by the stack that they lie over
+    layers_shown: bool = True
+    layer_sources: Mapping[Key, LayerSource] = field(default_factory=_empty)  # what of them has been read
+    structure_files: tuple[StructureFile, ...] = ()  # that lie beside the images; ask offers
+    laid: Mapping[tuple[Key, ShownPlane], LayerPlane] = field(default_factory=_empty)  # their cuts; ask laid_on
     model_id: str = ""
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)

@@ -79,6 +79,18 @@ class UltrasoundRegion:
     reference_value: tuple[float, float] = (0.0, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class RealWorldValues:
+    """What stored values stand for: ``stored x slope + intercept`` in ``unit``, from ``first`` to ``last`` (stored)."""
+
+    slope: float
+    intercept: float
+    unit: str
+    name: str = ""
+    first: float | None = None  # None: all values are mapped
+    last: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelDescription:
     """How to read, show and measure an image's pixels. Holds no identity.
@@ -113,7 +125,9 @@ class PixelDescription:
     no_measuring_because: str = ""
     pixel_aspect_ratio: float | None = None  # height over width, where it stands in the place of a spacing
     ultrasound_regions: tuple[UltrasoundRegion, ...] = ()
-    value_unit: str = ""  # of a PET's modality values: "Bq/ml", "{counts}", ...
+    value_unit: str = ""  # of a PET's or a dose's modality values: "Bq/ml", "{counts}", "Gy", ...
+    value_name: str = ""  # of a dose: its type, as the file says ("PHYSICAL")
+    real_world: RealWorldValues | None = None  # of a parametric map
     suv_factor: float | None = None  # PET: SUVbw in g/ml = modality value x this; identity-free, unlike its parts
     no_suv_because: str = ""
     sop_class_uid: str = ""
@@ -156,6 +170,7 @@ class Image:
     kind: FileKind = "DICOM"
     stamp: str = ""
     scratch: Path | None = None
+    frame_of_reference_uid: str = ""  # in which its plane's numbers mean a place; "" where the file does not say
 
     @property
     def file(self) -> Path:

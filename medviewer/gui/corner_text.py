@@ -16,11 +16,12 @@ from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
+from medviewer.gui.layer_words import unit_word
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
 from medviewer.imaging.presenting import changes_values
-from medviewer.imaging.units import is_in_hounsfield
+from medviewer.imaging.units import value_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Shown:
     window: Window | None
     level: int  # 0: from full resolution; n: from a copy of 1 / 2**n
     probe: str = ""
+    layer_probe: tuple[str, ...] = ()  # what the layers say of the place under the mouse
+    layers: tuple[tuple[str, bool], ...] = ()  # what lies over the image, and what is doubtful of it
 
 
 def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Corners:
@@ -63,7 +66,7 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
         who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
         return Corners(who_and_when, (), frame_lines, (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
-    probe = (shown.probe,) if shown is not None and shown.probe else ()
+    probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
     return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now, _described(state, now)))
 
@@ -85,6 +88,8 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
+    if shown is not None:
+        parts += shown.layers
     if shown is not None and shown.level:
         parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
     if d.no_measuring_because:
@@ -178,10 +183,10 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     if d.pixel_padding_range is not None and d.pixel_padding_range[0] <= stored <= d.pixel_padding_range[1]:
         return f"{where}  {_number(stored)} {tr('(padding)')}"
     value = modality_value(frame, y, x)
-    unit = "HU" if is_in_hounsfield(d) else "" if d.rescale_type in ("", "US", "HU") else d.rescale_type
+    unit = unit_word(value_unit(d))
     if value == stored and not unit:
         return f"{where}  {_number(stored)}"
-    return f"{where}  {_number(stored)} = {_number(value)} {visible(unit)}".rstrip()
+    return f"{where}  {_number(stored)} = {_number(value)} {unit}".rstrip()
 
 
 def _patient(state: State) -> tuple[str, ...]:

@@ -38,6 +38,10 @@ PAPER, INK = "#ffffff", "#000000"  # of a printed page, whatever the theme
 FADE_MS = 120
 STUDIES_WIDTH_PX = 240
 FINDINGS_WIDTH_PX = 360
+SEGMENT_COLORS = (
+    "#4cc9f0", "#f2b544", "#5cc58f", "#ff6b6b", "#b48cff", "#f49ac1", "#9be564", "#ff9f5a", "#6f8cff", "#e5e06b",
+)  # fmt: skip
+"""For segments without a colour of their own, in every theme: told apart from their neighbours, also on grey."""
 
 
 @dataclass(frozen=True, slots=True)

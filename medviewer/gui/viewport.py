@@ -18,17 +18,21 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from medviewer.app.layer_planes import Laid, laid_on
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import appearance_of, shown_presentation
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
+from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
+from medviewer.gui.layer_painter import LayerPainter
+from medviewer.gui.layer_words import layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
 from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import OverlayLayer
@@ -36,6 +40,7 @@ from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.presentation_layer import AnnotationPainter, paint_shutters
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
+from medviewer.gui.text import visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
 
@@ -68,6 +73,7 @@ class Viewport(QWidget):
         self._pictures = pictures
         self._state = State()
         self._overlay = OverlayLayer()
+        self._layers = LayerPainter()
         self._drawings = DrawingsLayer()
         self._measurements = MeasurementLayer()
         self._measuring = MeasurementTool(self._measurements)
@@ -193,14 +199,15 @@ class Viewport(QWidget):
         placed = self.placement()
         self.painted_attribution = None
         shown: Shown | None = None
+        laid = laid_on(self._state)
         if placed is not None:
             level = self._paint_image(painter, placed)
+            self._layers.paint(painter, placed, laid)
             self._paint_shutters(painter, placed)
             self.painted_attribution = self._overlay.paint(
                 painter, self._state, placed.transform, placed.size, placed.ratio
             )
-            probe = self._probe(placed)
-            shown = Shown(placed.zoom, self._state.view.zoom is None, self.window_shown(), level, probe)
+            shown = self._shown(placed, level, laid)
         if placed is not None:
             self._drawings.paint(painter, self._state, placed.transform)
             self._paint_annotations(painter, placed)
@@ -208,7 +215,7 @@ class Viewport(QWidget):
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
         if self._state.selection is not None:
-            self._paint_marks(painter, shown)
+            self._paint_marks(painter, shown, laid)
         else:
             viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy)
         if self._is_active:
@@ -431,9 +438,13 @@ class Viewport(QWidget):
         is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
         return corners(self._state, shown, is_small=is_small)
 
-    def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
+    def _paint_marks(self, painter: QPainter, shown: Shown | None, laid: Sequence[Laid]) -> None:
         state = self._state
         area = self._image_area()
+        scalar = next((one for one in laid if isinstance(one.source, ScalarLayer)), None)
+        if scalar is not None and isinstance(scalar.source, ScalarLayer):
+            words = f"{visible(scalar.source.modality)}  {quantity_words(scalar.source)}"
+            viewport_marks.paint_layer_bar(painter, area, scalar, words)
         viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
         self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
@@ -445,17 +456,23 @@ class Viewport(QWidget):
         elif state.frame is None:
             viewport_marks.paint_reading(painter, area)
 
-    def _probe(self, placed: Placement) -> str:
-        frame = self._state.frame
-        if self._cursor is None or frame is None:
-            return ""
-        return probe_text(frame, *placed.image_point(self._cursor))
+    def _shown(self, placed: Placement, level: int, laid: Sequence[Laid]) -> Shown:
+        """What is drawn, with what lies under the mouse."""
+        state = self._state
+        probe, layer_probe = "", tuple[str, ...]()
+        if self._cursor is not None and state.frame is not None:
+            column, row = placed.image_point(self._cursor)
+            probe, layer_probe = probe_text(state.frame, column, row), probe_lines(laid, column, row)
+        over = state.selection.series.modality if state.selection is not None else ""
+        lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)
+        return Shown(placed.zoom, state.view.zoom is None, self.window_shown(), level, probe, layer_probe, lines)
 
 
 _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
     "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values", "selected_measurement",
     "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
+    "layers", "layers_shown", "layer_sources", "laid",
 )  # fmt: skip
 
 

@@ -8,11 +8,15 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPainterPath, QPen
 
 from medviewer.app.hanging_protocol import Vacancy
+from medviewer.app.layer_planes import Laid
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme
 from medviewer.gui.corner_text import Corners
+from medviewer.gui.layer_painter import bar_image as layer_bar_image
+from medviewer.gui.layer_painter import range_of
+from medviewer.gui.layer_words import short_number
 from medviewer.gui.overlay import bar_image
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters
@@ -23,6 +27,7 @@ _LINE = 1.35
 _LETTER_PX = 16
 _BAR = (10, 132)
 _LEAST_BAR_PX = 56
+_LOWER_LEFT_PX = 124  # that the lower left corner's words may take, with what lies under the mouse
 _BELOW_LETTER_PX = 58  # from the middle to the bar: half a letter, then the method's name and its verdict
 _ICON_PX = 14
 _STEP_PX = 60
@@ -185,6 +190,40 @@ def color_bar_rect(area: QRectF) -> QRectF:
     is_tight = top < area.center().y() + _BELOW_LETTER_PX
     right = area.right() - MARGIN - (2 * _LETTER_PX if is_tight else 0)
     return QRectF(right - width, top, width, height)
+
+
+def paint_layer_bar(painter: QPainter, area: QRectF, laid: Laid, words: str) -> None:
+    """Draw what the colours of a layer mean, beside the left edge: the ends of its range, its quantity and unit."""
+    t = theme.tokens()
+    bar = layer_bar_rect(area)
+    painter.fillRect(bar.adjusted(-1, -1, 1, 1), theme.color(t.line))
+    painter.drawImage(bar, layer_bar_image(laid.layer.color_map))
+    painter.setFont(theme.text_font(theme.SMALL_PX))
+    flags, ink = Qt.AlignmentFlag, theme.color(t.overlay_text)
+    low, high = range_of(laid)
+    room = max(area.width() * 0.5 - bar.left(), 80.0)
+    labels = (
+        (QRectF(bar.right() + 8, bar.top() - 4, 120, 16), short_number(high)),
+        (QRectF(bar.right() + 8, bar.center().y() - 8, 120, 16), short_number((low + high) / 2)),
+        (QRectF(bar.right() + 8, bar.bottom() - 12, 120, 16), short_number(low)),
+        (QRectF(bar.left(), bar.top() - 26, room, 18), words),
+    )
+    metrics = QFontMetricsF(painter.font())
+    for rect, text in labels:
+        line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
+        _write(painter, rect, line, flags.AlignLeft | flags.AlignVCenter, ink)
+
+
+def layer_bar_rect(area: QRectF) -> QRectF:
+    """Where a layer's colour bar lies: under the letter of the left edge, above the lower corner's words."""
+    width, whole = _BAR
+    lowest = area.bottom() - _LOWER_LEFT_PX
+    top = area.center().y() + _BELOW_LETTER_PX - 8
+    height = min(float(whole), max(lowest - top, _LEAST_BAR_PX))
+    top = min(top, lowest - height)
+    is_tight = top < area.center().y() + _BELOW_LETTER_PX - 16
+    left = area.left() + MARGIN + (2 * _LETTER_PX if is_tight else 0)
+    return QRectF(left, top, width, height)
 
 
 def paint_active(painter: QPainter, area: QRectF) -> None:

@@ -32,6 +32,7 @@ from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.front import WindowFront
+from medviewer.gui.layers_panel import LayersPanel
 from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
@@ -65,6 +66,7 @@ class MainWindow(WindowFront):
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
         self.measurements = MeasurementsPanel()
+        self.layers = LayersPanel(self.actions_.shortcuts())
         self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)
         self.palette_ = CommandPalette(self.actions_.commands(), self)
@@ -133,6 +135,7 @@ class MainWindow(WindowFront):
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
         self._tabs.addTab(self.measurements, "")
+        self._tabs.addTab(self.layers, "")
         for panel in (self.studies, self._middle, self._tabs, self._second_tabs):
             self.splitter.addWidget(panel)
         self._second_tabs.hide()
@@ -153,8 +156,7 @@ class MainWindow(WindowFront):
         run = self.app.run_command
         for panel in (
             self.viewports, self.volume, self.documents, self.empty, self.studies, self.findings, self.record,
-            self.measurements,
-            self.status, self.palette_,
+            self.measurements, self.layers, self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
@@ -168,7 +170,7 @@ class MainWindow(WindowFront):
             self._name_tabs()
         for part in (self.actions_, self.tools, self.viewports, self.volume, self.documents, self.empty, self.studies):
             part.show_state(old, new)
-        for panel in (self.findings, self.record, self.measurements):
+        for panel in (self.findings, self.record, self.measurements, self.layers):
             panel.show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
@@ -238,6 +240,7 @@ class MainWindow(WindowFront):
                 (self.findings, tr("Findings")),
                 (self.record, tr("Patient")),
                 (self.measurements, tr("Measurements")),
+                (self.layers, tr("Layers")),
             )
             for panel, name in names:
                 if tabs.indexOf(panel) >= 0:

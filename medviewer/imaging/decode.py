@@ -8,6 +8,7 @@ bad data; one that does costs one image and nothing else.
 from __future__ import annotations
 
 import atexit
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,7 +46,9 @@ _END_MARKER = b"\xff\xd9"
 _pool = DecodePool()
 
 
-def read_frame(image: Image, *, stop: StopToken | None = None, into: np.ndarray | None = None) -> Frame:
+def read_frame(
+    image: Image, *, stop: StopToken | None = None, into: np.ndarray | None = None, as_indices: bool = False
+) -> Frame:
     """Read and decode one frame.
 
     May be called from any thread, and from several at once.
@@ -55,6 +58,7 @@ def read_frame(image: Image, *, stop: StopToken | None = None, into: np.ndarray 
         stop: gives up; a decoder that is running is ended.
         into: memory of a larger block for the stored values, used where a copy can be saved; what was
             in it is lost, and whether the frame lies there is for the caller to see.
+        as_indices: of an image with a palette, the numbers and not the colours that they stand for.
 
     Returns:
         The frame, read-only. Where the file ends inside an uncompressed frame, the
@@ -75,6 +79,8 @@ def read_frame(image: Image, *, stop: StopToken | None = None, into: np.ndarray 
             return _read_other(image, stop)
         with image.file.open("rb") as file:
             layout, source = open_layout(image.file, file)
+            if as_indices:
+                layout = replace(layout, format=replace(layout.format, photometric=_without_palette(layout)))
             return _read(image, layout, source, stop, into)
     except OSError as error:
         raise unreadable(error) from error
@@ -222,6 +228,11 @@ def _with_sign(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Ca
     if shift > 0 and pixels.dtype.kind == "u":
         return np.asarray((signed << shift) >> shift)
     return signed
+
+
+def _without_palette(layout: Layout) -> str:
+    photometric = layout.format.photometric
+    return "MONOCHROME2" if photometric == "PALETTE COLOR" else photometric
 
 
 def _to_stored(samples: np.ndarray, layout: Layout) -> np.ndarray:

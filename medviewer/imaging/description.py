@@ -14,7 +14,9 @@ from medviewer.imaging import code_stream, tags
 from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import Header
+from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE, read_real_world
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
+from medviewer.imaging.rt_dose import RT_DOSE_STORAGE, describe_dose
 from medviewer.imaging.second_axis import read_axis_values
 from medviewer.imaging.spacing import Spacing, read_aspect_ratio, read_spacing
 from medviewer.imaging.suv import read_suv
@@ -44,6 +46,9 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     for frame in range(format_.frames):
         groups = _Groups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet())
         description, found = single or _describe_frame(common, groups)
+        if header.sop_class_uid == RT_DOSE_STORAGE:
+            description, doubts = describe_dose(description, dataset, frame, format_.frames)
+            found = found + doubts
         images.append(
             Image(
                 path=path,
@@ -56,6 +61,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 frame_rate_hz=frame_rate,
                 axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
+                frame_of_reference_uid=dataset.text(tags.FRAME_OF_REFERENCE_UID),
             )
         )
     return tuple(images)
@@ -124,8 +130,12 @@ class _Groups:
 
     def item(self, sequence: int) -> DataSet:
         """Give the functional group of this frame (PS3.3 C.7.6.16); the data set itself where there is none."""
-        items = self.own.items(sequence) or self.shared.items(sequence)
+        items = self.items(sequence)
         return items[0] if items else self.dataset
+
+    def items(self, sequence: int) -> list[DataSet]:
+        """Give all items of a functional group of this frame, which may have none."""
+        return self.own.items(sequence) or self.shared.items(sequence)
 
 
 def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
@@ -276,6 +286,7 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
         for item in groups.dataset.items(tags.VOI_LUT_SEQUENCE)
         if (table := read_look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
     )
+    is_map = common.sop_class_uid == PARAMETRIC_MAP_STORAGE
     description = replace(
         common,
         plane=plane,
@@ -288,6 +299,7 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
         modality_lut=modality_lut,
         windows=_windows(groups.item(tags.FRAME_VOI_LUT_SEQUENCE), caveats),
         voi_luts=voi_luts,
+        real_world=read_real_world(groups.items(tags.REAL_WORLD_VALUE_MAPPING_SEQUENCE)) if is_map else None,
     )
     return description, tuple(caveats)
 

@@ -23,6 +23,9 @@ from medviewer.imaging.geometry import order_stack
 from medviewer.imaging.header import Header
 from medviewer.imaging.second_axis import shares_places, split_volumes
 
+SEGMENTATION_STORAGES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
+"""The SOP Classes of segmentations: by frames, and as a label map."""
+
 _COSINE_TOLERANCE = 0.01  # half a degree: scanners write cosines with different rounding within one series
 _SPACING_TOLERANCE_MM = 1e-4
 
@@ -164,7 +167,7 @@ class Grouping:
         return self._last[1]
 
     def _find_patient(self, dataset: DataSet) -> _PatientEntry:
-        facts = _read_patient(dataset)
+        facts = read_patient(dataset)
         key: Hashable
         if facts.patient_id:
             key = (facts.patient_id, facts.issuer)
@@ -172,7 +175,7 @@ class Grouping:
             key = ("", facts.name, facts.birth_date, dataset.text(tags.STUDY_INSTANCE_UID))
         entries = self._by_key.setdefault(key, [])
         for entry in entries:
-            if _may_be_same(entry.facts, facts):
+            if may_be_same(entry.facts, facts):
                 entry.facts = _completed(entry.facts, facts)
                 return entry
         entry = _PatientEntry(replace(facts, key=uuid4().hex))
@@ -198,7 +201,8 @@ def _with_doubt(image: Image, uid: str) -> Image:
     return replace(image, warnings=(*image.warnings, _TWIN))
 
 
-def _read_patient(dataset: DataSet) -> Patient:
+def read_patient(dataset: DataSet) -> Patient:
+    """Give who a file says that it is of."""
     return Patient(
         patient_id=dataset.text(tags.PATIENT_ID),
         issuer=dataset.text(tags.ISSUER_OF_PATIENT_ID),
@@ -208,8 +212,8 @@ def _read_patient(dataset: DataSet) -> Patient:
     )
 
 
-def _may_be_same(one: Patient, other: Patient) -> bool:
-    """Whether nothing speaks against one person but the ID for it: "1" and "ANON" are given to many.
+def may_be_same(one: Patient, other: Patient) -> bool:
+    """Whether, with the same ID, nothing else speaks against one person: "1" and "ANON" are given to many.
 
     With one birth date a name may have changed in part, as by marriage; a wholly other name is another
     person, whose images must neither be shown under the first one's name nor pass the check of their record.
@@ -294,8 +298,11 @@ def _family_key(image: Image, dataset: DataSet, layout: _Layout) -> Hashable:
         description.columns,
         description.samples_per_pixel,
         layout,
-        # Each multi-frame object is a stack of its own: a cine loop must not run into the next one.
-        (image.path, image.sop_instance_uid) if image.number_of_frames > 1 else None,
+        # Each multi-frame object is a stack of its own: a cine loop must not run into the next one. So is each
+        # segmentation, whose segments have numbers of their own.
+        (image.path, image.sop_instance_uid)
+        if image.number_of_frames > 1 or description.sop_class_uid in SEGMENTATION_STORAGES
+        else None,
         dataset.text(tags.FRAME_OF_REFERENCE_UID),
     )
 

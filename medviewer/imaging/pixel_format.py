@@ -9,6 +9,7 @@ from medviewer.imaging import tags
 from medviewer.imaging.codecs import CODECS
 from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
 
+RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 MAX_FRAME_BYTES = 2**30
 MAX_OBJECT_BYTES = 64 * 2**30
 MAX_FRAMES = 100_000
@@ -81,6 +82,8 @@ def read_pixel_format(header: Header) -> PixelFormat:
 def _no_pixels(header: Header) -> InputError:
     if header.is_truncated:
         return TruncatedError("The file ends before its pixels; it is incomplete, ask for it to be sent again.")
+    if header.sop_class_uid == RT_STRUCTURE_SET_STORAGE:
+        return NoPixelsError("RT structures: understood; the panel Layers lays them over the images they belong to.")
     name = uid_name(header.sop_class_uid) or "DICOM object"
     return NoPixelsError(f"{name}: understood, but it holds no image to show.")
 

@@ -329,7 +329,7 @@ def _padding(dtype: np.dtype, bits_stored: int, *, is_signed: bool) -> tuple[np.
     """A type that holds all stored values and one more, and that one."""
     has_room = bits_stored < 8 * dtype.itemsize
     if not has_room:
-        dtype = np.dtype(np.int32)
+        dtype = np.dtype(np.int32 if dtype.itemsize < 4 else np.int64)  # a dose may use all of its 32 bits
     limits = np.iinfo(dtype)
     return dtype, int(limits.min if is_signed or not has_room else limits.max)
 

@@ -144,12 +144,12 @@ def test_a_store_that_cannot_be_read_is_said_in_the_list(reader: Reader) -> None
     assert problem in said
 
 
-def test_all_three_lists_are_tabs_in_a_narrow_window_and_the_record_stands_beside_in_a_wide_one(reader: Reader) -> None:
+def test_all_lists_are_tabs_in_a_narrow_window_and_the_record_stands_beside_in_a_wide_one(reader: Reader) -> None:
     def names(tabs: Any) -> list[str]:
         return [tabs.tabText(index) for index in range(tabs.count())]
 
     window = reader.window
     window.resize(1900, 900)
-    assert (names(window._tabs), names(window._second_tabs)) == (["Findings", "Measurements"], ["Patient"])
+    assert (names(window._tabs), names(window._second_tabs)) == (["Findings", "Measurements", "Layers"], ["Patient"])
     window.resize(1400, 900)
-    assert names(window._tabs) == ["Findings", "Patient", "Measurements"]
+    assert names(window._tabs) == ["Findings", "Patient", "Measurements", "Layers"]

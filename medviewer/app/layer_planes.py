@@ -1,0 +1,178 @@
+"""The layers of each viewport, cut with the plane that it shows: off the GUI thread, kept for when it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from medviewer.app.analysis import cut_grid
+from medviewer.app.linking import shown_grid
+from medviewer.app.on_screen import layers_of, pane_state
+from medviewer.app.panes import count
+from medviewer.app.state import Key, Layer, ShownPlane, State
+from medviewer.domain.errors import MedViewerError
+from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation
+from medviewer.domain.progress import StopToken
+from medviewer.imaging.scalar_layer import lay_scalar
+from medviewer.imaging.segmentation import lay_segmentation
+from medviewer.imaging.structure_set import lay_structures
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+BUDGET_BYTES = 256 * 2**20  # of the planes that are kept
+_AHEAD = (1, -1, 2, -2, 3, -3)  # images
+_WATCHED = ("layers", "layers_shown", "layer_sources", "selection", "cut", "frame", "parked", "layout", "active")
+
+
+_Planes = Mapping[tuple[Key, ShownPlane], LayerPlane]
+
+
+class Laid(NamedTuple):
+    """A layer over the image on screen; ``plane`` is None while it is being cut."""
+
+    layer: Layer
+    source: LayerSource
+    plane: LayerPlane | None
+
+
+def laid_on(state: State) -> tuple[Laid, ...]:
+    """What may be drawn over the image on screen: of its own frame of reference, cut with its very plane."""
+    return _laid(state, shown_plane(state)) if state.frame is not None else ()
+
+
+def _laid(state: State, where: ShownPlane | None) -> tuple[Laid, ...]:
+    """What may be drawn on a plane of the stack on screen, also while the image itself is still being read."""
+    if where is None or not state.layers_shown:
+        return ()
+    found = []
+    for layer in layers_of(state):
+        source = state.layer_sources.get(layer.source)
+        if source is not None and source.frame_of_reference_uid == reference_of(state):
+            found.append(Laid(layer, source, state.laid.get((layer.source, where))))
+    return tuple(found)
+
+
+def shown_plane(state: State) -> ShownPlane | None:
+    """The plane that a state shows; None where its place in the patient is not known."""
+    grid = shown_grid(state)
+    if grid is None or state.selection is None or not reference_of(state):
+        return None
+    if state.cut is not None:
+        return ShownPlane(grid, state.cut.slab_mm, state.cut.slab)
+    between = state.selection.stack.spacing_mm[2]
+    return ShownPlane(grid, slice_mm=between if between is not None else min(grid.spacing_mm))
+
+
+def reference_of(state: State) -> str:
+    """The frame of reference of the image on screen; "" where its file does not say it."""
+    return state.selection.image.frame_of_reference_uid if state.selection is not None else ""
+
+
+class LayerCutter:
+    """Sees to it that every viewport has the planes of its layers, the latest wish first."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._wanted: dict[int, tuple[ShownPlane, Mapping[Key, LayerSource]]] = {}  # by viewport, while it is being cut
+
+    def watch(self, old: State, new: State) -> None:
+        """Cut what is missing."""
+        if all(getattr(old, name) is getattr(new, name) for name in _WATCHED):
+            return
+        for index in range(count(new)):
+            self._cut_missing(index, pane_state(new, index))
+
+    def _cut_missing(self, index: int, state: State) -> None:
+        where = self._coming_plane(state)
+        wanted = {laid.layer.source: laid for laid in _laid(state, where)}
+        missing = {key: laid.source for key, laid in wanted.items() if laid.plane is None}
+        slot = f"layer {index}"
+        if where is None or not missing:
+            self._app.jobs.stop(slot)
+            self._wanted.pop(index, None)  # it holds on to what was read
+            if where is not None and wanted:
+                self._cut_ahead(index, state)
+            return
+        if slot in self._app.jobs.running and self._wanted.get(index) == (where, missing):
+            return  # what changed was another viewport
+        self._wanted[index] = (where, missing)
+
+        def done(planes: _Planes) -> None:
+            self._wanted.pop(index, None)
+            self._keep(planes, missing)
+            self._cut_ahead(index, pane_state(self._app.state, index))
+
+        self._app.jobs.start(
+            slot,
+            lambda stop, _progress: _cut(missing, (where,), stop),
+            done,
+            lambda error: self._app.notify("caution", str(error), job="layer"),
+        )
+
+    def _coming_plane(self, state: State) -> ShownPlane | None:
+        """The plane that a viewport will show: one that is being cut gets its layers at the same time."""
+        kept, now, cut = self._app.volume, state.selection, state.cut
+        if cut is None or now is None or kept is None or kept[0] != now.stack_key or not reference_of(state):
+            return shown_plane(state)
+        try:
+            return ShownPlane(cut_grid(kept[1], cut), cut.slab_mm, cut.slab)
+        except MedViewerError:
+            return None  # the viewport says why
+
+    def _cut_ahead(self, index: int, state: State) -> None:
+        """Cut what will be looked at next, so that an image never comes without its layers."""
+        now = state.selection
+        sources = {laid.layer.source: laid.source for laid in _laid(state, shown_plane(state))}
+        if now is None or state.cut is not None or not sources:
+            return
+        near = (now.index + step for step in _AHEAD)
+        images = (replace(state, selection=replace(now, index=i)) for i in near if 0 <= i < len(now.stack.images))
+        places = tuple(where for one in images if (where := shown_plane(one)) is not None)
+        missing = tuple(where for where in places if any((key, where) not in state.laid for key in sources))
+        if missing:
+            self._app.background.start(
+                f"layers ahead {index}",
+                lambda stop, _progress: _cut(sources, missing, stop),
+                lambda planes: self._keep(planes, sources),
+                lambda _error: None,  # said when the reader gets there
+            )
+
+    def _keep(self, planes: _Planes, sources: Mapping[Key, LayerSource]) -> None:
+        """Keep what was cut; not of a source that has been read anew since, which has planes of its own."""
+        now = self._app.state
+        own = {key: plane for key, plane in planes.items() if now.layer_sources.get(key[0]) is sources[key[0]]}
+        if own:
+            self._app.session.update(laid=_kept({**now.laid, **own}, now))
+
+
+def _cut(sources: Mapping[Key, LayerSource], places: Sequence[ShownPlane], stop: StopToken) -> _Planes:
+    planes = {}
+    for where in places:
+        for key, source in sources.items():
+            stop.raise_if_stopped()
+            planes[key, where] = cut_layer(source, where)
+    return planes
+
+
+def cut_layer(source: LayerSource, where: ShownPlane) -> LayerPlane:
+    """A layer on one plane: of a slab, values as thick as it is, and labels in its middle."""
+    if isinstance(source, ScalarLayer):
+        return lay_scalar(source, where.grid, slab_mm=where.slab_mm, slab=where.slab)
+    if isinstance(source, Segmentation):
+        return lay_segmentation(source, where.grid)
+    return lay_structures(source, where.grid, where.slice_mm)
+
+
+def _kept(laid: dict[tuple[Key, ShownPlane], LayerPlane], state: State) -> _Planes:
+    """Without the oldest planes that no longer fit; those on screen stay."""
+    total = sum(plane.size_bytes for plane in laid.values())
+    panes = [pane_state(state, index) for index in range(count(state))]
+    shown = {(layer.source, shown_plane(pane)) for pane in panes for layer in layers_of(pane)}
+    for key in [key for key in laid if key not in shown]:
+        if total <= BUDGET_BYTES:
+            break
+        total -= laid.pop(key).size_bytes
+    return MappingProxyType(laid)

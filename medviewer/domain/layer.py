@@ -1,0 +1,202 @@
+"""What is laid over an image from other objects: values with a colour map, and outlines with labels.
+
+A layer lies where its own file puts it in the patient, and means a place only in its frame
+of reference. What is drawn is its cut with one plane: :class:`ScalarPlane`, :class:`LabelPlane`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.study import Caveat
+from medviewer.domain.volume import Volume
+
+Floats = npt.NDArray[np.float64]
+Color = tuple[int, int, int]  # red, green, blue; 0 to 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarLayer:
+    """Values that fill a part of the patient: uptake, dose, a parametric map.
+
+    Attributes:
+        volume: its ``stored`` are float32 values in ``unit``; NaN where there is none.
+        modality: of the series, as the file says.
+        name: of the quantity ("SUVbw"); "" where the file does not say.
+        unit: UCUM; "" where there is none.
+        range: from where to where it is coloured unless the reader says otherwise.
+        frame_of_reference_uid: in which it lies.
+        remark: one sentence on what the values are not; "" for nothing.
+        title: the file's text for it; may be empty.
+    """
+
+    volume: Volume
+    modality: str
+    name: str
+    unit: str
+    range: tuple[float, float]
+    frame_of_reference_uid: str
+    remark: str = ""
+    title: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return int(self.volume.stored.nbytes)
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What the reader must be told."""
+        return self.volume.caveats
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One thing that is outlined. ``label`` is the file's text; ``color`` its wish, None where it has none."""
+
+    number: int
+    label: str
+    color: Color | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelFrame:
+    """Where one segment is in one plane of a segmentation.
+
+    Attributes:
+        segment: its number.
+        position: LPS mm of the centre of the plane's first pixel.
+        row, column: of the plane, where the mask's first pixel lies.
+        mask: ``(rows, columns)`` bool, no larger than it must be.
+    """
+
+    segment: int
+    position: tuple[float, float, float]
+    row: int
+    column: int
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """Segments as voxels, in parallel planes that may lie at any distance; a plane has no segment or several.
+
+    Attributes:
+        segments: in the file's order.
+        frames: every plane of every segment that is not empty.
+        row_cosine, column_cosine: directions of all planes, LPS.
+        spacing_mm: between rows and between columns.
+        thickness_mm: how thick a plane is: what lies farther from all planes than half of it is outside.
+        frame_of_reference_uid: in which it lies.
+        references: SOP Instance UIDs of the images that it was made on, as far as the file says it.
+        modality: of the object.
+        remark: one sentence on how it is drawn; "" for nothing.
+        title: the file's text for it; may be empty.
+        caveats: what the reader must be told.
+    """
+
+    segments: tuple[Segment, ...]
+    frames: tuple[LabelFrame, ...]
+    row_cosine: tuple[float, float, float]
+    column_cosine: tuple[float, float, float]
+    spacing_mm: tuple[float, float]
+    thickness_mm: float
+    frame_of_reference_uid: str
+    references: frozenset[str] = frozenset()
+    modality: str = "SEG"
+    remark: str = ""
+    title: str = ""
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return sum(frame.mask.nbytes for frame in self.frames)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contour:
+    """One closed outline of a region, drawn in a plane: ``(n, 3)`` LPS mm."""
+
+    segment: int
+    points: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructureSet:
+    """Regions as closed outlines in planes.
+
+    Attributes:
+        segments: the regions, in the file's order.
+        contours: of all regions.
+        frame_of_reference_uid: in which they lie.
+        modality: of the object.
+        remark: one sentence on what was left out; "" for nothing.
+        title: the file's text for it; may be empty.
+        caveats: what the reader must be told.
+    """
+
+    segments: tuple[Segment, ...]
+    contours: tuple[Contour, ...]
+    frame_of_reference_uid: str
+    modality: str = "RTSTRUCT"
+    remark: str = ""
+    title: str = ""
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return sum(contour.points.nbytes for contour in self.contours)
+
+
+LayerSource = ScalarLayer | Segmentation | StructureSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarPlane:
+    """A scalar layer on one plane: ``(rows, columns)`` float32 in the layer's unit, NaN where it does not reach."""
+
+    values: npt.NDArray[np.float32]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return int(self.values.nbytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelPlane:
+    """Segments on one plane: number -> closed outlines, ``(n, 2)`` (column, row) from the corner of the first pixel.
+
+    A place is inside a segment if it is inside an odd number of its outlines.
+    """
+
+    outlines: dict[int, tuple[Floats, ...]]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return sum(outline.nbytes for own in self.outlines.values() for outline in own)
+
+    def segments_at(self, column: float, row: float) -> tuple[int, ...]:
+        """The numbers of the segments that a place lies in."""
+        return tuple(number for number, own in self.outlines.items() if _is_inside(own, column, row))
+
+
+LayerPlane = ScalarPlane | LabelPlane
+
+
+def _is_inside(outlines: tuple[Floats, ...], column: float, row: float) -> bool:
+    """Count the edges to the right of a place."""
+    crossed = 0
+    for points in outlines:
+        (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
+        is_met = (y0 > row) != (y1 > row)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = x0 + (row - y0) / (y1 - y0) * (x1 - x0)
+        crossed += int((is_met & (at > column)).sum())
+    return crossed % 2 == 1

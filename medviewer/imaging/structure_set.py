@@ -1,0 +1,249 @@
+"""Radiotherapy structure sets: closed outlines of regions, in the planes in which they were drawn.
+
+Source: PS3.3 A.19 (RT Structure Set IOD), C.8.8.5 (structure set), C.8.8.6 (ROI contours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.errors import GeometryError, InputError, TooLargeError
+from medviewer.domain.layer import Color, Contour, LabelPlane, Segment, StructureSet
+from medviewer.domain.study import Patient
+from medviewer.imaging import tags
+from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.grouping import may_be_same, read_patient
+from medviewer.imaging.header import read_header
+from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
+from medviewer.imaging.pixel_format import RT_STRUCTURE_SET_STORAGE
+from medviewer.imaging.reslice import PlaneGrid
+
+Floats = npt.NDArray[np.float64]
+
+MAX_POINTS = 20_000_000
+_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+_FLAT_MM = 0.1  # an outline that leaves its plane by more lies in none
+_SAME_PLANE_MM = 0.01
+_PARALLEL = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructureFile:
+    """A structure set that lies beside images: what must fit before it is laid over any of them.
+
+    Attributes:
+        path: of the file.
+        sop_instance_uid: of the object.
+        study_instance_uid: of its study.
+        patient: whom the file names.
+        references: the frames of reference that its regions lie in.
+        label: the file's name of it; may be empty.
+    """
+
+    path: Path
+    sop_instance_uid: str
+    study_instance_uid: str
+    patient: Patient
+    references: frozenset[str]
+    label: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Identifies it in this session, as an image's key does."""
+        return (str(self.path), self.sop_instance_uid, 0)
+
+    def is_of(self, patient: Patient) -> bool:
+        """Whether it is of a patient: the same number (without one, the study), and nothing that speaks against it."""
+        is_same_number = (self.patient.patient_id, self.patient.issuer) == (patient.patient_id, patient.issuer)
+        is_known = bool(self.patient.patient_id) or self.study_instance_uid in {
+            study.study_instance_uid for study in patient.studies
+        }
+        return is_same_number and is_known and may_be_same(self.patient, patient)
+
+
+def find_structure_set(path: Path) -> StructureFile | None:
+    """Give what a file says of itself if it is a structure set; None for any other.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    header = read_header(path)
+    if header.sop_class_uid != RT_STRUCTURE_SET_STORAGE:
+        return None
+    dataset = header.dataset
+    regions = dataset.items(tags.STRUCTURE_SET_ROI_SEQUENCE)
+    return StructureFile(
+        path, dataset.text(tags.SOP_INSTANCE_UID), dataset.text(tags.STUDY_INSTANCE_UID), read_patient(dataset),
+        frozenset(region.text(tags.REFERENCED_FRAME_OF_REFERENCE_UID) for region in regions) - {""},
+        dataset.text(tags.STRUCTURE_SET_LABEL),
+    )  # fmt: skip
+
+
+def read_structure_set(path: Path, *, sop_instance_uid: str, frame_of_reference_uid: str) -> StructureSet:
+    """Read the regions of a structure set that lie in one frame of reference.
+
+    Args:
+        path: of the file.
+        sop_instance_uid: of the object that is expected there.
+        frame_of_reference_uid: of the images that it is for; regions of others are left out.
+
+    Raises:
+        GeometryError: no region lies in that frame of reference.
+        InputError: the file cannot be read or has been replaced, or holds no closed outline.
+        TooLargeError: there are too many points.
+    """
+    dataset = read_header(path).dataset
+    if dataset.text(tags.SOP_INSTANCE_UID) != sop_instance_uid:
+        raise InputError("The file has changed since it was opened; open it again.")
+    regions = {
+        item.integer(tags.ROI_NUMBER): item.text(tags.ROI_NAME)
+        for item in dataset.items(tags.STRUCTURE_SET_ROI_SEQUENCE)
+        if item.text(tags.REFERENCED_FRAME_OF_REFERENCE_UID) == frame_of_reference_uid
+    }
+    if not regions:
+        raise GeometryError(
+            "The structures lie in another frame of reference, so where they belong on this image is not known."
+        )
+    segments: dict[int, Segment] = {}
+    contours: list[Contour] = []
+    left_out = points = 0
+    for region in dataset.items(tags.ROI_CONTOUR_SEQUENCE):
+        number = region.integer(tags.REFERENCED_ROI_NUMBER)
+        if number is None or number not in regions:
+            continue
+        for item in region.items(tags.CONTOUR_SEQUENCE):
+            outline = _outline(item)
+            if outline is None:
+                left_out += 1
+                continue
+            points += len(outline)
+            if points > MAX_POINTS:
+                raise TooLargeError(f"The structures have more than {MAX_POINTS:,} points; they cannot be shown.")
+            segments.setdefault(number, Segment(number, regions[number], _color(region)))
+            contours.append(Contour(number, outline))
+    if not contours:
+        raise InputError("The structure set holds no closed outline; there is nothing of it to draw.")
+    remark = f"{left_out} of its outlines are not closed and flat, and are left out." if left_out else ""
+    return StructureSet(tuple(segments.values()), tuple(contours), frame_of_reference_uid, remark=remark)
+
+
+def lay_structures(layer: StructureSet, grid: PlaneGrid, slice_mm: float | None) -> LabelPlane:
+    """Give the regions on a plane.
+
+    Where the outlines lie parallel to the plane, those of the nearest plane within half a slice are given as they
+    were drawn. On other planes each pixel belongs to the nearest outlines, as far as half their distance.
+
+    Args:
+        layer: of the plane's frame of reference.
+        grid: the pixels wanted.
+        slice_mm: distance between the images that it is laid over; None takes that between the outlines.
+    """
+    found: dict[int, tuple[Floats, ...]] = {}
+    for segment in layer.segments:
+        own = [contour.points for contour in layer.contours if contour.segment == segment.number]
+        outlines = _region_on(own, grid, slice_mm)
+        if outlines:
+            found[segment.number] = outlines
+    return LabelPlane(found)
+
+
+def _region_on(own: list[Floats], grid: PlaneGrid, slice_mm: float | None) -> tuple[Floats, ...]:
+    """One region on a plane; outlines that lie in other directions than the first are drawn apart."""
+    found: list[Floats] = []
+    for normal, parallel in _by_direction(own):
+        along = np.array([float((points @ normal).mean()) for points in parallel])
+        places = np.unique(np.round(along / _SAME_PLANE_MM)) * _SAME_PLANE_MM
+        between = float(np.diff(places).min()) if len(places) > 1 else 0.0
+        if abs(abs(float(normal @ np.array(grid.plane.normal))) - 1) < _PARALLEL**2 / 2:
+            here = float(np.array(grid.plane.position) @ normal)
+            nearest = float(places[np.argmin(np.abs(places - here))])
+            reach = (slice_mm if slice_mm is not None else between) / 2
+            if abs(nearest - here) <= reach + _SAME_PLANE_MM:
+                near = np.abs(along - nearest) <= _SAME_PLANE_MM
+                found += [_on_grid(points, grid) for points, is_near in zip(parallel, near, strict=True) if is_near]
+        elif between:
+            found += _cut(parallel, along, places, normal, grid)
+    return tuple(found)
+
+
+def _cut(parallel: list[Floats], along: Floats, places: Floats, normal: Floats, grid: PlaneGrid) -> tuple[Floats, ...]:
+    """Outlines in parallel planes, cut with a plane that is not parallel to them."""
+    mask = np.zeros(grid.shape, bool)
+    across = np.cross(np.array(grid.plane.normal), normal)  # where the plane meets theirs
+    across /= np.linalg.norm(across)
+    away = np.cross(normal, across)
+    between = float(np.diff(places).min())
+    for pixels in pixels_by_plane(grid, normal, places, between):
+        x, y = pixels.points @ across, pixels.points @ away
+        is_in = np.zeros(len(x), bool)
+        for points in (
+            p for p, at in zip(parallel, along, strict=True) if abs(at - places[pixels.plane]) <= _SAME_PLANE_MM
+        ):
+            is_in ^= _inside(x, y, points @ across, points @ away)
+        mask[pixels.rows[is_in], pixels.columns[is_in]] = True
+    return outlines_of(mask)
+
+
+def _inside(x: Floats, y: Floats, px: Floats, py: Floats) -> npt.NDArray[np.bool_]:
+    """Which places (x, y) lie inside an outline (px, py): an odd number of its edges is to their right."""
+    qx, qy = np.roll(px, -1), np.roll(py, -1)
+    is_near = (np.maximum(py, qy) >= y.min()) & (np.minimum(py, qy) <= y.max()) & (py != qy)
+    is_in = np.zeros(len(x), bool)
+    for x0, y0, x1, y1 in zip(px[is_near], py[is_near], qx[is_near], qy[is_near], strict=True):
+        is_met = (y0 > y) != (y1 > y)
+        is_in ^= is_met & (x0 + (y - y0) / (y1 - y0) * (x1 - x0) > x)
+    return is_in
+
+
+def _by_direction(own: list[Floats]) -> Iterator[tuple[Floats, list[Floats]]]:
+    """Outlines by the direction of their planes."""
+    groups: list[tuple[Floats, list[Floats]]] = []
+    for points in own:
+        normal = _normal(points)
+        known = next((one for one in groups if abs(float(one[0] @ normal)) > 1 - _PARALLEL**2 / 2), None)
+        if known is not None:
+            known[1].append(points)
+        else:
+            groups.append((normal, [points]))
+    yield from groups
+
+
+def _normal(points: Floats) -> Floats:
+    """The direction across the plane of an outline (Newell's: the area vector)."""
+    centred = points - points.mean(axis=0)
+    area = np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
+    return np.asarray(area / np.linalg.norm(area), np.float64)
+
+
+def _on_grid(points: Floats, grid: PlaneGrid) -> Floats:
+    away = points - np.array(grid.plane.position)
+    columns = away @ np.array(grid.plane.row_cosine) / grid.spacing_mm[1] + 0.5
+    rows = away @ np.array(grid.plane.column_cosine) / grid.spacing_mm[0] + 0.5
+    return np.stack([columns, rows], axis=1)
+
+
+def _outline(item: DataSet) -> Floats | None:
+    """The points of a closed, flat outline; None for anything else."""
+    numbers = np.array(item.numbers(tags.CONTOUR_DATA))
+    is_closed = item.text(tags.CONTOUR_GEOMETRIC_TYPE) in _CLOSED
+    if not is_closed or len(numbers) < 9 or len(numbers) % 3 or not (np.abs(numbers) < 1e6).all():
+        return None
+    points = numbers.reshape(-1, 3).astype(np.float64)
+    centred = points - points.mean(axis=0)
+    area = np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
+    length = float(np.linalg.norm(area))
+    if length < 1e-6 or float(np.ptp(centred @ (area / length))) > _FLAT_MM:
+        return None
+    return points
+
+
+def _color(region: DataSet) -> Color | None:
+    values = region.numbers(tags.ROI_DISPLAY_COLOR)
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        return None
+    return int(values[0]), int(values[1]), int(values[2])

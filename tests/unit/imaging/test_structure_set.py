@@ -1,0 +1,198 @@
+"""Regions of a structure set: on the slice that they were drawn on, as large as they are, cut where other planes meet them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from medviewer.domain.errors import GeometryError, InputError
+from medviewer.domain.layer import LabelPlane, StructureSet
+from medviewer.domain.study import Patient, Plane, Study
+from medviewer.imaging.planes import to_image, to_patient
+from medviewer.imaging.reslice import PlaneGrid
+from medviewer.imaging.scan import scan
+from medviewer.imaging.structure_set import StructureFile, find_structure_set, lay_structures, read_structure_set
+from tests.layer_objects import FRAME_OF_REFERENCE, circle, write_ct, write_structures
+
+AXIAL = Plane((-78, -78, 0), (1, 0, 0), (0, 1, 0))
+
+
+def axial(z: float) -> PlaneGrid:
+    return PlaneGrid(Plane((-78, -78, z), (1, 0, 0), (0, 1, 0)), (2.0, 1.0), (80, 160))
+
+
+def read(path: Path, reference: str = FRAME_OF_REFERENCE) -> StructureSet:
+    uid = str(pydicom.dcmread(path).SOPInstanceUID)
+    return read_structure_set(path, sop_instance_uid=uid, frame_of_reference_uid=reference)
+
+
+def area_mm2(plane: LabelPlane, number: int, grid: PlaneGrid) -> float:
+    """By Gauss: holes run the other way, or count as one more outline inside another."""
+    total = 0.0
+    for outline in plane.outlines.get(number, ()):
+        x, y = outline[:, 0] * grid.spacing_mm[1], outline[:, 1] * grid.spacing_mm[0]
+        total += abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return total
+
+
+@pytest.fixture
+def sphere(tmp_path: Path) -> StructureSet:
+    """Outlines every 3 mm of a ball of 30 mm around (-20, 10, 0)."""
+    heights = range(-27, 28, 3)
+    return read(
+        write_structures(tmp_path / "s.dcm", {"Ball": [circle((-20, 10, z), math.sqrt(30**2 - z**2)) for z in heights]})
+    )
+
+
+def test_an_outline_is_as_large_as_it_was_drawn_and_on_its_own_slice(sphere: StructureSet) -> None:
+    for z in range(-27, 28, 3):
+        grid = axial(z)
+        plane = lay_structures(sphere, grid, 3.0)
+        assert area_mm2(plane, 1, grid) == pytest.approx(math.pi * (30**2 - z**2), rel=1e-3)
+    assert lay_structures(sphere, axial(30), 3.0).outlines == {}
+    assert lay_structures(sphere, axial(-30), 3.0).outlines == {}
+
+
+def test_an_outline_lies_where_it_was_drawn(sphere: StructureSet) -> None:
+    grid = axial(0)
+    (outline,) = lay_structures(sphere, grid, 3.0).outlines[1]
+    points = np.array([to_patient(grid, *point) for point in outline])
+    assert points == pytest.approx(circle((-20, 10, 0), 30), abs=1e-3)
+
+
+@pytest.mark.parametrize(("away", "is_drawn"), [(0.9, True), (1.0, True), (1.2, False), (-0.9, True), (-1.2, False)])
+def test_an_outline_is_drawn_within_half_a_slice_and_no_farther(tmp_path: Path, away: float, is_drawn: bool) -> None:
+    layer = read(write_structures(tmp_path / "s.dcm", {"One": [circle((0, 0, 0), 20)]}))
+    assert bool(lay_structures(layer, axial(away), 2.0).outlines) == is_drawn
+
+
+def test_of_outlines_closer_than_slices_the_nearest_is_drawn(sphere: StructureSet) -> None:
+    grid = axial(2.0)
+    plane = lay_structures(sphere, grid, 10.0)
+    assert area_mm2(plane, 1, grid) == pytest.approx(math.pi * (30**2 - 3**2), rel=1e-3)
+
+
+def test_a_cut_plane_meets_the_region_where_it_is(sphere: StructureSet) -> None:
+    """The ball's coronal cut through its middle: each pixel belongs to the nearest outline's circle."""
+    grid = PlaneGrid(Plane((-60, 10, 40), (1, 0, 0), (0, 0, -1)), (1.0, 1.0), (81, 81))
+    plane = lay_structures(sphere, grid, None)
+    for row, column in np.ndindex(grid.shape):
+        x, _, z = to_patient(grid, column + 0.5, row + 0.5)
+        nearest = 3 * round(z / 3)
+        radius = math.sqrt(30**2 - nearest**2) if abs(nearest) <= 27 else 0.0
+        if abs(abs(x + 20) - radius) > 0.6 and abs(abs(z - nearest) - 1.5) > 0.01:
+            assert bool(plane.segments_at(column + 0.5, row + 0.5)) == (abs(x + 20) < radius), (x, z)
+
+
+def test_an_oblique_plane_meets_the_region_where_it_is(sphere: StructureSet) -> None:
+    tilted = (0.0, math.sqrt(0.5), math.sqrt(0.5))
+    grid = PlaneGrid(Plane((-60, 10 - 28, -28), (1, 0, 0), tilted), (1.0, 1.0), (81, 81))
+    plane = lay_structures(sphere, grid, None)
+    inside = np.array([[bool(plane.segments_at(c + 0.5, r + 0.5)) for c in range(81)] for r in range(81)])
+    assert inside.sum() == pytest.approx(math.pi * 30**2, rel=0.06)  # a disc through the middle, but for the steps
+    rows, columns = np.nonzero(inside)
+    middle = to_patient(grid, columns.mean() + 0.5, rows.mean() + 0.5)
+    assert middle == pytest.approx([-20, 10, 0], abs=1.0)
+
+
+def test_an_outline_inside_another_is_a_hole(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"Ring": [circle((0, 0, 0), 30), circle((0, 0, 0), 10)]})
+    grid = axial(0)
+    plane = lay_structures(read(path), grid, 2.0)
+    for x, is_in in ((0, False), (5, False), (15, True), (-25, True), (35, False)):
+        column, row, _ = to_image(grid, np.array([x, 0.0, 0.0]))
+        assert plane.segments_at(column, row) == ((1,) if is_in else ())
+
+
+def test_names_and_colours_are_the_files(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"PTV": [circle((0, 0, 0), 9)], "Cord": [circle((0, 40, 0), 9)]})
+    assert [(s.number, s.label, s.color) for s in read(path).segments] == [(1, "PTV", (255, 0, 0)), (2, "Cord", None)]
+
+
+def test_regions_of_another_frame_of_reference_are_left_out(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"Here": [circle((0, 0, 0), 9)], "There": [circle((0, 0, 0), 9)]})
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.3"
+    dataset.save_as(path)
+    assert [segment.label for segment in read(path).segments] == ["Here"]
+    with pytest.raises(GeometryError, match="another frame of reference"):
+        read(path, "1.2.4")
+
+
+def test_what_is_not_closed_or_not_flat_is_left_out_and_said(tmp_path: Path) -> None:
+    bent = circle((0, 0, 0), 20)
+    bent[:90, 2] += 3
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9), circle((0, 0, 3), 9), bent]})
+    dataset = pydicom.dcmread(path)
+    dataset.ROIContourSequence[0].ContourSequence[1].ContourGeometricType = "OPEN_PLANAR"
+    dataset.save_as(path)
+    layer = read(path)
+    assert len(layer.contours) == 1
+    assert layer.remark.startswith("2 of its outlines")
+
+
+def test_outlines_with_damaged_numbers_are_left_out(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9), circle((0, 0, 3), 9, 12)]})
+    raw = path.read_bytes()
+    last = b"%.4f" % circle((0, 0, 3), 9, 12)[3][1]
+    assert raw.count(last) >= 1
+    at = raw.rindex(last)
+    path.write_bytes(raw[:at] + b"x" * len(last) + raw[at + len(last) :])
+    assert len(read(path).contours) == 1
+
+
+def test_a_set_without_a_closed_outline_is_refused(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": []})
+    with pytest.raises(InputError, match="no closed outline"):
+        read(path)
+
+
+def test_another_object_at_the_path_is_refused(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9)]})
+    with pytest.raises(InputError, match="changed"):
+        read_structure_set(path, sop_instance_uid="1.2.3", frame_of_reference_uid=FRAME_OF_REFERENCE)
+
+
+def test_it_is_found_among_files_and_says_whose_it_is(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9)]})
+    found = find_structure_set(path)
+    assert found is not None
+    assert found.references == {FRAME_OF_REFERENCE}
+    assert found.patient.patient_id == "PHANTOM-2"
+    assert find_structure_set(write_ct(tmp_path / "ct")[0]) is None
+    assert find_structure_set(Path(str(get_testdata_file("rtstruct.dcm")))) is not None
+
+
+def test_the_problem_list_says_where_structures_are_shown(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 9)]})
+    (problem,) = scan([path]).problems
+    assert problem.status == "read"
+    assert "panel Layers" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_theirs"),
+    [
+        ({}, True),
+        ({"patient_id": "OTHER"}, False),
+        ({"sex": "M"}, True),
+        ({"birth_date": "19990101"}, False),
+        ({"name": "Somebody^Else", "birth_date": ""}, False),
+        ({"patient_id": ""}, False),
+    ],
+)
+def test_the_structures_of_another_person_are_not_this_ones(changes: dict[str, str], is_theirs: bool) -> None:
+    own = {"patient_id": "P1", "name": "Phantom^Layers", "birth_date": "19700101", "sex": "O"}
+    file = StructureFile(Path("s.dcm"), "1.2", "1.3", Patient(**own), frozenset())
+    assert file.is_of(Patient(**own | changes, studies=(Study("1.9"),))) == is_theirs
+
+
+def test_without_a_number_the_study_must_be_the_same() -> None:
+    file = StructureFile(Path("s.dcm"), "1.2", "1.3", Patient("", name="A^B"), frozenset())
+    assert file.is_of(Patient("", name="A^B", studies=(Study("1.3"),)))
+    assert not file.is_of(Patient("", name="A^B", studies=(Study("1.4"),)))
