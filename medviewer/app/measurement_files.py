@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +13,11 @@ from medviewer.app.on_screen import (
     measured_image,
     name_of,
     shown_presentation,
+    value_of,
     with_measurement,
 )
 from medviewer.app.patient import keep_event
-from medviewer.app.state import Measured, State
+from medviewer.app.state import Measured, State, Value
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement
@@ -59,9 +61,10 @@ def can_save_state(state: State) -> bool:
 def save_report(app: Application, folder: str | Path | None) -> None:
     """Save all that was measured in the study on screen as a DICOM Structured Report (TID 1500)."""
     items = _items(app, images_of_study(app.state))
-    if not items and _count_on_planes(app.state):
-        raise UsageError("Reports hold what was measured on stored images, not on planes cut from them.")
-    if not items:
+    on_planes, left_out = _on_planes(app.state)
+    if not items and not on_planes and left_out:
+        raise UsageError("What was measured on planes has no numbers yet: choose Other planes (MPR), then save again.")
+    if not items and not on_planes:
         raise UsageError("There is no measurement to save: draw one first.")
     out = Path(folder) if folder is not None else app.front.choose_folder("Save measurements in")
     if out is None:
@@ -70,9 +73,10 @@ def save_report(app: Application, folder: str | Path | None) -> None:
     def write(path: Path, stop: StopToken) -> None:
         from medviewer.imaging.measurement_report import write_measurement_report  # noqa: PLC0415 - see the top
 
-        write_measurement_report(_measured(items, stop), path=path)
+        write_measurement_report([*_measured(items, stop), *_as_measured(on_planes)], path=path)
 
-    _save(app, out / REPORT_NAME, items[0].measurement, write, left_out=_count_on_planes(app.state))
+    first = items[0].measurement if items else on_planes[0][1].measurement
+    _save(app, out / REPORT_NAME, first, write, left_out=left_out)
 
 
 def save_state(app: Application, folder: str | Path | None) -> None:
@@ -131,7 +135,8 @@ def look_for_reports(app: Application, collection: Collection) -> None:
                 description = sizes.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
                 if description is None:
                     continue  # of another study, or of an image that is not open
-                is_inside = all(0 <= x <= description.columns and 0 <= y <= description.rows for x, y in one.points)
+                rows, columns = one.plane.shape if one.plane is not None else (description.rows, description.columns)
+                is_inside = all(0 <= x <= columns and 0 <= y <= rows for x, y in one.points)
                 # What the store has known is not new, even if the reader deleted it since.
                 if is_inside and not app.records.store().measurement_history(one.uid):
                     found.setdefault(one.uid, one)
@@ -148,7 +153,8 @@ def offered(state: State) -> tuple[Measurement, ...]:
     return tuple(
         one
         for one in state.offered_measurements
-        if one.uid not in {own.uid for own in state.measurements.get(one.where, ())} and one.where in state.measurements
+        if one.uid not in {own.uid for own in state.measurements.get(one.where, ())}
+        and (*one.where[:2], None) in state.measurements
     )
 
 
@@ -181,7 +187,8 @@ def _save(
         # The file's name is ours; the folder's, which the reader chose, may be the patient's.
         if left_out:
             app.notify(
-                "caution", f"Saved in that folder as {path.name}, without {left_out} drawn on planes that were cut."
+                "caution",
+                f"Saved in that folder as {path.name}, without {left_out} on planes that have no numbers yet.",
             )
         else:
             app.notify("info", f"Saved in that folder as {path.name}.")
@@ -233,12 +240,30 @@ def images_of_study(state: State) -> Mapping[Measured, Image]:
     return {name_of(image): image for image in _images(state.selection.study) if name_of(image) in state.measurements}
 
 
-def _count_on_planes(state: State) -> int:
-    """How many measurements of the study on screen lie on no stored image."""
+def _on_planes(state: State) -> tuple[list[tuple[Image, Value]], int]:
+    """What was measured on planes cut through the stacks of the study on screen, and how much has no numbers here."""
     if state.selection is None:
-        return 0
-    own = {name_of(image)[:2] for image in _images(state.selection.study)}
-    return sum(len(known) for where, known in state.measurements.items() if where[2] is not None and where[:2] in own)
+        return [], 0
+    images = {name_of(image): image for image in _images(state.selection.study)}
+    known: list[tuple[Image, Value]] = []
+    left_out = 0
+    for where, own in state.measurements.items():
+        image = images.get((*where[:2], None)) if where[2] is not None else None
+        if image is None:
+            continue
+        for one in own:
+            value = value_of(state, one)
+            if value is not None and value.quantities:
+                known.append((image, replace(value, measurement=one)))
+            else:
+                left_out += 1
+    return known, left_out
+
+
+def _as_measured(on_planes: list[tuple[Image, Value]]) -> list[MeasuredImage]:
+    from medviewer.imaging.measurement_report import Measured as MeasuredImage  # noqa: PLC0415 - see the top
+
+    return [MeasuredImage(image, value.measurement, value.quantities) for image, value in on_planes]
 
 
 def _images(study: Study) -> list[Image]:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -93,6 +93,29 @@ class CutPlane:
         )
         if not is_sound:
             raise UsageError("A measurement on a cut plane needs to know where that plane lies.")
+
+
+def cut_plane_of(told: Any) -> CutPlane:
+    """A plane from what ``dataclasses.asdict`` made of it, as it comes out of JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError, UsageError: it is no such thing.
+    """
+    position, right, down = (_triple(told["plane"][name]) for name in ("position", "row_cosine", "column_cosine"))
+    rows, columns = told["shape"]
+    between_rows, between_columns = told["spacing_mm"]
+    return CutPlane(
+        Plane(position, right, down),
+        (float(between_rows), float(between_columns)),
+        (int(rows), int(columns)),
+        float(told["slab_mm"]),
+        str(told["slab"]),
+    )
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    x, y, z = values
+    return float(x), float(y), float(z)
 
 
 Where: TypeAlias = tuple[str, int, CutPlane | None]

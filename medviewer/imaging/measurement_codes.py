@@ -15,6 +15,7 @@ SCHEME = "99MEDVIEWER"
 
 KIND = ("kind", SCHEME, "Kind of measurement")
 LABEL = ("label", SCHEME, "Label")
+PLANE = ("cut-plane", SCHEME, "Plane that was cut from the series, and the points on it")
 AUTHOR = ("author", SCHEME, "Author as named, not verified")
 
 _NAMES: dict[str, CodeTriplet] = {

@@ -8,20 +8,24 @@ Source: PS3.16 TID 1500, 1501, 1410, 300; PS3.3 C.18.6.1 (spatial coordinates).
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medviewer.domain.errors import UnsupportedError, UsageError
-from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind
+from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, cut_plane_of
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import read_header
-from medviewer.imaging.measurement_codes import AUTHOR, KIND, LABEL
-from medviewer.imaging.measurement_shapes import Graphic, own_points, recognised
+from medviewer.imaging.measurement_codes import AUTHOR, KIND, LABEL, PLANE
+from medviewer.imaging.measurement_shapes import Graphic, graphics_of, own_points, recognised
+from medviewer.imaging.planes import to_patient
+from medviewer.imaging.reslice import PlaneGrid
 
 _IMAGING_MEASUREMENT_REPORT = ("126000", "DCM")
 _MEASUREMENT_GROUP = ("125007", "DCM")
@@ -32,6 +36,7 @@ _DEVICE_OBSERVER = ("121013", "DCM")
 _DATE_TIME = re.compile(r"(\d{14})(?:\.(\d{1,6}))?([+-]\d{4})?")
 _ZONE = re.compile(r"[+-]\d{4}")
 _MOST_GROUPS = 10_000
+_SAME_PLACE_MM = 0.01  # places are told in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ def _groups(item: DataSet) -> Iterator[DataSet]:
 
 
 def _measurement(root: DataSet, group: DataSet, number: int) -> Measurement:
+    told = _text(group, PLANE[:2])
+    if told:
+        return _on_plane(root, group, told)
     graphics, image = _graphics(group)
     kind = _own_kind(group)
     known_mm: float | None = None
@@ -121,6 +129,41 @@ def _measurement(root: DataSet, group: DataSet, number: int) -> Measurement:
         uid, label = _made_uid(root, number), _text(group, _TRACKING_IDENTIFIER)
         author = _text(root, _PERSON_OBSERVER) or _text(root, _DEVICE_OBSERVER)
     return Measurement(uid, kind, points, *image, _time(root, group), label, author, known_mm)
+
+
+def _on_plane(root: DataSet, group: DataSet, told: str) -> Measurement:
+    """What we drew on a plane that was cut: as we told it to ourselves, if the places in the patient say the same."""
+    try:
+        own = json.loads(told)
+        image, frame = own["image"]
+        points = tuple((float(column), float(row)) for column, row in own["points"])
+        cut = cut_plane_of(own["plane"])
+        kind = _own_kind(group)
+        if kind is None:
+            raise _NotUnderstoodError("it does not say what was drawn.")
+        made = Measurement(
+            _text(group, _TRACKING_UID), kind, points, str(image), int(frame), _time(root, group),
+            _text(group, LABEL[:2]), _text(group, AUTHOR[:2]), plane=cut,
+        )  # fmt: skip
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _NotUnderstoodError("the plane that it was drawn on is not told in a way that is understood.") from error
+    grid = PlaneGrid(cut.plane, cut.spacing_mm, cut.shape)
+    expected = [tuple(map(float, to_patient(grid, *point))) for _, line in graphics_of(made) for point in line]
+    seen: list[tuple[float, ...]] = []
+    for item, _concept in _drawn(group):
+        numbers = item.numbers(tags.GRAPHIC_DATA)
+        places = list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=False))
+        if item.text(tags.VALUE_TYPE) != "SCOORD3D" or not places:
+            raise _NotUnderstoodError("it was not drawn in the patient, though it says so.")
+        seen += places
+    is_same = bool(seen) and all(_is_among(place, expected) for place in seen)
+    if not is_same or not all(_is_among(place, seen) for place in expected):
+        raise _NotUnderstoodError("its places in the patient are not those of its plane.")
+    return made
+
+
+def _is_among(place: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
+    return any(math.dist(place, other) < _SAME_PLACE_MM for other in others)
 
 
 def _own_kind(group: DataSet) -> MeasurementKind | None:

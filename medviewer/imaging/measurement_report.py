@@ -1,15 +1,17 @@
 """Measurements as a DICOM structured report (TID 1500), in the study of the images that they were made on.
 
 Each measurement is a group with its own tracking UID: what was drawn as spatial
-coordinates on its image and frame, and every number with its unit and what it rests on.
+coordinates on its image and frame, or in the patient where it was drawn on a plane that
+was cut, and every number with its unit and what it rests on.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,11 +20,11 @@ import numpy as np
 from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 from pydicom.valuerep import DT
 
 from medviewer.domain.errors import UsageError
-from medviewer.domain.measurement import Measurement, Point, Quantity
+from medviewer.domain.measurement import CutPlane, Measurement, Point, Quantity
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_object import now_at, read_header, start_object, write_object
 from medviewer.imaging.measurement_codes import (
@@ -30,11 +32,15 @@ from medviewer.imaging.measurement_codes import (
     BASES,
     KIND,
     LABEL,
+    PLANE,
     SCHEME,
     CodeTriplet,
     kind_code,
     quantity_codes,
 )
+from medviewer.imaging.measurement_shapes import graphics_of
+from medviewer.imaging.planes import to_patient
+from medviewer.imaging.reslice import PlaneGrid
 
 MEASUREMENT_BANNER = "Measurements - research use only - not for diagnosis"
 _SERIES_NUMBER = 9803
@@ -43,6 +49,7 @@ _OUTLINES = ("rectangle", "ellipse", "freehand")
 _LINES = {"long axis": 0, "short axis": 1, "heart width": 0, "thorax width": 1}
 
 
+_Drawn: TypeAlias = sr.CoordinatesForMeasurement | sr.CoordinatesForMeasurement3D
 _Group: TypeAlias = sr.PlanarROIMeasurementsAndQualitativeEvaluations | sr.MeasurementsAndQualitativeEvaluations
 
 
@@ -59,7 +66,8 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
     """Write measurements of one study as a DICOM SR file.
 
     Coordinates are in the pixels of the stored image, (0, 0) at the upper left corner of the first
-    pixel: the same as in :class:`Measurement`, so that nothing is shifted by half a pixel.
+    pixel: the same as in :class:`Measurement`, so that nothing is shifted by half a pixel. What was drawn on a
+    plane that was cut is told in mm in the patient (SCOORD3D), with the plane beside it, for ourselves.
     The author's name is told as unverified text; the observer is this program.
 
     Args:
@@ -68,7 +76,8 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
 
     Raises:
         UsageError: nothing to write; a measurement of another image or frame than the one beside it; a point
-            outside its image; one UID twice; a number that is not finite; images of two studies or patients.
+            outside its image; one UID twice; a number that is not finite; images of two studies or patients; a
+            plane without a frame of reference.
         InputError: an image's file is gone or is another one now.
         StorageError: the disk is full, read-only or gone; no half file remains.
 
@@ -80,7 +89,9 @@ def write_measurement_report(measured: Sequence[Measured], *, path: Path) -> Non
     images = {item.image.key: item.image for item in measured}
     headers = {key: read_header(image) for key, image in images.items()}
     header = _one_study(list(headers.values()))
-    report = start_object(header, sop_class_uid=ComprehensiveSRStorage, modality="SR", series_number=_SERIES_NUMBER)
+    is_in_space = any(item.measurement.plane is not None for item in measured)
+    sop_class = Comprehensive3DSRStorage if is_in_space else ComprehensiveSRStorage
+    report = start_object(header, sop_class_uid=sop_class, modality="SR", series_number=_SERIES_NUMBER)
     report.SeriesDescription = MEASUREMENT_BANNER
     report.CompletionFlag = "COMPLETE"
     report.VerificationFlag = "UNVERIFIED"
@@ -123,7 +134,8 @@ def check_measured(measured: Sequence[Measured], image: Image | None = None) -> 
         is_other = image is not None and own.key != image.key
         if is_other or (measurement.sop_instance_uid, measurement.frame) != (own.sop_instance_uid, own.frame):
             raise UsageError("A measurement belongs to another image and was not saved with this one.")
-        rows, columns = own.description.rows, own.description.columns
+        cut = measurement.plane
+        rows, columns = cut.shape if cut is not None else (own.description.rows, own.description.columns)
         if not all(0 <= x <= columns and 0 <= y <= rows for x, y in measurement.points):
             raise UsageError("A point of a measurement lies outside its image: draw it again.")
         if not item.quantities or not all(math.isfinite(quantity.value) for quantity in item.quantities):
@@ -169,65 +181,74 @@ def observer() -> sr.DeviceObserverIdentifyingAttributes:
 
 
 def _group(item: Measured, header: Dataset) -> _Group:
+    group = _made_group(item, header)
+    group[0].ObservationDateTime = _time(item.measurement, header)
+    group[0].ContentSequence.extend(_texts(item))
+    return group
+
+
+def _made_group(item: Measured, header: Dataset) -> _Group:
     measurement = item.measurement
+    if measurement.plane is not None:
+        return _group_in_space(item, header, measurement.plane)
     frames = [item.image.frame + 1] if item.image.number_of_frames > 1 else None
     source = sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, frames)
-    shared: dict[str, Any] = {
+    shared = _shared(measurement)
+    shapes = graphics_of(measurement)
+    if measurement.kind in _OUTLINES:
+        ((graphic_type, points),) = shapes
+        region = sr.ImageRegion(graphic_type, np.array(points), source)
+        numbers = [_number(quantity, None) for quantity in item.quantities]
+        return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_region=region, measurements=numbers, **shared
+        )
+    coordinates = [sr.CoordinatesForMeasurement(kind, np.array(points), source) for kind, points in shapes]
+    numbers = [_number(q, _its_coordinates(q, coordinates)) for q in item.quantities]
+    return sr.MeasurementsAndQualitativeEvaluations(measurements=numbers, **shared)
+
+
+def _group_in_space(item: Measured, header: Dataset, cut: CutPlane) -> _Group:
+    """What was drawn on a plane that was cut: in mm in the patient, as no stored image has it."""
+    measurement = item.measurement
+    reference = str(header.get("FrameOfReferenceUID") or "")
+    if not reference:
+        raise UsageError("The series has no frame of reference, so its planes cannot be told in a report.")
+    shared = _shared(measurement)
+    shapes = [(kind, points_in_space(cut, points)) for kind, points in graphics_of(measurement)]
+    if measurement.kind in _OUTLINES:
+        ((graphic_type, places),) = shapes
+        kind = "POLYGON" if graphic_type == "POLYLINE" else graphic_type  # in space an outline is closed by name
+        region = sr.ImageRegion3D(kind, places, reference)
+        numbers = [_number(quantity, None) for quantity in item.quantities]
+        return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_region=region, measurements=numbers, **shared
+        )
+    coordinates = [sr.CoordinatesForMeasurement3D(kind, places, reference) for kind, places in shapes]
+    numbers = [_number(q, _its_coordinates(q, coordinates)) for q in item.quantities]
+    return sr.MeasurementsAndQualitativeEvaluations(measurements=numbers, **shared)
+
+
+def _shared(measurement: Measurement) -> dict[str, Any]:
+    return {
         "tracking_identifier": sr.TrackingIdentifier(
             hd.UID(measurement.uid), measurement.label or f"MedViewer {measurement.kind}"
         ),
         "qualitative_evaluations": [sr.QualitativeEvaluation(_concept(KIND), _concept(kind_code(measurement.kind)))],
     }
-    shapes = graphics(measurement)
-    group: _Group
-    if measurement.kind in _OUTLINES:
-        ((graphic_type, points),) = shapes
-        region = sr.ImageRegion(graphic_type, np.array(points), source)
-        numbers = [_number(quantity, None) for quantity in item.quantities]
-        group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=region, measurements=numbers, **shared
-        )
-    else:
-        coordinates = [sr.CoordinatesForMeasurement(kind, np.array(points), source) for kind, points in shapes]
-        numbers = [_number(q, _its_coordinates(q, coordinates)) for q in item.quantities]
-        group = sr.MeasurementsAndQualitativeEvaluations(measurements=numbers, **shared)
-    group[0].ObservationDateTime = _time(measurement, header)
-    group[0].ContentSequence.extend(_texts(item))
-    return group
 
 
-def graphics(measurement: Measurement) -> list[tuple[str, list[Point]]]:
-    """Give what was drawn as graphics of the standard: (graphic type, points), in the measurement's coordinates.
-
-    An ellipse is told by the ends of its longer axis and then of its shorter one, a closed outline
-    by a POLYLINE that ends where it began (PS3.3 C.18.6.1.2).
-    """
-    points = list(measurement.points)
-    if measurement.kind == "ellipse":
-        (x0, y0), (x1, y1) = points
-        x, y = (x0 + x1) / 2, (y0 + y1) / 2
-        across, down = [(x0, y), (x1, y)], [(x, y0), (x, y1)]
-        return [("ELLIPSE", across + down if abs(x1 - x0) >= abs(y1 - y0) else down + across)]
-    if measurement.kind == "rectangle":
-        (x0, y0), (x1, y1) = points
-        return [("POLYLINE", [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])]
-    if measurement.kind == "freehand":
-        return [("POLYLINE", [*points, points[0]])]
-    if measurement.kind == "probe":
-        return [("POINT", points)]
-    if len(points) == 4:
-        return [("POLYLINE", points[:2]), ("POLYLINE", points[2:])]
-    return [("POLYLINE", points)]
+def points_in_space(cut: CutPlane, points: Sequence[Point]) -> np.ndarray:
+    """Points of a plane that was cut, ``(n, 3)`` in LPS mm."""
+    grid = PlaneGrid(cut.plane, cut.spacing_mm, cut.shape)
+    return np.array([to_patient(grid, *point) for point in points], np.float64)
 
 
-def _its_coordinates(
-    quantity: Quantity, drawn: list[sr.CoordinatesForMeasurement]
-) -> list[sr.CoordinatesForMeasurement]:
+def _its_coordinates(quantity: Quantity, drawn: Sequence[_Drawn]) -> Sequence[_Drawn]:
     line = _LINES.get(quantity.name)
     return drawn if line is None else [drawn[line]]
 
 
-def _number(quantity: Quantity, coordinates: list[sr.CoordinatesForMeasurement] | None) -> sr.Measurement:
+def _number(quantity: Quantity, coordinates: Sequence[_Drawn] | None) -> sr.Measurement:
     name, derivation, unit = quantity_codes(quantity)
     basis = BASES.get(quantity.basis)
     return sr.Measurement(
@@ -242,10 +263,19 @@ def _number(quantity: Quantity, coordinates: list[sr.CoordinatesForMeasurement] 
 
 def _texts(item: Measured) -> list[sr.TextContentItem]:
     measurement = item.measurement
-    texts = [(LABEL, measurement.label), (AUTHOR, measurement.author)]
+    texts = [(LABEL, measurement.label), (AUTHOR, measurement.author), (PLANE, drawn_on_plane(measurement))]
     found = [sr.TextContentItem(_concept(name), text, "CONTAINS") for name, text in texts if text]
     remarks = [f"{quantity.name}: {quantity.remark}" for quantity in item.quantities if quantity.remark]
     return found + [sr.TextContentItem(codes.DCM.Comment, remark, "CONTAINS") for remark in remarks]
+
+
+def drawn_on_plane(measurement: Measurement) -> str:
+    """The plane that was cut, the image it goes by and the points on it, as text that only we read; else empty."""
+    if measurement.plane is None:
+        return ""
+    image = measurement.sop_instance_uid, measurement.frame
+    told = {"image": image, "points": measurement.points, "plane": asdict(measurement.plane)}
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _banner() -> sr.ContainerContentItem:

@@ -1,4 +1,4 @@
-"""From the graphics of a report to the points of a measurement.
+"""From a measurement to the graphics of a report, and from those to its points again.
 
 Source: PS3.3 C.18.6.1.2 (graphic types).
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from medviewer.domain.measurement import MeasurementKind, Point
+from medviewer.domain.measurement import Measurement, MeasurementKind, Point
 
 # (code, scheme), in SNOMED CT and in the SNOMED RT of older reports.
 _LONG_AXES = frozenset({("103339001", "SCT"), ("G-A185", "SRT"), ("131187009", "SCT"), ("G-A193", "SRT")})
@@ -32,6 +32,30 @@ class Graphic:
     kind: str
     points: tuple[Point, ...]
     concept: tuple[str, str]
+
+
+def graphics_of(measurement: Measurement) -> list[tuple[str, list[Point]]]:
+    """Give what was drawn as graphics of the standard: (graphic type, points), in the measurement's coordinates.
+
+    An ellipse is told by the ends of its longer axis and then of its shorter one, a closed outline
+    by a POLYLINE that ends where it began (PS3.3 C.18.6.1.2).
+    """
+    points = list(measurement.points)
+    if measurement.kind == "ellipse":
+        (x0, y0), (x1, y1) = points
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        across, down = [(x0, y), (x1, y)], [(x, y0), (x, y1)]
+        return [("ELLIPSE", across + down if abs(x1 - x0) >= abs(y1 - y0) else down + across)]
+    if measurement.kind == "rectangle":
+        (x0, y0), (x1, y1) = points
+        return [("POLYLINE", [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])]
+    if measurement.kind == "freehand":
+        return [("POLYLINE", [*points, points[0]])]
+    if measurement.kind == "probe":
+        return [("POINT", points)]
+    if len(points) == 4:
+        return [("POLYLINE", points[:2]), ("POLYLINE", points[2:])]
+    return [("POLYLINE", points)]
 
 
 def own_points(kind: MeasurementKind, graphics: Sequence[Graphic]) -> tuple[Point, ...] | None:

@@ -18,7 +18,8 @@ from medviewer.domain.errors import UsageError
 from medviewer.domain.measurement import Point, Quantity
 from medviewer.domain.study import Image, LookUpTable, PixelDescription, Window
 from medviewer.imaging.derived_object import copy_elements, now_at, read_header, start_object, write_object
-from medviewer.imaging.measurement_report import MEASUREMENT_BANNER, Measured, check_measured, graphics
+from medviewer.imaging.measurement_report import MEASUREMENT_BANNER, Measured, check_measured
+from medviewer.imaging.measurement_shapes import graphics_of
 
 _GSPS_STORAGE = "1.2.840.10008.5.1.4.1.1.11.1"
 _SERIES_NUMBER = 9804
@@ -180,7 +181,7 @@ def _annotation(measured: Sequence[Measured], description: PixelDescription, ref
     annotation.ReferencedImageSequence = [reference]
     annotation.GraphicLayer = _LAYER
     annotation.GraphicObjectSequence = [
-        _graphic(kind, points) for item in measured for kind, points in graphics(item.measurement)
+        _graphic(kind, points) for item in measured for kind, points in graphics_of(item.measurement)
     ]
     annotation.TextObjectSequence = [_text(item, description) for item in measured]
     return annotation

@@ -15,8 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from medviewer.domain.errors import RecordError, UsageError
-from medviewer.domain.measurement import CutPlane, Measurement, Point, Where
-from medviewer.domain.study import Plane
+from medviewer.domain.measurement import CutPlane, Measurement, Point, Where, cut_plane_of
 from medviewer.records.database import DAMAGED
 from medviewer.records.rows import checked, stored_time, well_formed
 from medviewer.records.tables import MEASUREMENT
@@ -109,18 +108,7 @@ def _read_drawn(text: str) -> tuple[tuple[Point, ...], CutPlane | None]:
     points = tuple((float(column), float(line)) for column, line in (drawn["points"] if is_on_plane else drawn))
     if not is_on_plane:
         return points, None
-    cut = drawn["plane"]
-    position, right, down = (_triple(cut["plane"][name]) for name in ("position", "row_cosine", "column_cosine"))
-    rows, columns = cut["shape"]
-    between_rows, between_columns = cut["spacing_mm"]
-    spacing = float(between_rows), float(between_columns)
-    plane = Plane(position, right, down)
-    return points, CutPlane(plane, spacing, (int(rows), int(columns)), float(cut["slab_mm"]), str(cut["slab"]))
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    x, y, z = values
-    return float(x), float(y), float(z)
+    return points, cut_plane_of(drawn["plane"])
 
 
 def _stored(rows: Iterable[Any]) -> tuple[StoredMeasurement, ...]:

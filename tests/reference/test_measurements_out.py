@@ -6,14 +6,20 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 
-from medviewer.domain.measurement import KINDS, new_measurement
+from medviewer.domain.measurement import KINDS, CutPlane, new_measurement
 from medviewer.domain.study import Image
 from medviewer.imaging.decode import read_frame
-from medviewer.imaging.measurement_report import Measured, graphics, write_measurement_report
+from medviewer.imaging.measurement_report import Measured, write_measurement_report
+from medviewer.imaging.measurement_shapes import graphics_of
 from medviewer.imaging.measuring import measure
+from medviewer.imaging.reslice import range_mm, reslice, standard_grid
+from medviewer.imaging.scan import scan
+from medviewer.imaging.volume import read_volume
 from tests import samples
+from tests.phantoms import write_chest
 from tests.reference.test_dicom_out import (
     KINDS as SOURCES,
 )
@@ -68,9 +74,44 @@ def test_highdicom_reads_the_same_values_and_places(tmp_path: Path) -> None:
         (group,) = groups
         assert [m.value for m in group.get_measurements()] == pytest.approx([q.value for q in item.quantities])
         if item.measurement.kind in ("rectangle", "ellipse", "freehand"):
-            ((kind, points),) = graphics(item.measurement)
+            ((kind, points),) = graphics_of(item.measurement)
             assert group.roi.graphic_type.value == kind
             assert np.array_equal(group.roi.value, np.array(points, np.float32))
+
+
+def test_others_read_what_was_drawn_on_a_plane_where_it_lies_in_the_patient(tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    write_chest(tmp_path / "ct", size=40, spacing_mm=8.0, slice_mm=10.0, n_slices=30)
+    (stack,) = scan([tmp_path / "ct"]).patients[0].studies[0].series[0].stacks
+    axes = ((1.0, 0.0, 0.0), (0.0, 0.6, -0.8))
+    volume = read_volume(stack)
+    grid = standard_grid(volume, "coronal", sum(range_mm(volume, "coronal", axes)) / 2, axes)
+    cut = CutPlane(grid.plane, grid.spacing_mm, grid.shape)
+    image, frame, path = stack.images[0], reslice(volume, grid), tmp_path / "m.sr.dcm"
+    where = (image.sop_instance_uid, image.frame, cut)
+    points = ((10.0, 10.0), (24.0, 12.0), (18.0, 26.0), (9.0, 20.0))
+    items = [
+        Measured(image, made, measure(made, frame))
+        for kind, rule in KINDS.items()
+        if kind != "calibration"
+        for made in [new_measurement(kind, points[: rule.fewest], where, label=kind)]
+    ]
+    write_measurement_report(items, path=path)
+    assert errors_of(path) == []
+    assert run(tool("dsrdump"), "-Er", "+Pl", path).returncode == 0
+    content = hd.sr.srread(path).content
+    right, down = (np.array(axis) for axis in axes)
+    for item in items:
+        uid = item.measurement.uid
+        groups = content.get_image_measurement_groups(tracking_uid=uid)
+        groups += content.get_planar_roi_measurement_groups(tracking_uid=uid)
+        (group,) = groups
+        assert [m.value for m in group.get_measurements()] == pytest.approx([q.value for q in item.quantities])
+        if item.measurement.kind == "freehand":
+            first = item.measurement.points[0]
+            place = np.array(grid.plane.position) + right * (first[0] - 0.5) * 8 + down * (first[1] - 0.5) * 8
+            np.testing.assert_allclose(group.roi.value[0], place, atol=1e-3)
+            assert group.roi.frame_of_reference_uid == str(pydicom.dcmread(image.path).FrameOfReferenceUID)
 
 
 def test_the_corpus_is_measured_and_written_without_errors_of_ours(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from medviewer.domain.study import Image, Window
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window, to_display
 from medviewer.imaging.header import NATIVE_SYNTAXES
-from medviewer.imaging.measurement_report import Measured, graphics
+from medviewer.imaging.measurement_report import Measured
+from medviewer.imaging.measurement_shapes import graphics_of
 from medviewer.imaging.presentation_state import Presentation, write_presentation_state
 from tests import samples
 from tests.answers import make_radiograph
@@ -121,7 +122,9 @@ def test_graphics_lie_where_they_were_drawn_and_texts_say_the_numbers(tmp_path: 
     (annotation,) = state.GraphicAnnotationSequence
     drawn = [(g.GraphicType, np.array(g.GraphicData).reshape(-1, 2).tolist()) for g in annotation.GraphicObjectSequence]
     expected = [
-        (kind, np.array(points, np.float32).tolist()) for item in items for kind, points in graphics(item.measurement)
+        (kind, np.array(points, np.float32).tolist())
+        for item in items
+        for kind, points in graphics_of(item.measurement)
     ]
     assert drawn == expected
     assert {g.GraphicAnnotationUnits for g in annotation.GraphicObjectSequence} == {"PIXEL"}

@@ -13,11 +13,15 @@ import pydicom
 import pytest
 
 from medviewer.app.linking import shown_grid
+from medviewer.app.measurement_files import offered
 from medviewer.app.measurement_keeper import NOT_CUT
 from medviewer.app.measuring import Drawn, why_not
 from medviewer.app.oblique import PlaneMoved, cuts_of, is_tilted, meeting_place
 from medviewer.app.on_screen import measured_image, measurements_of, pane_state, selections, value_of
 from medviewer.app.state import Cut
+from medviewer.domain.measurement import KINDS
+from medviewer.imaging.measurement_reading import read_measurement_report
+from medviewer.imaging.measurement_shapes import graphics_of
 from medviewer.imaging.planes import to_image, to_patient
 from medviewer.imaging.reslice import across, axes_of
 from tests.dicom_maker import make_dataset, write_dataset
@@ -278,20 +282,76 @@ def test_the_place_that_a_point_has_does_not_depend_on_the_plane(planes: Applica
         np.testing.assert_allclose(to_patient(grid, column, row), BALL_A, atol=1e-6)
 
 
-def test_a_report_says_what_it_leaves_out(planes: Application, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"calibration"}))
+def test_a_report_takes_what_lies_on_planes_to_others_and_back(
+    planes: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    pane = along_both_balls(planes)
+    planes.run_command("layout.activate", pane)
+    where = measured_image(planes.state)
+    assert where is not None
+    grid = shown_grid(planes.state)
+    assert grid is not None
+    far = grid.shape[1] - 3.0
+    assert far > SIDE, "farther than any stored image reaches"
+    points = ((far, 10.0), (24.0, 12.5), (30.0, 40.0), (12.0, 37.0))[: KINDS[kind].fewest]  # type: ignore[index]
+    planes.run_command("measure.add", Drawn(kind, points, where))  # type: ignore[arg-type]
+    (made,) = measurements_of(planes.state)
+    numbers = value_of(planes.state, made)
+    planes.run_command("measure.save_report", folder)
+    report = pydicom.dcmread(folder / "measurements.sr.dcm")
+    assert report.SOPClassUID == pydicom.uid.Comprehensive3DSRStorage
+    drawn = [item for item in report.iterall() if item.keyword == "GraphicData"]
+    places = np.array([item.value for item in drawn]).reshape(-1, 3)
+    expected = [to_patient(grid, *point) for _, line in graphics_of(made) for point in line]  # type: ignore[arg-type]
+    for place in expected:
+        assert np.abs(places - place).max(axis=1).min() < 1e-3
+    again = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert offered(again.state) == (made,)
+    again.run_command("measure.take_offered")
+    again.run_command("measure.go_to", made.uid)
+    assert measurements_of(again.state) == (made,)
+    assert value_of(again.state, made) == numbers
+    close(again)
+
+
+def test_a_report_whose_places_were_changed_is_not_taken_over(planes: Application, tmp_path: Path) -> None:
     where = measured_image(planes.state)
     assert where is not None
     planes.run_command("measure.add", Drawn("length", ((10.0, 10.0), (20.0, 10.0)), where))
     planes.run_command("measure.save_report", tmp_path)
-    assert planes.state.notice is not None
-    assert "not on planes" in planes.state.notice.text
-    planes.run_command("layout.activate", 3)
-    image = measured_image(planes.state)
+    path = tmp_path / "measurements.sr.dcm"
+    assert len(read_measurement_report(path).measurements) == 1
+    report = pydicom.dcmread(path)
+    for element in report.iterall():
+        if element.keyword == "GraphicData":
+            element.value = [*element.value[:2], element.value[2] + 1.0, *element.value[3:]]
+    report.save_as(path)
+    read = read_measurement_report(path)
+    assert read.measurements == ()
+    assert "not those of its plane" in read.not_understood[0]
+
+
+def test_a_report_says_what_has_no_numbers_yet(fake_engine: FakeEngine, folder: Path, tmp_path: Path) -> None:
+    app = reopened(fake_engine, tmp_path / "home", folder)
+    image = measured_image(app.state)
+    app.run_command("layout.planes")
+    where = measured_image(app.state)
+    assert where is not None
+    app.run_command("measure.add", Drawn("length", ((10.0, 10.0), (20.0, 10.0)), where))
+    close(app)
+    again = reopened(fake_engine, tmp_path / "home", folder)
+    out = tmp_path / "out"
+    out.mkdir()
+    again.run_command("measure.save_report", out)
+    assert again.state.notice is not None
+    assert "no numbers yet" in again.state.notice.text
+    assert not list(out.iterdir())
     assert image is not None
-    planes.run_command("measure.add", Drawn("length", ((10.0, 10.0), (20.0, 10.0)), image))
-    planes.run_command("measure.save_report", tmp_path)
-    assert "without 1 drawn on planes" in planes.state.notice.text
-    assert (tmp_path / "measurements.sr.dcm").exists()
+    again.run_command("measure.add", Drawn("length", ((10.0, 10.0), (20.0, 10.0)), image))
+    again.run_command("measure.save_report", out)
+    assert "without 1 on planes" in again.state.notice.text
+    close(again)
 
 
 @pytest.mark.parametrize("change", ["place", "tilt"])
