@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.analysis import cut_grid
 from medviewer.app.linking import shown_grid
-from medviewer.app.on_screen import layers_of, pane_state
+from medviewer.app.on_screen import layers_of, pane_state, reference_of
 from medviewer.app.panes import count
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError
@@ -64,11 +64,6 @@ def shown_plane(state: State) -> ShownPlane | None:
         return ShownPlane(grid, state.cut.slab_mm, state.cut.slab)
     between = state.selection.stack.spacing_mm[2]
     return ShownPlane(grid, slice_mm=between if between is not None else min(grid.spacing_mm))
-
-
-def reference_of(state: State) -> str:
-    """The frame of reference of the image on screen; "" where its file does not say it."""
-    return state.selection.image.frame_of_reference_uid if state.selection is not None else ""
 
 
 class LayerCutter:

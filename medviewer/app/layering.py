@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from medviewer.app.layer_planes import reference_of
-from medviewer.app.on_screen import layers_of
+from medviewer.app.on_screen import layers_of, reference_of
 from medviewer.app.state import EMPTY, Key, Layer, Selection, State
 from medviewer.domain.errors import MedViewerError, TooLargeError, UsageError
 from medviewer.domain.layer import LayerSource, ScalarLayer, Segmentation

@@ -161,6 +161,14 @@ def _images_of(now: Selection) -> Iterator[Image]:
             yield from stack.images
 
 
+def reference_of(state: State) -> str:
+    """The frame of reference of the image on screen; "" where its file does not say it.
+
+    Never the series': its images may lie in several, as those made before and after the patient moved.
+    """
+    return state.selection.image.frame_of_reference_uid if state.selection is not None else ""
+
+
 def layers_of(state: State) -> tuple[Layer, ...]:
     """The layers that the reader has laid over the stack on screen."""
     return state.layers.get(state.selection.stack_key, ()) if state.selection is not None else ()
