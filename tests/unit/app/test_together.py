@@ -1,0 +1,97 @@
+"""Where the kinds of objects meet: no time, place or patient of one is taken for another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pydicom.uid import generate_uid
+
+from medviewer.app.documents import readings
+from medviewer.app.exporting import ExportWish
+from medviewer.app.layer_planes import laid_on
+from medviewer.app.layering import offers
+from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.printing import PrintWish
+from medviewer.app.state import EMPTY
+from tests.document_maker import make_pdf, write_pdf
+from tests.layer_objects import ball, voxels, write_ct, write_segmentation
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+
+
+def test_the_record_is_compared_again_after_a_document_of_another_patient(
+    application: Application, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", SeriesNumber=9)
+    write_pdf(tmp_path / "e.dcm", make_pdf(), PatientID="B2", PatientName="Beta^Ben")
+    application.run_command("file.open_folder", tmp_path)
+    assert application.state.selection is not None
+    application.run_command("layout.use", (1, 2))
+    before = application.state.record
+    assert application.state.is_record_checked
+    shown = application.state.selection
+    letter = next(one.document for one in readings(application.state.collection))
+    application.run_command("document.show", letter)
+    application.run_command("image.select", shown)
+    assert application.state.record == before
+    assert application.state.is_record_checked
+
+
+@pytest.fixture
+def two_times(application: Application, tmp_path: Path) -> Application:
+    """A CT at two times, and a segmentation that was made on the second."""
+    series = generate_uid()
+    write_ct(tmp_path / "a", series=series, TriggerTime="0")
+    later = write_ct(tmp_path / "b", series=series, TriggerTime="400")
+    write_segmentation(tmp_path / "z-seg.dcm", later, [ball(voxels(later), (0, 0, 10), 20)])
+    application.run_command("file.open_folder", tmp_path)
+    found = next(one for one in selections(application.state.collection) if one.series.modality == "CT")
+    application.run_command("image.select", found)
+    application.run_command("image.show", 12)
+    return application
+
+
+def test_a_segmentation_lies_over_the_time_that_it_was_made_on(two_times: Application) -> None:
+    app = two_times
+    assert app.state.selection.stack.axis is not None
+    app.run_command("image.show_volume", 1)
+    app.run_command("layer.lay", offers(app.state)[0].key)
+    assert len(laid_on(app.state)) == 1
+    app.run_command("image.show_volume", 0)
+    assert laid_on(app.state) == ()
+    app.run_command("layout.planes")
+    for index in range(3):
+        assert laid_on(pane_state(app.state, index)) == ()
+
+
+@pytest.mark.parametrize("command", ["file.export_image", "file.copy_image", "file.print"])
+def test_no_picture_leaves_while_a_layer_is_missing(two_times: Application, tmp_path: Path, command: str) -> None:
+    app = two_times
+    app.run_command("image.show_volume", 1)
+    app.run_command("layer.lay", offers(app.state)[0].key)
+    app.session.update(laid=EMPTY)  # as while it is being cut
+    wish = {"file.export_image": ExportWish(tmp_path / "a.png"), "file.print": PrintWish(tmp_path / "a.pdf")}
+    app.run_command(command, wish.get(command))
+    assert app.state.notice is not None
+    assert app.state.notice.text == "A layer over the image is not there yet: wait a moment, or hide the layers (O)."
+
+
+def test_stacks_of_one_series_in_other_frames_of_reference_are_not_linked(
+    application: Application, tmp_path: Path
+) -> None:
+    series = generate_uid()
+    write_ct(tmp_path / "a", series=series)
+    write_ct(tmp_path / "b", series=series, reference=generate_uid())
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    other = pane_state(application.state, 1)
+    assert other.selection is not None
+    assert other.selection.series is application.state.selection.series
+    application.run_command("image.show", 12)
+    assert pane_state(application.state, 1).selection.index == other.selection.index
+    application.run_command("layout.point", (0.0, 0.0, 30.0))
+    assert pane_state(application.state, 1).selection.index == other.selection.index
