@@ -38,7 +38,12 @@ def measured_image(state: State) -> Measured | None:
         return None
     cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
     # A cut plane goes by the first image of its volume, which is on no screen more than another.
-    return (*state.selection.volume_key[1:], cut)
+    uid, number = state.selection.volume_key[1:]
+    if (uid, number, cut) in state.measurements:
+        return uid, number, cut
+    # A plane that was left and come back to differs in the last digits of its numbers: it is the one drawn on.
+    planes = (where for where in state.measurements if where[2] is not None and where[:2] == (uid, number))
+    return next((where for where in planes if where[2] is not None and where[2].is_same(cut)), (uid, number, cut))
 
 
 def name_of(image: Image) -> Measured:

@@ -400,3 +400,32 @@ def test_the_numbers_of_one_series_are_never_taken_from_another(
     assert measurements_of(again.state) == (made,)
     assert value_of(again.state, made).quantities  # type: ignore[union-attr]
     close(again)
+
+
+def test_a_plane_is_known_again_however_its_numbers_are_rounded(planes: Application) -> None:
+    """Scrolling away and back, and cutting it anew, give other last digits: what was drawn there must not be lost."""
+    drawn = {}
+    for degrees in (7.0, 31.0, 50.0, -20.0, 13.0, 17.0):
+        planes.run_command("layout.activate", 0)
+        planes.run_command("layout.turn", degrees)
+        planes.run_command("layout.activate", 1 + len(drawn) % 2)
+        where = measured_image(planes.state)
+        assert where is not None
+        planes.run_command("measure.add", Drawn("probe", ((9.5, 9.5),), where))
+        (made,) = measurements_of(planes.state)
+        drawn[made.uid] = value_of(planes.state, made)
+        for step in ("image.next", "image.next", "image.next", "image.previous", "image.previous", "image.previous"):
+            planes.run_command(step)
+        assert [one.uid for one in measurements_of(planes.state)] == [made.uid]
+    planes.run_command("layout.straighten")
+    for uid, value in drawn.items():
+        planes.run_command("measure.go_to", uid)
+        (shown,) = measurements_of(planes.state)
+        assert shown.uid == uid
+        assert value is not None
+        assert value_of(planes.state, shown) == value
+    where = measured_image(planes.state)
+    assert where is not None
+    planes.run_command("layout.slab", (5.0, "max"))
+    assert measured_image(planes.state) != where
+    assert measurements_of(planes.state) == ()
