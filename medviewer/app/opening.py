@@ -156,7 +156,8 @@ def take_collection(app: Application, collection: Collection) -> None:
     """Show a collection that has grown, keeping the image on screen."""
     old = app.state.selection
     if app.state.reading is not None:
-        app.session.update(collection=collection, reading=documents.take_grown(app.state, collection))
+        reading = documents.take_grown(app.state, collection)
+        app.session.update(collection=collection, reading=reading, parked=_grown_panes(app, collection))
         return
     if old is None:
         app.session.update(collection=collection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from medviewer.app.exporting import ExportWish
 from medviewer.app.layer_planes import laid_on
 from medviewer.app.layering import offers
 from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.opening import take_collection
 from medviewer.app.printing import PrintWish
-from medviewer.app.state import EMPTY
+from medviewer.app.state import EMPTY, Selection
+from medviewer.domain.study import Collection
 from tests.document_maker import make_pdf, write_pdf
-from tests.layer_objects import ball, voxels, write_ct, write_segmentation
+from tests.layer_objects import COMMON, CT_SLICES, ball, voxels, write_ct, write_segmentation
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -39,6 +42,40 @@ def test_the_record_is_compared_again_after_a_document_of_another_patient(
     application.run_command("image.select", shown)
     assert application.state.record == before
     assert application.state.is_record_checked
+
+
+def test_the_other_viewports_grow_while_a_document_is_read(application: Application, tmp_path: Path) -> None:
+    """Else a series whose files were found meanwhile would look as if these were all."""
+    app = application
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", SeriesNumber=9)
+    write_pdf(tmp_path / "e.dcm", make_pdf(), **{k: v for k, v in COMMON.items() if k != "FrameOfReferenceUID"})
+    app.run_command("file.open_folder", tmp_path)
+    app.run_command("layout.use", (1, 2))
+    whole = app.state.collection
+    take_collection(app, _first_images(whole, 3))
+    assert len(shown(app, 1).stack.images) == 3
+    app.run_command("document.show", next(one.document for one in readings(app.state.collection)))
+    take_collection(app, whole)
+    app.run_command("document.close")
+    assert [len(shown(app, index).stack.images) for index in (0, 1)] == [CT_SLICES, CT_SLICES]
+
+
+def _first_images(collection: Collection, count: int) -> Collection:
+    """The collection as it was when so many images of each stack had been found."""
+    (patient,) = collection.patients
+    (study,) = patient.studies
+    series = tuple(
+        replace(one, stacks=tuple(replace(stack, images=stack.images[:count]) for stack in one.stacks))
+        for one in study.series
+    )
+    return replace(collection, patients=(replace(patient, studies=(replace(study, series=series),)),))
+
+
+def shown(app: Application, index: int) -> Selection:
+    selection = pane_state(app.state, index).selection
+    assert selection is not None
+    return selection
 
 
 @pytest.fixture
