@@ -14,6 +14,7 @@ from medviewer.app.panes import count
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation
+from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.scalar_layer import lay_scalar
 from medviewer.imaging.segmentation import lay_segmentation
@@ -70,7 +71,8 @@ def _is_of_other_volume(source: LayerSource, state: State) -> bool:
     if now is None or now.stack.axis is None or not isinstance(source, Segmentation) or not source.references:
         return False
     span = now.stack.volume_span(now.index)
-    return not any(image.sop_instance_uid in source.references for image in now.stack.images[span.start : span.stop])
+    images = now.stack.images[span.start : span.stop]
+    return not any(are_named(source.references, image.sop_instance_uid, image.frame) for image in images)
 
 
 def with_layers_cut(state: State, stop: StopToken) -> State:

@@ -242,7 +242,7 @@ def _restored_measurements(past: State, now: State) -> Measurements:
 
 
 def _restored_layers(past: State, now: State) -> Mapping[Key, tuple[Layer, ...]]:
-    """The layers of the past, without those that are no longer in memory: none is said to lie where nothing is drawn."""
+    """The layers of the past that are still in memory: none is said to lie where nothing is drawn."""
     known = now.layer_sources
     return MappingProxyType(
         {stack: tuple(one for one in own if one.source in known) for stack, own in past.layers.items()}

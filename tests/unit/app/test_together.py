@@ -11,12 +11,13 @@ from pydicom.uid import generate_uid
 
 from medviewer.app.documents import readings
 from medviewer.app.exporting import ExportWish
-from medviewer.app.layer_planes import laid_on
+from medviewer.app.layer_planes import laid_on, of_other_volumes
 from medviewer.app.layering import offers
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.printing import PrintWish
-from medviewer.app.state import EMPTY, Selection
+from medviewer.app.state import EMPTY, Layer, Selection
+from medviewer.domain.layer import Segmentation
 from medviewer.domain.study import Collection
 from tests.document_maker import make_pdf, write_pdf
 from tests.layer_objects import COMMON, CT_SLICES, ball, voxels, write_ct, write_segmentation
@@ -103,6 +104,22 @@ def test_a_segmentation_lies_over_the_time_that_it_was_made_on(two_times: Applic
     app.run_command("layout.planes")
     for index in range(3):
         assert laid_on(pane_state(app.state, index)) == ()
+
+
+def test_times_within_one_file_are_told_apart_by_its_frames(two_times: Application) -> None:
+    app = two_times
+    app.run_command("image.show_volume", 1)
+    key = offers(app.state)[0].key
+    app.run_command("layer.lay", key)
+    source, now = app.state.layer_sources[key], app.state.selection
+    assert isinstance(source, Segmentation)
+    assert now is not None
+    images = tuple(replace(one, sop_instance_uid="1.2.3", frame=n) for n, one in enumerate(now.stack.images))
+    of_one_file = replace(app.state, selection=replace(now, stack=replace(now.stack, images=images)))
+    for frames, is_other in ((frozenset({CT_SLICES + 3}), False), (frozenset({3}), True), (frozenset(), False)):
+        made_on = replace(source, references={"1.2.3": frames})
+        state = replace(of_one_file, layer_sources={key: made_on}, layers={images[0].key: (Layer(key),)})
+        assert bool(of_other_volumes(state)) is is_other
 
 
 @pytest.mark.parametrize("command", ["file.export_image", "file.copy_image", "file.print"])
