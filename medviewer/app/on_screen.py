@@ -38,12 +38,16 @@ def measured_image(state: State) -> Measured | None:
         return None
     cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
     # A cut plane goes by the first image of its volume, which is on no screen more than another.
-    uid, number = state.selection.volume_key[1:]
-    if (uid, number, cut) in state.measurements:
-        return uid, number, cut
+    where = *state.selection.volume_key[1:], cut
     # A plane that was left and come back to differs in the last digits of its numbers: it is the one drawn on.
-    planes = (where for where in state.measurements if where[2] is not None and where[:2] == (uid, number))
-    return next((where for where in planes if where[2] is not None and where[2].is_same(cut)), (uid, number, cut))
+    return where if where in state.measurements else next(_same_plane(state, where), where)
+
+
+def _same_plane(state: State, where: Measured) -> Iterator[Measured]:
+    """By which names of one plane something was measured on it: from elsewhere, as in a report, it may have another."""
+    for known in state.measurements:
+        if known[2] is not None and where[2] is not None and known[:2] == where[:2] and known[2].is_same(where[2]):
+            yield known
 
 
 def name_of(image: Image) -> Measured:
@@ -61,7 +65,9 @@ def is_of(cut: Cut, plane: Plane) -> bool:
 def measurements_of(state: State) -> tuple[Measurement, ...]:
     """The measurements of the image on screen."""
     where = measured_image(state)
-    return state.measurements.get(where, ()) if where is not None else ()
+    if where is None or where[2] is None:
+        return state.measurements.get(where, ()) if where is not None else ()
+    return tuple(one for known in _same_plane(state, where) for one in state.measurements[known])
 
 
 def calibration_of(state: State, where: Measured) -> Measurement | None:
