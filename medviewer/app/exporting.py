@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import scene_of
 from medviewer.app.patient import keep_event
 from medviewer.domain.errors import InputError, UsageError
@@ -72,6 +73,8 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
     if wish.with_identity and app.state.identity_hidden:
         raise UsageError("Identity is hidden: show it first, or export without it.")
     path = checked_path(wish.path)
+    if wish.what == "view":
+        refuse_uncut(app.state)
     drawn = app.front.draw_image(wish.what, with_identity=wish.with_identity)
     if drawn is None:
         return
@@ -95,6 +98,7 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
 
 def copy_image(app: Application, _argument: object) -> None:
     """Put the viewport as it is on screen onto the clipboard, without identity."""
+    refuse_uncut(app.state)
     if not app.front.copy_image():
         return
     if scene_of(app.state) is not None:

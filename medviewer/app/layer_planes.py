@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.analysis import cut_grid
 from medviewer.app.linking import shown_grid
-from medviewer.app.on_screen import layers_of, pane_state
+from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_of
 from medviewer.app.panes import count
 from medviewer.app.state import Key, Layer, ShownPlane, State
-from medviewer.domain.errors import MedViewerError
+from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation
+from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.scalar_layer import lay_scalar
 from medviewer.imaging.segmentation import lay_segmentation
@@ -50,9 +51,47 @@ def _laid(state: State, where: ShownPlane | None) -> tuple[Laid, ...]:
     found = []
     for layer in layers_of(state):
         source = state.layer_sources.get(layer.source)
-        if source is not None and source.frame_of_reference_uid == reference_of(state):
+        is_here = source is not None and source.frame_of_reference_uid == reference_of(state)
+        if source is not None and is_here and not _is_of_other_volume(source, state):
             found.append(Laid(layer, source, state.laid.get((layer.source, where))))
     return tuple(found)
+
+
+def of_other_volumes(state: State) -> tuple[LayerSource, ...]:
+    """What the reader laid over the stack on screen, but was made on another volume of it: none of it is drawn."""
+    if not state.layers_shown:
+        return ()
+    known = (state.layer_sources.get(layer.source) for layer in layers_of(state))
+    return tuple(source for source in known if source is not None and _is_of_other_volume(source, state))
+
+
+def _is_of_other_volume(source: LayerSource, state: State) -> bool:
+    """Whether a segmentation was made on images of this stack, but of another time, echo or b-value than is shown."""
+    now = state.selection
+    if now is None or now.stack.axis is None or not isinstance(source, Segmentation) or not source.references:
+        return False
+    span = now.stack.volume_span(now.index)
+    images = now.stack.images[span.start : span.stop]
+    return not any(are_named(source.references, image.sop_instance_uid, image.frame) for image in images)
+
+
+def with_layers_cut(state: State, stop: StopToken) -> State:
+    """The same state with every layer cut that lies over its image; may be called from any thread."""
+    where = shown_plane(state)
+    missing = {laid.layer.source: laid.source for laid in laid_on(state) if laid.plane is None}
+    if where is None or not missing:
+        return state
+    return replace(state, laid=MappingProxyType({**state.laid, **_cut(missing, (where,), stop)}))
+
+
+def refuse_uncut(state: State) -> None:
+    """Refuse a picture on which a layer would be missing: it would look as if nothing were there.
+
+    Raises:
+        UsageError: a layer is not cut yet.
+    """
+    if scene_of(state) is None and any(laid.plane is None for laid in laid_on(state)):
+        raise UsageError("A layer over the image is not there yet: wait a moment, or hide the layers (O).")
 
 
 def shown_plane(state: State) -> ShownPlane | None:
@@ -64,11 +103,6 @@ def shown_plane(state: State) -> ShownPlane | None:
         return ShownPlane(grid, state.cut.slab_mm, state.cut.slab)
     between = state.selection.stack.spacing_mm[2]
     return ShownPlane(grid, slice_mm=between if between is not None else min(grid.spacing_mm))
-
-
-def reference_of(state: State) -> str:
-    """The frame of reference of the image on screen; "" where its file does not say it."""
-    return state.selection.image.frame_of_reference_uid if state.selection is not None else ""
 
 
 class LayerCutter:

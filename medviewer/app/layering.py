@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from medviewer.app.layer_planes import reference_of
-from medviewer.app.on_screen import layers_of
+from medviewer.app.on_screen import layers_of, reference_of
 from medviewer.app.state import EMPTY, Key, Layer, Selection, State
 from medviewer.domain.errors import MedViewerError, TooLargeError, UsageError
 from medviewer.domain.layer import LayerSource, ScalarLayer, Segmentation
+from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Series, Stack
 from medviewer.explain.overlay import COLOR_MAPS
@@ -262,8 +262,8 @@ def _add(app: Application, now: Selection, key: Key, source: LayerSource) -> Non
         raise UsageError(OTHER_REFERENCE)
     own = layers_of(app.state)
     if isinstance(source, Segmentation) and source.references:
-        shown = {image.sop_instance_uid for image in now.stack.images}
-        if not source.references & shown:
+        images = now.stack.images
+        if not any(are_named(source.references, image.sop_instance_uid, image.frame) for image in images):
             raise UsageError(OTHER_IMAGES)
     if isinstance(source, ScalarLayer):
         own = tuple(layer for layer in own if not isinstance(app.state.layer_sources.get(layer.source), ScalarLayer))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.app.on_screen import pane_state
+from medviewer.app.on_screen import pane_state, reference_of
 from medviewer.app.panes import change_pane, count, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
 from medviewer.domain.study import Plane, Stack
@@ -34,7 +34,7 @@ def follow(app: Application) -> None:
 def point_at(app: Application, point: tuple[float, float, float]) -> None:
     """Show a place of the patient (LPS mm) in every viewport of the same frame of reference."""
     if all(np.isfinite(point)):
-        app.session.update(crosshair=Place(point, _reference(app.state)))
+        app.session.update(crosshair=Place(point, reference_of(app.state)))
         _bring_to(app, np.array(point), needs_parallel=False)
 
 
@@ -53,7 +53,7 @@ def share_view(app: Application) -> None:
         if other.selection is None:
             continue
         is_same = other.selection.stack_key == state.selection.stack_key
-        is_linked = state.is_linked and bool(_reference(state)) and _reference(other) == _reference(state)
+        is_linked = state.is_linked and bool(reference_of(state)) and reference_of(other) == reference_of(state)
         view = other.view
         if is_same or (is_linked and _unit_of(other) == _unit_of(state)):
             view = replace(view, window=state.view.window, inverted=state.view.inverted)
@@ -119,12 +119,12 @@ def shown_grid(state: State) -> PlaneGrid | None:
 
 def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
     state = app.state
-    here, plane = _reference(state), plane_of(state)
+    here, plane = reference_of(state), plane_of(state)
     if not here or plane is None:
         return
     for index in range(count(state)):
         other = pane_state(state, index)
-        if index == state.active or other.selection is None or _reference(other) != here:
+        if index == state.active or other.selection is None or reference_of(other) != here:
             continue
         normal = _normal_of(other)
         if normal is None or (needs_parallel and abs(float(normal @ np.array(plane.normal))) < _PARALLEL):
@@ -180,10 +180,6 @@ def _same_place(state: State, other: State, view: View) -> View:
         return replace(view, zoom=None, center=None)
     column, row, _ = to_image(there, to_patient(here, *state.view.center))
     return replace(view, zoom=state.view.zoom * there.spacing_mm[1] / here.spacing_mm[1], center=(column, row))
-
-
-def _reference(state: State) -> str:
-    return state.selection.series.frame_of_reference_uid if state.selection is not None else ""
 
 
 def _normal_of(state: State) -> Point | None:

@@ -38,7 +38,16 @@ def measured_image(state: State) -> Measured | None:
         return None
     cut = CutPlane(d.plane, d.pixel_spacing_mm, (d.rows, d.columns), state.cut.slab_mm, state.cut.slab)
     # A cut plane goes by the first image of its volume, which is on no screen more than another.
-    return (*state.selection.volume_key[1:], cut)
+    where = *state.selection.volume_key[1:], cut
+    # A plane that was left and come back to differs in the last digits of its numbers: it is the one drawn on.
+    return where if where in state.measurements else next(_same_plane(state, where), where)
+
+
+def _same_plane(state: State, where: Measured) -> Iterator[Measured]:
+    """By which names of one plane something was measured on it: from elsewhere, as in a report, it may have another."""
+    for known in state.measurements:
+        if known[2] is not None and where[2] is not None and known[:2] == where[:2] and known[2].is_same(where[2]):
+            yield known
 
 
 def name_of(image: Image) -> Measured:
@@ -56,7 +65,9 @@ def is_of(cut: Cut, plane: Plane) -> bool:
 def measurements_of(state: State) -> tuple[Measurement, ...]:
     """The measurements of the image on screen."""
     where = measured_image(state)
-    return state.measurements.get(where, ()) if where is not None else ()
+    if where is None or where[2] is None:
+        return state.measurements.get(where, ()) if where is not None else ()
+    return tuple(one for known in _same_plane(state, where) for one in state.measurements[known])
 
 
 def calibration_of(state: State, where: Measured) -> Measurement | None:
@@ -159,6 +170,14 @@ def _images_of(now: Selection) -> Iterator[Image]:
     for series in now.study.series:
         for stack in series.stacks:
             yield from stack.images
+
+
+def reference_of(state: State) -> str:
+    """The frame of reference of the image on screen; "" where its file does not say it.
+
+    Never the series': its images may lie in several, as those made before and after the patient moved.
+    """
+    return state.selection.image.frame_of_reference_uid if state.selection is not None else ""
 
 
 def layers_of(state: State) -> tuple[Layer, ...]:

@@ -156,7 +156,8 @@ def take_collection(app: Application, collection: Collection) -> None:
     """Show a collection that has grown, keeping the image on screen."""
     old = app.state.selection
     if app.state.reading is not None:
-        app.session.update(collection=collection, reading=documents.take_grown(app.state, collection))
+        reading = documents.take_grown(app.state, collection)
+        app.session.update(collection=collection, reading=reading, parked=_grown_panes(app, collection))
         return
     if old is None:
         app.session.update(collection=collection)
@@ -199,6 +200,7 @@ def select(app: Application, selection: Selection) -> None:
     stays = old is not None and old.stack_key == selection.stack_key and not is_cut
     view = app.state.view if stays else app.wishes.views.get(selection.stack_key, View(smooth=app.state.view.smooth))
     picture = app.frames.get(selection.image.key)
+    is_unchecked = app.state.reading is not None and not app.state.is_record_checked  # a document of another patient
     before = old or next((pane.selection for pane in app.state.parked.values() if pane.selection is not None), None)
     is_other_patient = before is None or _who(before) != _who(selection)
     changes: dict[str, object] = {
@@ -217,7 +219,7 @@ def select(app: Application, selection: Selection) -> None:
     app.session.update(**changes)
     if not stays:
         run_if_wished(app, selection)
-    if is_other_patient:
+    if is_other_patient or is_unchecked:
         check_record(app, selection)
     if picture is None:
         read_pane(app, app.state.active)

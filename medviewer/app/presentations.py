@@ -14,13 +14,14 @@ from medviewer.domain.errors import MedViewerError
 from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection
-from medviewer.imaging.key_object_reading import read_key_objects
+from medviewer.imaging.key_object_reading import KEY_OBJECT_SELECTION, read_key_objects
 from medviewer.imaging.presentation_reading import NotPresentationStateError, read_presentation_state
+from medviewer.imaging.scan import documents_of
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
-_MOST_STATES = 500  # of the files without an image that lie beside the images
+_MOST_STATES = 500  # of the files without an image that lie beside the images, and of documents
 
 
 class _Found(NamedTuple):
@@ -34,6 +35,8 @@ class _Found(NamedTuple):
 def look_for_presentations(app: Application, collection: Collection) -> None:
     """Read the presentation states and key object documents that lie beside the images; other files are passed over."""
     paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_STATES]
+    # Key object documents can be read as text too, so they are no problem.
+    paths += [one.file for one in documents_of(collection) if one.sop_class_uid == KEY_OBJECT_SELECTION][:_MOST_STATES]
     if not paths:
         return
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
-from medviewer.app.state import EMPTY, Measured, Measurements, State, Stored
+from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, State, Stored
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
@@ -148,7 +148,7 @@ class Session:
         self.update(
             view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
             measurements=measurements, key_images=_restored_key_images(past, self._state),
-            layers=past.layers,
+            layers=_restored_layers(past, self._state),
         )  # fmt: skip
 
     def _set(self, new: State) -> None:
@@ -239,6 +239,14 @@ def _restored_measurements(past: State, now: State) -> Measurements:
     """The measurements of the past; of images whose own had not been read by then, those of now."""
     restored = {where: _measured_then(past, where, own) for where, own in now.measurements.items()}
     return MappingProxyType(restored) if restored != now.measurements else now.measurements
+
+
+def _restored_layers(past: State, now: State) -> Mapping[Key, tuple[Layer, ...]]:
+    """The layers of the past that are still in memory: none is said to lie where nothing is drawn."""
+    known = now.layer_sources
+    return MappingProxyType(
+        {stack: tuple(one for one in own if one.source in known) for stack, own in past.layers.items()}
+    )
 
 
 def _restored_key_images(past: State, now: State) -> Mapping[Stored, bool]:

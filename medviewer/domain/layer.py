@@ -6,11 +6,13 @@ of reference. What is drawn is its cut with one plane: :class:`ScalarPlane`, :cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.presentation import References
 from medviewer.domain.study import Caveat
 from medviewer.domain.volume import Volume
 
@@ -91,7 +93,7 @@ class Segmentation:
         spacing_mm: between rows and between columns.
         thickness_mm: how thick a plane is: what lies farther from all planes than half of it is outside.
         frame_of_reference_uid: in which it lies.
-        references: SOP Instance UIDs of the images that it was made on, as far as the file says it.
+        references: the images, and of each the frames, that it was made on, as far as the file says it.
         modality: of the object.
         remark: one sentence on how it is drawn; "" for nothing.
         title: the file's text for it; may be empty.
@@ -105,7 +107,7 @@ class Segmentation:
     spacing_mm: tuple[float, float]
     thickness_mm: float
     frame_of_reference_uid: str
-    references: frozenset[str] = frozenset()
+    references: References = field(default_factory=lambda: MappingProxyType({}))
     modality: str = "SEG"
     remark: str = ""
     title: str = ""

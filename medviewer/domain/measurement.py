@@ -30,6 +30,7 @@ _UID = re.compile(r"(?=.{1,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5 
 _IMAGE_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)+")
 _FARTHEST = 1e7  # no image has as many rows or columns
 _MOST_OUTLINE_POINTS = 10_000
+_SAME_MM, _SAME_COSINE = 1e-4, 1e-7  # nobody sees or moves a plane by less; rounding is far below
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,17 @@ class CutPlane:
         )
         if not is_sound:
             raise UsageError("A measurement on a cut plane needs to know where that plane lies.")
+
+    def is_same(self, other: CutPlane) -> bool:
+        """Whether two planes differ by no more than the rounding of their numbers: every pixel lies at one place."""
+        if (self.shape, self.slab_mm, self.slab) != (other.shape, other.slab_mm, other.slab):
+            return False
+        mine, its = self.plane, other.plane
+        apart = max(abs(a - b) for a, b in zip(mine.position, its.position, strict=True))
+        one, another = ((*p.row_cosine, *p.column_cosine) for p in (mine, its))
+        turned = max(abs(a - b) for a, b in zip(one, another, strict=True))
+        spaced = max(abs(a - b) for a, b in zip(self.spacing_mm, other.spacing_mm, strict=True))
+        return apart < _SAME_MM and turned < _SAME_COSINE and spaced < _SAME_COSINE
 
 
 def cut_plane_of(told: Any) -> CutPlane:

@@ -16,6 +16,7 @@ from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
+from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import unit_word
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
@@ -68,7 +69,7 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
-    return Corners(_patient(state), _study(now, state.identity_hidden), below, _series(now, _described(state, now)))
+    return Corners(_patient(state), _study(state, now), below, _series(state, now))
 
 
 def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
@@ -84,7 +85,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     parts += _presentation(state, now)
-    parts += [(_document_words(one), one.is_rejection) for one in key_objects_of(state)]
+    parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
@@ -150,7 +151,7 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
         count = len(presentations_of(state))
         return [(tr("presentation states: {n}").format(n=count), False)] if count else []
     described = "" if state.identity_hidden else shown.description  # a line of anybody's words
-    name = visible(shown.label or described) or tr("without a name")
+    name = words_of_file(state, shown.label or described) or tr("without a name")
     parts = [(tr("shown as in presentation state {name}").format(name=name), False)]
     if state.identity_hidden and any(annotation.texts for annotation in appearance.annotations):
         parts.append((tr("its words are hidden with the identity"), False))
@@ -161,8 +162,8 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
     return parts
 
 
-def _document_words(document: KeyObjects) -> str:
-    title = visible(tr(document.title)) or tr("without a name")
+def _document_words(state: State, document: KeyObjects) -> str:
+    title = words_of_file(state, tr(document.title)) or tr("without a name")
     if document.is_rejection:
         return tr("rejected by a document: {title}").format(title=title)
     return tr("named by a document: {title}").format(title=title)
@@ -204,9 +205,10 @@ def _patient(state: State) -> tuple[str, ...]:
     )
 
 
-def _study(now: Selection, identity_hidden: bool) -> tuple[str, ...]:
+def _study(state: State, now: Selection) -> tuple[str, ...]:
     s = now.study
-    lines = (visible(s.description), _date_time(s.date, s.time), "" if identity_hidden else visible(s.institution))
+    place = "" if state.identity_hidden else visible(s.institution)
+    lines = (words_of_file(state, s.description), _date_time(s.date, s.time), place)
     return tuple(line for line in lines if line)
 
 
@@ -225,11 +227,11 @@ def cut_words(cut: Cut) -> str:
     return f"{where}  {kind} {cut.slab_mm:g} mm" if cut.slab_mm else where
 
 
-def _series(now: Selection, d: PixelDescription) -> tuple[str, ...]:
-    s = now.series
+def _series(state: State, now: Selection) -> tuple[str, ...]:
+    s, d = now.series, _described(state, now)
     number = tr("Series {n}").format(n=s.number) if s.number is not None else ""
     what = " ".join(visible(part) for part in (s.modality, s.body_part_examined, *_view(d)) if part)
-    lines = (f"{d.columns} × {d.rows}", " ".join(p for p in (number, visible(s.description)) if p), what)
+    lines = (f"{d.columns} × {d.rows}", " ".join(p for p in (number, words_of_file(state, s.description)) if p), what)
     return tuple(line for line in lines if line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from medviewer.app.state import State
 from medviewer.domain.person_name import is_wordless
 from medviewer.domain.study import Document, Patient
 from medviewer.gui.text import dicom_date, tr, visible
@@ -40,6 +41,12 @@ def without_identity(text: str, patient: Patient) -> str:
     return pattern.sub(_HIDDEN, text) if pattern is not None else text
 
 
+def words_of_file(state: State, text: str) -> str:
+    """A line of anybody's words, made visible; without who the patient on screen is, once identity is hidden."""
+    now = state.selection
+    return visible(without_identity(text, now.patient) if state.identity_hidden and now is not None else text)
+
+
 @lru_cache(maxsize=64)
 def _identity(name: str, number: str, birth_date: str) -> re.Pattern[str] | None:
     words = {part for part in re.split(r"[\^=\s]+", name) if len(part) >= _LEAST_LETTERS or _is_character(part)}
@@ -48,12 +55,13 @@ def _identity(name: str, number: str, birth_date: str) -> re.Pattern[str] | None
         return None
     longest_first = sorted(words, key=len, reverse=True)
     # Whole words only, where there are words: "Li" is not in "liver".
-    return re.compile("|".join(f"{_edge(w[0])}{re.escape(w)}{_edge(w[-1])}" for w in longest_first), re.IGNORECASE)
+    return re.compile("|".join(f"{_edge(w[0], '<')}{re.escape(w)}{_edge(w[-1])}" for w in longest_first), re.IGNORECASE)
 
 
 def _is_character(part: str) -> bool:
     return bool(part) and is_wordless(part[0])
 
 
-def _edge(character: str) -> str:
-    return r"\b" if re.match(r"\w", character) and not is_wordless(character) else ""
+def _edge(character: str, behind: str = "") -> str:
+    """No letter or digit stands there; an underscore may, as in labels that may hold no space."""
+    return rf"(?{behind}![^\W_])" if re.match(r"\w", character) and not is_wordless(character) else ""

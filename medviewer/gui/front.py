@@ -153,7 +153,8 @@ class WindowFront(QMainWindow):
             state = replace(shown, identity_hidden=not with_identity)
             assert state.selection is not None  # noqa: S101 - an image of the stack
             self.app.frames.put(state.selection.image.key, picture)
-            image = stored_image(picture, state) if what == "stored" else viewport.drawn(state)
+            seen = picture_of(self.app, state.active, state) or picture  # as a presentation state wishes it
+            image = stored_image(seen, state) if what == "stored" else viewport.drawn(state)
             return DrawnImage(with_foot(image, state, with_identity=with_identity))
 
         return draw

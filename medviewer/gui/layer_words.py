@@ -42,6 +42,12 @@ def layer_lines(laid: Sequence[Laid], over: str, *, is_slab: bool) -> tuple[tupl
     return tuple(lines)
 
 
+def absent_lines(sources: Sequence[LayerSource]) -> tuple[tuple[str, bool], ...]:
+    """Which layers are not drawn, as they were made on another volume of the stack: (words, whether a caution)."""
+    words = tr("{layer}: made at another time, echo or b-value, not drawn here")
+    return tuple((words.format(layer=visible(source.modality)), True) for source in sources)
+
+
 def probe_lines(laid: Sequence[Laid], column: float, row: float) -> tuple[str, ...]:
     """What the layers say of a place of the image, (column, row) from the corner of its first pixel."""
     found = (_probe_line(one, column, row) for one in laid)

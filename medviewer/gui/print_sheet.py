@@ -15,6 +15,7 @@ from medviewer.app.printing import Page
 from medviewer.app.state import State
 from medviewer.domain.errors import StorageError
 from medviewer.gui import theme
+from medviewer.gui.document_words import words_of_file
 from medviewer.gui.placing import Placement
 from medviewer.gui.text import dicom_date, isolated, person_name, tr, visible
 
@@ -228,6 +229,6 @@ def head_of(state: State) -> tuple[str, ...]:
     number = tr("ID {number}").format(number=isolated(p.patient_id)) if p.patient_id else tr("No patient ID")
     who = (person_name(p.name) or tr("No name"), number, dicom_date(p.birth_date))
     first = tr("Identity hidden") if state.identity_hidden else "   ".join(part for part in who if part)
-    what = (now.series.modality, visible(s.description), dicom_date(s.date))
+    what = (now.series.modality, words_of_file(state, s.description), dicom_date(s.date))
     place = "" if state.identity_hidden else visible(s.institution)
     return first, "   ".join(part for part in (*what, place) if part)

@@ -10,6 +10,7 @@ from PySide6.QtCore import QLineF, QPointF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 
 from medviewer.app.linking import shown_grid
+from medviewer.app.on_screen import reference_of
 from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.placing import Placement
@@ -38,13 +39,13 @@ class Line(NamedTuple):
 def lines_on(state: State, others: Mapping[int, State]) -> tuple[Line, ...]:
     """The lines in which other images of the same frame of reference, by viewport, cut the one that a state shows."""
     on = shown_grid(state)
-    if on is None or state.selection is None or not state.selection.series.frame_of_reference_uid:
+    reference = reference_of(state)
+    if on is None or not reference:
         return ()
-    reference = state.selection.series.frame_of_reference_uid
     found = []
     for index, other in others.items():
         grid = shown_grid(other)
-        if grid is None or other.selection is None or other.selection.series.frame_of_reference_uid != reference:
+        if grid is None or reference_of(other) != reference:
             continue
         line = line_of(grid, on)
         if line is not None:
@@ -106,9 +107,9 @@ def paint_crosshair(painter: QPainter, placed: Placement, state: State) -> None:
     """Mark the place that the reader points at, if it lies on this image."""
     grid = shown_grid(state)
     place = state.crosshair
-    if place is None or grid is None or state.selection is None:
+    if place is None or grid is None:
         return
-    reference = state.selection.series.frame_of_reference_uid
+    reference = reference_of(state)
     if not reference or place.frame_of_reference_uid != reference:
         return  # in another one the same numbers are another place
     column, row, distance = to_image(grid, np.array(place.lps_mm))

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from medviewer.app.layer_planes import Laid, laid_on
+from medviewer.app.layer_planes import Laid, laid_on, of_other_volumes
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import appearance_of, shown_presentation
 from medviewer.app.picture import Patch, Picture
@@ -32,7 +32,7 @@ from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_t
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.layer_painter import LayerPainter
-from medviewer.gui.layer_words import layer_lines, probe_lines, quantity_words
+from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
 from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import OverlayLayer
@@ -465,6 +465,7 @@ class Viewport(QWidget):
             probe, layer_probe = probe_text(state.frame, column, row), probe_lines(laid, column, row)
         over = state.selection.series.modality if state.selection is not None else ""
         lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)
+        lines = (*lines, *absent_lines(of_other_volumes(state)))
         return Shown(placed.zoom, state.view.zoom is None, self.window_shown(), level, probe, layer_probe, lines)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import MappingProxyType
 
 import numpy as np
 
 from medviewer.domain.errors import GeometryError, InputError, TooLargeError, UnsupportedError
 from medviewer.domain.layer import Color, LabelFrame, LabelPlane, Segment, Segmentation
+from medviewer.domain.presentation import References
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Caveat, Image, Plane, Stack
 from medviewer.imaging import tags
@@ -21,6 +23,7 @@ from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.header import read_header
 from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
+from medviewer.imaging.presentation_reading import read_references
 from medviewer.imaging.reslice import PlaneGrid
 
 MAX_BYTES = 2**30  # of the masks in memory
@@ -194,21 +197,24 @@ def _segments(dataset: DataSet, frames: list[LabelFrame]) -> tuple[Segment, ...]
     return tuple(segment for number, segment in found.items() if number in drawn)
 
 
-def _references(dataset: DataSet) -> frozenset[str]:
-    """The SOP Instance UIDs of the images that the file says it was made on."""
-    found = set()
-    for series in dataset.items(tags.REFERENCED_SERIES_SEQUENCE):
-        found |= {one.text(tags.REFERENCED_SOP_INSTANCE_UID) for one in series.items(tags.REFERENCED_INSTANCE_SEQUENCE)}
+def _references(dataset: DataSet) -> References:
+    """The images that the file says it was made on; their frames stand beside what each plane was derived from."""
+    listed = [
+        one
+        for series in dataset.items(tags.REFERENCED_SERIES_SEQUENCE)
+        for one in series.items(tags.REFERENCED_INSTANCE_SEQUENCE)
+    ]
     groups = [
         dataset.item(tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE),
         *dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE),
     ]
-    for group in groups:
-        for derivation in group.items(tags.DERIVATION_IMAGE_SEQUENCE):
-            found |= {
-                one.text(tags.REFERENCED_SOP_INSTANCE_UID) for one in derivation.items(tags.SOURCE_IMAGE_SEQUENCE)
-            }
-    return frozenset(found - {""})
+    derived = [
+        one
+        for group in groups
+        for derivation in group.items(tags.DERIVATION_IMAGE_SEQUENCE)
+        for one in derivation.items(tags.SOURCE_IMAGE_SEQUENCE)
+    ]
+    return MappingProxyType({**read_references(listed), **read_references(derived)})
 
 
 def rgb_of_lab(stored: tuple[float, float, float]) -> Color:

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QFileDialog
 
+from medviewer.app.exporting import ExportWish
 from medviewer.app.filming import FilmWish
+from medviewer.app.on_screen import shown_presentation
 from medviewer.gui.film_dialog import FilmDialog
 from medviewer.imaging.display import to_display
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
 from tests.phantoms import write_chest
+from tests.presentations import window, write_state
 from tests.unit.imaging.test_film_file import chunks
 
 RESEARCH = "Research use only - not for diagnosis"
@@ -149,3 +153,22 @@ def test_the_key_asks_and_saves(reader: Reader, tmp_path: Path, monkeypatch: pyt
     reader.key(Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     reader.settle()
     assert len(frames(tmp_path / "mine.avi")) == 9
+
+
+def test_plain_images_follow_the_presentation_state_as_a_picture_does(reader: Reader, tmp_path: Path) -> None:
+    """A film of bright lungs beside a picture of dark ones would be of two minds about one image."""
+    images = [dcmread(path) for path in sorted((tmp_path / "ct").iterdir())]
+    inverse = {"PresentationLUTShape": "INVERSE", "SoftcopyVOILUTSequence": [window(40, 400)]}
+    write_state(tmp_path / "ct" / "state.dcm", *images, **inverse)
+    reader.open(tmp_path / "ct")
+    reader.settle()
+    app = reader.window.app
+    app.run_command("image.show", 4)
+    app.run_command("view.next_presentation")
+    reader.settle()
+    assert shown_presentation(reader.state) is not None
+    app.run_command("file.export_image", ExportWish(tmp_path / "a.png", "stored"))
+    (got,) = film(reader, FilmWish(tmp_path / "a.avi", 4, 4, 10.0, "stored"))
+    with Image.open(tmp_path / "a.png") as picture:
+        expected = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(got[:64] - expected[:64]).mean() < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from PySide6.QtCore import Qt
 
 from medviewer.gui.corner_text import corners, fidelity
+from medviewer.gui.print_sheet import head_of
 from tests.dicom_maker import AXIAL, make_dataset, write_dataset
 from tests.gui.reader import Reader
 from tests.key_objects import write_document
+from tests.presentations import write_state
 
 MARK = "★ Key image"
 
@@ -53,7 +56,8 @@ def test_one_key_marks_and_the_mark_is_seen(reader: Reader) -> None:
     assert MARK in below(reader)
     assert row_keys(reader) == [1]
     assert list_as_seen(reader) != before
-    assert "key images: 1" in reader.window.studies.rows.rows[-1].words
+    (series,) = (row for row in reader.window.studies.rows.rows if row.selection is not None)
+    assert "key images: 1" in series.words
     reader.key(Qt.Key.Key_Down)
     assert MARK not in below(reader)
     reader.key(Qt.Key.Key_K, Qt.KeyboardModifier.ShiftModifier)
@@ -77,3 +81,35 @@ def test_an_image_that_a_document_rejects_says_so(reader: Reader) -> None:
     assert said["rejected by a document: Rejected for Quality Reasons"] is True
     reader.key(Qt.Key.Key_Down)
     assert not any("document" in words for words, _ in fidelity(reader.state, None))
+
+
+def test_no_text_of_a_file_names_the_patient_once_identity_is_hidden(
+    main_window: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    """Also in pictures, films and pages without identity, which are drawn so."""
+    words = {
+        "PatientName": "Alpha^Anna",
+        "PatientID": "A77",
+        "SeriesDescription": "Knee of Alpha",
+        "StudyDescription": "A77 knee",
+    }
+    image = make_dataset(SOPInstanceUID="2.25.51", ImagePositionPatient=[0, 0, 1], **AXIAL, **words)
+    write_dataset(tmp_path / "1.dcm", image)
+    write_document(tmp_path / "ko.dcm", image, code=("113000", "For Anna's surgeon"))
+    write_state(tmp_path / "pr.dcm", image, ContentLabel="ALPHA_ANNA A77")
+    reader = Reader(main_window, qtbot)
+    reader.open(tmp_path)
+    reader.settle()
+    main_window.app.run_command("view.next_presentation")
+    reader.settle()
+
+    def said(state: Any) -> str:
+        corner = (line for lines in astuple(corners(state, None)) for line in lines)
+        return " ".join((*corner, *(line for line, _ in fidelity(state, None)), *head_of(state))).lower()
+
+    assert "alpha" in said(reader.state)
+    assert "surgeon" in said(reader.state)
+    hidden = said(replace(reader.state, identity_hidden=True))
+    assert "surgeon" in hidden
+    assert "knee" in hidden
+    assert not [name for name in ("alpha", "anna", "a77") if name in hidden]

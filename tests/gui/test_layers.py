@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 from PySide6.QtCore import QLocale, QPoint, QPointF, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
+from medviewer.app.filming import FilmWish
 from medviewer.app.layer_planes import laid_on
 from medviewer.app.layering import LayerChange, offers
 from medviewer.app.linking import shown_grid
@@ -26,6 +28,7 @@ from medviewer.gui.viewport import Viewport
 from medviewer.imaging.planes import to_image
 from tests.gui.reader import Reader, has_color
 from tests.gui.seen import all_words
+from tests.gui.test_film import frames
 from tests.layer_objects import (
     ball,
     circle,
@@ -340,3 +343,41 @@ def test_a_picture_that_leaves_the_program_has_the_layers(reader: Reader) -> Non
     ratio = image.devicePixelRatio()
     ink = image.pixelColor(round(x * ratio), round(y * ratio))
     assert ink.red() - ink.blue() > 40
+
+
+def test_every_image_of_a_film_has_its_layers(reader: Reader, tmp_path: Path) -> None:
+    """Also those that the reader has not come near yet: an image without its layer looks as if nothing were there."""
+    app = reader.window.app
+    app.run_command("image.show", 0)
+    lay(reader, "PT")
+    reader.settle()
+    app.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 8, 15, 10.0))
+    reader.settle()
+    spread = [int((np.ptp(one, axis=2) > 60).sum()) for one in frames(tmp_path / "a.avi")]
+    assert int(np.argmax(spread)) == 4  # z = 10
+    assert spread[4] > spread[0] + 200
+
+
+def test_a_segmentation_of_another_time_is_named_and_not_drawn(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
+    reader = Reader(main_window, qtbot)
+    series = generate_uid()
+    write_ct(tmp_path / "a", series=series, TriggerTime="0")
+    later = write_ct(tmp_path / "b", series=series, TriggerTime="400")
+    write_segmentation(tmp_path / "z-seg.dcm", later, [ball(voxels(later), (0, 0, 10), 20)])
+    reader.open(tmp_path)
+    choose(reader, "CT")
+    reader.window.app.run_command("image.show", 12)
+    reader.window.app.run_command("image.show_volume", 1)
+    reader.settle()
+    lay(reader, "SEG")
+    reader.settle()
+    viewport = reader.window.viewport
+    placed = viewport.placement()
+    assert placed is not None
+    caution = ("SEG: made at another time, echo or b-value, not drawn here", True)
+    assert has_color(viewport)
+    assert caution not in fidelity(reader.state, viewport._shown(placed, 0, laid_on(reader.state)))
+    reader.window.app.run_command("image.show_volume", 0)
+    reader.settle()
+    assert not has_color(viewport)
+    assert caution in fidelity(reader.state, viewport._shown(placed, 0, laid_on(reader.state)))

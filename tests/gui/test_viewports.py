@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 from PySide6.QtCore import QLineF, QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
@@ -18,6 +20,7 @@ from medviewer.gui.reference_lines import handles, lines_on
 from medviewer.gui.viewport import Viewport
 from medviewer.imaging.orientation import Letters
 from tests.gui.reader import Reader, pixels, wheel
+from tests.layer_objects import write_ct
 from tests.phantoms import write_chest
 
 
@@ -265,3 +268,20 @@ def test_a_measuring_tool_draws_where_a_line_lies(planes: Reader) -> None:
     planes.settle()
     assert [pane_state(planes.state, index).cut for index in range(3)] == before
     assert len(measurements_of(planes.state)) == 1
+
+
+def test_no_line_is_drawn_where_one_series_changes_its_frame_of_reference(reader: Reader, tmp_path: Path) -> None:
+    """As when the patient was moved within the series: the same numbers are another place then."""
+    series = generate_uid()
+    write_ct(tmp_path / "a", series=series)
+    write_ct(tmp_path / "b", series=series, ImageOrientationPatient=[0, 1, 0, 0, 0, -1])
+    write_ct(tmp_path / "c", series=series, ImageOrientationPatient=[1, 0, 0, 0, 0, -1], reference=generate_uid())
+    reader.open(tmp_path)
+    stacks = reader.state.selection.series.stacks
+    assert len(stacks) == 3
+    shown = {}
+    for stack in stacks:
+        name = stack.images[0].path.parent.name
+        shown[name] = replace(reader.state, selection=replace(reader.state.selection, stack=stack, index=0))
+    assert len(lines_on(shown["a"], {1: shown["b"]})) == 1
+    assert lines_on(shown["a"], {1: shown["c"]}) == ()

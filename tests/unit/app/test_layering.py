@@ -466,3 +466,15 @@ def test_layers_are_not_changed_unseen_behind_a_3d_view(reader: Application) -> 
     assert command("layer.toggle").enabled(reader.state)
     hidden = replace(reader.state, scene=cast("Any", object()))
     assert not any(command(f"layer.{verb}").enabled(hidden) for verb in ("toggle", "next", "lay", "remove", "change"))
+
+
+def test_undo_brings_back_no_layer_that_is_no_longer_in_memory(reader: Application, tmp_path: Path) -> None:
+    """Else it would count as laid over, with nothing drawn, and could not be laid over again."""
+    key = lay(reader, "PT")
+    reader.run_command("layer.remove", key)
+    reader.run_command("file.open_folder", tmp_path)
+    choose(reader, "CT")
+    reader.run_command("edit.undo")
+    assert layers_of(reader.state) == ()
+    lay(reader, "PT")
+    assert len(laid_on(reader.state)) == 1

@@ -17,9 +17,9 @@ from medviewer.app.measurement_files import offered
 from medviewer.app.measurement_keeper import NOT_CUT
 from medviewer.app.measuring import Drawn, why_not
 from medviewer.app.oblique import PlaneMoved, cuts_of, is_tilted, meeting_place
-from medviewer.app.on_screen import measured_image, measurements_of, pane_state, selections, value_of
+from medviewer.app.on_screen import measured_image, measurements_of, pane_state, selections, value_of, with_measurement
 from medviewer.app.state import Cut
-from medviewer.domain.measurement import KINDS
+from medviewer.domain.measurement import KINDS, new_measurement
 from medviewer.imaging.measurement_reading import read_measurement_report
 from medviewer.imaging.measurement_shapes import graphics_of
 from medviewer.imaging.planes import to_image, to_patient
@@ -400,3 +400,54 @@ def test_the_numbers_of_one_series_are_never_taken_from_another(
     assert measurements_of(again.state) == (made,)
     assert value_of(again.state, made).quantities  # type: ignore[union-attr]
     close(again)
+
+
+def test_a_plane_is_known_again_however_its_numbers_are_rounded(planes: Application) -> None:
+    """Scrolling away and back, and cutting it anew, give other last digits: what was drawn there must not be lost."""
+    drawn = {}
+    for degrees in (7.0, 31.0, 50.0, -20.0, 13.0, 17.0):
+        planes.run_command("layout.activate", 0)
+        planes.run_command("layout.turn", degrees)
+        planes.run_command("layout.activate", 1 + len(drawn) % 2)
+        where = measured_image(planes.state)
+        assert where is not None
+        planes.run_command("measure.add", Drawn("probe", ((9.5, 9.5),), where))
+        (made,) = measurements_of(planes.state)
+        drawn[made.uid] = value_of(planes.state, made)
+        for step in ("image.next", "image.next", "image.next", "image.previous", "image.previous", "image.previous"):
+            planes.run_command(step)
+        assert [one.uid for one in measurements_of(planes.state)] == [made.uid]
+    planes.run_command("layout.straighten")
+    for uid, value in drawn.items():
+        planes.run_command("measure.go_to", uid)
+        (shown,) = measurements_of(planes.state)
+        assert shown.uid == uid
+        assert value is not None
+        assert value_of(planes.state, shown) == value
+    where = measured_image(planes.state)
+    assert where is not None
+    planes.run_command("layout.slab", (5.0, "max"))
+    assert measured_image(planes.state) != where
+    assert measurements_of(planes.state) == ()
+
+
+def test_all_that_was_measured_on_one_plane_is_shown_on_it(planes: Application) -> None:
+    """A report from elsewhere names the same plane with other last digits."""
+    planes.run_command("layout.turn", 31.0)
+    planes.run_command("layout.activate", 1)
+    where = measured_image(planes.state)
+    assert where is not None
+    assert where[2] is not None
+    planes.run_command("measure.add", Drawn("probe", ((9.5, 9.5),), where))
+    x, y, z = where[2].plane.position
+    nearly = replace(where[2], plane=replace(where[2].plane, position=(x, y + 1e-12, z)))
+    other = new_measurement("probe", ((3.5, 3.5),), (*where[:2], nearly))
+    assert other.where != where
+    known = with_measurement(planes.state.measurements, other.where, other.uid, other)
+    planes.session.update(measurements=known)
+    assert [one.points for one in measurements_of(planes.state)] == [((9.5, 9.5),), ((3.5, 3.5),)]
+    planes.run_command("image.next")
+    planes.run_command("image.next")
+    assert measurements_of(planes.state) == ()
+    planes.run_command("measure.go_to", other.uid)
+    assert len(measurements_of(planes.state)) == 2

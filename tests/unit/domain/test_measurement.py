@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.domain.errors import UsageError
-from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, new_measurement
+from medviewer.domain.measurement import KINDS, CutPlane, Measurement, MeasurementKind, new_measurement
+from medviewer.domain.study import Plane
 
 LENGTH = Measurement("2.25.1", "length", ((1.0, 2.0), (4.0, 6.0)), "1.2.3", 0, datetime(2026, 1, 2, tzinfo=UTC))
 
@@ -82,3 +83,21 @@ def test_label_and_author_are_one_line_each() -> None:
 
 def test_an_image_with_leading_zeros_in_its_uid_can_be_measured() -> None:
     assert replace(LENGTH, sop_instance_uid="1.2.003").sop_instance_uid == "1.2.003"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({}, True),
+        ({"plane": Plane((1 + 1e-9, 2, 3 - 1e-9), (1, 0, 0), (0, 1, 0))}, True),
+        ({"plane": Plane((1, 2, 3.001), (1, 0, 0), (0, 1, 0))}, False),
+        ({"plane": Plane((1, 2, 3), (1, 1e-6, 0), (-1e-6, 1, 0))}, False),
+        ({"shape": (4, 6)}, False),
+        ({"spacing_mm": (1.0, 1.00001)}, False),
+        ({"slab_mm": 2.0}, False),
+        ({"slab": "max"}, False),
+    ],
+)
+def test_planes_are_the_same_up_to_the_rounding_of_their_numbers(changes: dict[str, Any], is_same: bool) -> None:
+    one = CutPlane(Plane((1, 2, 3), (1, 0, 0), (0, 1, 0)), (1.0, 1.0), (4, 5))
+    assert one.is_same(replace(one, **changes)) is is_same

@@ -240,8 +240,21 @@ def test_segments_beyond_the_budget_are_refused(ct: list[Path], tmp_path: Path, 
 
 def test_it_knows_the_images_that_it_was_made_on(ct: list[Path], tmp_path: Path) -> None:
     layer = read_segmentation(only_stack(write_segmentation(tmp_path / "seg.dcm", ct, masks(ct))))
-    assert layer.references <= {str(pydicom.dcmread(file).SOPInstanceUID) for file in ct}
+    assert set(layer.references) <= {str(pydicom.dcmread(file).SOPInstanceUID) for file in ct}
     assert layer.references
+    assert set(layer.references.values()) == {frozenset()}  # images of one frame: no frame is named
+
+
+def test_it_knows_the_frames_that_it_was_made_on(ct: list[Path], tmp_path: Path) -> None:
+    """One object may hold all times of a beating heart: its UID alone would name them all."""
+    path = write_segmentation(tmp_path / "seg.dcm", ct, masks(ct))
+    dataset = pydicom.dcmread(path)
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber = "1.2.3", number
+    dataset.save_as(path)
+    frames = dataset.NumberOfFrames
+    assert read_segmentation(only_stack(path)).references["1.2.3"] == frozenset(range(frames))
 
 
 def test_an_empty_segmentation_draws_nothing() -> None:
