@@ -149,7 +149,7 @@ class LayerCutter:
     def _coming_plane(self, state: State) -> ShownPlane | None:
         """The plane that a viewport will show: one that is being cut gets its layers at the same time."""
         kept, now, cut = self._app.volume, state.selection, state.cut
-        if cut is None or now is None or kept is None or kept[0] != now.stack_key or not reference_of(state):
+        if cut is None or now is None or kept is None or kept[0] != now.volume_key or not reference_of(state):
             return shown_plane(state)
         try:
             return ShownPlane(cut_grid(kept[1], cut), cut.slab_mm, cut.slab)
