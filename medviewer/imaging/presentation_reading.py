@@ -34,8 +34,8 @@ from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.description import read_look_up_table
 from medviewer.imaging.header import read_header
-from medviewer.imaging.pixel_format import PRESENTATION_STATES
 from medviewer.imaging.overlay_planes import read_overlays
+from medviewer.imaging.pixel_format import PRESENTATION_STATES
 
 _GREYSCALE, _COLOUR = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.11.2"
 _MOST_OBJECTS = 5_000  # of graphics and texts
