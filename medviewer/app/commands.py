@@ -249,21 +249,21 @@ _SHAPES = tuple(
     for number, shape in enumerate(layout.LAYOUTS, start=1)
 )
 _HANGING_NAMES = {
-    "Mammography, current above prior": "乳腺摄影,本次在上、既往在下",
-    "Mammography, four views": "乳腺摄影,四个体位",
-    "Chest PA, current and prior": "胸部后前位,本次与既往",
+    "Mammography, current above prior": "乳腺摄影，本次在上、既往在下",
+    "Mammography, four views": "乳腺摄影，四个体位",
+    "Chest PA, current and prior": "胸部后前位，本次与既往",
     "Chest PA and lateral": "胸部后前位与侧位",
-    "CT or MR, one viewport": "CT 或 MR,单视口",
-    "CT or MR, three planes": "CT 或 MR,三个平面",
+    "CT or MR, one viewport": "CT 或 MR，单视口",
+    "CT or MR, three planes": "CT 或 MR，三个平面",
     "As it comes": "按原顺序",
 }
 _HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Ctrl+Alt+{n}") for n in range(1, 10))
 _SLABS = (
     Choice((0.0, "mean"), _t("None", "无")),
-    Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),
-    Choice((10.0, "max"), _t("MIP, 10 mm", "最大密度投影,10 mm")),
-    Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影,20 mm")),
-    Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影,10 mm")),
+    Choice((5.0, "mean"), _t("Mean, 5 mm", "平均，5 mm")),
+    Choice((10.0, "max"), _t("MIP, 10 mm", "最大密度投影，10 mm")),
+    Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影，20 mm")),
+    Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影，10 mm")),
 )
 _SIDES = tuple(
     Choice(side, _t(en, zh), f"Shift+{side}")
@@ -460,9 +460,10 @@ _ROWS = (
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 
-# What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
+# What acts on images waits while the 3D view hides them: nothing is changed, measured,
+# deleted or answered unseen.
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
-_OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
+_OF_VIEWPORTS = frozenset({"file.export_film", "file.print", "model.run"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 
 

@@ -128,6 +128,8 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     if state.identity_hidden:
         parts.append((tr("a face in 3D can be recognised"), True))
     picture = scene.picture
+    if picture is not None and not picture.pixels.any():
+        parts.append((tr("nothing to be seen with this preset and window: choose others"), True))
     if picture is not None and picture.look.shape[0] < scene.room[1]:
         millimetres = picture.look.camera.height_mm / picture.look.shape[0]
         parts.append((tr("drawn with pixels of {mm} mm").format(mm=f"{millimetres:.2g}"), False))

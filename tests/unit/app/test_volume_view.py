@@ -136,7 +136,7 @@ def test_nothing_is_changed_or_measured_behind_it(application: Application, pain
     assert application.state.identity_hidden
 
 
-@pytest.mark.parametrize("command_id", ["measure.delete", "measure.begin", "finding.accept", "layout.use"])
+@pytest.mark.parametrize("command_id", ["measure.delete", "measure.begin", "finding.accept", "layout.use", "model.run"])
 def test_commands_of_images_wait_whatever_else_they_need(command_id: str, application: Application, painter: Painter,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     application.run_command("volume.show")
