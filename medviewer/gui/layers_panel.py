@@ -128,7 +128,7 @@ class LayersPanel(QWidget):
         words = tr("Nothing can be laid over this image") if is_open else tr("No image on screen")
         self._others.addWidget(PlainLabel(words, "strong", wrap=True))
         told = tr(
-            "PET, RT Dose, parametric maps, segmentations and structures of this patient are listed here. "
+            "PET, RTDOSE, parametric maps, segmentations and structures of this patient are listed here. "
             "They are laid over images of their own frame of reference only."
         )
         self._others.addWidget(PlainLabel(told, "secondary", wrap=True))
