@@ -249,21 +249,21 @@ _SHAPES = tuple(
     for number, shape in enumerate(layout.LAYOUTS, start=1)
 )
 _HANGING_NAMES = {
-    "Mammography, current above prior": "乳腺摄影,本次在上、既往在下",
-    "Mammography, four views": "乳腺摄影,四个体位",
-    "Chest PA, current and prior": "胸部后前位,本次与既往",
+    "Mammography, current above prior": "乳腺摄影，本次在上、既往在下",
+    "Mammography, four views": "乳腺摄影，四个体位",
+    "Chest PA, current and prior": "胸部后前位，本次与既往",
     "Chest PA and lateral": "胸部后前位与侧位",
-    "CT or MR, one viewport": "CT 或 MR,单视口",
-    "CT or MR, three planes": "CT 或 MR,三个平面",
+    "CT or MR, one viewport": "CT 或 MR，单视口",
+    "CT or MR, three planes": "CT 或 MR，三个平面",
     "As it comes": "按原顺序",
 }
 _HANGINGS = tuple(Choice(n - 1, _t(f"No. {n}", f"第 {n} 个"), f"Ctrl+Alt+{n}") for n in range(1, 10))
 _SLABS = (
     Choice((0.0, "mean"), _t("None", "无")),
-    Choice((5.0, "mean"), _t("Mean, 5 mm", "平均,5 mm")),
-    Choice((10.0, "max"), _t("MIP, 10 mm", "最大密度投影,10 mm")),
-    Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影,20 mm")),
-    Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影,10 mm")),
+    Choice((5.0, "mean"), _t("Mean, 5 mm", "平均，5 mm")),
+    Choice((10.0, "max"), _t("MIP, 10 mm", "最大密度投影，10 mm")),
+    Choice((20.0, "max"), _t("MIP, 20 mm", "最大密度投影，20 mm")),
+    Choice((10.0, "min"), _t("MinIP, 10 mm", "最小密度投影，10 mm")),
 )
 _SIDES = tuple(
     Choice(side, _t(en, zh), f"Shift+{side}")
@@ -296,11 +296,13 @@ _ROWS = (
     _row("file.open_sample|Open sample study|打开示例检查||chest", opening.open_sample, _always),
     _row("file.import_records|Import patient records (FHIR)…|导入患者记录 (FHIR)…||user", import_records, _always),
     _row("file.save_results|Save results…|保存结果…|Ctrl+S|save", findings.save, _has_answer),
+    _row("file.save_keys|Save key images (DICOM KO)…|保存关键图像 (DICOM KO)…||star", key_images.save,
+         key_images.has_own),
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
     _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, filming.can_film),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
-    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
+    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
     _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
@@ -344,8 +346,6 @@ _ROWS = (
          key_images.has_any),
     _row("image.take_keys|Mark the key images of documents|标记文档中的关键图像||star", key_images.take_named,
          key_images.can_take),
-    _row("file.save_keys|Save key images (DICOM KO)…|保存关键图像 (DICOM KO)…||star", key_images.save,
-         key_images.has_own),
     _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_view),
     _asked("image.play_on|Next image of the cine|下一幅", cine.play_on, _has_stack),
     _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
@@ -460,9 +460,10 @@ _ROWS = (
     _row("help.about|About MedViewer|关于 MedViewer||info", _show("about"), _always),
 )  # fmt: skip
 
-# What acts on images waits while the 3D view hides them: nothing is changed, measured or deleted unseen.
+# What acts on images waits while the 3D view hides them: nothing is changed, measured,
+# deleted or answered unseen.
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
-_OF_VIEWPORTS = frozenset({"file.export_film", "file.print"})
+_OF_VIEWPORTS = frozenset({"file.export_film", "file.print", "model.run"})
 _ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
 
 

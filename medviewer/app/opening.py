@@ -376,8 +376,9 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
     for remark in collection.remarks:
         app.notify("info", remark)
     if has_arrived:
-        if count:
-            words = "1 file" if count == 1 else f"{count} files"
+        refused = sum(problem.status == "refused" for problem in collection.problems)
+        if refused:
+            words = "1 file" if refused == 1 else f"{refused} files"
             app.notify("caution", f"{words} could not be shown; the problem list says why.")
         look_for_reports(app, collection)
         look_for_presentations(app, collection)

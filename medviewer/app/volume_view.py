@@ -38,6 +38,7 @@ def toggle(app: Application, _argument: object) -> None:
         return
     stack = now.stack.volume_at(now.index)
     check_stack(stack)
+    app.session.update(is_playing=False)  # a cine in time would be at another volume before this one is read
     kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
 
     def work(stop: StopToken, progress: Progress) -> VoxelBlock:

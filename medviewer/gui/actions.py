@@ -32,15 +32,17 @@ _IMAGE_KEYS = frozenset({
     "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X",
 })  # fmt: skip
 _SEPARATED = frozenset({
-    "file.save_results", "file.export_image", "file.close", "app.quit", "view.preset", "view.rotate_left",
-    "view.reset", "view.hide_identity", "series.previous", "image.first", "image.tags", "job.cancel",
+    "file.save_results", "file.export_image", "file.print", "file.close", "app.quit", "view.preset", "view.rotate_left",
+    "view.reset", "view.hide_identity", "series.previous", "image.first", "image.cine",
+    "image.key", "image.tags", "layer.toggle", "job.cancel",
     "volume.preset", "volume.roll_left", "volume.cut_deeper", "volume.fit",
     "tool.rectangle", "tool.calibration", "measure.rename", "measure.save_report",
     "explain.toggle", "finding.accept", "app.language", "layout.hang", "layout.prior",
 })  # fmt: skip
 _IMAGE_MENU = (
     "view.fit", "view.actual_size", "view.preset", "", "view.invert", "view.rotate_left", "view.rotate_right",
-    "view.flip_horizontal", "view.flip_vertical", "view.reset", "volume.show", "", "measure.rename", "measure.delete",
+    "view.flip_horizontal", "view.flip_vertical", "view.reset", "", "layout.planes", "volume.show", "image.key", "",
+    "measure.rename", "measure.delete",
     "", "model.run", "explain.toggle", "", "view.corner_text", "view.hide_identity", "view.panels", "",
     "file.copy_image", "file.export_image", "image.tags",
 )  # fmt: skip

@@ -65,7 +65,9 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
     if is_small:
         view = " ".join(visible(part) for part in _view(_described(state, now)))
         who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
-        return Corners(who_and_when, (), frame_lines, (view,) if view else ())
+        # Where a plane lies is longer than the half beside the letter: it stands above.
+        below = ("", *frame_lines) if state.cut is not None else frame_lines
+        return Corners(who_and_when, (), below, (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
@@ -128,6 +130,8 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     if state.identity_hidden:
         parts.append((tr("a face in 3D can be recognised"), True))
     picture = scene.picture
+    if picture is not None and not picture.pixels.any():
+        parts.append((tr("nothing to be seen with this preset and window: choose others"), True))
     if picture is not None and picture.look.shape[0] < scene.room[1]:
         millimetres = picture.look.camera.height_mm / picture.look.shape[0]
         parts.append((tr("drawn with pixels of {mm} mm").format(mm=f"{millimetres:.2g}"), False))

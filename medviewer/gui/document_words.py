@@ -9,6 +9,7 @@ from medviewer.app.state import State
 from medviewer.domain.person_name import is_wordless
 from medviewer.domain.study import Document, Patient
 from medviewer.gui.text import dicom_date, tr, visible
+from medviewer.imaging.key_object_reading import KEY_OBJECT_SELECTION
 
 ICONS = {"report": "file-text", "pdf": "file", "waveform": "activity"}
 _HIDDEN = "▪▪▪"
@@ -18,6 +19,8 @@ _TIME = re.compile(r"(\d\d)(\d\d)(?:\d\d(?:\.\d+)?)?")
 
 def kind_words(document: Document) -> str:
     """What kind of document it is."""
+    if document.sop_class_uid == KEY_OBJECT_SELECTION:
+        return tr("Image selection")  # which it praises or rejects, as its title says
     words = {"report": tr("Report"), "pdf": tr("PDF document"), "waveform": tr("Waveform")}
     return words[document.kind]
 

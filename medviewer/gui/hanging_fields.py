@@ -207,6 +207,7 @@ class HangingFields(QWidget):
         for index in range(rows * columns):
             cell = button("")
             cell.setCheckable(True)
+            cell.setProperty("kind", "wrapping")  # the study above the view: side by side they would be cut off
             cell.setChecked(index == self._chosen)
             cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             cell.clicked.connect(lambda _on, index=index: self.choose(index))
@@ -218,15 +219,18 @@ class HangingFields(QWidget):
     def _name_cells(self) -> None:
         for number, (cell, one) in enumerate(zip(self.viewports, self._protocol.display_sets, strict=True), start=1):
             study = tr("Prior {n}").format(n=one.prior) if one.prior else ""
-            parts = (study, one.laterality, one.view, one.plane, one.cut and "MPR " + one.cut, one.words)
-            words = visible(" ".join(part for part in parts if part)) or str(number)
+            parts = (one.laterality, one.view, one.plane, one.cut and "MPR " + one.cut, one.words)
+            of_images = " ".join(part for part in parts if part)
+            words = visible("\n".join(part for part in (study, of_images) if part)) or str(number)
             cell.setText(for_button(words))
             cell.setAccessibleName(tr("Viewport {n}").format(n=number))
 
 
 def _show_value(field: QWidget, value: Any) -> None:
     if isinstance(field, QLineEdit):
-        field.setText(value)
+        if field.text() != value:
+            field.setText(value)
+            field.setCursorPosition(0)  # a long name is read from its beginning
     elif isinstance(field, QCheckBox):
         field.setChecked(value)
     elif isinstance(field, QComboBox):

@@ -33,6 +33,8 @@ class LayersPanel(QWidget):
         self._drawn: object = None
         self.toggle = button("", "eye")
         self.toggle.clicked.connect(lambda: self.requested.emit("layer.toggle", None))
+        self._waiting = PlainLabel("", "secondary", wrap=True)
+        self._waiting.setContentsMargins(12, 12, 12, 0)
         self._scroll = ScrollColumn()
         self._own = QVBoxLayout()
         self._own.setSpacing(8)
@@ -44,6 +46,8 @@ class LayersPanel(QWidget):
         dress(self, "panel")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self._waiting)
         whole.addWidget(self._scroll)
 
     def show_state(self, old: State | None, new: State) -> None:  # noqa: ARG002 - as every part of the window
@@ -65,6 +69,9 @@ class LayersPanel(QWidget):
         self.toggle.setText(for_button(f"{words} ({key})" if key else words))
         self.toggle.setIcon(icon("eye" if state.layers_shown else "eye-off"))
         self.toggle.setVisible(bool(layers_of(state)))
+        self._waiting.setText(tr("Layers lie over images, not over the 3D view: close it to change them."))
+        self._waiting.setVisible(state.scene is not None)
+        self._scroll.setEnabled(state.scene is None)
         self._draw_layers()
         self._draw_offers()
 

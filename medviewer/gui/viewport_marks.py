@@ -47,22 +47,35 @@ class CornerPainter:
         inner = area.adjusted(MARGIN, MARGIN - 4, -MARGIN, -4)
         ratio = painter.device().devicePixelRatio()
         used: dict[tuple[object, ...], QImage] = {}
-        blocks = (
-            (texts.top_left, True, True),
-            (texts.top_right, False, True),
-            (tuple(reversed(texts.bottom_left)), True, False),
-            (tuple(reversed(texts.bottom_right)), False, False),
-        )
-        for lines, is_left, is_top in blocks:
+        for lines, others, is_left, is_top in _blocks(texts):
             if not lines:
                 continue
-            room = inner.width() * 0.46
-            key = (lines, is_left, is_top, room, ratio)
-            block = used[key] = self._kept.get(key) or _text_block(lines, room, ratio, is_left, is_top)
-            x = inner.left() if is_left else inner.right() - room
+            rooms = _rooms(lines, others, inner.width())
+            downwards = slice(None, None, 1 if is_top else -1)  # the lower ones are given from the edge upwards
+            key = (lines, rooms, is_left, is_top, ratio)
+            block = used[key] = self._kept.get(key) or _text_block(
+                lines[downwards], rooms[downwards], ratio, is_left, is_top
+            )
+            x = inner.left() if is_left else inner.right() - max(rooms)
             y = inner.top() if is_top else inner.bottom() - block.height() / ratio
             painter.drawImage(QPointF(x - _RIM, y), block)
         self._kept = used
+
+
+def _blocks(texts: Corners) -> tuple[tuple[Sequence[str], Sequence[str], bool, bool], ...]:
+    """For each corner its lines and those of the corner across, from the edge inwards; whether left; whether upper."""
+    return (
+        (texts.top_left, texts.top_right, True, True),
+        (texts.top_right, texts.top_left, False, True),
+        (texts.bottom_left, texts.bottom_right, True, False),
+        (texts.bottom_right, texts.bottom_left, False, False),
+    )
+
+
+def _rooms(lines: Sequence[str], others: Sequence[str], width: float) -> tuple[float, ...]:
+    """How wide each line may be: less than half beside the edge's letter or a line of the corner across, else all."""
+    half = width * 0.46
+    return tuple(half if number == 0 or number < len(others) else width for number in range(len(lines)))
 
 
 def taken_rects(area: QRectF, texts: Corners, letters: Letters) -> tuple[QRectF, ...]:
@@ -73,15 +86,13 @@ def taken_rects(area: QRectF, texts: Corners, letters: Letters) -> tuple[QRectF,
     metrics = QFontMetricsF(theme.text_font(theme.TEXT_PX, QFont.Weight.DemiBold))
     inner = area.adjusted(MARGIN, MARGIN - 4, -MARGIN, -4)
     found = []
-    for lines, is_left, is_top in (
-        (texts.top_left, True, True), (texts.top_right, False, True), (texts.bottom_left, True, False),
-        (texts.bottom_right, False, False),
-    ):  # fmt: skip
+    for lines, others, is_left, is_top in _blocks(texts):
         if not lines:
             continue
         count = len(lines) if is_top or not is_left or len(lines) < 3 else max(len(lines), 4)
-        widest = max(metrics.horizontalAdvance(line) for line in lines)
-        width = min(_STEP_PX * (1 + widest // _STEP_PX), inner.width() * 0.46)
+        rooms = _rooms(lines, others, inner.width())
+        widest = max(min(metrics.horizontalAdvance(line), room) for line, room in zip(lines, rooms, strict=True))
+        width = min(_STEP_PX * (1 + widest // _STEP_PX), max(rooms))
         height = count * theme.TEXT_PX * _LINE
         x = inner.left() if is_left else inner.right() - width
         found.append(QRectF(x, inner.top() if is_top else inner.bottom() - height, width, height))
@@ -287,23 +298,23 @@ def _threshold_tick(painter: QPainter, bar: QRectF, threshold: float) -> None:
     painter.drawLine(QPointF(bar.left() - 4, y), QPointF(bar.right() + 2, y))
 
 
-def _text_block(lines: Sequence[str], room: float, ratio: float, is_left: bool, has_title: bool) -> QImage:
+def _text_block(lines: Sequence[str], rooms: Sequence[float], ratio: float, is_left: bool, has_title: bool) -> QImage:
     """Lines of text below each other as a picture, each cut to the room that there is."""
     step = theme.TEXT_PX * _LINE
-    width, height = room + 2 * _RIM, len(lines) * step + 2 * _RIM
+    width, height = max(rooms) + 2 * _RIM, len(lines) * step + 2 * _RIM
     block = QImage(round(width * ratio), round(height * ratio), QImage.Format.Format_ARGB32_Premultiplied)
     block.setDevicePixelRatio(ratio)
     block.fill(0)
     painter = QPainter(block)
     try:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for number, line in enumerate(lines):
+        for number, (line, room) in enumerate(zip(lines, rooms, strict=True)):
             font = theme.text_font(
                 theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == 0 else QFont.Weight.Medium
             )
             metrics = QFontMetricsF(font)
             words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)
-            x = _RIM if is_left else _RIM + room - metrics.horizontalAdvance(words)
+            x = _RIM if is_left else _RIM + max(rooms) - metrics.horizontalAdvance(words)
             _outlined(painter, QPointF(x, _RIM + number * step + metrics.ascent()), words, font)
     finally:
         painter.end()

@@ -10,6 +10,8 @@ from medviewer.imaging.codecs import CODECS
 from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
 
 RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
+"""With which the SOP Classes of all presentation states begin."""
 MAX_FRAME_BYTES = 2**30
 MAX_OBJECT_BYTES = 64 * 2**30
 MAX_FRAMES = 100_000
@@ -84,6 +86,10 @@ def _no_pixels(header: Header) -> InputError:
         return TruncatedError("The file ends before its pixels; it is incomplete, ask for it to be sent again.")
     if header.sop_class_uid == RT_STRUCTURE_SET_STORAGE:
         return NoPixelsError("RT structures: understood; the panel Layers lays them over the images they belong to.")
+    if header.sop_class_uid.startswith(PRESENTATION_STATES):
+        return NoPixelsError(
+            "A presentation state: understood; it is offered for the images that it names when they are opened with it."
+        )
     name = uid_name(header.sop_class_uid) or "DICOM object"
     return NoPixelsError(f"{name}: understood, but it holds no image to show.")
 

@@ -35,8 +35,8 @@ from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.description import read_look_up_table
 from medviewer.imaging.header import read_header
 from medviewer.imaging.overlay_planes import read_overlays
+from medviewer.imaging.pixel_format import PRESENTATION_STATES
 
-_ANY = "1.2.840.10008.5.1.4.1.1.11."
 _GREYSCALE, _COLOUR = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.11.2"
 _MOST_OBJECTS = 5_000  # of graphics and texts
 _MOST_POINTS = 100_000  # of all shapes together
@@ -59,7 +59,7 @@ def read_presentation_state(path: Path) -> PresentationState:
             grey levels or geometry in a way that is not understood.
     """
     header = read_header(path)
-    if not header.sop_class_uid.startswith(_ANY):
+    if not header.sop_class_uid.startswith(PRESENTATION_STATES):
         raise NotPresentationStateError("The file is no presentation state; open one that is.")
     if header.sop_class_uid not in (_GREYSCALE, _COLOUR):
         raise UnsupportedError(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QStyle, QStyleOptionButton
 
 from medviewer.app.hanging_protocol import BUILT_IN, DisplaySet, HangingProtocol, Protocols
 from medviewer.gui.hanging_dialog import HangingDialog
@@ -62,6 +62,19 @@ def test_every_field_of_a_protocol_can_be_changed(made: Made) -> None:
         "Knees", "CR/DX", "KNEE", "AP, LL/RL", 2, False,
     )  # fmt: skip
     assert made.dialog.list.item(0).text() == "Knees  (by hand only)"
+
+
+def test_no_viewport_of_the_editor_loses_its_words(made: Made, qtbot: Any) -> None:
+    made.dialog.list.setCurrentRow(1)  # mammograms above those of the prior study
+    made.dialog.show()
+    qtbot.waitExposed(made.dialog)
+    for cell in made.dialog.fields.viewports:
+        option = QStyleOptionButton()
+        cell.initStyleOption(option)
+        room = cell.style().subElementRect(QStyle.SubElement.SE_PushButtonContents, option, cell)
+        needed = cell.fontMetrics().size(0, cell.text())
+        assert needed.width() <= room.width(), cell.text()
+        assert needed.height() <= room.height(), cell.text()
 
 
 def test_every_field_of_a_viewport_can_be_changed(made: Made) -> None:
@@ -153,7 +166,7 @@ def test_every_field_can_be_named_and_reached(made: Made) -> None:
 def test_the_programs_own_have_chinese_names(qtbot: Any) -> None:
     use_language("zh")
     made = Made(qtbot, BUILT_IN)
-    assert made.dialog.list.item(2).text() == "胸部后前位,本次与既往"
+    assert made.dialog.list.item(2).text() == "胸部后前位，本次与既往"
 
 
 def test_the_window_offers_them_by_name_and_key(main_window, qtbot, tmp_path, monkeypatch) -> None:

@@ -76,6 +76,11 @@ def test_marking_keeps_the_chosen_row(reader: Reader) -> None:
     assert reader.window.studies.list.currentIndex().row() == chosen >= 0
 
 
+def test_a_document_that_selects_images_is_called_so(reader: Reader) -> None:
+    (row,) = (row for row in reader.window.studies.rows.rows if row.kind == "document")
+    assert row.words == "Rejected for Quality Reasons\nImage selection"
+
+
 def test_an_image_that_a_document_rejects_says_so(reader: Reader) -> None:
     said = dict(fidelity(reader.state, None))
     assert said["rejected by a document: Rejected for Quality Reasons"] is True

@@ -13,7 +13,8 @@ from PySide6.QtGui import QRawFont
 
 import medviewer.gui
 from medviewer import whole_file
-from medviewer.app.commands import COMMANDS, MENUS
+from medviewer.app.commands import COMMANDS, MENUS, named
+from medviewer.app.hanging_protocol import BUILT_IN
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
@@ -71,6 +72,13 @@ def test_every_command_and_menu_speaks_both_languages() -> None:
     rows = [row.title for row in COMMANDS.values()] + list(MENUS.values())
     rows += [choice.title for row in COMMANDS.values() for choice in row.choices]
     assert not [title for title in rows if not (title.get("en") and title.get("zh"))]
+
+
+def test_chinese_sentences_have_chinese_punctuation() -> None:
+    choices = [choice.title for row in COMMANDS.values() for choice in row.choices]
+    hangings = [named(protocol.name) for protocol in BUILT_IN]
+    said = [*TABLE.values(), *(title["zh"] for title in (*choices, *hangings))]
+    assert [zh for zh in said if re.search("[\u4e00-\u9fff][,;?!]|[,;?!][\u4e00-\u9fff]", zh)] == []
 
 
 def test_every_chinese_character_is_in_the_bundled_font() -> None:

@@ -19,8 +19,8 @@ from medviewer.domain.answer import Faithfulness
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui import theme
-from medviewer.gui.corner_text import Shown, _loss, corners, fidelity, probe_text
-from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, color_bar_rect, paint_letters, verdict
+from medviewer.gui.corner_text import Corners, Shown, _loss, corners, fidelity, probe_text
+from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, CornerPainter, color_bar_rect, paint_letters, verdict
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
@@ -376,6 +376,28 @@ def test_a_failure_while_painting_leaves_no_painter_open(
     monkeypatch.undo()
     assert painters
     assert not any(painter.isActive() for painter in painters)
+
+
+def ink_of(texts: Corners, *, width: int = 240) -> list[int]:
+    """The last column with ink in the first, second and third line of the upper edge."""
+    image = QImage(width, 200, QImage.Format.Format_RGB32)
+    image.fill(0)
+    painter = QPainter(image)
+    CornerPainter().paint(painter, QRectF(0, 0, width, 200), texts)
+    painter.end()
+    seen = np.frombuffer(image.constBits(), np.uint8).reshape(200, width, 4)[..., :3].max(axis=2) > 128
+    top, step = MARGIN - 4, theme.TEXT_PX * 1.35
+    lines = (seen[round(top + number * step) : round(top + (number + 1) * step)] for number in range(3))
+    return [int(np.flatnonzero(line.any(axis=0))[-1]) for line in lines]
+
+
+def test_a_line_is_cut_only_where_another_or_a_letter_is_beside_it(qapp: Any) -> None:
+    """The number of a patient is read whole in a small viewport, and nothing is written over anything."""
+    long = "ID 1234567890-1234567890"
+    first, second, _ = ink_of(Corners(top_left=(long, long, "x")))
+    assert first < 120 - 8  # the letter
+    assert second > 120 + 8
+    assert ink_of(Corners(top_left=("x", long, "x"), top_right=(" ", " ")))[1] < 120
 
 
 @pytest.mark.parametrize("height", range(240, 1400, 58))

@@ -285,3 +285,12 @@ def test_no_line_is_drawn_where_one_series_changes_its_frame_of_reference(reader
         shown[name] = replace(reader.state, selection=replace(reader.state.selection, stack=stack, index=0))
     assert len(lines_on(shown["a"], {1: shown["b"]})) == 1
     assert lines_on(shown["a"], {1: shown["c"]}) == ()
+
+
+def test_where_a_plane_lies_is_read_whole_in_a_small_viewport(planes: Reader) -> None:
+    """A plane without its side and distance may be taken for another one."""
+    coronal = corners(pane_state(planes.state, 1), None, is_small=True).bottom_left
+    assert coronal[0] == ""  # beside the letter
+    assert coronal[1].startswith("Coronal  P ")
+    images = corners(pane_state(planes.state, 3), None, is_small=True).bottom_left
+    assert images[0].startswith("Image ")

@@ -27,7 +27,7 @@ from medviewer.imaging.camera import SIDES, Look, look_from
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.ray_casting import RayCaster
 from medviewer.imaging.voxel_block import VoxelBlock, make_block, slices_of
-from tests.gui.reader import Reader, drag, pixels, wheel
+from tests.gui.reader import Reader, drag, pixels, wheel, words
 from tests.phantoms import write_chest
 
 NONE = Qt.KeyboardModifier.NoModifier
@@ -191,9 +191,9 @@ def test_a_click_of_the_right_button_asks_for_the_menu(reader: Reader) -> None:
 
 
 def test_who_and_what_is_said_and_hidden(reader: Reader) -> None:
-    words = scene_corners(reader.state, scene(reader))
-    assert words.top_left[0] == "Phantom, Chest" or "Phantom" in words.top_left[0]
-    assert words.bottom_left[0] == "3D view  Bone"
+    said = scene_corners(reader.state, scene(reader))
+    assert said.top_left[0] == "Phantom, Chest" or "Phantom" in said.top_left[0]
+    assert said.bottom_left[0] == "3D view  Bone"
     hidden = scene_corners(replace(reader.state, identity_hidden=True), scene(reader))
     assert hidden.top_left == ("Identity hidden",)
     assert "nothing can be measured" in " ".join(text for text, _ in scene_fidelity(reader.state, scene(reader)))
@@ -215,6 +215,26 @@ def test_without_identity_a_face_is_warned_of(reader: Reader, tmp_path: Path) ->
     app.run_command("volume.show")
     app.run_command("file.copy_image")
     assert reader.state.notice.text == "The image was copied, without identity."
+
+
+def test_an_empty_picture_has_words(reader: Reader) -> None:
+    empty = ("nothing to be seen with this preset and window: choose others", True)
+    now = scene(reader)
+    assert now.picture is not None
+    assert empty not in scene_fidelity(reader.state, now)
+    black = replace(now.picture, pixels=np.zeros_like(now.picture.pixels))
+    assert empty in scene_fidelity(reader.state, replace(now, picture=black))
+
+
+def test_layers_say_that_they_wait_behind_it(reader: Reader) -> None:
+    layers = reader.window.layers
+    reader.window._tabs.setCurrentWidget(layers)
+    waits = "Layers lie over images, not over the 3D view: close it to change them."
+    assert waits in words(layers)
+    assert not layers.toggle.isEnabled()
+    reader.window.app.run_command("volume.show")
+    assert waits not in words(layers)
+    assert layers.toggle.isEnabled()
 
 
 def test_what_was_done_to_the_volume_is_a_caution(reader: Reader) -> None:

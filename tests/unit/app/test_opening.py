@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medviewer.app.application import NoFront
@@ -23,6 +24,7 @@ from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Collection, PixelDescription
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.scan import scan
+from tests.presentations import write_state
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -65,6 +67,20 @@ def test_a_bad_file_is_one_line_and_the_rest_is_shown(application: Application, 
     assert len(application.state.collection.problems) == 1
     assert application.state.notice is not None
     assert "1 file" in application.state.notice.text
+
+
+def test_a_presentation_state_beside_its_image_is_no_failure(application: Application, tmp_path: Path) -> None:
+    image = write_radiograph(tmp_path / "a.dcm")
+    write_state(tmp_path / "b.dcm", pydicom.dcmread(image))
+    application.run_command("file.open_folder", tmp_path)
+    assert application.state.notice is None
+    assert [problem.reason for problem in application.state.collection.problems] == [
+        "A presentation state: understood; it is offered for the images that it names when they are opened with it."
+    ]
+    (tmp_path / "c.dcm").write_bytes(b"\0" * 200)
+    application.run_command("file.open_folder", tmp_path)
+    assert application.state.notice is not None
+    assert application.state.notice.text == "1 file could not be shown; the problem list says why."
 
 
 def test_pixels_that_cannot_be_read_are_said_and_other_images_work(application: Application, tmp_path: Path) -> None:

@@ -93,6 +93,22 @@ def test_it_opens_from_the_front_first_small_then_whole_and_closes(application: 
     assert painter.is_closed
 
 
+def test_a_cine_stops_before_the_volume_is_read(
+    application: Application, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time it would go on to the next volume, whose view this would not be."""
+    seen: list[bool] = []
+    load = painter.load
+    monkeypatch.setattr(
+        painter, "load", lambda volume, **more: (seen.append(application.state.is_playing), load(volume, **more))[1]
+    )
+    application.run_command("image.cine")
+    assert application.state.is_playing
+    application.run_command("volume.show")
+    assert seen == [False]
+    assert scene(application)
+
+
 def test_another_series_closes_it(application: Application, painter: Painter) -> None:
     application.run_command("volume.show")
     application.run_command("series.next")
@@ -136,7 +152,7 @@ def test_nothing_is_changed_or_measured_behind_it(application: Application, pain
     assert application.state.identity_hidden
 
 
-@pytest.mark.parametrize("command_id", ["measure.delete", "measure.begin", "finding.accept", "layout.use"])
+@pytest.mark.parametrize("command_id", ["measure.delete", "measure.begin", "finding.accept", "layout.use", "model.run"])
 def test_commands_of_images_wait_whatever_else_they_need(command_id: str, application: Application, painter: Painter,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     application.run_command("volume.show")
