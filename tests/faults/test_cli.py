@@ -232,6 +232,11 @@ def test_text_in_a_file_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest
     assert "\x07" not in told.out + told.err
 
 
+def _hear_ctrl_c() -> None:
+    """As in a terminal: what starts the tests in the background may have had Ctrl+C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def slow_analysis(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A real ``medviewer analyze`` in its own process group, with a model that runs for hours."""
@@ -243,6 +248,7 @@ def slow_analysis(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "medviewer", *words, "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=_hear_ctrl_c if sys.platform != "win32" else None,  # noqa: PLW1509 - no thread holds a lock here
     ) as process:  # fmt: skip
         yield process
         if process.poll() is None:
