@@ -39,6 +39,10 @@ ENDLESS_JPEG_LS = bytes.fromhex(
 )
 
 
+# Of processor time: more than a decoder still takes for itself after it said that it is ready.
+_DECODING_S = 0.2
+
+
 @pytest.fixture(scope="module", autouse=True)
 def workers() -> Iterator[None]:
     yield
@@ -88,7 +92,7 @@ def test_the_reader_can_stop_an_endless_decoder(tmp_path: Path) -> None:
     busy = psutil.Process(pid)
     before = busy.cpu_times().user
     reader.start()
-    while busy.cpu_times().user <= before:  # until it is really decoding
+    while busy.cpu_times().user <= before + _DECODING_S:
         pass
     stop.stop()
     reader.join(timeout=30)
@@ -116,7 +120,7 @@ def test_a_killed_decoder_is_one_error(tmp_path: Path, caplog: pytest.LogCapture
     process = psutil.Process(pid)
     before = process.cpu_times().user
     reader.start()
-    while process.cpu_times().user <= before:  # until it is really decoding
+    while process.cpu_times().user <= before + _DECODING_S:
         pass
     os.kill(pid, signal.SIGKILL)
     reader.join(timeout=30)
@@ -142,7 +146,7 @@ def test_the_pool_can_be_shut_down_while_it_decodes(tmp_path: Path, caplog: pyte
     process = psutil.Process(pid)
     before = process.cpu_times().user
     reader.start()
-    while process.cpu_times().user <= before:  # until it is really decoding
+    while process.cpu_times().user <= before + _DECODING_S:
         pass
     decode.shutdown()
     reader.join(timeout=30)
@@ -242,7 +246,9 @@ def test_decoders_end_with_their_program(tmp_path: Path) -> None:
         assert started.stdout is not None
         decoder = psutil.Process(int(started.stdout.readline()))
         before = decoder.cpu_times().user
-        while decoder.cpu_times().user <= before:  # until it is busy and cannot notice that its pipe has closed
+        while (
+            decoder.cpu_times().user <= before + _DECODING_S
+        ):  # until it is busy and cannot notice that its pipe has closed
             pass
         started.kill()
     _, alive = psutil.wait_procs([decoder], timeout=8)
