@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from medviewer.domain.errors import MedViewerError, Stopped, without_data
@@ -94,7 +95,7 @@ class Jobs:
             except Stopped:
                 self._post(lambda: self._end(ticket, lambda: None))
             except MedViewerError as error:
-                self._post(lambda error=error: self._end(ticket, lambda: failed(error)))  # type: ignore[misc]
+                self._post(partial(self._end, ticket, partial(failed, error)))
             except BaseException as error:  # the edge of a worker: a bug must not vanish with its thread
                 log.error("unexpected failure in a job", exc_info=without_data(error))  # noqa: TRY400 - without its message
                 self._post(lambda: self._end(ticket, lambda: failed(UNEXPECTED)))

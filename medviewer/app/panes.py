@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,7 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
                 picture = analysis.make_picture(image, stop)
             except MedViewerError:
                 continue  # said when the reader gets there
-            app.post(lambda image=image, picture=picture: _keep(app, stop, image, picture))  # type: ignore[misc]
+            app.post(partial(_keep, app, stop, image, picture))
 
     app.background.start("prefetch", work, lambda _none: None, lambda _error: None)
 

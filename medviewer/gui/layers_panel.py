@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.layering import Offer, offers
 from medviewer.app.on_screen import layers_of
-from medviewer.app.state import Key, State
+from medviewer.app.state import Key
 from medviewer.gui.cards import Card, ScrollColumn, button, clear, dress, section
 from medviewer.gui.icons import icon
 from medviewer.gui.layer_card import LayerCard
-from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, use_language, visible
+from medviewer.gui.tab_panel import TabPanel
+from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, visible
 
 
-class LayersPanel(QWidget):
+class LayersPanel(TabPanel):
     """A card for each layer, then what can be laid over the image and what cannot, with the reason."""
 
     requested = Signal(str, object)
@@ -25,7 +25,6 @@ class LayersPanel(QWidget):
     def __init__(self, shortcuts: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._shortcuts = shortcuts if shortcuts is not None else {}
-        self._state = State()
         self._cards: dict[Key, LayerCard] = {}
         self._listed: object = None
         self._asked: object = None
@@ -49,18 +48,6 @@ class LayersPanel(QWidget):
         whole.setSpacing(0)
         whole.addWidget(self._waiting)
         whole.addWidget(self._scroll)
-
-    def show_state(self, old: State | None, new: State) -> None:  # noqa: ARG002 - as every part of the window
-        """Draw what has changed, as soon as somebody looks."""
-        use_language(new.language)
-        self._state = new
-        if self.isVisible():
-            self._draw()
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Draw what came while another tab was in front."""
-        super().showEvent(event)
-        self._draw()
 
     def _draw(self) -> None:
         state = self._state

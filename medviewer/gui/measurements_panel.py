@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QShowEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
@@ -23,19 +23,19 @@ from medviewer.gui.corner_text import axis_words, cut_words
 from medviewer.gui.icons import IconLabel, icon
 from medviewer.gui.measurement_words import kind_word, title, value_lines
 from medviewer.gui.more_rows import MoreRows
-from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, use_language, visible
+from medviewer.gui.tab_panel import TabPanel
+from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, visible
 
 _FIRST_ROWS = 40
 
 
-class MeasurementsPanel(QWidget):
+class MeasurementsPanel(TabPanel):
     """One row a measurement: those of the image on screen first, then the patient's others."""
 
     requested = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._state = State()
         self._drawn: object = None
         self._scroll = ScrollColumn()
         self._foot = QVBoxLayout()
@@ -55,18 +55,6 @@ class MeasurementsPanel(QWidget):
         whole.addWidget(self._scroll, 1)
         whole.addWidget(self._rule)
         whole.addLayout(self._foot)
-
-    def show_state(self, old: State | None, new: State) -> None:  # noqa: ARG002 - as every part of the window
-        """Draw what has changed, as soon as somebody looks."""
-        use_language(new.language)
-        self._state = new
-        if self.isVisible():
-            self._draw()
-
-    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 - Qt's name
-        """Draw what came while another tab was in front."""
-        super().showEvent(event)
-        self._draw()
 
     def _draw(self) -> None:
         state = self._state
