@@ -225,7 +225,7 @@ def cut_words(cut: Cut) -> str:
     """Where a plane lies and how thick it is; letters say the side, as minus signs are overlooked."""
     negative, positive = {"axial": ("F", "H"), "coronal": ("A", "P"), "sagittal": ("R", "L")}[cut.plane]
     name = tr(cut.plane.capitalize())
-    name = name if cut.axes is None else f"{name}, {tr('tilted')}"
+    name = name if cut.axes is None else tr("{plane}, tilted").format(plane=name)
     where = f"{name}  {positive if cut.at_mm >= 0 else negative} {abs(cut.at_mm):.1f} mm"
     kind = {"mean": tr("Mean"), "max": "MIP", "min": "MinIP"}[cut.slab]
     return f"{where}  {kind} {cut.slab_mm:g} mm" if cut.slab_mm else where
