@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from medviewer.domain.errors import InputError, NoPixelsError, TooLargeError, TruncatedError, UnsupportedError
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import CODECS
+from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import NATIVE_SYNTAXES, Header, uid_name
 
 RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -16,6 +18,13 @@ MAX_FRAME_BYTES = 2**30
 MAX_OBJECT_BYTES = 64 * 2**30
 MAX_FRAMES = 100_000
 MAX_EXPANSION = 1000  # claimed pixels over the size of the file
+# All that a format is made of. The slices of a series say the same, and it is asked for at each of them.
+_TAGS = (
+    tags.ROWS, tags.COLUMNS, tags.BITS_ALLOCATED, tags.BITS_STORED, tags.HIGH_BIT, tags.SAMPLES_PER_PIXEL,
+    tags.PHOTOMETRIC_INTERPRETATION, tags.PLANAR_CONFIGURATION, tags.PIXEL_REPRESENTATION, tags.NUMBER_OF_FRAMES,
+)  # fmt: skip
+_MAX_KNOWN = 64
+_MAX_KNOWN_BYTES = 256  # a hostile file's values may be of any length
 _GREY_SPACES = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 _COLOR_SPACES = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})
 
@@ -43,6 +52,9 @@ class PixelFormat:
         return self.rows * self.columns * samples * self.bits_allocated
 
 
+_known: dict[Hashable, PixelFormat] = {}
+
+
 def read_pixel_format(header: Header) -> PixelFormat:
     """Give the layout of the pixels, after checking that it makes sense and fits the file.
 
@@ -56,6 +68,24 @@ def read_pixel_format(header: Header) -> PixelFormat:
     dataset, pixels = header.dataset, header.pixels
     if pixels is None:
         raise _no_pixels(header)
+    is_float = pixels.tag != tags.PIXEL_DATA
+    key = (
+        is_float, dataset.is_little_endian, dataset.character_sets,
+        tuple([(dataset.values.get(tag), dataset.representations.get(tag)) for tag in _TAGS]),
+    )  # fmt: skip
+    format_ = _known.get(key)
+    if format_ is None:
+        format_ = _read_format(dataset, is_float=is_float)
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        if sum(len(dataset.values.get(tag, b"")) for tag in _TAGS) <= _MAX_KNOWN_BYTES:
+            _known[key] = format_
+    _check_readable(header, format_)
+    _check_size(format_, header)
+    return format_
+
+
+def _read_format(dataset: DataSet, *, is_float: bool) -> PixelFormat:
     rows, columns = dataset.integer(tags.ROWS), dataset.integer(tags.COLUMNS)
     if not rows or not columns or rows < 0 or columns < 0:
         raise InputError("The file's header does not say how many rows and columns the image has; it cannot be shown.")
@@ -72,12 +102,10 @@ def read_pixel_format(header: Header) -> PixelFormat:
         bits_stored=bits_stored,
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
         is_signed=dataset.integer(tags.PIXEL_REPRESENTATION) == 1,
-        is_float=pixels.tag != tags.PIXEL_DATA,
+        is_float=is_float,
         frames=max(1, dataset.integer(tags.NUMBER_OF_FRAMES) or 1),
     )
     _check_format(format_)
-    _check_readable(header, format_)
-    _check_size(format_, header)
     return format_
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,14 @@ from medviewer.domain.study import Caveat, Image, PixelDescription, Plane, Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window, modality_values
+from medviewer.imaging.fresh_memory import made_ready
+from medviewer.imaging.header import NATIVE_SYNTAXES
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
 _SAMPLE = 1 << 20  # values: enough for the range of a volume
-_THREADS = 2  # reading lets go of Python's lock, but most of a small slice is Python
+_DECODERS = (
+    2  # compressed slices wait for processes; plain ones are mostly Python, where two threads are slower than one
+)
 
 
 def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopToken | None = None) -> Volume:
@@ -66,8 +71,9 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
         progress(done, len(images), "Reading slices")
         return frame.caveats
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for found in pool.map(fill, range(len(images))):
+    is_plain = all(image.description.transfer_syntax_uid in NATIVE_SYNTAXES for image in images)
+    with made_ready(stored), nullcontext() if is_plain else ThreadPoolExecutor(_DECODERS) as pool:
+        for found in (pool.map if pool else map)(fill, range(len(images))):
             caveats |= dict.fromkeys(found)
     stored.flags.writeable = False
     description = images[0].description
