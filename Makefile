@@ -72,7 +72,7 @@ $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	@echo "Making $(TEST_ENV), with torch and the developers' tools (about three minutes, 3 GB)..."
 	@$(PYTHON) -m venv $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) torch==2.13.0
-	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,dev]"
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,chem,dev]"
 	@touch $@
 
 $(PACKAGE_ENV)/ready: pyproject.toml constraints.txt

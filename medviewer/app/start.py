@@ -15,6 +15,8 @@ from medviewer.app.session import Session
 from medviewer.app.settings import SettingsFile
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.trust import FILE_NAME as TRUST_FILE
+from medviewer.inference.trust import TrustList
 from medviewer.resources import models_dir
 
 _THREADS = 4
@@ -66,7 +68,7 @@ def running_application(
 
     What was being written is written to the end first: nothing acknowledged is lost.
     """
-    used = engine or Engine(Catalogue([folder / "models", models_dir()]))
+    used = engine or Engine(Catalogue([folder / "models", models_dir()], trust=TrustList(folder / TRUST_FILE)))
     pools = [make_executor(n, f"medviewer-{name}") for n, name in ((_THREADS, "job"), (2, "background"), (1, "write"))]
     app = build_application(folder, post, used, pools)
     try:

@@ -13,6 +13,8 @@ from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Engine, Verification
+from medviewer.inference.trust import FILE_NAME as TRUST_FILE
+from medviewer.inference.trust import TrustList
 from medviewer.resources import models_dir
 
 MODELS_SCHEMA = "medviewer.models/1"
@@ -54,7 +56,8 @@ def open_catalogue(folder: Path | None) -> Catalogue:
         raise UsageError(f"There is no folder of models {folder}; name an existing one with --models.")
     if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
         raise InputError(f"You are not permitted to read the folder of models {folder}; ask its owner.")
-    return Catalogue([folder] if folder is not None else [home() / "models", models_dir()])
+    folders = [folder] if folder is not None else [home() / "models", models_dir()]
+    return Catalogue(folders, trust=TrustList(home() / TRUST_FILE))
 
 
 def _wanted(catalogue: Catalogue, ids: list[str]) -> list[Entry]:

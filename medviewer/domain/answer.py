@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import Literal, TypeAlias
 
 import numpy as np
+
+from medviewer.domain.anchor import Anchor
 
 GuardLevel = Literal["ok", "warn", "abstain"]
 AnswerStatus = Literal["answer", "abstained"]
@@ -52,6 +55,82 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """A value that an answer rests on, as it was recorded, and when.
+
+    ``note`` says what was done to it ("converted from 98.6 [degF]") or that it was not
+    recorded and what was taken instead.
+    """
+
+    name: str
+    title: str
+    value: str
+    time: datetime | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePart:
+    """What one value adds to a score."""
+
+    name: str
+    title: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number on a fixed scale, in a band that has a name. ``parts`` add up to it where it is a sum."""
+
+    label: str
+    code: str
+    title: str
+    value: float
+    lowest: float
+    highest: float
+    band: str
+    flagged: bool
+    meaning: str = ""
+    parts: tuple[ScorePart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivalCurve:
+    """The probability of being free of an event up to each of ``times``; ``measured`` says how true it was."""
+
+    label: str
+    code: str
+    title: str
+    times: tuple[float, ...]
+    time_unit: str  # UCUM: "d", "mo", "a"
+    survival: tuple[float, ...]
+    horizon: float  # one of times: that at which the model was measured
+    measured: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A quantity at times to come: the middle, and a band that held ``nominal`` of what came true.
+
+    ``measured`` says how often it did, on whom.
+    """
+
+    label: str
+    code: str
+    title: str
+    unit: str  # UCUM
+    hours: tuple[float, ...]
+    median: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    nominal: float
+    measured: str = ""
+
+
+Outcome: TypeAlias = Score | SurvivalCurve | Forecast
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """How a result came about, so that it can be made again."""
 
@@ -74,7 +153,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The outcome of one run: findings, or an abstention whose reasons are in ``guards``."""
+    """The outcome of one run: findings or other outcomes, or an abstention whose reasons are in ``guards``."""
 
     status: AnswerStatus
     model_title: str
@@ -83,6 +162,8 @@ class Answer:
     findings: tuple[Finding, ...] = ()
     calibration: Mapping[str, float | str] = field(default_factory=dict)
     validated_on: str = ""  # one sentence: where and on whom the model was validated
+    outcomes: tuple[Outcome, ...] = ()  # of tasks other than classification
+    evidence: tuple[Evidence, ...] = ()  # the recorded values that were used; of an image there are none
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -106,7 +187,7 @@ class Faithfulness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """Where a model looked for one finding, on the image that was analysed.
+    """Where a model looked for one finding, on the image that was analysed, or on other data by anchors.
 
     Attributes:
         saliency: ``(h, w)`` float32 on the network's input grid or coarser, signed or not
@@ -115,6 +196,8 @@ class Attribution:
         placed: ``(rows, columns)`` float32 on the image; NaN where the network saw nothing.
         error: the method's own error, e.g. the completeness gap of integrated gradients
             relative to the explained difference; None where the method has none.
+        anchors: what each value lies on, where the data is not one image: then ``saliency`` is
+            ``(len(anchors),)`` in the same order, and ``placed`` is empty, ``(0, 0)``.
     """
 
     method: str
@@ -128,6 +211,7 @@ class Attribution:
     faithfulness: Faithfulness | None
     elapsed_s: float
     provenance: Provenance
+    anchors: tuple[Anchor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from medviewer.domain.frame import Frame
+from medviewer.domain.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,19 @@ class Observation:
     value: float
     unit: str
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TextObservation:
+    """A dated observation whose value is a word, such as a level of consciousness.
+
+    A model never sees the word itself, only the number that its card gives for it.
+    """
+
+    code: str
+    display: str
+    text: str
+    time: datetime | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,3 +51,7 @@ class Case:
     medicines: tuple[str, ...] | None = None
     allergies: tuple[str, ...] | None = None
     confirmed: frozenset[str] = frozenset()  # guard codes that the reader has confirmed, e.g. "view.unknown"
+    volumes: tuple[Volume, ...] = ()
+    text_observations: tuple[TextObservation, ...] = ()
+    smiles: tuple[str, ...] = ()  # molecules in question, as SMILES
+    at: datetime | None = None  # the moment that the case is about; nothing in it is from later

@@ -15,6 +15,7 @@ from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.explain.faithfulness import judge
 from medviewer.explain.grad_cam import grad_cam
+from medviewer.explain.groups import ask_about, group_occlusion, judge_groups
 from medviewer.explain.integrated_gradients import integrated_gradients
 from medviewer.explain.occlusion import occlusion
 from medviewer.explain.placement import grid_to_network, place_saliency
@@ -22,7 +23,7 @@ from medviewer.explain.question import FloatArray, Question, Saliency
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
-from medviewer.inference.provenance import provenance_of, tensor_sha256
+from medviewer.inference.provenance import inputs_sha256, provenance_of, tensor_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Method:
 
     def suits(self, card: Card) -> bool:
         """Whether the card allows the method and the model has a graph for it."""
+        if not card.is_of_one_image:  # values, words and atoms are taken away one by one: no graph is needed
+            return self.id == "occlusion" and (card.explain is None or self.id in card.explain.methods)
         has_graph = any(card.file(role) for role in self.needs)
         has_map = self.id == "grad-cam" and any(output.name == "cam" for output in card.outputs)
         allowed = card.explain.methods if card.explain else ("occlusion",)
@@ -130,6 +133,8 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
     started, clock = datetime.now(UTC), time.monotonic()
     card = engine.catalogue.card(model_id)
     row = _suitable(method, card)
+    if not card.is_of_one_image:
+        return _explain_groups(engine, case, card, row, _Asking(finding, n_random, stop, progress))
     prepared = engine.encode(case, model_id)
     index = _finding_index(engine, card, prepared.tensor, finding, stop)
     question = Question(engine, card, prepared.tensor, index, stop, progress)
@@ -179,14 +184,66 @@ def weigh(
     """
     clock = time.monotonic()
     card = engine.catalogue.card(attribution.provenance.model_id)
-    tensor = engine.encode(case, card.id).tensor
     of_map = attribution.provenance
+    if not card.is_of_one_image:
+        target = _target_index(card, attribution.finding)
+        asked = ask_about(engine, case, card, target, stop, progress)
+        is_of_these = of_map.input_sha256 == inputs_sha256(card, asked.arrays) and attribution.anchors == asked.anchors
+        if of_map.model_sha256 != card.sha256 or not is_of_these:
+            raise UsageError("The explanation belongs to other data or another model; explain these again.")
+        judged = judge_groups(asked, attribution.saliency, max(1, n_random))
+        return replace(attribution, faithfulness=judged, elapsed_s=attribution.elapsed_s + time.monotonic() - clock)
+    tensor = engine.encode(case, card.id).tensor
     if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, tensor_sha256(tensor)):
         raise UsageError("The heat map belongs to another image or model; explain this one again.")
     question = Question(engine, card, tensor, card.label_index(attribution.finding), stop, progress)
     faithfulness = judge(question, attribution.saliency, max(1, n_random))
     elapsed_s = attribution.elapsed_s + time.monotonic() - clock
     return replace(attribution, faithfulness=faithfulness, elapsed_s=elapsed_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What else was asked for."""
+
+    finding: str | None
+    n_random: int
+    stop: StopToken | None
+    progress: Progress
+
+
+def _explain_groups(engine: Engine, case: Case, card: Card, row: Method, asking: _Asking) -> Attribution:
+    """Which values, words, hours or atoms an answer rests on, by taking each away."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    target = _target_index(card, asking.finding)
+    question = ask_about(engine, case, card, target, asking.stop, asking.progress)
+    if asking.finding is None and len(card.labels) > 1:  # the most probable one
+        batch = {name: array[None] for name, array in question.arrays.items()}
+        logits = engine.run(card.id, batch, outputs=["logits"], stop=asking.stop)["logits"]
+        chances = probabilities(logits, card.require_calibration(), card.task)[0]
+        question = replace(question, target=int(np.argmax(chances)))
+    values = group_occlusion(question)
+    return Attribution(
+        method=row.id,
+        method_title=row.title,
+        finding=card.targets[question.target],
+        saliency=_frozen(values),
+        model_to_image=np.eye(3),
+        placed=_frozen(np.empty((0, 0), np.float32)),
+        error=None,
+        error_name=row.error_name,
+        faithfulness=judge_groups(question, values, asking.n_random) if asking.n_random > 0 else None,
+        elapsed_s=time.monotonic() - clock,
+        provenance=provenance_of(card, engine.load(card.id, stop=asking.stop), question.arrays, started, clock),
+        anchors=question.anchors,
+    )
+
+
+def _target_index(card: Card, finding: str | None) -> int:
+    """Which label or other outcome to explain; the first one, if None."""
+    if finding is not None and finding not in card.targets:
+        raise UsageError(f"The model {card.id} does not report “{finding}”; it reports: {', '.join(card.targets)}.")
+    return card.targets.index(finding) if finding is not None else 0
 
 
 def _suitable(method: str, card: Card) -> Method:
@@ -210,7 +267,7 @@ def _finding_index(engine: Engine, card: Card, tensor: FloatArray, finding: str 
     if len(names) == 1:
         return 0
     logits = Question(engine, card, tensor, 0, stop, no_progress).run(tensor[None], "model", ["logits"])["logits"]
-    return int(np.argmax(probabilities(logits, card.calibration, card.task)[0]))
+    return int(np.argmax(probabilities(logits, card.require_calibration(), card.task)[0]))
 
 
 def _frozen(array: FloatArray) -> FloatArray:

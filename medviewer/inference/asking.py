@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +20,9 @@ from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference import guards
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, CardFile, Label
-from medviewer.inference.inputs import image
+from medviewer.inference.gathering import Gathered, gather, tensors_of
 from medviewer.inference.loading import read_arrays
+from medviewer.inference.outcomes import is_possible, outcomes_of, wanted_outputs
 from medviewer.inference.provenance import provenance_of
 from medviewer.inference.stability import variants
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _STEPS = 4
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Bands = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,28 +46,32 @@ class Manner:
 
 def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     """Answer or abstain; see :meth:`medviewer.inference.engine.Engine.ask`."""
-    question = _Question(engine, card, manner, datetime.now(UTC), time.monotonic())
-    frame = image.pull(case)
-    manner.progress(0, _STEPS, "Checking the image")
-    results = list(guards.check_input(case, frame, card, manner.language))
-    if frame is None or guards.is_abstention(results):
+    is_image = card.is_of_one_image
+    manner.progress(0, _STEPS, "Checking the image" if is_image else "Checking the data")
+    gathered = gather(case, card)
+    question = _Question(engine, card, manner, gathered, datetime.now(UTC), time.monotonic())
+    results = gathered.check(manner.language)
+    if gathered.missing or guards.is_abstention(results):
         return question.abstain(results)
-    tensor = image.encode(frame, card).tensor
-    results += guards.check_range(tensor, card, manner.language)
+    tensors = tensors_of(gathered.encode())
+    for name, tensor in tensors.items():
+        results += guards.check_range(tensor, card, manner.language, name)
     if guards.is_abstention(results):
-        return question.abstain(results, tensor)
+        return question.abstain(results, tensors)
     manner.progress(1, _STEPS, "Running the model")
-    outputs = question.run(tensor[None])
+    outputs = question.run({name: tensor[None] for name, tensor in tensors.items()})
     results += question.check(outputs)
     if guards.is_abstention(results):
-        return question.abstain(results, tensor, has_run=True)
-    manner.progress(2, _STEPS, "Trying small changes of the image")
-    bands, unsteady = question.stability(tensor, outputs)
-    results += unsteady
+        return question.abstain(results, tensors, has_run=True)
+    bands: Bands | None = None
+    if is_image and card.labels:
+        manner.progress(2, _STEPS, "Trying small changes of the image")
+        bands, unsteady = question.stability(next(iter(tensors.values())), outputs)
+        results += unsteady
     if guards.is_abstention(results):
-        return question.abstain(results, tensor, has_run=True)
+        return question.abstain(results, tensors, has_run=True)
     manner.progress(_STEPS, _STEPS, "Done")
-    return question.answer(results, tensor, outputs, bands)
+    return question.answer(results, tensors, outputs, bands)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,38 +81,41 @@ class _Question:
     engine: Engine
     card: Card
     manner: Manner
+    gathered: Gathered
     started: datetime
     clock: float
 
-    def run(self, batch: npt.NDArray[np.float32]) -> Arrays:
+    def run(self, batch: Arrays) -> Arrays:
         """The network's outputs that an answer needs."""
-        wanted = ["logits", *(self.card.ood.outputs if self.card.ood else ())]
-        inputs = {self.card.inputs[0].name: batch}
-        return self.engine.run(self.card.id, inputs, outputs=wanted, stop=self.manner.stop)
+        wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ())]
+        return self.engine.run(self.card.id, batch, outputs=wanted, stop=self.manner.stop)
 
     def check(self, outputs: Arrays) -> Sequence[GuardResult]:
-        """Whether the outputs are numbers, and how unlike the training images the image is."""
-        results = guards.check_outputs(outputs, self.manner.language)
+        """Whether the outputs are possible numbers, and how unlike the training data the case is."""
+        language = self.manner.language
+        results = guards.check_outputs(outputs, language)
+        if not results and not is_possible(self.card, outputs):
+            results = (guards.say("no_result", "abstain", language),)
         if results or self.card.ood is None:
             return results
-        features, language = outputs[self.card.ood.output], self.manner.language
+        suffix = "" if self.card.is_of_one_image else ".data"
+        features = outputs[self.card.ood.output]
         statistics = feature_statistics(self.card, features.shape[1])
-        found = [guards.check_distribution(features, statistics, self.card.ood, language)]
+        found = [guards.check_distribution(features, statistics, self.card.ood, language, suffix)]
         if (rest := self.card.ood.residual) is not None:
             features = outputs[rest.output]
             directions = residual_statistics(self.card, features.shape[1])
-            found.append(guards.check_residual(features, directions, rest, language))
+            found.append(guards.check_residual(features, directions, rest, language, suffix))
         return found
 
     def probabilities(self, outputs: Arrays) -> npt.NDArray[np.float64]:
         """Calibrated, ``(n, labels)``."""
-        return probabilities(outputs["logits"], self.card.calibration, self.card.task)
+        return probabilities(outputs["logits"], self.card.require_calibration(), self.card.task)
 
-    def stability(
-        self, tensor: npt.NDArray[np.float32], outputs: Arrays
-    ) -> tuple[list[tuple[float, float]], list[GuardResult]]:
+    def stability(self, tensor: npt.NDArray[np.float32], outputs: Arrays) -> tuple[Bands, list[GuardResult]]:
         """The band of each label's probability under small changes, and whether it crosses the threshold."""
-        changed = self.run(variants(tensor, self.card.ranges.get(self.card.inputs[0].name)))
+        name = self.card.inputs[0].name
+        changed = self.run({name: variants(tensor, self.card.ranges.get(name))})
         broken = guards.check_outputs(changed, self.manner.language)
         if broken:
             return [], list(broken)
@@ -115,47 +124,51 @@ class _Question:
         pairs = zip(self.card.labels, bands, strict=True)
         return bands, [guards.check_stability(label, band, self.manner.language) for label, band in pairs]
 
-    def answer(
-        self,
-        results: Sequence[GuardResult],
-        tensor: npt.NDArray[np.float32],
-        outputs: Arrays,
-        bands: Sequence[tuple[float, float]],
-    ) -> Answer:
-        """The findings, with everything by which they can be weighed."""
-        rows = zip(self.card.labels, self.probabilities(outputs)[0], bands, strict=True)
-        findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
+    def answer(self, results: Sequence[GuardResult], tensors: Arrays, outputs: Arrays, bands: Bands | None) -> Answer:
+        """The findings or other outcomes, with everything by which they can be weighed."""
+        findings: tuple[Finding, ...] = ()
+        if self.card.labels:
+            steady = bands if bands is not None else [None] * len(self.card.labels)
+            rows = zip(self.card.labels, self.probabilities(outputs)[0], steady, strict=True)
+            findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
         loaded = self.engine.load(self.card.id, stop=self.manner.stop)
-        return self._say("answer", results, self._provenance(tensor, loaded), findings)
+        outcomes = outcomes_of(self.card, outputs, self.manner.language)
+        return replace(
+            self._say("answer", results, self._provenance(tensors, loaded)), findings=findings, outcomes=outcomes
+        )
 
     def abstain(
-        self, results: Sequence[GuardResult], tensor: npt.NDArray[np.float32] | None = None, *, has_run: bool = False
+        self, results: Sequence[GuardResult], tensors: Arrays | None = None, *, has_run: bool = False
     ) -> Answer:
         """No result, and why."""
         loaded = self.engine.load(self.card.id, stop=self.manner.stop) if has_run else None
-        return self._say("abstained", results, self._provenance(tensor, loaded), ())
+        return self._say("abstained", results, self._provenance(tensors, loaded))
 
-    def _say(
-        self, status: Any, results: Sequence[GuardResult], provenance: Provenance, findings: tuple[Finding, ...]
-    ) -> Answer:
-        language, calibration = self.manner.language, self.card.calibration
+    def _say(self, status: Any, results: Sequence[GuardResult], provenance: Provenance) -> Answer:
+        language = self.manner.language
         return Answer(
             status=status,
             model_title=self.card.title.say(language),
             guards=tuple(results),
             provenance=provenance,
-            findings=findings,
-            calibration={
-                "method": calibration.method,
-                **{name: value for name, value in calibration.parameters.items() if isinstance(value, float | int)},
-                "ece_before": calibration.ece_before,
-                "ece_after": calibration.ece_after,
-                "on": calibration.on.say(language),
-            },
+            calibration=self._calibration(),
             validated_on=self.card.population.site.say(language),
+            evidence=self.gathered.evidence(language),
         )
 
-    def _finding(self, label: Label, probability: float, band: tuple[float, float]) -> Finding:
+    def _calibration(self) -> Mapping[str, float | str]:
+        calibration = self.card.calibration
+        if calibration is None:
+            return {}
+        return {
+            "method": calibration.method,
+            **{name: value for name, value in calibration.parameters.items() if isinstance(value, float | int)},
+            "ece_before": calibration.ece_before,
+            "ece_after": calibration.ece_after,
+            "on": calibration.on.say(self.manner.language),
+        }
+
+    def _finding(self, label: Label, probability: float, band: tuple[float, float] | None) -> Finding:
         return Finding(
             label=label.name,
             code=label.code,
@@ -166,8 +179,8 @@ class _Question:
             meaning=label.meaning.say(self.manner.language),
         )
 
-    def _provenance(self, tensor: npt.NDArray[np.float32] | None, loaded: Loaded | None) -> Provenance:
-        return provenance_of(self.card, loaded, tensor, self.started, self.clock)
+    def _provenance(self, tensors: Arrays | None, loaded: Loaded | None) -> Provenance:
+        return provenance_of(self.card, loaded, tensors, self.started, self.clock)
 
 
 def feature_statistics(card: Card, features: int) -> guards.FeatureStatistics:

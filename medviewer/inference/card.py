@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medviewer.domain.errors import CardError
-from medviewer.inference.card_json import CARD_NAME, read_document
+from medviewer.inference.card_checks import contradictions
+from medviewer.inference.card_json import read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
-from medviewer.inference.preprocessing import OPERATIONS
 
-Role = Literal["model", "explain", "cam", "reference", "ood"]
-Task = Literal["multilabel", "multiclass"]
+Role = Literal["model", "explain", "cam", "reference", "ood", "vocabulary"]
+Task = Literal["multilabel", "multiclass", "score", "survival", "forecast"]
+Kind = Literal["image", "volume", "series", "text", "table", "molecule"]
+RuntimeName = Literal["onnx", "torch", "rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,23 @@ class CardFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One array of an input. ``part`` says what of the input it holds, ``name`` which input of the graph it is."""
+
+    part: str
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]  # None is the batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InputSpec:
-    """What the network may be shown. An empty tuple means "not checked"."""
+    """What the network may be shown. An empty tuple means "not checked".
+
+    The fields from ``modality`` to ``sop_class_uids`` are those of images. ``document`` is the
+    input as the card writes it: the adapter of its kind (:mod:`medviewer.inference.inputs`) reads
+    its own fields there. ``folder`` and ``file`` are the model's folder and the vocabulary in it.
+    """
 
     name: str
     modality: tuple[str, ...]
@@ -60,6 +77,16 @@ class InputSpec:
     layout: str
     shape: tuple[int | None, ...]  # None is the batch
     sop_class_uids: tuple[str, ...] = ()
+    kind: Kind = "image"
+    tensors: tuple[TensorSpec, ...] = ()
+    preprocessing: tuple[Mapping[str, Any], ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    file: CardFile | None = None
+
+    def tensor(self, part: str) -> TensorSpec | None:
+        """The array that holds ``part``; None if the network does not take it."""
+        return next((one for one in self.tensors if one.part == part), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,49 @@ class Label:
     def meaning(self) -> Text:
         """What the threshold means, in numbers; nothing unless they were measured at this very threshold."""
         return self.operating_point.meaning if self.operating_point.threshold == self.threshold else Text("")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Part of a score's scale: from ``start`` up to the next band."""
+
+    start: float
+    title: Text
+    flagged: bool
+    meaning: Text
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSpec:
+    """What a score, a survival curve or a forecast is: its scale, its bands, its times.
+
+    ``parts`` are the names and titles of what a score is the sum of, in the order of the output
+    ``parts``. ``nominal`` is how much of what comes true a forecast's band is to hold.
+    ``measured`` says how true the outcome was, of how many, on whom.
+    """
+
+    name: str
+    code: str
+    code_meaning: str
+    title: Text
+    unit: str = ""
+    lowest: float = 0.0
+    highest: float = 0.0
+    bands: tuple[Band, ...] = ()
+    parts: tuple[tuple[str, Text], ...] = ()
+    times: tuple[float, ...] = ()
+    horizon: float = 0.0
+    nominal: float = 0.0
+    measured: Text = field(default_factory=lambda: Text(""))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """Which rule of our own code a card is for; ``sha256`` is the digest of its published table."""
+
+    name: str
+    version: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +227,23 @@ class ExplainSpec:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """On whom the model was validated. ``age_years`` is (youngest, oldest), or None if not known."""
+    """On whom the model was validated. ``age_years`` is (youngest, oldest), or None if not known.
+
+    ``is_strict``: it is made for those ages alone, so that it abstains on any other.
+    """
 
     age_years: tuple[float, float] | None
     sexes: tuple[str, ...]
     site: Text
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
-    """One model: identity, purpose, files, and everything that bounds what it may say."""
+    """One model: identity, purpose, files, and everything that bounds what it may say.
+
+    ``labels`` and ``calibration`` are of classification, ``outcomes`` of every other task.
+    """
 
     folder: Path
     id: str
@@ -181,7 +258,7 @@ class Card:
     outputs: tuple[OutputSpec, ...]
     preprocessing: tuple[Mapping[str, Any], ...]
     labels: tuple[Label, ...]
-    calibration: CalibrationSpec
+    calibration: CalibrationSpec | None
     population: Population
     evidence: tuple[Mapping[str, Any], ...]
     training: Mapping[str, Any]
@@ -194,11 +271,39 @@ class Card:
     references: tuple[str, ...] = ()
     reference_tolerance: float = 1e-3
     document: Mapping[str, Any] = field(default_factory=dict)  # the whole card as it was read
+    runtime: RuntimeName = "onnx"
+    rule: RuleSpec | None = None
+    outcomes: tuple[OutcomeSpec, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """The digest of the network itself: what "which model was it" means."""
-        return self.require("model").sha256
+        """The digest of the network itself, or of a rule's table: what "which model was it" means."""
+        return self.rule.sha256 if self.rule is not None else self.require("model").sha256
+
+    @property
+    def is_of_one_image(self) -> bool:
+        """Whether all that it is given is one image: then its explanations are maps on that image."""
+        return len(self.inputs) == 1 and self.inputs[0].kind == "image"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of what it reports, labels or other outcomes: each can be explained."""
+        return tuple(label.name for label in self.labels) or tuple(outcome.name for outcome in self.outcomes)
+
+    def title_of(self, target: str) -> Text:
+        """What one of :attr:`targets` is called."""
+        titles = {one.name: one.title for one in self.labels} | {one.name: one.title for one in self.outcomes}
+        return titles.get(target, Text(target))
+
+    def require_calibration(self) -> CalibrationSpec:
+        """How its logits become probabilities.
+
+        Raises:
+            CardError: it is not for classification.
+        """
+        if self.calibration is None:
+            raise CardError(f"The model {self.id} gives no probabilities.")
+        return self.calibration
 
     def file(self, role: Role) -> CardFile | None:
         """The file with this role, or None if the model has none."""
@@ -243,7 +348,9 @@ def read_card(folder: Path) -> Card:
     document = read_document(folder)
     _validate(document)
     card = _build(folder, document)
-    _check(card)
+    problem = next((text for is_wrong, text in contradictions(card) if is_wrong), "")
+    if problem:
+        raise CardError(f"The card of {card.id} contradicts itself: {problem}.")
     return card
 
 
@@ -268,6 +375,9 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
     population = d["population"]
     ages = population["age_years"]
     explain, ood = d.get("explain"), d.get("ood")
+    files = tuple(CardFile(**{**f, "control_flow": tuple(f.get("control_flow", ()))}) for f in d["files"])
+    steps = tuple(d["preprocessing"])
+    rule = d.get("rule")
     return Card(
         folder=folder,
         id=d["id"],
@@ -277,17 +387,20 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         intended_use=_text(d["intended_use"]),
         not_for=_text(d["not_for"]),
         languages=tuple(d["languages"]),
-        files=tuple(CardFile(**{**f, "control_flow": tuple(f.get("control_flow", ()))}) for f in d["files"]),
-        inputs=tuple(_input(i) for i in d["inputs"]),
+        files=files,
+        inputs=tuple(_input(i, folder, files, steps) for i in d["inputs"]),
         outputs=tuple(OutputSpec(o["name"], tuple(o["shape"]), _text(o.get("meaning"))) for o in d["outputs"]),
-        preprocessing=tuple(d["preprocessing"]),
+        preprocessing=steps,
         labels=tuple(_label(label) for label in d["labels"]),
-        calibration=_calibration(d["calibration"], len(d["labels"])),
+        calibration=_calibration(d["calibration"], len(d["labels"])) if "calibration" in d else None,
         population=Population(
-            (ages[0], ages[1]) if ages else None, tuple(population["sexes"]), _text(population["site"])
+            (ages[0], ages[1]) if ages else None,
+            tuple(population["sexes"]),
+            _text(population["site"]),
+            bool(population.get("is_strict", False)),
         ),
         evidence=tuple(d["evidence"]),
-        training=d["training"],
+        training=d.get("training", {}),
         licences=d["licences"],
         regulatory=_text(d["regulatory"]),
         ood=_ood(ood) if ood else None,
@@ -297,13 +410,56 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         references=tuple(d.get("references", ())),
         reference_tolerance=float(d.get("reference_tolerance", 1e-3)),
         document=d,
+        runtime=d.get("runtime", "onnx"),
+        rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
+        outcomes=tuple(_outcome(outcome) for outcome in d.get("outcomes", ())),
     )
 
 
-def _input(d: Mapping[str, Any]) -> InputSpec:
+def _input(
+    d: Mapping[str, Any], folder: Path, files: tuple[CardFile, ...], steps: tuple[Mapping[str, Any], ...]
+) -> InputSpec:
+    """One input; the card's own ``preprocessing`` is that of images which have none themselves."""
     lists = ("modality", "body_part", "view", "photometric_interpretation", "sop_class_uids", "shape")
     values = {name: tuple(d.get(name, ())) for name in lists}
-    return InputSpec(name=d["name"], dtype=d["dtype"], layout=d["layout"], **values)
+    kind: Kind = d.get("kind", "image")
+    dtype, layout, own = d.get("dtype", "float32"), d.get("layout", ""), d.get("preprocessing")
+    tensors = tuple(TensorSpec(t["part"], t["name"], t["dtype"], tuple(t["shape"])) for t in d.get("tensors", ()))
+    if not tensors:
+        tensors = (TensorSpec(kind, d["name"], dtype, values["shape"]),)
+    return InputSpec(
+        name=d["name"],
+        dtype=dtype,
+        layout=layout,
+        kind=kind,
+        tensors=tensors,
+        preprocessing=tuple(own) if own is not None else steps if kind == "image" else (),
+        document=d,
+        folder=folder,
+        file=next((file for file in files if file.path == d.get("vocabulary")), None),
+        **values,
+    )
+
+
+def _outcome(d: Mapping[str, Any]) -> OutcomeSpec:
+    code = d["code"]
+    bands = tuple(
+        Band(float(b["from"]), _text(b["title"]), bool(b.get("flagged", False)), _text(b.get("meaning")))
+        for b in d.get("bands", ())
+    )
+    numbers = {name: float(d.get(name, 0.0)) for name in ("lowest", "highest", "horizon", "nominal")}
+    return OutcomeSpec(
+        name=d["name"],
+        code=f"{code['scheme']}:{code['value']}",
+        code_meaning=code["meaning"],
+        title=_text(d["title"]),
+        unit=d.get("unit", ""),
+        bands=bands,
+        parts=tuple((part["name"], _text(part["title"])) for part in d.get("parts", ())),
+        times=tuple(float(time) for time in d.get("times", ())),
+        measured=_text(d.get("measured")),
+        **numbers,
+    )
 
 
 def _label(d: Mapping[str, Any]) -> Label:
@@ -356,58 +512,3 @@ def _ood(d: Mapping[str, Any]) -> OodSpec:
 
 def _explain(d: Mapping[str, Any]) -> ExplainSpec:
     return ExplainSpec(d["target_layer"], (d["grid"][0], d["grid"][1]), tuple(d["methods"]))
-
-
-def _check(card: Card) -> None:
-    """Find what a schema cannot see: the first contradiction, in words."""
-    problem = next((text for is_wrong, text in _contradictions(card) if is_wrong), "")
-    if problem:
-        raise CardError(f"The card of {card.id} contradicts itself: {problem}.")
-
-
-def _contradictions(card: Card) -> list[tuple[bool, str]]:
-    roles = [file.role for file in card.files]
-    paths = [file.path.lower() for file in card.files]
-    outputs = {output.name: output for output in card.outputs}
-    labels = [label.name for label in card.labels]
-    logits = outputs.get("logits")
-    ages = card.population.age_years
-    calibration, ood = card.calibration, card.ood
-    moved = [label.name for label in card.labels if label.operating_point.threshold not in (None, label.threshold)]
-    unknown = [step["op"] for step in card.preprocessing if step["op"] not in OPERATIONS]
-    return [
-        ("model" not in roles, "no file has the role “model”"),
-        (len(set(roles)) != len(roles), "two files have the same role"),
-        (len(set(paths)) != len(paths) or CARD_NAME in paths, "two entries name the same file"),
-        (len(outputs) != len(card.outputs), "two outputs have the same name"),
-        (logits is None, "there is no output named “logits”"),
-        (logits is not None and logits.shape[1:] != (len(labels),), "the logits have not one column for each label"),
-        (len(set(labels)) != len(labels), "two labels have the same name"),
-        (bool(moved), f"the threshold of {', '.join(moved)} is not the one at which its operating point was measured"),
-        (card.task == "multiclass" and len(labels) < 2, "a multiclass model needs two labels or more"),
-        (card.task == "multiclass" and calibration.method == "platt", "Platt scaling is for multilabel models"),
-        (len(calibration.slope) != len(labels), "calibration gives not one slope for each label"),
-        (len(calibration.intercept) != len(labels), "calibration gives not one intercept for each label"),
-        (not all(slope > 0 for slope in calibration.slope), "a calibration slope is not positive"),
-        (
-            len(card.inputs[0].shape) != 4 or card.inputs[0].shape[1] != 1,
-            "an image has the shape [null, 1, h, w]",
-        ),
-        (None in card.inputs[0].shape[1:], "only the batch may be left open in the input's shape"),
-        (bool(unknown), f"unknown preprocessing step {', '.join(unknown)}"),
-        (not set(card.ranges) <= {spec.name for spec in card.inputs}, "a range is given for something not an input"),
-        (any(low >= high for low, high in card.ranges.values()), "a range is empty"),
-        (ages is not None and ages[0] > ages[1], "the youngest age is above the oldest"),
-        (
-            any(limits.warn_above > limits.abstain_above for limits in (ood, ood and ood.residual) if limits),
-            "out-of-distribution abstains before it warns",
-        ),
-        (
-            ood is not None and not set(ood.outputs) <= set(outputs),
-            "out-of-distribution names an output that is not listed",
-        ),
-        (
-            ood is not None and ood.file not in {file.path for file in card.files if file.role == "ood"},
-            "the out-of-distribution file is not among the files with the role “ood”",
-        ),
-    ]

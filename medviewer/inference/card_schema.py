@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from medviewer.inference.input_schema import INPUT, SHAPE, TEXT
+
 SCHEMA_ID = "medviewer-model-card/1"
-ROLES = ("model", "explain", "cam", "reference", "ood")
-TASKS = ("multilabel", "multiclass")
+ROLES = ("model", "explain", "cam", "reference", "ood", "vocabulary")
+TASKS = ("multilabel", "multiclass", "score", "survival", "forecast")
+RUNTIMES = ("onnx", "torch", "rule")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -46,9 +49,7 @@ _NUMBER = {"type": "number"}
 _UNIT = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 # One sentence or more for people. English is the fallback, so it must be there.
-_TEXT = {"oneOf": [_STRING, _object({"en": _STRING}, {"zh": _STRING})]}
-_CODES = _list({"type": "string", "pattern": "^[A-Z0-9_ ]{1,16}$"})
-_SHAPE = _list({"oneOf": [{"type": "integer", "minimum": 1, "maximum": 100_000}, {"type": "null"}]}, least=1, most=6)
+_TEXT, _SHAPE = TEXT, SHAPE
 _METRICS = {
     "type": "object",
     "additionalProperties": _object({"value": _NUMBER}, {"ci95": _pair(_NUMBER)}, is_open=True),
@@ -64,23 +65,6 @@ _FILE = _object(
     {
         "opset": {"type": "integer", "minimum": 1},
         "control_flow": _list({"enum": list(CONTROL_FLOW)}, most=3),  # undeclared If, Loop and Scan are refused
-    },
-)
-
-_INPUT = _object(
-    {
-        "name": _NAME,  # the graph's input name
-        "modality": _CODES,  # DICOM Modality (0008,0060); the guards abstain on any other
-        "body_part": _CODES,  # Body Part Examined (0018,0015); empty: not checked
-        "view": _CODES,  # View Position (0018,5101); empty: not checked
-        "photometric_interpretation": _CODES,
-        "dtype": {"enum": ["float32"]},
-        "layout": {"enum": ["NCHW"]},
-        "shape": _SHAPE,  # null is the batch: [null, 1, 224, 224]
-    },
-    {
-        "kind": {"enum": ["image"]},
-        "sop_class_uids": _list({"type": "string", "pattern": "^[0-9.]{1,64}$"}),  # absent or empty: not checked
     },
 )
 
@@ -106,6 +90,30 @@ _LABEL = _object(
         ),
     }
 )
+
+_CODE = _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING})
+
+# What a task other than classification reports. A score: a scale with bands. A survival curve: the
+# output "survival" (N, times), free of the event up to each. A forecast: the output "quantiles"
+# (N, times, 3): low, median, high.
+_OUTCOME = _object(
+    {"name": _NAME, "code": _CODE, "title": _TEXT},
+    {
+        "unit": _STRING,  # UCUM: of a forecast's values, of a survival curve's times
+        "lowest": _NUMBER,
+        "highest": _NUMBER,
+        "bands": _list(_object({"from": _NUMBER, "title": _TEXT}, {"flagged": {"type": "boolean"}, "meaning": _TEXT})),
+        "parts": _list(
+            _object({"name": _NAME, "title": _TEXT})
+        ),  # columns of the output "parts": what it is the sum of
+        "times": _list(_NUMBER, most=500),
+        "horizon": _NUMBER,
+        "nominal": _UNIT,  # how much of what comes true the band is to hold
+        "measured": _TEXT,  # how true it was, of how many, on whom
+    },
+)
+
+_RULE = _object({"name": _ID, "version": {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"}, "sha256": _SHA256})
 
 _CALIBRATION = _object(
     {
@@ -168,6 +176,7 @@ _POPULATION = _object(
         "sexes": _list({"enum": ["M", "F", "O"]}),
         "site": _TEXT,  # one sentence: where and on whom; shown beside every answer
     },
+    {"is_strict": {"type": "boolean"}},  # at any other age it abstains, instead of warning
     is_open=True,
 )
 
@@ -200,19 +209,22 @@ CARD_SCHEMA: dict[str, Any] = {
             "intended_use": _TEXT,
             "not_for": _TEXT,
             "languages": _list({"type": "string", "pattern": "^[a-z]{2}(-[A-Za-z]+)?$"}, least=1),
-            "files": _list(_FILE, least=1, most=20),
-            "inputs": _list(_INPUT, least=1, most=1),
+            "files": _list(_FILE, most=20),
+            "inputs": _list(INPUT, least=1, most=8),
             "outputs": _list(_OUTPUT, least=1, most=20),
             "preprocessing": _list(_object({"op": _NAME}, is_open=True), most=50),
-            "labels": _list(_LABEL, least=1, most=500),
-            "calibration": _CALIBRATION,
+            "labels": _list(_LABEL, most=500),  # of classification
             "population": _POPULATION,
             "evidence": _list(_EVIDENCE),
-            "training": _TRAINING,
             "licences": _object({"weights": _STRING, "data": _STRING}, is_open=True),
             "regulatory": _TEXT,
         },
         {
+            "runtime": {"enum": list(RUNTIMES)},  # absent: onnx
+            "rule": _RULE,  # of the runtime "rule": which one of our own code
+            "training": _TRAINING,  # of everything but rules
+            "calibration": _CALIBRATION,  # of classification
+            "outcomes": _list(_OUTCOME, most=100),  # of the other tasks
             "ood": _OOD,
             "explain": _EXPLAIN,
             "ranges": {"type": "object", "additionalProperties": _pair(_NUMBER)},  # input name: [lowest, highest]

@@ -11,6 +11,8 @@ from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import read_file
+from medviewer.inference.runtimes import rule, torch
+from medviewer.inference.trust import TrustList
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +37,12 @@ class Catalogue:
 
     Args:
         folders: where to look; a folder that does not exist holds no models.
+        trust: the list of what this machine's own training wrote; None trusts nothing.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], *, trust: TrustList | None = None) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
+        self._trust = trust
         self.entries: tuple[Entry, ...] = ()
         self.refresh()
 
@@ -48,7 +52,7 @@ class Catalogue:
         seen: set[str] = set()
         for folder in self.folders:
             for candidate in _model_folders(folder):
-                entry = _read_entry(candidate)
+                entry = self._read_entry(candidate)
                 if entry.id in seen:
                     problem = f"Another model folder already has the id {entry.id}; remove one of the two."
                     entry = Entry(entry.id, entry.folder, None, problem)
@@ -72,6 +76,38 @@ class Catalogue:
             raise ModelError(f"The model {model_id} cannot be used. {entry.problem} {cure}")
         return entry.card
 
+    def trusts(self, card: Card) -> bool:
+        """Whether this machine's own training wrote the model's network."""
+        return self._trust is not None and card.sha256 in self._trust.digests()
+
+    def _read_entry(self, folder: Path) -> Entry:
+        try:
+            card = read_card(folder)
+        except ModelError as error:
+            return Entry(folder.name, folder, None, str(error))
+        problem = self._runtime_problem(card)
+        try:
+            for file in card.files if not problem else ():
+                read_file(folder, file, is_trusted=card.runtime == "torch")
+        except ModelError as error:
+            problem = str(error)
+        if problem:
+            _log.info("the model %s cannot be used: %s", card.id, problem)
+        return Entry(card.id, folder, None if problem else card, problem)
+
+    def _runtime_problem(self, card: Card) -> str:
+        """Why what the card's network runs on cannot run it here; empty if it can."""
+        if card.runtime == "rule":
+            return rule.problem_of(card)
+        if card.runtime == "torch" and not self.trusts(card):
+            return (
+                "It is a PyTorch file, which can run any code when it is opened, and this machine's own training did "
+                "not write it; ask for the model as ONNX."
+            )
+        if card.runtime == "torch" and not torch.is_available():
+            return f"{torch.TITLE} is not installed; install it with: {torch.REQUIRES}."
+        return ""
+
 
 def _model_folders(folder: Path) -> list[Path]:
     try:
@@ -87,17 +123,3 @@ def _has_card(folder: Path) -> bool:
         return card.is_file() or (not card.exists() and any(folder.glob("*.onnx")))
     except PermissionError:
         return True
-
-
-def _read_entry(folder: Path) -> Entry:
-    try:
-        card = read_card(folder)
-    except ModelError as error:
-        return Entry(folder.name, folder, None, str(error))
-    try:
-        for file in card.files:
-            read_file(folder, file)
-    except ModelError as error:
-        _log.info("the model %s cannot be used: %s", card.id, error)
-        return Entry(card.id, folder, None, str(error))
-    return Entry(card.id, folder, card)

@@ -19,14 +19,23 @@ import numpy.typing as npt
 
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
-from medviewer.domain.errors import CardError, EngineError, InputError, MedViewerError, ModelError, RuntimeMissingError
+from medviewer.domain.errors import (
+    CardError,
+    EngineError,
+    InputError,
+    MedViewerError,
+    ModelError,
+    RuntimeMissingError,
+    UsageError,
+)
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.inference import asking
 from medviewer.inference.card import Card, Role
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.inputs import image
+from medviewer.inference.inputs.adapter import Missing
 from medviewer.inference.preprocessing import Prepared
-from medviewer.inference.runtimes import RUNTIMES, onnx
+from medviewer.inference.runtimes import RUNTIMES, onnx, rule
 from medviewer.inference.runtimes.onnx import Source, largest_error, read_reference
 from medviewer.inference.runtimes.providers import PROVIDERS, TITLES, resolve
 from medviewer.inference.shared import OwnedBlock, plan
@@ -49,12 +58,12 @@ class Loaded:
     @property
     def sentence(self) -> str:
         """Where it runs and why: what the status bar says."""
-        return f"Running on: {TITLES[self.provider]}, because {self.reason}"
+        return f"Running on: {TITLES.get(self.provider, self.provider)}, because {self.reason}"
 
     @property
     def prospect(self) -> str:
         """The same before anything has run."""
-        return f"Will run on: {TITLES[self.provider]}, because {self.reason}"
+        return f"Will run on: {TITLES.get(self.provider, self.provider)}, because {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,10 @@ class Engine:
         Raises:
             As :meth:`run`.
         """
-        source = self._source(self.catalogue.card(model_id), role)
+        card = self.catalogue.card(model_id)
+        if card.runtime == "rule":  # our own code: it needs no process to be safe from
+            return _loaded_rule(card)
+        source = self._source(card, role)
         with self._taking_turns(stop):
             return self._ensure_loaded(source, stop)
 
@@ -148,20 +160,24 @@ class Engine:
         return self.load(model_id).sentence
 
     def encode(self, case: Case, model_id: str) -> Prepared:
-        """The network's input for a case, prepared as the model's card says.
+        """The input of a model of one image, prepared as its card says.
 
         Returns:
             ``tensor`` ``(1, rows, columns)`` float32 without the batch, and its place on the image.
 
         Raises:
-            UsageError, ModelError: the model is unknown or cannot be used.
+            UsageError, ModelError: the model is unknown, cannot be used, or is not of one image.
             InputError: the case has no image that can be prepared.
         """
         card = self.catalogue.card(model_id)
-        frame = image.pull(case)
-        if frame is None:
+        if not card.is_of_one_image:
+            raise UsageError(f"The model {model_id} is not one of a single image.")
+        frame = image.pull(case, card.inputs[0])
+        if isinstance(frame, Missing):
             raise InputError("There is no image to analyse; open one first.")
-        return image.encode(frame, card)
+        encoded = image.encode(frame, card.inputs[0])
+        assert encoded.place is not None  # noqa: S101 - an image has a place
+        return Prepared(encoded.tensors[card.inputs[0].name], encoded.place)
 
     def run(
         self,
@@ -192,7 +208,10 @@ class Engine:
             WorkerDiedError: the process ended; the next run starts another.
             EngineError: the graph could not be run, e.g. for lack of memory.
         """
-        source = self._source(self.catalogue.card(model_id), role)
+        card = self.catalogue.card(model_id)
+        if card.runtime == "rule":
+            return rule.run(card, inputs, outputs)
+        source = self._source(card, role)
         with self._taking_turns(stop):
             self._ensure_loaded(source, stop)
             return self._run(source, inputs, outputs, stop)
@@ -236,10 +255,13 @@ class Engine:
         """
         card = self.catalogue.card(model_id)
         inputs, expected = read_reference(card.folder, card.require("reference"))
+        if card.runtime == "rule":
+            return [self._verify(card, "python", inputs, expected, stop)]
         with self._taking_turns(stop):
             self._ensure_worker()
             available = self._ask("probe", stop=stop)[1]
-        names = [name for name in PROVIDERS if PROVIDERS[name] in available]
+        is_torch = card.runtime == "torch"
+        names = ["cpu"] if is_torch else [name for name in PROVIDERS if PROVIDERS[name] in available]
         return [self._verify(card, name, inputs, expected, stop) for name in names]
 
     def close(self) -> None:
@@ -277,6 +299,9 @@ class Engine:
             providers=self._providers,
             is_automatic=self._is_automatic,
             threads=self._threads,
+            runtime=card.runtime,
+            outputs=tuple(output.name for output in card.outputs),
+            is_trusted=card.runtime == "torch" and self.catalogue.trusts(card),
         )
         return source
 
@@ -289,8 +314,9 @@ class Engine:
         key = source.key
         loaded = self._loaded.get(key)
         if loaded is None:
-            if not RUNTIMES["onnx"].is_available():
-                raise RuntimeMissingError(f"ONNX Runtime is not installed; install it with: {onnx.REQUIRES}.")
+            runtime = RUNTIMES[source.runtime]
+            if not runtime.is_available():
+                raise RuntimeMissingError(f"{runtime.TITLE} is not installed; install it with: {runtime.REQUIRES}.")
             _, provider, reason, outputs, version = self._ask("load", key, source, stop=stop)
             loaded = self._loaded[key] = Loaded(provider, reason, tuple(outputs), version)
         return loaded
@@ -334,22 +360,44 @@ class Engine:
     def _verify(
         self, card: Card, provider: str, inputs: onnx.Arrays, expected: onnx.Arrays, stop: StopToken | None
     ) -> Verification:
-        source = replace(self._source(card, "model"), providers=(provider,), is_automatic=False, reference=None)
         n = len(next(iter(expected.values())))
         gap, detail = float("inf"), ""
         started = time.monotonic()
         try:
-            with self._taking_turns(stop):
-                self._ensure_loaded(source, stop)
-                gap = largest_error(self._run(source, inputs, tuple(expected), stop), expected)
+            gap = largest_error(self._found(card, provider, inputs, tuple(expected), stop), expected)
         except (EngineError, ModelError) as error:
             detail = str(error)
         passed = gap <= card.reference_tolerance
         if not passed and not detail:
             detail = f"The answers differ by {gap:.2g}; do not use this model here."
         return Verification(
-            card.id, "onnx", provider, passed, n, gap, card.reference_tolerance, time.monotonic() - started, detail
+            card.id,
+            card.runtime,
+            provider,
+            passed,
+            n,
+            gap,
+            card.reference_tolerance,
+            time.monotonic() - started,
+            detail,
         )
+
+    def _found(
+        self, card: Card, provider: str, inputs: onnx.Arrays, outputs: tuple[str, ...], stop: StopToken | None
+    ) -> onnx.Arrays:
+        """What a model gives on one provider."""
+        if card.runtime == "rule":
+            return rule.run(card, inputs, outputs)
+        source = replace(self._source(card, "model"), providers=(provider,), is_automatic=False, reference=None)
+        with self._taking_turns(stop):
+            self._ensure_loaded(source, stop)
+            return self._run(source, inputs, outputs, stop)
+
+
+def _loaded_rule(card: Card) -> Loaded:
+    assert card.rule is not None  # noqa: S101 - of the runtime "rule"
+    outputs = tuple(output.name for output in card.outputs)
+    return Loaded("python", "it is a published rule, not a network", outputs, card.rule.version)
 
 
 def _usable_threads() -> int:

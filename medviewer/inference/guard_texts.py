@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from medviewer.inference.card import Text
+from medviewer.inference.data_guard_texts import DATA_TEXTS
 
 TEXTS: Mapping[str, Text] = {
     "no_image": Text("There is no image to analyse.", "没有可供分析的图像。"),
@@ -147,4 +148,5 @@ TEXTS: Mapping[str, Text] = {
         "{label}: small shifts, turns or contrast changes change the answer ({low} to {high}); do not rely on it.",
         "{label}:轻微平移、旋转或对比度变化会改变结论({low} 至 {high});请勿依赖该结果。",
     ),
+    **DATA_TEXTS,
 }

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
-from medviewer.inference.card import Card, Label, OodSpec, ResidualSpec
+from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.guard_texts import TEXTS
+from medviewer.inference.inputs.adapter import Doubt
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -87,7 +88,9 @@ def is_abstention(results: Iterable[GuardResult]) -> bool:
     return any(result.level == "abstain" for result in results)
 
 
-def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en") -> tuple[GuardResult, ...]:
+def check_input(
+    case: Case, frame: Frame | None, card: Card, language: str = "en", spec: InputSpec | None = None
+) -> tuple[GuardResult, ...]:
     """Everything that the file's header and the patient's age say before a network runs.
 
     Args:
@@ -95,13 +98,14 @@ def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en
         frame: the image to analyse; None if the case has none.
         card: the model's.
         language: of the sentences, ``"en"`` or ``"zh"``.
+        spec: which of the card's inputs the image is for; None for the first.
 
     Returns:
         One result a check, in the order of the checks; those that pass say so.
     """
     if frame is None:
         return (say("no_image", "abstain", language),)
-    spec, seen = card.inputs[0], frame.description
+    spec, seen = spec or card.inputs[0], frame.description
     gate = _Gate(case.confirmed, language, any(caveat.code == _NO_HEADER for caveat in frame.caveats))
     results = [
         gate.tag("modality", seen.modality, spec.modality),
@@ -115,6 +119,23 @@ def check_input(case: Case, frame: Frame | None, card: Card, language: str = "en
         *_caveats(frame, language),
     ]
     return tuple(result for result in results if result is not None)
+
+
+def check_population(case: Case, card: Card, language: str = "en") -> tuple[GuardResult, ...]:
+    """How far the patient is from those on whom the model was validated, for a model that is given no image."""
+    gate = _Gate(case.confirmed, language)
+    results = (gate.age(case.age_years, card), gate.sex(case.sex, card))
+    return tuple(result for result in results if result is not None)
+
+
+def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResult, ...]:
+    """What an input's own examination found, in the reader's language; the code ends with the field's name."""
+    results = []
+    for doubt in doubts:
+        facts = {key: fact.say(language) if isinstance(fact, Text) else fact for key, fact in doubt.facts.items()}
+        code = f"{doubt.code}.{doubt.name}" if doubt.name else doubt.code
+        results.append(say(code, doubt.level, language, doubt.code, **facts))
+    return tuple(results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +197,10 @@ class _Gate:
         # "Ages 1-5" is meant as people say it: a child is 5 until the sixth birthday.
         if population[0] <= age < population[1] + 1:
             return say("age", "ok", self.language, "age.ok", low=low, high=high)
-        return say("age", "warn", self.language, low=low, high=high, age=_plain(age if age < 1 else int(age)))
+        shown = _plain(age if age < 1 else int(age))
+        level: GuardLevel = "abstain" if card.population.is_strict else "warn"
+        key = "age.abstain" if card.population.is_strict else "age"
+        return say("age", level, self.language, key, low=low, high=high, age=shown)
 
     def sex(self, sex: str | None, card: Card) -> GuardResult | None:
         """Warn if nobody of this sex was among the validated."""
@@ -208,16 +232,17 @@ def _caveats(frame: Frame, language: str) -> list[GuardResult]:
     return results
 
 
-def check_range(tensor: npt.NDArray[np.float32], card: Card, language: str = "en") -> tuple[GuardResult, ...]:
-    """Refuse a prepared image with values that the network never met."""
+def check_range(tensor: npt.NDArray[Any], card: Card, language: str = "en", name: str = "") -> tuple[GuardResult, ...]:
+    """Refuse prepared data with values that the network never met; ``name`` is the array's, else the first input's."""
+    key = "range" if card.is_of_one_image else "range.data"
     if not np.isfinite(tensor).all():
-        return (say("range", "abstain", language),)
-    bounds = card.ranges.get(card.inputs[0].name)
+        return (say("range", "abstain", language, key),)
+    bounds = card.ranges.get(name or card.inputs[0].name)
     if bounds is None:
         return ()
     slack = _RANGE_SLACK * (bounds[1] - bounds[0])
     inside = tensor.min() >= bounds[0] - slack and tensor.max() <= bounds[1] + slack
-    return (say("range", "ok", language, "range.ok") if inside else say("range", "abstain", language),)
+    return (say("range", "ok", language, "range.ok") if inside else say("range", "abstain", language, key),)
 
 
 def check_outputs(outputs: Mapping[str, npt.NDArray[Any]], language: str = "en") -> tuple[GuardResult, ...]:
@@ -228,7 +253,11 @@ def check_outputs(outputs: Mapping[str, npt.NDArray[Any]], language: str = "en")
 
 
 def check_distribution(
-    features: npt.NDArray[np.float32], statistics: FeatureStatistics, spec: OodSpec, language: str = "en"
+    features: npt.NDArray[np.float32],
+    statistics: FeatureStatistics,
+    spec: OodSpec,
+    language: str = "en",
+    suffix: str = "",
 ) -> GuardResult:
     """Say how unlike the training images this one is, in the network's own features.
 
@@ -237,12 +266,17 @@ def check_distribution(
         statistics: of the training images, from the file that the card names.
         spec: the card's limits.
         language: of the sentence.
+        suffix: ``".data"`` for what is no image.
     """
-    return _far("out_of_distribution", float(statistics.distance(features)[0]), spec, language)
+    return _far("out_of_distribution", float(statistics.distance(features)[0]), spec, language, suffix)
 
 
 def check_residual(
-    features: npt.NDArray[np.float32], statistics: ResidualStatistics, spec: ResidualSpec, language: str = "en"
+    features: npt.NDArray[np.float32],
+    statistics: ResidualStatistics,
+    spec: ResidualSpec,
+    language: str = "en",
+    suffix: str = "",
 ) -> GuardResult:
     """Say how much of this image is nothing that varies among the training images.
 
@@ -251,18 +285,19 @@ def check_residual(
         statistics: of the training images, from the file that the card names.
         spec: the card's limits.
         language: of the sentence.
+        suffix: ``".data"`` for what is no image.
     """
-    return _far("out_of_distribution.residual", float(statistics.distance(features)[0]), spec, language)
+    return _far("out_of_distribution.residual", float(statistics.distance(features)[0]), spec, language, suffix)
 
 
-def _far(code: str, distance: float, spec: OodSpec | ResidualSpec, language: str) -> GuardResult:
+def _far(code: str, distance: float, spec: OodSpec | ResidualSpec, language: str, suffix: str) -> GuardResult:
     level: GuardLevel = "ok"
     if not distance <= spec.abstain_above:  # also when it is not a number
         level = "abstain"
     elif distance > spec.warn_above:
         level = "warn"
     facts = {"distance": f"{distance:.1f}", "warn": _plain(spec.warn_above), "abstain": _plain(spec.abstain_above)}
-    return say(code, level, language, f"{code}.{level}", **facts)
+    return say(code, level, language, f"{code}.{level}{suffix}", **facts)
 
 
 def check_stability(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:

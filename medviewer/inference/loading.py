@@ -36,15 +36,24 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 # Operators that make tensors out of a few bytes of graph: their size is bounded below.
 _SHAPE_MAKERS = frozenset({"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Upsample", "Pad"})
-_SUFFIXES = {"model": ".onnx", "explain": ".onnx", "cam": ".onnx", "reference": ".npz", "ood": ".npz"}
+_SUFFIXES = {
+    "model": (".onnx",),
+    "explain": (".onnx",),
+    "cam": (".onnx",),
+    "reference": (".npz",),
+    "ood": (".npz",),
+    "vocabulary": (".txt", ".json"),
+}
+_TRUSTED_SUFFIX = ".pt2"  # of a network that this machine's own training wrote: see medviewer.inference.trust
 
 
-def read_file(folder: Path, file: CardFile) -> bytes:
+def read_file(folder: Path, file: CardFile, *, is_trusted: bool = False) -> bytes:
     """Read one file of a model folder, exactly as its card describes it.
 
     Args:
         folder: the model's folder.
         file: the card's entry for it.
+        is_trusted: its digest is on this machine's trust list, so that a ``.pt2`` may be read.
 
     Returns:
         Bytes whose SHA-256 is the card's.
@@ -54,9 +63,10 @@ def read_file(folder: Path, file: CardFile) -> bytes:
         UnsafeModelError: it is of a refused kind, a link, or not a plain file.
         DigestError: its size or digest is not the card's.
     """
-    if Path(file.path).suffix.lower() != _SUFFIXES[file.role]:
+    suffix, allowed = Path(file.path).suffix.lower(), _SUFFIXES[file.role]
+    if suffix not in allowed and not (is_trusted and file.role == "model" and suffix == _TRUSTED_SUFFIX):
         raise UnsafeModelError(
-            f"“{file.path}” is refused: the role “{file.role}” takes a {_SUFFIXES[file.role]} file, "
+            f"“{file.path}” is refused: the role “{file.role}” takes a {' or '.join(allowed)} file, "
             "and formats that can run code when opened (pickle, TorchScript, .pt, .pt2) are never read."
         )
     if Path(file.path).name != file.path:

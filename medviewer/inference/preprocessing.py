@@ -103,7 +103,7 @@ def _resize(
             min(rows, max(1, round(image.shape[0] * scale))),
             min(columns, max(1, round(image.shape[1] * scale))),
         )
-    small = _filtered(_filtered(image, inner[0]).T, inner[1]).T
+    small = filtered(filtered(image, inner[0]).T, inner[1]).T
     before = ((rows - inner[0]) // 2, (columns - inner[1]) // 2)
     if inner != (rows, columns):
         framed = np.full((rows, columns), image.min(), dtype=np.float32)
@@ -118,7 +118,7 @@ def _resize(
     return small, transform
 
 
-def _filtered(image: FloatImage, size: int) -> FloatImage:
+def filtered(image: FloatImage, size: int) -> FloatImage:
     """Resample the first axis to ``size`` with a triangle filter as wide as the reduction.
 
     This is what Pillow's BILINEAR does (and the usual way such data sets were made

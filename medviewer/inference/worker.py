@@ -39,7 +39,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError, MedViewerError
-from medviewer.inference.runtimes import onnx
+from medviewer.inference.runtimes import RUNTIMES, onnx
+from medviewer.inference.runtimes.opened import OpenModel
 from medviewer.inference.runtimes.providers import PROVIDERS
 from medviewer.inference.shared import AttachedBlock, Slot, plan, views
 
@@ -62,12 +63,12 @@ class _Worker:
 
     def __init__(self, requests: Connection, memory_limit: int) -> None:
         self._requests = requests
-        self._models: OrderedDict[str, onnx.OnnxModel] = OrderedDict()
+        self._models: OrderedDict[str, OpenModel] = OrderedDict()
         self._sources: dict[str, onnx.Source] = {}
         self._warm_limit = memory_limit // 4
         self._input, self._output = AttachedBlock(), AttachedBlock()
         self._lock = threading.Lock()
-        self._pending: tuple[onnx.OnnxModel, tuple[str, ...], list[Any]] | None = None  # outputs on their way
+        self._pending: tuple[OpenModel, tuple[str, ...], list[Any]] | None = None  # outputs on their way
         self._delivery: _Delivery | None = None
         self._running: tuple[int, Any] = (0, None)  # ticket, RunOptions
         self._stopped = 0  # the last ticket that was asked to stop
@@ -112,11 +113,12 @@ class _Worker:
 
     def _load(self, _ticket: int, key: str, source: onnx.Source) -> tuple[Any, ...]:
         self._models.pop(key, None)
-        model = onnx.open(source)
+        runtime = RUNTIMES[source.runtime]
+        model = runtime.open(source)
         self._models[key] = model
         self._sources[key] = source
         self._release_least_used()
-        return ("loaded", model.provider, model.reason, model.outputs, onnx.version())
+        return ("loaded", model.provider, model.reason, model.outputs, runtime.version())
 
     def _release_least_used(self) -> None:
         """Keep sessions warm while they fit; a session takes about twice its file."""
@@ -130,7 +132,7 @@ class _Worker:
         if model is None:
             return ("unknown",)
         self._models.move_to_end(key)
-        options = onnx.run_options()
+        options = RUNTIMES[self._sources[key].runtime].run_options()
         with self._lock:
             if self._stopped == ticket:
                 return ("error", "Stopped", "Cancelled.")
@@ -182,13 +184,13 @@ class _Worker:
 class _Delivery:
     """Where the outputs of a model go and what is said of it: the same from run to run, so made once."""
 
-    model: onnx.OnnxModel
+    model: OpenModel
     names: tuple[str, ...]
     room: str
     targets: tuple[npt.NDArray[Any], ...]
     reply: bytes
 
-    def fits(self, model: onnx.OnnxModel, names: tuple[str, ...], found: Sequence[Any], room: str) -> bool:
+    def fits(self, model: OpenModel, names: tuple[str, ...], found: Sequence[Any], room: str) -> bool:
         """Whether it serves for these outputs too."""
         return (
             model is self.model

@@ -60,7 +60,7 @@ class Classifier:
         Args:
             batch: ``(n, 1, rows, columns)``, prepared as the card says.
         """
-        calibration, ood = self.card.calibration, self.card.ood
+        calibration, ood = self.card.require_calibration(), self.card.ood
         names = ["logits", *(ood.outputs if ood else ())]
         found = dict(zip(names, self._session.run(names, {self.card.inputs[0].name: batch}), strict=True))
         logit = found["logits"][:, 0].astype(np.float64)

@@ -16,6 +16,7 @@ from medviewer.inference.card import CardFile
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.runtimes.providers import PROVIDERS, ProviderFailedError, choose
 
+TITLE = "ONNX Runtime"
 REQUIRES = "pip install 'medviewer[cpu]' (or [gpu], or [directml]; exactly one of them)"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -32,6 +33,9 @@ class Source:
     providers: tuple[str, ...]  # short names, in order
     is_automatic: bool
     threads: int
+    runtime: str = "onnx"
+    outputs: tuple[str, ...] = ()  # their names in order, for runtimes whose files do not hold them
+    is_trusted: bool = False  # this machine's own training wrote the file
     key: str = field(init=False)  # tells one open session from another
 
     def __post_init__(self) -> None:

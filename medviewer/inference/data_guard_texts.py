@@ -1,0 +1,133 @@
+"""The sentences of the guards of everything that is no image, in English and Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from medviewer.inference.card import Text
+
+DATA_TEXTS: Mapping[str, Text] = {
+    "missing": Text("{name} is not recorded; the model needs it.", "未记录{name}；该模型需要此项。"),
+    "stale": Text(
+        "{name} was not recorded together with the newest values; the model needs it from the same time.",
+        "{name}与最新数值并非同一时间记录；该模型需要同一时间的数值。",
+    ),
+    "unit": Text(
+        "{name} is recorded in “{found}”, which cannot be converted to {expected} with certainty; it is not used.",
+        "{name}的记录单位为“{found}”，无法可靠地换算为 {expected}；未使用。",
+    ),
+    "not_understood": Text(
+        "What is recorded for {name} is none of: {expected}; it is not used.",
+        "{name}的记录内容不属于：{expected}；未使用。",
+    ),
+    "implausible": Text(
+        "{name} is {found} {unit}; plausible is {low} to {high}. Check the value: there is no result with it.",
+        "{name}为 {found} {unit}；合理范围为 {low} 至 {high}。请核对该数值：无法据此给出结果。",
+    ),
+    "constant": Text(
+        "{name} is {found}, but it never varied in the data that the model learned from; there is no result.",
+        "{name}为 {found}，但该项在模型的训练数据中从未变化过；没有结果。",
+    ),
+    "assumed": Text(
+        "{name} is not recorded; the model takes “{found}”. Check that this is right for the patient.",
+        "未记录{name}；模型按“{found}”处理。请核对是否符合该患者情况。",
+    ),
+    "old": Text(
+        "The newest value is {hours} h old (usual is up to {limit} h); the patient may have changed since.",
+        "最新数值已有 {hours} 小时（通常不超过 {limit} 小时）；患者情况可能已变化。",
+    ),
+    "left_out": Text(
+        "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
+        "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",
+    ),
+    "too_few": Text(
+        "Only {found} values are recorded in the {hours} h that the model looks at; it needs {least}.",
+        "模型所看的 {hours} 小时内仅记录了 {found} 个数值；至少需要 {least} 个。",
+    ),
+    "age.abstain": Text(
+        "The model is only for ages {low}-{high}; this patient is {age}, so that there is no result.",
+        "该模型仅适用于 {low}-{high} 岁；该患者为 {age} 岁，因此没有结果。",
+    ),
+    "no_note": Text("There is no note to read.", "没有可供分析的文字记录。"),
+    "long_note": Text(
+        "The note is longer than {most} characters; give the part that is meant.",
+        "文字记录超过 {most} 个字符；请仅提供相关部分。",
+    ),
+    "cut_note": Text(
+        "The note is longer than the model can read: only its first {most} word parts were used.",
+        "文字记录超出模型可读长度：仅使用了前 {most} 个词元。",
+    ),
+    "no_known_word": Text(
+        "The note holds no word that the model knows; there is no result.", "文字记录中没有模型认识的词；没有结果。"
+    ),
+    "language": Text(
+        "The note seems to be in another language ({found}) than the model learned ({expected}); there is no result.",
+        "文字记录的语言（{found}）似乎与模型所学语言（{expected}）不同；没有结果。",
+    ),
+    "language.unknown": Text(
+        "Which language the note is in cannot be told; the model is only for {expected}.",
+        "无法判断文字记录的语言；该模型仅适用于 {expected}。",
+    ),
+    "no_molecule": Text(
+        "There is no molecule to look at; give one as SMILES.", "没有可供分析的分子；请以 SMILES 提供。"
+    ),
+    "several_molecules": Text(
+        "There are several molecules; the model looks at one at a time.", "有多个分子；该模型每次只分析一个。"
+    ),
+    "not_a_molecule": Text(
+        "What is given is not a molecule in SMILES; check how it is written.",
+        "所提供的内容不是有效的 SMILES；请核对写法。",
+    ),
+    "large_molecule": Text(
+        "The molecule has {found} atoms; the model takes up to {most}.",
+        "该分子有 {found} 个原子；该模型最多支持 {most} 个。",
+    ),
+    "no_view": Text(
+        "There is no image of the view {expected}; the model needs it.",
+        "没有 {expected} 体位的图像；该模型需要此图像。",
+    ),
+    "several_views": Text(
+        "There are several images of the view {expected}; choose one of them.",
+        "有多幅 {expected} 体位的图像；请选择其中一幅。",
+    ),
+    "no_volume": Text("There is no stack of slices to look at; open one.", "没有可供分析的断层序列；请打开一个。"),
+    "several_volumes": Text("There are several stacks of slices; choose one.", "有多个断层序列；请选择一个。"),
+    "uneven_volume": Text(
+        "Slices are missing, or they lean (gantry tilt): the model would see another anatomy; there is no result.",
+        "断层缺失或倾斜（机架倾角）：模型所见将与实际解剖不符；没有结果。",
+    ),
+    "slice_spacing": Text(
+        "The slices are {found} mm apart; the model is for {low} to {high} mm.",
+        "层间距为 {found} mm；该模型适用于 {low} 至 {high} mm。",
+    ),
+    "range.data": Text(
+        "After preparation the data hold values that the model never met; there is no result.",
+        "预处理后的数据含有模型从未遇到过的数值；没有结果。",
+    ),
+    "out_of_distribution.ok.data": Text(
+        "Distance from the training data {distance} (warning above {warn}); "
+        "this does not prove that the patient is like them.",
+        "与训练数据的距离为 {distance}（超过 {warn} 时警告）；这并不能证明该患者与其相似。",
+    ),
+    "out_of_distribution.warn.data": Text(
+        "The data are unlike those that the model learned from: distance {distance}, usual is below {warn}.",
+        "该数据与模型学习过的数据不同：距离为 {distance}，通常低于 {warn}。",
+    ),
+    "out_of_distribution.abstain.data": Text(
+        "The data are too unlike those that the model learned from (distance {distance}, limit {abstain}); no result.",
+        "该数据与模型学习过的数据差异过大（距离 {distance}，上限 {abstain}）；没有结果。",
+    ),
+    "out_of_distribution.residual.ok.data": Text(
+        "What the training data do not explain of these: {distance} (warning above {warn}); "
+        "this does not prove that the patient is like them.",
+        "训练数据无法解释的部分为 {distance}（超过 {warn} 时警告）；这并不能证明该患者与其相似。",
+    ),
+    "out_of_distribution.residual.warn.data": Text(
+        "Part of the data is nothing that the model learned from: {distance}, usual is below {warn}.",
+        "该数据有一部分是模型从未学习过的：该部分为 {distance}，通常低于 {warn}。",
+    ),
+    "out_of_distribution.residual.abstain.data": Text(
+        "Too much of the data is nothing that the model learned from ({distance}, limit {abstain}); no result.",
+        "该数据有过多部分是模型从未学习过的（该部分为 {distance}，上限 {abstain}）；没有结果。",
+    ),
+}

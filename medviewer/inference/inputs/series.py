@@ -1,0 +1,271 @@
+"""Observations over time, on a grid of hours: for each variable its value, whether it was measured, how long ago.
+
+Source of the three channels: Che et al., "Recurrent neural networks for multivariate time series
+with missing values", Scientific Reports 8, 6085 (2018); Lipton, Kale and Wetzel, "Directly
+modeling missing data in sequences with RNNs", MLHC 2016.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.anchor import TimeCell
+from medviewer.domain.case import Case
+from medviewer.inference.card import InputSpec, Text
+from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
+from medviewer.inference.inputs.quantity import (
+    implausible,
+    in_unit,
+    is_of,
+    plain,
+    problems_of,
+    quantities,
+    unfamiliar,
+)
+
+GROUP_H = 6.0
+_HOUR = timedelta(hours=1)
+
+Grid = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesRaw:
+    """Observations in the card's units, in order of time.
+
+    Attributes:
+        hours: ``(n,)`` since the grid begins.
+        columns: ``(n,)`` which of the card's variables each is.
+        values: ``(n,)``.
+        start: when the grid begins; None in training data without dates.
+    """
+
+    hours: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.intp]
+    values: npt.NDArray[np.float64]
+    start: datetime | None = None
+
+
+def observations(hours: Sequence[float], names: Sequence[str], values: Sequence[float], spec: InputSpec) -> SeriesRaw:
+    """Observations for training: hours since the grid begins, variables by name, values in the card's units.
+
+    What lies outside of the grid, and variables that the card does not name, are left out, as at serving.
+    """
+    columns = {one.name: index for index, one in enumerate(quantities(spec))}
+    rows = [(h, columns[n], v) for h, n, v in zip(hours, names, values, strict=True) if n in columns]
+    return _raw([row for row in rows if 0 <= row[0] <= spec.document["hours"]], None)
+
+
+def problems(spec: InputSpec) -> Iterator[str]:
+    """Contradictions of the card's input."""
+    yield from problems_of(spec)
+    cells = spec.document["hours"] / spec.document["step_h"]
+    if cells != int(cells) or cells > 10_000:
+        yield f"the hours of {spec.name} are not a whole number of cells, or too many"
+    width = len(quantities(spec))
+    for tensor in spec.tensors:
+        if tensor.shape[1:] != (int(cells), 3 * width if tensor.part == "joined" else width):
+            yield f"{tensor.name} has not the shape [null, cells, variables]"
+    if any(tensor.part in ("age", "joined") for tensor in spec.tensors) and _cap_h(spec) is None:
+        yield f"{spec.name} gives the age of values and no step says up to how many hours"
+
+
+def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
+    """The case's observations of the card's variables that lie on the grid."""
+    doubts: dict[str, Doubt] = {}
+    rows: list[tuple[datetime, int, float]] = []
+    for one in case.observations:
+        column = next((i for i, q in enumerate(quantities(spec)) if is_of(one.code, q) is not None), None)
+        if column is None:
+            continue
+        value = in_unit(one, quantities(spec)[column])
+        if isinstance(value, Doubt):
+            doubts[value.name] = value
+        else:
+            rows.append((one.time, column, value))
+    if doubts:  # one wrong unit among many values must not pass because the others are right
+        return Missing(tuple(doubts), tuple(doubts.values()))
+    span = float(spec.document["hours"])
+    start = _start(case, [time for time, _, _ in rows], spec)
+    hours = [] if start is None else [_hours(start, time) for time, _, _ in rows]
+    on_grid = [(h, column, value) for h, (_, column, value) in zip(hours, rows, strict=True) if 0 <= h <= span]
+    raw = _raw(on_grid, start)
+    usable = Counter(raw.columns[_plausible(raw, spec)].tolist())
+    absent = [one for i, one in enumerate(quantities(spec)) if one.is_required and not usable[i]]
+    if absent:
+        missing = tuple(Doubt("missing", "abstain", one.name, {"name": one.title}) for one in absent)
+        return Missing(tuple(one.name for one in absent), missing)
+    least = int(spec.document.get("least_values", 1))
+    if sum(usable.values()) < least:
+        facts = {"found": str(sum(usable.values())), "least": str(least), "hours": plain(span)}
+        return Missing((spec.name,), (Doubt("too_few", "abstain", spec.name, facts),))
+    return raw
+
+
+def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
+    """Implausible values, which are left out, and columns that never varied in training; the last value of each."""
+    doubts: list[Doubt] = []
+    used: list[Used] = []
+    fits = _plausible(raw, spec)
+    for index, one in enumerate(quantities(spec)):
+        own = raw.columns == index
+        n_out = int((own & ~fits).sum())
+        if n_out and one.plausible is not None:
+            low, high = (plain(bound) for bound in one.plausible)
+            facts: dict[str, Text | str] = {
+                "name": one.title,
+                "n": str(n_out),
+                "low": low,
+                "high": high,
+                "unit": one.unit,
+            }
+            doubts.append(Doubt("left_out", "warn", one.name, facts))
+        places = np.flatnonzero(own & fits)
+        strange = (unfamiliar(float(raw.values[place]), one) for place in places)
+        doubts += [doubt for doubt in strange if doubt is not None][:1]
+        if len(places):
+            last = int(places[-1])
+            time = None if raw.start is None else raw.start + float(raw.hours[last]) * _HOUR
+            used.append(Used(one.name, one.title, f"{plain(float(raw.values[last]))} {one.unit}".strip(), time))
+    return doubts, used
+
+
+def encode(raw: SeriesRaw, spec: InputSpec) -> Encoded:
+    """``values``, ``mask`` and ``age``, each ``(cells, variables)``; ``joined`` has the three side by side.
+
+    A value that was never measured is 0 after ``z_score``, its mask 0 and its age 1.
+    """
+    grid, observed = _grid(raw, spec)
+    age = _age(observed, spec)
+    if _has(spec, "carry_forward"):
+        grid = _carried(grid)
+    if _has(spec, "z_score"):
+        columns = quantities(spec)
+        grid = (grid - np.array([one.mean for one in columns])) / np.array([one.std for one in columns])
+    return Encoded(_tensors(np.nan_to_num(grid, nan=0.0), observed.astype(np.float64), age, spec))
+
+
+def groups(raw: SeriesRaw, spec: InputSpec) -> list[Group]:
+    """One a variable and window of hours in which it was measured, with all cells to which its values were carried."""
+    _, observed = _grid(raw, spec)
+    step = float(spec.document["step_h"])
+    width = max(1, round(float(spec.document.get("group_h", GROUP_H)) / step))
+    is_carried = _has(spec, "carry_forward")
+    found = []
+    for column, one in enumerate(quantities(spec)):
+        for first in range(0, len(observed), width):
+            end = min(first + width, len(observed))
+            cells = np.flatnonzero(observed[first:end, column]) + first
+            if not len(cells):
+                continue
+            later = np.flatnonzero(observed[end:, column])
+            until = end + int(later[0]) if len(later) else len(observed)
+            seen, reached = np.zeros_like(observed), np.zeros_like(observed)
+            seen[cells, column] = True
+            reached[cells[0] : until, column] = True
+            filled = reached if is_carried else seen
+            anchor = TimeCell(spec.name, one.name, (first * step, end * step))
+            found.append(Group(anchor, _masks(filled, seen, reached, spec)))
+    return found
+
+
+def baseline(raw: SeriesRaw, spec: InputSpec) -> Arrays:
+    """A series in which nothing was measured; a value that is no z-score has the training data's mean."""
+    shape = _grid(raw, spec)[0].shape
+    usual = 0.0 if _has(spec, "z_score") else np.array([one.mean for one in quantities(spec)])
+    return _tensors(np.broadcast_to(usual, shape), np.zeros(shape), np.ones(shape), spec)
+
+
+def _raw(rows: Sequence[tuple[float, int, float]], start: datetime | None) -> SeriesRaw:
+    ordered = sorted(rows, key=lambda row: row[0])
+    return SeriesRaw(
+        np.array([row[0] for row in ordered], np.float64),
+        np.array([row[1] for row in ordered], np.intp),
+        np.array([row[2] for row in ordered], np.float64),
+        start,
+    )
+
+
+def _start(case: Case, times: Sequence[datetime], spec: InputSpec) -> datetime | None:
+    """When the grid begins; None if there is nothing to place on it."""
+    if not times:
+        return None
+    if spec.document["origin"] == "first":
+        return min(times, key=datetime.timestamp)
+    end = case.at if case.at is not None else max(times, key=datetime.timestamp)
+    return end - timedelta(hours=float(spec.document["hours"]))
+
+
+def _hours(start: datetime, time: datetime) -> float:
+    return (time.timestamp() - start.timestamp()) / 3600
+
+
+def _plausible(raw: SeriesRaw, spec: InputSpec) -> npt.NDArray[np.bool_]:
+    columns = quantities(spec)
+    pairs = zip(raw.columns.tolist(), raw.values.tolist(), strict=True)
+    return np.array([not implausible(value, columns[column]) for column, value in pairs], np.bool_)
+
+
+def _grid(raw: SeriesRaw, spec: InputSpec) -> tuple[Grid, npt.NDArray[np.bool_]]:
+    """Values ``(cells, variables)``, NaN where nothing was measured, and where something was."""
+    step = float(spec.document["step_h"])
+    cells = round(float(spec.document["hours"]) / step)
+    fits = _plausible(raw, spec)
+    # The very end of the grid is part of its last cell.
+    rows = np.minimum((raw.hours[fits] / step).astype(np.intp), cells - 1)
+    columns, values = raw.columns[fits], raw.values[fits]
+    shape = (cells, len(quantities(spec)))
+    observed = np.zeros(shape, np.bool_)
+    observed[rows, columns] = True
+    if _has(spec, "mean"):
+        total, times = np.zeros(shape), np.zeros(shape)
+        np.add.at(total, (rows, columns), values)
+        np.add.at(times, (rows, columns), 1)
+        return np.where(observed, total / np.maximum(times, 1), np.nan), observed
+    grid = np.full(shape, np.nan)
+    for row, column, value in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
+        grid[row, column] = value  # in order of time: the last one stays
+    return grid, observed
+
+
+def _carried(grid: Grid) -> Grid:
+    """Each cell without a value has that of the last cell before it that has one."""
+    index = np.where(np.isnan(grid), -1, np.arange(len(grid))[:, None])
+    last = np.maximum.accumulate(index, axis=0)
+    return np.where(last >= 0, np.take_along_axis(grid, np.maximum(last, 0), axis=0), np.nan)
+
+
+def _age(observed: npt.NDArray[np.bool_], spec: InputSpec) -> Grid:
+    """Hours since the last value, as a part of the cap: 0 in a cell with a value, 1 where there was none before."""
+    cells = np.arange(len(observed))[:, None]
+    last = np.maximum.accumulate(np.where(observed, cells, -1), axis=0)
+    hours = (cells - last) * float(spec.document["step_h"])
+    return np.where(last >= 0, np.minimum(hours / (_cap_h(spec) or 1.0), 1.0), 1.0)
+
+
+def _tensors(values: Grid, mask: Grid, age: Grid, spec: InputSpec) -> Arrays:
+    parts = {"values": values, "mask": mask, "age": age}
+    parts["joined"] = np.concatenate([values, mask, age], axis=1)
+    return {tensor.name: parts[tensor.part].astype(tensor.dtype) for tensor in spec.tensors}
+
+
+def _masks(
+    filled: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_], reached: npt.NDArray[np.bool_], spec: InputSpec
+) -> dict[str, npt.NDArray[np.bool_]]:
+    parts = {"values": filled, "mask": seen, "age": reached}
+    parts["joined"] = np.concatenate([filled, seen, reached], axis=1)
+    return {tensor.name: parts[tensor.part] for tensor in spec.tensors}
+
+
+def _has(spec: InputSpec, operation: str) -> bool:
+    return any(step["op"] == operation for step in spec.preprocessing)
+
+
+def _cap_h(spec: InputSpec) -> float | None:
+    return next((float(step["cap_h"]) for step in spec.preprocessing if step["op"] == "age"), None)

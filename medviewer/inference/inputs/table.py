@@ -1,0 +1,241 @@
+"""Named fields of a case, as a row of numbers: the newest value of each, from about one moment.
+
+Words become numbers only by the card's own list. What was not recorded is missing, and named; where
+the card has a default for it, the default is taken and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.anchor import Field
+from medviewer.domain.case import Case
+from medviewer.inference.card import InputSpec, Text
+from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
+from medviewer.inference.inputs.quantity import (
+    Quantity,
+    implausible,
+    in_unit,
+    is_of,
+    plain,
+    problems_of,
+    quantities,
+    unfamiliar,
+)
+
+_ASSUMED = Text("not recorded; taken as the card says", "未记录，按模型卡的规定取值")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableRaw:
+    """One value a field, in the card's unit and order; NaN where there is none.
+
+    ``used`` are the recorded values behind them. ``newest`` is the time of the newest one and
+    ``at`` the moment that the case is about.
+    """
+
+    values: npt.NDArray[np.float64]
+    used: tuple[Used, ...] = ()
+    newest: datetime | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A candidate for a field: the recorded value, or why it is refused."""
+
+    rank: int
+    time: datetime | None
+    value: float
+    used: Used
+    refused: Doubt | None = None
+
+
+def row(values: Sequence[float | None], spec: InputSpec) -> TableRaw:
+    """A row for training: values in the card's units and order, None where there is none."""
+    array = np.array([np.nan if value is None else value for value in values], np.float64)
+    if array.shape != (len(quantities(spec)),):
+        raise ValueError(f"{len(quantities(spec))} fields, not {array.shape}")
+    return TableRaw(array)
+
+
+def problems(spec: InputSpec) -> Iterator[str]:
+    """Contradictions of the card's input."""
+    yield from problems_of(spec)
+    names = [one.name for one in quantities(spec)]
+    for tensor in spec.tensors:
+        if tensor.shape[1:] != (len(names),):
+            yield f"{tensor.name} has not one column for each field"
+    for step in spec.preprocessing:
+        if not set(step.get("fields", ())) <= set(names):
+            yield f"the step {step['op']} names a field that there is not"
+
+
+def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
+    """The newest value of each field; those too far from the newest of all count as not recorded."""
+    found = [_newest(case, one) for one in quantities(spec)]
+    newest = max((one.time for one in found if one is not None and one.time is not None), default=None, key=_moment)
+    together = spec.document.get("together_h")
+    fields: list[str] = []
+    doubts: list[Doubt] = []
+    values, used = [], []
+    for one, candidate in zip(quantities(spec), found, strict=True):
+        is_stale = candidate is not None and together is not None and _is_before(candidate.time, newest, together)
+        value = np.nan if candidate is None or is_stale else candidate.value
+        if candidate is not None and candidate.refused is not None and not is_stale:
+            fields.append(one.name)
+            doubts.append(candidate.refused)
+        elif np.isnan(value) and one.default is not None:
+            value = one.default
+            used.append(Used(one.name, one.title, _word(one.default, one), None, _ASSUMED))
+        elif np.isnan(value) and one.is_required:
+            fields.append(one.name)
+            doubts.append(Doubt("stale" if is_stale else "missing", "abstain", one.name, {"name": one.title}))
+        elif candidate is not None and not is_stale:
+            used.append(candidate.used)
+        values.append(value)
+    if fields:
+        return Missing(tuple(fields), tuple(doubts), tuple(used))
+    return TableRaw(np.array(values, np.float64), tuple(used), newest, case.at)
+
+
+def examine(raw: TableRaw, spec: InputSpec) -> tuple[list[Doubt], tuple[Used, ...]]:
+    """Implausible values, columns that never varied in training, what was assumed, and how old it all is."""
+    doubts: list[Doubt] = []
+    for value, one in zip(raw.values, quantities(spec), strict=True):
+        if np.isnan(value):
+            continue
+        strange = unfamiliar(float(value), one)
+        if strange is not None:
+            doubts.append(strange)
+        if implausible(float(value), one) and one.plausible is not None:
+            low, high = (plain(bound) for bound in one.plausible)
+            facts: dict[str, Text | str] = {
+                "name": one.title,
+                "found": plain(float(value)),
+                "low": low,
+                "high": high,
+                "unit": one.unit,
+            }
+            doubts.append(Doubt("implausible", "abstain", one.name, facts))
+    titles = {one.name: one.title for one in quantities(spec)}
+    doubts += [
+        Doubt("assumed", "warn", used.name, {"name": titles[used.name], "found": used.value})
+        for used in raw.used
+        if used.note == _ASSUMED
+    ]
+    limit = spec.document.get("warn_older_h")
+    if limit is not None and raw.newest is not None and raw.at is not None and _is_before(raw.newest, raw.at, limit):
+        hours = (_moment(raw.at) - _moment(raw.newest)) / 3600
+        doubts.append(Doubt("old", "warn", "", {"hours": f"{hours:.0f}", "limit": plain(limit)}))
+    return doubts, raw.used
+
+
+def encode(raw: TableRaw, spec: InputSpec) -> Encoded:
+    """``values`` ``(fields,)`` after the card's steps, 0 where there is none; ``mask`` is 1 where there is one."""
+    known = ~np.isnan(raw.values)
+    return Encoded(_tensors(np.where(known, raw.values, 0.0), known, spec))
+
+
+def _tensors(values: npt.NDArray[np.float64], known: npt.NDArray[np.bool_], spec: InputSpec) -> Arrays:
+    columns = quantities(spec)
+    names = [one.name for one in columns]
+    for step in spec.preprocessing:
+        if step["op"] == "log1p":
+            chosen = np.isin(names, step["fields"]) & known
+            values = np.where(chosen, np.log1p(np.maximum(values, 0.0)), values)
+        else:
+            mean, std = np.array([one.mean for one in columns]), np.array([one.std for one in columns])
+            values = np.where(known, (values - mean) / std, 0.0)
+    parts = {"values": values, "mask": known}
+    return {tensor.name: parts[tensor.part].astype(tensor.dtype) for tensor in spec.tensors}
+
+
+def groups(raw: TableRaw, spec: InputSpec) -> list[Group]:
+    """One a field that has a value."""
+    size = len(raw.values)
+    return [
+        Group(Field(spec.name, one.name), {tensor.name: np.arange(size) == index for tensor in spec.tensors})
+        for index, one in enumerate(quantities(spec))
+        if not np.isnan(raw.values[index])
+    ]
+
+
+def baseline(raw: TableRaw, spec: InputSpec) -> Arrays:
+    """The usual value of each field in its place, as the card names it: else the training data's mean."""
+    values = np.array([one.baseline for one in quantities(spec)])
+    return _tensors(values, ~np.isnan(raw.values), spec)
+
+
+def _newest(case: Case, field: Quantity) -> _Found | None:
+    """The newest record of a field; of one moment that whose code the card prefers."""
+    if field.source == "age_years":
+        return _simple(field, case.age_years, "" if case.age_years is None else plain(float(int(case.age_years))))
+    if field.source == "sex":
+        number = field.categories.get((case.sex or "").casefold())
+        return _simple(field, number, case.sex or "")
+    candidates = [*_numbers(case, field), *_words(case, field)]
+    return max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+
+
+def _simple(field: Quantity, value: float | None, word: str) -> _Found | None:
+    return None if value is None else _Found(0, None, value, Used(field.name, field.title, word, None))
+
+
+def _numbers(case: Case, field: Quantity) -> Iterator[_Found]:
+    for one in case.observations:
+        rank = is_of(one.code, field)
+        if rank is None:
+            continue
+        # What the card takes as words has no unit: a number under that code may count something else.
+        value = _wordless(field) if field.categories and not field.unit else in_unit(one, field)
+        recorded = f"{plain(one.value)} {one.unit}".strip()
+        if isinstance(value, Doubt):
+            yield _Found(rank, one.time, np.nan, Used(field.name, field.title, recorded, one.time), value)
+            continue
+        note = Text("")
+        shown = f"{plain(value)} {field.unit}".strip() if field.unit else recorded
+        if value != one.value:
+            note = Text(f"converted from {recorded}", f"由 {recorded} 换算")
+        yield _Found(rank, one.time, value, Used(field.name, field.title, shown, one.time, note))
+
+
+def _words(case: Case, field: Quantity) -> Iterator[_Found]:
+    for one in case.text_observations:
+        rank = is_of(one.code, field)
+        if rank is None:
+            continue
+        number = field.categories.get(one.text.strip().casefold())
+        used = Used(field.name, field.title, one.text.strip(), one.time)
+        if number is not None:
+            yield _Found(rank, one.time, number, used)
+            continue
+        yield _Found(rank, one.time, np.nan, used, _wordless(field))
+
+
+def _wordless(field: Quantity) -> Doubt:
+    known = ", ".join(field.categories)
+    return Doubt("not_understood", "abstain", field.name, {"name": field.title, "expected": known})
+
+
+def _word(value: float, field: Quantity) -> str:
+    """A category's own word; a number with its unit."""
+    word = next((word for word, number in field.categories.items() if number == value), None)
+    return word if word is not None else f"{plain(value)} {field.unit}".strip()
+
+
+def _moment(time: datetime | None) -> float:
+    """Seconds, to compare moments; without a time zone local time is meant. No time is before all others."""
+    return float("-inf") if time is None else time.timestamp()
+
+
+def _is_before(time: datetime | None, other: datetime | None, hours: float) -> bool:
+    """Whether ``time`` lies more than so many hours before ``other``; what has no time (an age) does not."""
+    if time is None or other is None:
+        return False
+    return _moment(other) - _moment(time) > timedelta(hours=hours).total_seconds()

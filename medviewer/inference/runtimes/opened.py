@@ -1,0 +1,33 @@
+"""What the worker process holds of an open model, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+
+class OpenModel(Protocol):
+    """A model that can be run; where it runs and why there."""
+
+    @property
+    def provider(self) -> str:
+        """Short name of the processor."""
+
+    @property
+    def reason(self) -> str:
+        """Why this one: a clause that reads after "because"."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its file."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, in order."""
+
+    def run(
+        self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str] | None, options: Any = None
+    ) -> list[npt.NDArray[Any]]:
+        """Compute some outputs (all, if None) of a batch."""

@@ -1,0 +1,165 @@
+"""Series on a grid of hours, worked out by hand: what is in a cell, how it is carried, how old it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medviewer.domain.anchor import TimeCell
+from medviewer.domain.case import Case, Observation
+from medviewer.inference.card import InputSpec, read_card
+from medviewer.inference.inputs import series
+from medviewer.inference.inputs.adapter import Missing
+from tests import data_models
+
+NO = np.nan
+# Hours 0..11 of pulse, temperature and lactate, as series_case() has them; the last of several in an hour.
+MEASURED = {
+    0: [80, 84, NO, NO, NO, 120, NO, NO, NO, NO, NO, 100],
+    1: [NO, NO, 36.5, NO, NO, NO, 39.4, NO, NO, NO, NO, NO],
+    2: [NO, NO, NO, NO, NO, NO, NO, NO, NO, 4, NO, NO],
+}
+CARRIED = {
+    0: [80, 84, 84, 84, 84, 120, 120, 120, 120, 120, 120, 100],
+    1: [NO, NO, 36.5, 36.5, 36.5, 36.5, 39.4, 39.4, 39.4, 39.4, 39.4, 39.4],
+    2: [NO, NO, NO, NO, NO, NO, NO, NO, NO, 4, 4, 4],
+}
+AGE = {
+    0: [0, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 0],
+    1: [12, 12, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5],
+    2: [12, 12, 12, 12, 12, 12, 12, 12, 12, 0, 1, 2],
+}
+
+
+def spec_of(folder: Path, **changes: Any) -> InputSpec:
+    return read_card(data_models.make("series", folder / "m", inputs=[data_models.series_input(**changes)])).inputs[0]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> InputSpec:
+    return spec_of(tmp_path)
+
+
+def columns(table: dict[int, list[float]]) -> np.ndarray:
+    return np.array([table[i] for i in range(3)], float).T
+
+
+def pulled(case: Case, spec: InputSpec) -> series.SeriesRaw:
+    raw = series.pull(case, spec)
+    assert not isinstance(raw, Missing), raw
+    return raw
+
+
+def test_values_mask_and_age_by_hand(spec: InputSpec) -> None:
+    found = series.encode(pulled(data_models.series_case(), spec), spec).tensors["series"]
+    mean, std = (np.array([row[i] for row in data_models.VITALS], float) for i in (3, 4))
+    np.testing.assert_allclose(found[:, :3], np.nan_to_num((columns(CARRIED) - mean) / std), rtol=1e-6)
+    np.testing.assert_array_equal(found[:, 3:6], ~np.isnan(columns(MEASURED)))
+    np.testing.assert_allclose(found[:, 6:], columns(AGE) / 12, rtol=1e-6)
+
+
+def test_without_carrying_a_cell_without_a_value_is_the_mean(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, preprocessing=[{"op": "z_score"}, {"op": "age", "cap_h": 6}])
+    found = series.encode(pulled(data_models.series_case(), spec), spec).tensors["series"]
+    mean, std = (np.array([row[i] for row in data_models.VITALS], float) for i in (3, 4))
+    np.testing.assert_allclose(found[:, :3], np.nan_to_num((columns(MEASURED) - mean) / std), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 6:], np.minimum(columns(AGE) / 6, 1), rtol=1e-6)
+
+
+def test_several_values_of_one_cell_are_averaged_where_the_card_says_so(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, preprocessing=[{"op": "mean"}, {"op": "age", "cap_h": 12}])
+    found = series.encode(pulled(data_models.series_case(), spec), spec).tensors["series"]
+    assert found[6, 1] == pytest.approx((39 + 39.4) / 2)
+
+
+def test_training_gives_what_serving_gives(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    names = {code: name for name, code, *_ in data_models.VITALS}
+    hours = [(o.time - data_models.START).total_seconds() / 3600 for o in case.observations]
+    raw = series.observations(
+        hours, [names[o.code] for o in case.observations], [o.value for o in case.observations], spec
+    )
+    np.testing.assert_array_equal(
+        series.encode(raw, spec).tensors["series"], series.encode(pulled(case, spec), spec).tensors["series"]
+    )
+
+
+def test_the_order_in_which_values_come_does_not_matter(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    turned = replace(case, observations=case.observations[::-1])
+    np.testing.assert_array_equal(*(series.encode(pulled(c, spec), spec).tensors["series"] for c in (case, turned)))
+
+
+def test_a_grid_that_ends_at_the_cases_moment(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, origin="last")
+    case = data_models.series_case()
+    first = pulled(case, spec)
+    assert first.start == data_models.START
+    later = pulled(replace(case, at=data_models.START + timedelta(hours=14)), spec)
+    assert later.start == data_models.START + timedelta(hours=2)
+    assert later.hours.tolist() == [0, 3, 4.5, 4.75, 7, 9]
+
+
+def test_what_lies_beyond_the_grid_is_left_out(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    late = Observation("8867-4", "", 66, "/min", data_models.START + timedelta(hours=12, minutes=1))
+    last = Observation("8867-4", "", 77, "/min", data_models.START + timedelta(hours=12))
+    raw = pulled(replace(case, observations=(*case.observations, late, last)), spec)
+    assert 66 not in raw.values
+    assert series.encode(raw, spec).tensors["series"][11, 0] == pytest.approx((77 - 85) / 15)
+
+
+def test_one_wrong_unit_among_many_values_refuses_the_case(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    odd = Observation("2524-7", "", 30, "mg/dL", data_models.START)
+    found = series.pull(replace(case, observations=(*case.observations, odd)), spec)
+    assert isinstance(found, Missing)
+    assert [(d.code, d.name) for d in found.doubts] == [("unit", "lactate")]
+
+
+def test_implausible_values_are_left_out_and_said(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    odd = Observation("8867-4", "", 8000, "/min", data_models.START + timedelta(hours=3))
+    raw = pulled(replace(case, observations=(*case.observations, odd)), spec)
+    np.testing.assert_array_equal(
+        series.encode(raw, spec).tensors["series"],
+        series.encode(pulled(case, spec), spec).tensors["series"],
+    )
+    doubts, _ = series.examine(raw, spec)
+    assert [(d.code, d.level, d.name, d.facts["n"]) for d in doubts] == [("left_out", "warn", "pulse", "1")]
+
+
+def test_too_few_values_and_a_required_variable(tmp_path: Path, spec: InputSpec) -> None:
+    case = data_models.series_case()
+    none = replace(case, observations=tuple(o for o in case.observations if o.code != "8867-4"))
+    found = series.pull(none, spec)
+    assert isinstance(found, Missing)
+    assert [(d.code, d.name) for d in found.doubts] == [("missing", "pulse")]
+    few = series.pull(case, spec_of(tmp_path / "few", least_values=9))
+    assert isinstance(few, Missing)
+    assert [(d.code, d.facts["found"]) for d in few.doubts] == [("too_few", "8")]
+
+
+def test_the_last_value_of_each_variable_is_the_evidence(spec: InputSpec) -> None:
+    _, used = series.examine(pulled(data_models.series_case(), spec), spec)
+    found = [(one.name, one.value, one.time) for one in used]
+    assert found == [
+        ("pulse", "100 /min", data_models.START + timedelta(hours=11)),
+        ("temperature", "39.4 Cel", data_models.START + timedelta(hours=6.75)),
+        ("lactate", "4 mmol/L", data_models.START + timedelta(hours=9)),
+    ]
+
+
+def test_a_group_holds_the_cells_to_which_its_values_were_carried(spec: InputSpec) -> None:
+    groups = {g.anchor: g.mask["series"] for g in series.groups(pulled(data_models.series_case(), spec), spec)}
+    pulse = groups[TimeCell("vitals", "pulse", (4.0, 8.0))]
+    assert np.flatnonzero(pulse[:, 0]).tolist() == [5, 6, 7, 8, 9, 10]  # up to the next value, at 11
+    assert np.flatnonzero(pulse[:, 3]).tolist() == [5]  # measured once
+    assert np.flatnonzero(pulse[:, 6]).tolist() == [5, 6, 7, 8, 9, 10]
+    assert not pulse[:, [1, 2, 4, 5, 7, 8]].any()
+    assert len(groups) == 6

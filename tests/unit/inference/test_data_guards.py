@@ -1,0 +1,169 @@
+"""What stands between recorded data and a reader, asked through the engine; and outputs that cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from medviewer.domain.answer import Answer, Forecast, SurvivalCurve
+from medviewer.domain.case import Case, Observation
+from medviewer.domain.errors import CardError, UsageError
+from medviewer.inference.card import read_card
+from medviewer.inference.card_checks import OUTCOME_OUTPUTS
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.data_guard_texts import DATA_TEXTS
+from medviewer.inference.engine import Engine
+from medviewer.inference.outcomes import explained_scores
+from tests import data_models, fakes
+
+AT = data_models.START + timedelta(hours=5)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("models")
+    for kind in ("table", "series", "tfidf", "survival", "forecast", "score", "fusion"):
+        data_models.make(kind, folder / kind)
+    data_models.make("table", folder / "narrow", id="narrow", ranges={"table_values": [-2, 0.5]})
+    for kind in ("survival", "forecast", "score"):
+        data_models.make(kind, folder / f"broken-{kind}", id=f"broken-{kind}")
+        _break(folder / f"broken-{kind}", kind)
+    with Engine(Catalogue([folder]), providers=["cpu"], threads=2) as made:
+        yield made
+
+
+def _break(folder: Path, kind: str) -> None:
+    """Turn the network's outputs round: survival that rises, quantiles that fall, a score below its scale."""
+    name = OUTCOME_OUTPUTS[kind][0]
+    model = onnx.load_model_from_string((folder / "model.onnx").read_bytes())
+    for node in model.graph.node:
+        node.output[:] = [f"{o}.before" if o == name else o for o in node.output]
+    model.graph.node.append(helper.make_node("Neg", [f"{name}.before"], [name]))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    card = json.loads((folder / "model.json").read_bytes())
+    card["files"][0] = fakes.file_entry("model", folder / "model.onnx")
+    fakes.write_card(folder, card)
+
+
+def stops(answer: Answer) -> list[str]:
+    assert (answer.status == "abstained") == bool(answer.reasons)
+    return [guard.code for guard in answer.guards if guard.level == "abstain"]
+
+
+def test_a_unit_a_constant_and_an_implausible_value(engine: Engine) -> None:
+    case = data_models.table_case()
+    for observation, code in (
+        (Observation("2524-7", "", 20, "mg/dL", AT), "unit.lactate"),
+        (Observation("8867-4", "", 9000, "/min", AT + timedelta(minutes=1)), "implausible.pulse"),
+    ):
+        answer = engine.ask(replace(case, observations=(*case.observations, observation)), "tiny-table")
+        assert stops(answer) == [code]
+
+
+def test_an_age_outside_of_the_population_is_warned_of(engine: Engine) -> None:
+    answer = engine.ask(replace(data_models.table_case(), age_years=95.0), "tiny-table")
+    assert [g.code for g in answer.guards if g.level == "warn"] == ["age"]
+    series = engine.ask(replace(data_models.series_case(), age_years=None), "tiny-series")
+    assert [g.code for g in series.guards if g.level == "warn"] == ["age.unknown"]
+
+
+def test_prepared_values_that_training_never_had(engine: Engine) -> None:
+    assert stops(engine.ask(data_models.table_case(), "narrow")) == ["range"]
+    assert "data" in engine.ask(data_models.table_case(), "narrow").reasons[0]
+
+
+def test_a_note_in_another_language(engine: Engine) -> None:
+    german = "Der Patient klagt über Husten und Fieber, die Lunge ist frei, es wurde nicht geröntgt. cough"
+    answer = engine.ask(Case(age_years=50.0, note=german), "tiny-tfidf")
+    assert stops(answer) == ["language.note"]
+    assert "(de)" in answer.reasons[0]
+    assert "Husten" not in str(answer)
+
+
+def test_a_fusion_model_names_what_each_input_lacks(engine: Engine) -> None:
+    assert stops(engine.ask(Case(age_years=50.0), "tiny-fusion")) == [
+        "missing.pulse", "missing.temperature", "missing.lactate", "missing.smoking", "no_note.note"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["survival", "forecast", "score"])
+def test_an_output_that_cannot_be_is_no_result(engine: Engine, kind: str) -> None:
+    assert stops(engine.ask(data_models.case_for(kind), f"broken-{kind}")) == ["no_result"]
+
+
+def test_a_survival_curve_and_a_forecast(engine: Engine) -> None:
+    (curve,) = engine.ask(data_models.case_for("survival"), "tiny-survival").outcomes
+    assert isinstance(curve, SurvivalCurve)
+    assert (curve.times, curve.time_unit, curve.horizon) == ((30, 90, 365), "d", 90)
+    assert list(curve.survival) == sorted(curve.survival, reverse=True)
+    (forecast,) = engine.ask(data_models.case_for("forecast"), "tiny-forecast").outcomes
+    assert isinstance(forecast, Forecast)
+    assert (forecast.unit, forecast.hours, forecast.nominal) == ("mm[Hg]", (1, 2, 3, 4), 0.8)
+    assert all(
+        low < middle < high for low, middle, high in zip(forecast.low, forecast.median, forecast.high, strict=True)
+    )
+
+
+def test_in_a_proportional_hazards_model_the_explained_number_is_the_log_hazard(engine: Engine) -> None:
+    card = engine.catalogue.card("tiny-survival")
+    log_hazard = np.array([-1.0, 0.0, 1.5])
+    survival = np.array([0.9, 0.8, 0.5])[None] ** np.exp(log_hazard)[:, None]
+    found = explained_scores(card, {"survival": survival}, 0)
+    np.testing.assert_allclose(found - found[1], log_hazard, atol=1e-9)
+
+
+def test_an_image_cannot_be_prepared_for_a_model_of_values(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="single image"):
+        engine.encode(fakes.make_case(), "tiny-table")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("survival", lambda d: d["outcomes"][0].update(horizon=60), "horizon"),
+        ("survival", lambda d: d["outcomes"][0].update(times=[30, 90, 80]), "times do not rise|has not the shape"),
+        ("survival", lambda d: d["outcomes"].append({**d["outcomes"][0], "name": "other"}), "only a score"),
+        ("forecast", lambda d: d["outcomes"][0].update(nominal=0), "nominal"),
+        ("forecast", lambda d: d["outputs"][0].update(shape=[None, 4, 2]), "quantiles"),
+        ("score", lambda d: d["outcomes"][0]["bands"].reverse(), "bands"),
+        ("score", lambda d: d["outcomes"][0].update(highest=0), "empty"),
+        ("score", lambda d: d.update(labels=[fakes.label_document("x")]), "for classification"),
+        ("score", lambda d: d.update(outcomes=[]), "no outcome"),
+        ("table", lambda d: d.update(labels=[]), "no label"),
+        ("table", lambda d: d.update(runtime="rule"), "names no rule"),
+        ("table", lambda d: d.pop("training"), "training"),
+        ("tfidf", lambda d: d["inputs"][0].update(vocabulary="model.onnx"), "vocabulary"),
+        ("tfidf", lambda d: d["inputs"][0].update(vocabulary="none.txt"), "vocabulary"),
+        ("wordpiece", lambda d: d["inputs"][0]["tensors"][0].update(dtype="float32"), "wrong type"),
+        ("wordpiece", lambda d: d["inputs"][0]["preprocessing"].pop(), "wordpiece and tfidf"),
+        ("series", lambda d: d["inputs"][0].update(step_h=5), "whole number|has not the shape"),
+        ("series", lambda d: d["inputs"][0]["preprocessing"].pop(), "age of values"),
+        ("volume", lambda d: d["inputs"][0]["preprocessing"].pop(1), "not resized"),
+        ("molecule", lambda d: d["inputs"][0]["preprocessing"].pop(), "needs the step graph"),
+        ("views", lambda d: d["inputs"][0].update(view=[]), "chosen by view"),
+        ("fusion", lambda d: d["inputs"].append(d["inputs"][0]), "two inputs"),
+    ],
+)  # fmt: skip
+def test_a_card_that_contradicts_itself_is_refused(tmp_path: Path, kind: str, change: Any, words: str) -> None:
+    folder = data_models.make(kind, tmp_path / kind)
+    card = json.loads((folder / "model.json").read_bytes())
+    change(card)
+    fakes.write_card(folder, card)
+    with pytest.raises(CardError, match=words):
+        read_card(folder)
+
+
+def test_every_sentence_is_in_both_languages() -> None:
+    for code, text in DATA_TEXTS.items():
+        assert text.zh, code
+        names = {part.split("}")[0] for part in text.en.split("{")[1:]}
+        assert names == {part.split("}")[0] for part in text.zh.split("{")[1:]}, code
