@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
-from medviewer.imaging.derived_object import BANNER, copy_elements, now_at, read_header, start_object, write_object
+from medviewer.imaging.derived_frame import describe_side, reference_to
+from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.resources import resource
 
@@ -30,20 +30,6 @@ _LEAST_WIDTH = 512  # columns; a smaller image gets a wider canvas, or its words
 _LEAST_FONT = 14  # pixels
 _LEAST_LETTERED = 5  # sizes of the letters that an image must have each way to bear them
 _STRIP, _CAUTION, _WORDS = (16, 18, 22), (255, 191, 64), (235, 238, 242)
-_KEPT = (
-    "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
-    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
-)  # fmt: skip
-# PS3.16 annex L: parts of which there are not two.
-_UNPAIRED = frozenset(
-    """
-    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON CSPINE
-    CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART ILEUM ILIUM JAW JEJUNUM LARYNX LIVER LSPINE
-    LSSPINE MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS
-    PHARYNX PROSTATE RECTUM SCALP SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA
-    TSPINE URETER URETHRA UTERUS VAGINA VULVA WHOLEBODY
-    """.split()  # noqa: SIM905 - a list of words, not of strings
-)
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _NO_LETTERS = Letters("", "", "", "")
 
@@ -200,31 +186,8 @@ def _describe(capture: Dataset, header: Dataset, source: Image, text: Sequence[s
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.BurnedInAnnotation = "YES"
     capture.DerivationDescription = "; ".join([BANNER, *text])[:1024]
-    letters = orientation_letters(source.description)
-    capture.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
-    # Which side it is: whatever the source says of it, and nothing that it does not. Once lossy, always
-    # lossy (PS3.3 C.7.6.1.1.5).
-    copy_elements(header, capture, [keyword for keyword in _KEPT if header.get(keyword)])
-    is_told = "Laterality" in capture or "ImageLaterality" in capture
-    if not is_told and capture.get("BodyPartExamined") not in _UNPAIRED:
-        capture.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
-    if source.description.is_lossy:
-        capture.LossyImageCompression = "01"
-    capture.SourceImageSequence = [_reference(header, source)]
-
-
-def _reference(header: Dataset, source: Image) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = header.SOPClassUID
-    reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    if source.number_of_frames > 1:
-        reference.ReferencedFrameNumber = source.frame + 1
-    purpose = Dataset()
-    code = codes.DCM.SourceImageForImageProcessingOperation
-    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = code.value, "DCM", code.meaning
-    reference.PurposeOfReferenceCodeSequence = [purpose]
-    reference.SpatialLocationsPreserved = "YES"
-    return reference
+    describe_side(capture, header, source)
+    capture.SourceImageSequence = [reference_to(header, source)]
 
 
 def _set_pixels(capture: Dataset, pixels: np.ndarray) -> None:

@@ -121,7 +121,7 @@ def _observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
 def _group(
     finding: Finding, made_by: Provenance, reference: sr.SourceImageForMeasurementGroup
 ) -> sr.MeasurementsAndQualitativeEvaluations:
-    concept = _concept(finding)
+    concept = finding_code(finding)
     outcome = (
         _own("flagged", "Flagged: at or above the threshold")
         if finding.flagged
@@ -159,13 +159,18 @@ def _algorithm(made_by: Provenance) -> sr.AlgorithmIdentification:
     return sr.AlgorithmIdentification(
         name=made_by.model_id,
         version=made_by.model_version,
-        parameters=[
-            f"model sha256: {made_by.model_sha256}",
-            f"input sha256: {made_by.input_sha256}",
-            f"runtime: {made_by.runtime}, {made_by.provider}",
-            "model signature: verified" if made_by.is_verified else "model signature: unverified",
-        ],
+        parameters=parameters_of(made_by),
     )
+
+
+def parameters_of(made_by: Provenance) -> list[str]:
+    """Say, one text a fact, what makes a result the result of this very model on this very input."""
+    return [
+        f"model sha256: {made_by.model_sha256}",
+        f"input sha256: {made_by.input_sha256}",
+        f"runtime: {made_by.runtime}, {made_by.provider}",
+        "model signature: verified" if made_by.is_verified else "model signature: unverified",
+    ]
 
 
 def _remarks(
@@ -214,7 +219,7 @@ def _comment(text: str) -> sr.TextContentItem:
     return sr.TextContentItem(codes.DCM.Comment, text, "CONTAINS")
 
 
-def _concept(finding: Finding) -> sr.CodedConcept:
+def finding_code(finding: Finding) -> sr.CodedConcept:
     """Give the card's code, or, where it has none that everyone can look up, our own for the label."""
     scheme, _, value = finding.code.partition(":")
     if not value or scheme not in _CODES_THAT_NEED_NO_NAME:

@@ -1,0 +1,172 @@
+"""What an object that was made pixel on pixel from one image says of its source, its place and its side.
+
+A slice has its place in the patient, and so has what was made from it. A projection has none:
+nothing is invented for it. What it was made from is named, with the pixels where they were.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from medviewer.domain.study import Image
+from medviewer.imaging.derived_object import copy_elements
+from medviewer.imaging.orientation import orientation_letters
+
+_KEPT = (
+    "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
+# PS3.16 annex L: parts of which there are not two.
+_UNPAIRED = frozenset(
+    """
+    ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON CSPINE
+    CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART ILEUM ILIUM JAW JEJUNUM LARYNX LIVER LSPINE
+    LSSPINE MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PANCREAS PELVIS PENIS
+    PHARYNX PROSTATE RECTUM SCALP SKULL SPINE SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA
+    TSPINE URETER URETHRA UTERUS VAGINA VULVA WHOLEBODY
+    """.split()  # noqa: SIM905 - a list of words, not of strings
+)
+BY_PLACE = (0x00209057, 0x00209111, "In-Stack Position Number")
+BY_SEGMENT = (0x0062000B, 0x0062000A, "Referenced Segment Number")
+"""What the one frame is found by: attribute, its functional group, in words (PS3.3 C.7.6.17)."""
+
+
+def describe_side(result: Dataset, header: Dataset, source: Image) -> None:
+    """Say which side the pixels show: whatever the source says of it, and nothing that it does not."""
+    letters = orientation_letters(source.description)
+    result.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
+    # Once lossy, always lossy (PS3.3 C.7.6.1.1.5).
+    copy_elements(header, result, [keyword for keyword in _KEPT if header.get(keyword)])
+    is_told = "Laterality" in result or "ImageLaterality" in result
+    if not is_told and result.get("BodyPartExamined") not in _UNPAIRED:
+        result.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
+    if source.description.is_lossy:
+        result.LossyImageCompression = "01"
+
+
+def reference_to(header: Dataset, source: Image) -> Dataset:
+    """Name the image that pixels were made from, with its frame; they lie where its own do."""
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = header.SOPClassUID
+    reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    if source.number_of_frames > 1:
+        reference.ReferencedFrameNumber = source.frame + 1
+    reference.PurposeOfReferenceCodeSequence = [_code(codes.DCM.SourceImageForImageProcessingOperation)]
+    reference.SpatialLocationsPreserved = "YES"
+    return reference
+
+
+def add_one_frame(
+    result: Dataset, header: Dataset, source: Image, *, derivation: object, dimension: tuple[int, int, str] = BY_PLACE
+) -> Dataset:
+    """Give a multi-frame object its one frame, made pixel on pixel from the source.
+
+    Args:
+        result: gets dimensions, references and functional groups.
+        header: of the source's file.
+        source: its plane and frame of reference become the frame's own, where it has both.
+        derivation: the code of what was done to the source (CID 7203).
+        dimension: what the frame is found by.
+
+    Returns:
+        The item of the shared functional groups, for what else belongs there.
+
+    Source: PS3.3 C.7.6.16 (functional groups), C.7.6.17 (dimensions), C.12.2 (common instance reference).
+    """
+    shared, own, content = Dataset(), Dataset(), Dataset()
+    content.StackID, content.InStackPositionNumber, content.DimensionIndexValues = "1", 1, [1]
+    own.FrameContentSequence = [content]
+    derived = Dataset()
+    derived.DerivationCodeSequence = [_code(derivation)]
+    derived.SourceImageSequence = [reference_to(header, source)]
+    own.DerivationImageSequence = [derived]
+    result.NumberOfFrames = 1
+    result.Rows, result.Columns = source.description.rows, source.description.columns
+    result.SharedFunctionalGroupsSequence, result.PerFrameFunctionalGroupsSequence = [shared], [own]
+    _index_by(result, *dimension)
+    result.ReferencedSeriesSequence = [_series(header)]
+    return shared
+
+
+def has_place(source: Image) -> bool:
+    """Whether the source says where its pixels lie in the patient."""
+    d = source.description
+    return d.plane is not None and d.pixel_spacing_mm is not None and bool(source.frame_of_reference_uid)
+
+
+def place_as_source(result: Dataset, header: Dataset, source: Image) -> None:
+    """Give the one frame the source's place in the patient; the source must have one."""
+    plane, spacing = source.description.plane, source.description.pixel_spacing_mm
+    assert plane is not None and spacing is not None  # noqa: S101, PT018 - the caller asked has_place
+    shared, own = result.SharedFunctionalGroupsSequence[0], result.PerFrameFunctionalGroupsSequence[0]
+    measures, orientation, position = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = [_decimal(value) for value in spacing]
+    thickness = _thickness(header)
+    if thickness is not None:
+        measures.SliceThickness = thickness
+    orientation.ImageOrientationPatient = [_decimal(value) for value in (*plane.row_cosine, *plane.column_cosine)]
+    position.ImagePositionPatient = [_decimal(value) for value in plane.position]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    own.PlanePositionSequence = [position]
+    result.FrameOfReferenceUID = source.frame_of_reference_uid
+    result.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or None
+
+
+def leave_unplaced(result: Dataset, header: Dataset, source: Image) -> None:
+    """Say that the one frame has no place in the patient, in an object that must have a frame of reference.
+
+    The frame of reference is one of the image alone: nothing else is in it, so nothing can be laid beside it
+    by numbers. Spacing, orientation and position are left out, as DISTORTED allows (PS3.3 C.7.6.16.2.1, 2.3, 2.4).
+    """
+    shared, own = result.SharedFunctionalGroupsSequence[0], result.PerFrameFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [Dataset()], [Dataset()]
+    own.PlanePositionSequence = [Dataset()]
+    alone = uuid.uuid5(uuid.NAMESPACE_OID, f"medviewer frame of {header.SOPInstanceUID} {source.frame}")
+    result.FrameOfReferenceUID = f"2.25.{alone.int}"
+    result.PositionReferenceIndicator = None
+
+
+def _index_by(result: Dataset, pointer: int, group: int, label: str) -> None:
+    organization, index = Dataset(), Dataset()
+    organization.DimensionOrganizationUID = index.DimensionOrganizationUID = generate_uid(prefix=None)
+    index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
+    index.DimensionDescriptionLabel = label
+    result.DimensionOrganizationSequence, result.DimensionIndexSequence = [organization], [index]
+
+
+def _series(header: Dataset) -> Dataset:
+    instance, series = Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = header.SOPClassUID
+    instance.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    series.SeriesInstanceUID = header.SeriesInstanceUID
+    series.ReferencedInstanceSequence = [instance]
+    return series
+
+
+def _thickness(header: Dataset) -> str | None:
+    """The slice thickness, from the image itself or from what all its frames share."""
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for place in (header, (shared.get("PixelMeasuresSequence") or [Dataset()])[0]):
+        value = place.get("SliceThickness")
+        if value is not None and float(value) > 0:
+            return _decimal(float(value))
+    return None
+
+
+def _decimal(value: float) -> str:
+    """A decimal string of at most 16 characters (PS3.5 6.2) with as many digits as it can hold."""
+    for digits in range(15, 0, -1):
+        text = f"{value:.{digits}g}"
+        if len(text) <= 16:
+            return text
+    return f"{value:.1g}"
+
+
+def _code(code: object) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning  # type: ignore[attr-defined]
+    return item
