@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.analysis import cut_grid
 from medviewer.app.linking import shown_grid
-from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_of
+from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_of, stored_image
 from medviewer.app.panes import count
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError, UsageError
-from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation
+from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, ScalarPlane, Segmentation
 from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.scalar_layer import lay_scalar
@@ -44,13 +44,33 @@ def laid_on(state: State) -> tuple[Laid, ...]:
     return _laid(state, shown_plane(state)) if state.frame is not None else ()
 
 
+def _is_map(source: LayerSource) -> bool:
+    """Whether it lies on the pixels of one image, and is never cut."""
+    return isinstance(source, ScalarLayer) and source.on is not None
+
+
+def _on_pixels(source: LayerSource, state: State) -> ScalarPlane | None:
+    """The values of a map that was made on the very image on screen, and has its size."""
+    d = state.selection.image.description if state.selection is not None else None
+    if d is None or not isinstance(source, ScalarLayer) or source.on != stored_image(state):
+        return None
+    plane = source.as_plane
+    return plane if plane.values.shape == (d.rows, d.columns) else None
+
+
 def _laid(state: State, where: ShownPlane | None) -> tuple[Laid, ...]:
     """What may be drawn on a plane of the stack on screen, also while the image itself is still being read."""
-    if where is None or not state.layers_shown:
+    if not state.layers_shown:
         return ()
     found = []
     for layer in layers_of(state):
         source = state.layer_sources.get(layer.source)
+        if source is not None and _is_map(source):
+            own = _on_pixels(source, state)
+            found += [Laid(layer, source, own)] if own is not None else []
+            continue
+        if where is None:
+            continue
         is_here = source is not None and source.frame_of_reference_uid == reference_of(state)
         if source is not None and is_here and not _is_of_other_volume(source, state):
             found.append(Laid(layer, source, state.laid.get((layer.source, where))))
@@ -159,7 +179,9 @@ class LayerCutter:
     def _cut_ahead(self, index: int, state: State) -> None:
         """Cut what will be looked at next, so that an image never comes without its layers."""
         now = state.selection
-        sources = {laid.layer.source: laid.source for laid in _laid(state, shown_plane(state))}
+        sources = {
+            laid.layer.source: laid.source for laid in _laid(state, shown_plane(state)) if not _is_map(laid.source)
+        }
         if now is None or state.cut is not None or not sources:
             return
         near = (now.index + step for step in _AHEAD)

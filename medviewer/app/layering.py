@@ -14,13 +14,13 @@ from medviewer.domain.errors import MedViewerError, TooLargeError, UsageError
 from medviewer.domain.layer import LayerSource, ScalarLayer, Segmentation
 from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Collection, Series, Stack
+from medviewer.domain.study import Collection, Image, Series, Stack
 from medviewer.explain.overlay import COLOR_MAPS
 from medviewer.imaging.grouping import SEGMENTATION_STORAGES
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.planes import grid_of
 from medviewer.imaging.rt_dose import RT_DOSE_STORAGE
-from medviewer.imaging.scalar_layer import check_stack, read_scalar_layer
+from medviewer.imaging.scalar_layer import check_stack, is_made_on_image, read_scalar_layer
 from medviewer.imaging.segmentation import check_segmentation, read_segmentation
 from medviewer.imaging.structure_set import StructureFile, find_structure_set, read_structure_set
 
@@ -32,6 +32,7 @@ NO_REFERENCE = "This image does not say in which frame of reference it lies, so 
 NO_PLACE = "The file does not say where this image lies in the patient, so nothing can be laid over it."
 STILL_OPENING = "The files are still being read; lay it over the image when all are there."
 OTHER_IMAGES = "The segmentation was made on other images than these: show those to lay it over them."
+OTHER_IMAGE = "The map was made on another image, or on one of another size: show that one to lay it over it."
 OTHER_REFERENCE = "It lies in another frame of reference, so where it belongs on this image is not known."
 
 _MADE_FOR_IT = frozenset(
@@ -187,7 +188,8 @@ def _stack_offers(state: State, now: Selection) -> Iterator[Offer]:
                 key, kind = stack.images[0].key, _kind(stack)
                 if kind is None or key == now.stack_key:
                     continue
-                why_not = _obstacle(state) or _why_not(stack, kind, reference_of(state))
+                why_not = _why_not_map(stack, now) if is_made_on_image(stack) else _obstacle(state)
+                why_not = why_not or _why_not(stack, kind, reference_of(state))
                 if not why_not or _is_made_for_it(stack):
                     yield Offer(key, kind, series.modality, _title(series, stack), study.date, stack, why_not)
 
@@ -242,7 +244,21 @@ def _source(offer: Offer, reference: str, stop: StopToken, progress: Progress) -
     return read_scalar_layer(offer.source, progress=progress, stop=stop)
 
 
+def _why_not_map(stack: Stack, now: Selection) -> str:
+    """Why a map that names its image cannot be laid over the stack on screen: the image is none of it."""
+    own = stack.images[0]
+    size = (own.description.rows, own.description.columns)
+    return "" if any(_is_on(own.made_on, size, image) for image in now.stack.images) else OTHER_IMAGE
+
+
+def _is_on(made_on: tuple[str, int] | None, size: tuple[int, int], image: Image) -> bool:
+    d = image.description
+    return made_on == (image.sop_instance_uid, image.frame) and size == (d.rows, d.columns)
+
+
 def _why_not(stack: Stack, kind: Kind, reference: str) -> str:
+    if is_made_on_image(stack):
+        return ""
     own = stack.images[0].frame_of_reference_uid
     if own and own != reference:
         return OTHER_REFERENCE
@@ -258,7 +274,8 @@ def _why_not(stack: Stack, kind: Kind, reference: str) -> str:
 
 def _add(app: Application, now: Selection, key: Key, source: LayerSource) -> None:
     """Put a layer that has been read over the stack on screen."""
-    if source.frame_of_reference_uid != now.image.frame_of_reference_uid:
+    is_map = isinstance(source, ScalarLayer) and source.on is not None
+    if not is_map and source.frame_of_reference_uid != now.image.frame_of_reference_uid:
         raise UsageError(OTHER_REFERENCE)
     own = layers_of(app.state)
     if isinstance(source, Segmentation) and source.references:

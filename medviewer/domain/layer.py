@@ -33,6 +33,7 @@ class ScalarLayer:
         frame_of_reference_uid: in which it lies.
         remark: one sentence on what the values are not; "" for nothing.
         title: the file's text for it; may be empty.
+        on: the one image (SOP Instance UID, frame) on whose pixels its own lie; None: it lies where its volume does.
     """
 
     volume: Volume
@@ -43,6 +44,12 @@ class ScalarLayer:
     frame_of_reference_uid: str
     remark: str = ""
     title: str = ""
+    on: tuple[str, int] | None = None
+
+    @property
+    def as_plane(self) -> ScalarPlane:
+        """The values on the pixels of the image that it was made on."""
+        return ScalarPlane(self.volume.stored[0])
 
     @property
     def size_bytes(self) -> int:

@@ -89,6 +89,7 @@ class RealWorldValues:
     name: str = ""
     first: float | None = None  # None: all values are mapped
     last: float | None = None
+    is_explanation: bool = False  # of why a model said something (PS3.16 CID 217), not of anything in the patient
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +172,7 @@ class Image:
     stamp: str = ""
     scratch: Path | None = None
     frame_of_reference_uid: str = ""  # in which its plane's numbers mean a place; "" where the file does not say
+    made_on: tuple[str, int] | None = None  # of a map: the image (SOP Instance UID, frame) whose pixels its own lie on
 
     @property
     def file(self) -> Path:

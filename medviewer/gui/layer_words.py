@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from medviewer.app.layer_planes import Laid
 from medviewer.domain.layer import LabelPlane, LayerSource, ScalarLayer, ScalarPlane, Segment
 from medviewer.gui.text import tr, visible
+from medviewer.imaging.scalar_layer import NOT_AN_OUTLINE
 
 _MOST_SEGMENTS = 3  # named under the mouse
 
@@ -33,8 +34,14 @@ def layer_lines(laid: Sequence[Laid], over: str, *, is_slab: bool) -> tuple[tupl
         source = one.source
         values = {"layer": visible(source.modality), "image": visible(over)}
         if isinstance(source, ScalarLayer):
-            words = tr("{layer} over {image}, {quantity}, interpolated")
+            on_pixels, between = (
+                tr("{layer} over {image}, {quantity}"),
+                tr("{layer} over {image}, {quantity}, interpolated"),
+            )
+            words = on_pixels if source.on is not None else between
             lines.append((words.format(quantity=quantity_words(source), **values), False))
+            if source.remark == NOT_AN_OUTLINE:
+                lines.append((tr(source.remark).rstrip(".。"), True))
         else:
             words = tr("{layer} over {image}, in the middle of the slab") if is_slab else tr("{layer} over {image}")
             lines.append((words.format(**values), False))

@@ -62,9 +62,23 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
                 frame_of_reference_uid=dataset.text(tags.FRAME_OF_REFERENCE_UID),
+                made_on=_made_on(groups) if header.sop_class_uid == PARAMETRIC_MAP_STORAGE else None,
             )
         )
     return tuple(images)
+
+
+def _made_on(groups: _Groups) -> tuple[str, int] | None:
+    """The one image that a frame was derived from with every pixel left where it was (PS3.3 C.7.6.16.2.6)."""
+    derived = [
+        source
+        for derivation in groups.items(tags.DERIVATION_IMAGE_SEQUENCE)
+        for source in derivation.items(tags.SOURCE_IMAGE_SEQUENCE)
+    ]
+    if len(derived) != 1 or derived[0].text(tags.SPATIAL_LOCATIONS_PRESERVED) != "YES":
+        return None
+    uid, frame = derived[0].text(tags.REFERENCED_SOP_INSTANCE_UID), derived[0].integer(tags.REFERENCED_FRAME_NUMBER)
+    return (uid, frame - 1 if frame is not None else 0) if uid else None
 
 
 # The slices of a series differ in these alone, as a rule, and what is described rests on none but the position.

@@ -77,6 +77,7 @@ def write_heat_map(source: Image, attribution: Attribution, finding: Finding, *,
     plain.RescaleIntercept, plain.RescaleSlope, plain.RescaleType = 0, 1, "US"
     high = strongest if strongest > 0 and math.isfinite(strongest) else 1.0
     window.WindowCenter, window.WindowWidth = f"{high / 2:.6g}", f"{high:.6g}"
+    window.VOILUTFunction = "LINEAR_EXACT"  # LINEAR is for whole numbers: it knows no window narrower than 1
     shared.ParametricMapFrameTypeSequence = [frame_type]
     shared.PixelValueTransformationSequence, shared.FrameVOILUTSequence = [plain], [window]
     shared.RealWorldValueMappingSequence = [_meaning(values, attribution, finding)]
@@ -200,7 +201,7 @@ def _meaning(values: np.ndarray, attribution: Attribution, finding: Finding) -> 
         hd.sr.TextContentItem(codes.DCM.AlgorithmVersion, made_by.model_version),
         *(hd.sr.TextContentItem(codes.DCM.AlgorithmParameters, text) for text in parameters_of(made_by)),
     ]
-    mapping.QuantityDefinitionSequence = said
+    mapping.add_new("QuantityDefinitionSequence", "SQ", said)
     return mapping
 
 

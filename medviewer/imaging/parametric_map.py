@@ -14,6 +14,7 @@ from medviewer.imaging.dataset import DataSet
 
 PARAMETRIC_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.30"
 
+_EXPLANATIONS = frozenset({"130401", "130402", "130403", "130404"})  # visual explanation and its kinds (CID 217)
 _NO_UNIT = "1"  # UCUM: a number without a unit
 
 
@@ -34,7 +35,14 @@ def read_real_world(items: Sequence[DataSet]) -> RealWorldValues | None:
         slope, intercept, "" if code == _NO_UNIT else code, item.text(tags.LUT_LABEL),
         _end(item, tags.DOUBLE_FLOAT_REAL_WORLD_VALUE_FIRST_VALUE_MAPPED, tags.REAL_WORLD_VALUE_FIRST_VALUE_MAPPED),
         _end(item, tags.DOUBLE_FLOAT_REAL_WORLD_VALUE_LAST_VALUE_MAPPED, tags.REAL_WORLD_VALUE_LAST_VALUE_MAPPED),
+        any(_names_explanation(definition) for definition in item.items(tags.QUANTITY_DEFINITION_SEQUENCE)),
     )  # fmt: skip
+
+
+def _names_explanation(definition: DataSet) -> bool:
+    code = definition.item(tags.CONCEPT_CODE_SEQUENCE)
+    is_standard = code.text(tags.CODING_SCHEME_DESIGNATOR) == "DCM"
+    return is_standard and code.text(tags.CODE_VALUE) in _EXPLANATIONS
 
 
 def _end(item: DataSet, *either: int) -> float | None:

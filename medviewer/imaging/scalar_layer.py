@@ -15,6 +15,7 @@ from medviewer.domain.layer import ScalarLayer, ScalarPlane
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Image, PixelDescription, Stack
 from medviewer.domain.volume import Volume
+from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import to_modality
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.reslice import PlaneGrid, Slab, reslice
@@ -23,6 +24,7 @@ from medviewer.imaging.units import value_unit
 from medviewer.imaging.volume import read_volume
 
 MAX_BYTES = 2**30  # of the values in memory
+NOT_AN_OUTLINE = "It shows where a model looked, not the outline of a lesion."
 _SUV_RANGE = (0.0, 10.0)
 _SAMPLE = 1 << 20
 _SAME_FACTOR = 1e-6
@@ -42,6 +44,8 @@ def read_scalar_layer(stack: Stack, *, progress: Progress = no_progress, stop: S
         InputError: the values cannot be read, or mean different things in different slices.
         Stopped: ``stop`` was used.
     """
+    if is_made_on_image(stack):
+        return _read_map(stack.images[0], stop)
     check_stack(stack)
     images = stack.images
     name, unit, scale, remark = _meaning(images)
@@ -61,6 +65,28 @@ def read_scalar_layer(stack: Stack, *, progress: Progress = no_progress, stop: S
         images[0].frame_of_reference_uid, remark,
     )  # fmt: skip
     return replace(layer, range=_range(layer))
+
+
+def is_made_on_image(stack: Stack) -> bool:
+    """Whether it is one map that lies pixel on pixel on the one image that it names, wherever that is."""
+    return len(stack.images) == 1 and stack.images[0].made_on is not None
+
+
+def _read_map(image: Image, stop: StopToken | None) -> ScalarLayer:
+    """A map of one image: its values have a place on that image's pixels, and need none in the patient."""
+    frame = read_frame(image, stop=stop)
+    name, unit, scale, remark = _meaning((image,))
+    values = _values(frame.stored, image.description, scale).astype(np.float32)[None]
+    values.setflags(write=False)
+    plain = replace(image.description, real_world=None, windows=(), voi_luts=())
+    volume = Volume(values, np.zeros((1, 3)), plain, frame.caveats)
+    own = ScalarLayer(
+        volume, plain.modality, name, unit, (0.0, 1.0), image.frame_of_reference_uid, remark, on=image.made_on
+    )
+    shown = image.description.windows[0] if image.description.windows else None
+    if shown is None or shown.width <= 0:
+        return replace(own, range=_range(own))
+    return replace(own, range=(shown.center - shown.width / 2, shown.center + shown.width / 2))
 
 
 def check_stack(stack: Stack) -> None:
@@ -129,7 +155,7 @@ def _meaning(images: tuple[Image, ...]) -> tuple[str, str, float, str]:
     if any(value_unit(image.description) != value_unit(d) for image in images):
         raise UnsupportedError("The slices of the series have different units; look at it by itself.")
     if d.real_world is not None:
-        return d.real_world.name, d.real_world.unit, 1.0, ""
+        return d.real_world.name, d.real_world.unit, 1.0, NOT_AN_OUTLINE if d.real_world.is_explanation else ""
     if d.sop_class_uid == PARAMETRIC_MAP_STORAGE:
         return "", "", 1.0, "The file gives no single mapping to a unit: stored values are shown."
     if d.sop_class_uid == RT_DOSE_STORAGE:

@@ -1,0 +1,127 @@
+"""A heat map that comes back from a file is laid over the very image that it names, and over no other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+import pytest
+
+from medviewer.app.layer_planes import laid_on
+from medviewer.app.layering import OTHER_IMAGE, offers
+from medviewer.app.on_screen import selections
+from medviewer.domain.layer import ScalarLayer, ScalarPlane
+from medviewer.imaging.heat_map_object import write_heat_map
+from medviewer.imaging.scalar_layer import NOT_AN_OUTLINE
+from medviewer.imaging.scan import images_of, scan
+from tests.answers import PNEUMONIA, make_attribution, make_radiograph
+from tests.layer_objects import write_ct
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from medviewer.domain.study import Image
+
+
+def values_of(rows: int, columns: int) -> np.ndarray:
+    values = np.random.default_rng(5).normal(0.2, 0.3, (rows, columns)).astype(np.float32)
+    values[:, :7] = np.nan
+    return values
+
+
+def write_map(image: Image, path: Path) -> np.ndarray:
+    values = values_of(image.description.rows, image.description.columns)
+    made = make_attribution(*values.shape, placed=values, method_title="Grad-CAM")
+    write_heat_map(image, made, PNEUMONIA, strongest=0.8, path=path)
+    return values
+
+
+def show(app: Application, uid: str) -> None:
+    app.run_command(
+        "image.select", next(one for one in selections(app.state.collection) if one.image.sop_instance_uid == uid)
+    )
+
+
+@pytest.fixture(params=["radiograph", "slice"])
+def case(
+    request: pytest.FixtureRequest, application: Application, tmp_path: Path
+) -> tuple[Application, Image, np.ndarray]:
+    """A folder with an image, its map, and another image of the same study and size."""
+    if request.param == "slice":
+        write_ct(tmp_path / "study")
+        image = list(images_of(scan([tmp_path / "study"])))[7]
+    else:
+        (tmp_path / "study").mkdir()
+        image = make_radiograph(tmp_path / "study" / "a.dcm")
+        shutil.copy(tmp_path / "study" / "a.dcm", tmp_path / "study" / "b.dcm")
+        other = pydicom.dcmread(tmp_path / "study" / "b.dcm")
+        other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+        other.SeriesInstanceUID = "2.25.78"
+        other.save_as(tmp_path / "study" / "b.dcm")
+    values = write_map(image, tmp_path / "study" / "map.dcm")
+    application.run_command("file.open_folder", tmp_path / "study")
+    show(application, image.sop_instance_uid)
+    return application, image, values
+
+
+def offered(app: Application) -> list[str]:
+    return [one.why_not for one in offers(app.state) if one.modality == "OT"]
+
+
+def test_it_is_drawn_on_the_pixels_that_it_was_made_on(case: tuple[Application, Image, np.ndarray]) -> None:
+    app, _image, values = case
+    assert offered(app) == [""]
+    app.run_command("layer.lay", next(one.key for one in offers(app.state) if one.modality == "OT"))
+    (laid,) = laid_on(app.state)
+    assert isinstance(laid.plane, ScalarPlane)
+    assert np.array_equal(laid.plane.values, values, equal_nan=True)
+    assert isinstance(laid.source, ScalarLayer)
+    assert (laid.source.name, laid.source.unit, laid.source.remark) == ("Grad-CAM", "", NOT_AN_OUTLINE)
+    assert laid.source.range == pytest.approx((0.0, 0.8))
+
+
+@pytest.mark.reliability
+def test_it_is_never_drawn_on_another_image(case: tuple[Application, Image, np.ndarray]) -> None:
+    app, image, _values = case
+    app.run_command("layer.lay", next(one.key for one in offers(app.state) if one.modality == "OT"))
+    assert laid_on(app.state)
+    others = [one for one in images_of(app.state.collection) if one.sop_instance_uid != image.sop_instance_uid]
+    shown = 0
+    for other in others:
+        if other.description.modality != "OT":
+            show(app, other.sop_instance_uid)
+            assert not laid_on(app.state)
+            shown += 1
+    assert shown
+    show(app, image.sop_instance_uid)
+    assert laid_on(app.state)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("change", ["moved", "other image", "other size", "two sources"])
+def test_a_map_that_may_not_fit_is_refused_with_its_reason(
+    application: Application, tmp_path: Path, change: str
+) -> None:
+    image = make_radiograph(tmp_path / "a.dcm")
+    write_map(image, tmp_path / "map.dcm")
+    dataset = pydicom.dcmread(tmp_path / "map.dcm")
+    [derivation] = dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+    [source] = derivation.SourceImageSequence
+    if change == "moved":
+        source.SpatialLocationsPreserved = "NO"
+    elif change == "other image":
+        source.ReferencedSOPInstanceUID = "2.25.5"
+    elif change == "two sources":
+        derivation.SourceImageSequence.append(source)
+    else:
+        dataset.Rows -= 1
+        dataset.FloatPixelData = dataset.FloatPixelData[: dataset.Rows * dataset.Columns * 4]
+    dataset.save_as(tmp_path / "map.dcm")
+    application.run_command("file.open_folder", tmp_path)
+    show(application, image.sop_instance_uid)
+    [why_not] = offered(application)
+    assert why_not
+    if change in ("other image", "other size"):
+        assert why_not == OTHER_IMAGE
