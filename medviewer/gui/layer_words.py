@@ -34,11 +34,9 @@ def layer_lines(laid: Sequence[Laid], over: str, *, is_slab: bool) -> tuple[tupl
         source = one.source
         values = {"layer": visible(source.modality), "image": visible(over)}
         if isinstance(source, ScalarLayer):
-            on_pixels, between = (
-                tr("{layer} over {image}, {quantity}"),
-                tr("{layer} over {image}, {quantity}, interpolated"),
-            )
-            words = on_pixels if source.on is not None else between
+            words = tr("{layer} over {image}, {quantity}, interpolated")
+            if source.on is not None:
+                words = tr("{layer} over {image}, {quantity}")
             lines.append((words.format(quantity=quantity_words(source), **values), False))
             if source.remark == NOT_AN_OUTLINE:
                 lines.append((tr(source.remark).rstrip(".。"), True))
