@@ -8,60 +8,30 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medviewer import __version__
-from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
-from medviewer.domain.errors import InputError, UsageError
-from medviewer.domain.frame import Frame
-from medviewer.domain.study import Image, Window
-from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
-from medviewer.explain.overlay import blend
+from medviewer.app.result_objects import OURS, USUAL, MapNames, Output, Result, map_names, write_files
+from medviewer.domain.answer import Attribution, Decision, Finding
+from medviewer.domain.errors import UsageError
 from medviewer.imaging.derived_object import BANNER
-from medviewer.imaging.display import to_display
-from medviewer.imaging.png import write_png
-from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
-from medviewer.imaging.structured_report import write_structured_report
 from medviewer.whole_file import storage_error, write_whole
+
+__all__ = ["NOTICE", "RESULT_NAME", "Result", "clear_results", "result_document", "save_results"]
 
 RESULT_SCHEMA = "medviewer.result/1"
 RESULT_NAME = "result.json"
 NOTICE = BANNER  # the same words in files and in pictures
-_REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME = "finding.sr.dcm", "capture.sc.dcm", "overlay.png"
 _LONGEST_OLD_RESULT = 4 << 20  # bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """One answer with all that is saved beside it.
-
-    ``image`` and ``frame`` are the image that the answer is about. ``window`` None
-    means the image's own default. ``attributions`` are the heat maps, in the order wanted.
-    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
-    """
-
-    image: Image
-    frame: Frame
-    answer: Answer
-    attributions: tuple[Attribution, ...] = ()
-    decision: Decision | None = None
-    window: Window | None = None
-    inverted: bool = False
-    color_map: str = "magma"
-    opacity: float = 0.5
-    threshold: float = 0.2
-    is_in_audit_trail: bool | None = None
-
-
-def save_results(out: Path, result: Result) -> list[Path]:
+def save_results(
+    out: Path, result: Result, *, outputs: frozenset[Output] = USUAL, pdf: bytes | None = None
+) -> list[Path]:
     """Save an answer as JSON, pictures and DICOM: all of the files, or none of them.
 
     They are made in a folder of their own inside ``out`` and moved into place when all
@@ -75,6 +45,8 @@ def save_results(out: Path, result: Result) -> list[Path]:
         out: the folder; it is made if it is not there.
         result: what to save. ``result.json`` holds no identity; the DICOM files
             hold the patient and study of the image.
+        outputs: which DICOM objects are wanted; a Key Object document is written of a flagged finding only.
+        pdf: a page for people, drawn already; None for none.
 
     Returns:
         The files, ``result.json`` first.
@@ -85,8 +57,9 @@ def save_results(out: Path, result: Result) -> list[Path]:
     """
     _check_belonging(result)
     with _staging(out) as staged:
-        names, refused = _write_files(staged, result)
-        document = result_document(result, names, refused)
+        written = write_files(staged, result, outputs, pdf)
+        names = written.names
+        document = result_document(result, names, written.refused)
         content = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
         write_whole(staged / RESULT_NAME, content + b"\n")
         _put_in_place(staged, out, names, result.image.path)
@@ -100,7 +73,6 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
     """
     answer = result.answer
     made_by = answer.provenance
-    files = dict(zip(_keys(result.attributions), _overlay_names(result.attributions), strict=True))
     return {
         "schema": RESULT_SCHEMA,
         "notice": NOTICE,
@@ -117,7 +89,10 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "calibration": {name: _finite(value) for name, value in answer.calibration.items()},
         "validated_on": answer.validated_on,
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
-        "explanations": [_explanation(a, files[_key(a)]) for a in result.attributions],
+        "explanations": [
+            _explanation(a, own, names)
+            for a, own in zip(result.attributions, map_names(result.attributions), strict=True)
+        ],
         "decision": _decision(result.decision),
         "audit_written": result.is_in_audit_trail,
         "provenance": {
@@ -147,13 +122,15 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _explanation(attribution: Attribution, file: str) -> dict[str, Any]:
+def _explanation(attribution: Attribution, own: MapNames, names: list[str]) -> dict[str, Any]:
     judged = attribution.faithfulness
     return {
         "method": attribution.method,
         "title": attribution.method_title,
         "target": attribution.finding,
-        "file": file,
+        "file": own.overlay,
+        "map_file": own.values if own.values in names else None,
+        "segment_file": own.segment if own.segment in names else None,
         "faithfulness": None
         if judged is None
         else {
@@ -210,105 +187,6 @@ def _staging(out: Path) -> Iterator[Path]:
                 out.rmdir()
 
 
-def _write_files(folder: Path, result: Result) -> tuple[list[str], list[tuple[str, str]]]:
-    """Make all files but ``result.json``; give their names, and those that could not be made with the reason."""
-    names: list[str] = []
-    refused: list[tuple[str, str]] = []
-    if result.answer.status != "answer":
-        return names, refused
-    display = to_display(result.frame, result.window, invert=result.inverted)
-    shown = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
-    for index, (name, attribution) in enumerate(
-        zip(_overlay_names(result.attributions), result.attributions, strict=True)
-    ):
-        drawn = _overlay(display, attribution, result)
-        if index == 0:
-            shown = drawn
-            names.append(_OVERLAY_NAME)
-            write_png(folder / _OVERLAY_NAME, drawn)
-        write_png(folder / name, drawn)
-        names.append(name)
-    try:
-        write_structured_report(
-            result.image,
-            result.answer,
-            attributions=result.attributions,
-            decision=result.decision,
-            path=folder / _REPORT_NAME,
-        )
-        names.append(_REPORT_NAME)
-        write_secondary_capture(result.image, shown, text=_capture_text(result), path=folder / _CAPTURE_NAME)
-        names.append(_CAPTURE_NAME)
-    except InputError as error:
-        refused = [(name, str(error)) for name in (_REPORT_NAME, _CAPTURE_NAME) if name not in names]
-    return names, refused
-
-
-def _overlay(display: np.ndarray, attribution: Attribution, result: Result) -> np.ndarray:
-    return blend(
-        display,
-        attribution.placed,
-        color_map=result.color_map,
-        opacity=result.opacity,
-        threshold=result.threshold,
-    )
-
-
-def _capture_text(result: Result) -> list[str]:
-    """Say on the picture what the structured report says, in as few words as a picture bears."""
-    answer = result.answer
-    lines = [_finding_words(finding) for finding in answer.findings]
-    decision = result.decision
-    if decision is not None and decision.kind != "withdrawn":
-        reason = " ".join(decision.reason.split())
-        lines.append(f"Reader: {decision.kind}" + (f" - {reason}" if reason else ""))
-    lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
-    if result.attributions:
-        lines += _map_words(result.attributions[0])
-    lines.append(f"Model: {answer.provenance.model_id} {answer.provenance.model_version}")
-    return lines
-
-
-def _finding_words(finding: Finding) -> str:
-    probability = probability_words(finding.probability, finding.threshold)
-    outcome = "flagged" if finding.flagged else "not flagged"
-    return f"{finding.label}: probability {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
-
-
-def _map_words(attribution: Attribution) -> list[str]:
-    """What the colours are, and whether they are better than those of a random map."""
-    what = f"Colours: {attribution.method_title}, where the model looked, not a lesion's outline"
-    judged = attribution.faithfulness
-    if judged is None:
-        return [what, Caution("Whether this map is better than a random one was not checked.")]
-    worst = min(judged.deletion_percentile, judged.insertion_percentile)
-    is_convincing = worst >= CONVINCING_PERCENTILE
-    return [what, judged.sentence if is_convincing else Caution(judged.sentence)]
-
-
-def _key(attribution: Attribution) -> tuple[str, str]:
-    return (attribution.method, attribution.finding)
-
-
-def _keys(attributions: tuple[Attribution, ...]) -> list[tuple[str, str]]:
-    return [_key(attribution) for attribution in attributions]
-
-
-def _overlay_names(attributions: tuple[Attribution, ...]) -> list[str]:
-    """Name one picture a heat map: by its method, and by its finding too where a method explains several."""
-    methods = [attribution.method for attribution in attributions]
-    return [
-        f"overlay-{_slug(a.method)}.png"
-        if methods.count(a.method) == 1
-        else f"overlay-{_slug(a.method)}-{_slug(a.finding)}.png"
-        for a in attributions
-    ]
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "map"
-
-
 def clear_results(out: Path) -> None:
     """Take an earlier result out of a folder, so that what is found there afterwards is today's.
 
@@ -349,5 +227,4 @@ def _earlier_outputs(out: Path) -> set[str]:
         names = {name for name in outputs if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
-    ours = re.compile(r"overlay[a-z0-9-]*\.png|" + "|".join(map(re.escape, (_REPORT_NAME, _CAPTURE_NAME))))
-    return {name for name in names if ours.fullmatch(name)}
+    return {name for name in names if OURS.fullmatch(name)}

@@ -13,11 +13,13 @@ from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from medviewer.domain.answer import Answer, probability_words, threshold_words
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
 from medviewer.imaging import derived_object
 from medviewer.imaging.key_object_reading import KEY_OBJECT_SELECTION
 from medviewer.imaging.measurement_report import evidence, observer
+from medviewer.imaging.structured_report import model_observer
 
 _SERIES_NUMBER = 9805
 KEY_IMAGE_BANNER = "Key images, research use only, not for diagnosis"
@@ -34,19 +36,50 @@ def write_key_objects(images: Sequence[Image], *, path: Path) -> None:
     """
     if not images:
         raise UsageError("There is no key image to save: mark one with K first.")
+    _write(images, observer(), KEY_IMAGE_BANNER, KEY_IMAGE_BANNER, path)
+
+
+def write_flagged_image(image: Image, answer: Answer, *, path: Path) -> None:
+    """Write that a model flagged an image, as a selection ("Of Interest") whose observer is the model.
+
+    Raises:
+        UsageError: nothing is flagged.
+        InputError, StorageError: as :func:`write_key_objects`.
+    """
+    flagged = [
+        f"{finding.label}: probability {probability_words(finding.probability, finding.threshold)}, "
+        f"threshold {threshold_words(finding.threshold)}"
+        for finding in answer.findings
+        if finding.flagged
+    ]
+    if answer.status != "answer" or not flagged:
+        raise UsageError("The model flagged nothing, so there is no image to name for it.")
+    made_by = answer.provenance
+    words = "; ".join(flagged)
+    description = f"{derived_object.BANNER}. Flagged by {made_by.model_id} {made_by.model_version}: {words}."
+    _write([image], model_observer(answer), derived_object.BANNER, description, path)
+
+
+def _write(
+    images: Sequence[Image],
+    device: sr.DeviceObserverIdentifyingAttributes,
+    series_description: str,
+    description: str,
+    path: Path,
+) -> None:
     headers = {image.sop_instance_uid: derived_object.read_header(image) for image in images}
     header = _one_study(list(headers.values()))
     document = derived_object.start_object(
         header, sop_class_uid=KEY_OBJECT_SELECTION, modality="KO", series_number=_SERIES_NUMBER
     )
-    document.SeriesDescription = KEY_IMAGE_BANNER
+    document.SeriesDescription = series_description
     document.ReferencedPerformedProcedureStepSequence = []
     document.CurrentRequestedProcedureEvidenceSequence = [evidence(list(headers.values()))]
     content = sr.ContainerContentItem(name=codes.DCM.OfInterest, template_id="2010")
     content.ContentSequence = sr.ContentSequence(
         [
-            *sr.ObserverContext(codes.DCM.Device, observer()),
-            sr.TextContentItem(codes.DCM.KeyObjectDescription, KEY_IMAGE_BANNER, sr.RelationshipTypeValues.CONTAINS),
+            *sr.ObserverContext(codes.DCM.Device, device),
+            sr.TextContentItem(codes.DCM.KeyObjectDescription, description, sr.RelationshipTypeValues.CONTAINS),
             *(_named(headers[uid], [one for one in images if one.sop_instance_uid == uid]) for uid in headers),
         ]
     )

@@ -99,14 +99,14 @@ def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementRe
     reference = sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, frames)
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(
-            observer_device_context=sr.ObserverContext(codes.DCM.Device, _observer(answer))
+            observer_device_context=sr.ObserverContext(codes.DCM.Device, model_observer(answer))
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[_group(finding, answer.provenance, reference) for finding in answer.findings],
     )
 
 
-def _observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
+def model_observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
     """Name the model as the observer; its UID follows from the model file's sha256 alone."""
     made_by = answer.provenance
     identity = uuid.uuid5(uuid.NAMESPACE_OID, f"medviewer model {made_by.model_sha256}")

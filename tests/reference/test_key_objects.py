@@ -11,8 +11,9 @@ import pytest
 
 from medviewer.domain.errors import UnsupportedError, UsageError
 from medviewer.imaging.key_object_reading import read_key_objects
-from medviewer.imaging.key_objects import write_key_objects
+from medviewer.imaging.key_objects import write_flagged_image, write_key_objects
 from medviewer.imaging.scan import images_of, scan
+from tests.answers import EFFUSION, PNEUMONIA, make_abstention, make_answer
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.key_objects import write_document
 from tests.reference.test_dicom_out import KINDS, errors_of, inconsistencies, make_source, run, scanned, tool
@@ -91,3 +92,30 @@ def test_nothing_is_no_document(tmp_path: Path) -> None:
         write_key_objects([], path=tmp_path / "ko.dcm")
     with pytest.raises(UnsupportedError, match="no Key Object"):
         read_key_objects(write_dataset(tmp_path / "a.dcm", make_dataset()))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_that_a_model_flagged_is_named_by_the_model(kind: str, tmp_path: Path) -> None:
+    source = make_source(kind, tmp_path)
+    write_flagged_image(source, make_answer(PNEUMONIA, EFFUSION), path=tmp_path / "ko.dcm")
+    assert errors_of(tmp_path / "ko.dcm") == []
+    assert inconsistencies(source.path, tmp_path / "ko.dcm") == []
+    document = hd.ko.KeyObjectSelectionDocument.from_dataset(pydicom.dcmread(tmp_path / "ko.dcm"))
+    [reference] = document.content.get_references()
+    assert reference.referenced_sop_instance_uid == source.sop_instance_uid
+    read = read_key_objects(tmp_path / "ko.dcm")
+    assert (read.title, read.is_rejection) == ("Of Interest", False)
+    tree = run(tool("dsrdump"), "-Er", "+Pl", tmp_path / "ko.dcm")
+    assert tree.returncode == 0, tree.stderr
+    for said in ("Fake chest model", "ab" * 32, "pneumonia: probability 0.87, threshold 0.41", "research use only"):
+        assert said in tree.stdout
+    assert "effusion" not in tree.stdout
+
+
+def test_what_a_model_did_not_flag_is_in_no_document(tmp_path: Path) -> None:
+    source = make_source("plain", tmp_path)
+    for answer in (make_answer(EFFUSION), make_abstention()):
+        with pytest.raises(UsageError, match="flagged nothing"):
+            write_flagged_image(source, answer, path=tmp_path / "ko.dcm")
+    assert not (tmp_path / "ko.dcm").exists()

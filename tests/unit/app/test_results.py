@@ -15,7 +15,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from medviewer import whole_file
-from medviewer.app import results
+from medviewer.app import result_objects
+from medviewer.app.result_objects import Output, capture_text
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
 from medviewer.domain.answer import Decision, Faithfulness
 from medviewer.domain.errors import StorageError, UsageError
@@ -206,7 +207,7 @@ def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["model_sha256", "input_sha256"])
 def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Before anything is drawn: the report would refuse it too, but only after the picture.
-    monkeypatch.setattr(results, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
+    monkeypatch.setattr(result_objects, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
     stranger = make_attribution(96, 80, provenance=replace(PROVENANCE, **{field: "00" * 32}))
     with pytest.raises(UsageError, match="another answer"):
         save_results(tmp_path / "out", make_result(tmp_path, attributions=(stranger,)))
@@ -319,7 +320,7 @@ def test_result_json_is_moved_into_place_last(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
-    lines = results._capture_text(make_result(tmp_path, "grad-cam"))
+    lines = capture_text(make_result(tmp_path, "grad-cam"))
     text = "\n".join(lines)
     assert "pneumonia: probability 0.87, threshold 0.41, flagged" in text
     assert "not a lesion's outline" in text
@@ -332,9 +333,9 @@ def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
 
 def test_the_picture_gives_the_threshold_with_its_own_digits(tmp_path: Path) -> None:
     finding = replace(PNEUMONIA, threshold=0.285, probability=0.2846, flagged=False)
-    lines = results._capture_text(make_result(tmp_path, answer=make_answer(finding)))
+    lines = capture_text(make_result(tmp_path, answer=make_answer(finding)))
     assert lines[0] == "pneumonia: probability 0.2846, threshold 0.285, not flagged"
-    lines = results._capture_text(make_result(tmp_path, answer=make_answer(replace(finding, threshold=0.28))))
+    lines = capture_text(make_result(tmp_path, answer=make_answer(replace(finding, threshold=0.28))))
     assert lines[0].startswith("pneumonia: probability 0.285, threshold 0.28")
 
 
@@ -348,7 +349,7 @@ def test_the_picture_gives_the_threshold_with_its_own_digits(tmp_path: Path) -> 
     ],
 )  # fmt: skip
 def test_the_picture_says_what_the_reader_decided(tmp_path: Path, decision: Decision, line: str | None) -> None:
-    lines = results._capture_text(make_result(tmp_path, decision=decision))
+    lines = capture_text(make_result(tmp_path, decision=decision))
     assert [words for words in lines if words.startswith("Reader")] == ([line] if line else [])
 
 
@@ -363,6 +364,66 @@ def test_the_picture_says_how_far_its_colours_can_be_believed(
         words = sentence(percentile, 99.0)
         judged = Faithfulness(percentile, 99.0, 50, words)
     shown = make_attribution(96, 80, faithfulness=judged)
-    lines = results._capture_text(make_result(tmp_path, attributions=(shown,)))
+    lines = capture_text(make_result(tmp_path, attributions=(shown,)))
     [line] = [line for line in lines if line == words]
     assert isinstance(line, Caution) is is_caution
+
+
+EVERYTHING: frozenset[Output] = frozenset(("report", "capture", "maps", "segments", "keys"))
+
+
+def test_what_is_wanted_is_saved_and_nothing_else(tmp_path: Path) -> None:
+    result = make_result(tmp_path, "grad-cam", "occlusion")
+    pictures = {RESULT_NAME, "overlay.png", "overlay-grad-cam.png", "overlay-occlusion.png"}
+    objects = {
+        "report": {"finding.sr.dcm"}, "capture": {"capture.sc.dcm"}, "keys": {"flagged.ko.dcm"},
+        "maps": {"map-grad-cam.pm.dcm", "map-occlusion.pm.dcm"},
+        "segments": {"attention-grad-cam.seg.dcm", "attention-occlusion.seg.dcm"},
+    }  # fmt: skip
+    for wanted in sorted(EVERYTHING):
+        save_results(tmp_path / "out", result, outputs=frozenset((wanted,)))
+        assert names(tmp_path / "out") == pictures | objects[wanted]
+        assert set(read(tmp_path / "out")["outputs"]) == names(tmp_path / "out") - {RESULT_NAME}
+    save_results(tmp_path / "out", result, outputs=EVERYTHING, pdf=b"%PDF-1.4 page")
+    assert names(tmp_path / "out") == pictures.union({"report.pdf"}, *objects.values())
+    assert (tmp_path / "out" / "report.pdf").read_bytes() == b"%PDF-1.4 page"
+    first, second = read(tmp_path / "out")["explanations"]
+    assert (first["map_file"], second["segment_file"]) == ("map-grad-cam.pm.dcm", "attention-occlusion.seg.dcm")
+    save_results(tmp_path / "out", result, outputs=frozenset())
+    assert names(tmp_path / "out") == pictures
+    assert read(tmp_path / "out")["explanations"][0]["map_file"] is None
+
+
+@pytest.mark.reliability
+def test_only_a_flagged_image_is_named_by_a_document(tmp_path: Path) -> None:
+    clear = replace(PNEUMONIA, probability=0.2, flagged=False)
+    save_results(tmp_path / "out", make_result(tmp_path, answer=make_answer(clear)), outputs=EVERYTHING)
+    assert "flagged.ko.dcm" not in names(tmp_path / "out")
+    save_results(tmp_path / "out", make_result(tmp_path, answer=make_answer(clear, EFFUSION)), outputs=EVERYTHING)
+    assert "flagged.ko.dcm" not in names(tmp_path / "out")
+
+
+@pytest.mark.reliability
+def test_an_abstention_has_no_object_whatever_is_wanted(tmp_path: Path) -> None:
+    result = make_result(tmp_path, answer=make_abstention())
+    save_results(tmp_path / "out", result, outputs=EVERYTHING, pdf=b"%PDF-1.4 page")
+    assert names(tmp_path / "out") == {RESULT_NAME, "report.pdf"}
+
+
+def test_a_map_that_speaks_for_nothing_has_no_segment_and_the_rest_is_saved(tmp_path: Path) -> None:
+    against = make_attribution(96, 80, placed=np.full((96, 80), -0.5, np.float32))
+    save_results(tmp_path / "out", make_result(tmp_path, attributions=(against,)), outputs=EVERYTHING)
+    document = read(tmp_path / "out")
+    assert [(one["file"], "nothing to segment" in one["reason"]) for one in document["not_written"]] == [
+        ("attention-grad-cam.seg.dcm", True)
+    ]
+    assert {"map-grad-cam.pm.dcm", "finding.sr.dcm", "flagged.ko.dcm"} <= names(tmp_path / "out")
+
+
+def test_the_segment_is_what_the_picture_shows(tmp_path: Path) -> None:
+    placed = np.linspace(-1, 1, 96 * 80, dtype=np.float32).reshape(96, 80)
+    made = make_attribution(96, 80, placed=placed)
+    save_results(tmp_path / "out", make_result(tmp_path, attributions=(made,), threshold=0.6), outputs=EVERYTHING)
+    mask = pydicom.dcmread(tmp_path / "out" / "attention-grad-cam.seg.dcm").pixel_array > 0
+    strongest = np.quantile(placed[placed > 0], 0.995, method="higher")
+    assert np.array_equal(mask, placed / strongest >= np.float32(0.6))

@@ -1,0 +1,228 @@
+"""The files of a result beside its JSON: which are wanted, what they are called, and how each is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
+from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image, Window
+from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
+from medviewer.explain.overlay import blend, normalise_map
+from medviewer.imaging.display import to_display
+from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
+from medviewer.imaging.key_objects import write_flagged_image
+from medviewer.imaging.png import write_png
+from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
+from medviewer.imaging.structured_report import write_structured_report
+
+Output = Literal["report", "capture", "maps", "segments", "keys"]
+USUAL: frozenset[Output] = frozenset(("report", "capture"))
+"""What is saved beside JSON and pictures unless something else is wanted."""
+PDF_NAME = "report.pdf"
+_REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME, _KEYS_NAME = (
+    "finding.sr.dcm",
+    "capture.sc.dcm",
+    "overlay.png",
+    "flagged.ko.dcm",
+)
+OURS = re.compile(
+    r"overlay[a-z0-9-]*\.png|map-[a-z0-9-]+\.pm\.dcm|attention-[a-z0-9-]+\.seg\.dcm|"
+    + "|".join(map(re.escape, (_REPORT_NAME, _CAPTURE_NAME, _KEYS_NAME, PDF_NAME)))
+)
+"""Names that files of a result can have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One answer with all that is saved beside it.
+
+    ``image`` and ``frame`` are the image that the answer is about. ``window`` None
+    means the image's own default. ``attributions`` are the heat maps, in the order wanted.
+    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
+    """
+
+    image: Image
+    frame: Frame
+    answer: Answer
+    attributions: tuple[Attribution, ...] = ()
+    decision: Decision | None = None
+    window: Window | None = None
+    inverted: bool = False
+    color_map: str = "magma"
+    opacity: float = 0.5
+    threshold: float = 0.2
+    is_in_audit_trail: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was made in a folder: names in order, and (name, reason) of what could not be."""
+
+    names: list[str]
+    refused: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class MapNames:
+    """What the files of one heat map are called."""
+
+    overlay: str
+    values: str
+    segment: str
+
+
+def map_names(attributions: Sequence[Attribution]) -> list[MapNames]:
+    """Name the files of each heat map: by its method, and by its finding too where a method explains several."""
+    methods = [attribution.method for attribution in attributions]
+    found = []
+    for a in attributions:
+        slug = _slug(a.method) if methods.count(a.method) == 1 else f"{_slug(a.method)}-{_slug(a.finding)}"
+        found.append(MapNames(f"overlay-{slug}.png", f"map-{slug}.pm.dcm", f"attention-{slug}.seg.dcm"))
+    return found
+
+
+def write_files(folder: Path, result: Result, outputs: frozenset[Output], pdf: bytes | None) -> Written:
+    """Make all files but ``result.json``."""
+    written = Written([], [])
+    if result.answer.status == "answer":
+        shown = _write_pictures(folder, result, written)
+        _write_objects(folder, result, shown, outputs, written)
+    if pdf is not None:
+        (folder / PDF_NAME).write_bytes(pdf)
+        written.names.append(PDF_NAME)
+    return written
+
+
+def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image as shown, and with its first heat map (None without one): each ``(rows, columns, 3)`` uint8."""
+    display = to_display(result.frame, result.window, invert=result.inverted)
+    plain = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
+    return plain, _overlay(display, result.attributions[0], result) if result.attributions else None
+
+
+def _write_pictures(folder: Path, result: Result, written: Written) -> np.ndarray:
+    """Write one picture a heat map; returns the one for archives."""
+    display = to_display(result.frame, result.window, invert=result.inverted)
+    shown = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
+    for index, (names, attribution) in enumerate(zip(map_names(result.attributions), result.attributions, strict=True)):
+        drawn = _overlay(display, attribution, result)
+        if index == 0:
+            shown = drawn
+            written.names.append(_OVERLAY_NAME)
+            write_png(folder / _OVERLAY_NAME, drawn)
+        write_png(folder / names.overlay, drawn)
+        written.names.append(names.overlay)
+    return shown
+
+
+def _write_objects(
+    folder: Path, result: Result, shown: np.ndarray, outputs: frozenset[Output], written: Written
+) -> None:
+    """Write the DICOM objects that are wanted; what the image lacks for one, or a map for its own, is told."""
+    for name, write in _wanted(result, shown, outputs):
+        try:
+            write(path=folder / name)
+            written.names.append(name)
+        except (InputError, _NothingThereError) as error:
+            written.refused.append((name, str(error)))
+
+
+class _Write(Protocol):
+    def __call__(self, *, path: Path) -> None: ...
+
+
+class _NothingThereError(UsageError):
+    """There is nothing that one of the objects could hold."""
+
+
+def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> Iterator[tuple[str, _Write]]:
+    image, answer, maps = result.image, result.answer, result.attributions
+    if "report" in outputs:
+        write = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
+        yield _REPORT_NAME, write
+    if "capture" in outputs:
+        yield _CAPTURE_NAME, partial(write_secondary_capture, image, shown, text=capture_text(result))
+    for names, attribution in zip(map_names(maps), maps, strict=True):
+        if "maps" in outputs:
+            yield names.values, partial(_write_map, result, attribution)
+        if "segments" in outputs:
+            yield names.segment, partial(_write_segment, result, attribution)
+    if "keys" in outputs and any(finding.flagged for finding in answer.findings):
+        yield _KEYS_NAME, partial(write_flagged_image, image, answer)
+
+
+def _write_map(result: Result, attribution: Attribution, *, path: Path) -> None:
+    _, strongest = normalise_map(attribution.placed)
+    write_heat_map(result.image, attribution, _explained(result, attribution), strongest=strongest, path=path)
+
+
+def _write_segment(result: Result, attribution: Attribution, *, path: Path) -> None:
+    parts, strongest = normalise_map(attribution.placed)
+    mask = np.nan_to_num(parts, nan=0.0) >= max(result.threshold, 1 / 255)
+    if strongest <= 0 or not mask.any():
+        raise _NothingThereError("Nowhere does the heat map speak for the finding, so there is nothing to segment.")
+    criterion = f"{attribution.method_title} at {result.threshold:.2f} of its strongest value or more"
+    finding = _explained(result, attribution)
+    write_heat_map_segment(result.image, attribution, finding, mask=mask, criterion=criterion, path=path)
+
+
+def _explained(result: Result, attribution: Attribution) -> Finding:
+    found = next((finding for finding in result.answer.findings if finding.label == attribution.finding), None)
+    if found is None:
+        raise _NothingThereError("The heat map explains a finding that the answer does not name.")
+    return found
+
+
+def _overlay(display: np.ndarray, attribution: Attribution, result: Result) -> np.ndarray:
+    return blend(
+        display,
+        attribution.placed,
+        color_map=result.color_map,
+        opacity=result.opacity,
+        threshold=result.threshold,
+    )
+
+
+def capture_text(result: Result) -> list[str]:
+    """Say on the picture what the structured report says, in as few words as a picture bears."""
+    answer = result.answer
+    lines = [_finding_words(finding) for finding in answer.findings]
+    decision = result.decision
+    if decision is not None and decision.kind != "withdrawn":
+        reason = " ".join(decision.reason.split())
+        lines.append(f"Reader: {decision.kind}" + (f" - {reason}" if reason else ""))
+    lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
+    if result.attributions:
+        lines += _map_words(result.attributions[0])
+    lines.append(f"Model: {answer.provenance.model_id} {answer.provenance.model_version}")
+    return lines
+
+
+def _finding_words(finding: Finding) -> str:
+    probability = probability_words(finding.probability, finding.threshold)
+    outcome = "flagged" if finding.flagged else "not flagged"
+    return f"{finding.label}: probability {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
+
+
+def _map_words(attribution: Attribution) -> list[str]:
+    """What the colours are, and whether they are better than those of a random map."""
+    what = f"Colours: {attribution.method_title}, where the model looked, not a lesion's outline"
+    judged = attribution.faithfulness
+    if judged is None:
+        return [what, Caution("Whether this map is better than a random one was not checked.")]
+    worst = min(judged.deletion_percentile, judged.insertion_percentile)
+    is_convincing = worst >= CONVINCING_PERCENTILE
+    return [what, judged.sentence if is_convincing else Caution(judged.sentence)]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "map"
