@@ -26,6 +26,8 @@ from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
+from medviewer.app.result import Result
+from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
@@ -87,6 +89,15 @@ class Front(Protocol):
     def draw_sheet(self, wish: PrintWish) -> Sheet | None:
         """Draw the page that was asked for."""
 
+    def ask_save(self) -> SaveWish | None:
+        """Ask what of the result on screen is saved, and where."""
+
+    def draw_result(self, result: Result, *, with_identity: bool) -> Document | None:
+        """Draw a result on a page for people."""
+
+    def show_saved(self, saved: Saved) -> None:
+        """Say what lies where now."""
+
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity; says whether there was one."""
 
@@ -138,6 +149,15 @@ class NoFront:
 
     def draw_sheet(self, wish: PrintWish) -> Sheet | None:
         """Nothing is drawn."""
+
+    def ask_save(self) -> SaveWish | None:
+        """No answer."""
+
+    def draw_result(self, result: Result, *, with_identity: bool) -> Document | None:
+        """Nothing is drawn."""
+
+    def show_saved(self, saved: Saved) -> None:
+        """Nobody to say it to."""
 
     def copy_image(self) -> bool:
         """There is no clipboard."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.on_screen import current_answer, current_attribution
-from medviewer.app.patient import keep_answer, keep_event
+from medviewer.app.patient import keep_answer
 from medviewer.app.state import Overlay, Selection, State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
-from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
 
@@ -142,62 +140,6 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
             app.session.change(gesture=f"overlay {name}", overlay=overlay)
 
     return run
-
-
-def save(app: Application, folder: str | Path | None) -> None:
-    """Save the answer on screen with its heat maps as JSON, pictures and DICOM."""
-    state = app.state
-    found = current_answer(state)
-    now = state.selection
-    if found is None or now is None or state.frame is None:
-        raise UsageError("There is no result to save: run a model first.")
-    if state.record_mismatch:
-        raise UsageError(state.record_mismatch)
-    out = Path(folder) if folder is not None else app.front.choose_folder("Save results in")
-    if out is None:
-        return
-    subject, answer = found
-    image, frame = now.image, state.frame
-
-    def work(_stop: StopToken, _progress: Progress) -> list[Path]:
-        from medviewer.app.results import Result, save_results  # noqa: PLC0415 - writing DICOM takes a while to load
-
-        result = Result(
-            image=image,
-            frame=frame,
-            answer=answer,
-            attributions=_attributions(state, subject),
-            decision=state.decisions.get(subject),
-            window=state.view.window,
-            inverted=state.view.inverted,
-            color_map=state.overlay.color_map,
-            opacity=state.overlay.opacity,
-            threshold=state.overlay.threshold,
-        )
-        return save_results(out, result)
-
-    def saved(paths: list[Path]) -> None:
-        keep_event(app, "results.saved", subject.image_key[1])
-        # Folders are often named after the patient, and the reader has just chosen this one.
-        n = len(paths)
-        if not (state.identity_hidden or app.state.identity_hidden):
-            app.notify("info", "1 file was saved." if n == 1 else f"{n} files were saved.")
-            return
-        one = "1 file was saved. It carries the patient's name and number; hiding affects the screen only."
-        several = f"{n} files were saved. They carry the patient's name and number; hiding affects the screen only."
-        app.notify("caution", one if n == 1 else several)
-
-    app.start_job("save", work, saved)
-
-
-def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
-    """The heat maps of one answer, that of the chosen method first."""
-    own = [
-        (s.method != state.overlay.method, s.method, a)
-        for s, a in state.attributions.items()
-        if (s.image_key, s.model_id, s.model_sha256) == (subject.image_key, subject.model_id, subject.model_sha256)
-    ]
-    return tuple(a for _, _, a in sorted(own, key=lambda row: row[:2]))
 
 
 def _question(state: State, now: Selection) -> Question:

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
+from medviewer.app.result import Output, Result, overlay_of
+from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_words
 from medviewer.domain.errors import InputError, UsageError
-from medviewer.domain.frame import Frame
-from medviewer.domain.study import Image, Window
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
-from medviewer.explain.overlay import blend, normalise_map
+from medviewer.explain.overlay import normalise_map
 from medviewer.imaging.display import to_display
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.imaging.key_objects import write_flagged_image
@@ -24,9 +23,6 @@ from medviewer.imaging.png import write_png
 from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
 from medviewer.imaging.structured_report import write_structured_report
 
-Output = Literal["report", "capture", "maps", "segments", "keys"]
-USUAL: frozenset[Output] = frozenset(("report", "capture"))
-"""What is saved beside JSON and pictures unless something else is wanted."""
 PDF_NAME = "report.pdf"
 _REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME, _KEYS_NAME = (
     "finding.sr.dcm",
@@ -39,28 +35,6 @@ OURS = re.compile(
     + "|".join(map(re.escape, (_REPORT_NAME, _CAPTURE_NAME, _KEYS_NAME, PDF_NAME)))
 )
 """Names that files of a result can have."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """One answer with all that is saved beside it.
-
-    ``image`` and ``frame`` are the image that the answer is about. ``window`` None
-    means the image's own default. ``attributions`` are the heat maps, in the order wanted.
-    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
-    """
-
-    image: Image
-    frame: Frame
-    answer: Answer
-    attributions: tuple[Attribution, ...] = ()
-    decision: Decision | None = None
-    window: Window | None = None
-    inverted: bool = False
-    color_map: str = "magma"
-    opacity: float = 0.5
-    threshold: float = 0.2
-    is_in_audit_trail: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +76,12 @@ def write_files(folder: Path, result: Result, outputs: frozenset[Output], pdf: b
     return written
 
 
-def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    """The image as shown, and with its first heat map (None without one): each ``(rows, columns, 3)`` uint8."""
-    display = to_display(result.frame, result.window, invert=result.inverted)
-    plain = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
-    return plain, _overlay(display, result.attributions[0], result) if result.attributions else None
-
-
 def _write_pictures(folder: Path, result: Result, written: Written) -> np.ndarray:
     """Write one picture a heat map; returns the one for archives."""
     display = to_display(result.frame, result.window, invert=result.inverted)
     shown = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
     for index, (names, attribution) in enumerate(zip(map_names(result.attributions), result.attributions, strict=True)):
-        drawn = _overlay(display, attribution, result)
+        drawn = overlay_of(display, attribution, result)
         if index == 0:
             shown = drawn
             written.names.append(_OVERLAY_NAME)
@@ -180,16 +147,6 @@ def _explained(result: Result, attribution: Attribution) -> Finding:
     if found is None:
         raise _NothingThereError("The heat map explains a finding that the answer does not name.")
     return found
-
-
-def _overlay(display: np.ndarray, attribution: Attribution, result: Result) -> np.ndarray:
-    return blend(
-        display,
-        attribution.placed,
-        color_map=result.color_map,
-        opacity=result.opacity,
-        threshold=result.threshold,
-    )
 
 
 def capture_text(result: Result) -> list[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from medviewer import __version__
-from medviewer.app.result_objects import OURS, USUAL, MapNames, Output, Result, map_names, write_files
+from medviewer.app.result import USUAL, Output, Result
+from medviewer.app.result_objects import OURS, MapNames, map_names, write_files
 from medviewer.domain.answer import Attribution, Decision, Finding
 from medviewer.domain.errors import UsageError
 from medviewer.imaging.derived_object import BANNER

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from medviewer.app.analysis import build_case
 from medviewer.app.patient import RecordRoom
+from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.state import Selection
@@ -24,28 +25,45 @@ from medviewer.domain.frame import Frame
 from medviewer.explain.methods import explain, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
-from medviewer.records.record import PatientRecord
 
 
 def analyze(arguments: argparse.Namespace) -> int:
     """Ask a model about an image and save what it says; 4 if it abstained."""
     catalogue = open_catalogue(arguments.models_folder)
     check_methods(arguments.explain, catalogue.card(arguments.model))
+    if arguments.identity and not arguments.pdf:
+        raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
     try:
         selection = choose_image(arguments.path, arguments.frame, needs_frame=True)
         frame = read_frame(selection.image)
     finally:
         shutdown()
     with Engine(catalogue) as engine:
-        result = ask(engine, arguments.model, selection, frame, methods=arguments.explain)
+        result = ask(engine, arguments.model, selection, frame, methods=arguments.explain, language=arguments.language)
+    outputs = USUAL | frozenset(arguments.also)
+    pdf = _page(result, selection, catalogue, arguments) if arguments.pdf else None
     with contextlib.closing(RecordRoom(home())) as room:
         result = replace(result, is_in_audit_trail=_keep_in_trail(room, "model.run", result))
-        _tell_and_save(result, arguments.out, room, as_json=arguments.json)
+
+        def save(result: Result) -> Sequence[Path]:
+            return save_results(arguments.out, result, outputs=outputs, pdf=pdf)
+
+        _tell_and_save(result, save, room, as_json=arguments.json)
     return 0 if result.answer.status == "answer" else 4
 
 
-def _tell_and_save(result: Result, out: Path, room: RecordRoom, *, as_json: bool) -> None:
+def _page(result: Result, selection: Selection, catalogue: Catalogue, arguments: argparse.Namespace) -> bytes:
+    from medviewer.gui.run import result_pdf  # noqa: PLC0415 - Qt only for who wants the page
+
+    entry = next((one for one in catalogue.entries if one.id == arguments.model), None)
+    return result_pdf(result, selection, entry, with_identity=arguments.identity, say_in=arguments.language)
+
+
+def _tell_and_save(
+    result: Result, save: Callable[[Result], Sequence[Path]], room: RecordRoom, *, as_json: bool
+) -> None:
     """Print the answer and save it; neither is lost where the other cannot be done.
 
     Raises:
@@ -59,7 +77,7 @@ def _tell_and_save(result: Result, out: Path, room: RecordRoom, *, as_json: bool
     except (BrokenPipeError, StorageError) as error:  # of the output: the files may have another disk
         unheard = error
     try:
-        paths = save_results(out, result)
+        paths = save(result)
     except StorageError as error:
         _finish(result, (), as_json=as_json)
         # What could not be saved first is of no interest, since all of it or nothing is.
@@ -118,11 +136,11 @@ def ask(
     frame: Frame,
     *,
     methods: Sequence[str],
-    record: PatientRecord | None = None,
+    language: str = "en",
 ) -> Result:
     """Give the model's answer, with one heat map a method, of the image that was chosen."""
-    case: Case = build_case(frame, selection.patient, selection.study, record)
-    answer: Answer = engine.ask(case, model_id, progress=progress)
+    case: Case = build_case(frame, selection.patient, selection.study, None)
+    answer: Answer = engine.ask(case, model_id, progress=progress, language=language)
     wanted = tuple(dict.fromkeys(methods)) if answer.status == "answer" else ()
     maps = tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
     clear_progress()

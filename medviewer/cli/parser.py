@@ -146,6 +146,19 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        choices=["maps", "segments", "keys"],
+        help="also save heat maps as DICOM Parametric Maps, where they are high as DICOM Segmentations, or the flagged "
+        "image as a DICOM Key Object document; may be repeated",
+    )
+    parser.add_argument("--pdf", action="store_true", help="also save a page for people, report.pdf, without identity")
+    parser.add_argument("--identity", action="store_true", help="have the page say whose image it is (with --pdf)")
+    parser.add_argument(
+        "--language", choices=["en", "zh"], default="en", help="of the model's sentences and the page (default: en)"
+    )
     parser.add_argument("--json", action="store_true", help="print result.json too (docs/json.md)")
 
 

@@ -216,11 +216,21 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the reader thought of a result (IHE AIRAI): kept beside it, with reason and time."""
+    """What the reader thought of a result: kept beside it, with reason and time.
+
+    Accepted, rejected, or changed into ``value``, which is what the reader reports instead. IHE RAD AI Result
+    Assessment (AIRA, 2025) calls these assessments accept, reject and modify.
+    """
 
     kind: DecisionKind
     reason: str
     time: str  # ISO 8601, UTC
+    value: str = ""
+
+    @property
+    def assessment(self) -> str:
+        """In the words of IHE AIRA; empty for a decision that was taken back."""
+        return {"accepted": "accept", "rejected": "reject", "changed": "modify"}.get(self.kind, "")
 
 
 def probability_words(probability: float, threshold: float | None = None) -> str:

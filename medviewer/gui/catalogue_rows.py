@@ -6,16 +6,19 @@ from medviewer.app.application import Application
 from medviewer.explain.methods import METHODS
 from medviewer.gui.findings_panel import MethodRow, ModelRow
 from medviewer.inference.card import Card
+from medviewer.inference.catalogue import Entry
 
 
 def model_rows(app: Application) -> list[ModelRow]:
     """Every model, also those that cannot be used, with the reason."""
-    rows = []
-    for entry in app.engine.catalogue.entries:
-        card = entry.card
-        title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-        rows.append(ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card), _site(card)))
-    return rows
+    return [row_of(entry) for entry in app.engine.catalogue.entries]
+
+
+def row_of(entry: Entry) -> ModelRow:
+    """What is shown of one model."""
+    card = entry.card
+    title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
+    return ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card), _site(card))
 
 
 def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:

@@ -188,9 +188,9 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         rows.append(SignalRow("caution", tr("Whether this map is better than a random one was not checked.")))
     else:
         if is_convincing(found):
-            rows.append(SignalRow("good", _reason(found.sentence), word=tr("Better than chance")))
+            rows.append(SignalRow("good", reason_words(found.sentence), word=tr("Better than chance")))
         else:
-            rows.append(SignalRow("caution", _reason(found.sentence), word=tr("Not clearly better than chance")))
+            rows.append(SignalRow("caution", reason_words(found.sentence), word=tr("Not clearly better than chance")))
         words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
         words = words.format(
             n=found.n_random,
@@ -219,7 +219,7 @@ def is_sparse(attribution: Attribution) -> bool:
     return area < _SPARSE_SHARE or float(seen[seen > 0].sum()) < _OUTWEIGHED * float(np.abs(seen).sum())
 
 
-def _reason(sentence: str) -> str:
+def reason_words(sentence: str) -> str:
     """What the sentence says after its verdict, which stands above it already."""
     verdict, _, rest = sentence.partition(": ")
     reason = rest if verdict.endswith("than chance") else sentence

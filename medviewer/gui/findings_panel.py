@@ -184,14 +184,14 @@ class FindingsPanel(QWidget):
         else:
             row = self._row(state.model_id)
             titles = row.findings if row is not None else {}
-            model_title = _in_this_language(row.title, answer.model_title) if row else answer.model_title
+            model_title = in_this_language(row.title, answer.model_title) if row else answer.model_title
             said: list[QWidget] = []
             for finding in answer.findings:
                 title = tr_pick(titles.get(finding.label, finding.label))
                 said.append(finding_card(finding, answer, title, model_title))
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
-            site = _in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
+            site = in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
             said.insert(at, fit_card(answer, confirm, site))
             for card in said:
                 self._cards.addWidget(card)
@@ -279,7 +279,7 @@ class FindingsPanel(QWidget):
         return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
 
 
-def _in_this_language(known: str | Mapping[str, str], said: str) -> str:
+def in_this_language(known: str | Mapping[str, str], said: str) -> str:
     """What an answer says of its model, as the card puts it in the language in use.
 
     The answer's own words stay where the card now says something else: it may be a later version.

@@ -15,14 +15,17 @@ from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
 from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.hanging import protocol_of
-from medviewer.app.on_screen import pane_state, scene_of
+from medviewer.app.on_screen import current_answer, current_attribution, pane_state, scene_of
 from medviewer.app.panes import picture_of
 from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred
 from medviewer.app.printing import PrintWish, page_of
+from medviewer.app.result import Result
+from medviewer.app.saving import Saved, SaveWish
 from medviewer.app.shortcuts import Changes
 from medviewer.app.state import State
 from medviewer.gui.about_dialog import AboutDialog
+from medviewer.gui.catalogue_rows import model_rows
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.elements_dialog import ElementsDialog
 from medviewer.gui.film_dialog import FilmDialog
@@ -31,6 +34,9 @@ from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, w
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from medviewer.gui.print_dialog import PrintDialog
 from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
+from medviewer.gui.result_page import ResultPage
+from medviewer.gui.result_words import result_page
+from medviewer.gui.save_dialog import SavedDialog, SaveDialog
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
@@ -182,6 +188,27 @@ class WindowFront(QMainWindow):
             panels.append(panel_of(image, shown, viewport.placed_for(shown)))
         foot = tr("Research use only - not for diagnosis")
         return PrintedSheet(wish.page, shape, tuple(panels), head_of(state), foot)
+
+    def ask_save(self) -> SaveWish | None:
+        """Ask what of the result is saved, and where."""
+        found = current_answer(self.app.state)
+        if found is None:
+            return None
+        has_map = current_attribution(self.app.state) is not None
+        dialog = SaveDialog(found[1], self, has_map=has_map, identity_hidden=self.app.state.identity_hidden)
+        return dialog.wish if dialog.exec() == SaveDialog.DialogCode.Accepted else None
+
+    def draw_result(self, result: Result, *, with_identity: bool) -> ResultPage | None:
+        """Draw a result on a page for people."""
+        now = self.app.state.selection
+        if now is None:
+            return None
+        row = next((one for one in model_rows(self.app) if one.id == result.answer.provenance.model_id), None)
+        return result_page(result, now, row, with_identity=with_identity)
+
+    def show_saved(self, saved: Saved) -> None:
+        """Say what lies in the folder now."""
+        SavedDialog(saved, self, identity_hidden=self.app.state.identity_hidden).exec()
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""

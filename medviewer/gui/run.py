@@ -29,15 +29,20 @@ from PySide6.QtWidgets import QApplication
 from medviewer.app.application import Application
 from medviewer.app.diagnostics import log_lines_kept
 from medviewer.app.jobs import UNEXPECTED
+from medviewer.app.result import Result
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
-from medviewer.app.state import State
+from medviewer.app.state import Selection, State
 from medviewer.domain.errors import MedViewerError, StorageError, without_data
+from medviewer.gui.catalogue_rows import row_of
 from medviewer.gui.icons import icon
+from medviewer.gui.language import language, use_language
 from medviewer.gui.post import GuiPost
+from medviewer.gui.result_words import result_page
 from medviewer.gui.theme import apply_theme
 from medviewer.gui.window import TITLE, MainWindow
 from medviewer.imaging import decode, pdf
+from medviewer.inference.catalogue import Entry
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +142,28 @@ def grab_window(
         if not window.grab().save(str(out), "PNG"):
             raise MedViewerError(f"The picture {out.name} could not be saved: check the folder and the disk's space.")
         return app.state
+
+
+def result_pdf(result: Result, selection: Selection, entry: Entry | None, *, with_identity: bool, say_in: str) -> bytes:
+    """Draw the page of a result without a screen, as the window does, as a PDF document.
+
+    Args:
+        result: the answer with its image and heat maps.
+        selection: of which patient and study the image is.
+        entry: the model in the catalogue.
+        with_identity: whether the page says whose image it is.
+        say_in: the language, ``en`` or ``zh``.
+    """
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    qt = _qt_application()  # to be kept while anything is drawn
+    before = language()
+    use_language(say_in)
+    try:
+        row = row_of(entry) if entry is not None else None
+        return result_page(result, selection, row, with_identity=with_identity).pdf()
+    finally:
+        use_language(before)
+        qt.processEvents()
 
 
 @contextmanager

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from medviewer import whole_file
-from medviewer.app import result_objects
-from medviewer.app.result_objects import Output, capture_text
+from medviewer.app import result as result_module
+from medviewer.app.result import Output
+from medviewer.app.result_objects import capture_text
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
 from medviewer.domain.answer import Decision, Faithfulness
 from medviewer.domain.errors import StorageError, UsageError
@@ -207,7 +208,7 @@ def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["model_sha256", "input_sha256"])
 def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Before anything is drawn: the report would refuse it too, but only after the picture.
-    monkeypatch.setattr(result_objects, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
+    monkeypatch.setattr(result_module, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
     stranger = make_attribution(96, 80, provenance=replace(PROVENANCE, **{field: "00" * 32}))
     with pytest.raises(UsageError, match="another answer"):
         save_results(tmp_path / "out", make_result(tmp_path, attributions=(stranger,)))

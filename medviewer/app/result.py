@@ -1,0 +1,58 @@
+"""A result as it is saved: the answer, its image as shown, its heat maps, the decision. Light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medviewer.domain.answer import Answer, Attribution, Decision
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import Image, Window
+from medviewer.explain.overlay import blend
+from medviewer.imaging.display import to_display
+
+Output = Literal["report", "capture", "maps", "segments", "keys"]
+USUAL: frozenset[Output] = frozenset(("report", "capture"))
+"""What is saved beside JSON and pictures unless something else is wanted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One answer with all that is saved beside it.
+
+    ``image`` and ``frame`` are the image that the answer is about. ``window`` None
+    means the image's own default. ``attributions`` are the heat maps, in the order wanted.
+    ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
+    """
+
+    image: Image
+    frame: Frame
+    answer: Answer
+    attributions: tuple[Attribution, ...] = ()
+    decision: Decision | None = None
+    window: Window | None = None
+    inverted: bool = False
+    color_map: str = "magma"
+    opacity: float = 0.5
+    threshold: float = 0.2
+    is_in_audit_trail: bool | None = None
+
+
+def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image as shown, and with its first heat map (None without one): each ``(rows, columns, 3)`` uint8."""
+    display = to_display(result.frame, result.window, invert=result.inverted)
+    plain = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
+    return plain, overlay_of(display, result.attributions[0], result) if result.attributions else None
+
+
+def overlay_of(display: np.ndarray, attribution: Attribution, result: Result) -> np.ndarray:
+    """A heat map over the image as shown, ``(rows, columns, 3)`` uint8."""
+    return blend(
+        display,
+        attribution.placed,
+        color_map=result.color_map,
+        opacity=result.opacity,
+        threshold=result.threshold,
+    )

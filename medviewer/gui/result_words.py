@@ -1,0 +1,207 @@
+"""What stands on a result's page, in the language in use: every fact that is needed to weigh it, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from medviewer import __version__
+from medviewer.app.result import Result, pictures_of
+from medviewer.app.state import Selection
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
+from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
+from medviewer.gui import theme
+from medviewer.gui.catalogue_rows import method_rows
+from medviewer.gui.decision_box import kind_word, local_time
+from medviewer.gui.explain_controls import reason_words
+from medviewer.gui.finding_card import ran_on
+from medviewer.gui.findings_panel import ModelRow, in_this_language
+from medviewer.gui.page_flow import Paragraph
+from medviewer.gui.placing import pixel_aspect
+from medviewer.gui.result_page import ResultPage, Shown
+from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, tr_pick, visible
+from medviewer.imaging.orientation import orientation_letters
+
+_LIGHT = theme.THEMES["light"]
+_SMALL_MM, _HEAD_MM = 2.6, 2.6
+
+
+def result_page(result: Result, selection: Selection, row: ModelRow | None, *, with_identity: bool) -> ResultPage:
+    """Put a result on a page.
+
+    Args:
+        result: the answer with its image, heat maps and decision; the first map is drawn.
+        selection: of which patient and study the image is.
+        row: what the catalogue says of the model; None if it is not there any more.
+        with_identity: whether the page says whose image it is.
+    """
+    answer = result.answer
+    findings = tuple((tuple(_finding(one, answer, row)), one) for one in answer.findings)
+    if not findings:
+        findings = ((tuple(_abstention(answer)), None),)  # type: ignore[assignment]
+    right = [*_map_words(result.attributions[0])] if result.attributions else []
+    right += [*_decision_words(result.decision)] if answer.status == "answer" else []
+    return ResultPage(
+        title=tr("Result of a model"),
+        warning=tr("Research use only - not for diagnosis"),
+        head=(tuple(_whose(selection, with_identity)), tuple(_what(selection, with_identity))),
+        pictures=tuple(_pictures(result)),
+        findings=findings,
+        left=tuple(_checks(answer, row)),
+        right=tuple(right),
+        origin=tuple(_origin(answer)),
+        words=_scale_words(answer),
+    )
+
+
+def _heading(words: str) -> Paragraph:
+    return Paragraph(words, _HEAD_MM, True, _LIGHT.secondary, 1.6)
+
+
+def _small(words: str) -> Paragraph:
+    return Paragraph(words, _SMALL_MM)
+
+
+def _whose(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
+    yield _heading(tr("Patient"))
+    if not with_identity:
+        yield Paragraph(tr("Without identity"), 3.6, True)
+        return
+    p = selection.patient
+    yield Paragraph(person_name(p.name) or tr("No name"), 3.6, True)
+    yield Paragraph(tr("ID {number}").format(number=isolated(p.patient_id)) if p.patient_id else tr("No patient ID"))
+    about = (dicom_date(p.birth_date), sex_word(p.sex))
+    if any(about):
+        yield Paragraph("   ".join(part for part in about if part), before_mm=0.4)
+
+
+def _what(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
+    d, study, series = selection.image.description, selection.study, selection.series
+    yield _heading(tr("Image"))
+    kind = "   ".join(visible(part) for part in (series.modality, d.body_part_examined, d.view_position) if part)
+    yield Paragraph(kind or tr("Image"), 3.6, True)
+    if not with_identity:  # dates, numbers and free texts tell who somebody is
+        return
+    said = (dicom_date(study.date), visible(study.description))
+    if any(said):
+        yield Paragraph("   ".join(part for part in said if part))
+    more = [visible(study.institution)] if study.institution else []
+    if study.accession_number:
+        more.append(tr("Accession {number}").format(number=isolated(study.accession_number)))
+    if more:
+        yield Paragraph("   ".join(more), before_mm=0.4)
+
+
+def _pictures(result: Result) -> Iterator[Shown]:
+    description = result.image.description
+    letters, aspect = orientation_letters(description), pixel_aspect(description)
+    plain, overlay = pictures_of(result)
+    yield Shown(plain, letters, tr("The image as it was shown"), aspect)
+    if overlay is not None:
+        method = _method_title(result.attributions[0])
+        words = tr("{method}: where the model looked, not the outline of a lesion").format(method=method)
+        yield Shown(overlay, letters, words, aspect)
+
+
+def _method_title(attribution: Attribution) -> str:
+    row = next((one for one in method_rows() if one.id == attribution.method), None)
+    return tr_pick(row.title) if row is not None else visible(attribution.method_title)
+
+
+def _finding(finding: Finding, answer: Answer, row: ModelRow | None) -> Iterator[Paragraph]:
+    """Its name with the flag, its numbers; then what the threshold means and how stable it is."""
+    title = visible(tr_pick(row.findings.get(finding.label, finding.label)) if row is not None else finding.label)
+    flag, ink = (tr("flagged"), _LIGHT.caution) if finding.flagged else (tr("not flagged"), _LIGHT.text)
+    yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=flag), 4.2, True, ink)
+    probability = probability_words(finding.probability, finding.threshold)
+    words = tr("calibrated probability {p}, threshold {t}")
+    yield Paragraph(words.format(p=probability, t=threshold_words(finding.threshold)), 3.4, True)
+    if finding.stability is not None:
+        low, high = (probability_words(value, finding.threshold) for value in finding.stability)
+        words = tr("{low} to {high} under small changes of the image that do not change what it shows")
+        yield _small(words.format(low=low, high=high))
+    else:
+        yield _small(tr("How stable this is was not computed."))
+    if finding.meaning:
+        yield _small(visible(finding.meaning))
+    said = in_this_language(row.title, answer.model_title) if row is not None else answer.model_title
+    yield _small(visible(said))
+
+
+def _abstention(answer: Answer) -> Iterator[Paragraph]:
+    yield Paragraph(tr("The model gave no answer"), 4.2, True, _LIGHT.caution)
+    yield Paragraph(visible(answer.model_title))
+    for reason in answer.reasons:
+        yield Paragraph(visible(reason))
+
+
+def _scale_words(answer: Answer) -> dict[str, str]:
+    if not answer.findings:
+        return {}
+    return {"threshold": tr("threshold {t}").format(t=threshold_words(answer.findings[0].threshold))}
+
+
+def _checks(answer: Answer, row: ModelRow | None) -> Iterator[Paragraph]:
+    yield _heading(tr("Does the model fit this patient?"))
+    if not answer.guards:
+        yield Paragraph(tr("Nothing was checked before this answer."), 2.8, True, _LIGHT.caution)
+    for guard in answer.guards:
+        if guard.level == "warn":
+            words = tr("Caution: {text}").format(text=visible(guard.text))
+            yield Paragraph(words, 2.8, True, _LIGHT.caution)
+    n = sum(guard.level == "ok" for guard in answer.guards)
+    if n:
+        yield Paragraph(tr("1 check passed") if n == 1 else tr("{n} checks passed").format(n=n), 2.8)
+    for guard in answer.guards:
+        if guard.level == "ok":
+            yield Paragraph(visible(guard.text), _SMALL_MM, before_mm=0.3)
+    yield _small(tr("No warning does not mean that the model knows patients like this one."))
+    site = in_this_language(row.validated_on, answer.validated_on) if row is not None else answer.validated_on
+    if site:
+        yield _heading(tr("Validated on"))
+        yield _small(visible(site))
+
+
+def _map_words(attribution: Attribution) -> Iterator[Paragraph]:
+    yield _heading(tr("Where the model looked"))
+    judged = attribution.faithfulness
+    if judged is None:
+        words = tr("Whether this map is better than a random one was not checked.")
+        yield Paragraph(words, 2.8, True, _LIGHT.caution)
+    else:
+        is_good = min(judged.deletion_percentile, judged.insertion_percentile) >= CONVINCING_PERCENTILE
+        verdict = tr("Better than chance") if is_good else tr("Not clearly better than chance")
+        yield Paragraph(verdict, 2.8, True, _LIGHT.good if is_good else _LIGHT.caution)
+        reason = reason_words(judged.sentence)
+        if reason:
+            yield _small(visible(reason))
+        words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
+        deletion, insertion = (f"{value:.0f}" for value in (judged.deletion_percentile, judged.insertion_percentile))
+        yield _small(words.format(n=judged.n_random, deletion=deletion, insertion=insertion))
+    if attribution.error is not None:
+        words = tr("The method's own error: {name} {error}%")
+        yield _small(words.format(name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"))
+
+
+def _decision_words(decision: Decision | None) -> Iterator[Paragraph]:
+    yield _heading(tr("The reader's decision"))
+    if decision is None or decision.kind == "withdrawn":
+        yield Paragraph(tr("No decision was recorded."), 2.8)
+        return
+    words = tr("{decision} at {time}").format(decision=kind_word(decision.kind), time=local_time(decision.time))
+    yield Paragraph(words, 3.2, True)
+    if decision.value:
+        yield Paragraph(tr("Reported instead: {value}").format(value=isolated(decision.value)), 2.8)
+    if decision.reason:
+        yield Paragraph(visible(decision.reason), 2.8)
+
+
+def _origin(answer: Answer) -> Iterator[Paragraph]:
+    made = answer.provenance
+    signed = tr("Verified") if made.is_verified else tr("Not signed")
+    yield _heading(tr("Made by"))
+    yield _small(f"{visible(made.model_id)} {visible(made.model_version)} ({signed})   sha256 {made.model_sha256}")
+    parts = [f"{tr('Ran on')}: {ran_on(made)}", f"{tr('Runtime')}: {visible(made.runtime)}"]
+    parts += [f"{tr('Started')}: {local_time(made.started)}", f"MedViewer {__version__}"]
+    yield Paragraph("   ".join(parts), _SMALL_MM, before_mm=0.3)
+    if made.input_sha256:
+        yield Paragraph(f"{tr('Input')}: sha256 {made.input_sha256}", _SMALL_MM, before_mm=0.3)
