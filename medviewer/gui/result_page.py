@@ -5,15 +5,14 @@ It says first and last that it is research. Whose image it is stands on it only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QBuffer, QIODevice, QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter, QPdfWriter, QPen
 
 from medviewer.app.printing import Page
-from medviewer.domain.answer import Finding
+from medviewer.domain.answer import Finding, threshold_words
 from medviewer.gui import theme
 from medviewer.gui.page_flow import Paragraph, height_of, paint_paragraphs
 from medviewer.gui.print_sheet import page_layout
@@ -47,6 +46,7 @@ class ResultPage:
     """
 
     title: str
+    model_title: str
     warning: str
     head: tuple[tuple[Paragraph, ...], tuple[Paragraph, ...]]
     pictures: tuple[Shown, ...]
@@ -54,8 +54,8 @@ class ResultPage:
     left: tuple[Paragraph, ...]
     right: tuple[Paragraph, ...]
     origin: tuple[Paragraph, ...]
-    words: Mapping[str, str] = field(default_factory=dict)  # of the scale
-    page: Page = field(default_factory=Page)
+    scale_words: str = "{t}"  # of a threshold on the scale of a probability
+    page: Page = Page()
 
     def pdf(self) -> bytes:
         """As a PDF document of one page, without anything about anybody beside what is seen."""
@@ -126,7 +126,11 @@ class ResultPage:
     @property
     def _titles(self) -> tuple[Paragraph, ...]:
         light = theme.THEMES["light"]
-        return Paragraph(self.title, 5.4, True, before_mm=0), Paragraph(self.warning, 3.4, True, light.alarm)
+        return (
+            Paragraph(self.title, 5.4, True, before_mm=0),
+            Paragraph(self.model_title, 3.6),
+            Paragraph(self.warning, 3.4, True, light.alarm, 1.2),
+        )
 
     def _finding_mm(self, lines: tuple[Paragraph, ...], finding: Finding | None, scale: float) -> float:
         bar = _BAR_MM * scale if finding is not None else 0.0
@@ -173,7 +177,7 @@ class ResultPage:
             at = paint_paragraphs(painter, lines[:2], QPointF(inner.left(), top), self._half, scale)
             if finding is not None:
                 place = QRectF(inner.left() + self._half + _GAP_MM, top, self._half, _BAR_MM * scale)
-                _paint_scale(painter, place, finding, self.words, scale)
+                _paint_scale(painter, place, finding, self.scale_words, scale)
                 at = max(at, place.bottom())
             at = paint_paragraphs(painter, lines[2:], QPointF(inner.left(), at), inner.width(), scale)
         return at + _GAP_MM * scale
@@ -223,7 +227,7 @@ def _paint_picture(painter: QPainter, room: QRectF, shown: Shown, scale: float) 
     return place.bottom()
 
 
-def _paint_scale(painter: QPainter, place: QRectF, finding: Finding, words: Mapping[str, str], scale: float) -> None:
+def _paint_scale(painter: QPainter, place: QRectF, finding: Finding, words: str, scale: float) -> None:
     """The probability on a line from 0 to 1, with its threshold and how far it moves under small changes."""
     light = theme.THEMES["light"]
     left, right, middle = place.left() + 4, place.right() - 4, place.top() + 2.6 * scale
@@ -243,7 +247,7 @@ def _paint_scale(painter: QPainter, place: QRectF, finding: Finding, words: Mapp
     at = x_of(finding.threshold)
     painter.setPen(QPen(theme.color(theme.INK), 0.5))
     painter.drawLine(QPointF(at, middle - 2), QPointF(at, middle + 2.2))
-    label = Paragraph(words.get("threshold", ""), 2.6, before_mm=0)
+    label = Paragraph(words.format(t=threshold_words(finding.threshold)), 2.6, before_mm=0)
     width = (right - left) / 2
     start = min(max(at - 8, place.left()), place.right() - width)
     paint_paragraphs(painter, [label], QPointF(start, middle + 2.4), width, scale)

@@ -35,13 +35,14 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
         with_identity: whether the page says whose image it is.
     """
     answer = result.answer
-    findings = tuple((tuple(_finding(one, answer, row)), one) for one in answer.findings)
+    findings = tuple((tuple(_finding(one, row)), one) for one in answer.findings)
     if not findings:
         findings = ((tuple(_abstention(answer)), None),)  # type: ignore[assignment]
     right = [*_map_words(result.attributions[0])] if result.attributions else []
     right += [*_decision_words(result.decision)] if answer.status == "answer" else []
     return ResultPage(
         title=tr("Result of a model"),
+        model_title=visible(in_this_language(row.title, answer.model_title) if row is not None else answer.model_title),
         warning=tr("Research use only - not for diagnosis"),
         head=(tuple(_whose(selection, with_identity)), tuple(_what(selection, with_identity))),
         pictures=tuple(_pictures(result)),
@@ -49,7 +50,7 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
         left=tuple(_checks(answer, row)),
         right=tuple(right),
         origin=tuple(_origin(answer)),
-        words=_scale_words(answer),
+        scale_words=tr("threshold {t}"),
     )
 
 
@@ -107,11 +108,11 @@ def _method_title(attribution: Attribution) -> str:
     return tr_pick(row.title) if row is not None else visible(attribution.method_title)
 
 
-def _finding(finding: Finding, answer: Answer, row: ModelRow | None) -> Iterator[Paragraph]:
+def _finding(finding: Finding, row: ModelRow | None) -> Iterator[Paragraph]:
     """Its name with the flag, its numbers; then what the threshold means and how stable it is."""
     title = visible(tr_pick(row.findings.get(finding.label, finding.label)) if row is not None else finding.label)
     flag, ink = (tr("flagged"), _LIGHT.caution) if finding.flagged else (tr("not flagged"), _LIGHT.text)
-    yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=flag), 4.2, True, ink)
+    yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=flag), 4.2, True, ink, 2.0)
     probability = probability_words(finding.probability, finding.threshold)
     words = tr("calibrated probability {p}, threshold {t}")
     yield Paragraph(words.format(p=probability, t=threshold_words(finding.threshold)), 3.4, True)
@@ -123,21 +124,12 @@ def _finding(finding: Finding, answer: Answer, row: ModelRow | None) -> Iterator
         yield _small(tr("How stable this is was not computed."))
     if finding.meaning:
         yield _small(visible(finding.meaning))
-    said = in_this_language(row.title, answer.model_title) if row is not None else answer.model_title
-    yield _small(visible(said))
 
 
 def _abstention(answer: Answer) -> Iterator[Paragraph]:
     yield Paragraph(tr("The model gave no answer"), 4.2, True, _LIGHT.caution)
-    yield Paragraph(visible(answer.model_title))
     for reason in answer.reasons:
         yield Paragraph(visible(reason))
-
-
-def _scale_words(answer: Answer) -> dict[str, str]:
-    if not answer.findings:
-        return {}
-    return {"threshold": tr("threshold {t}").format(t=threshold_words(answer.findings[0].threshold))}
 
 
 def _checks(answer: Answer, row: ModelRow | None) -> Iterator[Paragraph]:

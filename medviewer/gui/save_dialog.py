@@ -25,7 +25,8 @@ from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
 from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import ElidedLabel, PlainLabel, for_button, set_tooltip, tr, visible
 
-_SIZE = QSize(560, 640)
+_SIZE = QSize(560, 800)
+_EDGE_PX = 20
 _INDENT_PX = 26  # below the words of a check box
 _USUALLY_OFF: frozenset[Output] = frozenset(("segments",))
 
@@ -44,7 +45,7 @@ class SaveDialog(QDialog):
         self._impossible = _impossible(answer, has_map=has_map)
         self.always = QCheckBox(for_button(tr("Result and pictures (JSON, PNG)")))
         self.always.setChecked(True)
-        self.always.setEnabled(False)
+        self.always.clicked.connect(lambda: self.always.setChecked(True))  # it is no choice, but must be read well
         self.pdf = QCheckBox(for_button(tr("Page for people (PDF)")))
         self.pdf.setChecked(True)
         self.boxes: dict[Output, QCheckBox] = {name: QCheckBox(for_button(words)) for name, words, _ in _objects()}
@@ -63,6 +64,7 @@ class SaveDialog(QDialog):
         self.choose.clicked.connect(self._choose)
         self.save.clicked.connect(self.accept)
         self._enable()
+        self.choose.setFocus()  # not what scrolls: its rim would draw the eye at once
 
     @property
     def wish(self) -> SaveWish | None:
@@ -87,8 +89,7 @@ class SaveDialog(QDialog):
         head = PlainLabel(tr("Save results"), "hero")
         head.setContentsMargins(20, 0, 20, 0)
         whole.addWidget(head)
-        scroll = ScrollColumn()
-        scroll.column.setContentsMargins(20, 0, 20, 0)
+        scroll = ScrollColumn(margin=_EDGE_PX)
         scroll.column.setSpacing(6)
         scroll.column.addWidget(section(tr("What")))
         for box, words in ((self.always, tr("Always: what other programs read")), (self.pdf, tr("To read and print"))):
@@ -142,6 +143,7 @@ class SavedDialog(QDialog):
 
     def __init__(self, saved: Saved, parent: QWidget | None = None, *, identity_hidden: bool = False) -> None:
         super().__init__(parent)
+        self.saved = saved
         self.setWindowTitle(tr("Results were saved"))
         self.resize(size_on_screen(QSize(560, 480), self.screen().availableSize()))
         whole = QVBoxLayout(self)
@@ -150,8 +152,7 @@ class SavedDialog(QDialog):
         head = PlainLabel(tr("Results were saved"), "hero")
         head.setContentsMargins(20, 0, 20, 0)
         whole.addWidget(head)
-        scroll = ScrollColumn()
-        scroll.column.setContentsMargins(20, 0, 20, 0)
+        scroll = ScrollColumn(margin=_EDGE_PX)
         scroll.column.setSpacing(4)
         if not identity_hidden:
             scroll.column.addWidget(PlainLabel(visible(str(saved.folder)), "secondary", wrap=True))
@@ -172,7 +173,7 @@ class SavedDialog(QDialog):
         line = QHBoxLayout(row)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(10)
-        link = button(path.name, kind="quiet")
+        link = button(path.name, "file-text", kind="quiet")
         set_tooltip(link, tr("Open this file"))
         link.setAccessibleName(path.name)
         link.clicked.connect(lambda: open_path(path))
