@@ -26,6 +26,7 @@ class Judged(NamedTuple):
 
     answer: Answer | None
     reason: str = ""
+    value: str = ""  # what they report instead
 
 
 def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
@@ -39,19 +40,28 @@ def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
         shown = decidable_answer(app.state)
         if shown is None:
             return
-        judged, reason = argument if isinstance(argument, Judged) else (shown[1], argument)
-        if reason is None and kind != "accepted":
-            reason = app.front.ask_text("Your decision", "Why? The reason is kept beside the result.")
-            if reason is None:
-                return
+        judged = argument if isinstance(argument, Judged) else _asked(app, kind, shown[1], argument)
+        if judged is None:
+            return
         now = decidable_answer(app.state)
-        if now is None or now[1] is not judged:
+        if now is None or now[1] is not judged.answer:
             app.notify("caution", RESULT_CHANGED)
             return
-        decision = Decision(kind, (reason or "").strip(), _now())
+        decision = Decision(kind, judged.reason.strip(), _now(), judged.value.strip())
         app.session.change(decisions=MappingProxyType(dict(app.state.decisions) | {now[0]: decision}))
 
     return run
+
+
+def _asked(app: Application, kind: DecisionKind, answer: Answer, reason: str | None) -> Judged | None:
+    """What the reader says of the answer on screen when only the kind is known; None if they say nothing."""
+    value: str | None = ""
+    if reason is None and kind == "changed":
+        value = app.front.ask_text("Your decision", "What would you report instead?")
+    if reason is None and kind != "accepted" and value is not None:
+        reason = app.front.ask_text("Your decision", "Why? The reason is kept beside the result.")
+    is_cancelled = value is None or (reason is None and kind != "accepted")
+    return None if is_cancelled else Judged(answer, reason or "", value or "")
 
 
 @dataclass(slots=True, eq=False)

@@ -156,11 +156,14 @@ def capture_text(result: Result) -> list[str]:
     decision = result.decision
     if decision is not None and decision.kind != "withdrawn":
         reason = " ".join(decision.reason.split())
-        lines.append(f"Reader: {decision.kind}" + (f" - {reason}" if reason else ""))
+        value = " ".join(decision.value.split())
+        lines.append(f"Reader: {decision.kind}" + (f": {value}" if value else "") + (f" - {reason}" if reason else ""))
     lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
     if result.attributions:
         lines += _map_words(result.attributions[0])
-    lines.append(f"Model: {answer.provenance.model_id} {answer.provenance.model_version}")
+    made_by = answer.provenance
+    signature = "" if made_by.is_verified else " (unverified)"
+    lines.append(f"Model: {made_by.model_id} {made_by.model_version}{signature}")
     return lines
 
 

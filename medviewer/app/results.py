@@ -146,8 +146,16 @@ def _explanation(attribution: Attribution, own: MapNames, names: list[str]) -> d
     }
 
 
-def _decision(decision: Decision | None) -> Mapping[str, str] | None:
-    return None if decision is None else {"kind": decision.kind, "reason": decision.reason, "time": decision.time}
+def _decision(decision: Decision | None) -> Mapping[str, str | None] | None:
+    if decision is None:
+        return None
+    return {
+        "kind": decision.kind,
+        "assessment": decision.assessment or None,
+        "value": decision.value or None,
+        "reason": decision.reason,
+        "time": decision.time,
+    }
 
 
 def _finite(value: Any) -> Any:

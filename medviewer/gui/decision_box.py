@@ -14,7 +14,7 @@ from medviewer.gui import theme
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, button, clear, section
 from medviewer.gui.icons import IconLabel
-from medviewer.gui.text import PlainLabel, language, set_tooltip, tr
+from medviewer.gui.text import PlainLabel, isolated, language, set_tooltip, tr
 
 Ask = Literal["reject", "change"]
 
@@ -32,7 +32,9 @@ class DecisionBox(Card):
         self._can_undo = False
         self._drawn: object = None
         self.reason = QLineEdit(self)  # a parent from the first: without one it would be a window of its own
+        self.value = QLineEdit(self)
         self.reason.hide()
+        self.value.hide()
         self._draw()
 
     def show_decision(self, answer: Answer | None, decision: Decision | None, *, can_undo: bool) -> None:
@@ -49,7 +51,7 @@ class DecisionBox(Card):
         """Ask why the result is rejected or changed."""
         self._asked = what
         self._draw()
-        self.reason.setFocus()
+        (self.reason if what == "reject" else self.value).setFocus()
 
     def _draw(self) -> None:
         shown = (self._asked, id(self._answer), self._decision, self._can_undo, language())
@@ -89,9 +91,15 @@ class DecisionBox(Card):
 
     def _draw_question(self, what: Ask) -> None:
         is_reject = what == "reject"
-        self.add(
-            PlainLabel(tr("Why do you reject it?") if is_reject else tr("What would you report instead?"), "strong")
-        )
+        self.value = QLineEdit(self)
+        self.value.setVisible(not is_reject)
+        if not is_reject:
+            self.add(PlainLabel(tr("What would you report instead?"), "strong"))
+            self.value.setMaxLength(200)
+            self.value.setPlaceholderText(tr("Your own finding"))
+            self.value.setAccessibleName(tr("Your own finding"))
+            self.add(self.value)
+        self.add(PlainLabel(tr("Why do you reject it?") if is_reject else tr("Why?"), "strong"))
         self.reason = QLineEdit()
         self.reason.setMaxLength(500)
         self.reason.setPlaceholderText(tr("A reason is needed"))
@@ -105,16 +113,20 @@ class DecisionBox(Card):
 
         asked_about = self._answer
 
+        def is_whole() -> bool:
+            return bool(self.reason.text().strip()) and (is_reject or bool(self.value.text().strip()))
+
         def answer() -> None:
-            words = self.reason.text().strip()
-            if words:
-                judged = Judged(asked_about, words)
+            if is_whole():
+                judged = Judged(asked_about, self.reason.text().strip(), self.value.text().strip())
                 self.requested.emit("finding.reject" if is_reject else "finding.change", judged)
 
         confirm.clicked.connect(answer)
         cancel.clicked.connect(self._back)
         self.reason.returnPressed.connect(answer)
-        self.reason.textChanged.connect(lambda words: confirm.setEnabled(bool(words.strip())))
+        self.value.returnPressed.connect(self.reason.setFocus)
+        for field in (self.value, self.reason):
+            field.textChanged.connect(lambda _words: confirm.setEnabled(is_whole()))
         row.addWidget(confirm)
         row.addWidget(cancel)
         row.addStretch(1)
@@ -133,6 +145,9 @@ class DecisionBox(Card):
         words = tr("{decision} at {time}").format(decision=kind_word(decision.kind), time=local_time(decision.time))
         row.addWidget(PlainLabel(words, "strong", wrap=True), 1)
         self.column.addLayout(row)
+        if decision.value:
+            words = tr("Reported instead: {value}").format(value=isolated(decision.value))
+            self.add(PlainLabel(words, wrap=True))
         if decision.reason:
             self.add(PlainLabel(decision.reason, wrap=True))
         buttons = QHBoxLayout()

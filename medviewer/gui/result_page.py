@@ -25,6 +25,7 @@ _BAR_MM = 8.0  # of the scale of a probability, at scale 1
 _LEAST_PICTURE_MM, _MOST_PICTURE_MM = 55.0, 118.0
 _SMALLEST = 0.4  # of the letters' size: what is longer still takes from the pictures
 _SMALLER = 0.96
+_A4 = Page()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,7 @@ class ResultPage:
     right: tuple[Paragraph, ...]
     origin: tuple[Paragraph, ...]
     scale_words: str = "{t}"  # of a threshold on the scale of a probability
-    page: Page = Page()
+    page: Page = _A4
 
     def pdf(self) -> bytes:
         """As a PDF document of one page, without anything about anybody beside what is seen."""

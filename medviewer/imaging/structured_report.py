@@ -25,6 +25,7 @@ from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_
 
 _SERIES_NUMBER = 9801
 _SCHEME = "99MEDVIEWER"
+_ASSESSMENTS = {"accept": "Accepted", "reject": "Rejected", "modify": "Modified"}  # as IHE RAD AIRA has them
 _CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", _SCHEME})
 
 
@@ -207,9 +208,11 @@ def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
     # dcmtk up to 3.6.9 refuses the offset +0000; without one, the zone is that of the object's other dates.
     written = DT(time.strftime("%Y%m%d%H%M%S.%f%z").removesuffix("+0000"))
     items: list[sr.ContentItem] = [
-        sr.CodeContentItem(name, _own(decision.kind, decision.kind.capitalize()), "CONTAINS"),
+        sr.CodeContentItem(name, _own(decision.kind, _ASSESSMENTS[decision.assessment]), "CONTAINS"),
         sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), written, "CONTAINS"),
     ]
+    if decision.value:
+        items.append(sr.TextContentItem(_own("decision-value", "Reported instead"), decision.value, "CONTAINS"))
     if decision.reason:
         items.append(sr.TextContentItem(_own("decision-reason", "Reason of the decision"), decision.reason, "CONTAINS"))
     return items

@@ -212,7 +212,8 @@ class RecordStore:
     def save_decision(self, subject: Subject, decision: Decision) -> None:
         """Keep what a reader decided; earlier decisions stay, the newest counts."""
         with self.database.write() as connection:
-            chosen = {"kind": decision.kind, "reason": well_formed(decision.reason), "time": well_formed(decision.time)}
+            said = {"reason": decision.reason, "time": decision.time, "value": decision.value}
+            chosen = {"kind": decision.kind, **{name: well_formed(text) for name, text in said.items()}}
             connection.execute(insert(tables.DECISION).values(**_subject_values(subject), **chosen, saved=_now()))
 
     def answers_for(self, image: ImageReference) -> tuple[StoredAnswer, ...]:
@@ -223,7 +224,7 @@ class RecordStore:
     def decisions_for(self, image: ImageReference) -> tuple[StoredDecision, ...]:
         """What readers decided about an image's results, newest first."""
         return tuple(
-            StoredDecision(_subject(row), Decision(row["kind"], row["reason"], row["time"]), row["saved"])
+            StoredDecision(_subject(row), Decision(row["kind"], row["reason"], row["time"], row["value"]), row["saved"])
             for row in self._about(tables.DECISION, image)
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The migration that makes these tables; a store at another revision is migrated or refused."""
 
 METADATA = MetaData(
@@ -97,7 +97,9 @@ def _about_a_result(name: str, *columns: SchemaItem) -> Table:
 
 
 ANSWER = _about_a_result("answer", *_text("result_json"))
-DECISION = _about_a_result("decision", *_text("kind", "reason", "time"))
+DECISION = _about_a_result(
+    "decision", *_text("kind", "reason", "time"), Column("value", Text, nullable=False, server_default="")
+)
 
 # Rows are added and never changed: the newest of a uid counts, the ones before are its history.
 MEASUREMENT = Table(

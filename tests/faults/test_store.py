@@ -26,7 +26,7 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medviewer.domain.answer import Subject
+from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.case import Observation
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.measurement import new_measurement
@@ -431,7 +431,7 @@ def _next_step(fails: bool = False) -> ModuleType:
         if fails:
             raise sqlite3.OperationalError("the step failed half-way")
 
-    vars(step).update(revision="0004", down_revision="0003", upgrade=upgrade)
+    vars(step).update(revision="0005", down_revision="0004", upgrade=upgrade)
     return step
 
 
@@ -446,18 +446,18 @@ def test_an_older_store_is_backed_up_and_migrated(path: Path, monkeypatch: pytes
     with RecordStore(path) as store:
         store.save_record(RECORD)
     monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-    monkeypatch.setattr(database, "SCHEMA_REVISION", "0004")
+    monkeypatch.setattr(database, "SCHEMA_REVISION", "0005")
     with RecordStore(path) as store:
         assert store.record_for("9RG1") == RECORD
     assert "ward" in _columns(path)
-    (backup,) = path.parent.glob("records.db.backup-0003-*")
+    (backup,) = path.parent.glob("records.db.backup-0004-*")
     assert stat.S_IMODE(backup.stat().st_mode) & 0o077 == 0
     assert "ward" not in _columns(backup)
     monkeypatch.undo()
     with RecordStore(backup) as old:
         assert old.record_for("9RG1") == RECORD
     RecordStore(backup).close()
-    assert len(list(path.parent.glob("records.db.backup-0003-*"))) == 1, "an up-to-date store is not backed up"
+    assert len(list(path.parent.glob("records.db.backup-0004-*"))) == 1, "an up-to-date store is not backed up"
 
 
 def test_a_store_from_before_measurements_is_backed_up_and_takes_them(
@@ -479,12 +479,30 @@ def test_a_store_from_before_measurements_is_backed_up_and_takes_them(
         assert again.measurements_for("1.2.9") == (LENGTH,)
 
 
+def test_a_store_from_before_changed_values_keeps_its_decisions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "REVISIONS", migrations.REVISIONS[:3])
+        patched.setattr(database, "SCHEMA_REVISION", "0003")
+        RecordStore(path).close()
+        with sqlite3.connect(path) as connection:
+            connection.execute(
+                "INSERT INTO decision (sop_instance_uid, path_json, frame, model_id, model_sha256, method, finding, kind,"
+                " reason, time, saved) VALUES ('1.2.9', '\"/a\"', 0, 'm', 'd', '', '', 'changed', 'why', 't', 's')"
+            )
+        connection.close()
+    with RecordStore(path) as store:
+        assert [one.decision for one in store.decisions_for("1.2.9")] == [Decision("changed", "why", "t")]
+        store.save_decision(SUBJECT, Decision("changed", "lateral view", "t2", "collapse"))
+    with RecordStore(path) as again:
+        assert again.decisions_for("1.2.9")[0].decision.value == "collapse"
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with RecordStore(path) as store:
         store.save_record(RECORD)
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step(fails=True)))
-        patched.setattr(database, "SCHEMA_REVISION", "0004")
+        patched.setattr(database, "SCHEMA_REVISION", "0005")
         with pytest.raises(sqlite3.OperationalError, match="half-way"):
             RecordStore(path)
     assert "ward" not in _columns(path)
@@ -501,7 +519,7 @@ def test_without_room_for_the_backup_nothing_is_migrated(path: Path, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, _next_step()))
-        patched.setattr(database, "SCHEMA_REVISION", "0004")
+        patched.setattr(database, "SCHEMA_REVISION", "0005")
         patched.setattr("medviewer.records.database.os.fsync", full)
         with pytest.raises(StorageError):
             RecordStore(path)

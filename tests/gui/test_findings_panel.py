@@ -396,12 +396,18 @@ def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: st
     press(panel, first)
     assert not is_offered(panel, last)
     panel.decision.reason.setText("   ")
+    panel.decision.value.setText("   ")
     assert not is_offered(panel, last)
     qtbot.keyClick(panel.decision.reason, Qt.Key.Key_Return)
     assert asked.calls == []
     panel.decision.reason.setText(" Known metastases ")
+    value = ""
+    if first == "Change…":
+        assert not is_offered(panel, last), "what is reported instead is needed too"
+        panel.decision.value.setText(" Metastases ")
+        value = "Metastases"
     press(panel, last)
-    assert asked.calls == [(command, Judged(answer_of(state), "Known metastases"))]
+    assert asked.calls == [(command, Judged(answer_of(state), "Known metastases", value))]
 
 
 def test_after_a_decision_the_keyboard_stays_in_its_box(panel, qtbot) -> None:

@@ -23,7 +23,7 @@ from tests import samples
 from tests.answers import EFFUSION, PNEUMONIA, make_answer, make_attribution, make_radiograph
 
 RG1 = "RG1_UNCR.dcm"
-DECISION = Decision("changed", "Masses, not pneumonia", "2025-06-01T12:34:56+00:00")
+DECISION = Decision("changed", "Masses, not pneumonia", "2025-06-01T12:34:56+00:00", "Metastases")
 CHINESE = Decision("rejected", "肿块,不是肺炎", "2025-06-01T12:34:56+00:00")
 
 
@@ -133,6 +133,9 @@ def test_dcmtk_reads_them(kind: str, tmp_path: Path) -> None:
     assert "not for diagnosis" in tree.stdout
     assert re.search(r'"Probability"\)="?0?\.873', tree.stdout)
     assert re.search(r"\(60046008,SCT|effusion", tree.stdout)
+    # The reader's assessment, in the words of IHE AI Result Assessment, with what they report instead.
+    assert re.search(r'"Reader.s decision"\)=\(changed,99MEDVIEWER,"Modified"\)', tree.stdout)
+    assert re.search(r'"Reported instead"\)="Metastases"', tree.stdout)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -252,3 +252,38 @@ def test_a_failure_never_brings_the_decision_on_an_earlier_answer_back(
     FullDisk(monkeypatch)
     opened.run_command("finding.reject", "no")
     assert decided(opened) == ""
+
+
+class Answers(NoFront):
+    """A reader who answers each question in turn; None cancels."""
+
+    def __init__(self, *said: str | None) -> None:
+        self.said = list(said)
+        self.asked: list[str] = []
+
+    def ask_text(self, title: str, question: str) -> str | None:  # noqa: ARG002 - what a window is asked
+        self.asked.append(question)
+        return self.said.pop(0)
+
+
+def test_a_change_says_what_is_reported_instead_and_why(opened: Application) -> None:
+    opened.run_command("model.run")
+    opened.front = front = Answers(" Lobar collapse ", "Seen on the lateral view")
+    opened.run_command("finding.change")
+    assert front.asked == ["What would you report instead?", "Why? The reason is kept beside the result."]
+    subject, _ = shown(opened)
+    kept = opened.records.store().decisions_for(subject.image_key)[0].decision
+    assert (kept.kind, kept.value, kept.reason) == ("changed", "Lobar collapse", "Seen on the lateral view")
+    assert kept.assessment == "modify"
+    assert opened.state.decisions[subject] == kept
+    opened.run_command("edit.undo")
+    assert kinds(opened, subject) == ["changed", "withdrawn"]
+    assert not opened.state.decisions
+
+
+@pytest.mark.parametrize("said", [(None,), ("Lobar collapse", None)])
+def test_a_change_can_be_cancelled_at_either_question(opened: Application, said: tuple[str | None, ...]) -> None:
+    opened.run_command("model.run")
+    opened.front = Answers(*said)
+    opened.run_command("finding.change")
+    assert not opened.state.decisions

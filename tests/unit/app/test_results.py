@@ -89,7 +89,9 @@ def test_result_json_is_as_documented(tmp_path: Path) -> None:
     provenance = document["provenance"]
     assert (provenance["input_sha256"], provenance["provider"]) == ("cd" * 32, "CPU")
     assert {"medviewer", "onnxruntime"} <= set(provenance["versions"])
-    assert document["decision"] == {"kind": "accepted", "reason": "clear", "time": "2025-06-01T12:00:00+00:00"}
+    assert document["decision"] == {
+        "kind": "accepted", "assessment": "accept", "value": None, "reason": "clear", "time": "2025-06-01T12:00:00+00:00",
+    }  # fmt: skip
     assert document["not_written"] == []
 
 
@@ -428,3 +430,16 @@ def test_the_segment_is_what_the_picture_shows(tmp_path: Path) -> None:
     mask = pydicom.dcmread(tmp_path / "out" / "attention-grad-cam.seg.dcm").pixel_array > 0
     strongest = np.quantile(placed[placed > 0], 0.995, method="higher")
     assert np.array_equal(mask, placed / strongest >= np.float32(0.6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "assessment"), [("accepted", "accept"), ("rejected", "reject"), ("changed", "modify"), ("withdrawn", None)]
+)
+def test_a_decision_is_told_in_the_words_of_the_profile_too(tmp_path: Path, kind: Any, assessment: str | None) -> None:
+    decision = Decision(kind, "why", "2025-06-01T12:00:00+00:00", "Lobar collapse")
+    document = result_document(make_result(tmp_path, decision=decision), [], [])
+    assert document["decision"]["kind"] == kind
+    assert document["decision"]["assessment"] == assessment
+    assert document["decision"]["value"] == "Lobar collapse"
+    if kind == "changed":
+        assert "Reader: changed: Lobar collapse - why" in capture_text(make_result(tmp_path, decision=decision))
