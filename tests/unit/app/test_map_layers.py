@@ -13,8 +13,8 @@ import pytest
 from medviewer.app.layer_planes import laid_on
 from medviewer.app.layering import OTHER_IMAGE, offers
 from medviewer.app.on_screen import selections
-from medviewer.domain.layer import ScalarLayer, ScalarPlane
-from medviewer.imaging.heat_map_object import write_heat_map
+from medviewer.domain.layer import LabelPlane, ScalarLayer, ScalarPlane, Segmentation
+from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.imaging.scalar_layer import NOT_AN_OUTLINE
 from medviewer.imaging.scan import images_of, scan
 from tests.answers import PNEUMONIA, make_attribution, make_radiograph
@@ -125,3 +125,27 @@ def test_a_map_that_may_not_fit_is_refused_with_its_reason(
     assert why_not
     if change in ("other image", "other size"):
         assert why_not == OTHER_IMAGE
+
+
+def test_the_segment_of_a_slice_is_laid_over_it_as_any_segmentation(application: Application, tmp_path: Path) -> None:
+    write_ct(tmp_path / "study")
+    image = list(images_of(scan([tmp_path / "study"])))[7]
+    made = make_attribution(image.description.rows, image.description.columns)
+    mask = np.nan_to_num(made.placed) >= 0.5
+    path = tmp_path / "study" / "seg.dcm"
+    write_heat_map_segment(image, made, PNEUMONIA, mask=mask, criterion="half of the strongest", path=path)
+    application.run_command("file.open_folder", tmp_path / "study")
+    show(application, image.sop_instance_uid)
+    [offer] = [one for one in offers(application.state) if one.modality == "SEG"]
+    assert offer.why_not == ""
+    application.run_command("layer.lay", offer.key)
+    (laid,) = laid_on(application.state)
+    assert isinstance(laid.plane, LabelPlane)
+    assert isinstance(laid.source, Segmentation)
+    assert [one.label for one in laid.source.segments] == ["Where the model looked (pneumonia)"]
+    rows, columns = np.indices(mask.shape)
+    inside = [
+        bool(laid.plane.segments_at(column + 0.5, row + 0.5))
+        for row, column in zip(rows.ravel(), columns.ravel(), strict=True)
+    ]
+    assert np.array_equal(np.array(inside).reshape(mask.shape), mask)
