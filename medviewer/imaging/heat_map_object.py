@@ -76,7 +76,8 @@ def write_heat_map(source: Image, attribution: Attribution, finding: Finding, *,
         frame_type.VolumetricProperties = "DISTORTED"  # on which it depends that no spacing need be said
     plain.RescaleIntercept, plain.RescaleSlope, plain.RescaleType = 0, 1, "US"
     high = strongest if strongest > 0 and math.isfinite(strongest) else 1.0
-    window.WindowCenter, window.WindowWidth = f"{high / 2:.6g}", f"{high:.6g}"
+    window.WindowWidth = f"{high:.6g}"
+    window.WindowCenter = f"{float(f'{high:.6g}') / 2:.9g}"  # so that it begins at 0 exactly
     window.VOILUTFunction = "LINEAR_EXACT"  # LINEAR is for whole numbers: it knows no window narrower than 1
     shared.ParametricMapFrameTypeSequence = [frame_type]
     shared.PixelValueTransformationSequence, shared.FrameVOILUTSequence = [plain], [window]

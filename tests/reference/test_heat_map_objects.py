@@ -226,6 +226,20 @@ def test_a_map_of_another_finding_size_or_image_is_not_written(tmp_path: Path) -
     assert not path.exists()
 
 
+@pytest.mark.parametrize("strongest", [1.0, 0.0505666123, 3.3333333e-7, 123456.789])
+def test_the_window_goes_from_nothing_to_the_strongest(strongest: float, tmp_path: Path) -> None:
+    source = make_radiograph(tmp_path / "source.dcm")
+    made = make_attribution(96, 80)
+    write_heat_map(
+        source, replace(made, placed=made.placed * strongest), PNEUMONIA, strongest=strongest, path=tmp_path / MAP
+    )
+    [window] = pydicom.dcmread(tmp_path / MAP).SharedFunctionalGroupsSequence[0].FrameVOILUTSequence
+    center, width = float(window.WindowCenter), float(window.WindowWidth)
+    assert abs(center - width / 2) <= 1e-12 * width
+    assert width == pytest.approx(strongest, rel=1e-5)
+    assert errors_of(tmp_path / MAP) == []
+
+
 @pytest.mark.parametrize("verified", [True, False])
 def test_whether_the_model_is_signed_is_said(verified: bool, tmp_path: Path) -> None:
     source = make_radiograph(tmp_path / "source.dcm")
