@@ -113,7 +113,9 @@ class _NothingThereError(UsageError):
 
 def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> Iterator[tuple[str, _Write]]:
     image, answer, maps = result.image, result.answer, result.attributions
-    if "report" in outputs:
+    if "report" in outputs and not answer.findings:
+        yield _REPORT_NAME, _no_finding
+    elif "report" in outputs:
         write = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
         yield _REPORT_NAME, write
     if "capture" in outputs:
@@ -125,6 +127,10 @@ def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> It
             yield names.segment, partial(_write_segment, result, attribution)
     if "keys" in outputs and any(finding.flagged for finding in answer.findings):
         yield _KEYS_NAME, partial(write_flagged_image, image, answer)
+
+
+def _no_finding(*, path: Path) -> None:
+    raise _NothingThereError(f"{path.name} tells findings, and the answer is of another kind; it is in result.json.")
 
 
 def _write_map(result: Result, attribution: Attribution, *, path: Path) -> None:

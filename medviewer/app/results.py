@@ -11,13 +11,24 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from medviewer import __version__
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.result_objects import OURS, MapNames, map_names, write_files
-from medviewer.domain.answer import Attribution, Decision, Finding
+from medviewer.domain.answer import (
+    Attribution,
+    Decision,
+    Evidence,
+    Finding,
+    Forecast,
+    Outcome,
+    Score,
+    SurvivalCurve,
+)
 from medviewer.domain.errors import UsageError
 from medviewer.imaging.derived_object import BANNER
 from medviewer.whole_file import storage_error, write_whole
@@ -87,6 +98,8 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "status": answer.status,
         "reasons": list(answer.reasons),
         "findings": [_finding(finding) for finding in answer.findings],
+        "outcomes": [_outcome(outcome) for outcome in answer.outcomes],
+        "evidence": [_evidence(evidence) for evidence in answer.evidence],
         "calibration": {name: _finite(value) for name, value in answer.calibration.items()},
         "validated_on": answer.validated_on,
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
@@ -121,6 +134,19 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "stability": None if stability is None else {"low": stability[0], "high": stability[1]},
         "meaning": finding.meaning,
     }
+
+
+_KINDS: Mapping[type, str] = MappingProxyType({Score: "score", SurvivalCurve: "survival", Forecast: "forecast"})
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    said = {name: _finite(value) for name, value in asdict(outcome).items()}
+    return {"kind": _KINDS[type(outcome)], **said}
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    time = evidence.time.isoformat() if evidence.time is not None else None
+    return {**asdict(evidence), "time": time}
 
 
 def _explanation(attribution: Attribution, own: MapNames, names: list[str]) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from medviewer import __version__
 from medviewer.app.result import Result, pictures_of
 from medviewer.app.state import Selection
-from medviewer.domain.answer import Answer, Attribution, Decision, Finding, probability_words, threshold_words
+from medviewer.domain.answer import (
+    Answer,
+    Attribution,
+    Decision,
+    Finding,
+    Outcome,
+    Score,
+    SurvivalCurve,
+    probability_words,
+    threshold_words,
+)
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui import theme
 from medviewer.gui.catalogue_rows import method_rows
@@ -36,8 +46,8 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
     """
     answer = result.answer
     findings = tuple((tuple(_finding(one, row)), one) for one in answer.findings)
-    if not findings:
-        findings = ((tuple(_abstention(answer)), None),)  # type: ignore[assignment]
+    others = tuple((tuple(_outcome(one)), None) for one in answer.outcomes)
+    abstained = ((tuple(_abstention(answer)), None),) if answer.status != "answer" else ()
     right = [*_map_words(result.attributions[0])] if result.attributions else []
     right += [*_decision_words(result.decision)] if answer.status == "answer" else []
     return ResultPage(
@@ -46,7 +56,7 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
         warning=tr("Research use only - not for diagnosis"),
         head=(tuple(_whose(selection, with_identity)), tuple(_what(selection, with_identity))),
         pictures=tuple(_pictures(result)),
-        findings=findings,
+        findings=(*findings, *others, *abstained),
         left=tuple(_checks(answer, row)),
         right=tuple(right),
         origin=tuple(_origin(answer)),
@@ -124,6 +134,38 @@ def _finding(finding: Finding, row: ModelRow | None) -> Iterator[Paragraph]:
         yield _small(tr("How stable this is was not computed."))
     if finding.meaning:
         yield _small(visible(finding.meaning))
+
+
+def _outcome(outcome: Outcome) -> Iterator[Paragraph]:
+    """What is no finding: a score in its band, a curve at its horizon, the end of a forecast."""
+    if isinstance(outcome, Score):
+        ink = _LIGHT.caution if outcome.flagged else _LIGHT.text
+        words = tr("{name}: {value} of {highest}, {band}")
+        said = words.format(
+            name=visible(outcome.title), value=f"{outcome.value:g}", highest=f"{outcome.highest:g}",
+            band=visible(outcome.band),
+        )  # fmt: skip
+        yield Paragraph(said, 4.2, True, ink, 2.0)
+        measured = outcome.meaning
+    elif isinstance(outcome, SurvivalCurve):
+        at = outcome.times.index(outcome.horizon)
+        words = tr("{name}: free of it up to {time} {unit} with probability {p}")
+        said = words.format(
+            name=visible(outcome.title), time=f"{outcome.horizon:g}", unit=visible(outcome.time_unit),
+            p=probability_words(outcome.survival[at]),
+        )  # fmt: skip
+        yield Paragraph(said, 4.2, True, before_mm=2.0)
+        measured = outcome.measured
+    else:
+        words = tr("{name}: {value} {unit} in {hours} h, between {low} and {high}")
+        said = words.format(
+            name=visible(outcome.title), value=f"{outcome.median[-1]:g}", unit=visible(outcome.unit),
+            hours=f"{outcome.hours[-1]:g}", low=f"{outcome.low[-1]:g}", high=f"{outcome.high[-1]:g}",
+        )  # fmt: skip
+        yield Paragraph(said, 4.2, True, before_mm=2.0)
+        measured = outcome.measured
+    if measured:
+        yield _small(visible(measured))
 
 
 def _abstention(answer: Answer) -> Iterator[Paragraph]:

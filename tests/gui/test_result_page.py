@@ -22,6 +22,7 @@ from medviewer.gui.result_words import result_page
 from medviewer.imaging.scan import scan
 from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, frame_of, make_abstention, make_answer, make_attribution
 from tests.answers import make_radiograph as write
+from tests.unit.app.test_results import CURVE, FORECAST, SCORE
 
 A4_POINTS = (595.0, 842.0)
 ROW = ModelRow(
@@ -120,6 +121,15 @@ def test_what_was_not_judged_or_signed_or_decided_is_said(tmp_path: Path) -> Non
     assert "No decision was recorded." in text
     verified = make_answer(provenance=replace(PROVENANCE, is_verified=True))
     assert "(Verified)" in text_of(page_of(tmp_path, answer=verified, attributions=()))
+
+
+def test_other_outcomes_stand_in_the_place_of_findings(tmp_path: Path) -> None:
+    answer = replace(make_answer(), findings=(), outcomes=(SCORE, CURVE, FORECAST))
+    text = text_of(page_of(tmp_path, answer=answer, attributions=()))
+    assert "NEWS2: 7 of 20, high" in text
+    assert "Death: free of it up to 2 a with probability 0.80" in text
+    assert "Heart rate: 90 /min in 6 h, between 75 and 110" in text
+    assert "no answer" not in text
 
 
 LONG = "The image is unlike those that the model learned from, in a way that takes many words to describe. "

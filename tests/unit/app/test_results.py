@@ -6,6 +6,7 @@ import errno
 import json
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from medviewer.app import result as result_module
 from medviewer.app.result import Output
 from medviewer.app.result_objects import capture_text
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
-from medviewer.domain.answer import Decision, Faithfulness
+from medviewer.domain.answer import Decision, Evidence, Faithfulness, Forecast, Score, ScorePart, SurvivalCurve
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.faithfulness import sentence
 from medviewer.imaging.display import to_display
@@ -443,3 +444,28 @@ def test_a_decision_is_told_in_the_words_of_the_profile_too(tmp_path: Path, kind
     assert document["decision"]["value"] == "Lobar collapse"
     if kind == "changed":
         assert "Reader: changed: Lobar collapse - why" in capture_text(make_result(tmp_path, decision=decision))
+
+
+SCORE = Score(
+    "news2", "", "NEWS2", 7.0, 0.0, 20.0, "high", True, "Urgent review.", (ScorePart("rr", "Breathing", 3.0),)
+)
+CURVE = SurvivalCurve("death", "", "Death", (1.0, 2.0), "a", (0.9, 0.8), 2.0, "C 0.77")
+FORECAST = Forecast(
+    "hr", "", "Heart rate", "/min", (1.0, 6.0), (80.0, 90.0), (70.0, 75.0), (90.0, 110.0), 0.9, "90 of 100"
+)
+
+
+def test_other_outcomes_are_told_with_what_they_rest_on_and_are_no_findings(tmp_path: Path) -> None:
+    evidence = (
+        Evidence("rr", "Breathing rate", "26 /min", datetime(2025, 6, 1, 10, tzinfo=UTC)),
+        Evidence("x", "X", "1", None),
+    )
+    answer = replace(make_answer(), findings=(), outcomes=(SCORE, CURVE, FORECAST), evidence=evidence)
+    save_results(tmp_path / "out", make_result(tmp_path, answer=answer), outputs=EVERYTHING)
+    document = read(tmp_path / "out")
+    assert [one["kind"] for one in document["outcomes"]] == ["score", "survival", "forecast"]
+    assert (document["outcomes"][0]["value"], document["outcomes"][0]["parts"][0]["name"]) == (7.0, "rr")
+    assert document["outcomes"][1]["survival"] == [0.9, 0.8]
+    assert [one["time"] for one in document["evidence"]] == ["2025-06-01T10:00:00+00:00", None]
+    assert [one["file"] for one in document["not_written"]] == ["finding.sr.dcm"]
+    assert "flagged.ko.dcm" not in names(tmp_path / "out")
