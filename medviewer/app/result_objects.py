@@ -16,6 +16,7 @@ from medviewer.domain.answer import Attribution, Finding, probability_words, thr
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import normalise_map
+from medviewer.imaging.derived_object import ObjectReference
 from medviewer.imaging.display import to_display
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.imaging.key_objects import write_flagged_image
@@ -113,18 +114,19 @@ class _NothingThereError(UsageError):
 
 def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> Iterator[tuple[str, _Write]]:
     image, answer, maps = result.image, result.answer, result.attributions
+    explained_by: list[ObjectReference] = []  # grows as they are written: the report, which names them, comes after
+    for names, attribution in zip(map_names(maps), maps, strict=True):
+        if "maps" in outputs:
+            yield names.values, partial(_write_map, result, attribution, explained_by)
+        if "segments" in outputs:
+            yield names.segment, partial(_write_segment, result, attribution, explained_by)
     if "report" in outputs and not answer.findings:
         yield _REPORT_NAME, _no_finding
     elif "report" in outputs:
-        write = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
-        yield _REPORT_NAME, write
+        said = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
+        yield _REPORT_NAME, partial(said, explained_by=explained_by)
     if "capture" in outputs:
         yield _CAPTURE_NAME, partial(write_secondary_capture, image, shown, text=capture_text(result))
-    for names, attribution in zip(map_names(maps), maps, strict=True):
-        if "maps" in outputs:
-            yield names.values, partial(_write_map, result, attribution)
-        if "segments" in outputs:
-            yield names.segment, partial(_write_segment, result, attribution)
     if "keys" in outputs and any(finding.flagged for finding in answer.findings):
         yield _KEYS_NAME, partial(write_flagged_image, image, answer)
 
@@ -133,19 +135,21 @@ def _no_finding(*, path: Path) -> None:
     raise _NothingThereError(f"{path.name} tells findings, and the answer is of another kind; it is in result.json.")
 
 
-def _write_map(result: Result, attribution: Attribution, *, path: Path) -> None:
+def _write_map(result: Result, attribution: Attribution, made: list[ObjectReference], *, path: Path) -> None:
     _, strongest = normalise_map(attribution.placed)
-    write_heat_map(result.image, attribution, _explained(result, attribution), strongest=strongest, path=path)
+    finding = _explained(result, attribution)
+    made.append(write_heat_map(result.image, attribution, finding, strongest=strongest, path=path))
 
 
-def _write_segment(result: Result, attribution: Attribution, *, path: Path) -> None:
+def _write_segment(result: Result, attribution: Attribution, made: list[ObjectReference], *, path: Path) -> None:
     parts, strongest = normalise_map(attribution.placed)
     mask = np.nan_to_num(parts, nan=0.0) >= max(result.threshold, 1 / 255)
     if strongest <= 0 or not mask.any():
         raise _NothingThereError("Nowhere does the heat map speak for the finding, so there is nothing to segment.")
     criterion = f"{attribution.method_title} at {result.threshold:.2f} of its strongest value or more"
     finding = _explained(result, attribution)
-    write_heat_map_segment(result.image, attribution, finding, mask=mask, criterion=criterion, path=path)
+    write = partial(write_heat_map_segment, result.image, attribution, finding)
+    made.append(write(mask=mask, criterion=criterion, path=path))
 
 
 def _explained(result: Result, attribution: Attribution) -> Finding:

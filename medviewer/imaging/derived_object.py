@@ -15,6 +15,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -96,6 +97,20 @@ _CODECS = {
 }  # fmt: skip
 _LINE_ENDS = re.compile(rb"([\t\n\f\r]+)")
 _TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """What another object needs to name one that was written."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+def reference_of(result: Dataset) -> ObjectReference:
+    """Name an object that was begun by :func:`start_object`."""
+    return ObjectReference(str(result.SOPClassUID), str(result.SOPInstanceUID), str(result.SeriesInstanceUID))
 
 
 def read_header(image: Image) -> Dataset:

@@ -27,7 +27,14 @@ from medviewer.imaging.derived_frame import (
     leave_unplaced,
     place_as_source,
 )
-from medviewer.imaging.derived_object import BANNER, read_header, start_object, write_object
+from medviewer.imaging.derived_object import (
+    BANNER,
+    ObjectReference,
+    read_header,
+    reference_of,
+    start_object,
+    write_object,
+)
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.structured_report import finding_code, parameters_of
 
@@ -37,7 +44,9 @@ _AMBER_CIELAB = (51_000, 36_500, 50_000)  # of the segment; 0 to 65535 each (PS3
 _TITLE_CHARACTERS = 64  # LO
 
 
-def write_heat_map(source: Image, attribution: Attribution, finding: Finding, *, strongest: float, path: Path) -> None:
+def write_heat_map(
+    source: Image, attribution: Attribution, finding: Finding, *, strongest: float, path: Path
+) -> ObjectReference:
     """Write the values of a heat map as a Parametric Map of 32-bit floats in the study of its image.
 
     The values are those of the method, without unit; what they stand for (CID 218, the method, the finding, the
@@ -49,6 +58,9 @@ def write_heat_map(source: Image, attribution: Attribution, finding: Finding, *,
         finding: which the map explains.
         strongest: the value that a window should show as the strongest; above 0.
         path: where the file goes.
+
+    Returns:
+        How a report names it.
 
     Raises:
         UsageError: the map is of another finding or size, or holds no value.
@@ -84,11 +96,12 @@ def write_heat_map(source: Image, attribution: Attribution, finding: Finding, *,
     shared.RealWorldValueMappingSequence = [_meaning(values, attribution, finding)]
     result.add_new("FloatPixelData", "OF", np.ascontiguousarray(values, "<f4").tobytes())
     write_object(result, header, path)
+    return reference_of(result)
 
 
 def write_heat_map_segment(
     source: Image, attribution: Attribution, finding: Finding, *, mask: np.ndarray, criterion: str, path: Path
-) -> None:
+) -> ObjectReference:
     """Write where a heat map is high as a Segmentation with one segment, in the study of its image.
 
     Args:
@@ -98,6 +111,9 @@ def write_heat_map_segment(
         mask: ``(rows, columns)`` bool, of the image's size; somewhere true.
         criterion: in words, what the mask's places have in common.
         path: where the file goes.
+
+    Returns:
+        How a report names it.
 
     Raises:
         UsageError: the map is of another finding or size, or the mask is empty.
@@ -132,6 +148,7 @@ def write_heat_map_segment(
     packed = np.packbits(np.ascontiguousarray(mask, np.uint8).ravel(), bitorder="little").tobytes()
     result.add_new("PixelData", "OB", packed + b"\0" * (len(packed) % 2))
     write_object(result, header, path)
+    return reference_of(result)
 
 
 def _checked(source: Image, attribution: Attribution, finding: Finding) -> np.ndarray:

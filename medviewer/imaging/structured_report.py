@@ -21,7 +21,15 @@ from pydicom.valuerep import DT
 from medviewer.domain.answer import Answer, Attribution, Decision, Finding, Provenance
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
-from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
+from medviewer.imaging.derived_object import (
+    BANNER,
+    ObjectReference,
+    now_at,
+    read_header,
+    reference_of,
+    start_object,
+    write_object,
+)
 
 _SERIES_NUMBER = 9801
 _SCHEME = "99MEDVIEWER"
@@ -35,6 +43,7 @@ def write_structured_report(
     *,
     attributions: Sequence[Attribution] = (),
     decision: Decision | None = None,
+    explained_by: Sequence[ObjectReference] = (),
     path: Path,
 ) -> None:
     """Write an answer as a DICOM SR in the study of the image that it is about.
@@ -52,6 +61,7 @@ def write_structured_report(
         attributions: heat maps of this answer; their faithfulness is told in words.
         decision: what the reader thought of it. It does not verify the report:
             that needs a named, accountable person.
+        explained_by: objects in the same study that hold heat maps of this answer; the report names them.
         path: where the file goes.
 
     Raises:
@@ -72,27 +82,34 @@ def write_structured_report(
     report.PreliminaryFlag = "PRELIMINARY"
     report.PerformedProcedureCodeSequence = []
     report.ReferencedPerformedProcedureStepSequence = []
-    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header)]
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, explained_by)]
     report.CodingSchemeIdentificationSequence = [
         hd.coding_schemes.CodingSchemeIdentificationItem(
             _SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
         )
     ]
     content = _content(source, header, answer)
-    content[0].ContentSequence.append(_remarks(answer, attributions, decision, header))
+    remarks = _remarks(answer, attributions, decision, header)
+    remarks.ContentSequence.extend(_explanation(one) for one in explained_by)
+    content[0].ContentSequence.append(remarks)
     report.update(content[0])
     write_object(report, header, path)
 
 
-def _evidence(header: Dataset) -> Dataset:
-    instance, series, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = header.SOPClassUID
-    instance.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    series.SeriesInstanceUID = header.SeriesInstanceUID
-    series.ReferencedSOPSequence = [instance]
+def _evidence(header: Dataset, explained_by: Sequence[ObjectReference]) -> Dataset:
+    study = Dataset()
     study.StudyInstanceUID = header.StudyInstanceUID
-    study.ReferencedSeriesSequence = [series]
+    study.ReferencedSeriesSequence = [_series(one) for one in (reference_of(header), *explained_by)]
     return study
+
+
+def _series(one: ObjectReference) -> Dataset:
+    instance, series = Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = one.sop_class_uid
+    instance.ReferencedSOPInstanceUID = one.sop_instance_uid
+    series.SeriesInstanceUID = one.series_instance_uid
+    series.ReferencedSOPSequence = [instance]
+    return series
 
 
 def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementReport:
@@ -189,6 +206,16 @@ def _remarks(
     if decision is not None and decision.kind != "withdrawn":
         remarks.ContentSequence.extend(_on_decision(decision, header))
     return remarks
+
+
+def _explanation(one: ObjectReference) -> sr.ImageContentItem:
+    """Name an object that shows where the model looked (IHE RAD AIR: the report is the root of all results)."""
+    return sr.ImageContentItem(
+        codes.DCM.VisualExplanation,
+        referenced_sop_class_uid=one.sop_class_uid,
+        referenced_sop_instance_uid=one.sop_instance_uid,
+        relationship_type="CONTAINS",
+    )
 
 
 def _on_map(attribution: Attribution) -> str:

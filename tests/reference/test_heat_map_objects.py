@@ -9,14 +9,18 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from pydicom.sr.codedict import codes
 
+from medviewer.app.result import Result
+from medviewer.app.results import save_results
 from medviewer.domain.answer import Attribution, Finding
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
 from medviewer.explain.overlay import normalise_map
 from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
-from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, make_attribution, make_radiograph
+from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, make_answer, make_attribution, make_radiograph
 from tests.layer_objects import write_ct
 from tests.reference.test_dicom_out import KINDS, errors_of, inconsistencies, make_source, run, scanned, tool
 
@@ -247,3 +251,35 @@ def test_whether_the_model_is_signed_is_said(verified: bool, tmp_path: Path) -> 
     text = str(pydicom.dcmread(written(source, tmp_path, made)[0]))
     assert ("signature: verified" in text) is verified
     assert ("signature: unverified" in text) is not verified
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("kind", ["RG1", "utf8", "slice"])
+def test_the_report_names_the_objects_and_every_reader_finds_them(kind: str, tmp_path: Path) -> None:
+    source = source_of(kind, tmp_path)
+    made = make_attribution(source.description.rows, source.description.columns)
+    everything = frozenset(("report", "capture", "maps", "segments", "keys"))
+    frame = Frame(np.zeros(made.placed.shape, np.uint16), source.description)
+    result = Result(source, frame, make_answer(PNEUMONIA), (made,))
+    out = tmp_path / "out"
+    save_results(out, result, outputs=everything)
+    report = hd.sr.srread(out / "finding.sr.dcm")
+    objects = [pydicom.dcmread(out / name) for name in ("map-grad-cam.pm.dcm", "attention-grad-cam.seg.dcm")]
+    named = hd.sr.utils.find_content_items(
+        report, name=codes.DCM.VisualExplanation, value_type=hd.sr.ValueTypeValues.IMAGE, recursive=True
+    )
+    assert [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in named] == [
+        one.SOPInstanceUID for one in objects
+    ]
+    for one in objects:
+        assert report.content.get_image_measurement_groups()
+        evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        assert one.SeriesInstanceUID in [series.SeriesInstanceUID for series in evidence]
+    paths = sorted(out.glob("*.dcm"))
+    assert len(paths) == 5
+    for path in paths:
+        assert errors_of(path) == [], path.name
+    assert inconsistencies(source.path, *paths) == []
+    tree = run(tool("dsrdump"), "-Er", "+Pl", out / "finding.sr.dcm")
+    assert tree.returncode == 0, tree.stderr
+    assert tree.stdout.count('"Visual explanation"') == 2
