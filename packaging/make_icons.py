@@ -21,15 +21,16 @@ from medviewer.gui.theme import THEMES
 RESOURCES = Path(__file__).resolve().parent.parent / "resources"
 OURS = ("actual-size", "chest", "cobb", "heart-width", "heat-map", "invert", "long-short", "probability")
 LUCIDE = (
-    "activity", "angle", "arrow-down", "arrow-left", "arrow-right", "arrow-up", "box", "captions", "check",
-    "chevron-down", "chevron-right", "circle-check", "circle-minus", "circle-play", "circle-x", "clipboard-list",
-    "columns-2", "contrast", "copy", "cpu", "crosshair", "ellipse", "eye", "eye-off", "file", "file-text", "file-up",
-    "flag", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history", "image", "image-down", "images", "info",
-    "keyboard", "languages", "lasso", "layers", "layers-2", "layout-grid", "link", "list-tree", "locate", "log-out",
-    "maximize", "maximize-2", "menu", "move", "octagon-alert", "palette", "panel-left", "pencil", "pill", "play",
-    "redo-2", "refresh-ccw", "rotate-ccw-clock", "rotate-ccw-square", "rotate-cw-square", "ruler",
-    "ruler-dimension-line", "save", "settings", "skip-back", "skip-forward", "square-arrow-right", "square-dashed",
-    "stethoscope", "text-search", "trash-2", "triangle-alert", "undo-2", "user", "x", "zoom-in", "zoom-out",
+    "activity", "angle", "app-window", "arrow-down", "arrow-left", "arrow-right", "arrow-up", "box", "captions",
+    "check", "chevron-down", "chevron-right", "circle-check", "circle-minus", "circle-play", "circle-x",
+    "clipboard-list", "columns-2", "contrast", "copy", "cpu", "crosshair", "ellipse", "eye", "eye-off", "file",
+    "file-text", "file-up", "flag", "flip-horizontal-2", "flip-vertical-2", "folder-open", "history", "image",
+    "image-down", "images", "info", "keyboard", "languages", "lasso", "layers", "layers-2", "layout-grid", "link",
+    "list-tree", "locate", "log-out", "maximize", "maximize-2", "menu", "monitor", "move", "octagon-alert",
+    "palette", "panel-left", "pencil", "pill", "play", "redo-2", "refresh-ccw", "rotate-ccw-clock",
+    "rotate-ccw-square", "rotate-cw-square", "ruler", "ruler-dimension-line", "save", "settings", "skip-back",
+    "skip-forward", "square-arrow-right", "square-dashed", "stethoscope", "text-search", "trash-2",
+    "triangle-alert", "undo-2", "user", "x", "zoom-in", "zoom-out",
 )  # fmt: skip
 MARKS = {"chevron-down": "secondary", "check": "on_accent"}
 

@@ -104,6 +104,15 @@ class Front(Protocol):
     def screen_facts(self) -> Sequence[tuple[str, str]]:
         """What a report of a problem needs to say of the screen."""
 
+    def screen_count(self) -> int:
+        """How many screens there are to put windows on."""
+
+    def second_layout(self) -> tuple[int, int]:
+        """Rows and columns that the second image window had when it was last open on these screens."""
+
+    def to_next_screen(self) -> bool:
+        """Move the window in which the reader works to the next screen; says whether there is another."""
+
     def copy_text(self, text: str) -> bool:
         """Put text on the clipboard; says whether there is one."""
 
@@ -166,6 +175,18 @@ class NoFront:
     def screen_facts(self) -> Sequence[tuple[str, str]]:
         """There is none."""
         return ()
+
+    def screen_count(self) -> int:
+        """There is none."""
+        return 0
+
+    def second_layout(self) -> tuple[int, int]:
+        """It was never open."""
+        return 1, 1
+
+    def to_next_screen(self) -> bool:
+        """There is nothing to move."""
+        return False
 
     def copy_text(self, text: str) -> bool:  # noqa: ARG002 - what a window is asked
         """There is no clipboard."""

@@ -137,6 +137,12 @@ def _has_image(state: State) -> bool:
     return state.selection is not None
 
 
+def _has_images(state: State) -> bool:
+    """Whether any viewport shows something, also while the reader is in an empty one."""
+    shown = (state.selection, *(pane.selection for pane in state.parked.values()))
+    return not documents.is_reading(state) and any(one is not None for one in shown)
+
+
 def _has_view(state: State) -> bool:
     return state.selection is not None or documents.is_reading(state)
 
@@ -146,7 +152,7 @@ def _has_pixels(state: State) -> bool:
 
 
 def _has_panes(state: State) -> bool:
-    return state.layout != (1, 1) and not documents.is_reading(state)
+    return len(panes.pane_numbers(state)) > 1 and not documents.is_reading(state)
 
 
 def _has_hangings(state: State) -> bool:
@@ -250,6 +256,7 @@ _SHAPES = tuple(
     for number, shape in enumerate(layout.LAYOUTS, start=1)
 )
 _HANGING_NAMES = {
+    "Mammography, prior on a second screen": "乳腺摄影，既往在第二屏幕",
     "Mammography, current above prior": "乳腺摄影，本次在上、既往在下",
     "Mammography, four views": "乳腺摄影，四个体位",
     "Chest PA, current and prior": "胸部后前位，本次与既往",
@@ -355,7 +362,7 @@ _ROWS = (
     _asked("image.select|Select image|选择图像", opening.select, _always),
     _row("series.previous|Previous series|上一序列|Left|arrow-left", opening.step_series(-1), _has_image),
     _row("series.next|Next series|下一序列|Right|arrow-right", opening.step_series(1), _has_image),
-    _row("layout.use|Viewports|视口||layout-grid", layout.use_layout, _has_image, choices=_SHAPES),
+    _row("layout.use|Viewports|视口||layout-grid", layout.use_layout, _has_images, choices=_SHAPES),
     _row("layout.hang|Hanging protocol|挂片方案||layout-grid", hanging.hang, _has_hangings, choices=_HANGINGS),
     _row("layout.protocols|Hanging protocols…|挂片方案设置…|Ctrl+Alt+H|settings", hanging.edit, _always),
     _asked("layout.use_protocols|Use these hanging protocols|使用这些挂片方案", hanging.use_protocols, _always),
@@ -370,6 +377,8 @@ _ROWS = (
          oblique.is_tilted),
     _asked("layout.turn|Tilt the other planes|倾斜其他平面", oblique.turn, oblique.has_planes),
     _asked("layout.move_plane|Move a plane|移动平面", oblique.move_plane, oblique.has_planes),
+    _row("layout.second_window|Second image window|第二图像窗口|Ctrl+Alt+W|app-window", layout.toggle_second, _always),
+    _row("layout.next_screen|Move to the next screen|移到下一屏幕|Ctrl+Alt+S|monitor", layout.to_next_screen, _always),
     _row("layout.link|Scroll together or apart|联动或独立翻页|L|link", layout.toggle_link, _has_image),
     _row("layout.next|Next viewport|下一视口|Ctrl+Tab|square-arrow-right", panes.next_pane, _has_panes),
     _row("layout.maximise|One viewport or all|单个或全部视口|Ctrl+M|maximize-2", layout.maximise, _has_panes),
@@ -465,7 +474,10 @@ _ROWS = (
 # deleted or answered unseen.
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
 _OF_VIEWPORTS = frozenset({"file.export_film", "file.print", "model.run"})
-_ALSO_IN_3D = frozenset({"view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags"})
+_ALSO_IN_3D = frozenset({
+    "view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags", "layout.second_window",
+    "layout.next_screen",
+})  # fmt: skip
 
 
 def _where_seen(row: Command) -> Command:

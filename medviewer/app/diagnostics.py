@@ -146,6 +146,8 @@ def _open(state: State) -> Facts:
     yield "images", str(sum(1 for _ in selections(collection)))
     yield "files that cannot be shown", str(len(collection.problems))
     yield "viewports", f"{state.layout[0]} x {state.layout[1]}"
+    if state.second is not None:
+        yield "second image window", f"{state.second[0]} x {state.second[1]}"
     yield "language", state.language
     now, frame = state.selection, state.frame
     if now is not None and frame is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from medviewer.app.measurement_files import free_path
 from medviewer.app.on_screen import active_pane, selections
-from medviewer.app.panes import read_pane
+from medviewer.app.panes import activate, read_pane, window_of
 from medviewer.app.patient import check_record, identity_of, keep_event
 from medviewer.app.state import Content, Pane, Reading, Selection, State
 from medviewer.domain.errors import InputError, MedViewerError
@@ -70,6 +70,8 @@ def show(app: Application, document: Document) -> None:
     if found is None:
         return
     now = app.state.reading
+    if now is None and window_of(app.state.active):
+        activate(app, 0)  # documents are in front of the images of the first window
     behind = now.behind if now is not None else active_pane(app.state)
     before = now.patient if now is not None else behind.selection.patient if behind.selection is not None else None
     if now is None and behind.selection is not None and behind.cut is None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from medviewer.app.findings import run_if_wished
 from medviewer.app.hanging_match import Found, find, fits, is_of_kind, plane_name, priors_of, studies_of
-from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Protocols, Vacancy, as_data, checked
-from medviewer.app.layout import PLANES, cut_through, read_volume_of
+from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Protocols, Vacancy, as_data, checked, count_of
+from medviewer.app.layout import PLANES, cut_through, fill_panes, read_volume_of
 from medviewer.app.linking import middle_of
-from medviewer.app.on_screen import pane_state
-from medviewer.app.panes import count, read_pane
+from medviewer.app.on_screen import active_pane, pane_state
+from medviewer.app.panes import SECOND, numbers_in, pane_numbers, read_pane
 from medviewer.app.state import Pane, Selection, State, View
 from medviewer.app.viewing import CT_PRESETS
 from medviewer.domain.errors import GeometryError, UsageError
@@ -45,9 +45,14 @@ class HangingWhenOpened:
         is_plain = state.layout == (1, 1) and state.cut is None and state.scene is None
         is_untouched = state.selection.image.key == self._first and is_plain
         if is_whole and is_untouched:
-            chosen = _for_opening(state, state.selection)
+            screens = 2 if state.second is not None else self._app.front.screen_count()
+            chosen = _for_opening(state, state.selection, screens)
             if chosen is not None:
                 _hang(self._app, *chosen)
+        latest = self._app.state
+        free = [index for index in numbers_in(latest, 1) if pane_state(latest, index).vacancy is None]
+        if is_whole and free:
+            fill_panes(self._app, free)
 
 
 def hang(app: Application, number: int) -> None:
@@ -92,11 +97,13 @@ def protocol_of(state: State, name: str) -> HangingProtocol:
     if now is None:
         return HangingProtocol(name)
     body_part = now.series.body_part_examined or now.image.description.body_part_examined
-    protocol = HangingProtocol(name, _plain(now.series.modality), _plain(body_part), layout=state.layout)
+    protocol = HangingProtocol(
+        name, _plain(now.series.modality), _plain(body_part), layout=state.layout, second=state.second
+    )
     current = _current(state, now)
     all_studies = [study for _, study in studies_of(state.collection, now.patient)]
     in_order = [current, *priors_of(current, all_studies, protocol)]
-    sets = tuple(_display_set_of(pane_state(state, index), in_order) for index in range(count(state)))
+    sets = tuple(_display_set_of(pane_state(state, index), in_order) for index in pane_numbers(state))
     return replace(protocol, priors=max(one.prior for one in sets), display_sets=sets)
 
 
@@ -121,14 +128,16 @@ def _plain(text: str) -> str:
     return text if "/" not in text and len(text) <= 64 else ""
 
 
-def _for_opening(state: State, now: Selection) -> tuple[HangingProtocol, Found] | None:
-    """The first protocol for what is on screen, with what it shows.
+def _for_opening(state: State, now: Selection, screens: int) -> tuple[HangingProtocol, Found] | None:
+    """The first protocol for what is on screen, with what it shows. One with a second window needs a second screen.
 
     Which file is found first is chance, so the latest study is the current one where priors are shown
     beside it; elsewhere it is the one on screen.
     """
     own = studies_of(state.collection, now.patient)
     for protocol in state.hanging:
+        if protocol.second is not None and screens < 2:
+            continue
         if not protocol.when_opening or not is_of_kind(now.study, protocol):
             continue
         of_kind = [study for _, study in own if is_of_kind(study, protocol)]
@@ -143,7 +152,7 @@ def _for_opening(state: State, now: Selection) -> tuple[HangingProtocol, Found] 
 
 def _current(state: State, now: Selection) -> Study:
     """The latest study on screen: hung beside its priors, it stays the current one while the reader is at a prior."""
-    shown = (pane_state(state, index).selection for index in range(count(state)))
+    shown = (pane_state(state, index).selection for index in pane_numbers(state))
     studies = [one.study for one in shown if one is not None]
     return max(studies, key=lambda study: (study.date, study.time)) if all(s.date for s in studies) else now.study
 
@@ -164,22 +173,29 @@ def _lay_out(
     now = state.selection
     if now is not None and state.cut is None:
         app.wishes.views[now.stack_key] = state.view
+    numbers = (*range(count_of(protocol.layout)), *range(SECOND, SECOND + count_of(protocol.second)))
     panes = {
         index: _pane(app, one, wanted, source)
-        for index, (one, wanted) in enumerate(zip(found, protocol.display_sets, strict=True))
+        for index, one, wanted in zip(numbers, found, protocol.display_sets, strict=True)
     }
     active = _active(panes, now)
-    if protocol.layout == state.layout == (1, 1) and _is_same(state, panes[0]):
+    is_plain = protocol.second is None and protocol.layout == state.layout == (1, 1) and state.active == 0
+    if is_plain and _is_same(state, panes[0]):
         app.session.update(view=panes[0].view)  # what is being read goes on
         return
-    for index in range(max(count(state), len(panes))):
+    kept = numbers_in(state, 1) if protocol.second is None else range(0)
+    for index in {*pane_numbers(state), *numbers}.difference(kept):
         app.jobs.stop(f"read {index}")
     app.cuts.clear()
     first = panes[active]
-    parked = {index: pane for index, pane in panes.items() if index != active}
+    parked = {index: pane for index, pane in state.parked.items() if index in kept}
+    if state.active in kept:
+        parked[state.active] = active_pane(state)
+    parked |= {index: pane for index, pane in panes.items() if index != active}
     app.session.settle()
     app.session.update(
-        layout=protocol.layout, is_maximised=False, is_playing=False, active=active, parked=MappingProxyType(parked),
+        layout=protocol.layout, second=protocol.second or state.second, maximised=frozenset(), is_playing=False,
+        active=active, parked=MappingProxyType(parked),
         **{name: getattr(first, name) for name in Pane.__dataclass_fields__},
     )  # fmt: skip
     if first.selection is not None and now is not None and first.selection.stack_key != now.stack_key:

@@ -59,7 +59,9 @@ class HangingProtocol:
         views: views that the study must have, with commas between: ``PA, LL/RL``; empty for none.
         priors: how many priors of its kind must be open.
         layout: rows and columns.
-        display_sets: one a viewport, row by row.
+        display_sets: one a viewport, row by row; those of the second window come after those of the first.
+        second: rows and columns of a second image window, for another screen (Number of Screens, PS3.3 C.23.1); None
+            where there is none.
         when_opening: used by itself for a study that is opened, if it is the first that fits.
     """
 
@@ -71,6 +73,7 @@ class HangingProtocol:
     layout: tuple[int, int] = (1, 1)
     display_sets: tuple[DisplaySet, ...] = (DisplaySet(),)
     when_opening: bool = True
+    second: tuple[int, int] | None = None
 
 
 Protocols = tuple[HangingProtocol, ...]
@@ -93,6 +96,11 @@ def alternatives(text: str) -> tuple[str, ...]:
     return tuple(part.strip().upper() for part in text.split("/") if part.strip())
 
 
+def count_of(shape: tuple[int, int] | None) -> int:
+    """How many viewports an image window of so many rows and columns has."""
+    return shape[0] * shape[1] if shape is not None else 0
+
+
 def as_data(protocols: Protocols) -> list[dict[str, Any]]:
     """Protocols as JSON knows them."""
     return [asdict(one) for one in protocols]
@@ -111,13 +119,10 @@ def checked(data: object) -> Protocols:
 
 def _protocol(data: object, number: int) -> HangingProtocol:
     given = _Fields(data, HangingProtocol, number)
-    layout = given.values.get("layout")
-    if not isinstance(layout, list | tuple) or len(layout) != 2:
-        raise given.refusal("layout")
-    rows = given.whole(layout[0], "layout", 1, MOST_ROWS)
-    columns = given.whole(layout[1], "layout", 1, MOST_COLUMNS)
+    layout = given.shape("layout")
+    second = given.shape("second") if given.values.get("second") is not None else None
     sets = given.values.get("display_sets")
-    if not isinstance(sets, list | tuple) or len(sets) != rows * columns:
+    if not isinstance(sets, list | tuple) or len(sets) != count_of(layout) + count_of(second):
         raise given.refusal("display_sets")
     name = given.text("name", _LONGEST_NAME)
     if not name.strip():
@@ -128,7 +133,8 @@ def _protocol(data: object, number: int) -> HangingProtocol:
         body_part=given.text("body_part"),
         views=given.text("views"),
         priors=given.whole(given.values.get("priors", 0), "priors", 0, MOST_PRIORS),
-        layout=(rows, columns),
+        layout=layout,
+        second=second,
         display_sets=tuple(_display_set(one, number) for one in sets),
         when_opening=given.yes_or_no("when_opening", default=True),
     )
@@ -164,6 +170,12 @@ class _Fields:
         """What is said of a field that cannot be used."""
         return InputError(f"Hanging protocol {self._number} cannot be used: its field {name} is not as it must be.")
 
+    def shape(self, name: str) -> tuple[int, int]:
+        value = self.values.get(name)
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise self.refusal(name)
+        return self.whole(value[0], name, 1, MOST_ROWS), self.whole(value[1], name, 1, MOST_COLUMNS)
+
     def text(self, name: str, longest: int = _LONGEST_TEXT) -> str:
         value = self.values.get(name, "")
         if not isinstance(value, str) or len(value) > longest:
@@ -198,6 +210,10 @@ _RADIOGRAPH, _CHEST = "CR/DX/RG", "CHEST/THORAX"
 _PA, _LATERAL = "PA", "LL/RL/LAT/LATERAL"
 
 BUILT_IN: Protocols = (
+    HangingProtocol(
+        "Mammography, prior on a second screen", "MG", "", "", 1, (2, 2),
+        (*_mammogram(0), *_mammogram(1)), second=(2, 2),
+    ),
     HangingProtocol(
         "Mammography, current above prior", "MG", "", "", 1, (2, 4),
         (*_mammogram(0), *_mammogram(1)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from medviewer.app.analysis import cut_grid
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_of, stored_image
-from medviewer.app.panes import count
+from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, ScalarPlane, Segmentation
@@ -136,7 +136,7 @@ class LayerCutter:
         """Cut what is missing."""
         if all(getattr(old, name) is getattr(new, name) for name in _WATCHED):
             return
-        for index in range(count(new)):
+        for index in pane_numbers(new):
             self._cut_missing(index, pane_state(new, index))
 
     def _cut_missing(self, index: int, state: State) -> None:
@@ -225,7 +225,7 @@ def cut_layer(source: LayerSource, where: ShownPlane) -> LayerPlane:
 def _kept(laid: dict[tuple[Key, ShownPlane], LayerPlane], state: State) -> _Planes:
     """Without the oldest planes that no longer fit; those on screen stay."""
     total = sum(plane.size_bytes for plane in laid.values())
-    panes = [pane_state(state, index) for index in range(count(state))]
+    panes = [pane_state(state, index) for index in pane_numbers(state)]
     shown = {(layer.source, shown_plane(pane)) for pane in panes for layer in layers_of(pane)}
     for key in [key for key in laid if key not in shown]:
         if total <= BUDGET_BYTES:

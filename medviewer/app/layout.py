@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from medviewer.app import analysis
 from medviewer.app.linking import Point, middle_of, move_cut
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import select
-from medviewer.app.panes import activate, change_pane, count, read_pane
+from medviewer.app.panes import activate, change_pane, numbers_in, pane_numbers, read_pane, window_of
 from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
 from medviewer.domain.errors import GeometryError, UsageError
@@ -30,14 +30,21 @@ PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 
 
 def use_layout(app: Application, shape: tuple[int, int]) -> None:
-    """Show as many viewports; new ones get the patient's following series."""
+    """Show as many viewports in the window where the reader works; new ones get the patient's following series."""
     rows, columns = shape
     if (rows, columns) not in LAYOUTS:
         raise UsageError("There is no such layout; layouts have four rows and columns at most.")
     _set_shape(app, (rows, columns))
-    shown = {_stack_of(app.state, index) for index in range(count(app.state))}
+    fill_panes(app)
+
+
+def fill_panes(app: Application, numbers: Sequence[int] = ()) -> None:
+    """Give every empty viewport, or those of these numbers, the patient's next series that none shows yet."""
+    if app.state.reading is not None:
+        return  # the reader's viewport only seems to be empty
+    shown = {_stack_of(app.state, index) for index in pane_numbers(app.state)}
     following = (one for one in _own_stacks(app.state) if one.stack_key not in shown)
-    for index in range(count(app.state)):
+    for index in numbers or pane_numbers(app.state):
         if pane_state(app.state, index).selection is None:
             selection = next(following, None)
             if selection is None:
@@ -56,11 +63,47 @@ def compare_with_prior(app: Application, _argument: object) -> None:
         app.notify("info", "No earlier study of this patient with the same modality is open; open its folder too.")
         return
     _set_shape(app, (1, 2))
-    other = 1 - app.state.active
+    first = numbers_in(app.state, window_of(app.state.active)).start
+    other = first + 1 if app.state.active == first else first
     _assign(app, other, prior)
     is_same_kind = prior.image.description.rescale_type == now.image.description.rescale_type
     if is_same_kind and now.series.modality in ("CT", "PT"):  # one scale of values: compare at one window
         change_pane(app, other, view=replace(pane_state(app.state, other).view, window=app.state.view.window))
+
+
+def toggle_second(app: Application, _argument: object) -> None:
+    """Open a second image window, for another screen, with the patient's following series; or close it."""
+    if app.state.second is not None:
+        _close_second(app)
+        return
+    shape = app.front.second_layout()
+    app.session.update(second=shape if shape in LAYOUTS else (1, 1))
+    fill_panes(app)
+
+
+def to_next_screen(app: Application, _argument: object) -> None:
+    """Move the window in which the reader works to the next screen."""
+    if not app.front.to_next_screen():
+        app.notify("info", "There is only one screen.")
+
+
+def _close_second(app: Application) -> None:
+    """The reader goes on in the first window; what was being read for the second is given up."""
+    gone = numbers_in(app.state, 1)
+    if app.state.active in gone:
+        activate(app, next(iter(_with_images(app.state, 0)), 0))
+    for index in gone:
+        app.jobs.stop(f"read {index}")
+        app.cuts.pop(index, None)
+        app.presented.pop(index, None)
+    parked = {index: pane for index, pane in app.state.parked.items() if index not in gone}
+    maximised = app.state.maximised.difference(gone)
+    app.session.settle()
+    app.session.update(second=None, parked=MappingProxyType(parked), maximised=maximised)
+
+
+def _with_images(state: State, window: int) -> Iterator[int]:
+    return (index for index in numbers_in(state, window) if pane_state(state, index).selection is not None)
 
 
 def show_planes(app: Application, _argument: object) -> None:
@@ -145,8 +188,12 @@ def use_slab(app: Application, choice: tuple[float, Slab]) -> None:
 
 
 def maximise(app: Application, _argument: object) -> None:
-    """Give the active viewport the whole room, or the others theirs back."""
-    app.session.update(is_maximised=not app.state.is_maximised and app.state.layout != (1, 1))
+    """Give the active viewport the whole room of its window, or the others theirs back."""
+    state = app.state
+    own = numbers_in(state, window_of(state.active))
+    others = state.maximised.difference(own)
+    is_alone = len(own) == 1 or others != state.maximised
+    app.session.update(maximised=others if is_alone else others | {state.active})
 
 
 def toggle_link(app: Application, _argument: object) -> None:
@@ -162,27 +209,30 @@ def _lay_out_planes(app: Application, volume: Volume) -> None:
         raise GeometryError("The image's place in the patient is not known, so no other plane can be cut.")
     view = replace(View(smooth=app.state.view.smooth), window=app.state.view.window, inverted=app.state.view.inverted)
     stored = Pane(selection, None, app.state.frame, app.state.frame_problem, view)
-    panes: dict[int, Pane] = {3: stored}
-    for index, name in enumerate(PLANES):
+    own = numbers_in(app.state, window_of(app.state.active))
+    start = own.start
+    panes = {index: pane for index, pane in app.state.parked.items() if index not in own}
+    panes[start + 3] = stored
+    for index, name in enumerate(PLANES[1:], start=start + 1):
         panes[index] = Pane(selection, cut_through(volume, name, center), None, "", view)
     app.session.settle()
-    first = panes.pop(0)
     app.session.update(
-        layout=(2, 2), is_maximised=False, active=0, parked=MappingProxyType(panes), selection=first.selection,
-        cut=first.cut, frame=None, frame_problem="", view=view,
+        **_shaped(app.state, (2, 2)), active=start, parked=MappingProxyType(panes), selection=selection,
+        cut=cut_through(volume, PLANES[0], center), frame=None, frame_problem="", view=view,
     )  # fmt: skip
-    for index in range(3):
+    for index in range(start, start + len(PLANES)):
         read_pane(app, index)
 
 
 def _leave_planes(app: Application) -> None:
     """The images alone; the place that the reader had scrolled to among them stays."""
     state = app.state
-    index = next((i for i in range(count(state)) if _shows_images(pane_state(state, i))), None)
-    for other in range(count(state)):
+    own = numbers_in(state, window_of(_cut_panes(state)[0]))
+    index = next((i for i in own if _shows_images(pane_state(state, i))), None)
+    for other in own:
         app.jobs.stop(f"read {other}")
-    if index is not None:
-        activate(app, index)
+    if index is not None or app.state.active not in own:
+        activate(app, own.start if index is None else index)
     app.session.update(cut=None)
     _set_shape(app, (1, 1))
     if app.state.frame is None or index is None:
@@ -201,24 +251,32 @@ def _shows_images(state: State) -> bool:
 
 
 def _cut_panes(state: State) -> list[int]:
-    return [index for index in range(count(state)) if pane_state(state, index).cut is not None]
+    return [index for index in pane_numbers(state) if pane_state(state, index).cut is not None]
 
 
 def _set_shape(app: Application, shape: tuple[int, int]) -> None:
-    """As many viewports; the active one stays, as the first if its place is gone."""
+    """As many viewports in the reader's window; the active one stays, as the first if its place is gone."""
     state = app.state
-    n = shape[0] * shape[1]
-    parked = {index: pane for index, pane in state.parked.items() if index < n}
-    active = state.active if state.active < n else 0
-    parked.pop(active, None)
-    for index in range(n, count(state)):
+    own = numbers_in(state, window_of(state.active))
+    kept = range(own.start, own.start + shape[0] * shape[1])
+    gone = [index for index in own if index not in kept]
+    active = state.active if state.active in kept else own.start
+    parked = {index: pane for index, pane in state.parked.items() if index not in (*gone, active)}
+    for index in gone:
         app.jobs.stop(f"read {index}")
     if active != state.active:
         app.jobs.stop(f"read {active}")
     app.session.settle()
-    app.session.update(layout=shape, is_maximised=False, active=active, parked=MappingProxyType(parked))
+    app.session.update(**_shaped(state, shape), active=active, parked=MappingProxyType(parked))
     if app.state.frame is None and not app.state.frame_problem and active != state.active:
         read_pane(app, active)
+
+
+def _shaped(state: State, shape: tuple[int, int]) -> dict[str, Any]:
+    """The changes that give the window where the reader works another shape, with all its viewports to be seen."""
+    window = window_of(state.active)
+    changes = {"second" if window else "layout": shape}
+    return {**changes, "maximised": state.maximised.difference(numbers_in(state, window))}
 
 
 def _assign(app: Application, index: int, selection: Selection) -> None:
@@ -234,7 +292,8 @@ def _assign(app: Application, index: int, selection: Selection) -> None:
 
 def _own_stacks(state: State) -> Iterator[Selection]:
     """The stacks of the patient on screen: of this study first, then of the others."""
-    now = state.selection
+    shown = (pane_state(state, index).selection for index in (state.active, *pane_numbers(state)))
+    now = next((one for one in shown if one is not None), None)
     if now is None:
         return
     who = identity_of(now.patient)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.app.on_screen import pane_state, reference_of
-from medviewer.app.panes import change_pane, count, read_pane
+from medviewer.app.panes import change_pane, pane_numbers, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
 from medviewer.domain.study import Plane, Stack
 from medviewer.imaging.planes import grid_of, to_image, to_patient
@@ -122,7 +122,7 @@ def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
     here, plane = reference_of(state), plane_of(state)
     if not here or plane is None:
         return
-    for index in range(count(state)):
+    for index in pane_numbers(state):
         other = pane_state(state, index)
         if index == state.active or other.selection is None or reference_of(other) != here:
             continue

@@ -18,7 +18,7 @@ from medviewer.app.on_screen import (
     with_measurement,
 )
 from medviewer.app.opening import select
-from medviewer.app.panes import activate, count
+from medviewer.app.panes import activate, pane_numbers
 from medviewer.app.state import Measured, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.measurement import Measurement, MeasurementKind, Point, new_measurement
@@ -143,7 +143,7 @@ def go_to(app: Application, uid: str) -> None:
     if now is None or app.state.selection is None:
         return
     where = now.where
-    showing = next((i for i in range(count(app.state)) if measured_image(pane_state(app.state, i)) == where), None)
+    showing = next((i for i in pane_numbers(app.state) if measured_image(pane_state(app.state, i)) == where), None)
     if showing is not None:
         activate(app, showing)
     else:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medviewer.app.linking import move_cut
 from medviewer.app.on_screen import pane_state
-from medviewer.app.panes import count
+from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Cut, State
 from medviewer.imaging.reslice import Axes, across, axes_of
 
@@ -85,7 +85,7 @@ def cuts_of(state: State) -> dict[int, Cut]:
     """The planes on screen, by their viewport."""
     if state.reading is not None:
         return {}  # a document is in front of them
-    found = ((index, pane_state(state, index).cut) for index in range(count(state)))
+    found = ((index, pane_state(state, index).cut) for index in pane_numbers(state))
     return {index: cut for index, cut in found if cut is not None}
 
 

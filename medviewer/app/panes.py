@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
+from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.jobs import Work
 from medviewer.app.on_screen import active_pane, appearance_of, pane_state
 from medviewer.app.picture import Picture
@@ -26,9 +27,35 @@ _PREFETCH = 6  # images ahead in the direction of scrolling; as few behind as on
 _SHARE_AHEAD = 0.8  # of the memory for pictures: the rest is for what was looked at before
 
 
-def count(state: State) -> int:
-    """How many viewports the layout has."""
-    return state.layout[0] * state.layout[1]
+SECOND = MOST_ROWS * MOST_COLUMNS
+"""The number of the first viewport of the second image window; those of the first begin at 0."""
+
+
+def window_of(index: int) -> int:
+    """In which image window a viewport is: 0 for the first, 1 for the second."""
+    return int(index >= SECOND)
+
+
+def shape_of(state: State, window: int) -> tuple[int, int]:
+    """Rows and columns of an image window; none of a window that is closed."""
+    return (state.second or (0, 0)) if window else state.layout
+
+
+def numbers_in(state: State, window: int) -> range:
+    """The viewports of one image window, row by row."""
+    rows, columns = shape_of(state, window)
+    return range(window * SECOND, window * SECOND + rows * columns)
+
+
+def pane_numbers(state: State) -> tuple[int, ...]:
+    """The viewports of all image windows."""
+    return (*numbers_in(state, 0), *numbers_in(state, 1))
+
+
+def seen_in(state: State, window: int) -> tuple[int, ...]:
+    """The viewports of one image window that are not hidden behind the one that has all its room."""
+    numbers = numbers_in(state, window)
+    return tuple(index for index in numbers if index in state.maximised) or tuple(numbers)
 
 
 def change_pane(app: Application, index: int, **changes: Any) -> None:
@@ -44,19 +71,27 @@ def change_pane(app: Application, index: int, **changes: Any) -> None:
 def activate(app: Application, index: int) -> None:
     """Let the reader work in another viewport."""
     state = app.state
-    if index == state.active or not 0 <= index < count(state) or state.reading is not None:
+    if index == state.active or index not in pane_numbers(state) or state.reading is not None:
         return
     parked = dict(state.parked)
     pane = parked.pop(index, Pane(view=replace(state.view, zoom=None, center=None, window=None)))
     parked[state.active] = active_pane(state)
     app.session.settle()
     shown = {name: getattr(pane, name) for name in Pane.__dataclass_fields__}
-    app.session.update(active=index, parked=MappingProxyType(parked), **shown)
+    app.session.update(active=index, parked=MappingProxyType(parked), maximised=_room_for(state, index), **shown)
 
 
 def next_pane(app: Application, _argument: object) -> None:
-    """Work in the next viewport, the first after the last."""
-    activate(app, (app.state.active + 1) % count(app.state))
+    """Work in the next viewport, the first after the last, from one window to the other."""
+    numbers = pane_numbers(app.state)
+    activate(app, numbers[(numbers.index(app.state.active) + 1) % len(numbers)])
+
+
+def _room_for(state: State, index: int) -> frozenset[int]:
+    """The viewports that have the room of their window, with this one to be seen."""
+    own = numbers_in(state, window_of(index))
+    others = state.maximised.difference(own)
+    return others if others == state.maximised else others | {index}
 
 
 def forget_panes(app: Application) -> None:
@@ -68,7 +103,7 @@ def forget_panes(app: Application) -> None:
     app.presented.clear()
     app.volume = None
     app.session.update(
-        layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, cut=None, crosshair=None, is_playing=False
+        layout=(1, 1), maximised=frozenset(), active=0, parked=EMPTY, cut=None, crosshair=None, is_playing=False
     )
 
 
@@ -204,7 +239,7 @@ def _room(app: Application, selection: Selection) -> int:
 def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
     if stop.is_stopped:
         return
-    for index in range(count(app.state)):  # what is on screen is not what goes for it
+    for index in pane_numbers(app.state):  # what is on screen is not what goes for it
         shown = pane_state(app.state, index).selection
         if shown is not None:
             app.frames.get(shown.image.key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from medviewer.app.exporting import PDF, checked_path
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import pane_state
-from medviewer.app.panes import count
+from medviewer.app.panes import pane_numbers
 from medviewer.app.patient import keep_event
 from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
@@ -112,7 +112,7 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
 
 def _refuse_unread(state: State) -> None:
     """A page with an image or a layer missing would look complete to whoever gets it."""
-    for index in range(count(state)):
+    for index in pane_numbers(state):
         pane = pane_state(state, index)
         if pane.selection is not None and pane.frame is None and not pane.frame_problem:
             raise UsageError("An image is still being read: wait a moment and print again.")

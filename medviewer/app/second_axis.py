@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medviewer.app import analysis
 from medviewer.app.on_screen import pane_state
 from medviewer.app.opening import select
-from medviewer.app.panes import change_pane, count, read_pane
+from medviewer.app.panes import change_pane, pane_numbers, read_pane
 from medviewer.app.picture import Picture
 from medviewer.app.state import Cut, Selection, State
 from medviewer.domain.progress import Progress, StopToken
@@ -54,7 +54,7 @@ def show_volume(app: Application, number: int) -> None:
 
 def _cuts_of(state: State, now: Selection) -> set[Cut]:
     """The planes on screen that are cut from this stack."""
-    panes = (pane_state(state, index) for index in range(count(state)))
+    panes = (pane_state(state, index) for index in pane_numbers(state))
     return {
         pane.cut
         for pane in panes
@@ -73,7 +73,7 @@ def _read_and_cut(app: Application, now: Selection, number: int, cuts: Set[Cut])
         volume, pictures = made
         if _cuts_of(app.state, now):  # else the reader has left the planes
             app.volume = (target.volume_key, volume)
-            for index in range(count(app.state)):
+            for index in pane_numbers(app.state):
                 _move_pane(app, index, target, pictures)
             app.measured.volume_arrived()
 

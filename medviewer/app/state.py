@@ -262,7 +262,7 @@ class State:
     """Everything that the window shows. Replaced, never changed.
 
     ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view`` and ``vacancy`` are those of the active
-    viewport; what the others of the layout show lies in ``parked``, by their place in it
+    viewport; what the others of both windows show lies in ``parked``, by their number
     (:func:`pane_state` gives the state as any of them shows it). All show one patient.
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
     being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
@@ -282,9 +282,10 @@ class State:
     scene: Scene | None = None  # the 3D view, instead of all viewports; ask scene_of
     vacancy: Vacancy | None = None  # why a hanging protocol left the viewport empty
     layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
-    active: int = 0  # which of them the reader works in, row by row
+    second: tuple[int, int] | None = None  # those of the second image window; None while it is closed
+    active: int = 0  # which of them the reader works in, row by row; those of the second window begin at SECOND
     parked: Mapping[int, Pane] = field(default_factory=_empty)
-    is_maximised: bool = False  # the active viewport alone is shown, the others are kept
+    maximised: frozenset[int] = frozenset()  # viewports that alone are shown in their window, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
     plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
     is_linked: bool = True  # viewports of one frame of reference scroll together

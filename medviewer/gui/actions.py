@@ -61,7 +61,7 @@ class Actions:
         self._run = run
         self._actions: dict[str, QAction] = {}
         self._choices: dict[tuple[str, int], QAction] = {}
-        self._viewport: QWidget | None = None
+        self._homes: list[tuple[QWidget, QWidget]] = []  # windows that listen to keys, each with its images
         self._twins: dict[str, QAction] = {}  # by place: further keys, for the image alone
         self._table: Mapping[str, Command] = COMMANDS  # with the reader's own keys
         self._first_keys: dict[str, str] = {}
@@ -87,9 +87,9 @@ class Actions:
         """The action of a command."""
         return self._actions[command_id]
 
-    def focus_on(self, viewport: QWidget) -> None:
-        """Let the keys that also move a focus work only while the image has it."""
-        self._viewport = viewport
+    def focus_on(self, window: QWidget, images: QWidget) -> None:
+        """Let the keys work in a window; those that also move a focus only while its images have it."""
+        self._homes.append((window, images))
         self._use_keys()
 
     def show_state(self, old: State | None, new: State) -> None:
@@ -232,12 +232,11 @@ class Actions:
         action.setShortcuts([QKeySequence(k) for k in keys])
         context = Qt.ShortcutContext.WidgetShortcut if in_image_only else Qt.ShortcutContext.WindowShortcut
         action.setShortcutContext(context)
-        if self._viewport is None:
-            return
-        here, there = (self._viewport, self._window) if in_image_only else (self._window, self._viewport)
-        there.removeAction(action)
-        if action not in here.actions():
-            here.addAction(action)
+        for window, images in self._homes:
+            here, there = (images, window) if in_image_only else (window, images)
+            there.removeAction(action)
+            if action not in here.actions():
+                here.addAction(action)
 
 
 def _is_image_key(keys: str) -> bool:

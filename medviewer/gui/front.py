@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QStandardPaths, qVersion
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow, QWidget
 
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
@@ -16,7 +16,7 @@ from medviewer.app.exporting import ExportWish, What
 from medviewer.app.filming import Draw, FilmWish
 from medviewer.app.hanging import protocol_of
 from medviewer.app.on_screen import current_answer, current_attribution, pane_state, scene_of
-from medviewer.app.panes import picture_of
+from medviewer.app.panes import numbers_in, picture_of, seen_in, shape_of, window_of
 from medviewer.app.picture import Picture
 from medviewer.app.preferences import preferred
 from medviewer.app.printing import PrintWish, page_of
@@ -37,6 +37,8 @@ from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, 
 from medviewer.gui.result_page import ResultPage
 from medviewer.gui.result_words import result_page
 from medviewer.gui.save_dialog import SavedDialog, SaveDialog
+from medviewer.gui.screens import kept_for_now, place_of, to_next_screen
+from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
@@ -44,11 +46,14 @@ from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
 from medviewer.imaging.element_list import ElementList
 
+SECOND_NAME = "second"  # of the second image window, in what is kept of the layout
+
 
 class WindowFront(QMainWindow):
     """The half of the window that the application knows (:class:`medviewer.app.application.Front`)."""
 
     viewports: Viewports
+    second: SecondWindow
     volume: VolumeView
     palette_: CommandPalette
 
@@ -60,21 +65,31 @@ class WindowFront(QMainWindow):
     @property
     def viewport(self) -> Viewport:
         """The viewport in which the reader works."""
-        return self.viewports.active
+        return self._images.active
+
+    @property
+    def _images(self) -> Viewports:
+        """The viewports of the window in which the reader works."""
+        return self.second.viewports if window_of(self.app.state.active) else self.viewports
+
+    @property
+    def over(self) -> QWidget:
+        """The window in which the reader works: questions are asked over it."""
+        return self.second if window_of(self.app.state.active) and self.second.isActiveWindow() else self
 
     def choose_folder(self, title: str) -> Path | None:
         """Ask for a folder."""
-        chosen = QFileDialog.getExistingDirectory(self, tr(title), self._last_place())
+        chosen = QFileDialog.getExistingDirectory(self.over, tr(title), self._last_place())
         return Path(chosen) if chosen else None
 
     def choose_files(self, title: str) -> Sequence[Path] | None:
         """Ask for files."""
-        chosen, _ = QFileDialog.getOpenFileNames(self, tr(title), self._last_place())
+        chosen, _ = QFileDialog.getOpenFileNames(self.over, tr(title), self._last_place())
         return [Path(path) for path in chosen] or None
 
     def ask_text(self, title: str, question: str) -> str | None:
         """Ask for a line of text."""
-        text, is_given = QInputDialog.getText(self, tr(title), tr(question))
+        text, is_given = QInputDialog.getText(self.over, tr(title), tr(question))
         return text if is_given else None
 
     def placement(self) -> tuple[float, tuple[float, float]] | None:
@@ -87,13 +102,13 @@ class WindowFront(QMainWindow):
         if what == "palette":
             self.palette_.show_for(self.app.state)
         elif what == "shortcuts":
-            ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self).exec()
+            ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self.over).exec()
         elif what == "preferences":
             self._show_preferences()
         elif what == "protocols":
             self._show_protocols()
         else:
-            AboutDialog(self).exec()
+            AboutDialog(self.over).exec()
 
     def _show_preferences(self) -> None:
         app = self.app
@@ -101,7 +116,7 @@ class WindowFront(QMainWindow):
             lambda name: preferred(app, name),
             lambda name, value: app.run_command("app.prefer", (name, value)),
             lambda: app.run_command("app.reset_preferences"),
-            self,
+            self.over,
         ).exec()
 
     def _show_protocols(self) -> None:
@@ -110,17 +125,17 @@ class WindowFront(QMainWindow):
             app.state.hanging,
             lambda name: protocol_of(app.state, name),
             lambda protocols: app.run_command("layout.use_protocols", protocols),
-            self,
+            self.over,
         ).exec()
 
     def ask_export(self) -> ExportWish | None:
         """Ask what of the image is saved, and where."""
-        dialog = ExportDialog(self, identity_hidden=self.app.state.identity_hidden)
+        dialog = ExportDialog(self.over, identity_hidden=self.app.state.identity_hidden)
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return None
         folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
         proposed = str(Path(folder or Path.home()) / "image.png")
-        chosen, _ = QFileDialog.getSaveFileName(self, tr("Export image"), proposed, "PNG (*.png)")
+        chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export image"), proposed, "PNG (*.png)")
         return ExportWish(Path(chosen), dialog.what, with_identity=dialog.is_identity_wanted) if chosen else None
 
     def draw_image(self, what: What, *, with_identity: bool) -> DrawnImage | None:
@@ -140,12 +155,12 @@ class WindowFront(QMainWindow):
         now = self.app.state.selection
         if now is None:
             return None
-        dialog = FilmDialog(now, self, identity_hidden=self.app.state.identity_hidden)
+        dialog = FilmDialog(now, self.over, identity_hidden=self.app.state.identity_hidden)
         if dialog.exec() != FilmDialog.DialogCode.Accepted:
             return None
         folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
         proposed = str(Path(folder or Path.home()) / "film.avi")
-        chosen, _ = QFileDialog.getSaveFileName(self, tr("Export film"), proposed, "AVI (*.avi)")
+        chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export film"), proposed, "AVI (*.avi)")
         if not chosen:
             return None
         first, last = dialog.range
@@ -169,7 +184,7 @@ class WindowFront(QMainWindow):
         """Ask what is printed, and how; the page is seen before."""
         is_hidden = self.app.state.identity_hidden
         first = PrintWish(page=page_of(self.app.settings.page))
-        dialog = PrintDialog(first, self.draw_sheet, self, identity_hidden=is_hidden)
+        dialog = PrintDialog(first, self.draw_sheet, self.over, identity_hidden=is_hidden)
         return dialog.wish if dialog.exec() == PrintDialog.DialogCode.Accepted else None
 
     def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
@@ -177,12 +192,13 @@ class WindowFront(QMainWindow):
         state = replace(self.app.state, identity_hidden=not wish.with_identity)
         if state.selection is None:
             return None
-        is_all = wish.every_viewport and not state.is_maximised
-        viewports = self.viewports.visible if is_all else (self.viewport,)
-        numbers = range(len(viewports)) if is_all else (state.active,)
-        shape = state.layout if is_all else (1, 1)
+        window = window_of(state.active)
+        numbers = seen_in(state, window) if wish.every_viewport else (state.active,)
+        is_all = len(numbers) == len(numbers_in(state, window))
+        shape = shape_of(state, window) if is_all else (1, 1)
         panels = []
-        for number, viewport in zip(numbers, viewports, strict=True):
+        for number in numbers:
+            viewport = self._images.visible[number - numbers_in(state, window).start]
             shown = pane_state(state, number)
             image = viewport.drawn(shown, sharpness=PRINTED_SHARPNESS)
             panels.append(panel_of(image, shown, viewport.placed_for(shown)))
@@ -228,6 +244,18 @@ class WindowFront(QMainWindow):
             ("window", f"{window.width()} x {window.height()}, scale {self.devicePixelRatioF():g}"),
         )
 
+    def screen_count(self) -> int:
+        """How many screens there are."""
+        return len(QGuiApplication.screens())
+
+    def second_layout(self) -> tuple[int, int]:
+        """Rows and columns that the second image window had when it was last open on these screens."""
+        return place_of(kept_for_now(self.app.settings.layout, SECOND_NAME)).shape
+
+    def to_next_screen(self) -> bool:
+        """Move the window in which the reader works to the next screen."""
+        return to_next_screen(self.over)
+
     def copy_text(self, text: str) -> bool:
         """Put text on the clipboard."""
         QGuiApplication.clipboard().setText(text)
@@ -235,7 +263,7 @@ class WindowFront(QMainWindow):
 
     def show_elements(self, listed: ElementList) -> None:
         """Show the elements of a file."""
-        ElementsDialog(listed, self, identity_hidden=self.app.state.identity_hidden).exec()
+        ElementsDialog(listed, self.over, identity_hidden=self.app.state.identity_hidden).exec()
 
     def _use_shortcuts(self, changes: Changes) -> None:
         self.app.run_command("app.shortcuts", changes)

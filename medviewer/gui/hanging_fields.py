@@ -29,6 +29,7 @@ from medviewer.app.hanging_protocol import (
     SIDES,
     DisplaySet,
     HangingProtocol,
+    count_of,
 )
 from medviewer.app.viewing import CT_PRESETS
 from medviewer.gui.cards import StillCombo, button, section
@@ -38,8 +39,10 @@ _LONGEST_NAME, _LONGEST_TEXT = 80, 200  # characters, as the file takes them
 _EXAMPLES = {"modality": "CR/DX", "body_part": "CHEST/THORAX", "views": "PA, LL/RL", "view": "PA", "words": "T1/T2"}
 _TITLES_PX = 168  # the fields of all forms stand below each other
 _GAP_PX = 8
+_SECOND_SHAPES = tuple((rows, columns) for rows in range(1, MOST_ROWS + 1) for columns in range(1, MOST_COLUMNS + 1))
 
 Use = Callable[[str, Any], None]  # what is done with a field's name and its new value
+Sets = tuple[DisplaySet, ...]
 Values = tuple[tuple[Any, str], ...]  # each with its words
 
 
@@ -59,6 +62,9 @@ class HangingFields(QWidget):
         self._viewport_group = QButtonGroup(self)
         self._cells = QGridLayout()
         self._cells.setSpacing(4)
+        self._second_cells = QGridLayout()
+        self._second_cells.setSpacing(4)
+        self._second_title = PlainLabel(tr("On the second screen"), "small")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(_GAP_PX)
@@ -66,6 +72,8 @@ class HangingFields(QWidget):
         column.addWidget(section(tr("Viewports")))
         column.addLayout(self._shape_form())
         column.addLayout(self._cells)
+        column.addWidget(self._second_title)
+        column.addLayout(self._second_cells)
         column.addLayout(self._viewport_form())
         hint = tr("A slash means or: CR/DX. A comma between views means that all must be there. Empty means any.")
         column.addWidget(PlainLabel(hint, "small", wrap=True))
@@ -101,6 +109,10 @@ class HangingFields(QWidget):
         ):
             counts = tuple((n, str(n)) for n in range(1, most + 1))
             self._combo(grid, row, name, title, counts, lambda name, count: self._reshape(**{name: count}))
+        shapes = (("", tr("none")), *((_shape_text(one), f"{one[0]} × {one[1]}") for one in _SECOND_SHAPES))
+        self._combo(
+            grid, 2, "second", tr("Second image window"), shapes, lambda _name, text: self._reshape_second(text)
+        )
         return grid
 
     def _viewport_form(self) -> QGridLayout:
@@ -165,17 +177,22 @@ class HangingFields(QWidget):
 
     def _reshape(self, *, rows: int = 0, columns: int = 0) -> None:
         """Another number of rows or columns: what is in both stays in its row and column."""
-        old_rows, old_columns = self._protocol.layout
-        rows, columns = rows or old_rows, columns or old_columns
-        sets = tuple(
-            self._protocol.display_sets[row * old_columns + column]
-            if row < old_rows and column < old_columns
-            else DisplaySet()
-            for row in range(rows)
-            for column in range(columns)
-        )
+        one = self._protocol
+        shape = rows or one.layout[0], columns or one.layout[1]
+        first, second = _by_window(one)
+        sets = (*_reshaped(first, one.layout, shape), *second)
         self._chosen = 0
-        self._change(replace(self._protocol, layout=(rows, columns), display_sets=sets))
+        self._change(replace(one, layout=shape, display_sets=sets))
+        self._refresh()
+
+    def _reshape_second(self, text: str) -> None:
+        """Another second window, or none."""
+        one = self._protocol
+        shape = next((shape for shape in _SECOND_SHAPES if _shape_text(shape) == text), None)
+        first, second = _by_window(one)
+        sets = (*first, *(_reshaped(second, one.second or (0, 0), shape) if shape else ()))
+        self._chosen = 0
+        self._change(replace(one, second=shape, display_sets=sets))
         self._refresh()
 
     def _change(self, protocol: HangingProtocol) -> None:
@@ -187,7 +204,7 @@ class HangingFields(QWidget):
         self._is_showing = True
         one, chosen = self._protocol, self._protocol.display_sets[self._chosen]
         rows, columns = one.layout
-        values = {"rows": rows, "columns": columns}
+        values = {"rows": rows, "columns": columns, "second": _shape_text(one.second)}
         for name, field in self.fields.items():
             value = values[name] if name in values else getattr(one, name, None)
             value = getattr(chosen, name) if value is None else value
@@ -196,15 +213,13 @@ class HangingFields(QWidget):
         self._is_showing = False
 
     def _make_cells(self) -> None:
-        rows, columns = self._protocol.layout
-        while self._cells.count():
-            item = self._cells.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        one = self._protocol
+        first = count_of(one.layout)
+        for cells in (self._cells, self._second_cells):
+            _empty(cells)
+        self._second_title.setVisible(one.second is not None)
         self.viewports.clear()
-        for index in range(rows * columns):
+        for index in range(len(one.display_sets)):
             cell = button("")
             cell.setCheckable(True)
             cell.setProperty("kind", "wrapping")  # the study above the view: side by side they would be cut off
@@ -213,7 +228,10 @@ class HangingFields(QWidget):
             cell.clicked.connect(lambda _on, index=index: self.choose(index))
             self._viewport_group.addButton(cell)
             self.viewports.append(cell)
-            self._cells.addWidget(cell, index // columns, index % columns)
+            is_first = index < first
+            columns = one.layout[1] if is_first or one.second is None else one.second[1]
+            place = index if is_first else index - first
+            (self._cells if is_first else self._second_cells).addWidget(cell, place // columns, place % columns)
         self._name_cells()
 
     def _name_cells(self) -> None:
@@ -224,6 +242,34 @@ class HangingFields(QWidget):
             words = visible("\n".join(part for part in (study, of_images) if part)) or str(number)
             cell.setText(for_button(words))
             cell.setAccessibleName(tr("Viewport {n}").format(n=number))
+
+
+def _by_window(one: HangingProtocol) -> tuple[Sets, Sets]:
+    """What the viewports of the first window show, and those of the second."""
+    first = count_of(one.layout)
+    return one.display_sets[:first], one.display_sets[first:]
+
+
+def _reshaped(sets: Sets, old: tuple[int, int], new: tuple[int, int]) -> Sets:
+    """What is in both shapes stays in its row and column."""
+    return tuple(
+        sets[row * old[1] + column] if row < old[0] and column < old[1] else DisplaySet()
+        for row in range(new[0])
+        for column in range(new[1])
+    )
+
+
+def _shape_text(shape: tuple[int, int] | None) -> str:
+    return f"{shape[0]}x{shape[1]}" if shape is not None else ""
+
+
+def _empty(cells: QGridLayout) -> None:
+    while cells.count():
+        item = cells.takeAt(0)
+        widget = item.widget() if item is not None else None
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()
 
 
 def _show_value(field: QWidget, value: Any) -> None:

@@ -78,6 +78,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
     qt = _qt_application()
     with _window(qt, home()) as (app, window):
         window.show()
+        window.open_as_before()
         if sample:
             app.wishes.runs_when_opened = True
             app.run_command("file.open_sample")

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from medviewer.app.layer_planes import Laid, laid_on, of_other_volumes
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import appearance_of, shown_presentation
+from medviewer.app.panes import pane_numbers
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
@@ -68,8 +69,9 @@ class Viewport(QWidget):
     menu_requested = Signal(QPoint)  # global position
     touched = Signal()  # the reader is about to do something here
 
-    def __init__(self, pictures: Pictures, parent: QWidget | None = None) -> None:
+    def __init__(self, pictures: Pictures, parent: QWidget | None = None, *, is_second: bool = False) -> None:
         super().__init__(parent)
+        self._is_second = is_second  # of the second image window
         self._pictures = pictures
         self._state = State()
         self._overlay = OverlayLayer()
@@ -85,6 +87,7 @@ class Viewport(QWidget):
         self._wheel = 0
         self._lines: tuple[Line, ...] = ()
         self._is_active = False
+        self._shape = (1, 1)
         self._sharpness = 1.0  # pixels drawn for one of the screen
         self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
         self.setMouseTracking(True)
@@ -99,7 +102,7 @@ class Viewport(QWidget):
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Small enough for a laptop with both panels open, however many viewports there are."""
-        rows, columns = self._state.layout
+        rows, columns = self._shape
         return QSize(_LEAST_PX // max(columns, 2), _LEAST_PX // max(rows, 2))
 
     def show_state(self, old: State | None, new: State) -> None:
@@ -109,13 +112,17 @@ class Viewport(QWidget):
             self._gesture = None
         if new.cut is None:
             self._plane_drag = None
-        if old is None or old.layout != new.layout:
-            self.updateGeometry()
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
         if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
             self.update()
+
+    def stand_in(self, shape: tuple[int, int]) -> None:
+        """Be one of so many rows and columns of viewports."""
+        if shape != self._shape:
+            self._shape = shape
+            self.updateGeometry()
 
     def show_place(self, lines: tuple[Line, ...], *, is_active: bool) -> None:
         """Draw where other viewports' images cut this one, and whether the reader works here."""
@@ -217,7 +224,7 @@ class Viewport(QWidget):
         if self._state.selection is not None:
             self._paint_marks(painter, shown, laid)
         else:
-            viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy)
+            viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy, is_second=self._is_second)
         if self._is_active:
             viewport_marks.paint_active(painter, QRectF(self.rect()))
 
@@ -285,7 +292,7 @@ class Viewport(QWidget):
             if not closed:
                 self._press_measuring(placed, event.position())
         elif event.button() == Qt.MouseButton.LeftButton:
-            self.requested.emit("view.fit" if self._state.layout == (1, 1) else "layout.maximise", None)
+            self.requested.emit("view.fit" if self._shape == (1, 1) else "layout.maximise", None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
         """Scroll through the slices, with Shift in time (or echoes, b-values), or zoom about the cursor with Ctrl."""
@@ -385,7 +392,7 @@ class Viewport(QWidget):
     def _point(self, where: QPointF) -> None:
         """Ask every viewport of the same frame of reference to show the place under the cursor."""
         placed, grid = self.placement(), shown_grid(self._state)
-        if placed is not None and grid is not None and self._state.layout != (1, 1):
+        if placed is not None and grid is not None and len(pane_numbers(self._state)) > 1:
             self.touched.emit()
             place = to_patient(grid, *placed.image_point(where))
             self.requested.emit("layout.point", tuple(float(value) for value in place))

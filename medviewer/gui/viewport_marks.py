@@ -244,7 +244,7 @@ def paint_active(painter: QPainter, area: QRectF) -> None:
     painter.drawRect(area.adjusted(0.5, 0.5, -0.5, -0.5))
 
 
-def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None) -> None:
+def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None, *, is_second: bool = False) -> None:
     """Say what an empty viewport of a layout is for, and why a hanging protocol left it empty."""
     room = area.adjusted(16, 16, -16, -16)
     painter.setPen(theme.color(theme.tokens().secondary))
@@ -256,8 +256,13 @@ def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None)
         painter.drawText(upper, flags | Qt.AlignmentFlag.AlignBottom, words)
         room.setTop(room.center().y() + _GAP_PX)
     painter.setFont(theme.text_font())
+    words = (
+        tr("Click here, then choose a series in the first window.")
+        if is_second
+        else tr("Click here, then choose a series on the left.")
+    )
     upright = Qt.AlignmentFlag.AlignVCenter if vacancy is None else Qt.AlignmentFlag.AlignTop
-    painter.drawText(room, flags | upright, tr("Click here, then choose a series on the left."))
+    painter.drawText(room, flags | upright, words)
 
 
 def paint_reading(painter: QPainter, area: QRectF) -> None:

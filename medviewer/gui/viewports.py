@@ -1,4 +1,4 @@
-"""The viewports of the layout, in their grid: each shows its own pane of the state."""
+"""The viewports of one image window, in their grid: each shows its own pane of the state."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.on_screen import pane_state
+from medviewer.app.panes import numbers_in, pane_numbers, seen_in, shape_of
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.gui.reference_lines import Line, lines_on
@@ -21,14 +22,18 @@ _GAP_PX = 2
 
 
 class Viewports(QWidget):
-    """As many viewports as the layout has; what the reader does in one of them makes it the active one."""
+    """As many viewports as the window has; what the reader does in one of them makes it the active one.
+
+    ``window`` is 0 for the first image window, 1 for the second.
+    """
 
     requested = Signal(str, object)
     menu_requested = Signal(QPoint)  # global position
 
-    def __init__(self, pictures: Pictures, parent: QWidget | None = None) -> None:
+    def __init__(self, pictures: Pictures, window: int = 0, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._pictures = pictures
+        self._window = window
         self._state = State()
         self._viewports: list[Viewport] = []
         self._shown: tuple[object, ...] = ()
@@ -40,17 +45,16 @@ class Viewports(QWidget):
 
     @property
     def active(self) -> Viewport:
-        """The viewport in which the reader works."""
-        return self._viewports[self._state.active]
+        """The viewport in which the reader works; the first that is seen where that is one of another window."""
+        numbers = numbers_in(self._state, self._window)
+        seen = seen_in(self._state, self._window)
+        number = self._state.active if self._state.active in numbers else next(iter(seen), numbers.start)
+        return self._viewports[number - numbers.start]
 
     @property
     def visible(self) -> tuple[Viewport, ...]:
-        """The viewports of the layout, row by row."""
-        return tuple(self._viewports[: self._count])
-
-    @property
-    def _count(self) -> int:
-        return self._state.layout[0] * self._state.layout[1]
+        """The viewports of the window, row by row."""
+        return tuple(self._viewports[: len(numbers_in(self._state, self._window))])
 
     def addAction(self, action: QAction) -> None:  # type: ignore[override]  # noqa: N802 - Qt's name, one of its forms
         """Let an action's keys work in every viewport that has the focus."""
@@ -68,32 +72,36 @@ class Viewports(QWidget):
         """Give each viewport its pane."""
         had_focus = self.active.hasFocus()
         self._state = new
-        while len(self._viewports) < self._count:
+        numbers, shape = numbers_in(new, self._window), shape_of(new, self._window)
+        while len(self._viewports) < len(numbers):
             self._add_viewport()
-        arrangement = (new.layout, new.is_maximised, new.active if new.is_maximised else 0)
+        arrangement = (shape, seen_in(new, self._window))
         if arrangement != self._shown:
             self._shown = arrangement
             self._arrange()
-        for index, viewport in enumerate(self.visible):
-            before = pane_state(old, index) if old is not None and index < old.layout[0] * old.layout[1] else None
+        has_others = len(pane_numbers(new)) > 1
+        for index, viewport in zip(numbers, self.visible, strict=True):
+            before = pane_state(old, index) if old is not None and index in pane_numbers(old) else None
+            viewport.stand_in(shape)
             viewport.show_state(before, pane_state(new, index))
             if index != new.active:
                 viewport.stop_measuring()
-            viewport.show_place(self._lines(index), is_active=self._count > 1 and index == new.active)
+            viewport.show_place(self._lines(index), is_active=has_others and index == new.active)
         self.setFocusProxy(self.active)
         if had_focus and not self.active.hasFocus():
             self.active.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _lines(self, index: int) -> tuple[Line, ...]:
-        """Where the images of the other viewports cut this one's."""
-        if self._count == 1 or self._state.is_maximised:
+        """Where the images of the other viewports that are seen, in both windows, cut this one's."""
+        seen = (*seen_in(self._state, 0), *seen_in(self._state, 1))
+        others = {other: pane_state(self._state, other) for other in seen if other != index}
+        if not others:
             return ()
-        others = {other: pane_state(self._state, other) for other in range(self._count) if other != index}
         return lines_on(pane_state(self._state, index), others)
 
     def _add_viewport(self) -> None:
-        index = len(self._viewports)
-        viewport = Viewport(lambda state: self._pictures(index, state))
+        index = numbers_in(self._state, self._window).start + len(self._viewports)
+        viewport = Viewport(lambda state: self._pictures(index, state), self, is_second=self._window == 1)
         viewport.touched.connect(lambda: self.requested.emit("layout.activate", index))
         viewport.requested.connect(self.requested)
         viewport.menu_requested.connect(self.menu_requested)
@@ -101,10 +109,13 @@ class Viewports(QWidget):
         self._viewports.append(viewport)
 
     def _arrange(self) -> None:
-        rows, columns = (1, 1) if self._state.is_maximised else self._state.layout
+        rows, columns = shape_of(self._state, self._window)
+        numbers, seen = numbers_in(self._state, self._window), seen_in(self._state, self._window)
+        if len(seen) < len(numbers):
+            rows, columns = 1, 1
         while self._grid.count():
             self._grid.takeAt(0)
-        shown = [self._state.active] if self._state.is_maximised else range(rows * columns)
+        shown = [index - numbers.start for index in seen]
         for place, index in enumerate(shown):
             self._grid.addWidget(self._viewports[index], place // columns, place % columns)
         for index, viewport in enumerate(self._viewports):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
-from PySide6.QtCore import QByteArray, QEvent, QPoint, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPoint, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import (
     QSplitter,
     QStackedWidget,
@@ -21,7 +23,7 @@ from medviewer.app.filming import CINE_RATE_HZ
 from medviewer.app.last_session import SessionKeeper
 from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
-from medviewer.app.panes import picture_of
+from medviewer.app.panes import picture_of, window_of
 from medviewer.app.state import Selection, State
 from medviewer.gui import theme
 from medviewer.gui.actions import Actions
@@ -31,10 +33,12 @@ from medviewer.gui.document_page import DocumentPage
 from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
-from medviewer.gui.front import WindowFront
+from medviewer.gui.front import SECOND_NAME, WindowFront
 from medviewer.gui.layers_panel import LayersPanel
 from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.record_panel import RecordPanel
+from medviewer.gui.screens import Place, bring_back, geometry_text, kept, kept_for_now, place_beside, place_of, restore
+from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
@@ -44,6 +48,7 @@ from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
 
 TITLE = "MedViewer"
+FIRST_NAME = "geometry"  # of this window, in what is kept of the layout
 KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 
@@ -59,7 +64,8 @@ class MainWindow(WindowFront):
         self.setAcceptDrops(True)
         self._keeper = SessionKeeper(app)
         self.actions_ = Actions(self, app.run_command)
-        self.viewports = Viewports(lambda index, state: picture_of(app, index, state))
+        self.viewports = Viewports(partial(picture_of, app))
+        self.second = SecondWindow(partial(picture_of, app), lambda: app.run_command("layout.second_window"))
         self.volume = VolumeView()
         self.documents = DocumentPage()
         self.empty = EmptyView()
@@ -80,7 +86,8 @@ class MainWindow(WindowFront):
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
-        self.actions_.focus_on(self.viewports)
+        for window in (self, self.second):
+            self.actions_.focus_on(window, window.viewports)
         self._restore_layout()
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -113,6 +120,8 @@ class MainWindow(WindowFront):
         self._keeper.close()
         self._keeping.stop()
         self._cine.stop()
+        self.second.hide()
+        self.second.deleteLater()
         self.shown_losses = min(self.shown_losses, len(self.app.lost))
         event.accept()
 
@@ -155,11 +164,13 @@ class MainWindow(WindowFront):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.volume, self.documents, self.empty, self.studies, self.findings, self.record,
-            self.measurements, self.layers, self.status, self.palette_,
+            self.viewports, self.second.viewports, self.volume, self.documents, self.empty, self.studies, self.findings,
+            self.record, self.measurements, self.layers, self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
+        self.second.viewports.menu_requested.connect(self._open_menu)
+        cast("QGuiApplication", QGuiApplication.instance()).screenRemoved.connect(self._screen_gone)
         self.volume.menu_requested.connect(lambda where: self.actions_.menu_of("volume", self).exec(where))
 
     def _show_state(self, old: State | None, new: State) -> None:
@@ -176,11 +187,38 @@ class MainWindow(WindowFront):
         self.strip.show_state(old, new)
         self._show_middle(new)
         self._show_panels(new)
+        self._show_second(old, new)
         if old is not None and (old.is_playing, old.selection) != (new.is_playing, new.selection):
             self._play(new)
         title = _title(new)
         if self.windowTitle() != title:
             self.setWindowTitle(title)
+            self.second.setWindowTitle(title)
+
+    def _show_second(self, old: State | None, new: State) -> None:
+        """Open or close the second image window as the state wants it; let keys go to where the reader works."""
+        if new.second is None and self.second.isVisible():
+            self._keep_second(old or new, is_open=False)
+            self.app.remember(layout=self._widths)
+            self.second.hide()
+        self.second.show_state(old, new)
+        if new.second is not None and not self.second.isVisible():
+            place = place_of(kept_for_now(self._widths, SECOND_NAME))
+            if not restore(self.second, place.geometry):
+                place_beside(self.second, self)
+            self.second.show()
+        if old is not None and window_of(old.active) != window_of(new.active):
+            viewport = self.viewport
+            if not viewport.isActiveWindow():
+                viewport.activateWindow()
+            viewport.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _keep_second(self, state: State, *, is_open: bool) -> None:
+        place = Place(geometry_text(self.second), state.second or (1, 1), is_open)
+        self._widths = kept(self._widths, SECOND_NAME, place.text)
+
+    def _screen_gone(self, _screen: object) -> None:
+        bring_back(self.second, self)
 
     def _show_middle(self, state: State) -> None:
         """Documents are in front of the images, and both of where nothing is open."""
@@ -266,14 +304,21 @@ class MainWindow(WindowFront):
         layout = self.app.settings.layout
         self.resize(1440, 900)
         geometry = layout.get("geometry", "")
-        if geometry:
-            self.restoreGeometry(QByteArray.fromBase64(geometry.encode("ascii", "ignore")))
+        restore(self, kept_for_now(layout, FIRST_NAME) or geometry)
         self._use_sizes()
 
     def _remember_layout(self) -> None:
         self._keep_sizes()
-        geometry = bytes(self.saveGeometry().toBase64().data()).decode()
-        self.app.remember(layout={**self._widths, "geometry": geometry})
+        self._widths = kept(self._widths, FIRST_NAME, geometry_text(self))
+        if self.app.state.second is not None:
+            self._keep_second(self.app.state, is_open=True)
+        self.app.remember(layout=self._widths)
+
+    def open_as_before(self) -> None:
+        """Open the second image window again, if it was open when the program ended on these very screens."""
+        is_wanted = place_of(kept_for_now(self._widths, SECOND_NAME)).is_open and self.screen_count() > 1
+        if is_wanted and self.app.state.second is None:
+            self.app.run_command("layout.second_window")
 
 
 def _load_charts(app: Application, then: Callable[[], None]) -> None:

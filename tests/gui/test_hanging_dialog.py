@@ -166,7 +166,7 @@ def test_every_field_can_be_named_and_reached(made: Made) -> None:
 def test_the_programs_own_have_chinese_names(qtbot: Any) -> None:
     use_language("zh")
     made = Made(qtbot, BUILT_IN)
-    assert made.dialog.list.item(2).text() == "胸部后前位，本次与既往"
+    assert made.dialog.list.item(3).text() == "胸部后前位，本次与既往"
 
 
 def test_the_window_offers_them_by_name_and_key(main_window, qtbot, tmp_path, monkeypatch) -> None:
@@ -180,7 +180,7 @@ def test_the_window_offers_them_by_name_and_key(main_window, qtbot, tmp_path, mo
     sub = next(a.menu() for a in menu.actions() if a.text() == "Hanging protocol")
     sub.aboutToShow.emit()
     assert [a.text() for a in sub.actions() if a.isVisible()] == [one.name for one in BUILT_IN]
-    reader.key(Qt.Key.Key_6, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+    reader.key(Qt.Key.Key_7, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
     reader.settle()
     assert reader.state.layout == (2, 2)
     main_window.palette_.show_for(reader.state)
@@ -208,7 +208,7 @@ def test_an_empty_viewport_says_why(main_window, qtbot, tmp_path) -> None:
         patch.setattr(
             QPainter, "drawText", lambda self, *a: (said.extend(x for x in a if isinstance(x, str)), real(self, *a))[1]
         )
-        reader.key(Qt.Key.Key_3, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+        reader.key(Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
         reader.settle()
         main_window.viewports.visible[1].grab()
     assert "No prior radiograph is open.\nCHEST/THORAX · PA" in said
@@ -252,3 +252,28 @@ def test_many_viewports_do_not_make_the_window_larger(main_window, qtbot, tmp_pa
     assert main_window.size() == before
     sizes = {(v.width() // 4, v.height() // 4) for v in main_window.viewports.visible}
     assert len(sizes) <= 2
+
+
+def test_a_second_window_has_viewports_of_its_own(qtbot) -> None:
+    """Another shape of one window leaves what the other shows as it is."""
+    made = Made(qtbot)
+    fields = made.dialog.fields
+    second = fields.fields["second"]
+    second.setCurrentIndex(second.findData("1x2"))
+    second.activated.emit(second.currentIndex())
+    now = made.dialog.protocols[0]
+    assert (now.layout, now.second) == ((1, 2), (1, 2))
+    assert now.display_sets == (*MINE.display_sets, DisplaySet(), DisplaySet())
+    fields.choose(3)
+    fields.fields["view"].setText("LL")
+    fields.fields["view"].textEdited.emit("LL")
+    rows = fields.fields["rows"]
+    rows.setCurrentIndex(rows.findData(2))
+    rows.activated.emit(rows.currentIndex())
+    now = made.dialog.protocols[0]
+    assert (now.layout, now.second) == ((2, 2), (1, 2))
+    assert [one.view for one in now.display_sets] == ["PA", "", "", "", "", "LL"]
+    second.setCurrentIndex(second.findData(""))
+    second.activated.emit(second.currentIndex())
+    now = made.dialog.protocols[0]
+    assert (now.layout, now.second, len(now.display_sets)) == ((2, 2), None, 4)
