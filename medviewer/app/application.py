@@ -31,7 +31,7 @@ from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
-from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.domain.errors import MedViewerError
 from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.renderer import Renderer
@@ -329,12 +329,9 @@ class Application:
         self.jobs.start(slot, work, succeed, lambda error: self.notify("alarm", str(error), job=slot))
 
     def remember(self, **changes: Any) -> None:
-        """Change the settings and save them; a full disk is said, not fatal."""
-        self.settings = replace(self.settings, **changes)
-        try:
-            self._settings_file.save(self.settings)
-        except StorageError as error:
-            self.notify("caution", str(error))
+        """Change the settings and have them saved, in order, off this thread; a full disk is said, not fatal."""
+        self.settings = settings = replace(self.settings, **changes)
+        self.write(lambda: self._settings_file.save(settings), failed=lambda error: self.notify("caution", str(error)))
 
     def show_progress(self, slot: str, done: int, total: int, text: str) -> None:
         """Show how far a job is; reading one image is shown in the viewport instead."""

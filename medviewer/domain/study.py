@@ -54,8 +54,9 @@ class Plane:
     @property
     def normal(self) -> tuple[float, float, float]:
         """The unit normal, row x column."""
-        n = np.cross(self.row_cosine, self.column_cosine)
-        return (float(n[0]), float(n[1]), float(n[2]))
+        # Asked for many times a frame: numpy takes fifty times as long for three numbers.
+        (ax, ay, az), (bx, by, bz) = self.row_cosine, self.column_cosine
+        return (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
 
 
 @dataclass(frozen=True, slots=True)

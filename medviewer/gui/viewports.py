@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
@@ -80,24 +80,17 @@ class Viewports(QWidget):
             self._shown = arrangement
             self._arrange()
         has_others = len(pane_numbers(new)) > 1
+        seen = {index: pane_state(new, index) for index in (*seen_in(new, 0), *seen_in(new, 1))}
         for index, viewport in zip(numbers, self.visible, strict=True):
             before = pane_state(old, index) if old is not None and index in pane_numbers(old) else None
             viewport.stand_in(shape)
-            viewport.show_state(before, pane_state(new, index))
+            viewport.show_state(before, seen.get(index) or pane_state(new, index))
             if index != new.active:
                 viewport.stop_measuring()
-            viewport.show_place(self._lines(index), is_active=has_others and index == new.active)
+            viewport.show_place(_lines(seen, index), is_active=has_others and index == new.active)
         self.setFocusProxy(self.active)
         if had_focus and not self.active.hasFocus():
             self.active.setFocus(Qt.FocusReason.OtherFocusReason)
-
-    def _lines(self, index: int) -> tuple[Line, ...]:
-        """Where the images of the other viewports that are seen, in both windows, cut this one's."""
-        seen = (*seen_in(self._state, 0), *seen_in(self._state, 1))
-        others = {other: pane_state(self._state, other) for other in seen if other != index}
-        if not others:
-            return ()
-        return lines_on(pane_state(self._state, index), others)
 
     def _add_viewport(self) -> None:
         index = numbers_in(self._state, self._window).start + len(self._viewports)
@@ -124,3 +117,9 @@ class Viewports(QWidget):
             # A row or column without viewports takes no room.
             self._grid.setRowStretch(number, int(number < rows))
             self._grid.setColumnStretch(number, int(number < columns))
+
+
+def _lines(seen: Mapping[int, State], index: int) -> tuple[Line, ...]:
+    """Where the images of the other viewports that are seen, in both windows, cut this one's."""
+    others = {other: state for other, state in seen.items() if other != index}
+    return lines_on(seen[index], others) if others and index in seen else ()
