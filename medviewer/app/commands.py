@@ -280,6 +280,17 @@ _SIDES = tuple(
         ("L", "Left (L)", "左侧 (L)"), ("H", "Head (H)", "头侧 (H)"), ("F", "Feet (F)", "足侧 (F)"),
     )
 )  # fmt: skip
+_CROPS = tuple(
+    Choice((side, steps), _t(en, zh), keys)
+    for side, *names in (
+        ("A", "the front (A)", "前面 (A)"), ("P", "the back (P)", "后面 (P)"), ("R", "the right (R)", "右侧 (R)"),
+        ("L", "the left (L)", "左侧 (L)"), ("H", "the head (H)", "头侧 (H)"), ("F", "the feet (F)", "足侧 (F)"),
+    )
+    for steps, en, zh, keys in (
+        (1, f"More from {names[0]}", f"从{names[1]}多裁剪", f"Alt+Shift+{side}"),
+        (-1, f"Less from {names[0]}", f"从{names[1]}少裁剪", ""),
+    )
+)  # fmt: skip
 _SCENE_PRESETS = tuple(
     Choice(n, _t(f"{n} (CT: {en})", f"{n} (CT: {zh})"), f"Alt+{n}")
     for n, (en, zh) in enumerate(
@@ -307,7 +318,7 @@ _ROWS = (
     _row("file.save_keys|Save key images (DICOM KO)…|保存关键图像 (DICOM KO)…||star", key_images.save,
          key_images.has_own),
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, _has_pixels),
-    _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, filming.can_film),
+    _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, _has_stack),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, _has_pixels),
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
@@ -352,11 +363,13 @@ _ROWS = (
     _row("image.next_key|Next key image|下一关键图像|Shift+K|chevron-right", key_images.step(1), key_images.has_any),
     _row("image.previous_key|Previous key image|上一关键图像|Ctrl+Shift+K|chevron-left", key_images.step(-1),
          key_images.has_any),
+    _row("image.keys_only|Scroll through key images only|仅翻阅关键图像|Alt+K|star", key_images.toggle_only,
+         key_images.may_filter),
     _row("image.take_keys|Mark the key images of documents|标记文档中的关键图像||star", key_images.take_named,
          key_images.can_take),
     _row("image.tags|DICOM elements…|DICOM 元素…|Ctrl+I|list-tree", opening.show_elements, _has_view),
     _asked("image.play_on|Next image of the cine|下一幅", cine.play_on, _has_stack),
-    _asked("image.show|Show image|显示图像", opening.show_index, _has_stack),
+    _asked("image.show|Show image|显示图像", opening.scroll_to, _has_stack),
     _asked("image.show_volume|Show time, echo or b-value|显示时间、回波或 b 值", second_axis.show_volume,
            second_axis.has_volumes),
     _asked("image.select|Select image|选择图像", opening.select, _always),
@@ -394,6 +407,8 @@ _ROWS = (
     _row("volume.zoom_out|Zoom out 3D|缩小三维视图|Alt+-", volume_view.zoom(1 / volume_view.ZOOM_STEP), _has_scene),
     _row("volume.cut_deeper|Cut away more in front|从前方多切除|Alt+PgDown", volume_view.cut(1), _has_scene),
     _row("volume.cut_less|Cut away less in front|从前方少切除|Alt+PgUp", volume_view.cut(-1), _has_scene),
+    _row("volume.crop|Crop|裁剪||box", volume_view.crop, _has_scene, choices=_CROPS),
+    _row("volume.uncrop|Show all sides again|取消裁剪|Alt+Shift+Home", volume_view.uncrop, volume_view.is_cropped),
     _row("volume.fit|Show all of the volume|显示整个体积|Alt+0", volume_view.fit, _has_scene),
     _row("volume.reset|Reset 3D view|重置三维视图|Alt+Home", volume_view.reset, _has_scene),
     _asked("volume.camera|Look from there|改变视角", volume_view.set_camera, _has_scene),

@@ -43,11 +43,6 @@ class FilmWish:
     with_identity: bool = False
 
 
-def can_film(state: State) -> bool:
-    """Whether there is a stack of stored images to be filmed."""
-    return state.selection is not None and state.cut is None and len(state.selection.stack.images) > 1
-
-
 def rate_of(selection: Selection) -> float:
     """The rate at which a stack is played: the file's own, within what a film can have."""
     slowest, fastest = RATES_HZ
@@ -61,6 +56,9 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
         UsageError: identity is hidden and wanted, or there are no such images.
         InputError: another kind of file has that name.
     """
+    if app.state.cut is not None:
+        app.notify("info", "A film shows stored images: work in their viewport, not in a plane that was cut.")
+        return
     wish = wish or app.front.ask_film()
     state = app.state
     now = state.selection

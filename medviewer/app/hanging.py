@@ -59,7 +59,7 @@ def hang(app: Application, number: int) -> None:
     """Hang what is on screen by the protocol of that place in the list, from 0.
 
     Raises:
-        UsageError: there are not so many protocols, or nothing of the study fits this one.
+        UsageError: there are not so many protocols.
     """
     state = app.state
     now = state.selection
@@ -70,7 +70,8 @@ def hang(app: Application, number: int) -> None:
     protocol = state.hanging[number]
     found = find(protocol, _current(state, now), studies_of(state.collection, now.patient), now)
     if not any(isinstance(one, Selection) for one in found):
-        raise UsageError("Nothing of this study fits that hanging protocol; what is on screen stays.")
+        app.notify("info", "Nothing of this study fits that hanging protocol; what is on screen stays.")
+        return
     _hang(app, protocol, found)
 
 

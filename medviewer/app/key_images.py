@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medviewer.app.measurement_files import free_path, images_of_study
-from medviewer.app.on_screen import named_key_images, selections, stored_image
+from medviewer.app.on_screen import keys_of_stack, named_key_images, selections, stored_image
 from medviewer.app.opening import select
 from medviewer.app.patient import identity_of, keep_event
 from medviewer.app.state import Selection, State
@@ -57,6 +57,19 @@ def toggle(app: Application, _argument: object) -> None:
     is_key = app.state.key_images[where]
     app.session.settle()
     app.session.change(key_images=MappingProxyType({**app.state.key_images, where: not is_key}))
+
+
+def may_filter(state: State) -> bool:
+    """Whether there are key images to scroll through, or nothing else is scrolled through now."""
+    return state.keys_only or has_any(state)
+
+
+def toggle_only(app: Application, _argument: object) -> None:
+    """Scroll through key images only, or through all again."""
+    is_wanted = not app.state.keys_only
+    app.session.update(keys_only=is_wanted)
+    if is_wanted and not keys_of_stack(app.state):
+        app.notify("info", "This series has no key image: all of its images are scrolled through.")
 
 
 def take_named(app: Application, _argument: object) -> None:

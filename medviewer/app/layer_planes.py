@@ -13,9 +13,10 @@ from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_o
 from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError, UsageError
-from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, ScalarPlane, Segmentation
+from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, ScalarPlane, Segmentation, StructureSet
 from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import StopToken
+from medviewer.domain.study import Image
 from medviewer.imaging.scalar_layer import lay_scalar
 from medviewer.imaging.segmentation import lay_segmentation
 from medviewer.imaging.structure_set import lay_structures
@@ -86,13 +87,19 @@ def of_other_volumes(state: State) -> tuple[LayerSource, ...]:
 
 
 def _is_of_other_volume(source: LayerSource, state: State) -> bool:
-    """Whether a segmentation was made on images of this stack, but of another time, echo or b-value than is shown."""
+    """Whether segments or structures were made on another time, echo or b-value of this stack than is shown."""
     now = state.selection
-    if now is None or now.stack.axis is None or not isinstance(source, Segmentation) or not source.references:
+    if now is None or now.stack.axis is None or isinstance(source, ScalarLayer) or not source.references:
         return False
     span = now.stack.volume_span(now.index)
-    images = now.stack.images[span.start : span.stop]
-    return not any(are_named(source.references, image.sop_instance_uid, image.frame) for image in images)
+    if _is_named(source, now.stack.images[span.start : span.stop]):
+        return False
+    # Segments lie over what they were made on only; structures may be of another series of the same place.
+    return isinstance(source, Segmentation) or _is_named(source, now.stack.images)
+
+
+def _is_named(source: Segmentation | StructureSet, images: Sequence[Image]) -> bool:
+    return any(are_named(source.references, image.sop_instance_uid, image.frame) for image in images)
 
 
 def with_layers_cut(state: State, stop: StopToken) -> State:

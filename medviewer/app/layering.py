@@ -164,7 +164,7 @@ def toggle(app: Application, _argument: object) -> None:
 
 def look_for_structures(app: Application, collection: Collection) -> None:
     """Find the structure sets that lie beside the images: they hold no image, so the problem list names them."""
-    paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_FILES]
+    paths = [problem.file for problem in collection.problems if problem.status == "read"][:_MOST_FILES]
     if not paths:
         return
 

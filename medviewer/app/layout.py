@@ -208,7 +208,11 @@ def _lay_out_planes(app: Application, volume: Volume) -> None:
     if center is None:
         raise GeometryError("The image's place in the patient is not known, so no other plane can be cut.")
     view = replace(View(smooth=app.state.view.smooth), window=app.state.view.window, inverted=app.state.view.inverted)
-    stored = Pane(selection, None, app.state.frame, app.state.frame_problem, view)
+    presentation = app.state.view.presentation
+    kept = replace(view, presentation=presentation) if presentation else view
+    stored = Pane(selection, None, app.state.frame, app.state.frame_problem, kept)
+    if presentation:
+        app.notify("info", "The presentation state is for the stored images: they keep it, the planes are without it.")
     own = numbers_in(app.state, window_of(app.state.active))
     start = own.start
     panes = {index: pane for index, pane in app.state.parked.items() if index not in own}

@@ -161,6 +161,16 @@ def named_key_images(state: State) -> set[Stored]:
     return {where for where in own if any(are_named(one.images, *where) for one in documents)}
 
 
+def keys_of_stack(state: State) -> list[int]:
+    """The places of the key images in the stack on screen: marked by the reader, or named by documents."""
+    now = state.selection
+    if now is None:
+        return []
+    wanted = {where for where, is_key in state.key_images.items() if is_key} | named_key_images(state)
+    images = enumerate(now.stack.images) if wanted else ()
+    return [index for index, image in images if (image.sop_instance_uid, image.frame) in wanted]
+
+
 def _is_own(document: KeyObjects, now: Selection) -> bool:
     is_of_study = document.study_instance_uid == now.study.study_instance_uid
     return is_of_study and document.patient_id == now.patient.patient_id

@@ -18,7 +18,7 @@ from medviewer.app.findings import continue_run, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
-from medviewer.app.on_screen import selections
+from medviewer.app.on_screen import keys_of_stack, selections
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
@@ -244,12 +244,29 @@ def show_index(app: Application, index: int) -> None:
         follow(app)
 
 
+def scroll_to(app: Application, index: int) -> None:
+    """Scroll to an image of this stack by its place; among key images only, as many of them further, if that is wished.
+
+    Where the series has no key image, all of its images are scrolled through.
+    """
+    now = app.state.selection
+    keys = keys_of_stack(app.state) if app.state.keys_only and app.state.cut is None else []
+    if now is None or not keys or index == now.index:
+        show_index(app, index)
+        return
+    span = now.stack.scroll_span(now.index)
+    ahead = [key for key in keys if key in span and (key > now.index if index > now.index else key < now.index)]
+    in_order = ahead if index > now.index else ahead[::-1]
+    if in_order:
+        show_index(app, in_order[min(abs(index - now.index), len(in_order)) - 1])
+
+
 def step_image(step: int) -> Callable[[Application, object], None]:
     """A command that moves through the stack."""
 
     def run(app: Application, _argument: object) -> None:
         if app.state.selection is not None:
-            show_index(app, app.state.selection.index + step)
+            scroll_to(app, app.state.selection.index + step)
 
     return run
 
@@ -259,7 +276,7 @@ def first_image(app: Application, _argument: object) -> None:
     if app.state.cut is not None:
         scroll_cut(app, -_ALL_STEPS)
     else:
-        show_index(app, 0)
+        scroll_to(app, 0)
 
 
 def last_image(app: Application, _argument: object) -> None:
@@ -267,7 +284,7 @@ def last_image(app: Application, _argument: object) -> None:
     if app.state.cut is not None:
         scroll_cut(app, _ALL_STEPS)
     elif app.state.selection is not None:
-        show_index(app, len(app.state.selection.stack.images) - 1)
+        scroll_to(app, len(app.state.selection.stack.images) - 1)
 
 
 def step_series(step: int) -> Callable[[Application, object], None]:
@@ -357,7 +374,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "decisions",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
-        "offered_measurements", "presentations", "key_images", "key_objects",
+        "offered_measurements", "presentations", "key_images", "keys_only", "key_objects",
         "layers", "layers_shown", "layer_sources", "laid", "structure_files",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -225,9 +227,17 @@ def _ahead(app: Application, selection: Selection, direction: int) -> list[int]:
         beside = [selection.in_volume(number).index for number in numbers]
     span = stack.scroll_span(index)
     near = [i for i in (*(index + direction * n for n in range(1, _PREFETCH + 1)), index - direction) if i in span]
-    far = sorted(range(len(stack.images)), key=lambda i: abs(i - index))
-    order = list(dict.fromkeys((*beside, *near, *far)))
-    return order[: max(_room(app, selection), len(beside) + len(near))]
+    least = len(beside) + len(near)
+    most = max(_room(app, selection), least)
+    far = islice(_outward(index, len(stack.images)), most + least)  # never all of ten thousand at each step
+    return list(dict.fromkeys((*beside, *near, *far)))[:most]
+
+
+def _outward(index: int, count: int) -> Iterator[int]:
+    """All places of a stack, the nearest first."""
+    yield index
+    for away in range(1, count):
+        yield from (i for i in (index - away, index + away) if 0 <= i < count)
 
 
 def _room(app: Application, selection: Selection) -> int:

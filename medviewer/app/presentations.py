@@ -34,7 +34,7 @@ class _Found(NamedTuple):
 
 def look_for_presentations(app: Application, collection: Collection) -> None:
     """Read the presentation states and key object documents that lie beside the images; other files are passed over."""
-    paths = [problem.path for problem in collection.problems if problem.status == "read"][:_MOST_STATES]
+    paths = [problem.file for problem in collection.problems if problem.status == "read"][:_MOST_STATES]
     # Key object documents can be read as text too, so they are no problem.
     paths += [one.file for one in documents_of(collection) if one.sop_class_uid == KEY_OBJECT_SELECTION][:_MOST_STATES]
     if not paths:

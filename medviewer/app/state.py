@@ -20,7 +20,7 @@ from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.report import Report
 from medviewer.domain.study import Collection, Document, Image, Patient, Series, Stack, Study, VoiFunction, Window
 from medviewer.domain.waveform import Waveform
-from medviewer.imaging.camera import Camera, Look
+from medviewer.imaging.camera import Box, Camera, Look
 from medviewer.imaging.pdf import Pdf
 from medviewer.imaging.reslice import Axes, PlaneGrid, PlaneName, Slab
 from medviewer.imaging.structure_set import StructureFile
@@ -207,6 +207,7 @@ class Scene:
     camera: Camera
     transfer: Transfer
     front_mm: float | None = None  # what lies nearer than this is cut away
+    box_mm: Box | None = None  # the part of the patient that is shown; None: all of the volume
     room: tuple[int, int] = (512, 512)  # width and height on the screen, in its pixels
     is_moving: bool = False  # the reader drags: small pictures will do
     picture: ScenePicture | None = None  # the last one that came; it may be of a moment ago
@@ -311,6 +312,7 @@ class State:
     is_measured_known: bool = False  # the store was asked what was measured on this patient's images
     offered_measurements: tuple[Measurement, ...] = ()  # of reports beside the images; ask offered
     key_images: Mapping[Stored, bool] = field(default_factory=_empty)  # of images that the store was asked about
+    keys_only: bool = False  # scrolling goes from key image to key image
     key_objects: tuple[KeyObjects, ...] = ()  # documents beside the images; ask key_objects_of
     presentations: tuple[PresentationState, ...] = ()  # that lie beside the images; ask presentations_of
     measurement_problem: str = ""  # why those of this patient cannot be read

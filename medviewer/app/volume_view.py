@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medviewer.app import analysis
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, ScenePicture, State
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Window
-from medviewer.imaging.camera import Camera, Look, Side, look_from, rolled, turned, zoomed
+from medviewer.imaging.camera import Box, Camera, Look, Side, look_from, rolled, turned, zoomed
 from medviewer.imaging.transfer import COUNT, presets, shifted
 from medviewer.imaging.voxel_block import VoxelBlock, check_stack
 
@@ -27,6 +29,11 @@ SIZES_PX = (160, 320, 640)
 TURN_DEG = 15.0
 ZOOM_STEP = 1.25
 CUT_STEPS = 20  # from one end of the volume to the other
+CROP_STEPS = 20  # from one side of the volume to the other
+_FACES: dict[Side, tuple[int, bool]] = {
+    "R": (0, False), "L": (0, True), "A": (1, False), "P": (1, True), "F": (2, False), "H": (2, True),
+}  # fmt: skip
+"""The LPS axis across each side of the patient, and whether the side is where it grows."""
 _DRAWING = "3d"  # the job slot of pictures
 
 
@@ -112,6 +119,40 @@ def cut(steps: int) -> Callable[[Application, object], None]:
     return run
 
 
+def crop(app: Application, wish: tuple[Side, int]) -> None:
+    """Take a step more (or, with a negative number, less) of the volume away from one side of the patient.
+
+    At least two steps of the volume stay; where nothing is taken away any more there is no box.
+    """
+    side, steps = wish
+    scene = _scene(app)
+    corners = scene.block.corners
+    least, greatest = corners.min(axis=0), corners.max(axis=0)
+    axis, is_far = _FACES[side]
+    low, high = (list(corner) for corner in scene.box_mm or (least.tolist(), greatest.tolist()))
+    step = float(greatest[axis] - least[axis]) / CROP_STEPS
+    if is_far:
+        wanted = max(high[axis] - steps * step, low[axis] + 2 * step)
+        high[axis] = min(wanted, float(greatest[axis]))
+    else:
+        wanted = min(low[axis] + steps * step, high[axis] - 2 * step)
+        low[axis] = max(wanted, float(least[axis]))
+    is_whole = np.allclose(low, least) and np.allclose(high, greatest)
+    box: Box = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    _change(app, box_mm=None if is_whole else box)
+
+
+def is_cropped(state: State) -> bool:
+    """Whether the 3D view shows only a part of the volume."""
+    scene = scene_of(state)
+    return scene is not None and scene.box_mm is not None
+
+
+def uncrop(app: Application, _argument: object) -> None:
+    """Show the volume to all sides again."""
+    _change(app, box_mm=None)
+
+
 def fit(app: Application, _argument: object) -> None:
     """Show the whole volume in the direction that is seen now."""
     scene = _scene(app)
@@ -123,7 +164,7 @@ def reset(app: Application, _argument: object) -> None:
     """Look from the front again, at all of it, with the preset as it comes."""
     scene = _scene(app)
     own = next(one for one in presets(scene.block.percentiles) if one.name == scene.transfer.name)
-    _change(app, camera=look_from("A", scene.block.corners), transfer=own, front_mm=None)
+    _change(app, camera=look_from("A", scene.block.corners), transfer=own, front_mm=None, box_mm=None)
 
 
 def use_preset(app: Application, number: int) -> None:
@@ -223,4 +264,4 @@ def _wanted(scene: Scene, longest: int) -> Look:
     width, height = scene.room
     share = min(longest / max(width, height), 1.0)
     shape = max(round(height * share), 1), max(round(width * share), 1)
-    return Look(scene.camera, scene.transfer, shape, scene.front_mm)
+    return Look(scene.camera, scene.transfer, shape, scene.front_mm, scene.box_mm)

@@ -146,6 +146,7 @@ class StructureSet:
         remark: one sentence on what was left out; "" for nothing.
         title: the file's text for it; may be empty.
         caveats: what the reader must be told.
+        references: the images, and of each the frames, on which outlines were drawn, as far as the file says it.
     """
 
     segments: tuple[Segment, ...]
@@ -155,6 +156,7 @@ class StructureSet:
     remark: str = ""
     title: str = ""
     caveats: tuple[Caveat, ...] = ()
+    references: References = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def size_bytes(self) -> int:

@@ -335,6 +335,12 @@ class Problem:
     path: Path
     reason: str
     status: Literal["refused", "read"] = "refused"  # "read": understood, but nothing to show
+    unpacked: Path | None = None  # where its bytes lie if not at ``path``, as long as something may be read of it
+
+    @property
+    def file(self) -> Path:
+        """The file on the disk to read."""
+        return self.unpacked or self.path
 
 
 def _nothing() -> None:

@@ -144,8 +144,9 @@ class Disclosure(QWidget):
         self.content.setSpacing(8)
         row = QHBoxLayout()
         row.setSpacing(4)
-        if level is not None:
-            row.addWidget(IconLabel(_SHAPES[level], level_color(level)))
+        self._sign = IconLabel(_SHAPES[level], level_color(level)) if level is not None else None
+        if self._sign is not None:
+            row.addWidget(self._sign)
         row.addWidget(self.header, 1)
         column.addLayout(row)
         column.addWidget(self.body)
@@ -156,6 +157,11 @@ class Disclosure(QWidget):
     def set_title(self, title: str) -> None:
         """Change the words of the line."""
         self.header.setText(for_button(title))
+
+    def set_level(self, level: Level) -> None:
+        """Change how much the line matters, of one that has a sign."""
+        if self._sign is not None:
+            self._sign.set_icon(_SHAPES[level], level_color(level))
 
     def _unfold(self, is_open: bool) -> None:
         self.header.setIcon(icon("chevron-down" if is_open else "chevron-right", theme.tokens().secondary))

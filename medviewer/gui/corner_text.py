@@ -8,6 +8,7 @@ from medviewer.app.on_screen import (
     appearance_of,
     is_key_image,
     key_objects_of,
+    keys_of_stack,
     overlays_of,
     presentations_of,
     shown_presentation,
@@ -23,6 +24,8 @@ from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, 
 from medviewer.imaging.display import modality_value
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import value_unit
+
+_LONG_NAME = 14  # characters that stand beside the letter in the smallest viewport
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
         who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
         # Where a plane lies is longer than the half beside the letter: it stands above.
         below = ("", *frame_lines) if state.cut is not None else frame_lines
-        return Corners(who_and_when, (), below, (view,) if view else ())
+        # So is many a name: a long one stands below the letter of the upper edge.
+        above = ("", *who_and_when) if len(who_and_when[0]) > _LONG_NAME else who_and_when
+        return Corners(above, (), below, (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
@@ -88,6 +93,10 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     parts += _presentation(state, now)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
+    keys = keys_of_stack(state) if state.keys_only and state.cut is None else []
+    if keys:
+        words = tr("scrolling through {n} key images of {total}").format(n=len(keys), total=len(now.stack.images))
+        parts.append((words, True))
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
@@ -116,8 +125,10 @@ def scene_corners(state: State, scene: Scene) -> Corners:
     unit = f" {scene.block.unit}" if scene.block.unit else ""
     window = f"W {_number(t.window.width)}  L {_number(t.window.center)}{unit}"
     height = tr("{mm} mm from top to bottom").format(mm=_number(round(scene.camera.height_mm)))
-    cut = (tr("cut open in front"),) if scene.front_mm is not None else ()
-    return replace(words, bottom_left=(title, window, height, *cut))
+    cut = tr("cut open in front") if scene.front_mm is not None else ""
+    cropped = tr("cropped: only a part of the volume") if scene.box_mm is not None else ""
+    ways = (words for words in (cut, cropped) if words)
+    return replace(words, bottom_left=(title, window, height, *ways))
 
 
 def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from medviewer.app.commands import named
 from medviewer.app.hanging_protocol import (
     LATERALITIES,
     MOST_COLUMNS,
@@ -33,7 +34,7 @@ from medviewer.app.hanging_protocol import (
 )
 from medviewer.app.viewing import CT_PRESETS
 from medviewer.gui.cards import StillCombo, button, section
-from medviewer.gui.text import PlainLabel, for_button, tr, visible
+from medviewer.gui.text import PlainLabel, for_button, tr, tr_pick, visible
 
 _LONGEST_NAME, _LONGEST_TEXT = 80, 200  # characters, as the file takes them
 _EXAMPLES = {"modality": "CR/DX", "body_part": "CHEST/THORAX", "views": "PA, LL/RL", "view": "PA", "words": "T1/T2"}
@@ -204,7 +205,8 @@ class HangingFields(QWidget):
         self._is_showing = True
         one, chosen = self._protocol, self._protocol.display_sets[self._chosen]
         rows, columns = one.layout
-        values = {"rows": rows, "columns": columns, "second": _shape_text(one.second)}
+        name = visible(tr_pick(named(one.name)))  # the program's own are called as the list calls them
+        values = {"name": name, "rows": rows, "columns": columns, "second": _shape_text(one.second)}
         for name, field in self.fields.items():
             value = values[name] if name in values else getattr(one, name, None)
             value = getattr(chosen, name) if value is None else value

@@ -126,6 +126,8 @@ class StudiesPanel(QWidget):
 
     def _show_problems(self, problems: tuple[Problem, ...], identity_hidden: bool) -> None:
         self.problems.setVisible(bool(problems))
+        is_refused = any(problem.status == "refused" for problem in problems)
+        self.problems.set_level("caution" if is_refused else "info")  # where nothing was refused, nothing is amiss
         self.problems.set_title(tr("Problems ({n})").format(n=len(problems)))
         self._problem_rows.replace(problems, identity_hidden=identity_hidden)
 

@@ -218,11 +218,12 @@ class Viewport(QWidget):
         if placed is not None:
             self._drawings.paint(painter, self._state, placed.transform)
             self._paint_annotations(painter, placed)
+            self._paint_layer_bar(painter, laid)  # below the lines: their handles are grasped there
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
         if self._state.selection is not None:
-            self._paint_marks(painter, shown, laid)
+            self._paint_marks(painter, shown)
         else:
             viewport_marks.paint_empty(painter, QRectF(self.rect()), self._state.vacancy, is_second=self._is_second)
         if self._is_active:
@@ -445,13 +446,15 @@ class Viewport(QWidget):
         is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
         return corners(self._state, shown, is_small=is_small)
 
-    def _paint_marks(self, painter: QPainter, shown: Shown | None, laid: Sequence[Laid]) -> None:
-        state = self._state
-        area = self._image_area()
+    def _paint_layer_bar(self, painter: QPainter, laid: Sequence[Laid]) -> None:
         scalar = next((one for one in laid if isinstance(one.source, ScalarLayer)), None)
         if scalar is not None and isinstance(scalar.source, ScalarLayer):
             words = f"{visible(scalar.source.modality)}  {quantity_words(scalar.source)}"
-            viewport_marks.paint_layer_bar(painter, area, scalar, words)
+            viewport_marks.paint_layer_bar(painter, self._image_area(), scalar, words)
+
+    def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
+        state = self._state
+        area = self._image_area()
         viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
         self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
@@ -477,9 +480,9 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
-    "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values", "selected_measurement",
-    "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
+    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "keys_only",
+    "key_objects", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values",
+    "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
     "layers", "layers_shown", "layer_sources", "laid",
 )  # fmt: skip
 

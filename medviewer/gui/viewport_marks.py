@@ -318,9 +318,10 @@ def _text_block(
     painter = QPainter(block)
     try:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        title = next((number for number, line in enumerate(lines) if line), 0)
         for number, (line, room) in enumerate(zip(lines, rooms, strict=True)):
             font = theme.text_font(
-                theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == 0 else QFont.Weight.Medium
+                theme.TEXT_PX, QFont.Weight.DemiBold if has_title and number == title else QFont.Weight.Medium
             )
             metrics = QFontMetricsF(font)
             words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)

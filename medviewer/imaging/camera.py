@@ -56,6 +56,9 @@ class Camera:
         return Plane(self.center, self.right, self.down)
 
 
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
 class Look(NamedTuple):
     """One picture that is wanted.
 
@@ -64,12 +67,14 @@ class Look(NamedTuple):
         transfer: how values are seen.
         shape: (rows, columns) of the picture; pixels are square.
         front_mm: what lies nearer to the reader than this, from the camera's centre, is cut away; None for nothing.
+        box_mm: the least and the greatest LPS coordinates that are shown; None for no limit.
     """
 
     camera: Camera
     transfer: Transfer
     shape: tuple[int, int]
     front_mm: float | None = None
+    box_mm: Box | None = None
 
 
 def look_from(side: Side, corners: Floats) -> Camera:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
-from medviewer.imaging.camera import Look
+from medviewer.imaging.camera import Box, Look
 from medviewer.imaging.transfer import Transfer
 from medviewer.imaging.voxel_block import Codes, VoxelBlock
 
@@ -132,6 +132,8 @@ class RayCaster:
             if canvas.is_solid(part):
                 continue
             layer = _look_up(level.image, to_voxels, part)
+            if look.box_mm is not None:
+                _crop(layer, part, grid, look.box_mm)
             if look.transfer.mode == "maximum":
                 canvas.keep_largest(layer, part)
             else:
@@ -213,6 +215,8 @@ class _Boxes:
         counted = np.concatenate([[0], np.cumsum(_is_drawn(table, look.transfer))])
         slices, rows, columns = np.nonzero(counted[most.astype(np.intp) + 1] > counted[least.astype(np.intp)])
         voxels = np.stack([columns, rows, slices], axis=1) * float(_CELL) + (_CELL - 1) / 2
+        if look.box_mm is not None:
+            voxels = voxels[_may_reach(np.asarray(voxels, np.float64), caster.block.to_patient, look.box_mm)]
         to_grid = np.linalg.inv(grid.to_patient) @ caster.block.to_patient
         middles = voxels @ to_grid[:3, :3].T + to_grid[:3, 3]
         reach = np.abs(to_grid[:3, :3]).sum(axis=1) * (_CELL / 2 + 2)
@@ -235,6 +239,28 @@ class _Boxes:
             if len(here):
                 found += _tiles(here, self._reach, (start, end), look.shape)
         return found
+
+
+def _may_reach(voxels: Floats, to_patient: Floats, box_mm: Box) -> npt.NDArray[np.bool_]:
+    """Which cells, by their middles, reach into a box of the patient."""
+    places = voxels @ to_patient[:3, :3].T + to_patient[:3, 3]
+    reach = np.abs(to_patient[:3, :3]).sum(axis=1) * (_CELL / 2 + 2)
+    low, high = (np.array(corner) for corner in box_mm)
+    return np.asarray(((places + reach >= low) & (places - reach <= high)).all(axis=1))
+
+
+def _crop(layer: Codes, part: _Part, grid: _Grid, box_mm: Box) -> None:
+    """Leave nothing of a layer outside a box of the patient; its cut faces are lit as any other surface."""
+    column, row, step = (
+        np.arange(low - _EDGE, high + _EDGE, dtype=np.float32) for low, high in zip(part.low, part.high, strict=True)
+    )
+    matrix = grid.to_patient.astype(np.float32)
+    is_outside = np.zeros(layer.shape, bool)
+    for axis, (low, high) in enumerate(zip(*box_mm, strict=True)):
+        of_step = matrix[axis, 2] * step[:, None, None] + matrix[axis, 3]
+        place = of_step + matrix[axis, 1] * row[:, None] + matrix[axis, 0] * column
+        is_outside |= (place < low) | (place > high)
+    layer[is_outside] = 0
 
 
 def _tiles(middles: Floats, reach: Floats, steps: tuple[int, int], shape: tuple[int, int]) -> list[_Part]:

@@ -133,6 +133,7 @@ class _Scan:
         """Read one file into the grouping, or say why not; give whether it is needed any more."""
         if self._stop is not None:
             self._stop.raise_if_stopped()
+        is_needed = True
         try:
             problem = self._add(found)
         except _IsArchive:
@@ -140,6 +141,7 @@ class _Scan:
             return False
         if problem is not None:
             self._problems.append(problem)
+            is_needed = problem.unpacked is not None
         self._done += 1
         self._progress(self._done, self._total, "Reading headers")
         # The very first image goes out at once; later reports are paced, as each one groups all images anew.
@@ -148,7 +150,7 @@ class _Scan:
             if now - self._last_report >= _REPORT_EVERY_S:
                 self._tell()
                 self._last_report = now
-        return problem is None
+        return is_needed
 
     def _add(self, found: _Found) -> Problem | None:
         path = found.path
@@ -190,10 +192,17 @@ class _Scan:
             if copy is None:
                 self._grouping.add_document(header, replace(document, unpacked=found.unpacked))
             return copy
+        return self._add_described(header, found)
+
+    def _add_described(self, header: Header, found: _Found) -> Problem | None:
+        path = found.path
         problem = _not_an_image(header, path)
         if problem is not None:
             return problem
-        images = describe_images(header, path)
+        try:
+            images = describe_images(header, path)
+        except NoPixelsError as error:  # it may say where regions lie, or how images wish to be seen
+            return Problem(path, str(error), "read", found.unpacked)
         copy = self._copy_of(found, images[0].sop_instance_uid)
         if copy is not None:
             return copy

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from medviewer.imaging.grouping import may_be_same, read_patient
 from medviewer.imaging.header import read_header
 from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
 from medviewer.imaging.pixel_format import RT_STRUCTURE_SET_STORAGE
+from medviewer.imaging.presentation_reading import read_references
 from medviewer.imaging.reslice import PlaneGrid
 
 Floats = npt.NDArray[np.float64]
@@ -111,6 +113,7 @@ def read_structure_set(path: Path, *, sop_instance_uid: str, frame_of_reference_
         )
     segments: dict[int, Segment] = {}
     contours: list[Contour] = []
+    references: dict[str, frozenset[int]] = {}
     left_out = points = 0
     for region in dataset.items(tags.ROI_CONTOUR_SEQUENCE):
         number = region.integer(tags.REFERENCED_ROI_NUMBER)
@@ -126,10 +129,14 @@ def read_structure_set(path: Path, *, sop_instance_uid: str, frame_of_reference_
                 raise TooLargeError(f"The structures have more than {MAX_POINTS:,} points; they cannot be shown.")
             segments.setdefault(number, Segment(number, regions[number], _color(region)))
             contours.append(Contour(number, outline))
+            references |= read_references(item.items(tags.CONTOUR_IMAGE_SEQUENCE))
     if not contours:
         raise InputError("The structure set holds no closed outline; there is nothing of it to draw.")
     remark = f"{left_out} of its outlines are not closed and flat, and are left out." if left_out else ""
-    return StructureSet(tuple(segments.values()), tuple(contours), frame_of_reference_uid, remark=remark)
+    return StructureSet(
+        tuple(segments.values()), tuple(contours), frame_of_reference_uid, remark=remark,
+        references=MappingProxyType(references),
+    )  # fmt: skip
 
 
 def lay_structures(layer: StructureSet, grid: PlaneGrid, slice_mm: float | None) -> LabelPlane:

@@ -137,11 +137,13 @@ def test_a_file_of_another_kind_is_not_replaced(stack: Application, tmp_path: Pa
 
 
 def test_only_a_stack_of_stored_images_is_filmed(stack: Application, tmp_path: Path) -> None:
-    assert filming.can_film(stack.state)
     stack.run_command("layout.planes")
     assert stack.state.cut is not None
     stack.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 5, 12.0))
     assert not (tmp_path / "a.avi").exists()
+    assert said(stack).startswith("A film shows stored images")
+    assert stack.state.notice is not None
+    assert stack.state.notice.level == "info"
 
 
 @pytest.mark.parametrize(("own", "used"), [(None, 15.0), (25.0, 25.0), (1e6, 60.0), (0.01, 1.0)])

@@ -213,3 +213,46 @@ def test_documents_of_what_was_open_before_are_forgotten(opened: Application, tm
     opened.run_command("file.open_folder", tmp_path / "new")
     assert opened.state.key_objects == ()
     assert opened.state.key_images == {("2.25.57", 0): False}
+
+
+def test_scrolling_goes_through_key_images_only_if_that_is_wished(opened: Application) -> None:
+    for index in (1, 4):
+        opened.run_command("image.show", index)
+        opened.run_command("image.key")
+    opened.run_command("image.first")
+    opened.run_command("image.keys_only")
+    seen = []
+    for command in ("image.next", "image.next", "image.next", "image.previous", "image.previous"):
+        opened.run_command(command)
+        seen.append(number(opened))
+    assert seen == [2, 5, 5, 2, 2]
+    opened.run_command("image.last")
+    assert number(opened) == 5
+    opened.run_command("image.show", 3)  # one notch of the wheel
+    assert number(opened) == 2
+    opened.run_command("image.keys_only")
+    opened.run_command("image.next")
+    assert number(opened) == 3
+
+
+def test_a_series_without_key_images_is_scrolled_through_and_that_is_said(opened: Application, tmp_path: Path) -> None:
+    opened.run_command("image.show", 1)
+    opened.run_command("image.key")
+    opened.run_command("image.keys_only")
+    opened.run_command("image.key")  # takes the only mark away
+    opened.run_command("image.next")
+    assert number(opened) == 3
+    opened.run_command("image.keys_only")
+    opened.run_command("image.keys_only")
+    opened.run_command("file.close")
+    assert not opened.state.keys_only
+    assert opened.state.key_images == {}
+
+
+def test_key_images_of_another_study_are_forgotten_with_it(opened: Application, tmp_path: Path) -> None:
+    """An image of the next study may have the same number as a marked one of this."""
+    opened.run_command("image.key")
+    (tmp_path / "next").mkdir()
+    write_dataset(tmp_path / "next" / "a.dcm", make_dataset(SOPInstanceUID="2.25.99", **AXIAL))
+    opened.run_command("file.open_folder", tmp_path / "next")
+    assert set(opened.state.key_images) == {("2.25.99", 0)}

@@ -478,3 +478,36 @@ def test_series_steps_do_not_go_from_one_unknown_person_to_another(application: 
     assert application.state.frame is not None
     application.run_command("series.next", None)
     assert application.state.selection is before
+
+
+def test_what_lies_beside_the_images_is_found_in_an_archive_too(application: Application, tmp_path: Path) -> None:
+    """Regions, presentation states and key objects, as in a folder; and nothing of them stays on the disk."""
+    import pydicom
+
+    from medviewer.app.layering import offers
+    from medviewer.app.on_screen import key_objects_of, presentations_of
+    from tests.key_objects import write_document
+    from tests.layer_objects import circle, write_ct, write_structures
+    from tests.presentations import write_state
+
+    files = write_ct(tmp_path / "in")
+    image = pydicom.dcmread(files[0])
+    outline = circle((0.0, 0.0, float(image.ImagePositionPatient[2])), 20.0)
+    beside = [
+        write_structures(tmp_path / "rt.dcm", {"heart": [outline]}),
+        write_state(tmp_path / "state.dcm", image),
+        write_document(tmp_path / "keys.dcm", image),
+    ]
+    application.run_command("file.open_files", [zipped(tmp_path / "all.zip", *files, *beside)])
+    uid = image.SOPInstanceUID
+    shown = next(s for s in selections(application.state.collection) if s.image.sop_instance_uid == uid)
+    application.run_command("image.select", shown)
+    assert [one.kind for one in offers(application.state)] == ["structures"]
+    application.run_command("layer.lay", offers(application.state)[0].key)
+    assert [one.segments[0].label for one in application.state.layer_sources.values()] == ["heart"]  # type: ignore[union-attr]
+    assert len(presentations_of(application.state)) == 1
+    assert len(key_objects_of(application.state)) == 1
+    unpacked = [one.unpacked for one in application.state.collection.problems if one.unpacked is not None]
+    assert len(unpacked) == 2
+    application.run_command("file.close")
+    assert not any(path.exists() for path in unpacked)

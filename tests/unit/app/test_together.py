@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
@@ -20,7 +21,7 @@ from medviewer.app.state import EMPTY, Layer, Selection
 from medviewer.domain.layer import Segmentation
 from medviewer.domain.study import Collection
 from tests.document_maker import make_pdf, write_pdf
-from tests.layer_objects import COMMON, CT_SLICES, ball, voxels, write_ct, write_segmentation
+from tests.layer_objects import COMMON, CT_SLICES, ball, circle, voxels, write_ct, write_segmentation, write_structures
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -104,6 +105,32 @@ def test_a_segmentation_lies_over_the_time_that_it_was_made_on(two_times: Applic
     app.run_command("layout.planes")
     for index in range(3):
         assert laid_on(pane_state(app.state, index)) == ()
+
+
+def test_structures_lie_over_the_time_on_which_they_were_drawn(application: Application, tmp_path: Path) -> None:
+    """As outlines of one heart phase; those drawn on another series of the same place lie over all of them."""
+    series = generate_uid()
+    write_ct(tmp_path / "a", series=series, TriggerTime="0")
+    later = write_ct(tmp_path / "b", series=series, TriggerTime="400")
+    drawn_on = pydicom.dcmread(later[12])
+    outline = circle((0.0, 0.0, float(drawn_on.ImagePositionPatient[2])), 20.0)
+    path = write_structures(tmp_path / "rt.dcm", {"heart": [outline]})
+    for uid, times in ((drawn_on.SOPInstanceUID, [1]), ("1.2.3.4", [0, 1])):
+        dataset = pydicom.dcmread(path)
+        image = pydicom.Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = drawn_on.SOPClassUID, uid
+        dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence = [image]
+        dataset.save_as(path)
+        application.run_command("file.open_folder", tmp_path)
+        application.run_command("image.show", 12)
+        application.run_command("layer.lay", offers(application.state)[0].key)
+        seen = []
+        for time in (0, 1):
+            application.run_command("image.show_volume", time)
+            if laid_on(application.state):
+                seen.append(time)
+            assert bool(of_other_volumes(application.state)) is not bool(laid_on(application.state))
+        assert seen == times
 
 
 def test_times_within_one_file_are_told_apart_by_its_frames(two_times: Application) -> None:

@@ -176,6 +176,31 @@ def test_a_single_image_has_none(application: Application, painter: Painter, tmp
     assert not COMMANDS["volume.show"].enabled(application.state)
 
 
+def test_a_crop_box_takes_away_from_each_side_and_gives_it_back(application: Application, painter: Painter) -> None:
+    application.run_command("volume.show")
+    corners = scene(application).block.corners
+    least, greatest = corners.min(axis=0), corners.max(axis=0)
+    assert not COMMANDS["volume.uncrop"].enabled(application.state)
+    for side, axis, is_far in (("R", 0, False), ("L", 0, True), ("A", 1, False), ("P", 1, True), ("F", 2, False),
+                               ("H", 2, True)):  # fmt: skip
+        application.run_command("volume.crop", (side, 2))
+        box = scene(application).box_mm
+        assert box is not None
+        taken = (greatest[axis] - least[axis]) / 10
+        faces = np.concatenate([np.array(box[0]) - least, greatest - np.array(box[1])])
+        assert faces[axis + 3 * is_far] == pytest.approx(taken)
+        assert np.count_nonzero(faces > 1e-9) == 1
+        application.run_command("volume.crop", (side, -2))
+        assert scene(application).box_mm is None
+    for _ in range(30):
+        application.run_command("volume.crop", ("A", 1))
+    box = scene(application).box_mm
+    assert box is not None
+    assert box[1][1] - box[0][1] == pytest.approx((greatest[1] - least[1]) / 10)  # something always stays
+    application.run_command("volume.uncrop")
+    assert scene(application).box_mm is None
+
+
 def test_commands_turn_zoom_cut_and_come_back(application: Application, painter: Painter) -> None:
     application.run_command("volume.show")
     first = scene(application)

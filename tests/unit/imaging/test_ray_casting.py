@@ -143,6 +143,32 @@ def test_cut_open_in_front_the_farther_one_is_seen() -> None:
     assert picture(volume, camera, front_mm=60.0).max() == 0
 
 
+@pytest.mark.parametrize(("look", "seed"), [(OPAQUE, None), (MIP, 3)])
+@pytest.mark.parametrize("side", SIDES)
+def test_outside_of_a_box_of_the_patient_nothing_is_seen(look: Transfer, side: Any, seed: int | None) -> None:
+    """In any stack and from any side: of two balls the one in the box, and of that the half that lies in it."""
+    axes = None if seed is None else rotation(seed)
+    volume = phantom({(-20, -20, -20): BRIGHT, (20, 20, 20): BRIGHT}, axes)
+    camera = replace(look_from(side, CENTER[None]), height_mm=150.0)
+    low, high = CENTER - 60, CENTER + 60
+    whole = picture(volume, camera, transfer=look)[..., 0] > 60
+    for axis in range(3):
+        cut = high.copy()
+        cut[axis] = CENTER[axis] - 20  # through the middle of the first ball, in front of all of the second
+        seen = picture(volume, camera, transfer=look, box_mm=(tuple(low), tuple(cut)))[..., 0] > 60
+        rows, columns = np.nonzero(seen)
+        assert len(rows) > 0
+        right, down = np.array(camera.right), np.array(camera.down)
+        mm = (columns - 74.5)[:, None] * right + (rows - 59.5)[:, None] * down  # of 150 mm over 120 rows
+        mm = mm * 150 / 120
+        across = max(abs(right[axis]), abs(down[axis]))
+        if across > 0.9:  # the face of the box is seen edge on: it ends where it says
+            assert mm[:, axis].max() < -20 + 2.5
+            assert mm[:, axis].max() > -20 - 4
+        assert seen.sum() < whole.sum() * 0.6
+    assert not picture(volume, camera, transfer=look, box_mm=(tuple(CENTER - 5), tuple(CENTER + 5))).any()
+
+
 @pytest.mark.parametrize(("side", "axis", "flip"), [("F", 0, None), ("A", 1, 0), ("L", 2, 0)])
 def test_a_mip_is_the_maximum_along_each_ray(side: Any, axis: int, flip: int | None) -> None:
     """Against numpy's maximum of the voxels, with a pixel a voxel."""
