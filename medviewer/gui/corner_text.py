@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from unicodedata import east_asian_width
 
 from medviewer.app.on_screen import (
     appearance_of,
@@ -25,7 +26,7 @@ from medviewer.imaging.display import modality_value
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import value_unit
 
-_LONG_NAME = 14  # characters that stand beside the letter in the smallest viewport
+_LONG_LINE = 13  # Latin letters that stand beside the letter of the edge in the smallest viewport
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,10 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
         view = " ".join(visible(part) for part in _view(_described(state, now)))
         who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
         # Where a plane lies is longer than the half beside the letter: it stands above.
-        below = ("", *frame_lines) if state.cut is not None else frame_lines
+        is_long = state.cut is not None or (frame_lines and _is_long(frame_lines[0]))
+        below = ("", *frame_lines) if is_long else frame_lines
         # So is many a name: a long one stands below the letter of the upper edge.
-        above = ("", *who_and_when) if len(who_and_when[0]) > _LONG_NAME else who_and_when
+        above = ("", *who_and_when) if _is_long(who_and_when[0]) else who_and_when
         return Corners(above, (), below, (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
@@ -95,7 +97,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     keys = keys_of_stack(state) if state.keys_only and state.cut is None else []
     if keys:
-        words = tr("scrolling through {n} key images of {total}").format(n=len(keys), total=len(now.stack.images))
+        words = tr("key images only: {n} of {total}").format(n=len(keys), total=len(now.stack.images))
         parts.append((words, True))
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
@@ -309,6 +311,11 @@ def _clause(sentence: str) -> str:
     """A sentence as the end of another: no full stop, no capital unless the word is all capitals."""
     bare = sentence.strip().rstrip(".。")
     return bare[:1].lower() + bare[1:] if bare[1:2].islower() else bare
+
+
+def _is_long(line: str) -> bool:
+    """Whether a line is cut beside the letter of the edge in a small viewport; Chinese characters are twice as wide."""
+    return sum(2 if east_asian_width(character) in "WF" else character.isprintable() for character in line) > _LONG_LINE
 
 
 def _date_time(date: str, time: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QStaticText
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 
 from medviewer.app.hanging_protocol import Vacancy
 from medviewer.app.layer_planes import Laid
@@ -326,26 +326,23 @@ def _text_block(
             metrics = QFontMetricsF(font)
             words = metrics.elidedText(line, Qt.TextElideMode.ElideRight, room)
             x = _RIM if is_left else _RIM + max(rooms) - metrics.horizontalAdvance(words)
-            _outlined(painter, QPointF(x, _RIM + number * step), words, font)
+            _outlined(painter, QPointF(x, _RIM + number * step + metrics.ascent()), words, font)
     finally:
         painter.end()
     return block
 
 
 def _outlined(painter: QPainter, where: QPointF, words: str, font: QFont) -> None:
-    """Text that stays legible on white bone: light, with a dark rim.
+    """Text that stays legible on white bone: light, with a dark rim; ``where`` is the start of its base line.
 
-    The letters are shaped once and put down around their place: to stroke their outlines takes fifty times as long.
+    The letters are put down around their place: to stroke their outlines takes many times as long.
     """
     painter.setFont(font)
-    shaped = QStaticText(words)
-    shaped.setTextFormat(Qt.TextFormat.PlainText)
-    shaped.prepare(painter.transform(), font)
     painter.setPen(theme.color(theme.tokens().viewport, 0.75))
     for x, y in _RIM_STEPS:
-        painter.drawStaticText(where + QPointF(x, y) * (_RIM / 2), shaped)
+        painter.drawText(where + QPointF(x, y) * (_RIM / 2), words)
     painter.setPen(theme.color(theme.tokens().overlay_text))
-    painter.drawStaticText(where, shaped)
+    painter.drawText(where, words)
 
 
 def _write(painter: QPainter, rect: QRectF, text: str, place: Qt.AlignmentFlag, ink: QColor) -> None:

@@ -33,6 +33,7 @@ _EDGE = 1  # pixels around a layer, for the slope of the values
 sitk: Any = SimpleITK  # it has no types
 
 Picture = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
@@ -132,12 +133,11 @@ class RayCaster:
             if canvas.is_solid(part):
                 continue
             layer = _look_up(level.image, to_voxels, part)
-            if look.box_mm is not None:
-                _crop(layer, part, grid, look.box_mm)
+            is_shown = _is_in(part, grid, look.box_mm) if look.box_mm is not None else None
             if look.transfer.mode == "maximum":
-                canvas.keep_largest(layer, part)
+                canvas.keep_largest(layer, part, is_shown)
             else:
-                canvas.lay_behind(layer, part, table)
+                canvas.lay_behind(layer, part, table, is_shown)
         return canvas.finished(table)
 
     def _table(self, transfer: Transfer, step_mm: float) -> _Table:
@@ -171,18 +171,25 @@ class _Canvas:
         """Whether nothing behind this part of the picture could be seen."""
         return not self._is_maximum and bool((self._left[_window(part)] < _SOLID).all())
 
-    def keep_largest(self, layer: Codes, part: _Part) -> None:
-        """Keep the largest code on each ray."""
+    def keep_largest(self, layer: Codes, part: _Part, is_shown: Mask | None) -> None:
+        """Keep the largest code on each ray, of what is shown."""
         inner = layer[_EDGE:-_EDGE, _EDGE:-_EDGE, _EDGE:-_EDGE]
+        if is_shown is not None:
+            inner = inner * is_shown
         where = _window(part)
         self._largest[where] = np.maximum(self._largest[where], inner.max(axis=0))
 
-    def lay_behind(self, layer: Codes, part: _Part, table: _Table) -> None:
-        """Lay what is seen of a layer behind what is there, step by step."""
+    def lay_behind(self, layer: Codes, part: _Part, table: _Table, is_shown: Mask | None) -> None:
+        """Lay what is seen of a layer behind what is there, step by step.
+
+        A face that was cut is lit by how values change there, not by the cut: edges on the steps would be stripes.
+        """
         inner = layer[_EDGE:-_EDGE, _EDGE:-_EDGE, _EDGE:-_EDGE]
         where = _window(part)
         is_seen = table.is_seen[inner]
         is_seen &= self._left[where] >= _SOLID
+        if is_shown is not None:
+            is_seen &= is_shown
         step, row, column = np.nonzero(is_seen)
         codes = inner[step, row, column]
         opacity = table.opacity[codes]
@@ -249,18 +256,16 @@ def _may_reach(voxels: Floats, to_patient: Floats, box_mm: Box) -> npt.NDArray[n
     return np.asarray(((places + reach >= low) & (places - reach <= high)).all(axis=1))
 
 
-def _crop(layer: Codes, part: _Part, grid: _Grid, box_mm: Box) -> None:
-    """Leave nothing of a layer outside a box of the patient; its cut faces are lit as any other surface."""
-    column, row, step = (
-        np.arange(low - _EDGE, high + _EDGE, dtype=np.float32) for low, high in zip(part.low, part.high, strict=True)
-    )
+def _is_in(part: _Part, grid: _Grid, box_mm: Box) -> Mask:
+    """``(steps, rows, columns)``: which places of a part lie in a box of the patient."""
+    column, row, step = (np.arange(*ends, dtype=np.float32) for ends in zip(part.low, part.high, strict=True))
     matrix = grid.to_patient.astype(np.float32)
-    is_outside = np.zeros(layer.shape, bool)
+    is_in = np.ones((len(step), len(row), len(column)), bool)
     for axis, (low, high) in enumerate(zip(*box_mm, strict=True)):
         of_step = matrix[axis, 2] * step[:, None, None] + matrix[axis, 3]
         place = of_step + matrix[axis, 1] * row[:, None] + matrix[axis, 0] * column
-        is_outside |= (place < low) | (place > high)
-    layer[is_outside] = 0
+        is_in &= (place >= low) & (place <= high)
+    return is_in
 
 
 def _tiles(middles: Floats, reach: Floats, steps: tuple[int, int], shape: tuple[int, int]) -> list[_Part]:
