@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QLocale, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QDoubleValidator, QIcon, QImage, QPainter, QPixmap, QTransform
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
@@ -28,9 +30,10 @@ class LayerCard(Card):
 
     requested = Signal(str, object)
 
-    def __init__(self, key: Key, source: LayerSource) -> None:
+    def __init__(self, key: Key, source: LayerSource, words: Callable[[str], str] = str) -> None:
+        """``words`` leaves out of a name of the file what must not be said."""
         super().__init__()
-        self._key, self._source = key, source
+        self._key, self._source, self._words = key, source, words
         self._layer = Layer(key)
         self._is_showing = False
         self._add_head()
@@ -149,8 +152,9 @@ class LayerCard(Card):
         swatch = PlainLabel()
         swatch.setPixmap(_swatch(segment_color(self._source, segment).name(), self.devicePixelRatioF()))
         row.addWidget(swatch)
-        row.addWidget(ElidedLabel(segment_word(segment)), 1)
-        eye = self.eyes[segment.number] = _tool("eye", tr("Show or hide {name}").format(name=segment_word(segment)))
+        name = self._words(segment_word(segment)) or tr("Segment {n}").format(n=segment.number)
+        row.addWidget(ElidedLabel(name), 1)
+        eye = self.eyes[segment.number] = _tool("eye", tr("Show or hide {name}").format(name=name))
         eye.setCheckable(True)
         eye.clicked.connect(lambda: self._toggle(segment.number))
         row.addWidget(eye)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
@@ -11,6 +12,7 @@ from medviewer.app.layering import Offer, offers
 from medviewer.app.on_screen import layers_of
 from medviewer.app.state import Key
 from medviewer.gui.cards import Card, ScrollColumn, button, clear, dress, section
+from medviewer.gui.document_words import words_of_file
 from medviewer.gui.icons import icon
 from medviewer.gui.layer_card import LayerCard
 from medviewer.gui.tab_panel import TabPanel
@@ -66,13 +68,13 @@ class LayersPanel(TabPanel):
         """Cards stay while their layer does: a slider must not go while it is dragged."""
         state = self._state
         wanted = {layer.source: layer for layer in layers_of(state) if layer.source in state.layer_sources}
-        sources = (tuple(state.layer_sources[key] for key in wanted), state.language)
+        sources = (tuple(state.layer_sources[key] for key in wanted), state.language, state.identity_hidden)
         if sources != self._listed:
             self._listed = sources
             clear(self._own)
             self._cards = {}
             for key in wanted:
-                card = self._cards[key] = LayerCard(key, state.layer_sources[key])
+                card = self._cards[key] = LayerCard(key, state.layer_sources[key], partial(words_of_file, state))
                 card.requested.connect(self.requested)
                 self._own.addWidget(card)
         for key, layer in wanted.items():
@@ -86,7 +88,13 @@ class LayersPanel(TabPanel):
         if asked != self._asked:
             self._asked, self._offers = asked, offers(state)
         shown = {layer.source for layer in layers_of(state)}
-        drawn = (now is None, [(one.key, one.why_not) for one in self._offers], shown, state.language)
+        drawn = (
+            now is None,
+            [(one.key, one.why_not) for one in self._offers],
+            shown,
+            state.language,
+            state.identity_hidden,
+        )
         if drawn == self._drawn:
             return
         self._drawn = drawn
@@ -107,7 +115,7 @@ class LayersPanel(TabPanel):
             card = Card()
             for offer in refused:
                 if offer.why_not == why_not:
-                    card.add(ElidedLabel(_title(offer), "strong"))
+                    card.add(ElidedLabel(self._title(offer), "strong"))
             card.add(PlainLabel(tr(why_not), "secondary", wrap=True))
             self._others.addWidget(card)
 
@@ -120,6 +128,9 @@ class LayersPanel(TabPanel):
         )
         self._others.addWidget(PlainLabel(told, "secondary", wrap=True))
 
+    def _title(self, offer: Offer) -> str:
+        return "  ".join(part for part in (visible(offer.modality), words_of_file(self._state, offer.title)) if part)
+
     def _row(self, offer: Offer) -> QWidget:
         row = QWidget()
         row.setProperty("kind", "clear")
@@ -128,19 +139,15 @@ class LayersPanel(TabPanel):
         line.setSpacing(8)
         words = QVBoxLayout()
         words.setSpacing(0)
-        words.addWidget(ElidedLabel(_title(offer), "strong"))
+        words.addWidget(ElidedLabel(self._title(offer), "strong"))
         facts = " · ".join(part for part in (_kind_word(offer), dicom_date(offer.date)) if part)
         words.addWidget(ElidedLabel(facts, "secondary"))
         line.addLayout(words, 1)
         lay = button(tr("Lay over"), "layers-2")
-        set_tooltip(lay, tr("Lay {title} over the image").format(title=_title(offer)))
+        set_tooltip(lay, tr("Lay {title} over the image").format(title=self._title(offer)))
         lay.clicked.connect(lambda: self.requested.emit("layer.lay", offer.key))
         line.addWidget(lay)
         return row
-
-
-def _title(offer: Offer) -> str:
-    return "  ".join(part for part in (visible(offer.modality), visible(offer.title)) if part)
 
 
 def _kind_word(offer: Offer) -> str:

@@ -170,7 +170,9 @@ def shapes_of(state: State) -> tuple[Shape, ...]:
 def _shape(state: State, one: Measurement) -> Shape:
     value = value_of(state, one)
     is_selected = one.uid == state.selected_measurement
-    return Shape(one, image_lines(one, value), is_selected, must_be_whole=value is not None and has_remark(value))
+    return Shape(
+        one, image_lines(one, value, state), is_selected, must_be_whole=value is not None and has_remark(value)
+    )
 
 
 def _paint_shape(painter: QPainter, transform: QTransform, shape: Shape, path: QPainterPath) -> None:

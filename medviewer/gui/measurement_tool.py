@@ -141,7 +141,7 @@ class MeasurementTool:
         if self._drag is not None and self._drag.has_moved and not self._drag.hit.is_label:
             changed = replace(self._drag.hit.measurement, points=self._drag.points)
             found = tuple(
-                Shape(changed, image_lines(changed, _live_value(state, changed)), is_selected=True)
+                Shape(changed, image_lines(changed, _live_value(state, changed), state), is_selected=True)
                 if shape.measurement.uid == changed.uid
                 else shape
                 for shape in found
@@ -253,7 +253,7 @@ def _live_value(state: State, measurement: Measurement) -> Value | None:
 def _live_lines(state: State, measurement: Measurement) -> tuple[str, ...]:
     """The words of what is still being drawn: numbers only, as it may yet become a measurement."""
     value = _live_value(state, measurement)
-    return () if value is None or value.problem else image_lines(measurement, value)
+    return () if value is None or value.problem else image_lines(measurement, value, state)
 
 
 def _size(placed: Placement) -> Size:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 
 from medviewer.app.measuring import LONGEST_LABEL
-from medviewer.app.state import Value
+from medviewer.app.state import State, Value
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
+from medviewer.gui.document_words import words_of_file
 from medviewer.gui.text import tr, visible
 
 _UNITS = {"mm2": "mm²", "px2": "px²"}
@@ -95,17 +96,21 @@ def has_remark(value: Value) -> bool:
     return any(quantity.remark and quantity.unit not in ("px", "px2") for quantity in value.quantities)
 
 
-def image_lines(measurement: Measurement, value: Value | None) -> tuple[str, ...]:
-    """What stands beside a measurement on the image: its name, its numbers; long sentences in several lines."""
-    name = (title(measurement),) if measurement.label else ()
+def image_lines(measurement: Measurement, value: Value | None, state: State | None = None) -> tuple[str, ...]:
+    """What stands beside a measurement on the image: its name, its numbers; long sentences in several lines.
+
+    With a state in which identity is hidden, a name says nothing of the patient.
+    """
+    name = (title(measurement, state),) if measurement.label else ()
     lines = [part for line in value_lines(value) for part in textwrap.wrap(line, _REMARK_CHARACTERS) or [line]]
     return (*name, *lines)
 
 
-def title(measurement: Measurement) -> str:
-    """The reader's name for a measurement, or what kind it is."""
+def title(measurement: Measurement, state: State | None = None) -> str:
+    """The reader's name for a measurement, or what kind it is; without identity where the state hides it."""
     # A label that came with a report may be of any length.
-    return visible(measurement.label[:LONGEST_LABEL]) or kind_word(measurement.kind)
+    label = measurement.label[:LONGEST_LABEL]
+    return (words_of_file(state, label) if state is not None else visible(label)) or kind_word(measurement.kind)
 
 
 def _number(quantity: Quantity, *, is_told: bool = False) -> str:

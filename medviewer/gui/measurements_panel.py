@@ -117,7 +117,11 @@ class MeasurementsPanel(TabPanel):
         for one in own:
             is_here = one.where == here
             row = _Row(
-                one, value_lines(value_of(self._state, one)), is_here, one.uid == self._state.selected_measurement
+                one,
+                title(one, self._state),
+                value_lines(value_of(self._state, one)),
+                is_here,
+                one.uid == self._state.selected_measurement,
             )
             row.requested.connect(self.requested)
             yield row
@@ -131,11 +135,11 @@ class _Row(Card):
 
     requested = Signal(str, object)
 
-    def __init__(self, one: Measurement, lines: tuple[str, ...], is_here: bool, is_selected: bool) -> None:
+    def __init__(self, one: Measurement, name: str, lines: tuple[str, ...], is_here: bool, is_selected: bool) -> None:
         super().__init__()
         t = theme.tokens()
         self._uid = one.uid
-        self._title = ElidedLabel(title(one), "accent" if is_selected else "strong")
+        self._title = ElidedLabel(name, "accent" if is_selected else "strong")
         self._field = QLineEdit(one.label, self)
         self._field.setMaxLength(LONGEST_LABEL)
         self._field.setPlaceholderText(kind_word(one.kind))
@@ -160,7 +164,7 @@ class _Row(Card):
         self.column.setSpacing(4)
         for words in lines:
             self.add(PlainLabel(words, wrap=True))
-        self.setAccessibleName(": ".join((title(one), *lines)))
+        self.setAccessibleName(": ".join((name, *lines)))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
         """Esc leaves the name as it was."""
@@ -244,4 +248,5 @@ def _shown(state: State) -> tuple[object, ...]:
         len(offered(state)),
         state.language,
         state.cut is None,
+        state.identity_hidden,
     )

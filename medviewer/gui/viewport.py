@@ -30,6 +30,7 @@ from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
+from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.layer_painter import LayerPainter
@@ -472,7 +473,8 @@ class Viewport(QWidget):
         probe, layer_probe = "", tuple[str, ...]()
         if self._cursor is not None and state.frame is not None:
             column, row = placed.image_point(self._cursor)
-            probe, layer_probe = probe_text(state.frame, column, row), probe_lines(laid, column, row)
+            probe = probe_text(state.frame, column, row)
+            layer_probe = tuple(words_of_file(state, line) for line in probe_lines(laid, column, row))
         over = state.selection.series.modality if state.selection is not None else ""
         lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)
         lines = (*lines, *absent_lines(of_other_volumes(state)))

@@ -30,6 +30,7 @@ from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.document_page import DocumentPage
+from medviewer.gui.document_words import without_identity
 from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
 from medviewer.gui.findings_panel import FindingsPanel
@@ -343,4 +344,5 @@ def _title(state: State) -> str:
         return TITLE
     what = now.study.description or (now.series if isinstance(now, Selection) else now.document).modality
     who = "" if state.identity_hidden else person_name(now.patient.name)
+    what = without_identity(what, now.patient) if state.identity_hidden else what
     return " · ".join(part for part in (who, what, TITLE) if part)

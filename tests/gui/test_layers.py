@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.uid import generate_uid
 from PySide6.QtCore import QLocale, QPoint, QPointF, Qt
@@ -18,12 +19,14 @@ from medviewer.app.filming import FilmWish
 from medviewer.app.layer_planes import laid_on
 from medviewer.app.layering import LayerChange, offers
 from medviewer.app.linking import shown_grid
-from medviewer.app.on_screen import layers_of, pane_state, selections
+from medviewer.app.measuring import Drawn, Named
+from medviewer.app.on_screen import layers_of, measured_image, measurements_of, pane_state, selections
 from medviewer.domain.layer import Segment, StructureSet
 from medviewer.gui.corner_text import corners, fidelity
 from medviewer.gui.layer_painter import segment_color
 from medviewer.gui.layer_words import quantity_words, short_number, unit_word
 from medviewer.gui.layers_panel import LayersPanel
+from medviewer.gui.measurement_layer import shapes_of
 from medviewer.gui.viewport import Viewport
 from medviewer.imaging.planes import to_image
 from tests.gui.reader import Reader, has_color
@@ -381,3 +384,39 @@ def test_a_segmentation_of_another_time_is_named_and_not_drawn(main_window: Any,
     reader.settle()
     assert not has_color(viewport)
     assert caution in fidelity(reader.state, viewport._shown(placed, 0, laid_on(reader.state)))
+
+
+def test_hidden_identity_is_in_no_name_of_a_region_or_measurement(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
+    """Readers and files name things after the patient, too."""
+    made = Reader(main_window, qtbot)
+    files = write_ct(tmp_path, PatientName="Quentin^Anna", StudyDescription="Quentin follow-up")
+    place = np.array([float(v) for v in pydicom.dcmread(files[12]).ImagePositionPatient])
+    outline = circle((0.0, 0.0, place[2]), 20.0)
+    write_structures(tmp_path / "rt.dcm", {"Quentin heart": [outline]}, PatientName="Quentin^Anna")
+    made.open(tmp_path)
+    app = main_window.app
+    app.run_command("image.show", 12)
+    made.settle()
+    app.run_command("tool.length")
+    app.run_command("measure.add", Drawn("length", ((2.0, 2.0), (9.0, 9.0)), measured_image(app.state)))
+    made.settle()
+    app.run_command("measure.name", Named(measurements_of(app.state)[0].uid, "Quentin node"))
+    app.run_command("layer.lay", offers(app.state)[0].key)
+    made.settle()
+
+    def told(panel: Any) -> str:
+        main_window._tabs.setCurrentWidget(panel)
+        made.settle()
+        for _ in range(3):  # rounds of layout
+            QApplication.processEvents()
+        return all_words(panel)
+
+    assert "Quentin heart" in told(main_window.layers)
+    assert "Quentin node" in told(main_window.measurements)
+    assert shapes_of(app.state)[0].lines[0] == "Quentin node"
+    app.run_command("view.hide_identity")
+    for panel, what in ((main_window.layers, "heart"), (main_window.measurements, "node")):
+        assert "Quentin" not in told(panel)
+        assert what in told(panel)
+    assert "Quentin" not in main_window.windowTitle()
+    assert "Quentin" not in shapes_of(app.state)[0].lines[0]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import SECOND
@@ -143,6 +143,22 @@ def test_a_place_off_every_screen_is_not_seen() -> None:
     assert screens.is_seen(QRect(room.x() + 10, room.y() + 10, 400, 300))
     assert not screens.is_seen(QRect(room.right() + 10, room.y(), 400, 300))
     assert not screens.is_seen(QRect(room.right() - 20, room.y(), 400, 300))  # a sliver cannot be grasped
+
+
+def test_a_place_that_cannot_be_seen_is_not_gone_back_to(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.setGeometry(20, 30, 300, 200)
+    text = screens.geometry_text(window)
+    window.setGeometry(60, 70, 310, 210)
+    monkeypatch.setattr(screens, "is_seen", lambda _place: False)
+    assert not screens.restore(window, text)
+    assert window.geometry() == QRect(60, 70, 310, 210)
+    monkeypatch.undo()
+    assert screens.restore(window, text)
+    assert window.geometry() == QRect(20, 30, 300, 200)
+    assert not screens.restore(window, "bm90IG91cnM=")
+    assert window.geometry() == QRect(20, 30, 300, 200)
 
 
 @pytest.mark.parametrize("text", ["", "x", "AAAA 2x2", "AAAA 5x1 1", "AAAA 2x 1", "AAAA 0x2 1"])
