@@ -211,7 +211,7 @@ class WindowFront(QMainWindow):
         if found is None:
             return None
         has_map = current_attribution(self.app.state) is not None
-        dialog = SaveDialog(found[1], self, has_map=has_map, identity_hidden=self.app.state.identity_hidden)
+        dialog = SaveDialog(found[1], self.over, has_map=has_map, identity_hidden=self.app.state.identity_hidden)
         return dialog.wish if dialog.exec() == SaveDialog.DialogCode.Accepted else None
 
     def draw_result(self, result: Result, *, with_identity: bool) -> ResultPage | None:
@@ -224,7 +224,7 @@ class WindowFront(QMainWindow):
 
     def show_saved(self, saved: Saved) -> None:
         """Say what lies in the folder now."""
-        SavedDialog(saved, self, identity_hidden=self.app.state.identity_hidden).exec()
+        SavedDialog(saved, self.over, identity_hidden=self.app.state.identity_hidden).exec()
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""
