@@ -26,6 +26,13 @@ def models(arguments: argparse.Namespace) -> int:
     """List models, show their cards, or verify them; 3 if one of them cannot be used."""
     catalogue = open_catalogue(arguments.models_folder)
     entries = _wanted(catalogue, arguments.ids)
+    if arguments.action == "assess":
+        from medviewer.cli.assess import assess  # noqa: PLC0415 - listing models needs nothing of it
+
+        return assess(arguments, entries)
+    names = ("data", "images", "minutes", "random", "split")
+    if any(getattr(arguments, name) is not None for name in names):
+        raise UsageError(f"--{', --'.join(names)} go with `medviewer models assess ID` only.")
     if arguments.action == "verify":
         return _verify(catalogue, entries, as_json=arguments.json)
     if arguments.action == "show" and not arguments.ids:

@@ -218,11 +218,15 @@ class OodSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExplainSpec:
-    """Where in the network to look for an explanation, and which methods were checked."""
+    """Where in the network to look for an explanation, and which methods were checked.
+
+    ``verdicts`` are one sentence a method, from what was measured over many images; empty if that was never done.
+    """
 
     target_layer: str
     grid: tuple[int, int]  # rows, columns of the feature map
     methods: tuple[str, ...]
+    verdicts: Mapping[str, Text] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,4 +515,6 @@ def _ood(d: Mapping[str, Any]) -> OodSpec:
 
 
 def _explain(d: Mapping[str, Any]) -> ExplainSpec:
-    return ExplainSpec(d["target_layer"], (d["grid"][0], d["grid"][1]), tuple(d["methods"]))
+    assessed = d.get("sanity", {}).get("methods", {})
+    verdicts = {method: _text(found["verdict"]) for method, found in assessed.items()}
+    return ExplainSpec(d["target_layer"], (d["grid"][0], d["grid"][1]), tuple(d["methods"]), verdicts)

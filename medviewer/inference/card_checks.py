@@ -33,10 +33,17 @@ def _of_files(card: Card) -> Checks:
         (is_rule and "model" in roles, "a rule has no file with the role “model”"),
         (not is_rule and "model" not in roles, "no file has the role “model”"),
         (not is_rule and not card.training, "nothing is said of its training"),
+        (_is_of_another_network(card), "its explanations were assessed with another network"),
         (len(set(roles)) != len(roles), "two files have the same role"),
         (len(set(paths)) != len(paths) or CARD_NAME in paths, "two entries name the same file"),
         (len(outputs) != len(card.outputs), "two outputs have the same name"),
     ]
+
+
+def _is_of_another_network(card: Card) -> bool:
+    """Whether what is said of the explanations was measured before the network was replaced."""
+    assessed = card.document.get("explain", {}).get("sanity", {}).get("network_sha256")
+    return assessed is not None and assessed not in [file.sha256 for file in card.files if file.role == "model"]
 
 
 def _of_classes(card: Card) -> Checks:

@@ -161,12 +161,63 @@ _OOD = _object(
     is_open=True,
 )
 
+_METHOD_ID = "^[a-z0-9-]{1,64}$"
+_SHARE = _object({"value": _UNIT, "ci95": _pair(_UNIT)})
+_CORRELATION = {"type": "number", "minimum": -1, "maximum": 1}
+
+# What `medviewer models assess` measured of one method (medviewer.training.assess)
+_METHOD_SANITY = _object(
+    {
+        "n": _COUNT,  # images with the finding
+        "deletion": _SHARE,  # on which share of them its map beats 95% of random maps of the same smoothness
+        "insertion": _SHARE,
+        "both": _SHARE,
+        "verdict": _TEXT,  # one sentence for readers
+    },
+    {
+        # after shuffling the weights of so many layers from the output down: mean absolute rank correlation with
+        # the trained network's maps, and structural similarity (Adebayo 2018); passed: the last rank is low
+        "randomised": _object(
+            {
+                "layers": _list({"type": "integer", "minimum": 1}, least=1),
+                "rank": _list(_CORRELATION, least=1),
+                "structure": _list(_CORRELATION, least=1),
+                "passed": {"type": "boolean"},
+            }
+        ),
+        "grain": _object({"rank": _CORRELATION, "passed": {"type": "boolean"}}),
+        "repeated": _object({"largest_difference": _NUMBER, "passed": {"type": "boolean"}}),
+        "pointing": _object({"value": _UNIT, "ci95": _pair(_UNIT), "n": _COUNT, "blind": _UNIT}),
+        "median_error": _NUMBER,
+    },
+    is_open=True,
+)
+
+_SANITY = _object(
+    {
+        "network_sha256": _SHA256,  # of the network that was assessed; another one's figures are refused
+        "held_out": {"type": "boolean"},  # whether training had held the images out
+        "split": _STRING,
+        "digest": _STRING,  # of the images
+        "n": _COUNT,
+        "n_random": _COUNT,
+        "n_few": _COUNT,  # images for "randomised", "grain" and "repeated"
+        "methods": {
+            "type": "object",
+            "propertyNames": {"pattern": _METHOD_ID},
+            "additionalProperties": _METHOD_SANITY,
+        },
+    },
+    is_open=True,
+)
+
 _EXPLAIN = _object(
     {
         "target_layer": _STRING,
         "grid": _pair({"type": "integer", "minimum": 1}),  # rows, columns of the feature map
-        "methods": _list({"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}),
+        "methods": _list({"type": "string", "pattern": _METHOD_ID}),
     },
+    {"sanity": _SANITY},  # absent: the explanations were never assessed
     is_open=True,
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.inference.card import read_card
-from medviewer.training.export import file_entry
+from medviewer.training.sanity_card import MADE, sanity_lines
 
 ROLES = {
     "model": "model.onnx",
@@ -40,6 +40,8 @@ def write_card(
     Raises:
         CardError: the result is not a valid card; nothing should be published.
     """
+    from medviewer.training.export import file_entry  # noqa: PLC0415 - loads torch, which a card alone does not need
+
     reports = reports or {}
     card = {key: value for key, value in document.items() if key != "licence_text"}
     card["files"] = [file_entry(role, folder / name) for role, name in ROLES.items() if (folder / name).is_file()]
@@ -113,7 +115,7 @@ def readme(card: Mapping[str, Any]) -> str:
         "",
         f"`{card['id']}` {card['version']} · {_zh(card['title'])} · {_en(card['regulatory'])}",
         "",
-        "<!-- Made from model.json by the training recipe. Do not edit. -->",
+        MADE,
         "",
         "## What it is for",
         "",
@@ -140,6 +142,7 @@ def readme(card: Mapping[str, Any]) -> str:
         "",
         *_decision_lines(card),
         *_novelty_lines(card),
+        *sanity_lines(card),
         *_training_lines(card),
         "## Licences",
         "",

@@ -65,7 +65,7 @@ def evaluate(
         raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
     classifier = Classifier(card)
     found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
-    chosen = _split_images(card, found, split)
+    chosen = split_images(card, found, split)
     scored, unusable = score(classifier, chosen, progress)
     report = {
         "schema": REPORT_SCHEMA,
@@ -141,8 +141,13 @@ def _subgroup(name: str, scored: Scored, members: Truth, beside: Truth, threshol
     return {"name": name, "n": int(members.sum()), "metrics": figures}
 
 
-def _split_images(card: Card, found: ClassFolders, split: str | None) -> list[LabelledImage]:
-    """Return the images of the asked split, by the rule on the card."""
+def split_images(card: Card, found: ClassFolders, split: str | None) -> list[LabelledImage]:
+    """Return the images of the asked split, by the rule on the card; all, if None.
+
+    Raises:
+        UsageError: the card records no split, or there is none of that name.
+        InputError: it lacks a class.
+    """
     if split is None:
         return list(found.images)
     rule = card.training.get("split")
