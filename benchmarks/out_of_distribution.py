@@ -1,9 +1,10 @@
 """How well the bundled model tells a child's chest film from anything else.
 
-``python -m benchmarks.out_of_distribution --data DIR --dicom DIR``. Chest films are those of the split ``report``, which
-chose nothing, no limit either. Against them stand the images of a folder of DICOM files but chest radiographs, and
-the same films inverted, turned, and noise. An image counts as flagged if either distance makes the viewer warn or abstain; the score of the AUROC is the larger of the two
-distances, each divided by its limit.
+``python -m benchmarks.out_of_distribution --data DIR --dicom DIR``. Chest films are those of the split
+``report``, which chose nothing, no limit either. Against them stand the images of a folder of DICOM files
+but chest radiographs, and the same films inverted, turned, and noise. An image counts as flagged if either
+distance makes the viewer warn or abstain; the score of the AUROC is the larger of the two distances, each
+divided by its limit.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from medviewer.app.findings import continue_run
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.hanging import HangingWhenOpened
 from medviewer.app.hanging_file import HangingFile
+from medviewer.app.impressions import AnswerWatcher
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.layer_planes import LayerCutter
@@ -258,6 +259,7 @@ class Application:
         self._adopt_hanging()
         self.measured = MeasurementKeeper(self)
         self.session.watch(DecisionKeeper(self).watch)
+        self.session.watch(AnswerWatcher(self).watch)
         self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(KeyImageKeeper(self).watch)
@@ -366,6 +368,7 @@ class Application:
             theme=settings.theme,
             density=settings.density,
             up_brightens=settings.up_brightens,
+            read_first=settings.read_first,
             recent=settings.recent,
             overlay=replace(settings.overlay, visible=True),
             corner_text=settings.corner_text,

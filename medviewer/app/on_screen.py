@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from medviewer.app.state import Cut, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
-from medviewer.domain.answer import Answer, Attribution, Subject
+from medviewer.domain.answer import Answer, Attribution, Impression, Subject
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
@@ -222,8 +222,22 @@ def selections(collection: Collection) -> Iterator[Selection]:
                         yield Selection(patient, study, series, stack, index)
 
 
+def is_withheld(state: State) -> bool:
+    """Whether what models say of the image on screen is withheld until the reader has written an impression."""
+    return state.read_first and state.selection is not None and state.selection.image.key not in state.impressions
+
+
 def current_answer(state: State) -> tuple[Subject, Answer] | None:
-    """The answer of the chosen model for the image on screen, if there is one."""
+    """The answer of the chosen model for the image on screen, if there is one and it is not withheld."""
+    return None if is_withheld(state) else _answer_of(state)
+
+
+def has_withheld_answer(state: State) -> bool:
+    """Whether there is an answer that is shown once the reader has written an impression."""
+    return is_withheld(state) and _answer_of(state) is not None
+
+
+def _answer_of(state: State) -> tuple[Subject, Answer] | None:
     if state.selection is None or state.cut is not None:  # no model has seen a plane that was cut
         return None
     key = state.selection.image.key
@@ -237,6 +251,11 @@ def decidable_answer(state: State) -> tuple[Subject, Answer] | None:
     """The answer that the reader sees and may judge: none that is hidden, and no abstention."""
     found = current_answer(state)
     return found if found is not None and found[1].status == "answer" and not state.record_mismatch else None
+
+
+def impressions_of(state: State) -> tuple[Impression, ...]:
+    """What the reader wrote of the image on screen, the first version first."""
+    return state.impressions.get(state.selection.image.key, ()) if state.selection is not None else ()
 
 
 def current_attribution(state: State) -> Attribution | None:

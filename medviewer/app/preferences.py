@@ -25,6 +25,7 @@ CHOICES: Mapping[str, tuple[str | bool, ...]] = MappingProxyType(
         "up_brightens": (True, False),
         "smooth": (True, False),
         "run_when_opened": (False, True),
+        "read_first": (False, True),
     }
 )
 """What each preference may be, the default first."""

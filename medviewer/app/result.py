@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from medviewer.domain.answer import Answer, Attribution, Decision
+from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Window
 from medviewer.explain.overlay import blend
@@ -25,6 +25,7 @@ class Result:
     ``image`` and ``frame`` are the image that the answer is about. ``window`` None
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
     ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
+    ``impressions`` are what the reader wrote of the image, the first version first.
     """
 
     image: Image
@@ -38,6 +39,7 @@ class Result:
     opacity: float = 0.5
     threshold: float = 0.2
     is_in_audit_trail: bool | None = None
+    impressions: tuple[Impression, ...] = ()
 
 
 def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:

@@ -104,6 +104,7 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         color_map=state.overlay.color_map,
         opacity=state.overlay.opacity,
         threshold=state.overlay.threshold,
+        impressions=state.impressions.get(state.selection.image.key, ()),
     )
 
 

@@ -53,6 +53,7 @@ class Settings:
     up_brightens: bool = True
     model_id: str = ""
     run_when_opened: bool = False
+    read_first: bool = False
     page: str = ""  # the last one printed on: app.printing reads it
     shortcuts: Changes = field(default_factory=lambda: NO_CHANGES)
     layout: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

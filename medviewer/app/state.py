@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medviewer.app.hanging_protocol import Protocols, Vacancy
 from medviewer.app.shortcuts import Changes
-from medviewer.domain.answer import Answer, Attribution, Decision, Subject
+from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.layer import LayerPlane, LayerSource
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
@@ -305,6 +305,9 @@ class State:
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
+    read_first: bool = False  # what models say is withheld until the reader has written an impression; ask is_withheld
+    impressions: Mapping[Key, tuple[Impression, ...]] = field(default_factory=_empty)  # all versions, the first first
+    seen_answers: frozenset[Key] = frozenset()  # images of which a model's result has been on screen
     analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
     measurements: Measurements = field(default_factory=_empty)
     values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of

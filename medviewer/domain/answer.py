@@ -233,6 +233,18 @@ class Decision:
         return {"accepted": "accept", "rejected": "reject", "changed": "modify"}.get(self.kind, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """What the reader saw, in their own words; never changed, only followed by another one.
+
+    ``after_ai`` tells whether a model's result on the image had been on screen by then.
+    """
+
+    text: str
+    time: str  # ISO 8601, UTC
+    after_ai: bool
+
+
 def probability_words(probability: float, threshold: float | None = None) -> str:
     """A probability with two decimals that never rounds to certainty or onto the threshold.
 

@@ -142,7 +142,7 @@ def interval(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def verdict(  # noqa: PLR0913 - what a sentence rests on, each by its name
+def verdict(
     n: int,
     deletion: float,
     insertion: float,

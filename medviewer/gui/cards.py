@@ -49,6 +49,11 @@ def level_color(level: Level) -> str:
     return {"good": t.good, "caution": t.caution, "alarm": t.alarm, "info": t.secondary}[level]
 
 
+def shape_of(level: Level) -> str:
+    """The icon of a signal."""
+    return _SHAPES[level]
+
+
 class Card(QFrame):
     """A raised box with a column of things in it."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from medviewer.app.application import Application
 from medviewer.explain.methods import METHODS
 from medviewer.gui.findings_panel import MethodRow, ModelRow
+from medviewer.gui.trust_panel import Validation
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Entry
+from medviewer.inference.predictive import accuracy_of
 
 
 def model_rows(app: Application) -> list[ModelRow]:
@@ -18,7 +20,8 @@ def row_of(entry: Entry) -> ModelRow:
     """What is shown of one model."""
     card = entry.card
     title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
-    return ModelRow(entry.id, title, entry.problem, *_purpose(card), _finding_titles(card), _site(card))
+    known = (*_purpose(card), _finding_titles(card), _site(card))
+    return ModelRow(entry.id, title, entry.problem, *known, validation=_validation(card), worth=_worth(card))
 
 
 def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:
@@ -34,6 +37,21 @@ def _site(card: Card | None) -> dict[str, str]:
     """Where a model was validated, by language."""
     site = card.population.site if card is not None else None
     return {"en": site.en, "zh": site.zh} if site is not None else {}
+
+
+def _validation(card: Card | None) -> Validation | None:
+    """On whom a model was validated, and how often it was right there."""
+    if card is None:
+        return None
+    found = {label.name: accuracy_of(card, label.name) for label in card.labels}
+    accuracy = {name: one for name, one in found.items() if one is not None}
+    return Validation(card.population.age_years, card.population.sexes, card.inputs[0].view, accuracy)
+
+
+def _worth(card: Card | None) -> dict[str, dict[str, str]]:
+    """What was found of each explanation method over many images, by method and language."""
+    verdicts = card.explain.verdicts if card is not None and card.explain is not None else {}
+    return {method: {"en": text.en, "zh": text.zh} for method, text in verdicts.items()}
 
 
 def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:

@@ -118,8 +118,11 @@ class ExplainControls(Card):
         finally:
             self._is_showing = False
 
-    def show_attribution(self, attribution: Attribution | None, running: str) -> None:
-        """Say how far the heat map on screen can be believed, or why there is none."""
+    def show_attribution(self, attribution: Attribution | None, running: str, worth: str = "") -> None:
+        """Say how far the heat map on screen can be believed, or why there is none.
+
+        ``worth`` is what was found of the method over many images, from the model's card.
+        """
         clear(self._belief)
         if running:
             self._belief.addWidget(SignalRow("info", running, word=tr("Working out the heat map")))
@@ -131,6 +134,8 @@ class ExplainControls(Card):
         else:
             for widget in _belief_rows(attribution):
                 self._belief.addWidget(widget)
+            words = worth or tr("How this method does over many images was not assessed for this model.")
+            self._belief.addWidget(PlainLabel(words, "small", wrap=True))
 
     def _changed(self, command_id: str, value: float) -> None:
         if not self._is_showing:

@@ -52,9 +52,6 @@ def fit_card(answer: Answer, confirm: Confirm, validated_on: str) -> Card:
     """How far the answer can be believed for this patient: what was checked, where the model was validated."""
     card = Card()
     card.add(section(tr("Does the model fit this patient?")), *_checks(answer, confirm))
-    if not has_reservation(answer):
-        words = tr("No warning does not mean that the model knows patients like this one.")
-        card.add(PlainLabel(words, "small", wrap=True))
     if validated_on:
         card.add(line(), section(tr("Validated on")), PlainLabel(validated_on, wrap=True))
     return card

@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
-from medviewer.app.on_screen import current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution, has_withheld_answer, is_withheld
 from medviewer.app.state import JobStatus, State
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
@@ -23,7 +23,9 @@ from medviewer.gui.finding_card import (
     origin_card,
     speaks_chinese,
 )
+from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
+from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
 
@@ -44,6 +46,8 @@ class ModelRow:
     not_for: str | Mapping[str, str] = ""
     findings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # titles by label
     validated_on: str | Mapping[str, str] = ""
+    validation: Validation | None = None
+    worth: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of each explanation method, by its id
 
 
 class FindingsPanel(QWidget):
@@ -63,6 +67,7 @@ class FindingsPanel(QWidget):
         self._shortcuts = shortcuts if shortcuts is not None else {}
         self._state = State()
         self._is_decision_last = False
+        self._prevalence = FIRST_PREVALENCE  # as the reader supposes it, for as long as the window is open
         self.model = ElidedCombo()
         self.model.activated.connect(lambda i: self.requested.emit("model.select", self.model.itemData(i)))
         self.run = button("", "play", "primary")
@@ -80,6 +85,8 @@ class FindingsPanel(QWidget):
         self.explain.requested.connect(self.requested)
         self.decision = DecisionBox()
         self.decision.requested.connect(self.requested)
+        self.impression = ImpressionBox()
+        self.impression.requested.connect(self.requested)
         self._lay_out()
         self.show_state(None, self._state)
 
@@ -101,6 +108,7 @@ class FindingsPanel(QWidget):
         top.addWidget(self._bar)
         whole.addLayout(top)
         scroll = self._scroll = ScrollColumn()
+        scroll.column.addWidget(self.impression)
         scroll.column.addLayout(self._cards)
         scroll.column.addWidget(self.explain)
         scroll.column.addWidget(self.decision)
@@ -119,13 +127,16 @@ class FindingsPanel(QWidget):
         if everything or (old and old.model_id != new.model_id):
             self.model.setCurrentIndex(self.model.findData(new.model_id))
         self._show_jobs(new)
+        self.impression.show_state(new)
         self._note_undo(old, new)
         if everything or (old and _what_is_said(old) != _what_is_said(new)):
             self._show_answer(new)
         if everything or (old and old.overlay != new.overlay):
             self.explain.show_overlay(new.overlay)
         if everything or (old and _where_it_looked(old) != _where_it_looked(new)):
-            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB))
+            row = self._row(new.model_id)
+            worth = tr_pick(row.worth.get(new.overlay.method, "")) if row is not None else ""
+            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB), worth)
         self.decision.show_decision(_answer(new), _decision(new), can_undo=self._is_decision_last)
 
     def _translate(self) -> None:
@@ -189,6 +200,7 @@ class FindingsPanel(QWidget):
             for finding in answer.findings:
                 title = tr_pick(titles.get(finding.label, finding.label))
                 said.append(finding_card(finding, answer, title, model_title))
+            said.append(self._trust(answer, row, state))
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
             site = in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
@@ -200,6 +212,16 @@ class FindingsPanel(QWidget):
         has_findings = answer is not None and answer.status == "answer"
         self.explain.setVisible(has_findings)
         self.decision.setVisible(has_findings)
+
+    def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> TrustCard:
+        """How far the answer can be believed: of several findings the most probable flagged one."""
+        finding = max(answer.findings, key=lambda found: (found.flagged, found.probability))
+        validation = row.validation if row is not None else None
+
+        def supposed(prevalence: float) -> None:
+            self._prevalence = prevalence
+
+        return TrustCard(answer, finding, validation, state.selection, self._prevalence, supposed)
 
     def _leading_cards(self, state: State) -> list[QWidget]:
         cards: list[QWidget] = []
@@ -254,6 +276,8 @@ class FindingsPanel(QWidget):
         elif state.cut is not None:
             words = tr("Choose an original image; models do not run on reformatted planes.")
             card.add(SignalRow("info", words))
+        elif has_withheld_answer(state):
+            card.add(PlainLabel(tr("It has run on this image."), "secondary", wrap=True))
         elif _words_of(state.jobs, MODEL_JOB):
             card.add(PlainLabel(tr("It is running on this image."), "secondary", wrap=True))
         else:
@@ -314,7 +338,9 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     answer = _answer(state)
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
     is_plane = state.cut is not None
-    return (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch, is_running, is_plane)
+    hidden = is_withheld(state), has_withheld_answer(state)
+    shown = (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch)
+    return (*shown, is_running, is_plane, *hidden)
 
 
 def _where_it_looked(state: State) -> tuple[object, ...]:

@@ -61,7 +61,7 @@ class PreferencesDialog(QDialog):
         return {
             tr("Appearance"): ("language", "theme", "density"),
             tr("Image"): ("up_brightens", "smooth"),
-            tr("Model"): ("run_when_opened",),
+            tr("Model"): ("run_when_opened", "read_first"),
         }
 
     def _add(self, grid: QGridLayout, row: int, name: str) -> None:
@@ -105,4 +105,5 @@ def _titles() -> Mapping[str, tuple[str, tuple[str, ...]]]:
         ),
         "smooth": (tr("Smooth enlarged images instead of showing their pixels"), ()),
         "run_when_opened": (tr("Run the model on each series that is opened"), ()),
+        "read_first": (tr("Show the model's result only after I have written my impression"), ()),
     }

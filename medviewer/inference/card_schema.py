@@ -179,14 +179,15 @@ _METHOD_SANITY = _object(
         # the trained network's maps, and structural similarity (Adebayo 2018); passed: the last rank is low
         "randomised": _object(
             {
+                "n": _COUNT,
                 "layers": _list({"type": "integer", "minimum": 1}, least=1),
                 "rank": _list(_CORRELATION, least=1),
                 "structure": _list(_CORRELATION, least=1),
                 "passed": {"type": "boolean"},
             }
         ),
-        "grain": _object({"rank": _CORRELATION, "passed": {"type": "boolean"}}),
-        "repeated": _object({"largest_difference": _NUMBER, "passed": {"type": "boolean"}}),
+        "grain": _object({"n": _COUNT, "rank": _CORRELATION, "passed": {"type": "boolean"}}),
+        "repeated": _object({"n": _COUNT, "largest_difference": _NUMBER, "passed": {"type": "boolean"}}),
         "pointing": _object({"value": _UNIT, "ci95": _pair(_UNIT), "n": _COUNT, "blind": _UNIT}),
         "median_error": _NUMBER,
     },

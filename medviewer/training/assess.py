@@ -34,6 +34,7 @@ from medviewer.whole_file import storage_error
 
 HELD_OUT = ("tune", "block")
 ALL = "all"
+_ROUNDING = 1e-6
 Row = dict[str, Any]
 
 
@@ -43,7 +44,7 @@ class Plan:
 
     Attributes:
         n: images with the finding, for deletion and insertion.
-        minutes: after which no further image is begun for these; what there is counts then. None: no limit.
+        minutes: after which nothing more is begun; what there is counts then. None: no limit.
         n_random: random maps for each map; with 19, 39 or 99 a random map beats 95% of them in one of twenty images.
         n_few: of these images for randomised weights, grain and repetition.
         splits: which patients, by the rule on the card; ``("all",)`` takes every image.
@@ -77,9 +78,13 @@ class _Run:
 
     @property
     def is_late(self) -> bool:
-        """Whether the time for deletion and insertion is over."""
+        """Whether the time is over."""
         limit = self.plan.minutes
         return limit is not None and time.monotonic() - self.began > 60 * limit
+
+    def measured(self, row: Row, measure: Callable[[], Row]) -> list[Row]:
+        """The row, measured now or before; nothing if that would have to be begun when the time is over."""
+        return [] if self.is_late and not self.kept.has(row) else [self.kept.once(row, measure)]
 
     def map_of(self, method: Method, image: LabelledImage, engine: Engine) -> FloatArray:
         """The map of the trained network, made once."""
@@ -252,8 +257,6 @@ def _judged(run: _Run, engine: Engine) -> list[Row]:
         for image in run.images:
             name = {"kind": "judged", "method": method.id, "image": image.name}
             run.step(f"{method.title}: against random maps")
-            if run.is_late and not run.kept.has(name):
-                continue
 
             def measure(method: Method = method, image: LabelledImage = image) -> Row:
                 question, boxes = _question(run, engine, image)
@@ -267,7 +270,7 @@ def _judged(run: _Run, engine: Engine) -> list[Row]:
                     row["blind"] = sanity.covered(boxes, question.shape)
                 return row
 
-            rows.append(run.kept.once(name, measure))
+            rows += run.measured(name, measure)
     return rows
 
 
@@ -290,9 +293,9 @@ def _steady(run: _Run, engine: Engine, few: int) -> list[Row]:
 
             name = {"method": method.id, "image": image.name}
             run.step(f"{method.title}: with a grain")
-            rows.append(run.kept.once({"kind": "grain", **name}, grain))
+            rows += run.measured({"kind": "grain", **name}, grain)
             run.step(f"{method.title}: twice")
-            rows.append(run.kept.once({"kind": "twice", **name}, twice))
+            rows += run.measured({"kind": "twice", **name}, twice)
     return rows
 
 
@@ -301,7 +304,7 @@ def _cascade(run: _Run, engine: Engine, few: int, stages: Sequence[int]) -> list
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="medviewer-assess-") as folder:
         try:
-            for layers in stages:
+            for layers in reversed(stages):  # the whole network first: it decides
                 place = randomise.write_randomised(run.card, Path(folder) / str(layers) / run.card.id, layers)
                 with Engine(Catalogue([place.parent]), providers=("cpu",)) as shuffled:
                     rows += _compared(run, (engine, shuffled), few, layers)
@@ -315,7 +318,7 @@ def _compared(run: _Run, engines: tuple[Engine, Engine], few: int, layers: int) 
     trained, shuffled = engines
     for number, image in enumerate(run.images[:few]):
         question, _ = _question(run, shuffled, image)
-        if number == 0:
+        if number == 0 and not run.is_late:
             _check_alike(question)
         for method in run.methods:
 
@@ -325,7 +328,7 @@ def _compared(run: _Run, engines: tuple[Engine, Engine], few: int, layers: int) 
 
             run.step(f"{method.title}: {layers} layers shuffled")
             name = {"kind": "shuffled", "method": method.id, "image": image.name, "layers": layers}
-            yield run.kept.once(name, measure)
+            yield from run.measured(name, measure)
 
 
 def _alike(a: FloatArray, b: FloatArray) -> Row:
@@ -360,6 +363,7 @@ def _document(
                 [row for row in judged if row["method"] == method.id],
                 [row for row in steady if row["method"] == method.id],
                 None if cascade is None else [row for row in cascade if row["method"] == method.id],
+                n_layers=randomise.n_layers(run.card),
                 are_held_out=is_held_out,
             )
             for method in run.methods
@@ -367,7 +371,9 @@ def _document(
     }
 
 
-def _figures(judged: list[Row], steady: list[Row], cascade: list[Row] | None, *, are_held_out: bool) -> dict[str, Any]:
+def _figures(
+    judged: list[Row], steady: list[Row], cascade: list[Row] | None, *, n_layers: int, are_held_out: bool
+) -> dict[str, Any]:
     """What the card says of one method."""
     n = len(judged)
     if n == 0:
@@ -383,8 +389,10 @@ def _figures(judged: list[Row], steady: list[Row], cascade: list[Row] | None, *,
     if grain:
         mean = float(np.mean(grain))
         figures["grain"] = {"rank": round(mean, 3), "passed": mean >= sanity.STEADY_ABOVE}
-        figures["repeated"] = {"largest_difference": float(max(twice)), "passed": max(twice) <= 1e-6}
-    if cascade:
+    if twice:
+        largest = float(max(twice))
+        figures["repeated"] = {"n": len(twice), "largest_difference": largest, "passed": largest <= _ROUNDING}
+    if cascade and max(int(row["layers"]) for row in cascade) == n_layers:
         figures["randomised"] = _cascade_figures(cascade)
     if errors := [row["error"] for row in judged if "error" in row]:
         figures["median_error"] = round(float(np.median(errors)), 4)
@@ -417,6 +425,7 @@ def _cascade_figures(rows: list[Row]) -> dict[str, Any]:
     rank = [float(np.mean([abs(row["rank"]) for row in rows if row["layers"] == k])) for k in layers]
     structure = [float(np.mean([row["structure"] for row in rows if row["layers"] == k])) for k in layers]
     return {
+        "n": sum(int(row["layers"]) == layers[-1] for row in rows),
         "layers": layers,
         "rank": [round(value, 3) for value in rank],
         "structure": [round(value, 3) for value in structure],

@@ -72,9 +72,9 @@ def sanity_lines(card: Mapping[str, Any]) -> list[str]:
         return []
     whose = "held-out images" if sanity["held_out"] else "images"
     about = (
-        f"Up to {sanity['n']} {whose} with the finding (split {sanity['split']}). Deletion and insertion: on which share "
-        f"of them the map beats 95% of {sanity['n_random']} random maps of the same smoothness; chance is 5%. Shuffled "
-        f"weights, grain and repetition: {sanity['n_few']} images."
+        f"Up to {sanity['n']} {whose} with the finding (split {sanity['split']}). Deletion and insertion: on which "
+        f"share of them the map beats 95% of {sanity['n_random']} random maps of the same smoothness; chance is 5%. "
+        f"Shuffled weights, grain and repetition: {sanity['n_few']} images."
     )
     lines = [
         "## How far its heat maps can be believed",

@@ -57,7 +57,7 @@ def test_what_was_measured_lands_on_the_card_and_the_networks_stay(model: Path, 
     assert set(card.explain.verdicts) == {"grad-cam", "integrated-gradients", "occlusion"}
     for figures in card.document["explain"]["sanity"]["methods"].values():
         assert figures["n"] == 6
-        assert figures["repeated"] == {"largest_difference": 0.0, "passed": True}
+        assert figures["repeated"] == {"n": 2, "largest_difference": 0.0, "passed": True}
         assert figures["randomised"]["layers"] == [1, 2]
     assert {name: (model / name).read_bytes() for name in before} == before
     assert (model / "README.md").read_text(encoding="utf-8") == "written by hand"
@@ -118,8 +118,9 @@ def test_when_the_time_is_over_what_there_is_counts(model: Path, films: Path, tm
         assess(model, films, work=tmp_path / "none.jsonl", plan=replace(PLAN, minutes=-1))
     work = tmp_path / "work.jsonl"
     assess(model, films, work=work, plan=replace(PLAN, n=3))
-    found = assess(model, films, work=work, plan=replace(PLAN, minutes=-1))
+    found = assess(model, films, work=work, plan=replace(PLAN, n_few=3, minutes=-1))
     assert {figures["n"] for figures in found["methods"].values()} == {3}
+    assert {figures["grain"]["n"] for figures in found["methods"].values()} == {2}
 
 
 def test_boxes_say_where_to_point(model: Path, films: Path, tmp_path: Path) -> None:

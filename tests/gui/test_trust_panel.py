@@ -1,0 +1,125 @@
+"""How far a finding can be believed: four signs, this patient beside the validated, and people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from medviewer.domain.answer import Answer, Finding, GuardResult
+from medviewer.gui.cards import SignalRow
+from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.trust_panel import TrustCard, Validation, share_words, signs
+from medviewer.inference.card import Text
+from medviewer.inference.predictive import Accuracy, Bounded
+from tests.gui import panel_states as made
+from tests.gui.seen import all_words, show
+
+MEASURED = Accuracy(
+    Bounded(0.97, 0.95, 0.99), Bounded(0.96, 0.93, 0.99), 457, Text("Held-out patients; chose nothing", "留出患者")
+)
+CHILDREN = Validation((1, 5), ("F", "M"), ("AP", "PA"), {"Pneumonia": MEASURED})
+
+
+def panel_with(qtbot, validation: Validation | None, worth: dict[str, dict[str, str]] | None = None) -> FindingsPanel:
+    row = replace(made.MODELS[0], validation=validation, worth=worth or {})
+    panel = FindingsPanel((row,), made.METHODS, {})
+    qtbot.addWidget(panel)
+    return panel
+
+
+def card_of(panel: FindingsPanel) -> TrustCard:
+    found = [one for one in panel.findChildren(TrustCard) if not one.isHidden()]
+    assert len(found) == 1
+    return found[0]
+
+
+def levels(answer: Answer, finding: Finding = made.PNEUMONIA) -> list[str]:
+    return [sign.level for sign in signs(answer, finding)]
+
+
+def test_the_signs_stand_as_the_checks_do() -> None:
+    assert levels(made.answer()) == ["good", "caution", "good", "good"]
+    codes = ("view.unknown", "age", "out_of_distribution.residual")
+    for place, code in enumerate(codes):
+        doubtful = made.answer(guards=(GuardResult(code, "warn", "Hm."),))
+        expected = ["info", "info", "info", "good"]
+        expected[place] = "caution"
+        assert levels(doubtful) == expected
+    crossing = replace(made.PNEUMONIA, stability=(0.2, 0.9))
+    assert levels(made.answer(guards=()), crossing) == ["info", "info", "info", "caution"]
+    assert levels(made.answer(guards=()), replace(made.PNEUMONIA, stability=None))[3] == "info"
+
+
+def test_what_was_not_checked_never_looks_good(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    show(panel, made.answered(said=made.answer(guards=())))
+    assert all_words(card_of(panel)).count("not checked") == 3
+
+
+def test_this_patient_stands_beside_the_validated(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    show(panel, made.answered())
+    words = all_words(card_of(panel))
+    for needed in ("1 to 5 years", "63 years", "female, male", "AP, PA", "unknown"):
+        assert needed in words
+    cautions = [row for row in card_of(panel).findChildren(SignalRow) if row.level == "caution"]
+    assert "unlike this one" in cautions[0].text  # the figures were measured on children
+
+
+def test_the_share_follows_how_common_the_reader_says_it_is_and_is_kept(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    show(panel, made.answered())
+    card = card_of(panel)
+    card.slider.setValue(50)
+    words = all_words(card)
+    assert "Suppose that 50 of 100 such patients have it:" in words
+    # 0.97 * 50 = 48.5 -> 48 of 50; 0.96 * 50 = 48 of 50; 48 / (48 + 2) by the exact figures 0.9604
+    assert "Flagged 50, of whom 48 have it: 96% (93–99%)" in words
+    assert "Not flagged 50, of whom 48 do not have it: 97% (95–99%)" in words
+    assert (card.flagged.sick, card.flagged.well, card.clear.sick, card.clear.well) == (48, 2, 2, 48)
+    show(panel, made.opened())
+    show(panel, made.answered())
+    assert card_of(panel).slider.value() == 50
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_the_group_of_this_patient_is_marked(qtbot, flagged: bool) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    finding = replace(made.PNEUMONIA, flagged=flagged)
+    show(panel, made.answered(said=made.answer(finding)))
+    card = card_of(panel)
+    assert (card.flagged.is_this_one, card.clear.is_this_one) == (flagged, not flagged)
+
+
+def test_where_the_card_says_nothing_nothing_is_invented(qtbot) -> None:
+    panel = panel_with(qtbot, None)
+    show(panel, made.answered())
+    words = all_words(card_of(panel))
+    assert "Suppose" not in words
+    assert "Flagged" not in words
+    assert "this patient" not in words
+
+
+def test_it_always_says_that_no_warning_is_no_promise(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    for guards in (made.GUARDS, (GuardResult("modality.ok", "ok", "A radiograph."),), ()):
+        show(panel, made.answered(said=made.answer(guards=guards)))
+        assert "No warning does not mean that the model knows patients like this one." in all_words(card_of(panel))
+
+
+def test_a_share_is_never_rounded_to_certainty() -> None:
+    assert share_words(Bounded(0.9971, 0.98, 1.0)) == ">99% (98–100%)"
+    assert share_words(Bounded(0.002)) == "<1%"
+    assert share_words(Bounded(float("nan"))) == "not defined"
+
+
+def test_beside_a_heat_map_stands_what_was_found_over_many_images(qtbot) -> None:
+    words = {"grad-cam": {"en": "On 200 held-out images it did so and so.", "zh": "在 200 张留出图像上如此。"}}
+    panel = panel_with(qtbot, CHILDREN, words)
+    show(panel, made.explained())
+    assert "On 200 held-out images it did so and so." in all_words(panel)
+    show(panel_with(qtbot, CHILDREN), made.explained())
+    other = panel_with(qtbot, CHILDREN)
+    show(other, made.explained())
+    assert "was not assessed for this model" in all_words(other)
