@@ -31,7 +31,7 @@ from medviewer.training.scoring import BATCH, Classifier
 
 MODEL = "chest-xray-pneumonia"
 KINDS = frozenset({"CR", "DX", "CT", "MR", "US", "OT", "PT", "NM", "SM"})  # SEG is no picture
-CHEST = ("CR", "CHEST")
+RADIOGRAPHS, CHEST = frozenset({"CR", "DX"}), frozenset({"CHEST", "THORAX"})
 N_NOISE = 200
 SMALLEST = 32  # rows or columns; below it there is nothing to see
 
@@ -64,7 +64,8 @@ def others(folder: Path) -> Iterator[tuple[str, Grey]]:
                 for stack in series.stacks:
                     image = stack.images[len(stack.images) // 2]
                     seen = image.description
-                    if seen.modality not in KINDS or (seen.modality, seen.body_part_examined) == CHEST:
+                    is_chest_film = seen.modality in RADIOGRAPHS and seen.body_part_examined in CHEST
+                    if seen.modality not in KINDS or is_chest_film:
                         continue
                     if min(seen.rows, seen.columns) < SMALLEST:
                         continue

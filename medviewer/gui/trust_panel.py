@@ -61,7 +61,7 @@ def signs(answer: Answer, finding: Finding) -> tuple[Sign, ...]:
     return (
         _sign(tr("Kind of image"), others, tr("as expected")),
         _sign(tr("Patient"), about_patient, tr("as validated")),
-        _sign(tr("Like those learned from"), about_unusual, tr("nothing unusual found")),
+        _sign(tr("Training images"), about_unusual, tr("nothing unusual found")),
         _steadiness(finding),
     )
 

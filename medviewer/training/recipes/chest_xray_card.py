@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medviewer.training.loop import Config
     from medviewer.training.recipes.chest_xray import Decision
 
-VERSION = "1.0.1"
+VERSION = "1.0.2"
 
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
