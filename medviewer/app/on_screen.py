@@ -260,16 +260,19 @@ def impressions_of(state: State) -> tuple[Impression, ...]:
 
 def current_attribution(state: State) -> Attribution | None:
     """The heat map of the chosen method for the answer on screen, if there is one."""
+    return next((one for one in attributions_of(state) if one.method == state.overlay.method), None)
+
+
+def attributions_of(state: State) -> tuple[Attribution, ...]:
+    """The heat maps of all methods for the answer on screen."""
     found = current_answer(state)
     if found is None:
-        return None
+        return ()
     asked, _ = found
-    for subject, attribution in state.attributions.items():
-        if (
-            subject.image_key == asked.image_key
-            and subject.model_id == asked.model_id
-            and subject.model_sha256 == asked.model_sha256
-            and subject.method == state.overlay.method
-        ):
-            return attribution
-    return None
+    return tuple(
+        attribution
+        for subject, attribution in state.attributions.items()
+        if subject.method
+        and (subject.image_key, subject.model_id, subject.model_sha256)
+        == (asked.image_key, asked.model_id, asked.model_sha256)
+    )

@@ -92,6 +92,28 @@ def structural_similarity(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
     return float((above / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
 
 
+def agreement(first: FloatArray, second: FloatArray) -> float:
+    """Spearman's correlation of two methods' maps of one question, cell by cell of the coarser grid.
+
+    Args:
+        first: ``(h, w)`` over the whole of the network's input, on the method's own grid.
+        second: the same of another method.
+
+    Returns:
+        -1 to 1; 1 where both put the same places in the same order, 0 where they have nothing to do with each other.
+    """
+    grid = min(first.shape, second.shape, key=lambda shape: shape[0] * shape[1])
+    return likeness(_cells(first, grid), _cells(second, grid)).rank
+
+
+def _cells(values: FloatArray, grid: tuple[int, ...]) -> FloatArray:
+    """Mean of the values in each cell of a grid that is not finer."""
+    row, column = (np.arange(size) * cells // size for size, cells in zip(values.shape, grid, strict=True))
+    at = (row[:, None] * grid[1] + column).ravel()
+    total = np.bincount(at, values.ravel().astype(np.float64), grid[0] * grid[1])
+    return np.asarray((total / np.bincount(at, minlength=grid[0] * grid[1])).reshape(grid), np.float32)
+
+
 def on_input_grid(values: FloatArray, question: Question) -> FloatArray:
     """A map on the network's input grid, where maps of all methods can be compared."""
     grid = (values.shape[0], values.shape[1])

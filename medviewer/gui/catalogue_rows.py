@@ -41,7 +41,7 @@ def _site(card: Card | None) -> dict[str, str]:
 
 def _validation(card: Card | None) -> Validation | None:
     """On whom a model was validated, and how often it was right there."""
-    if card is None:
+    if card is None or not card.is_of_one_image:
         return None
     found = {label.name: accuracy_of(card, label.name) for label in card.labels}
     accuracy = {name: one for name, one in found.items() if one is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from medviewer.app.state import Overlay
 from medviewer.domain.answer import Attribution
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
+from medviewer.explain.sanity import agreement
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
 from medviewer.gui.icons import icon
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
@@ -118,10 +119,13 @@ class ExplainControls(Card):
         finally:
             self._is_showing = False
 
-    def show_attribution(self, attribution: Attribution | None, running: str, worth: str = "") -> None:
+    def show_attribution(
+        self, attribution: Attribution | None, running: str, worth: str = "", others: Sequence[Attribution] = ()
+    ) -> None:
         """Say how far the heat map on screen can be believed, or why there is none.
 
-        ``worth`` is what was found of the method over many images, from the model's card.
+        ``worth`` is what was found of the method over many images, from the model's card; ``others`` are maps of the
+        same answer by other methods.
         """
         clear(self._belief)
         if running:
@@ -134,8 +138,20 @@ class ExplainControls(Card):
         else:
             for widget in _belief_rows(attribution):
                 self._belief.addWidget(widget)
+            for widget in self._agreements(attribution, others):
+                self._belief.addWidget(widget)
             words = worth or tr("How this method does over many images was not assessed for this model.")
             self._belief.addWidget(PlainLabel(words, "small", wrap=True))
+
+    def _agreements(self, shown: Attribution, others: Sequence[Attribution]) -> Iterator[QWidget]:
+        """How far the other methods that were asked put the same places first."""
+        titles = {row.id: tr_pick(row.title) for row in self._methods}
+        for other in others:
+            if other.method != shown.method and other.finding == shown.finding:
+                words = tr("Agreement with {method}: {r} (1 is the same order of places, 0 is unrelated)")
+                alike = agreement(shown.saliency, other.saliency)
+                title = titles.get(other.method, other.method_title)
+                yield PlainLabel(words.format(method=title, r=f"{alike:.2f}"), "small", wrap=True)
 
     def _changed(self, command_id: str, value: float) -> None:
         if not self._is_showing:

@@ -9,7 +9,13 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
-from medviewer.app.on_screen import current_answer, current_attribution, has_withheld_answer, is_withheld
+from medviewer.app.on_screen import (
+    attributions_of,
+    current_answer,
+    current_attribution,
+    has_withheld_answer,
+    is_withheld,
+)
 from medviewer.app.state import JobStatus, State
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
@@ -136,7 +142,8 @@ class FindingsPanel(QWidget):
         if everything or (old and _where_it_looked(old) != _where_it_looked(new)):
             row = self._row(new.model_id)
             worth = tr_pick(row.worth.get(new.overlay.method, "")) if row is not None else ""
-            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB), worth)
+            running = _words_of(new.jobs, EXPLAIN_JOB)
+            self.explain.show_attribution(current_attribution(new), running, worth, attributions_of(new))
         self.decision.show_decision(_answer(new), _decision(new), can_undo=self._is_decision_last)
 
     def _translate(self) -> None:
@@ -200,7 +207,7 @@ class FindingsPanel(QWidget):
             for finding in answer.findings:
                 title = tr_pick(titles.get(finding.label, finding.label))
                 said.append(finding_card(finding, answer, title, model_title))
-            said.append(self._trust(answer, row, state))
+            said += self._trust(answer, row, state)
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
             site = in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
@@ -213,15 +220,17 @@ class FindingsPanel(QWidget):
         self.explain.setVisible(has_findings)
         self.decision.setVisible(has_findings)
 
-    def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> TrustCard:
+    def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> list[TrustCard]:
         """How far the answer can be believed: of several findings the most probable flagged one."""
+        if not answer.findings:
+            return []
         finding = max(answer.findings, key=lambda found: (found.flagged, found.probability))
         validation = row.validation if row is not None else None
 
         def supposed(prevalence: float) -> None:
             self._prevalence = prevalence
 
-        return TrustCard(answer, finding, validation, state.selection, self._prevalence, supposed)
+        return [TrustCard(answer, finding, validation, state.selection, self._prevalence, supposed)]
 
     def _leading_cards(self, state: State) -> list[QWidget]:
         cards: list[QWidget] = []
@@ -344,7 +353,8 @@ def _what_is_said(state: State) -> tuple[object, ...]:
 
 
 def _where_it_looked(state: State) -> tuple[object, ...]:
-    return (id(current_attribution(state)), state.overlay.method, _words_of(state.jobs, EXPLAIN_JOB))
+    maps = tuple(id(one) for one in attributions_of(state))
+    return (id(current_attribution(state)), maps, state.overlay.method, _words_of(state.jobs, EXPLAIN_JOB))
 
 
 def _words_of(jobs: Sequence[JobStatus], name: str) -> str:

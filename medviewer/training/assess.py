@@ -183,8 +183,10 @@ def assess(
     plan = plan or Plan()
     card = read_card(model)
     methods = methods_for(card)
-    if len(card.labels) != 1 or not methods:
-        raise UsageError(f"The model {card.id} cannot be assessed: that needs one label and one explanation method.")
+    if not card.is_of_one_image or len(card.labels) != 1 or not methods:
+        raise UsageError(
+            f"The model {card.id} cannot be assessed: that needs one image, one label and an explanation method."
+        )
     found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
     images = _chosen(card, found, plan)
     head = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -123,3 +124,14 @@ def test_beside_a_heat_map_stands_what_was_found_over_many_images(qtbot) -> None
     other = panel_with(qtbot, CHILDREN)
     show(other, made.explained())
     assert "was not assessed for this model" in all_words(other)
+
+
+def test_methods_that_were_asked_too_say_how_far_they_agree(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    show(panel, made.explained())
+    assert "Agreement with" not in all_words(panel)
+    state = made.explained()
+    other = replace(made.attribution(), method="occlusion", method_title="Occlusion")
+    key = made.subject(state, "occlusion", "Pneumonia")
+    show(panel, replace(state, attributions=MappingProxyType({**state.attributions, key: other})))
+    assert "Agreement with Occlusion: 1.00" in all_words(panel)

@@ -34,6 +34,19 @@ def test_rank_correlation_is_that_of_scipy_with_equal_values_too() -> None:
         assert sanity.likeness(*values.astype(np.float32)).rank == pytest.approx(expected, abs=1e-6)
 
 
+def test_methods_agree_by_where_they_look_whatever_their_grid() -> None:
+    """A coarse map and the same places with grain on a fine grid; compared with SciPy on the means of the cells."""
+    chance = np.random.default_rng(5)
+    coarse = chance.normal(size=(7, 7)).astype(np.float32)
+    fine = np.kron(coarse, np.ones((32, 32))).astype(np.float32)
+    assert sanity.agreement(coarse, fine) == pytest.approx(1)
+    assert sanity.agreement(fine, -coarse) == pytest.approx(-1)
+    other = chance.normal(size=(224, 224)).astype(np.float32)
+    cells = other.reshape(7, 32, 7, 32).mean(axis=(1, 3))
+    expected = stats.spearmanr(coarse.ravel(), cells.ravel()).statistic
+    assert sanity.agreement(other, coarse) == pytest.approx(expected, abs=1e-6)
+
+
 def test_structural_similarity_is_the_published_formula() -> None:
     """Worked out window by window with numpy's own moments."""
     chance = np.random.default_rng(2)
