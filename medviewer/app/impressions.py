@@ -47,7 +47,7 @@ def write(app: Application, text: str | None) -> None:
     if not words:
         raise UsageError("Write what you see before it is kept.")
     if len(words) > LONGEST:
-        raise UsageError(f"An impression has {LONGEST} characters at most; shorten it.")
+        raise UsageError("The impression is too long: shorten it to 2000 characters.")
     impression = Impression(words, _now(), image.key in app.state.seen_answers)
     detail = json.dumps(
         {"text": impression.text, "time": impression.time, "after_ai": impression.after_ai, "frame": image.frame},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QBrush, QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.app.analysis import age_years
@@ -143,8 +143,8 @@ class TrustCard(Card):
             self.column.addLayout(block)
         self.add(_key(), PlainLabel(_measured(accuracy), "small", wrap=True))
         if self._is_unlike:
-            words = tr("Measured on patients or images unlike this one: here it may be otherwise.")
-            self.add(SignalRow("caution", words))
+            unlike = tr("Measured on patients or images unlike this one: here it may be otherwise.")
+            self.add(SignalRow("caution", unlike))
         self.slider.valueChanged.connect(self._moved)
         self._show_people()
 
@@ -231,10 +231,10 @@ class People(QWidget):
             painter.end()
 
 
-def draw_person(painter: QPainter, at: QPointF, tint: object, *, is_sick: bool) -> None:
+def draw_person(painter: QPainter, at: QPointF, tint: QColor, *, is_sick: bool) -> None:
     """One dot, full or a ring: the shape says it, not the colour."""
-    painter.setPen(QPen(tint, 1.4))  # type: ignore[call-overload]
-    painter.setBrush(tint if is_sick else Qt.BrushStyle.NoBrush)  # type: ignore[call-overload]
+    painter.setPen(QPen(tint, 1.4))
+    painter.setBrush(QBrush(tint) if is_sick else QBrush(Qt.BrushStyle.NoBrush))
     painter.drawEllipse(at, 4.2, 4.2)
 
 

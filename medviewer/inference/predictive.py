@@ -67,8 +67,7 @@ def accuracy_of(card: Card, label_name: str) -> Accuracy | None:
         if {"sensitivity", "specificity"} <= metrics.keys():
             data = entry["data"]
             on = Text(data) if isinstance(data, str) else Text(data["en"], data.get("zh", ""))
-            both = (_bounded(metrics[name]) for name in ("sensitivity", "specificity"))
-            return Accuracy(*both, int(entry["n"]), on)
+            return Accuracy(_bounded(metrics["sensitivity"]), _bounded(metrics["specificity"]), int(entry["n"]), on)
     point = label.operating_point
     if point.threshold != label.threshold:
         return None

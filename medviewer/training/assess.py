@@ -390,7 +390,7 @@ def _figures(
     twice = [row["difference"] for row in steady if row["kind"] == "twice"]
     if grain:
         mean = float(np.mean(grain))
-        figures["grain"] = {"rank": round(mean, 3), "passed": mean >= sanity.STEADY_ABOVE}
+        figures["grain"] = {"n": len(grain), "rank": round(mean, 3), "passed": mean >= sanity.STEADY_ABOVE}
     if twice:
         largest = float(max(twice))
         figures["repeated"] = {"n": len(twice), "largest_difference": largest, "passed": largest <= _ROUNDING}
