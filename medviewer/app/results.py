@@ -109,7 +109,6 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         ],
         "decision": _decision(result.decision),
         "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
-        "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
         "audit_written": result.is_in_audit_trail,
         "provenance": {
             "runtime": made_by.runtime,
