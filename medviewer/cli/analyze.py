@@ -1,4 +1,4 @@
-"""``analyze``: one image, one model, its answer with its reasons, saved for others to read."""
+"""``analyze``: one image, one model, its answer with its reasons, saved for others to read; or many of each."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medviewer.app.analysis import build_case
+from medviewer.app.answering import answer_image
 from medviewer.app.patient import RecordRoom
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.state import Selection
+from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
-from medviewer.domain.answer import Answer
-from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, StorageError, UsageError
-from medviewer.domain.frame import Frame
-from medviewer.explain.methods import explain, methods_for
+from medviewer.explain.methods import methods_for
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Catalogue
@@ -30,18 +28,38 @@ from medviewer.inference.engine import Engine
 
 
 def analyze(arguments: argparse.Namespace) -> int:
-    """Ask a model about an image and save what it says; 4 if it abstained."""
+    """Ask a model about an image and save what it says; 4 if it abstained.
+
+    A folder, several paths or several models are many questions, each with a folder of its own.
+    """
     catalogue = open_catalogue(arguments.models_folder)
-    check_methods(arguments.explain, catalogue.card(arguments.model))
+    models = list(dict.fromkeys(arguments.model))
+    cards = [catalogue.card(model_id) for model_id in models]
+    for card in cards:
+        check_methods(arguments.explain, card)
     if arguments.identity and not arguments.pdf:
         raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
+    [path, *more] = arguments.paths
+    if more or len(models) > 1 or path.is_dir():
+        if arguments.frame is not None:
+            raise UsageError("--frame chooses an image of one file; name one file and one model with it.")
+        return analyze_many(arguments, cards, lambda: Engine(catalogue), _keep_in_trail)
     try:
-        selection = choose_image(arguments.path, arguments.frame, needs_frame=True)
+        selection = choose_image(path, arguments.frame, needs_frame=True)
         frame = read_frame(selection.image)
     finally:
         shutdown()
     with Engine(catalogue) as engine:
-        result = ask(engine, arguments.model, selection, frame, methods=arguments.explain, language=arguments.language)
+        result = answer_image(
+            engine,
+            models[0],
+            selection,
+            frame,
+            methods=arguments.explain,
+            language=arguments.language,
+            progress=progress,
+        )
+        clear_progress()
     outputs = USUAL | frozenset(arguments.also)
     pdf = _page(result, selection, catalogue, arguments) if arguments.pdf else None
     with contextlib.closing(RecordRoom(home())) as room:
@@ -57,7 +75,7 @@ def analyze(arguments: argparse.Namespace) -> int:
 def _page(result: Result, selection: Selection, catalogue: Catalogue, arguments: argparse.Namespace) -> bytes:
     from medviewer.gui.run import result_pdf  # noqa: PLC0415 - Qt only for who wants the page
 
-    entry = next((one for one in catalogue.entries if one.id == arguments.model), None)
+    entry = next((one for one in catalogue.entries if one.id == result.answer.provenance.model_id), None)
     return result_pdf(result, selection, entry, with_identity=arguments.identity, say_in=arguments.language)
 
 
@@ -127,24 +145,6 @@ def check_methods(methods: Sequence[str], card: Card) -> None:
             raise UsageError(
                 f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
             )
-
-
-def ask(
-    engine: Engine,
-    model_id: str,
-    selection: Selection,
-    frame: Frame,
-    *,
-    methods: Sequence[str],
-    language: str = "en",
-) -> Result:
-    """Give the model's answer, with one heat map a method, of the image that was chosen."""
-    case: Case = build_case(frame, selection.patient, selection.study, None)
-    answer: Answer = engine.ask(case, model_id, progress=progress, language=language)
-    wanted = tuple(dict.fromkeys(methods)) if answer.status == "answer" else ()
-    maps = tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
-    clear_progress()
-    return Result(image=selection.image, frame=frame, answer=answer, attributions=maps)
 
 
 def summary(result: Result) -> list[str]:

@@ -97,7 +97,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("demo", "the main job on a real chest radiograph with a sample patient record", _add_demo),
         ("inspect", "what is in files and folders, and why some of it cannot be used", _add_inspect),
         ("render", "the pixels that the window would show, as a PNG file", _add_render),
-        ("analyze", "ask a model about an image, and save answer, heat maps and DICOM results", _add_analyze),
+        ("analyze", "ask models about images, and save answers, heat maps and DICOM results", _add_analyze),
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
         ("evaluate", "measure a model on a folder of labelled images", _add_evaluate),
@@ -141,11 +141,25 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_analyze(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=_path, metavar="PATH", help="a DICOM file, or a folder with one image")
-    parser.add_argument("--model", required=True, metavar="ID", help="which model; `medviewer models list` names them")
+    parser.add_argument(
+        "paths", nargs="+", type=_path, metavar="PATH", help="a DICOM file, or folders and files with many studies"
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        action="append",
+        metavar="ID",
+        help="which model; `medviewer models list` names them; may be repeated",
+    )
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
-    parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--out",
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="where the results go; of many studies one folder each, and the same command goes on where it was stopped",
+    )
     parser.add_argument(
         "--also",
         action="append",
@@ -159,7 +173,9 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", choices=["en", "zh"], default="en", help="of the model's sentences and the page (default: en)"
     )
-    parser.add_argument("--json", action="store_true", help="print result.json too (docs/json.md)")
+    parser.add_argument(
+        "--json", action="store_true", help="print result.json too, of many studies summary.json (docs/json.md)"
+    )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

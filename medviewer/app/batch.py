@@ -1,0 +1,218 @@
+"""Many studies put to models, one question after the other, so that nothing is lost and nothing done twice.
+
+A result is in its folder whole or not there (:func:`~medviewer.app.results.save_results`), and the journal says
+of each question whether it was begun and how it ended. Whatever ends the program, the same call goes on
+where it was: what was answered is not asked again, what was only begun or failed is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medviewer.app.answering import answer_image
+from medviewer.app.batch_journal import Entry, Journal, Outcome
+from medviewer.app.batch_plan import BatchQuestion
+from medviewer.app.results import RESULT_NAME, RESULT_SCHEMA, Result, clear_results, save_results
+from medviewer.domain.errors import EngineError, InputError, ModelError, UsageError, WorkerDiedError
+from medviewer.domain.frame import Frame
+from medviewer.domain.progress import StopToken
+from medviewer.imaging.decode import read_frame
+from medviewer.inference.engine import Engine
+
+ATTEMPTS = 3  # a worker may be killed from outside; one question that always kills it must not stop the others
+_READ_AHEAD = 2  # images decoded while a network runs: each may take a hundred megabytes
+_LONGEST_RESULT = 4 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How one question ended. ``is_new`` is False for one that an earlier call had answered."""
+
+    question: BatchQuestion
+    outcome: Outcome
+    reason: str = ""
+    is_new: bool = True
+    is_engines_fault: bool = False
+    result: Result | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long the rest will take: the median of the last questions that were really asked, times what is left."""
+
+    clock: Callable[[], float] = time.monotonic
+    _lasted_s: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+    _since: float = 0.0
+
+    def start(self) -> None:
+        """A question begins."""
+        self._since = self.clock()
+
+    def stop(self) -> None:
+        """It ended."""
+        self._lasted_s.append(self.clock() - self._since)
+
+    def left_s(self, left: int) -> float | None:
+        """Seconds for so many more questions; None before the first one ended."""
+        return statistics.median(self._lasted_s) * left if self._lasted_s else None
+
+
+def run_batch(
+    engine: Engine,
+    questions: Sequence[BatchQuestion],
+    out: Path,
+    *,
+    methods: Sequence[str],
+    journal: Journal,
+    before_saving: Callable[[Result], Result],
+) -> Iterator[Done]:
+    """Ask every question that has no answer yet, save each result, and tell of each question as it ends.
+
+    Args:
+        engine: that runs the models; a worker that dies is asked again, up to :data:`ATTEMPTS` times.
+        questions: of a plan, in the order in which they are asked.
+        out: the folder of all results.
+        methods: explanation methods.
+        journal: of ``out``.
+        before_saving: looks at each answer and adds what is known of it, such as whether it is in the audit trail.
+
+    Yields:
+        One :class:`Done` a question, in order.
+
+    Raises:
+        StorageError: a result or the journal could not be written; the rest would fare no better.
+    """
+    earlier = {question.name: earlier_outcome(out, question, journal) for question in questions}
+    with _reading_ahead([question for question in questions if earlier[question.name] is None]) as frames:
+        for question in questions:
+            known = earlier[question.name]
+            if known is not None:
+                if (entry := journal.entries[question.name]).outcome != known:  # killed between the two
+                    journal.end(question.name, known, entry.reason)
+                yield Done(question, known, is_new=False)
+                continue
+            folder = out / question.name
+            _clear(folder)  # before it is begun: what lies there afterwards is today's
+            journal.begin(question.name, question.stamp, question.manner)
+            done = _ask(engine, question, folder, methods, frames[question.name], before_saving)
+            journal.end(question.name, done.outcome, done.reason)
+            yield done
+
+
+def _clear(folder: Path) -> None:
+    """Take away an earlier result, and what a killed call left half made: nobody else writes there."""
+    clear_results(folder)
+    for path in folder.glob(".medviewer-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def earlier_outcome(out: Path, question: BatchQuestion, journal: Journal) -> Outcome | None:
+    """How a question ended in an earlier call; None if it has to be asked, perhaps again.
+
+    The result itself is what counts: it lies there whole, of this very image asked in this very manner.
+    """
+    entry: Entry | None = journal.entries.get(question.name)
+    if entry is None or (entry.stamp, entry.manner) != (question.stamp, question.manner) or not question.stamp:
+        return None
+    status = result_status(out / question.name)
+    return status if entry.outcome in ("", status) else None
+
+
+def result_status(folder: Path) -> Outcome | None:
+    """What the result in a folder says; None if there is no whole one."""
+    document = read_result(folder / RESULT_NAME)
+    if document is None or document.get("schema") != RESULT_SCHEMA:
+        return None
+    outputs, status = document.get("outputs"), document.get("status")
+    if not isinstance(outputs, list) or not all((folder / str(name)).is_file() for name in outputs):
+        return None
+    return status if status in ("answer", "abstained") else None
+
+
+def read_result(path: Path) -> dict[str, object] | None:
+    """The content of a JSON file of ours; None if it is none."""
+    try:
+        if path.stat().st_size > _LONGEST_RESULT:
+            return None
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _ask(
+    engine: Engine,
+    question: BatchQuestion,
+    folder: Path,
+    methods: Sequence[str],
+    frame: Callable[[], Frame],
+    before_saving: Callable[[Result], Result],
+) -> Done:
+    """One question, asked again while the worker dies; what fails is said and costs the others nothing."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            result = answer_image(engine, question.model_id, question.selection, frame(), methods=methods)
+        except EngineError as error:
+            if isinstance(error, WorkerDiedError) and attempt < ATTEMPTS:
+                continue
+            return Done(question, "failed", str(error), is_engines_fault=True)
+        except (InputError, ModelError) as error:
+            return Done(question, "failed", _without_path(str(error), question))
+        break
+    result = before_saving(result)
+    try:
+        save_results(folder, result)
+    except UsageError as error:
+        return Done(question, "failed", str(error))
+    reasons = "; ".join(result.answer.reasons)
+    return Done(question, "answer" if result.answer.status == "answer" else "abstained", reasons, result=result)
+
+
+def _without_path(text: str, question: BatchQuestion) -> str:
+    """Say what is wrong with a file without its name: it may be the patient's, and goes into files without identity."""
+    path = question.selection.image.path
+    for name in (str(path), path.name):
+        text = text.replace(name, "the file")
+    return text
+
+
+@contextmanager
+def _reading_ahead(questions: Sequence[BatchQuestion]) -> Iterator[_Frames]:
+    """Decode the next images while a network runs; whatever ends the block ends the reading too."""
+    stop = StopToken()
+    with ThreadPoolExecutor(1, thread_name_prefix="medviewer-read-ahead") as pool:
+        try:
+            yield _Frames(questions, pool, stop)
+        finally:
+            stop.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Frames:
+    """Pixels by question, in the order of the questions: each image is read once for all its models."""
+
+    def __init__(self, questions: Sequence[BatchQuestion], pool: ThreadPoolExecutor, stop: StopToken) -> None:
+        self._questions, self._pool, self._stop = questions, pool, stop
+        self._place = {question.name: place for place, question in enumerate(questions)}
+        self._futures: dict[tuple[str, str, int], Future[Frame]] = {}
+
+    def __getitem__(self, name: str) -> Callable[[], Frame]:
+        place = self._place[name]
+        near = self._questions[place : place + 1 + _READ_AHEAD]
+        keys = {question.selection.image.key for question in near}
+        self._futures = {key: future for key, future in self._futures.items() if key in keys}
+        for question in near:
+            image = question.selection.image
+            if image.key not in self._futures:
+                self._futures[image.key] = self._pool.submit(read_frame, image, stop=self._stop)
+        wanted = self._futures[self._questions[place].selection.image.key]
+        return wanted.result

@@ -1,0 +1,133 @@
+"""Which questions a folder of studies gives: each study's images, each model, and why others are not asked about.
+
+Folders of results are named by digests of UIDs, so that no name tells who somebody is and the same study has the
+same name whenever it is asked about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medviewer.app.on_screen import selections
+from medviewer.app.state import Selection
+from medviewer.domain.study import Collection, Image, Study
+from medviewer.inference.card import Card
+from medviewer.inference.suitability import unsuited_because
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchQuestion:
+    """One image put to one model.
+
+    ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file,
+    ``manner`` with the model's card and the methods of explanation.
+    """
+
+    selection: Selection
+    model_id: str
+    study: str
+    image: str
+    stamp: str
+    manner: str
+
+    @property
+    def name(self) -> str:
+        """Where its result goes, below the folder of all results."""
+        return f"{self.study}/{self.image}-{self.model_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """Images of a study that a model is not asked about, all for one reason."""
+
+    study: str
+    model_id: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchPlan:
+    """All questions, study by study, and what is left out. ``studies`` are the folders' names in order."""
+
+    questions: tuple[BatchQuestion, ...]
+    not_asked: tuple[NotAsked, ...]
+    studies: tuple[str, ...]
+
+
+def plan_batch(collection: Collection, cards: Sequence[Card], methods: Sequence[str], out: Path) -> BatchPlan:
+    """Find the images of each study that each model may be asked about.
+
+    Args:
+        collection: of a scan.
+        cards: the models'.
+        methods: explanation methods that are wanted.
+        out: the folder of the results; what lies in it is never analysed itself.
+    """
+    questions: list[BatchQuestion] = []
+    left_out: dict[tuple[str, str, str], int] = {}
+    studies: dict[str, None] = {}
+    manners = [manner_of(card, methods) for card in cards]
+    for selection, study, image in _named(collection, out.resolve()):
+        studies[study] = None
+        for card, manner in zip(cards, manners, strict=True):
+            reason = unsuited_because(selection.image, card)
+            if reason:
+                key = (study, card.id, reason)
+                left_out[key] = left_out.get(key, 0) + 1
+                continue
+            stamp = stamp_of(selection.image)
+            questions.append(BatchQuestion(selection, card.id, study, image, stamp, manner))
+    order = {study: number for number, study in enumerate(studies)}
+    questions.sort(key=lambda question: order[question.study])  # stable: of a study in the order of its images
+    not_asked = tuple(NotAsked(*key, count) for key, count in left_out.items())
+    return BatchPlan(tuple(questions), not_asked, tuple(studies))
+
+
+def _named(collection: Collection, out: Path) -> Iterator[tuple[Selection, str, str]]:
+    """Every image with the names of its study and of itself; two images never have one name."""
+    seen: set[tuple[str, str]] = set()
+    for selection in selections(collection):
+        image = selection.image
+        if image.path.resolve().is_relative_to(out):
+            continue
+        names = study_name(selection.study, image), image_name(image)
+        if names in seen:  # two files say that they are the same image
+            names = names[0], _digest(image.sop_instance_uid, str(image.frame), str(image.path))[:12]
+        seen.add(names)
+        yield selection, *names
+
+
+def study_name(study: Study, image: Image) -> str:
+    """``study-`` and 16 hexadecimal digits of the SHA-256 of the Study Instance UID (the path, where there is none)."""
+    return f"study-{_digest(study.study_instance_uid or str(image.path.absolute()))[:16]}"
+
+
+def image_name(image: Image) -> str:
+    """12 hexadecimal digits of the SHA-256 of SOP Instance UID and frame (of the path, where there is no UID)."""
+    return _digest(image.sop_instance_uid or str(image.path.absolute()), str(image.frame))[:12]
+
+
+def stamp_of(image: Image) -> str:
+    """A digest that changes when the file does; of a member of an archive, when the archive does."""
+    path = image.path
+    while image.unpacked is not None and not path.is_file() and path != path.parent:
+        path = path.parent
+    try:
+        status = path.stat()
+    except OSError:
+        return ""  # reading its pixels will say what is wrong
+    return _digest(str(status.st_size), str(status.st_mtime_ns))[:16]
+
+
+def manner_of(card: Card, methods: Sequence[str]) -> str:
+    """A digest of what makes an answer another one: the card, which names every file of the model, and the methods."""
+    return _digest(json.dumps(card.document, sort_keys=True), *dict.fromkeys(methods))[:16]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,175 @@
+"""``analyze`` on folders, several paths or several models: every study, one folder of results each."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from medviewer.app.batch import Done, Pace, run_batch
+from medviewer.app.batch_journal import Journal
+from medviewer.app.batch_plan import BatchPlan, plan_batch
+from medviewer.app.batch_tables import SUMMARY_CSV, result_row, write_study, write_summary
+from medviewer.app.patient import RecordRoom
+from medviewer.app.results import NOTICE, Result
+from medviewer.app.settings import home
+from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
+from medviewer.domain.errors import InputError, StorageError
+from medviewer.domain.study import Collection
+from medviewer.imaging.decode import shutdown
+from medviewer.imaging.scan import scan
+from medviewer.inference.card import Card
+from medviewer.inference.engine import Engine
+
+Keep = Callable[[RecordRoom, str, Result], bool]
+
+
+def analyze_many(
+    arguments: argparse.Namespace, cards: list[Card], make_engine: Callable[[], Engine], keep: Keep
+) -> int:
+    """Ask each model about each study's images; 1 or 3 if a question failed or a file was refused, 4 if one abstained.
+
+    Args:
+        arguments: of the command line.
+        cards: the models'.
+        make_engine: starts what runs them.
+        keep: puts an event into the audit trail, and says whether it is there.
+    """
+    collection = scan(arguments.paths, progress=progress)
+    clear_progress()
+    try:
+        for problem in collection.problems:
+            tell(f"{problem.path}: {problem.reason}")
+        plan = plan_batch(collection, cards, arguments.explain, arguments.out)
+        _check_there_is_work(plan, collection)
+        with contextlib.closing(RecordRoom(home())) as room, Journal(arguments.out) as journal:
+            run = _Run(arguments, plan, room, keep)
+            run.go(make_engine, journal)
+    finally:
+        shutdown()
+        collection.release()
+    has_refused = any(problem.status == "refused" for problem in collection.problems)
+    return run.exit_code(has_refused=has_refused)
+
+
+def _check_there_is_work(plan: BatchPlan, collection: Collection) -> None:
+    if plan.questions:
+        return
+    if plan.not_asked:
+        reasons = Counter({one.reason: 0 for one in plan.not_asked})
+        for one in plan.not_asked:
+            reasons[one.reason] += one.count
+        told = "; ".join(f"{count} images: {reason}" for reason, count in reasons.most_common(3))
+        raise InputError(f"No image suits the model. {told}")
+    reasons_of_files = [problem.reason for problem in collection.problems]
+    if len(reasons_of_files) == 1:
+        raise InputError(reasons_of_files[0])
+    raise InputError("There is no image in what was named; `medviewer inspect` says why for each file.")
+
+
+class _Run:
+    """One call: what is told, what is written when, and how it ended."""
+
+    def __init__(self, arguments: argparse.Namespace, plan: BatchPlan, room: RecordRoom, keep: Keep) -> None:
+        self._arguments, self._plan, self._room, self._keep = arguments, plan, room, keep
+        self._out, self._pace = arguments.out, Pace()
+        self._rows: dict[str, dict[str, Any]] = {q.name: result_row(self._out, q, None) for q in plan.questions}
+        self._done: list[Done] = []
+
+    def go(self, make_engine: Callable[[], Engine], journal: Journal) -> None:
+        """Ask all questions; however it ends, the tables say how far it came."""
+        document: dict[str, Any] = {}
+        try:
+            with make_engine() as engine:
+                self._ask_all(engine, journal)
+        except StorageError:
+            raise  # the tables could not be written either
+        except BaseException:
+            clear_progress()
+            with contextlib.suppress(StorageError):
+                write_summary(self._out, self._plan, self._rows)
+            left = len(self._plan.questions) - len(self._done)
+            tell(f"{len(self._done)} questions are answered, {left} are left; the same command goes on with them.")
+            raise
+        clear_progress()
+        document = write_summary(self._out, self._plan, self._rows)
+        if self._arguments.json:
+            print_json(document)
+            return
+        self._say_sums(document)
+
+    def _ask_all(self, engine: Engine, journal: Journal) -> None:
+        questions = self._plan.questions
+        left = Counter(question.study for question in questions)
+        for study in self._plan.studies:
+            if not left[study]:
+                write_study(self._out, study, [], self._plan.not_asked)
+        asked = run_batch(
+            engine, questions, self._out, methods=self._arguments.explain, journal=journal, before_saving=self._keep_run
+        )
+        self._tell_progress()
+        self._pace.start()
+        for done in asked:
+            if done.is_new:
+                self._pace.stop()
+            self._done.append(done)
+            self._take(done)
+            study = done.question.study
+            left[study] -= 1
+            if not left[study]:
+                rows = [self._rows[question.name] for question in questions if question.study == study]
+                write_study(self._out, study, rows, self._plan.not_asked)
+            self._tell_progress()
+            self._pace.start()
+
+    def _keep_run(self, result: Result) -> Result:
+        """Put the run into the audit trail, and say in the result whether it is there."""
+        return replace(result, is_in_audit_trail=self._keep(self._room, "model.run", result))
+
+    def _take(self, done: Done) -> None:
+        if done.result is not None and done.result.is_in_audit_trail:
+            self._keep(self._room, "results.saved", done.result)
+        row = self._rows[done.question.name] = result_row(self._out, done.question, done)
+        if self._arguments.json or not done.is_new:
+            return
+        clear_progress()
+        told = [f"{f['label']} {f['probability']:.3f}{' flagged' if f['flagged'] else ''}" for f in row["findings"]]
+        said = "; ".join(told) or f"{row['status']}: {row['reason']}"
+        say(f"{len(self._done)}/{len(self._plan.questions)} {done.question.name}: {said}")
+
+    def _tell_progress(self) -> None:
+        total, done = len(self._plan.questions), len(self._done)
+        seconds = self._pace.left_s(total - done)
+        left = f", {_words(seconds)} left" if seconds is not None else ""
+        progress(done, total, f" {done} of {total} questions{left}")
+
+    def _say_sums(self, document: dict[str, Any]) -> None:
+        counts = document["counts"]
+        again = sum(not done.is_new for done in self._done)
+        known = f" ({again} of them answered by an earlier call)" if again else ""
+        say(
+            f"{counts['studies']} studies, {counts['questions']} questions{known}: {counts['answer']} answers, "
+            f"{counts['abstained']} abstentions, {counts['failed']} failures."
+        )
+        for one in self._plan.not_asked:
+            say(f"  {one.study}: {one.model_id} was not asked about {one.count} images: {one.reason}")
+        say(f"  saved: {self._out / SUMMARY_CSV}")
+        say(NOTICE)
+
+    def exit_code(self, *, has_refused: bool) -> int:
+        """Say by a number what went wrong at all."""
+        if any(done.is_engines_fault for done in self._done):
+            return 1
+        if has_refused or any(done.outcome == "failed" for done in self._done):
+            return 3
+        return 4 if any(done.outcome == "abstained" for done in self._done) else 0
+
+
+def _words(seconds: float) -> str:
+    """A time to wait, as people say it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,405 @@
+"""``analyze`` on folders of studies, with the tiny network in numpy: all found, none twice, each beside its own study."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from medviewer.app import batch
+from medviewer.app.batch import Pace
+from medviewer.app.batch_journal import JOURNAL_NAME
+from medviewer.cli import analyze as analyze_module
+from medviewer.cli import main
+from medviewer.domain.errors import DecodeError, EngineError, WorkerDiedError
+from medviewer.inference.catalogue import Catalogue
+from tests import fakes
+from tests.answers import make_radiograph
+from tests.radiographs import write_slices
+
+engines: list[fakes.FakeEngine] = []
+NAME, NUMBER = "Canary^Carla", "CANARY4711"
+
+
+class Remembered(fakes.FakeEngine):
+    """The fake engine, kept for the test to look at."""
+
+    def __init__(self, catalogue: Catalogue, **options: Any) -> None:
+        super().__init__(catalogue, **options)
+        engines.append(self)
+
+
+@pytest.fixture(autouse=True)
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines.clear()
+    monkeypatch.setattr(analyze_module, "Engine", Remembered)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    fakes.make_model(tmp_path / "models" / fakes.MODEL_ID)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """Three studies: a frontal film, a frontal and a lateral one, and a CT of two slices."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    child = {"PatientBirthDate": "20200101", "PatientName": NAME, "PatientID": NUMBER}
+    make_radiograph(folder / "canary-a.dcm", StudyInstanceUID="1.2.1", SOPInstanceUID="1.2.1.1", **child)
+    make_radiograph(folder / "canary-b.dcm", StudyInstanceUID="1.2.2", SOPInstanceUID="1.2.2.1", **child)
+    lateral = {"SOPInstanceUID": "1.2.2.2", "ViewPosition": "LL", "SeriesNumber": 2}
+    make_radiograph(folder / "canary-c.dcm", StudyInstanceUID="1.2.2", **child, **lateral)
+    write_slices(folder / "ct", 2)
+    return folder
+
+
+def words(tmp_path: Path, models: Path, *paths: Path, more: tuple[str, ...] = ()) -> list[str]:
+    named = [str(path) for path in paths]
+    return [
+        "--models", str(models), "analyze", *named, "--model", fakes.MODEL_ID, "--out", str(tmp_path / "out"), *more
+    ]  # fmt: skip
+
+
+def name_of(study_instance_uid: str) -> str:
+    return f"study-{hashlib.sha256(study_instance_uid.encode()).hexdigest()[:16]}"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.glob("study-*/*/result.json")}
+
+
+def questions_asked() -> int:
+    """How many images the engines were shown: a run for the image and one for its small changes make two."""
+    return sum(len(engine.calls) for engine in engines) // 2
+
+
+def test_every_study_has_its_own_folder_with_its_own_result(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, models, studies)) == 0
+    out = tmp_path / "out"
+    told = capsys.readouterr().out
+    for uid, sop in (("1.2.1", "1.2.1.1"), ("1.2.2", "1.2.2.1")):
+        document = read(out / name_of(uid) / "result.json")
+        assert document["schema"] == "medviewer.study-result/1"
+        [row] = document["results"]
+        folder = out / name_of(uid) / row["result"]
+        whole = read(folder / "result.json")
+        assert whole["schema"] == "medviewer.result/1"
+        assert row["findings"] == whole["findings"]
+        report = pydicom.dcmread(folder / "finding.sr.dcm")
+        assert (str(report.StudyInstanceUID), str(report.PatientName)) == (uid, NAME)
+        assert (
+            report.CurrentRequestedProcedureEvidenceSequence[0]
+            .ReferencedSeriesSequence[0]
+            .ReferencedSOPSequence[0]
+            .ReferencedSOPInstanceUID
+            == sop
+        )
+        assert f"{name_of(uid)}/{row['result']}: pneumonia" in told
+    assert "3 studies, 2 questions: 2 answers, 0 abstentions, 0 failures." in told
+    assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
+    assert engines[0].is_closed
+
+
+def test_what_was_not_asked_and_why_is_said(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(tmp_path, models, studies))
+    told = capsys.readouterr().out
+    summary = read(tmp_path / "out" / "summary.json")
+    reasons = {one["reason"]: one["images"] for study in summary["studies"] for one in study["not_asked"]}
+    assert sorted(reasons.values()) == [1, 2]
+    assert {("LL" in reason, "CT" in reason) for reason in reasons} == {(True, False), (False, True)}
+    assert all(reason in told for reason in reasons)
+    [ct] = [study for study in summary["studies"] if not study["results"]]
+    assert read(tmp_path / "out" / ct["study"] / "result.json")["not_asked"] == ct["not_asked"]
+
+
+def test_the_tables_say_the_same_as_the_results(tmp_path: Path, models: Path, studies: Path) -> None:
+    fakes.make_model(models / "second", id="second", labels=("pneumonia", "effusion"))
+    assert main([*words(tmp_path, models, studies), "--model", "second"]) == 0
+    out = tmp_path / "out"
+    with (out / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
+        table = list(csv.DictReader(file))
+    answered = [row for row in table if row["status"] == "answer"]
+    assert len(answered) == 2 * (1 + 2)
+    for row in answered:
+        whole = read(out / row["result"] / "result.json")
+        assert (whole["model"]["id"], whole["model"]["version"]) == (row["model"], row["version"])
+        [finding] = [finding for finding in whole["findings"] if finding["label"] == row["label"]]
+        assert float(row["probability"]) == finding["probability"]
+        assert (float(row["low"]), float(row["high"])) == tuple(finding["stability"].values())
+        assert row["flagged"] == str(finding["flagged"])
+    summary = read(out / "summary.json")
+    assert summary["counts"] == {
+        "studies": 3, "questions": 4, "answer": 4, "abstained": 0, "failed": 0, "waiting": 0
+    }  # fmt: skip
+
+
+@pytest.mark.reliability
+def test_names_and_tables_hold_no_identity_but_the_owners_list_says_which_file_it_was(
+    tmp_path: Path, models: Path, studies: Path
+) -> None:
+    main(words(tmp_path, models, studies))
+    out = tmp_path / "out"
+    for path in out.rglob("*"):
+        assert not any(part in path.name.lower() for part in ("canary", "4711", "1.2."))
+        if path.suffix in (".json", ".jsonl") or path.name == "summary.csv":
+            text = path.read_text(encoding="utf-8")
+            for secret in ("canary", "4711", '"1.2.1', '"1.2.2', "20200101", str(tmp_path)):
+                assert secret not in text.lower(), path.name
+    sources = out / "sources.csv"
+    assert str(studies / "canary-a.dcm") in sources.read_text(encoding="utf-8-sig")
+    assert sources.stat().st_mode & 0o077 == 0
+
+
+def test_asked_again_nothing_is_done_twice(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(tmp_path, models, studies))
+    before, asked = results(tmp_path / "out"), questions_asked()
+    assert (len(before), asked) == (2, 2)
+    capsys.readouterr()
+    assert main(words(tmp_path, models, studies)) == 0
+    assert questions_asked() == asked
+    assert results(tmp_path / "out") == before
+    assert "2 questions (2 of them answered by an earlier call): 2 answers" in capsys.readouterr().out
+
+
+def test_only_what_changed_is_asked_again(tmp_path: Path, models: Path, studies: Path) -> None:
+    main(words(tmp_path, models, studies))
+    child = {"PatientBirthDate": "20200101", "PatientName": NAME, "PatientID": NUMBER}
+    make_radiograph(
+        studies / "canary-a.dcm", rows=100, StudyInstanceUID="1.2.1", SOPInstanceUID="1.2.1.1", **child
+    )  # the same image by its UIDs, another file
+    main(words(tmp_path, models, studies))
+    assert questions_asked() == 3
+    document = read(models / fakes.MODEL_ID / "model.json")
+    document["labels"][0]["threshold"] = document["labels"][0]["operating_point"]["threshold"] = 0.25
+    fakes.write_card(models / fakes.MODEL_ID, document)
+    main(words(tmp_path, models, studies))
+    assert questions_asked() == 5
+    assert all(json.loads(data)["findings"][0]["threshold"] == 0.25 for data in results(tmp_path / "out").values())
+    main(words(tmp_path, models, studies, more=("--explain", "occlusion")))
+    assert all(json.loads(data)["explanations"] for data in results(tmp_path / "out").values())
+
+
+def test_stopped_by_ctrl_c_it_goes_on_where_it_was(
+    tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = fakes.FakeEngine.run
+
+    def interrupted(self: Any, *args: Any, **options: Any) -> Any:
+        if len(self.calls) == 2:  # in the middle of the second question
+            raise KeyboardInterrupt
+        return whole(self, *args, **options)
+
+    monkeypatch.setattr(fakes.FakeEngine, "run", interrupted)
+    assert main(words(tmp_path, models, studies)) == 130
+    told = capsys.readouterr().err
+    assert "1 questions are answered, 1 are left; the same command goes on with them." in told
+    assert engines[0].is_closed
+    first = results(tmp_path / "out")
+    assert len(first) == 1
+    assert read(tmp_path / "out" / "summary.json")["counts"]["waiting"] == 1
+    monkeypatch.setattr(fakes.FakeEngine, "run", whole)
+    assert main(words(tmp_path, models, studies)) == 0
+    after = results(tmp_path / "out")
+    assert len(after) == 2
+    assert first.items() <= after.items()
+    assert questions_asked() == 2
+    assert read(tmp_path / "out" / "summary.json")["counts"]["answer"] == 2
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("error", "code"), [(EngineError("No memory."), 1), (DecodeError("It is damaged."), 3)])
+def test_one_question_that_fails_costs_the_others_nothing(
+    tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch, error: Any, code: int
+) -> None:
+    real, failed = fakes.FakeEngine.run, []
+
+    def fail_once(self: Any, *args: Any, **options: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise error
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(fakes.FakeEngine, "run", fail_once)
+    assert main(words(tmp_path, models, studies)) == code
+    counts = read(tmp_path / "out" / "summary.json")["counts"]
+    assert (counts["answer"], counts["failed"]) == (1, 1)
+    assert len(results(tmp_path / "out")) == 1
+    assert main(words(tmp_path, models, studies)) == 0  # what failed is asked again, and nothing else
+    assert questions_asked() == 2
+    assert len(results(tmp_path / "out")) == 2
+
+
+def test_a_worker_that_always_dies_on_one_image_stops_no_other(
+    tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = fakes.FakeEngine.run, []
+
+    def die(self: Any, model_id: str, inputs: Any, **options: Any) -> Any:
+        tries.append(1)
+        if len(tries) <= batch.ATTEMPTS:
+            raise WorkerDiedError("The process ended; try again.")
+        return real(self, model_id, inputs, **options)
+
+    monkeypatch.setattr(fakes.FakeEngine, "run", die)
+    assert main(words(tmp_path, models, studies)) == 1
+    counts = read(tmp_path / "out" / "summary.json")["counts"]
+    assert (counts["answer"], counts["failed"]) == (1, 1)
+
+
+def test_an_abstention_is_4_and_is_not_asked_again(tmp_path: Path, models: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    cut = make_radiograph(folder / "a.dcm").path
+    cut.write_bytes(cut.read_bytes()[:-3000])  # of the right kind, but its pixels are not all there
+    make_radiograph(folder / "b.dcm")
+    for _ in range(2):
+        assert main(words(tmp_path, models, folder)) == 4
+    counts = read(tmp_path / "out" / "summary.json")["counts"]
+    assert (counts["answer"], counts["abstained"]) == (1, 1)
+    assert questions_asked() == 1
+
+
+def test_a_file_that_is_refused_is_3_and_the_rest_is_done(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (studies / "bad.dcm").write_bytes(b"no DICOM at all" * 100)
+    assert main(words(tmp_path, models, studies)) == 3
+    assert f"{studies / 'bad.dcm'}: " in capsys.readouterr().err
+    assert len(results(tmp_path / "out")) == 2
+
+
+def test_where_nothing_suits_nothing_is_written(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_slices(tmp_path / "ct", 3)
+    assert main(words(tmp_path, models, tmp_path / "ct")) == 3
+    assert "No image suits the model. 3 images: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_never_analysed_themselves(tmp_path: Path, models: Path, studies: Path) -> None:
+    """The folder of results may lie among the images; its captures are pictures of films, and would look like some."""
+    words_ = words(tmp_path, models, tmp_path)
+    main(words_)
+    assert list((tmp_path / "out").glob("study-*/*/capture.sc.dcm"))
+    asked = questions_asked()
+    main(words_)
+    assert questions_asked() == asked
+    assert read(tmp_path / "out" / "summary.json")["counts"]["studies"] == 3
+
+
+def test_two_files_that_say_they_are_one_image_have_two_results(tmp_path: Path, models: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, rows in (("a.dcm", 96), ("b.dcm", 100)):
+        make_radiograph(folder / name, rows=rows, StudyInstanceUID="1.2.3", SOPInstanceUID="1.2.3.4")
+    main(words(tmp_path, models, folder))
+    summary = read(tmp_path / "out" / "summary.json")
+    names = [row["result"] for row in summary["studies"][0]["results"]]
+    assert len(names) == len(set(names))
+
+
+def test_two_at_once_do_not_write_to_one_folder(
+    tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, codes = fakes.FakeEngine.run, []
+
+    def run(self: Any, *args: Any, **options: Any) -> Any:
+        if not codes:
+            codes.append(None)
+            codes[0] = main(words(tmp_path, models, studies))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(fakes.FakeEngine, "run", run)
+    assert main(words(tmp_path, models, studies)) == 0
+    assert codes == [2]
+    assert "Another analysis is writing to out" in capsys.readouterr().err
+
+
+def test_a_frame_is_chosen_of_one_file_only(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, models, studies, more=("--frame", "0"))) == 2
+    assert "--frame chooses an image of one file" in capsys.readouterr().err
+
+
+def test_json_prints_the_summary(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, models, studies, more=("--json",))) == 0
+    assert json.loads(capsys.readouterr().out) == read(tmp_path / "out" / "summary.json")
+
+
+def test_a_cell_never_begins_a_formula(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1").mkdir()
+    make_radiograph(Path("=1+1/a.dcm"))
+    assert main(words(tmp_path, models, Path("=1+1"))) == 0
+    with (tmp_path / "out" / "sources.csv").open(encoding="utf-8-sig", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert row["path"] == "'=1+1/a.dcm"
+
+
+@pytest.mark.reliability
+def test_killed_between_a_result_and_its_line_in_the_journal_it_is_not_asked_again(
+    tmp_path: Path, models: Path, studies: Path
+) -> None:
+    main(words(tmp_path, models, studies))
+    journal = tmp_path / "out" / JOURNAL_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))
+    before = results(tmp_path / "out")
+    assert main(words(tmp_path, models, studies)) == 0
+    assert (questions_asked(), results(tmp_path / "out")) == (2, before)
+    assert json.loads(journal.read_bytes().splitlines()[-1]) == json.loads(lines[-1])
+
+
+def test_what_a_killed_call_left_half_made_is_cleared_away(tmp_path: Path, models: Path, studies: Path) -> None:
+    main(words(tmp_path, models, studies))
+    [result] = (tmp_path / "out" / name_of("1.2.1")).glob("*/result.json")
+    result.unlink()
+    half = result.parent / ".medviewer-abcdef"
+    half.mkdir()
+    (half / "finding.sr.dcm").write_bytes(b"half")
+    main(words(tmp_path, models, studies))
+    assert result.exists()
+    assert not half.exists()
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("lost", ["result.json", "finding.sr.dcm"])
+def test_a_result_that_is_not_whole_is_made_again(tmp_path: Path, models: Path, studies: Path, lost: str) -> None:
+    main(words(tmp_path, models, studies))
+    for path in (tmp_path / "out" / name_of("1.2.1")).glob(f"*/{lost}"):
+        path.unlink()
+    main(words(tmp_path, models, studies))
+    assert questions_asked() == 3
+    assert len(list((tmp_path / "out").glob(f"study-*/*/{lost}"))) == 2
+
+
+def test_the_time_left_is_the_median_times_what_is_left() -> None:
+    now = [0.0]
+    pace = Pace(clock=lambda: now[0])
+    assert pace.left_s(10) is None
+    for lasted in (1.0, 100.0, 3.0):  # one image that took long does not make the others long
+        pace.start()
+        now[0] += lasted
+        pace.stop()
+    assert pace.left_s(10) == 30.0
