@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -135,17 +136,25 @@ def _fonts(size: int) -> list[_Font]:
     for name in ("fonts/Inter-Regular.otf", "fonts/NotoSansSC-Regular.otf"):
         # An incomplete installation must not cost the reader the words.
         with contextlib.suppress(OSError):
-            fonts.append(ImageFont.truetype(str(resource(name)), size))
-    return [*fonts, ImageFont.load_default(size)]
+            fonts.append(_font(str(resource(name)), size))
+    return [*fonts, _last_resort(size)]
+
+
+@lru_cache(maxsize=8)
+def _font(path: str, size: int) -> _Font:
+    return ImageFont.truetype(path, size)
+
+
+@lru_cache(maxsize=8)
+def _last_resort(size: int) -> _Font:
+    return ImageFont.load_default(size)
 
 
 def _runs(text: str, fonts: Sequence[_Font]) -> list[tuple[_Font, str]]:
     """Split a line where the font has to change; "?" stands for what no font has, an empty box would say nothing."""
-    missing = [bytes(font.getmask("\U0010ffff")) for font in fonts]
     runs: list[tuple[_Font, str]] = []
     for character in text:
-        able = (font for font, box in zip(fonts, missing, strict=True) if bytes(font.getmask(character)) != box)
-        font = fonts[0] if character.isspace() else next(able, None)
+        font = fonts[0] if character.isspace() else next((one for one in fonts if _draws(one, character)), None)
         drawn = character if font is not None else "?"
         font = font or fonts[0]
         if runs and runs[-1][0] is font:
@@ -153,6 +162,12 @@ def _runs(text: str, fonts: Sequence[_Font]) -> list[tuple[_Font, str]]:
         else:
             runs.append((font, drawn))
     return runs
+
+
+@lru_cache(maxsize=4096)
+def _draws(font: _Font, character: str) -> bool:
+    """Whether a font has a character. Asked for every one of a line that grows word by word: drawn once is enough."""
+    return bytes(font.getmask(character)) != bytes(font.getmask("\U0010ffff"))
 
 
 def _length(text: str, fonts: Sequence[_Font]) -> float:
