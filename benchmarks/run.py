@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import (
+    batch_throughput,
     decoding,
     engine_overhead,
     explanations,
@@ -23,8 +24,8 @@ from benchmarks import (
 from benchmarks.timing import Comparison
 
 MODULES = (
-    engine_overhead, explanations, first_image, series_load, large_folder, decoding, planes, viewport_steps,
-    volume_rendering, window_steps,
+    engine_overhead, batch_throughput, explanations, first_image, series_load, large_folder, decoding, planes,
+    viewport_steps, volume_rendering, window_steps,
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
