@@ -343,9 +343,9 @@ class Engine:
         if reply[0] == "grow":
             self._outputs.reserve(reply[1])
             reply = self._ask("block", self._outputs.name, stop=stop)
-        # A run may move its model to the CPU, when a GPU has no memory left.
+        # A run may move its model to the CPU, or be made in smaller batches, when there is no memory left.
         loaded = self._loaded[key]
-        if loaded.provider != reply[2]:
+        if loaded.provider != reply[2] or loaded.reason != reply[3]:
             self._loaded[key] = replace(loaded, provider=reply[2], reason=reply[3])
         return {name: view.copy() for name, view in self._outputs.views(reply[1]).items()}
 

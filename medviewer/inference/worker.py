@@ -32,6 +32,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -39,13 +40,22 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError, MedViewerError
+from medviewer.inference.memory import (
+    Budget,
+    allocated_bytes,
+    batch_size,
+    in_parts_words,
+    is_out_of_memory,
+    joined,
+    largest_batch,
+    parts,
+)
 from medviewer.inference.runtimes import RUNTIMES, onnx
 from medviewer.inference.runtimes.opened import OpenModel
 from medviewer.inference.runtimes.providers import PROVIDERS
 from medviewer.inference.shared import AttachedBlock, Slot, plan, views
 
 _PR_SET_PDEATHSIG = 1
-_OUT_OF_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "bfcarena", "cuda failure 2")
 
 
 def main(requests: Connection, control: Connection, memory_limit: int, parent: int, *, by_main_thread: bool) -> None:
@@ -65,10 +75,10 @@ class _Worker:
         self._requests = requests
         self._models: OrderedDict[str, OpenModel] = OrderedDict()
         self._sources: dict[str, onnx.Source] = {}
-        self._warm_limit = memory_limit // 4
+        self._budget = Budget(memory_limit, allocated_bytes)
         self._input, self._output = AttachedBlock(), AttachedBlock()
         self._lock = threading.Lock()
-        self._pending: tuple[OpenModel, tuple[str, ...], list[Any]] | None = None  # outputs on their way
+        self._pending: _Outputs | None = None  # on their way
         self._delivery: _Delivery | None = None
         self._running: tuple[int, Any] = (0, None)  # ticket, RunOptions
         self._stopped = 0  # the last ticket that was asked to stop
@@ -104,7 +114,7 @@ class _Worker:
         with self._lock:
             if self._stopped == ticket:
                 return ("error", "Stopped", "Cancelled.")
-        if isinstance(error, MemoryError) or any(mark in text.lower() for mark in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             return ("error", "EngineError", "The model needs more memory than it is allowed; no result.")
         return ("error", "EngineError", f"The model could not be run: {text.splitlines()[0][:300]}")
 
@@ -121,9 +131,10 @@ class _Worker:
         return ("loaded", model.provider, model.reason, model.outputs, runtime.version())
 
     def _release_least_used(self) -> None:
-        """Keep sessions warm while they fit; a session takes about twice its file."""
-        while len(self._models) > 1 and sum(2 * m.size_bytes for m in self._models.values()) > self._warm_limit:
-            self._models.popitem(last=False)
+        """Keep sessions warm while they fit, the one that was used last always."""
+        while len(self._models) > 1 and not self._budget.may_stay_warm(self._models):
+            key, _ = self._models.popitem(last=False)
+            self._forget(key)
 
     def _run(
         self, ticket: int, key: str, block: str, slots: Sequence[Slot], outputs: Sequence[str] | None, room: str
@@ -138,46 +149,126 @@ class _Worker:
                 return ("error", "Stopped", "Cancelled.")
             self._running = (ticket, options)
         names = tuple(outputs) if outputs else model.outputs
+        del model  # or its session could not be released when memory runs out
         try:
-            found = self._compute(key, views(self._input.buffer(block), slots), names, options)
+            found, note = self._compute(key, views(self._input.buffer(block), slots), names, options)
         finally:
             with self._lock:
                 self._running = (0, None)
-        self._pending = (self._models[key], names, found)
+        self._pending = _Outputs(self._models[key], names, found, note)
         return self._block(ticket, room)
 
-    def _compute(self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any) -> list[Any]:
-        """Run; when a GPU is out of memory, release it and go on with the CPU."""
+    def _compute(self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any) -> tuple[list[Any], str]:
+        """Run within the memory that there is; the second value says in words if that took more than one run.
+
+        What does not fit by its estimate is made in smaller batches, or refused. Where memory runs out all the
+        same, everything else is released, then batches become smaller, and last a GPU gives way to the CPU.
+        """
+        size = whole = batch_size(inputs)
+        if not self._budget.is_known(key, inputs):
+            size = self._fitting(key, inputs)
+        while True:
+            try:
+                return self._run_in_parts(key, inputs, names, options, size), in_parts_words(size, whole)
+            except Exception as error:
+                if not is_out_of_memory(error) or not self._has_another_way(key, size):
+                    raise
+            # Only here: the failure, as long as it was looked at, held the session.
+            size = self._make_room(key, size, whole)
+
+    def _has_another_way(self, key: str, size: int) -> bool:
         model = self._models[key]
+        return len(self._models) > 1 or (size > 1 and _is_batched(model)) or model.provider != "cpu"
+
+    def _make_room(self, key: str, size: int, whole: int) -> int:
+        """Do the mildest thing that is left, and give the size of the batches to try now."""
+        if self._release_all_but(key):
+            self._reopen(key)
+        elif size > 1 and _is_batched(self._models[key]):
+            self._reopen(key)
+            size = (size + 1) // 2
+        else:
+            self._reopen(key, on_cpu=True)
+            size = whole
+        return size
+
+    def _fitting(self, key: str, inputs: onnx.Arrays) -> int:
+        """How many items of a request fit at once, with the other models released if need be."""
+        outline = self._models[key].outline
+        if outline is None:  # nothing can be told of it; the limit of the process is left
+            return batch_size(inputs)
         try:
-            return model.run(inputs, names, options)
-        except Exception as error:
-            text = str(error).lower()
-            if model.provider == "cpu" or not any(mark in text for mark in _OUT_OF_MEMORY):
+            size = largest_batch(outline, inputs, self._budget.room_bytes(key))
+        except EngineError:
+            if not self._release_all_but(key):
                 raise
+            size = largest_batch(outline, inputs, self._budget.room_bytes(key))
+        if size == batch_size(inputs):
+            self._budget.note(key, inputs, outline)
+        return size
+
+    def _run_in_parts(
+        self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any, size: int
+    ) -> list[npt.NDArray[Any]]:
+        model = self._models[key]
+        if size >= batch_size(inputs):
+            return model.run(inputs, names, options)
+        return joined([model.run(part, names, options) for part in parts(inputs, size)])
+
+    def _release_all_but(self, key: str) -> bool:
+        """Release the other models; False if there are none."""
+        others = [other for other in self._models if other != key]
+        for other in others:
+            del self._models[other]
+            self._forget(other)
+        return bool(others)
+
+    def _forget(self, key: str) -> None:
+        self._delivery = None  # it may hold the session
+        self._budget.forget(key)
+
+    def _reopen(self, key: str, *, on_cpu: bool = False) -> None:
+        """Open a model anew: what its session had allocated is given back; a GPU is not tried again."""
+        del self._models[key]
+        self._forget(key)
         source = self._sources[key]
-        del model, self._models[key]
-        self._models[key] = onnx.on_cpu(source, reason="the GPU ran out of memory")
-        return self._models[key].run(inputs, names, options)
+        opened = (
+            RUNTIMES[source.runtime].open if not on_cpu else partial(onnx.on_cpu, reason="the GPU ran out of memory")
+        )
+        self._models[key] = opened(source)
 
     def _block(self, _ticket: int, room: str) -> tuple[Any, ...] | bytes:
         """Put the outputs in the shared block, or ask for a larger one if they do not fit."""
         if self._pending is None:
             raise EngineError("The model's outputs were lost; try again.")
-        model, names, found = self._pending
+        made = self._pending
         delivery = self._delivery
-        if delivery is None or not delivery.fits(model, names, found, room):
+        if delivery is None or not delivery.fits(made, room):
             delivery = self._delivery = None  # its views would keep the old block open
-            layout = plan(dict(zip(names, found, strict=True)))
+            layout = plan(dict(zip(made.names, made.arrays, strict=True)))
             if not room or len(self._output.buffer(room)) < layout.size:
                 return ("grow", layout.size)
             targets = tuple(views(self._output.buffer(room), layout.slots).values())
-            reply = json.dumps(("done", layout.slots, model.provider, model.reason)).encode()
-            delivery = self._delivery = _Delivery(model, names, room, targets, reply)
-        for target, array in zip(delivery.targets, found, strict=True):
+            reply = json.dumps(("done", layout.slots, made.model.provider, made.model.reason + made.note)).encode()
+            delivery = self._delivery = _Delivery(made.model, made.names, made.note, room, targets, reply)
+        for target, array in zip(delivery.targets, made.arrays, strict=True):
             np.copyto(target, array, casting="no")
         self._pending = None
         return delivery.reply
+
+
+def _is_batched(model: OpenModel) -> bool:
+    return model.outline is not None and model.outline.is_batched
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outputs:
+    """What a run gave: ``note`` says how it was made, if not at once."""
+
+    model: OpenModel
+    names: tuple[str, ...]
+    arrays: Sequence[npt.NDArray[Any]]
+    note: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,17 +277,19 @@ class _Delivery:
 
     model: OpenModel
     names: tuple[str, ...]
+    note: str
     room: str
     targets: tuple[npt.NDArray[Any], ...]
     reply: bytes
 
-    def fits(self, model: OpenModel, names: tuple[str, ...], found: Sequence[Any], room: str) -> bool:
+    def fits(self, made: _Outputs, room: str) -> bool:
         """Whether it serves for these outputs too."""
         return (
-            model is self.model
-            and names == self.names
+            made.model is self.model
+            and made.names == self.names
+            and made.note == self.note
             and room == self.room
-            and all(array.shape == target.shape for array, target in zip(found, self.targets, strict=True))
+            and all(array.shape == target.shape for array, target in zip(made.arrays, self.targets, strict=True))
         )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from medviewer.domain.errors import ModelError, RuntimeMissingError
 from medviewer.inference.card import CardFile
 from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.memory import Outline, outline_of
 from medviewer.inference.runtimes.providers import PROVIDERS, ProviderFailedError, choose
 
 TITLE = "ONNX Runtime"
@@ -51,6 +52,7 @@ class OnnxModel:
     provider: str  # short name
     reason: str
     size_bytes: int
+    outline: Outline  # of its graph, to work out what a run will take
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     session, name, reason = choose(
         source.providers, tuple(ort.get_available_providers()), attempt, is_automatic=source.is_automatic
     )
-    return OnnxModel(session, name, reason, len(data))
+    return OnnxModel(session, name, reason, len(data), outline_of(data))
 
 
 def on_cpu(source: Source, *, reason: str) -> OnnxModel:

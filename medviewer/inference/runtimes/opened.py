@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from medviewer.inference.memory import Outline
+
 
 class OpenModel(Protocol):
     """A model that can be run; where it runs and why there."""
@@ -22,6 +24,10 @@ class OpenModel(Protocol):
     @property
     def size_bytes(self) -> int:
         """Of its file."""
+
+    @property
+    def outline(self) -> Outline | None:
+        """Of its graph, to work out what a run will take; None where it cannot be told."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ a GPU that gives other numbers than the card's reference must not be used.
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from medviewer.domain.errors import RuntimeMissingError, UsageError
@@ -98,7 +100,7 @@ def _reason(name: str, failures: Sequence[str], available: Sequence[str], *, is_
     elif any(PROVIDERS[other] in available for other in AUTOMATIC if other != "cpu"):
         reason = "nothing faster is usable"
     else:
-        reason = "no GPU runtime is installed"
+        reason = "no GPU runtime is installed" + _missing_extra()
     twins = installed_distributions()
     if len(twins) > 1:
         reason += (
@@ -106,6 +108,12 @@ def _reason(name: str, failures: Sequence[str], available: Sequence[str], *, is_
             "uninstall them all and install one"
         )
     return reason
+
+
+def _missing_extra() -> str:
+    """Which extra would use the GPU of this computer, where it is certain that there is one."""
+    has_nvidia = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    return " for the NVIDIA GPU here: uninstall onnxruntime, then pip install 'medviewer[gpu]'" if has_nvidia else ""
 
 
 def installed_distributions() -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import ModelError, RuntimeMissingError, UnsafeModelError
 from medviewer.inference.loading import read_file
+from medviewer.inference.memory import Outline
 from medviewer.inference.runtimes.onnx import Source, largest_error, read_reference
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class TorchModel:
     size_bytes: int
     provider: str = "cpu"
     reason: str = "PyTorch models of this machine run there"
+    outline: Outline | None = None
 
     def run(
         self,

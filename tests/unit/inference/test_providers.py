@@ -31,12 +31,22 @@ def test_names_are_resolved_in_order() -> None:
         resolve(("gpu",))
 
 
-def test_cpu_because_nothing_else_is_installed() -> None:
+def test_cpu_because_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "_missing_extra", str)
     assert choose(resolve(("auto",)), CPU_ONLY, works, is_automatic=True) == (
         "cpu",
         "cpu",
         "no GPU runtime is installed",
     )
+
+
+def test_an_nvidia_gpu_without_its_runtime_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers.shutil, "which", lambda name: f"/usr/bin/{name}")
+    _, _, reason = choose(resolve(("auto",)), CPU_ONLY, works, is_automatic=True)
+    assert reason.startswith("no GPU runtime is installed for the NVIDIA GPU here: ")
+    assert "pip install 'medviewer[gpu]'" in reason
+    _, _, with_gpu = choose(resolve(("auto",)), WITH_CUDA, only_cpu_works, is_automatic=True)
+    assert "medviewer[gpu]" not in with_gpu
 
 
 def test_a_gpu_that_works_is_taken() -> None:
