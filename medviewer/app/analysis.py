@@ -15,7 +15,7 @@ from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import CutPlane
-from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection, Image, Patient, Stack, Study
 from medviewer.domain.volume import Volume
 from medviewer.explain.methods import explain, weigh
@@ -25,6 +25,7 @@ from medviewer.imaging.reslice import PlaneGrid, Slab, reslice, standard_grid
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from medviewer.inference.engine import Engine
+from medviewer.inference.turns import in_background
 from medviewer.records.record import PatientRecord, age_at, iso_date, parse_moment, snapshot
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -134,6 +135,15 @@ def ask(engine: Engine, question: Question, stop: StopToken, progress: Progress)
     provider = engine.load(question.model_id, stop=stop).sentence
     answer = engine.ask(question.case, question.model_id, stop=stop, progress=progress, language=question.language)
     return Asked(answer, provider)
+
+
+def ask_behind(
+    engine: Engine, image: Image, asked: Callable[[Frame], Question], stop: StopToken
+) -> tuple[Asked, Frame]:
+    """What a model says of an image that is not on screen; whatever the reader waits for goes first."""
+    frame = read_frame(image, stop=stop)
+    with in_background():
+        return ask(engine, asked(frame), stop, no_progress), frame
 
 
 def warm_up(engine: Engine, model_id: str, stop: StopToken) -> str:

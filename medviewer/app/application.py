@@ -24,6 +24,7 @@ from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.layer_planes import LayerCutter
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
+from medviewer.app.model_queue import ModelQueue
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
@@ -264,6 +265,8 @@ class Application:
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(KeyImageKeeper(self).watch)
         self.session.watch(LayerCutter(self).watch)
+        self.queue = ModelQueue(self)
+        self.session.watch(self.queue.watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
 
     @property

@@ -23,6 +23,7 @@ from medviewer.app import (
     linking,
     measurement_files,
     measuring,
+    model_queue,
     oblique,
     opening,
     panes,
@@ -184,6 +185,14 @@ def _may_decide(state: State) -> bool:
 def _may_run(state: State) -> bool:
     is_image = state.selection is not None and state.cut is None
     return is_image and bool(state.model_id) and not state.record_mismatch
+
+
+def _has_stored_image(state: State) -> bool:
+    return state.selection is not None and state.cut is None
+
+
+def _has_collection(state: State) -> bool:
+    return bool(state.collection.patients)
 
 
 def _has_restorable(state: State) -> bool:
@@ -467,6 +476,16 @@ _ROWS = (
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),
     _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", findings.cancel, _has_jobs),
+    _row("model.ask_all|Ask all models about this image|就此图像询问所有模型||list-tree", model_queue.ask_all_models,
+         _has_stored_image),
+    _row("model.ask_study|Analyse this study|分析此检查||clipboard-list", model_queue.ask_about_study, _has_image),
+    _row("model.ask_open|Analyse all open studies|分析所有已打开的检查||images", model_queue.ask_about_all,
+         _has_collection),
+    _row("queue.cancel_all|Cancel the queue|取消队列||circle-x", lambda app, _none: model_queue.cancel(app, None),
+         model_queue.has_open, menu="model"),
+    _row("queue.clear|Clear what has ended|清除已结束的项目||trash-2", model_queue.clear, model_queue.has_ended,
+         menu="model"),
+    _asked("queue.cancel|Take out of the queue|从队列中移除", model_queue.cancel, _always),
     _row("explain.toggle|Hide or show heat map|隐藏或显示热图|X|heat-map", findings.toggle_overlay, _has_image),
     _asked("explain.method|Explanation method|解释方法", findings.use_method, _always),
     _asked("explain.opacity|Heat map opacity|热图不透明度", findings.change_overlay("opacity"), _always),

@@ -158,7 +158,7 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
     def done(asked: Asked) -> None:
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
-        _take_answer(app, subject, answer)
+        take_answer(app, subject, answer)
         app.succeeded("explain")  # what was said of the check of an earlier answer
         if answer.provenance.provider:  # else a check stopped it, and nothing has run
             app.session.update(provider=asked.provider)
@@ -217,7 +217,7 @@ def _take_attribution(app: Application, asked: Subject, attribution: Attribution
     app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
 
 
-def _take_answer(app: Application, subject: Subject, answer: Answer) -> None:
+def take_answer(app: Application, subject: Subject, answer: Answer) -> None:
     """Replace what this model said of this image before: one answer, its own maps, no old decision."""
     _forget_answer(app, subject.image_key, subject.model_id)
     app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))

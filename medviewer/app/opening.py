@@ -371,7 +371,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     fresh = State()
     forgotten = (
         "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",
-        "decisions",
+        "decisions", "queue",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "keys_only", "key_objects",

@@ -139,6 +139,25 @@ class Selection:
         return replace(self, index=number * self.stack.slices + self.index % self.stack.slices)
 
 
+QueueStatus = Literal["waiting", "running", "answered", "abstained", "failed"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueueItem:
+    """One image that a model is to be asked about behind the reader's back. What it says lies in ``State.answers``."""
+
+    number: int  # tells it from every other of the session
+    selection: Selection
+    model_id: str
+    status: QueueStatus = "waiting"
+    reason: str = ""  # why it failed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits or runs."""
+        return self.status in ("waiting", "running")
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A plane cut out of the selected stack, instead of one of its images (multiplanar reformatting).
@@ -309,6 +328,7 @@ class State:
     impressions: Mapping[Key, tuple[Impression, ...]] = field(default_factory=_empty)  # all versions, the first first
     seen_answers: frozenset[Key] = frozenset()  # images of which a model's result has been on screen
     analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
+    queue: tuple[QueueItem, ...] = ()  # what models are asked in the background, in this order
     measurements: Measurements = field(default_factory=_empty)
     values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of
     selected_measurement: str = ""  # its UID

@@ -30,6 +30,7 @@ from medviewer.gui.finding_card import (
     speaks_chinese,
 )
 from medviewer.gui.impression_box import ImpressionBox
+from medviewer.gui.queue_list import QueueList
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 
@@ -93,6 +94,8 @@ class FindingsPanel(QWidget):
         self.decision.requested.connect(self.requested)
         self.impression = ImpressionBox()
         self.impression.requested.connect(self.requested)
+        self.queue = QueueList(self._models)
+        self.queue.requested.connect(self.requested)
         self._lay_out()
         self.show_state(None, self._state)
 
@@ -120,6 +123,7 @@ class FindingsPanel(QWidget):
         scroll.column.addWidget(self.decision)
         scroll.column.addLayout(self._origin)
         whole.addWidget(scroll, 1)
+        whole.addWidget(self.queue)
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what differs from ``old``; None draws everything."""
@@ -134,6 +138,7 @@ class FindingsPanel(QWidget):
             self.model.setCurrentIndex(self.model.findData(new.model_id))
         self._show_jobs(new)
         self.impression.show_state(new)
+        self.queue.show_state(old, new)
         self._note_undo(old, new)
         if everything or (old and _what_is_said(old) != _what_is_said(new)):
             self._show_answer(new)

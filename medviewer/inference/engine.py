@@ -8,10 +8,8 @@ hang, a crash, a memory hole, costs one clear error.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,10 +38,9 @@ from medviewer.inference.runtimes.onnx import Source, largest_error, read_refere
 from medviewer.inference.runtimes.providers import PROVIDERS, TITLES, resolve
 from medviewer.inference.shared import OwnedBlock, plan
 from medviewer.inference.supervisor import Supervisor
+from medviewer.inference.turns import Turns
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-_TURN_S = 0.02  # how often a wish to stop is looked for while another run has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class Engine:
         self._is_automatic = "auto" in providers
         self._threads = threads or _usable_threads()
         self._supervisor = Supervisor(memory_limit_bytes)
-        self._turn = threading.Lock()
+        self._turns = Turns()
         self._loaded: dict[str, Loaded] = {}  # by Source.key
         self._sources: dict[tuple[Card, Role], Source] = {}
         self._inputs, self._outputs = OwnedBlock(), OwnedBlock()
@@ -133,7 +130,7 @@ class Engine:
         Raises:
             As :meth:`run`.
         """
-        with self._taking_turns(stop):
+        with self._turns.taking(stop):
             self._ensure_worker()
         for model_id in model_ids:
             self.load(model_id, stop=stop)
@@ -148,7 +145,7 @@ class Engine:
         if card.runtime == "rule":  # our own code: it needs no process to be safe from
             return _loaded_rule(card)
         source = self._source(card, role)
-        with self._taking_turns(stop):
+        with self._turns.taking(stop):
             return self._ensure_loaded(source, stop)
 
     def describe_provider(self, model_id: str) -> str:
@@ -212,7 +209,7 @@ class Engine:
         if card.runtime == "rule":
             return rule.run(card, inputs, outputs)
         source = self._source(card, role)
-        with self._taking_turns(stop):
+        with self._turns.taking(stop):
             self._ensure_loaded(source, stop)
             return self._run(source, inputs, outputs, stop)
 
@@ -257,7 +254,7 @@ class Engine:
         inputs, expected = read_reference(card.folder, card.require("reference"))
         if card.runtime == "rule":
             return [self._verify(card, "python", inputs, expected, stop)]
-        with self._taking_turns(stop):
+        with self._turns.taking(stop):
             self._ensure_worker()
             available = self._ask("probe", stop=stop)[1]
         is_torch = card.runtime == "torch"
@@ -266,24 +263,11 @@ class Engine:
 
     def close(self) -> None:
         """End the worker and give its memory back. The engine may be used again: it starts anew."""
-        with self._turn:
+        with self._turns.taking():
             self._supervisor.close()
             self._loaded.clear()
             self._inputs.close()
             self._outputs.close()
-
-    @contextmanager
-    def _taking_turns(self, stop: StopToken | None) -> Iterator[None]:
-        """Hold the worker; whoever waits for it can still be stopped."""
-        while not self._turn.acquire(timeout=_TURN_S):
-            if stop is not None:
-                stop.raise_if_stopped()
-        try:
-            if stop is not None:
-                stop.raise_if_stopped()
-            yield
-        finally:
-            self._turn.release()
 
     def _source(self, card: Card, role: Role) -> Source:
         source = self._sources.get((card, role))
@@ -389,7 +373,7 @@ class Engine:
         if card.runtime == "rule":
             return rule.run(card, inputs, outputs)
         source = replace(self._source(card, "model"), providers=(provider,), is_automatic=False, reference=None)
-        with self._taking_turns(stop):
+        with self._turns.taking(stop):
             self._ensure_loaded(source, stop)
             return self._run(source, inputs, outputs, stop)
 

@@ -12,8 +12,12 @@ from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, PixelDescription
 from medviewer.inference import guards
-from medviewer.inference.card import Card
+from medviewer.inference.card import Card, Text
 
+_NOT_OF_ONE_IMAGE = Text(
+    "The model is not one of single images: choose it in the window, beside the patient's record.",
+    "该模型不针对单幅图像：请在窗口中结合患者病历选择。",
+)
 _NO_HEADER = "identity.none"  # a file that is no DICOM could be anything
 _COLOR_MODELS = ("RGB", "PALETTE COLOR", "YBR")
 
@@ -29,6 +33,8 @@ def unsuited_because(image: Image, card: Card, language: str = "en") -> str:
         card: the model's.
         language: of the sentence, ``"en"`` or ``"zh"``.
     """
+    if not card.is_of_one_image:
+        return _NOT_OF_ONE_IMAGE.say(language)
     caveats = tuple(caveat for caveat in image.warnings if caveat.code == _NO_HEADER)
     frame = Frame(_without_pixels(image.description), image.description, caveats)
     results = guards.check_input(Case(), frame, card, language)

@@ -75,6 +75,8 @@ def test_a_line_that_the_disk_did_not_take_is_not_there(tmp_path: Path, monkeypa
             journal.end("study-1/a", "answer")
         assert journal.entries["study-1/a"].outcome == ""
         monkeypatch.undo()
-        journal.end("study-1/a", "abstained")
+    with Journal(tmp_path) as again:
+        assert again.entries["study-1/a"].outcome == ""
+        again.end("study-1/a", "abstained")
     with Journal(tmp_path) as again:
         assert again.entries == {"study-1/a": Entry("s1", "m", "abstained")}
