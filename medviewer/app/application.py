@@ -38,6 +38,7 @@ from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.renderer import Renderer
 from medviewer.inference.engine import Engine
+from medviewer.inference.variants import is_variant
 
 T = TypeVar("T")
 Key = tuple[str, str, int]
@@ -389,4 +390,4 @@ class Application:
 def _first_usable(engine: Engine, wanted: str) -> str:
     """The remembered model if it can still be used, else the first that can."""
     usable = [entry.id for entry in engine.catalogue.entries if not entry.problem]
-    return wanted if wanted in usable else next(iter(usable), "")
+    return wanted if wanted in usable else next((one for one in usable if not is_variant(one)), "")

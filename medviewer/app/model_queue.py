@@ -22,6 +22,7 @@ from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.inference.card import Card
 from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.variants import is_variant
 
 if TYPE_CHECKING:  # commands act on the application, which holds the queue
     from medviewer.app.application import Application
@@ -194,7 +195,9 @@ def has_ended(state: State) -> bool:
 
 
 def _ask_about(app: Application, wanted: Iterable[Selection]) -> None:
-    cards = [entry.card for entry in app.engine.catalogue.entries if entry.card is not None and not entry.problem]
+    entries = app.engine.catalogue.entries
+    # (A variant is another network than the one that was validated: only its own name asks for it.)
+    cards = [entry.card for entry in entries if entry.card is not None and not is_variant(entry.id)]
     reasons: list[str] = []
     added = app.queue.add(_suiting(wanted, cards, app.state.language, reasons))
     if added:

@@ -19,7 +19,7 @@ from medviewer.inference.card_checks import contradictions
 from medviewer.inference.card_json import read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
 
-Role = Literal["model", "explain", "cam", "reference", "ood", "vocabulary"]
+Role = Literal["model", "explain", "cam", "reference", "ood", "vocabulary", "int8", "fp16"]
 Task = Literal["multilabel", "multiclass", "score", "survival", "forecast"]
 Kind = Literal["image", "volume", "series", "text", "table", "molecule"]
 RuntimeName = Literal["onnx", "torch", "rule"]
@@ -242,6 +242,23 @@ class Population:
     is_strict: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class VariantSpec:
+    """A copy of the network in fewer bits, and how far its answers were from the full network's.
+
+    ``bound`` and ``measured`` are the largest absolute difference of the calibrated probability (or other outcome)
+    that is allowed and that was found on ``n`` cases of ``data``. ``reference_tolerance`` is for the reference file.
+    """
+
+    name: Literal["int8", "fp16"]
+    file: str
+    bound: float
+    measured: float
+    n: int
+    data: Text
+    reference_tolerance: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
     """One model: identity, purpose, files, and everything that bounds what it may say.
@@ -278,6 +295,7 @@ class Card:
     runtime: RuntimeName = "onnx"
     rule: RuleSpec | None = None
     outcomes: tuple[OutcomeSpec, ...] = ()
+    variants: tuple[VariantSpec, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -417,7 +435,16 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         runtime=d.get("runtime", "onnx"),
         rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
         outcomes=tuple(_outcome(outcome) for outcome in d.get("outcomes", ())),
+        variants=tuple(_variant(variant) for variant in d.get("variants", ())),
     )
+
+
+def _variant(d: Mapping[str, Any]) -> VariantSpec:
+    drift = d["drift"]
+    return VariantSpec(
+        d["name"], d["file"], float(drift["bound"]), float(drift["measured"]), int(drift["n"]), _text(drift["data"]),
+        float(d["reference_tolerance"]),
+    )  # fmt: skip
 
 
 def _input(

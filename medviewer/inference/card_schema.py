@@ -14,7 +14,8 @@ from typing import Any
 from medviewer.inference.input_schema import INPUT, SHAPE, TEXT
 
 SCHEMA_ID = "medviewer-model-card/1"
-ROLES = ("model", "explain", "cam", "reference", "ood", "vocabulary")
+VARIANTS = ("int8", "fp16")
+ROLES = ("model", "explain", "cam", "reference", "ood", "vocabulary", *VARIANTS)
 TASKS = ("multilabel", "multiclass", "score", "survival", "forecast")
 RUNTIMES = ("onnx", "torch", "rule")
 CONTROL_FLOW = ("If", "Loop", "Scan")
@@ -248,6 +249,25 @@ _TRAINING = _object(
     is_open=True,
 )
 
+# A copy of the network in fewer bits, with the test that it passed against the full one. Its file has its name as role.
+_VARIANT = _object(
+    {
+        "name": {"enum": list(VARIANTS)},
+        "file": _FILE_NAME,
+        # largest absolute difference of a calibrated probability (or other outcome) on n cases: allowed, and found
+        "drift": _object(
+            {
+                "bound": {"type": "number", "exclusiveMinimum": 0},
+                "measured": {"type": "number", "minimum": 0},
+                "n": {"type": "integer", "minimum": 1},
+                "data": _TEXT,
+            },
+            is_open=True,
+        ),
+        "reference_tolerance": {"type": "number", "exclusiveMinimum": 0},  # absolute, of the full network's answers
+    }
+)
+
 CARD_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "MedViewer model card",
@@ -282,6 +302,7 @@ CARD_SCHEMA: dict[str, Any] = {
             "ranges": {"type": "object", "additionalProperties": _pair(_NUMBER)},  # input name: [lowest, highest]
             "subgroups": _list(_SUBGROUP),
             "references": _list(_STRING),
+            "variants": _list(_VARIANT, most=len(VARIANTS)),
             # reference.npz: "input.<name>" (n, ...) and "output.<name>" (n, ...) of the graph with role "model"
             "reference_tolerance": {"type": "number", "exclusiveMinimum": 0},  # absolute; default 1e-3
         },

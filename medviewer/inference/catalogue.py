@@ -13,6 +13,7 @@ from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import read_file
 from medviewer.inference.runtimes import rule, torch
 from medviewer.inference.trust import TrustList
+from medviewer.inference.variants import variants_of
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Catalogue:
                     entry = Entry(entry.id, entry.folder, None, problem)
                 seen.add(entry.id)
                 entries.append(entry)
+                if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
+                    entries += [Entry(name, candidate, card, why) for name, card, why in variants_of(entry.card)]
         self.entries = tuple(entries)
 
     def card(self, model_id: str) -> Card:

@@ -43,6 +43,8 @@ _SUFFIXES = {
     "reference": (".npz",),
     "ood": (".npz",),
     "vocabulary": (".txt", ".json"),
+    "int8": (".onnx",),
+    "fp16": (".onnx",),
 }
 _TRUSTED_SUFFIX = ".pt2"  # of a network that this machine's own training wrote: see medviewer.inference.trust
 

@@ -17,7 +17,7 @@ from medviewer.domain.errors import EngineError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.records.record import Identifier, PatientRecord
 from medviewer.records.store import RecordStore
-from tests import fakes
+from tests import fakes, variant_models
 from tests.conftest import InlineExecutor
 from tests.radiographs import write_radiograph, write_slices
 
@@ -247,3 +247,22 @@ def test_too_many_are_refused_whole(app: Application) -> None:
     with pytest.raises(UsageError, match=f"{MOST + 1} questions, more than {MOST}"):
         app.queue.add(many)
     assert app.state.queue == ()
+
+
+@pytest.mark.reliability
+def test_a_variant_is_never_asked_or_chosen_by_itself(
+    tmp_path: Path, films: Path, medviewer_home: Path, held: HeldExecutor
+) -> None:
+    variant_models.make(tmp_path / "more" / fakes.MODEL_ID)
+    engine = fakes.FakeEngine(Catalogue([tmp_path / "more"]))
+    with running_application(medviewer_home, lambda call: call(), engine, InlineExecutor) as app:
+        assert app.state.model_id == fakes.MODEL_ID
+        app.run_command("file.open_files", [films])
+        app.run_command("model.ask_open")
+        assert {model for _, model in asked(app)} == {fakes.MODEL_ID}
+        app.run_command("model.select", variant_models.FP16)
+        assert app.state.model_id == variant_models.FP16  # but chosen by its name it is
+    (tmp_path / "more" / fakes.MODEL_ID / "model.onnx").write_bytes(b"broken")
+    broken = fakes.FakeEngine(Catalogue([tmp_path / "more"]))
+    with running_application(medviewer_home / "other", lambda call: call(), broken, InlineExecutor) as app:
+        assert app.state.model_id == ""
