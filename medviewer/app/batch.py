@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from medviewer.app.answering import answer_image
 from medviewer.app.batch_journal import Entry, Journal, Outcome
@@ -31,6 +32,9 @@ from medviewer.inference.engine import Engine
 ATTEMPTS = 3  # a worker may be killed from outside; one question that always kills it must not stop the others
 _READ_AHEAD = 2  # images decoded while a network runs: each may take a hundred megabytes
 _LONGEST_RESULT = 4 << 20  # bytes
+
+
+_Unsaved: TypeAlias = tuple[BatchQuestion, Result, Future[list[Path]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +96,49 @@ def run_batch(
         StorageError: a result or the journal could not be written; the rest would fare no better.
     """
     earlier = {question.name: earlier_outcome(out, question, journal) for question in questions}
-    with _reading_ahead([question for question in questions if earlier[question.name] is None]) as frames:
-        for question in questions:
-            known = earlier[question.name]
-            if known is not None:
-                if (entry := journal.entries[question.name]).outcome != known:  # killed between the two
-                    journal.end(question.name, known, entry.reason)
-                yield Done(question, known, is_new=False)
-                continue
-            folder = out / question.name
-            _clear(folder)  # before it is begun: what lies there afterwards is today's
-            journal.begin(question.name, question.stamp, question.manner)
-            done = _ask(engine, question, folder, methods, frames[question.name], before_saving)
-            journal.end(question.name, done.outcome, done.reason)
-            yield done
+    unasked = [question for question in questions if earlier[question.name] is None]
+    with _reading_ahead(unasked) as frames, ThreadPoolExecutor(1, thread_name_prefix="medviewer-save") as saving:
+        unsaved: _Unsaved | None = None  # while the next one is asked
+        try:
+            for question in questions:
+                known = earlier[question.name]
+                asked: Result | Done
+                if known is not None:
+                    asked = Done(question, known, is_new=False)
+                else:
+                    _clear(out / question.name)  # before it is begun: what lies there afterwards is today's
+                    journal.begin(question.name, question.stamp, question.manner)
+                    asked = _ask(engine, question, methods, frames[question.name])
+                if unsaved is not None:
+                    before, unsaved = unsaved, None
+                    yield _note(journal, _saved(before))
+                if isinstance(asked, Done):
+                    yield _note(journal, asked)
+                else:
+                    result = before_saving(asked)
+                    unsaved = question, result, saving.submit(save_results, out / question.name, result)
+        finally:
+            last = _note(journal, _saved(unsaved)) if unsaved is not None else None  # also when the rest is stopped
+        if last is not None:
+            yield last
+
+
+def _note(journal: Journal, done: Done) -> Done:
+    """Put into the journal how a question ended; also where a kill came between an earlier result and its line."""
+    if journal.entries[done.question.name].outcome != done.outcome:
+        journal.end(done.question.name, done.outcome, done.reason)
+    return done
+
+
+def _saved(unsaved: _Unsaved) -> Done:
+    """Wait until a result is on the disk."""
+    question, result, saving = unsaved
+    try:
+        saving.result()
+    except UsageError as error:
+        return Done(question, "failed", str(error))
+    is_answer = result.answer.status == "answer"
+    return Done(question, "answer" if is_answer else "abstained", "; ".join(result.answer.reasons), result=result)
 
 
 def _clear(folder: Path) -> None:
@@ -149,32 +182,18 @@ def read_result(path: Path) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-def _ask(
-    engine: Engine,
-    question: BatchQuestion,
-    folder: Path,
-    methods: Sequence[str],
-    frame: Callable[[], Frame],
-    before_saving: Callable[[Result], Result],
-) -> Done:
+def _ask(engine: Engine, question: BatchQuestion, methods: Sequence[str], frame: Callable[[], Frame]) -> Result | Done:
     """One question, asked again while the worker dies; what fails is said and costs the others nothing."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            result = answer_image(engine, question.model_id, question.selection, frame(), methods=methods)
+            return answer_image(engine, question.model_id, question.selection, frame(), methods=methods)
         except EngineError as error:
             if isinstance(error, WorkerDiedError) and attempt < ATTEMPTS:
                 continue
             return Done(question, "failed", str(error), is_engines_fault=True)
         except (InputError, ModelError) as error:
             return Done(question, "failed", _without_path(str(error), question))
-        break
-    result = before_saving(result)
-    try:
-        save_results(folder, result)
-    except UsageError as error:
-        return Done(question, "failed", str(error))
-    reasons = "; ".join(result.answer.reasons)
-    return Done(question, "answer" if result.answer.status == "answer" else "abstained", reasons, result=result)
+    raise AssertionError  # the last attempt has returned
 
 
 def _without_path(text: str, question: BatchQuestion) -> str:

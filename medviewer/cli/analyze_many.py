@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from medviewer.app.batch import Done, Pace, run_batch
+from medviewer.app.batch import Done, Pace, earlier_outcome, run_batch
 from medviewer.app.batch_journal import Journal
 from medviewer.app.batch_plan import BatchPlan, plan_batch
 from medviewer.app.batch_tables import SUMMARY_CSV, result_row, write_study, write_summary
@@ -89,6 +89,7 @@ class _Run:
             raise  # the tables could not be written either
         except BaseException:
             clear_progress()
+            self._take_in_what_was_saved(journal)
             with contextlib.suppress(StorageError):
                 write_summary(self._out, self._plan, self._rows)
             left = len(self._plan.questions) - len(self._done)
@@ -100,6 +101,15 @@ class _Run:
             print_json(document)
             return
         self._say_sums(document)
+
+    def _take_in_what_was_saved(self, journal: Journal) -> None:
+        """Count the result that was on its way to the disk when the rest was stopped."""
+        told = {done.question.name for done in self._done}
+        for question in self._plan.questions:
+            known = earlier_outcome(self._out, question, journal) if question.name not in told else None
+            if known is not None:
+                self._done.append(Done(question, known))
+                self._rows[question.name] = result_row(self._out, question, self._done[-1])
 
     def _ask_all(self, engine: Engine, journal: Journal) -> None:
         questions = self._plan.questions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from medviewer.inference import worker as worker_module
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.memory import Budget, batch_size, joined, largest_batch, outline_of, parts
+from medviewer.inference.shared import OwnedBlock, plan
 from tests import fakes
 
 MB = 1 << 20
@@ -240,6 +242,38 @@ def test_a_shortage_ends_in_the_mildest_way(
     assert list(worker._models) == ["it"]
     if steps[-1].startswith("cpu"):
         assert worker._models["it"].reason == "the GPU ran out of memory"
+
+
+@pytest.mark.reliability
+def test_a_session_is_gone_before_the_next_one_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else both would need memory at the very moment when there is none."""
+    log: list[str] = []
+    first = FakeModel(log, "cpu", 2)
+    session, was_gone = weakref.ref(first), []
+
+    def reopen(_source: Any) -> FakeModel:
+        was_gone.append(session() is None)
+        return FakeModel(log, "cpu", 100)
+
+    monkeypatch.setattr(worker_module.onnx, "open", reopen)
+    monkeypatch.setattr(worker_module.onnx, "run_options", SimpleNamespace)
+    worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
+    worker._models["it"], worker._sources["it"] = first, SimpleNamespace(runtime="onnx")
+    del first
+    inputs, outputs = OwnedBlock(), OwnedBlock()
+    try:
+        x = {"x": np.arange(4.0)}
+        layout = plan(x)
+        inputs.reserve(layout.size)
+        inputs.write(layout.slots, x)
+        outputs.reserve(1 << 20)
+        assert b"batches of 2" in worker._run(1, "it", inputs.name, layout.slots, ("y",), outputs.name)
+    finally:
+        for block in (worker._input, worker._output):
+            block._memory.close()
+        inputs.close()
+        outputs.close()
+    assert was_gone == [True]
 
 
 def test_a_shortage_that_nothing_helps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
