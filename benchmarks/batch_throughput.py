@@ -70,11 +70,11 @@ class Bench:
         self.turn = 0
 
     def _prepared(self, selection: object) -> tuple[np.ndarray, np.ndarray]:
+        from medviewer.domain.case import Case
         from medviewer.imaging.decode import read_frame
-        from medviewer.inference.inputs import image
         from medviewer.inference.stability import variants
 
-        tensor = image.encode(read_frame(selection.image), self.card).tensor
+        tensor = self.engine.encode(Case(images=(read_frame(selection.image),)), MODEL).tensor
         return tensor[None], variants(tensor, self.card.ranges["x"])
 
     def bare(self) -> list[np.ndarray]:

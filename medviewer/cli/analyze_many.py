@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from medviewer.app.batch import Done, Pace, earlier_outcome, run_batch
 from medviewer.app.batch_journal import Journal
-from medviewer.app.batch_plan import BatchPlan, plan_batch
+from medviewer.app.batch_plan import BatchPlan, NotAsked, plan_batch
 from medviewer.app.batch_tables import SUMMARY_CSV, result_row, write_study, write_summary
 from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result
@@ -164,8 +164,9 @@ class _Run:
             f"{counts['studies']} studies, {counts['questions']} questions{known}: {counts['answer']} answers, "
             f"{counts['abstained']} abstentions, {counts['failed']} failures."
         )
-        for one in self._plan.not_asked:
-            say(f"  {one.study}: {one.model_id} was not asked about {one.count} images: {one.reason}")
+        for (model_id, reason), studies in _by_reason(self._plan.not_asked).items():
+            images = sum(one.count for one in studies)
+            say(f"  {model_id} was not asked about {images} images of {len(studies)} studies: {reason}")
         say(f"  saved: {self._out / SUMMARY_CSV}")
         say(NOTICE)
 
@@ -176,6 +177,14 @@ class _Run:
         if has_refused or any(done.outcome == "failed" for done in self._done):
             return 3
         return 4 if any(done.outcome == "abstained" for done in self._done) else 0
+
+
+def _by_reason(not_asked: Sequence[NotAsked]) -> dict[tuple[str, str], list[NotAsked]]:
+    """Together what has one reason: a folder of a thousand CTs must not hide the answers."""
+    found: dict[tuple[str, str], list[NotAsked]] = {}
+    for one in not_asked:
+        found.setdefault((one.model_id, one.reason), []).append(one)
+    return found
 
 
 def _words(seconds: float) -> str:
