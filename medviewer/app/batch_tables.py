@@ -14,7 +14,7 @@ from typing import Any
 
 from medviewer.app.batch import Done, read_result
 from medviewer.app.batch_plan import BatchPlan, BatchQuestion, NotAsked
-from medviewer.app.results import NOTICE, RESULT_NAME
+from medviewer.app.results import NOTICE, RESULT_NAME, RESULT_SCHEMA
 from medviewer.whole_file import write_whole
 
 STUDY_SCHEMA = "medviewer.study-result/1"
@@ -28,7 +28,7 @@ _WAITING = "waiting"
 
 
 def write_study(out: Path, study: str, rows: Sequence[Mapping[str, Any]], not_asked: Iterable[NotAsked]) -> None:
-    """Write ``result.json`` of a study, of which all questions have ended.
+    """Write ``result.json`` of a study, of which all questions have ended; what earlier calls left there is listed too.
 
     Raises:
         StorageError: the disk is full, read-only or gone.
@@ -37,7 +37,7 @@ def write_study(out: Path, study: str, rows: Sequence[Mapping[str, Any]], not_as
         "schema": STUDY_SCHEMA,
         "notice": NOTICE,
         "study": study,
-        "results": list(rows),
+        "results": [*rows, *_rows_of_other_calls(out / study, {row["result"] for row in rows})],
         "not_asked": [_left_out(one) for one in not_asked if one.study == study],
     }
     (out / study).mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,26 @@ def result_row(out: Path, question: BatchQuestion, done: Done | None) -> dict[st
     if done is None or done.outcome == "failed":
         return row
     document: Any = read_result(out / question.name / RESULT_NAME) or {}
-    row["version"] = document["model"]["version"]
-    row["reason"] = "; ".join(document["reasons"])
-    row["warnings"] = [guard["text"] for guard in document["guards"] if guard["level"] == "warn"]
-    row["findings"] = document["findings"]
-    return row
+    return row | _said(document)
+
+
+def _said(document: Any) -> dict[str, Any]:
+    """What a row tells of a whole result."""
+    return {
+        "version": document["model"]["version"],
+        "reason": "; ".join(document["reasons"]),
+        "warnings": [guard["text"] for guard in document["guards"] if guard["level"] == "warn"],
+        "findings": document["findings"],
+    }
+
+
+def _rows_of_other_calls(folder: Path, known: set[Any]) -> Iterable[dict[str, Any]]:
+    """The results of a study that lie there from calls with other models or other images."""
+    for path in sorted(folder.glob(f"*/{RESULT_NAME}")):
+        document: Any = read_result(path)
+        if path.parent.name not in known and document is not None and document.get("schema") == RESULT_SCHEMA:
+            start = {"result": path.parent.name, "model": document["model"]["id"], "status": document["status"]}
+            yield start | _said(document)
 
 
 def write_summary(out: Path, plan: BatchPlan, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

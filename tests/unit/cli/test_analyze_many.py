@@ -148,6 +148,19 @@ def test_the_tables_say_the_same_as_the_results(tmp_path: Path, models: Path, st
     }  # fmt: skip
 
 
+def test_what_another_model_said_before_stays_in_the_studys_result(tmp_path: Path, models: Path, studies: Path) -> None:
+    fakes.make_model(models / "second", id="second")
+    main(words(tmp_path, models, studies))
+    first = read(tmp_path / "out" / name_of("1.2.1") / "result.json")["results"]
+    other = words(tmp_path, models, studies)
+    other[other.index(fakes.MODEL_ID)] = "second"
+    assert main(other) == 0
+    results_now = read(tmp_path / "out" / name_of("1.2.1") / "result.json")["results"]
+    assert [row["model"] for row in results_now] == ["second", fakes.MODEL_ID]
+    assert [row for row in results_now if row["model"] == fakes.MODEL_ID] == first
+    assert questions_asked() == 4
+
+
 @pytest.mark.reliability
 def test_names_and_tables_hold_no_identity_but_the_owners_list_says_which_file_it_was(
     tmp_path: Path, models: Path, studies: Path
