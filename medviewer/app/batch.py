@@ -81,16 +81,8 @@ def run_batch(
 ) -> Iterator[Done]:
     """Ask every question that has no answer yet, save each result, and tell of each question as it ends.
 
-    Args:
-        engine: that runs the models; a worker that dies is asked again, up to :data:`ATTEMPTS` times.
-        questions: of a plan, in the order in which they are asked.
-        out: the folder of all results.
-        methods: explanation methods.
-        journal: of ``out``.
-        before_saving: looks at each answer and adds what is known of it, such as whether it is in the audit trail.
-
-    Yields:
-        One :class:`Done` a question, in order.
+    A worker that dies is asked again, up to :data:`ATTEMPTS` times. ``before_saving`` looks at each answer and adds
+    what is known of it, such as whether it is in the audit trail. Results go into folders of ``out``.
 
     Raises:
         StorageError: a result or the journal could not be written; the rest would fare no better.
@@ -101,14 +93,12 @@ def run_batch(
         unsaved: _Unsaved | None = None  # while the next one is asked
         try:
             for question in questions:
-                known = earlier[question.name]
-                asked: Result | Done
-                if known is not None:
-                    asked = Done(question, known, is_new=False)
-                else:
+                if (known := earlier[question.name]) is None:
                     _clear(out / question.name)  # before it is begun: what lies there afterwards is today's
                     journal.begin(question.name, question.stamp, question.manner)
                     asked = _ask(engine, question, methods, frames[question.name])
+                else:
+                    asked = Done(question, known, is_new=False)
                 if unsaved is not None:
                     before, unsaved = unsaved, None
                     yield _note(journal, _saved(before))
