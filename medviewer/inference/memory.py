@@ -51,16 +51,32 @@ def outline_of(data: bytes) -> Outline:
     """Read the outline of an ONNX file whose graph has been checked by :mod:`medviewer.inference.loading`."""
     import onnx  # noqa: PLC0415 - only the worker process pays it
 
-    model = onnx.load_model_from_string(data)
+    loaded = onnx.load_model_from_string(data)
+    whole = loaded.graph
+    names = {tensor.name for tensor in whole.initializer}
+    given = [value for value in whole.input if value.name not in names]
+    # A message of its own: one from which weights are taken away keeps their memory as long as it lives.
+    model = onnx.ModelProto(ir_version=loaded.ir_version)
+    model.opset_import.extend(loaded.opset_import)
     graph = model.graph
-    names = {tensor.name for tensor in graph.initializer}
-    given = [value for value in graph.input if value.name not in names]
-    is_batched = _has_one_batch([*given, *graph.output])
-    for tensor in list(graph.initializer):
+    graph.name = whole.name
+    graph.input.extend(given)
+    graph.output.extend(whole.output)
+    constants = {node.output[0]: tensor for node in whole.node for tensor in _constant(node)}
+    large = {name for name, tensor in constants.items() if math.prod(tensor.dims) > _LARGEST_SHAPE}
+    graph.node.extend(node for node in whole.node if not large.intersection(node.output))
+    named = [*((tensor.name, tensor) for tensor in whole.initializer), *((name, constants[name]) for name in large)]
+    for name, tensor in named:
         if math.prod(tensor.dims) > _LARGEST_SHAPE:
-            graph.initializer.remove(tensor)
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    return Outline(is_batched, model)
+            graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+        else:
+            graph.initializer.append(tensor)
+    return Outline(_has_one_batch([*given, *whole.output]), model)
+
+
+def _constant(node: Any) -> list[Any]:
+    """The tensor that a node stands for, if it is one that stands for a tensor."""
+    return [one.t for one in node.attribute if one.HasField("t")] if node.op_type == "Constant" else []
 
 
 def batch_size(inputs: Arrays) -> int:

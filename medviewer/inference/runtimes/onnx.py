@@ -97,6 +97,7 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     ort = _library()
     data = read_file(source.folder, source.file)
     check_graph(data, name=source.file.path, control_flow=source.file.control_flow)
+    outline = outline_of(data)  # before the session takes its memory
     reference = read_reference(source.folder, source.reference, first_only=True) if source.reference else None
 
     def attempt(name: str) -> Any:
@@ -111,7 +112,7 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     session, name, reason = choose(
         source.providers, tuple(ort.get_available_providers()), attempt, is_automatic=source.is_automatic
     )
-    return OnnxModel(session, name, reason, len(data), outline_of(data))
+    return OnnxModel(session, name, reason, len(data), outline)
 
 
 def on_cpu(source: Source, *, reason: str) -> OnnxModel:

@@ -157,7 +157,9 @@ def test_one_is_cancelled_and_the_others_go_on(app: Application, held: HeldExecu
 def test_all_are_cancelled_and_what_has_ended_stays(app: Application, held: HeldExecutor) -> None:
     app.run_command("model.ask_open")
     held.go()
+    assert "queue" in app.background.running
     app.run_command("queue.cancel_all")
+    assert "queue" not in app.background.running  # what runs is stopped, not only forgotten
     assert statuses(app) == ["answered"]
     for late in list(held.held):
         late()

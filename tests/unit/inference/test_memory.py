@@ -57,6 +57,20 @@ def test_a_tensor_is_counted_until_its_last_reader_and_outputs_to_the_end() -> N
     assert outline(model).peak_bytes({"x": (3, 100)}) == 3 * (x + a + b + c)
 
 
+@pytest.mark.parametrize("is_node", [True, False])
+def test_an_outline_holds_no_weights(is_node: bool) -> None:
+    model = fakes.model_graph()
+    weights = numpy_helper.from_array(np.zeros((512, 1024), np.float32), "ballast")
+    if is_node:
+        model.graph.node.insert(0, helper.make_node("Constant", [], ["ballast"], value=weights))
+    else:
+        model.graph.initializer.append(weights)
+    found = outline(model)
+    assert found._model.ByteSize() < 8192
+    x = (5, 1, fakes.SIZE, fakes.SIZE)
+    assert found.peak_bytes({"x": x}) == outline(fakes.model_graph()).peak_bytes({"x": x})
+
+
 def test_whether_a_run_can_be_made_in_parts_is_what_the_graph_says() -> None:
     assert outline(fakes.model_graph()).is_batched
     assert outline(fakes.explain_graph()).is_batched
