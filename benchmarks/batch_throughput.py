@@ -87,17 +87,20 @@ class Bench:
 
     def asked(self) -> list[float]:
         """Every file read, checked, prepared, asked and judged."""
-        from medviewer.app.answering import answer_image
+        from medviewer.app.answering import Asking, answer_image
         from medviewer.imaging.decode import read_frame
 
         found = []
         for question in self.plan.questions:
-            result = answer_image(self.engine, MODEL, question.selection, read_frame(question.selection.image))
+            result = answer_image(
+                self.engine, MODEL, question.selection, read_frame(question.selection.image), asking=Asking()
+            )
             found.append(result.answer.findings[0].probability)
         return found
 
     def analyzed(self) -> None:
         """All that ``medviewer analyze FOLDER`` does but the audit trail."""
+        from medviewer.app.answering import Asking
         from medviewer.app.batch import run_batch
         from medviewer.app.batch_journal import Journal
 
@@ -105,7 +108,9 @@ class Bench:
         out = self.folder / f"out-{self.turn}"
         with Journal(out) as journal:
             done = list(
-                run_batch(self.engine, self.plan.questions, out, methods=(), journal=journal, before_saving=lambda r: r)
+                run_batch(
+                    self.engine, self.plan.questions, out, asking=Asking(), journal=journal, before_saving=lambda r: r
+                )
             )
         if any(one.outcome != "answer" for one in done):
             raise SystemExit("a question of the batch had no answer")

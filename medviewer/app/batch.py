@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from medviewer.app.answering import answer_image
+from medviewer.app.answering import Asking, answer_image
 from medviewer.app.batch_journal import Entry, Journal, Outcome
 from medviewer.app.batch_plan import BatchQuestion
 from medviewer.app.results import RESULT_NAME, RESULT_SCHEMA, Result, clear_results, save_results
@@ -75,7 +75,7 @@ def run_batch(
     questions: Sequence[BatchQuestion],
     out: Path,
     *,
-    methods: Sequence[str],
+    asking: Asking,
     journal: Journal,
     before_saving: Callable[[Result], Result],
 ) -> Iterator[Done]:
@@ -96,7 +96,7 @@ def run_batch(
                 if (known := earlier[question.name]) is None:
                     _clear(out / question.name)  # before it is begun: what lies there afterwards is today's
                     journal.begin(question.name, question.stamp, question.manner)
-                    asked = _ask(engine, question, methods, frames[question.name])
+                    asked = _ask(engine, question, asking, frames[question.name])
                 else:
                     asked = Done(question, known, is_new=False)
                 if unsaved is not None:
@@ -106,7 +106,11 @@ def run_batch(
                     yield _note(journal, asked)
                 else:
                     result = before_saving(asked)
-                    unsaved = question, result, saving.submit(save_results, out / question.name, result)
+                    unsaved = (
+                        question,
+                        result,
+                        saving.submit(save_results, out / question.name, result, outputs=asking.outputs),
+                    )
         finally:
             last = _note(journal, _saved(unsaved)) if unsaved is not None else None  # also when the rest is stopped
         if last is not None:
@@ -172,11 +176,11 @@ def read_result(path: Path) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-def _ask(engine: Engine, question: BatchQuestion, methods: Sequence[str], frame: Callable[[], Frame]) -> Result | Done:
+def _ask(engine: Engine, question: BatchQuestion, asking: Asking, frame: Callable[[], Frame]) -> Result | Done:
     """One question, asked again while the worker dies; what fails is said and costs the others nothing."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return answer_image(engine, question.model_id, question.selection, frame(), methods=methods)
+            return answer_image(engine, question.model_id, question.selection, frame(), asking=asking)
         except EngineError as error:
             if isinstance(error, WorkerDiedError) and attempt < ATTEMPTS:
                 continue

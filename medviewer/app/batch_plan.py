@@ -24,7 +24,7 @@ class BatchQuestion:
     """One image put to one model.
 
     ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file,
-    ``manner`` with the model's card and the methods of explanation.
+    ``manner`` with the model's card and with how it is asked.
     """
 
     selection: Selection
@@ -59,19 +59,19 @@ class BatchPlan:
     studies: tuple[str, ...]
 
 
-def plan_batch(collection: Collection, cards: Sequence[Card], methods: Sequence[str], out: Path) -> BatchPlan:
+def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[str], out: Path) -> BatchPlan:
     """Find the images of each study that each model may be asked about.
 
     Args:
         collection: of a scan.
         cards: the models'.
-        methods: explanation methods that are wanted.
+        wishes: how they are asked, in words (:attr:`~medviewer.app.answering.Asking.words`).
         out: the folder of the results; what lies in it is never analysed itself.
     """
     questions: list[BatchQuestion] = []
     left_out: dict[tuple[str, str, str], int] = {}
     studies: dict[str, None] = {}
-    manners = [manner_of(card, methods) for card in cards]
+    manners = [manner_of(card, wishes) for card in cards]
     for selection, study, image in _named(collection, out.resolve()):
         studies[study] = None
         for card, manner in zip(cards, manners, strict=True):
@@ -124,9 +124,9 @@ def stamp_of(image: Image) -> str:
     return _digest(str(status.st_size), str(status.st_mtime_ns))[:16]
 
 
-def manner_of(card: Card, methods: Sequence[str]) -> str:
-    """A digest of what makes an answer another one: the card, which names every file of the model, and the methods."""
-    return _digest(json.dumps(card.document, sort_keys=True), *dict.fromkeys(methods))[:16]
+def manner_of(card: Card, wishes: Sequence[str]) -> str:
+    """A digest of what makes an answer another one: the card, which names every file of the model, and the wishes."""
+    return _digest(json.dumps(card.document, sort_keys=True), *wishes)[:16]
 
 
 def _digest(*texts: str) -> str:

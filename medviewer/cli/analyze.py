@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medviewer.app.answering import answer_image
+from medviewer.app.answering import Asking, answer_image
 from medviewer.app.patient import RecordRoom
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
@@ -39,34 +39,28 @@ def analyze(arguments: argparse.Namespace) -> int:
         check_methods(arguments.explain, card)
     if arguments.identity and not arguments.pdf:
         raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
+    asking = Asking(tuple(arguments.explain), arguments.language, USUAL | frozenset(arguments.also))
     [path, *more] = arguments.paths
     if more or len(models) > 1 or path.is_dir():
         if arguments.frame is not None:
             raise UsageError("--frame chooses an image of one file; name one file and one model with it.")
-        return analyze_many(arguments, cards, lambda: Engine(catalogue), _keep_in_trail)
+        if arguments.pdf:
+            raise UsageError("--pdf makes the page of one image; name one file and one model with it.")
+        return analyze_many(arguments, cards, asking, lambda: Engine(catalogue), _keep_in_trail)
     try:
         selection = choose_image(path, arguments.frame, needs_frame=True)
         frame = read_frame(selection.image)
     finally:
         shutdown()
     with Engine(catalogue) as engine:
-        result = answer_image(
-            engine,
-            models[0],
-            selection,
-            frame,
-            methods=arguments.explain,
-            language=arguments.language,
-            progress=progress,
-        )
+        result = answer_image(engine, models[0], selection, frame, asking=asking, progress=progress)
         clear_progress()
-    outputs = USUAL | frozenset(arguments.also)
     pdf = _page(result, selection, catalogue, arguments) if arguments.pdf else None
     with contextlib.closing(RecordRoom(home())) as room:
         result = replace(result, is_in_audit_trail=_keep_in_trail(room, "model.run", result))
 
         def save(result: Result) -> Sequence[Path]:
-            return save_results(arguments.out, result, outputs=outputs, pdf=pdf)
+            return save_results(arguments.out, result, outputs=asking.outputs, pdf=pdf)
 
         _tell_and_save(result, save, room, as_json=arguments.json)
     return 0 if result.answer.status == "answer" else 4

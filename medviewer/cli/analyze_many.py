@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from medviewer.app.answering import Asking
 from medviewer.app.batch import Done, Pace, earlier_outcome, run_batch
 from medviewer.app.batch_journal import Journal
 from medviewer.app.batch_plan import BatchPlan, NotAsked, plan_batch
@@ -28,13 +29,14 @@ Keep = Callable[[RecordRoom, str, Result], bool]
 
 
 def analyze_many(
-    arguments: argparse.Namespace, cards: list[Card], make_engine: Callable[[], Engine], keep: Keep
+    arguments: argparse.Namespace, cards: list[Card], asking: Asking, make_engine: Callable[[], Engine], keep: Keep
 ) -> int:
     """Ask each model about each study's images; 1 or 3 if a question failed or a file was refused, 4 if one abstained.
 
     Args:
         arguments: of the command line.
         cards: the models'.
+        asking: with which heat maps, in which language, saved as what.
         make_engine: starts what runs them.
         keep: puts an event into the audit trail, and says whether it is there.
     """
@@ -43,10 +45,10 @@ def analyze_many(
     try:
         for problem in collection.problems:
             tell(f"{problem.path}: {problem.reason}")
-        plan = plan_batch(collection, cards, arguments.explain, arguments.out)
+        plan = plan_batch(collection, cards, asking.words, arguments.out)
         _check_there_is_work(plan, collection)
         with contextlib.closing(RecordRoom(home())) as room, Journal(arguments.out) as journal:
-            run = _Run(arguments, plan, room, keep)
+            run = _Run(arguments, plan, asking, room, keep)
             run.go(make_engine, journal)
     finally:
         shutdown()
@@ -73,8 +75,11 @@ def _check_there_is_work(plan: BatchPlan, collection: Collection) -> None:
 class _Run:
     """One call: what is told, what is written when, and how it ended."""
 
-    def __init__(self, arguments: argparse.Namespace, plan: BatchPlan, room: RecordRoom, keep: Keep) -> None:
-        self._arguments, self._plan, self._room, self._keep = arguments, plan, room, keep
+    def __init__(
+        self, arguments: argparse.Namespace, plan: BatchPlan, asking: Asking, room: RecordRoom, keep: Keep
+    ) -> None:
+        self._arguments, self._plan, self._asking = arguments, plan, asking
+        self._room, self._keep = room, keep
         self._out, self._pace = arguments.out, Pace()
         self._rows: dict[str, dict[str, Any]] = {q.name: result_row(self._out, q, None) for q in plan.questions}
         self._done: list[Done] = []
@@ -118,7 +123,7 @@ class _Run:
             if not left[study]:
                 write_study(self._out, study, [], self._plan.not_asked)
         asked = run_batch(
-            engine, questions, self._out, methods=self._arguments.explain, journal=journal, before_saving=self._keep_run
+            engine, questions, self._out, asking=self._asking, journal=journal, before_saving=self._keep_run
         )
         self._tell_progress()
         self._pace.start()

@@ -209,6 +209,21 @@ def test_only_what_changed_is_asked_again(tmp_path: Path, models: Path, studies:
     assert all(json.loads(data)["explanations"] for data in results(tmp_path / "out").values())
 
 
+def test_language_and_further_files_are_those_that_were_asked_for(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, models, studies)) == 0
+    more = ("--language", "zh", "--also", "keys", "--also", "maps", "--explain", "occlusion")
+    assert main(words(tmp_path, models, studies, more=more)) == 0
+    assert questions_asked() >= 4  # asked in another way, it is asked anew
+    for data in results(tmp_path / "out").values():
+        document = json.loads(data)
+        assert document["model"]["title"] == "胸片测试模型"
+        assert any(one["map_file"] for one in document["explanations"])
+    assert main(words(tmp_path, models, studies, more=("--pdf",))) == 2
+    assert "--pdf makes the page of one image" in capsys.readouterr().err
+
+
 def test_stopped_by_ctrl_c_it_goes_on_where_it_was(
     tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
