@@ -92,9 +92,8 @@ class Bench:
 
         found = []
         for question in self.plan.questions:
-            result = answer_image(
-                self.engine, MODEL, question.selection, read_frame(question.selection.image), asking=Asking()
-            )
+            frame = read_frame(question.selection.image)
+            result = answer_image(self.engine, MODEL, question.selection, frame, asking=Asking())
             found.append(result.answer.findings[0].probability)
         return found
 
@@ -107,11 +106,10 @@ class Bench:
         self.turn += 1
         out = self.folder / f"out-{self.turn}"
         with Journal(out) as journal:
-            done = list(
-                run_batch(
-                    self.engine, self.plan.questions, out, asking=Asking(), journal=journal, before_saving=lambda r: r
-                )
+            made = run_batch(
+                self.engine, self.plan.questions, out, asking=Asking(), journal=journal, before_saving=lambda r: r
             )
+            done = list(made)
         if any(one.outcome != "answer" for one in done):
             raise SystemExit("a question of the batch had no answer")
 

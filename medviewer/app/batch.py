@@ -106,11 +106,8 @@ def run_batch(
                     yield _note(journal, asked)
                 else:
                     result = before_saving(asked)
-                    unsaved = (
-                        question,
-                        result,
-                        saving.submit(save_results, out / question.name, result, outputs=asking.outputs),
-                    )
+                    files = saving.submit(save_results, out / question.name, result, outputs=asking.outputs)
+                    unsaved = question, result, files
         finally:
             last = _note(journal, _saved(unsaved)) if unsaved is not None else None  # also when the rest is stopped
         if last is not None:
