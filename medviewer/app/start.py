@@ -17,6 +17,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.trust import FILE_NAME as TRUST_FILE
 from medviewer.inference.trust import TrustList
+from medviewer.inference.signing import TrustFile
 from medviewer.resources import models_dir
 
 _THREADS = 4
@@ -68,7 +69,8 @@ def running_application(
 
     What was being written is written to the end first: nothing acknowledged is lost.
     """
-    used = engine or Engine(Catalogue([folder / "models", models_dir()], trust=TrustList(folder / TRUST_FILE)))
+    trained_here = TrustList(folder / TRUST_FILE)
+    used = engine or Engine(Catalogue([folder / "models", models_dir()], TrustFile(folder), trust=trained_here))
     pools = [make_executor(n, f"medviewer-{name}") for n, name in ((_THREADS, "job"), (2, "background"), (1, "write"))]
     app = build_application(folder, post, used, pools)
     try:

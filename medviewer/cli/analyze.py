@@ -147,7 +147,7 @@ def summary(result: Result) -> list[str]:
     made_by = answer.provenance
     lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}, {made_by.provider})"]
     if not made_by.is_verified:
-        lines.append("  not signed: the files match the card, but no publisher has signed it")
+        lines.append("  unverified: the files match the card, but no publisher that you trust has signed it")
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:

@@ -1,29 +1,47 @@
-"""``models``: which there are, what their cards say, and whether they still give their known answers."""
+"""``models``: which there are, whose they are, what their cards say, whether they still give their known answers."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medviewer.app.settings import home
+from medviewer.cli import model_store
+from medviewer.cli.models_parser import READ_ONLY
 from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Engine, Verification
 from medviewer.inference.trust import FILE_NAME as TRUST_FILE
 from medviewer.inference.trust import TrustList
+from medviewer.inference.installing import origin_of
+from medviewer.inference.signing import TrustFile
 from medviewer.resources import models_dir
 
 MODELS_SCHEMA = "medviewer.models/1"
 VERIFY_SCHEMA = "medviewer.models-verify/1"
 _NONE = "No models are installed."
+_CHANGES: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "install": model_store.install,
+    "remove": model_store.remove,
+    "rollback": model_store.rollback,
+    "sign": model_store.sign,
+    "trust": model_store.trust,
+}
 
 
 def models(arguments: argparse.Namespace) -> int:
-    """List models, show their cards, or verify them; 3 if one of them cannot be used."""
+    """List models, show their cards, verify them, or change which there are; 3 if one of them cannot be used."""
+    if arguments.action not in READ_ONLY and arguments.models_folder is not None:
+        raise UsageError(
+            f"`models {arguments.action}` changes the installed models; --models goes with list, show and verify."
+        )
+    if arguments.action in _CHANGES:
+        return _CHANGES[arguments.action](arguments)
     catalogue = open_catalogue(arguments.models_folder)
     entries = _wanted(catalogue, arguments.ids)
     if arguments.action == "assess":
@@ -64,7 +82,7 @@ def open_catalogue(folder: Path | None) -> Catalogue:
     if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
         raise InputError(f"You are not permitted to read the folder of models {folder}; ask its owner.")
     folders = [folder] if folder is not None else [home() / "models", models_dir()]
-    return Catalogue(folders, trust=TrustList(home() / TRUST_FILE))
+    return Catalogue(folders, TrustFile(home()), trust=TrustList(home() / TRUST_FILE))
 
 
 def _wanted(catalogue: Catalogue, ids: list[str]) -> list[Entry]:
@@ -83,6 +101,10 @@ def _model(entry: Entry, is_whole: bool) -> dict[str, Any]:
         "problem": entry.problem,
         "folder": str(entry.folder),
         "version": card.version if card else None,
+        "signature": entry.signer.word,
+        "signer": entry.signer.name,
+        "key": entry.signer.key,
+        "origin": _origin(entry),
         "title": card.title.en if card else None,
         "task": card.task if card else None,
         "sha256": card.sha256 if card else None,
@@ -100,7 +122,10 @@ def _lines(model: dict[str, Any]) -> list[str]:
     if not model["usable"]:
         return [f"{model['id']}: cannot be used: {model['problem']}"]
     labels = ", ".join(label["label"] for label in model["labels"])
-    lines = [f"{model['id']} {model['version']}: {model['title']} ({labels}); {model['regulatory']}"]
+    lines = [
+        f"{model['id']} {model['version']}: {model['title']} ({labels}); {model['regulatory']}",
+        f"  {_signature(model)}; {_whence(model['origin'])}",
+    ]
     document = model.get("card")
     if document is not None:
         lines += [
@@ -113,6 +138,24 @@ def _lines(model: dict[str, Any]) -> list[str]:
             metrics = ", ".join(f"{name} {metric['value']:.3f}" for name, metric in evidence["metrics"].items())
             lines.append(f"  {_english(evidence['data'])}, n = {evidence['n']}: {metrics}")
     return lines
+
+
+def _origin(entry: Entry) -> dict[str, Any]:
+    came = origin_of(entry)
+    kind = "bundled" if entry.folder.parent == models_dir() else "installed" if came.installed else "folder"
+    return {"kind": kind, "source": came.source, "installed": came.installed}
+
+
+def _signature(model: dict[str, Any]) -> str:
+    if model["signer"]:
+        return f"verified, signed by “{model['signer']}”"
+    return f"unverified, signed by the unknown key {model['key'][:16]}" if model["key"] else "unverified, not signed"
+
+
+def _whence(origin: dict[str, Any]) -> str:
+    if origin["kind"] == "installed":
+        return f"installed {origin['installed'][:10]} from “{origin['source']}”"
+    return "came with MedViewer" if origin["kind"] == "bundled" else "put there by hand"
 
 
 def _english(text: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medviewer import __version__
+from medviewer.cli.models_parser import add_models
 
 WINDOW = "window"
 COMMANDS = ("demo", "inspect", "render", "analyze", "models", "train", "evaluate", "audit")
@@ -197,6 +198,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="patients that training held out under this name, or all; may be repeated (default: tune and block)",
     )
+    add_models(parser, _path, _shared(is_inner=True))
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:

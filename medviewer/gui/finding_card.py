@@ -196,8 +196,8 @@ def _origin(answer: Answer) -> Iterator[QWidget]:
     if made.is_verified:
         yield SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
     else:
-        words = tr("The files match the model's card, but no publisher has signed it.")
-        yield SignalRow("caution", words, word=tr("Not signed"))
+        words = tr("The files match the model's card, but no publisher that you trust has signed it.")
+        yield SignalRow("caution", words, word=tr("Unverified"))
     yield FactRow(tr("Ran on"), ran_on(made))
     details = Disclosure(tr("Details"))
     for name, value in _details(answer):

@@ -296,6 +296,7 @@ class Card:
     rule: RuleSpec | None = None
     outcomes: tuple[OutcomeSpec, ...] = ()
     variants: tuple[VariantSpec, ...] = ()
+    signed_by: str = ""  # the trusted key that signed it, by its name; empty: unverified
 
     @property
     def sha256(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medviewer.domain.errors import ModelError, UsageError
@@ -14,6 +14,7 @@ from medviewer.inference.loading import read_file
 from medviewer.inference.runtimes import rule, torch
 from medviewer.inference.trust import TrustList
 from medviewer.inference.variants import variants_of
+from medviewer.inference.signing import UNSIGNED, Signer, TrustedKey, TrustFile, signer_of
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Entry:
     folder: Path
     card: Card | None
     problem: str = ""
+    signer: Signer = UNSIGNED
 
 
 class Catalogue:
@@ -37,12 +39,18 @@ class Catalogue:
     checks again when it opens them.
 
     Args:
-        folders: where to look; a folder that does not exist holds no models.
+        folders: where to look; a folder that does not exist holds no models. A model of an
+            earlier folder stands in for one of the same id in a later one: what the user
+            installed comes before what came with the program.
+        trusted: whose signatures make a model verified; nobody's, if None.
         trust: the list of what this machine's own training wrote; None trusts nothing.
     """
 
-    def __init__(self, folders: Sequence[Path], *, trust: TrustList | None = None) -> None:
+    def __init__(
+        self, folders: Sequence[Path], trusted: TrustFile | None = None, *, trust: TrustList | None = None
+    ) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
+        self.trusted = trusted
         self._trust = trust
         self.entries: tuple[Entry, ...] = ()
         self.refresh()
@@ -51,9 +59,13 @@ class Catalogue:
         """Look again: models may have been added, removed or repaired."""
         entries: list[Entry] = []
         seen: set[str] = set()
+        keys = self.trusted.listed_or_none() if self.trusted else ()
         for folder in self.folders:
+            stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
             for candidate in _model_folders(folder):
-                entry = self._read_entry(candidate)
+                entry = self._read_entry(candidate, keys)
+                if entry.id in stood_in_for:
+                    continue
                 if entry.id in seen:
                     problem = f"Another model folder already has the id {entry.id}; remove one of the two."
                     entry = Entry(entry.id, entry.folder, None, problem)
@@ -83,20 +95,22 @@ class Catalogue:
         """Whether this machine's own training wrote the model's network."""
         return self._trust is not None and card.sha256 in self._trust.digests()
 
-    def _read_entry(self, folder: Path) -> Entry:
+    def _read_entry(self, folder: Path, publishers: Sequence[TrustedKey]) -> Entry:
         try:
             card = read_card(folder)
         except ModelError as error:
             return Entry(folder.name, folder, None, str(error))
-        problem = self._runtime_problem(card)
+        problem, signer = self._runtime_problem(card), UNSIGNED
         try:
+            signer = signer_of(folder, card.document, publishers)
             for file in card.files if not problem else ():
                 read_file(folder, file, is_trusted=card.runtime == "torch")
         except ModelError as error:
             problem = str(error)
         if problem:
             _log.info("the model %s cannot be used: %s", card.id, problem)
-        return Entry(card.id, folder, None if problem else card, problem)
+            return Entry(card.id, folder, None, problem)
+        return Entry(card.id, folder, replace(card, signed_by=signer.name), "", signer)
 
     def _runtime_problem(self, card: Card) -> str:
         """Why what the card's network runs on cannot run it here; empty if it can."""

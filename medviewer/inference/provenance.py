@@ -72,4 +72,5 @@ def provenance_of(
         started=started.isoformat(timespec="milliseconds"),
         elapsed_s=time.monotonic() - clock,
         versions=versions,
+        is_verified=bool(card.signed_by),
     )

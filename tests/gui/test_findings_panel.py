@@ -69,7 +69,7 @@ def test_an_answer_is_shown_whole(panel) -> None:
     for needed in (
         "Pneumonia", "0.81", "calibrated probability", "flagged", "0.74 to 0.88", "Of 100 children flagged",
         "Validated on ages 1 to 5 years; this patient is 63.", "3 checks passed", "5,232 radiographs",
-        "chest-xray-pneumonia 1.0.0", "Not signed", "The files match the model's card", "CPU, 31 ms (no GPU runtime installed)",
+        "chest-xray-pneumonia 1.0.0", "Unverified", "The files match the model's card", "CPU, 31 ms (no GPU runtime installed)",
         "not the outline of a lesion",
     ):  # fmt: skip
         assert needed in words

@@ -77,7 +77,7 @@ def test_analyze_for_people(tmp_path: Path, folder: Path, capsys: pytest.Capture
     told = capsys.readouterr().out
     assert "probability 0." in told
     assert "warn: " in told
-    assert "not signed: the files match the card, but no publisher has signed it" in told
+    assert "unverified: the files match the card, but no publisher that you trust has signed it" in told
     assert "result.json" in told
     assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
 

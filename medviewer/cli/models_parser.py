@@ -1,0 +1,46 @@
+"""The words that ``medviewer models`` understands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+READ_ONLY = ("list", "show", "verify", "sign", "import")
+"""Actions that leave the installed models as they are, and so may take other ones with ``--models``."""
+
+
+def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], inner: argparse.ArgumentParser) -> None:
+    """Add the actions; ``to_path`` reads a path as the other commands do, ``inner`` holds what stands anywhere."""
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    parser.set_defaults(action="list", ids=[])
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[inner, shared])
+
+    for name, text in (
+        ("list", "which models there are, their versions, whether they are verified, where from (default)"),
+        ("show", "what the cards say"),
+        ("verify", "whether the models still give their known answers here"),
+    ):
+        action(name, text).add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
+    install = action("install", "put a model folder or a ZIP archive of one beside the models that are there")
+    install.add_argument("path", type=to_path, metavar="PATH", help="the folder or archive")
+    install.add_argument(
+        "--force", action="store_true", help="also an older or changed version, or one that has lost its signature"
+    )
+    for name, text in (
+        ("remove", "remove an installed model, with the version before it"),
+        ("rollback", "take the version before back into use"),
+    ):
+        action(name, text).add_argument("id", metavar="ID", help="which model")
+    sign = action("sign", "sign the card of a model folder, which names the digest of each file (Ed25519)")
+    sign.add_argument("path", type=to_path, metavar="FOLDER", help="the model folder")
+    sign.add_argument("--key", type=to_path, required=True, metavar="PEM", help="the private key")
+    trust = action("trust", "the keys whose models count as verified")
+    trust.add_argument("what", choices=["list", "add", "remove"], nargs="?", default="list")
+    trust.add_argument("name", nargs="?", default="", metavar="NAME", help="whose key it is")
+    trust.add_argument("key", nargs="?", type=to_path, metavar="PEM", help="the public key (add)")
