@@ -152,9 +152,8 @@ def summary(result: Result) -> list[str]:
         lines.append("  The model abstained:")
     for finding in answer.findings:
         flag = "flagged" if finding.flagged else "not flagged"
-        lines.append(
-            f"  {finding.label}: probability {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
-        )
+        kind = "probability" if answer.is_calibrated else "output of the network, no probability,"
+        lines.append(f"  {finding.label}: {kind} {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}")
         if finding.stability is not None:
             low, high = finding.stability
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")

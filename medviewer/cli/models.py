@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.app.settings import home
-from medviewer.cli import model_store
+from medviewer.cli import model_import, model_store
 from medviewer.cli.models_parser import READ_ONLY
 from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import InputError, ModelError, UsageError
@@ -27,6 +27,7 @@ VERIFY_SCHEMA = "medviewer.models-verify/1"
 _NONE = "No models are installed."
 _CHANGES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "install": model_store.install,
+    "import": model_import.import_model,
     "remove": model_store.remove,
     "rollback": model_store.rollback,
     "sign": model_store.sign,

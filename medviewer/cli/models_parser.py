@@ -37,6 +37,12 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
         ("rollback", "take the version before back into use"),
     ):
         action(name, text).add_argument("id", metavar="ID", help="which model")
+    bring = action("import", "make a model folder of a bare ONNX file, a MONAI bundle or TorchXRayVision weights")
+    bring.add_argument("path", type=to_path, metavar="FILE", help="the file, or a bundle's folder or ZIP archive")
+    bring.add_argument("--questions", action="store_true", help="print as JSON what it does not say, with guesses")
+    bring.add_argument("--answers", type=to_path, metavar="A.json", help="the answers")
+    bring.add_argument("--set", action="append", default=[], metavar="Q=A", help="one answer, over those of the file")
+    bring.add_argument("--out", type=to_path, metavar="DIR", help="the model folder to make; it must not exist yet")
     sign = action("sign", "sign the card of a model folder, which names the digest of each file (Ed25519)")
     sign.add_argument("path", type=to_path, metavar="FOLDER", help="the model folder")
     sign.add_argument("--key", type=to_path, required=True, metavar="PEM", help="the private key")

@@ -166,6 +166,11 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()  # the recorded values that were used; of an image there are none
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether its numbers may be called probabilities; else they are the network's own output."""
+        return self.calibration.get("method") != "none"
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why the model abstained; empty if it answered."""
         return tuple(g.text for g in self.guards if g.level == "abstain")

@@ -15,6 +15,7 @@ import highdicom as hd
 from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage
 from pydicom.valuerep import DT
 
@@ -120,7 +121,7 @@ def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementRe
             observer_device_context=sr.ObserverContext(codes.DCM.Device, model_observer(answer))
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
-        imaging_measurements=[_group(finding, answer.provenance, reference) for finding in answer.findings],
+        imaging_measurements=[_group(finding, answer, reference) for finding in answer.findings],
     )
 
 
@@ -137,7 +138,7 @@ def model_observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
 
 
 def _group(
-    finding: Finding, made_by: Provenance, reference: sr.SourceImageForMeasurementGroup
+    finding: Finding, answer: Answer, reference: sr.SourceImageForMeasurementGroup
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     concept = finding_code(finding)
     outcome = (
@@ -148,28 +149,29 @@ def _group(
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(hd.UID(), finding.label),
         finding_type=concept if finding.flagged else None,
-        algorithm_id=_algorithm(made_by),
-        measurements=_measurements(finding),
+        algorithm_id=_algorithm(answer.provenance),
+        measurements=_measurements(finding, codes.DCM.Probability if answer.is_calibrated else _OUTPUT),
         qualitative_evaluations=[sr.QualitativeEvaluation(concept, outcome)],
         source_images=[reference],
     )
-    texts = ["The probability is calibrated.", finding.meaning]
+    calibrated, raw = "The probability is calibrated.", "The number is the network's own output, no probability."
+    texts = [calibrated if answer.is_calibrated else raw, finding.meaning]
     if finding.stability is not None:
         texts.append("Minimum and maximum: over small changes of the image that do not change what it shows.")
     group[0].ContentSequence.extend(_comment(text) for text in texts if text)
     return group
 
 
-def _measurements(finding: Finding) -> list[sr.Measurement]:
+def _measurements(finding: Finding, kind: sr.CodedConcept | Code) -> list[sr.Measurement]:
     none = codes.UCUM.NoUnits
     numbers = [
-        sr.Measurement(codes.DCM.Probability, finding.probability, none),
+        sr.Measurement(kind, finding.probability, none),
         sr.Measurement(codes.DCM.ThresholdValue, finding.threshold, none),
     ]
     if finding.stability is not None:
         low, high = finding.stability
-        numbers.append(sr.Measurement(codes.DCM.Probability, low, none, derivation=codes.SCT.Minimum))
-        numbers.append(sr.Measurement(codes.DCM.Probability, high, none, derivation=codes.SCT.Maximum))
+        numbers.append(sr.Measurement(kind, low, none, derivation=codes.SCT.Minimum))
+        numbers.append(sr.Measurement(kind, high, none, derivation=codes.SCT.Maximum))
     return numbers
 
 
@@ -259,3 +261,6 @@ def finding_code(finding: Finding) -> sr.CodedConcept:
 
 def _own(value: str, meaning: str) -> sr.CodedConcept:
     return sr.CodedConcept(value, _SCHEME, meaning)
+
+
+_OUTPUT = _own("network-output", "Output of the network, not calibrated")

@@ -53,6 +53,7 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     results = gathered.check(manner.language)
     if gathered.missing or guards.is_abstention(results):
         return question.abstain(results)
+    results += guards.check_evidence(card, manner.language)
     tensors = tensors_of(gathered.encode())
     for name, tensor in tensors.items():
         results += guards.check_range(tensor, card, manner.language, name)
@@ -160,11 +161,11 @@ class _Question:
         calibration = self.card.calibration
         if calibration is None:
             return {}
+        errors = {"before": calibration.ece_before, "after": calibration.ece_after}
         return {
             "method": calibration.method,
             **{name: value for name, value in calibration.parameters.items() if isinstance(value, float | int)},
-            "ece_before": calibration.ece_before,
-            "ece_after": calibration.ece_after,
+            **{f"ece_{name}": error for name, error in errors.items() if error is not None},
             "on": calibration.on.say(self.manner.language),
         }
 

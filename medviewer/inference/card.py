@@ -122,12 +122,13 @@ class Label:
     code_meaning: str
     title: Text
     threshold: float  # on the calibrated probability, 0..1
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None  # None: nobody measured what the threshold means
 
     @property
     def meaning(self) -> Text:
         """What the threshold means, in numbers; nothing unless they were measured at this very threshold."""
-        return self.operating_point.meaning if self.operating_point.threshold == self.threshold else Text("")
+        point = self.operating_point
+        return point.meaning if point is not None and point.threshold == self.threshold else Text("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +178,12 @@ class RuleSpec:
 class CalibrationSpec:
     """How logits become probabilities, and how well (expected calibration error) on what."""
 
-    method: Literal["temperature", "platt"]
+    method: Literal["temperature", "platt", "none"]  # none: nothing was fitted
     slope: tuple[float, ...]  # one a label; a temperature T is the slope 1 / T for each
     intercept: tuple[float, ...]
     parameters: Mapping[str, Any]  # as the card writes them
-    ece_before: float
-    ece_after: float
+    ece_before: float | None  # None with the method none only
+    ece_after: float | None
     on: Text
 
 
@@ -495,39 +496,45 @@ def _outcome(d: Mapping[str, Any]) -> OutcomeSpec:
 
 
 def _label(d: Mapping[str, Any]) -> Label:
-    code, point = d["code"], d["operating_point"]
+    code, point = d["code"], d.get("operating_point")
     return Label(
         name=d["name"],
         code=f"{code['scheme']}:{code['value']}",
         code_meaning=code["meaning"],
         title=_text(d["title"]),
         threshold=float(d["threshold"]),
-        operating_point=OperatingPoint(
-            float(point["sensitivity"]),
-            float(point["specificity"]),
-            int(point["n"]),
-            _text(point["on"]),
-            _text(point["meaning"]),
-            float(point["threshold"]) if "threshold" in point else None,
-        ),
+        operating_point=_operating_point(point) if point else None,
+    )
+
+
+def _operating_point(d: Mapping[str, Any]) -> OperatingPoint:
+    return OperatingPoint(
+        float(d["sensitivity"]),
+        float(d["specificity"]),
+        int(d["n"]),
+        _text(d["on"]),
+        _text(d["meaning"]),
+        float(d["threshold"]) if "threshold" in d else None,
     )
 
 
 def _calibration(d: Mapping[str, Any], labels: int) -> CalibrationSpec:
     parameters = d["parameters"]
-    expected = {"temperature": {"temperature"}, "platt": {"slope", "intercept"}}[d["method"]]
+    expected: set[str] = {"temperature": {"temperature"}, "platt": {"slope", "intercept"}}.get(d["method"], set())
     if set(parameters) != expected:
         raise CardError(f"The model's card calibrates by {d['method']} but gives {', '.join(sorted(parameters))}.")
-    if d["method"] == "temperature":
-        slope: tuple[float, ...] = (1.0 / float(parameters["temperature"]),) * labels
+    errors = (d["ece_before"], d["ece_after"])
+    if (d["method"] == "none") != (errors == (None, None)) or (None in errors and errors != (None, None)):
+        raise CardError("The model's card must give the calibration error before and after, or calibrate by none.")
+    if d["method"] in ("temperature", "none"):
+        slope: tuple[float, ...] = (1.0 / float(parameters.get("temperature", 1.0)),) * labels
         intercept: tuple[float, ...] = (0.0,) * labels
     else:
         slope, intercept = tuple(map(float, parameters["slope"])), tuple(map(float, parameters["intercept"]))
     if not all(math.isfinite(value) for value in (*slope, *intercept)):
         raise CardError("The model's card gives calibration parameters that are not finite numbers.")
-    return CalibrationSpec(
-        d["method"], slope, intercept, parameters, float(d["ece_before"]), float(d["ece_after"]), _text(d["on"])
-    )
+    before, after = (None if error is None else float(error) for error in errors)
+    return CalibrationSpec(d["method"], slope, intercept, parameters, before, after, _text(d["on"]))
 
 
 def _ood(d: Mapping[str, Any]) -> OodSpec:

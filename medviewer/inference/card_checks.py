@@ -49,7 +49,8 @@ def _is_of_another_network(card: Card) -> bool:
 def _of_classes(card: Card) -> Checks:
     labels = [label.name for label in card.labels]
     logits = next((output for output in card.outputs if output.name == "logits"), None)
-    moved = [label.name for label in card.labels if label.operating_point.threshold not in (None, label.threshold)]
+    points = [(label, label.operating_point) for label in card.labels]
+    moved = [label.name for label, point in points if point and point.threshold not in (None, label.threshold)]
     return [
         (not labels, "it reports no label"),
         (logits is None, "there is no output named “logits”"),

@@ -83,13 +83,16 @@ _LABEL = _object(
         "code": _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING}),  # e.g. SCT 233604007
         "title": _TEXT,
         "threshold": _UNIT,  # on the calibrated probability
+    },
+    {
+        # absent: nobody measured what the threshold means, and that is said beside every answer
         "operating_point": _object(
             {"sensitivity": _UNIT, "specificity": _UNIT, "n": _COUNT, "on": _TEXT, "meaning": _TEXT},
             # at which threshold all of that was measured; without it nothing is said of what the threshold means
             {"threshold": _UNIT},
             is_open=True,
         ),
-    }
+    },
 )
 
 _CODE = _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING})
@@ -118,17 +121,19 @@ _RULE = _object({"name": _ID, "version": {"type": "string", "pattern": r"^\d+\.\
 
 _CALIBRATION = _object(
     {
-        "method": {"enum": ["temperature", "platt"]},
+        # none: nothing was fitted; the number is the network's own, and is never called a probability
+        "method": {"enum": ["temperature", "platt", "none"]},
         # temperature: {"temperature": T}, p = link(logits / T), link the sigmoid (multilabel) or softmax (multiclass)
         # platt: {"slope": [a per label], "intercept": [b per label]}, p = sigmoid(a * logit + b); multilabel only
         "parameters": {
             "oneOf": [
                 _object({"temperature": {"type": "number", "exclusiveMinimum": 0}}),
                 _object({"slope": _list(_NUMBER, least=1), "intercept": _list(_NUMBER, least=1)}),
+                _object({}),
             ]
         },
-        "ece_before": _UNIT,
-        "ece_after": _UNIT,
+        "ece_before": {"oneOf": [_UNIT, {"type": "null"}]},  # null with the method none only
+        "ece_after": {"oneOf": [_UNIT, {"type": "null"}]},
         "on": _TEXT,
     },
     is_open=True,

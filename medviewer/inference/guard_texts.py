@@ -140,6 +140,14 @@ TEXTS: Mapping[str, Text] = {
         "Too much of the image is nothing that the model learned from ({distance}, limit {abstain}); no result.",
         "该图像有过多部分是模型从未学习过的(该部分为 {distance},上限 {abstain});没有结果。",
     ),
+    "uncalibrated": Text(
+        "The numbers are the network's own output, never compared with what was true: they are no probabilities.",
+        "这些数值是网络的原始输出,从未与真实情况比较:它们不是概率。",
+    ),
+    "unmeasured": Text(
+        "Nobody has measured how often this model is right; what its threshold means is not known.",
+        "没有人测量过该模型的正确率;其阈值的含义未知。",
+    ),
     "stability.ok": Text(
         "{label}: small shifts, turns and contrast changes leave the answer as it is ({low} to {high}).",
         "{label}:轻微平移、旋转和对比度变化不改变结论({low} 至 {high})。",

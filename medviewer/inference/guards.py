@@ -232,6 +232,16 @@ def _caveats(frame: Frame, language: str) -> list[GuardResult]:
     return results
 
 
+def check_evidence(card: Card, language: str = "en") -> tuple[GuardResult, ...]:
+    """Warn of a model of which nobody measured how far its numbers can be believed."""
+    doubts = []
+    if card.calibration is not None and card.calibration.method == "none":
+        doubts.append(say("uncalibrated", "warn", language))
+    if any(label.operating_point is None for label in card.labels):
+        doubts.append(say("unmeasured", "warn", language))
+    return tuple(doubts)
+
+
 def check_range(tensor: npt.NDArray[Any], card: Card, language: str = "en", name: str = "") -> tuple[GuardResult, ...]:
     """Refuse prepared data with values that the network never met; ``name`` is the array's, else the first input's."""
     key = "range" if card.is_of_one_image else "range.data"

@@ -1,0 +1,154 @@
+"""The card of an imported model: what was answered, what was measured on the way, and what nobody knows.
+
+It is valid as it is, and honest: no calibration, no operating point, no population. Whoever
+knows more completes it in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medviewer import __version__
+from medviewer.inference.card_schema import SCHEMA_ID
+from medviewer.inference.importing.questions import VALUES, Answers, GraphFacts
+
+_NAMES = {"model": "model.onnx", "explain": "model.explain.onnx", "reference": "reference.npz"}
+GRADIENT_METHODS = ("integrated-gradients",)
+MAP_METHODS = ("grad-cam",)
+ALWAYS = ("occlusion",)
+_TOLERANCE = 1e-3
+
+
+def value_range(answers: Answers) -> tuple[float, float]:
+    """The smallest and largest value that a prepared image can hold."""
+    _, mean, std = VALUES[answers.values]
+    return (0.0 - mean) / std, (1.0 - mean) / std
+
+
+def preprocessing(answers: Answers) -> list[dict[str, Any]]:
+    """The card's steps: to size, to 0..1 over the image's own range, to the network's range."""
+    _, mean, std = VALUES[answers.values]
+    steps: list[dict[str, Any]] = [
+        {"op": "resize", "rows": answers.rows, "columns": answers.columns, "aspect": answers.aspect},
+        {"op": "percentile_window", "low": 0, "high": 100},
+    ]
+    return [*steps, *([{"op": "normalise", "mean": mean, "std": std}] if (mean, std) != (0.0, 1.0) else [])]
+
+
+def draft(
+    folder: Path, facts: GraphFacts, answers: Answers, report: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The card of a folder whose files have been built.
+
+    Args:
+        folder: holds the files.
+        facts: of the file that was imported.
+        answers: what was asked.
+        report: what :func:`medviewer.inference.importing.workshop.build` found.
+        more: fields that the importer of another format knows.
+    """
+    low, high = value_range(answers)
+    labels = len(answers.labels)
+    return {
+        "schema": SCHEMA_ID,
+        "id": answers.id,
+        "version": answers.version,
+        "title": answers.title,
+        "task": answers.task,
+        "intended_use": answers.intended_use,
+        "not_for": _NOT_FOR,
+        "languages": ["en"],
+        "files": [_file(folder, role, report) for role, name in _NAMES.items() if (folder / name).is_file()],
+        "inputs": [
+            {
+                "name": "x",
+                "modality": list(answers.modality),
+                "body_part": list(answers.body_part),
+                "view": list(answers.view),
+                "photometric_interpretation": ["MONOCHROME1", "MONOCHROME2"],
+                "dtype": "float32",
+                "layout": "NCHW",
+                "shape": [None, 1, answers.rows, answers.columns],
+            }
+        ],
+        "outputs": [{"name": "logits", "shape": [None, labels]}],
+        "preprocessing": preprocessing(answers),
+        "labels": [_label(name, answers.threshold) for name in answers.labels],
+        "calibration": {"method": "none", "parameters": {}, "ece_before": None, "ece_after": None, "on": _NOTHING},
+        "ranges": {"x": [low, high]},
+        "explain": _explain(report),
+        "population": {"age_years": None, "sexes": [], "site": _SITE},
+        "evidence": [],
+        "training": _training(facts, answers, report),
+        "licences": {"weights": answers.licence, "data": "unknown"},
+        "regulatory": {"en": "Research use only.", "zh": "仅供科研使用。"},
+        "reference_tolerance": _TOLERANCE,
+        **(more or {}),
+    }
+
+
+_NOT_FOR = {
+    "en": "Diagnosis or treatment. Nobody has measured how well it does on images like yours.",
+    "zh": "诊断或治疗。没有人测量过它在此类图像上的表现。",
+}
+_NOTHING = {"en": "nothing", "zh": "无"}
+_SITE = {
+    "en": "Not known: the model was imported, and nobody has measured on whom it can be relied on.",
+    "zh": "未知：该模型为导入模型，没有人测量过它适用于哪些人群。",
+}
+
+
+def _file(folder: Path, role: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    path = folder / _NAMES[role]
+    content = path.read_bytes()
+    entry: dict[str, Any] = {
+        "role": role,
+        "path": path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+    }
+    flow = report["control_flow"].get(role)
+    return entry | ({"control_flow": flow} if flow else {})
+
+
+def _label(name: str, threshold: float) -> dict[str, Any]:
+    title = name.replace("_", " ")
+    code = {"scheme": "99MEDVIEWER", "value": name[:16], "meaning": title[:64]}
+    return {"name": name, "code": code, "title": title, "threshold": threshold}
+
+
+def _explain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Which methods may be used; where gradients are missing, why."""
+    why = report.get("why_no_gradients")
+    if why:
+        reason = {"en": f"No gradients: {why}.", "zh": f"没有梯度：{why}。"}
+        return {"target_layer": "", "grid": [1, 1], "methods": list(ALWAYS), "without_gradients": reason}
+    has_map = bool(report["feature_map"])
+    return {
+        "target_layer": report["feature_map"],
+        "grid": report["grid"],
+        "methods": [*(MAP_METHODS if has_map else ()), *GRADIENT_METHODS, *ALWAYS],
+        "gradients_by": f"onnx-ad {report['libraries']['onnx-ad']}",
+        "differs_from_finite_differences_by": {n: round(e, 5) for n, e in report["gradient_errors"].items()},
+    }
+
+
+def _training(facts: GraphFacts, answers: Answers, report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "recipe": "imported",
+        "config": {
+            "file": facts.file,
+            "sha256": facts.sha256,
+            "producer": facts.producer,
+            "values": answers.values,
+            "output": answers.output,
+        },
+        "data_digest": "unknown",
+        "split_rule": "unknown",
+        "seed": 0,
+        "code_version": __version__,
+        "libraries": report["libraries"],
+    }

@@ -1,0 +1,273 @@
+"""A network from elsewhere, rebuilt so that it takes one grey image and gives logits, whatever its own habits.
+
+Only for the import's own process: it parses a foreign file. The network itself is left
+as it is; a few operators before it repeat the grey image for its channels and turn the
+axes, and after it probabilities become logits again. A network that takes one image at
+a time is put inside a ``Scan``, which gives it one after the other.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, compose, helper, numpy_helper, version_converter
+
+from medviewer.domain.errors import ModelError, UnsafeModelError
+from medviewer.inference.importing.questions import IMAGENET_MEAN, IMAGENET_STD, Answers, GraphFacts
+from medviewer.inference.loading import check_graph
+
+OPSET = 18
+_PREFIX, _INNER = "net.", "in."
+_TAILS = ("Sigmoid", "Softmax")
+_MOVERS = frozenset(
+    {"Transpose", "Reshape", "MatMul", "Gather", "Slice", "Expand"}
+)  # after them axes mean other things
+_SMALLEST = 1e-6  # a probability of 0 has no logit
+
+
+def parse(data: bytes, name: str) -> ModelProto:
+    """Parse and check a foreign file, and bring it to an opset that the rest here speaks.
+
+    Raises:
+        UnsafeModelError: it asks for something that is refused.
+        ModelError: it is too old to be converted.
+    """
+    try:
+        check_graph(data, name=name)
+    except UnsafeModelError as error:
+        if "outside the file" in str(error):
+            raise UnsafeModelError(
+                f"{error} Save it as one file first: onnx.save(onnx.load(path), new, save_as_external_data=False)."
+            ) from error
+        raise
+    model = onnx.load_model_from_string(data)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in [value for value in model.graph.input if value.name in constants]:
+        model.graph.input.remove(value)  # before IR version 4, weights were inputs too
+    version = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if version < OPSET:
+        try:
+            model = version_converter.convert_version(model, OPSET)
+        except Exception as error:
+            raise ModelError(
+                f"“{name}” uses ONNX opset {version}, which cannot be brought to {OPSET}; export it with that one."
+            ) from error
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
+    except Exception as error:
+        raise ModelError(f"The shapes of “{name}” contradict each other; export it again.") from error
+
+
+def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
+    """What the graph says of itself.
+
+    Raises:
+        ModelError: it is not a network that takes one image and gives one row of numbers.
+    """
+    if len(model.graph.input) != 1:
+        raise ModelError(f"“{name}” takes {len(model.graph.input)} inputs; only networks of one image can be imported.")
+    given = model.graph.input[0]
+    shape = _dims(given)
+    if given.type.tensor_type.elem_type != TensorProto.FLOAT or len(shape) != 4:
+        raise ModelError(f"“{name}” must take float32 images of four axes (n, channels, rows, columns).")
+    layout = "NCHW" if shape[1] in (1, 3) else "NHWC" if shape[3] in (1, 3) else ""
+    if not layout:
+        raise ModelError(f"“{name}” takes {shape[1]} channels; networks of 1 (grey) or 3 (colour) can be imported.")
+    sides = (shape[1], shape[2], shape[3]) if layout == "NCHW" else (shape[3], shape[1], shape[2])
+    rows = [value for value in model.graph.output if _is_row(value)]
+    if not rows:
+        raise ModelError(
+            f"“{name}” gives no row of numbers an image; only classifiers can be imported, "
+            "no networks that outline or locate."
+        )
+    output = rows[0]
+    maker = next((node for node in model.graph.node if output.name in node.output), None)
+    return GraphFacts(
+        file=name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        producer=f"{model.producer_name} {model.producer_version}".strip()[:100],
+        opset=OPSET,
+        input=given.name,
+        layout=layout,
+        shape=(int(sides[0] or 0), sides[1], sides[2]),
+        batch=shape[0],
+        output=output.name,
+        labels=int(_dims(output)[1] or 0),
+        tail=maker.op_type if maker is not None and maker.op_type in _TAILS else "",
+        names=tuple(_names(model)),
+    )
+
+
+def single(model: ModelProto, facts: GraphFacts, answers: Answers, batch: int | None) -> ModelProto:
+    """The network as ``x`` (batch, 1, rows, columns) -> ``logits`` (batch, labels); ``batch`` None leaves it open."""
+    core = compose.add_prefix(model, _PREFIX)
+    graph = core.graph
+    before, weights = _before(facts, answers)
+    before[-1].output[0] = _PREFIX + facts.input
+    after, more, made = _after(core, facts, answers, last=_PREFIX + facts.output)
+    kept = [node for node in graph.node if made is None or made not in node.output]
+    n: int | str = "n" if batch is None else batch
+    built = helper.make_graph(
+        [*before, *kept, *after],
+        "imported",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [n, 1, answers.rows, answers.columns])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [n, facts.labels])],
+        [*graph.initializer, *(numpy_helper.from_array(a, name) for name, a in {**weights, **more}.items())],
+    )
+    return _model(built)
+
+
+def batched(model: ModelProto, inputs: Mapping[str, Sequence[int]], outputs: Mapping[str, Sequence[int]]) -> ModelProto:
+    """The same network for any number of images, taken one after the other.
+
+    Args:
+        model: for a batch of one; it takes ``inputs`` and gives ``outputs``.
+        inputs: by name, the shape of each without the batch axis.
+        outputs: likewise.
+    """
+    body = compose.add_prefix(model, _INNER).graph  # what is inside may not be called like what is outside
+    axis = numpy_helper.from_array(np.array([0], np.int64), "scan.axis")
+    enter = [helper.make_node("Unsqueeze", [f"one.{name}", "scan.axis"], [_INNER + name]) for name in inputs]
+    leave = [helper.make_node("Squeeze", [_INNER + name, "scan.axis"], [f"one.{name}"]) for name in outputs]
+    inner = helper.make_graph(
+        [*enter, *body.node, *leave],
+        "one",
+        [helper.make_tensor_value_info(f"one.{name}", TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(f"one.{name}", TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [*body.initializer, axis],
+    )
+    scan = helper.make_node("Scan", list(inputs), list(outputs), num_scan_inputs=len(inputs), body=inner)
+    return _model(
+        helper.make_graph(
+            [scan],
+            "imported",
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", *s]) for n, s in inputs.items()],
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", *s]) for n, s in outputs.items()],
+        )
+    )
+
+
+def last_feature_map(model: ModelProto) -> tuple[str, tuple[int, ...]] | None:
+    """The last tensor of a convolutional network, for one image, that still lies as the image does, and its shape.
+
+    None if there is none, and for networks of attention: what their tensors hold has no such places.
+    """
+    shapes = {value.name: _dims(value) for value in (*model.graph.value_info, *model.graph.input)}
+    rows, columns = shapes["x"][2:]
+    if any(node.op_type == "Softmax" for node in model.graph.node) or not rows or not columns:
+        return None
+    found = None
+    for node in model.graph.node:
+        for name in node.output if node.op_type not in _MOVERS else ():
+            shape = shapes.get(name, ())
+            if len(shape) != 4 or None in shape:
+                continue
+            sizes = tuple(int(size) for size in shape if size is not None)
+            lies_alike = abs(sizes[2] * columns - sizes[3] * rows) <= max(rows, columns)
+            if min(sizes[2:]) >= 2 and sizes[1] > 3 and lies_alike:
+                found = (name, sizes)
+    return found
+
+
+def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray) -> np.ndarray:
+    """The logits that the file as it came gives for ``x`` (n, 1, rows, columns), with numpy around it."""
+    image = np.repeat(x, facts.shape[0], axis=1) if answers.values != "imagenet" else _imagenet(x, facts.shape[0])
+    if facts.layout == "NHWC":
+        image = image.transpose(0, 2, 3, 1)
+    rows = [
+        session.run([facts.output], {facts.input: np.ascontiguousarray(one[None])})[0].reshape(1, -1) for one in image
+    ]
+    found = np.concatenate(rows).astype(np.float64)
+    if answers.output == "logits":
+        return found.astype(np.float32)
+    p = np.clip(found, _SMALLEST, 1 - _SMALLEST)
+    return (np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
+def _model(graph: Any) -> ModelProto:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    model.producer_name = "MedViewer import"
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _dims(value: Any) -> tuple[int | None, ...]:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(int(d.dim_value) if d.WhichOneof("value") == "dim_value" else None for d in dims)
+
+
+def _is_row(value: Any) -> bool:
+    shape = _dims(value)
+    is_float = value.type.tensor_type.elem_type == TensorProto.FLOAT
+    return is_float and len(shape) == 2 and shape[1] is not None and 1 <= shape[1] <= 500
+
+
+def _names(model: ModelProto) -> Iterator[str]:
+    """Names of the outputs in the file's metadata, as exporters write them: JSON, a Python dict, or with commas."""
+    for entry in model.metadata_props:
+        if entry.key.lower() in ("names", "labels", "classes", "class_names") and len(entry.value) < 20_000:
+            try:
+                value = ast.literal_eval(entry.value)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                value = entry.value.split(",")
+            words = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            yield from (str(word).strip().replace(" ", "_") for word in words)
+            return
+
+
+def _before(facts: GraphFacts, answers: Answers) -> tuple[list[Any], dict[str, np.ndarray]]:
+    """From one grey channel to what the network takes; the last node's output is its input."""
+    channels, nodes, weights, last = facts.shape[0], [], {}, "x"
+    if answers.values == "imagenet":
+        weights["pre.mean"], weights["pre.std"] = _imagenet_constants(channels)
+        nodes += [helper.make_node("Sub", ["x", "pre.mean"], ["pre.0"])]
+        nodes += [helper.make_node("Div", ["pre.0", "pre.std"], ["pre.1"])]
+        last = "pre.1"
+    elif channels > 1:
+        nodes.append(helper.make_node("Concat", ["x"] * channels, ["pre.1"], axis=1))
+        last = "pre.1"
+    if facts.layout == "NHWC":
+        nodes.append(helper.make_node("Transpose", [last], ["pre.2"], perm=[0, 2, 3, 1]))
+    if not nodes:
+        nodes.append(helper.make_node("Identity", ["x"], ["pre.1"]))
+    return nodes, weights
+
+
+def _after(
+    core: ModelProto, facts: GraphFacts, answers: Answers, *, last: str
+) -> tuple[list[Any], dict[str, np.ndarray], str | None]:
+    """From the network's output to logits: nodes, their constants, and an output whose node is left out."""
+    if answers.output == "logits":
+        return [helper.make_node("Identity", [last], ["logits"])], {}, None
+    wanted = "Softmax" if answers.task == "multiclass" else "Sigmoid"
+    maker = next((node for node in core.graph.node if last in node.output), None)
+    users = [node for node in core.graph.node if last in node.input]
+    if maker is not None and maker.op_type == wanted == facts.tail and not users:
+        return [helper.make_node("Identity", [maker.input[0]], ["logits"])], {}, last
+    limits = {"post.low": _SMALLEST, "post.high": 1 - _SMALLEST, "post.one": 1.0}
+    weights = {name: np.asarray(value, np.float32) for name, value in limits.items()}
+    nodes = [helper.make_node("Clip", [last, "post.low", "post.high"], ["post.p"])]
+    if answers.task == "multiclass":
+        return [*nodes, helper.make_node("Log", ["post.p"], ["logits"])], weights, None
+    nodes += [
+        helper.make_node("Sub", ["post.one", "post.p"], ["post.q"]),
+        helper.make_node("Div", ["post.p", "post.q"], ["post.odds"]),
+        helper.make_node("Log", ["post.odds"], ["logits"]),
+    ]
+    return nodes, weights, None
+
+
+def _imagenet_constants(channels: int) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.array(IMAGENET_MEAN if channels == 3 else [math.fsum(IMAGENET_MEAN) / 3], np.float32)
+    std = np.array(IMAGENET_STD if channels == 3 else [math.fsum(IMAGENET_STD) / 3], np.float32)
+    return mean.reshape(1, -1, 1, 1), std.reshape(1, -1, 1, 1)
+
+
+def _imagenet(x: np.ndarray, channels: int) -> np.ndarray:
+    mean, std = _imagenet_constants(channels)
+    return np.asarray((x - mean) / std, np.float32)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medviewer.cli import main
+from medviewer.domain.errors import InputError, ModelError
+from medviewer.inference.importing.monai import is_bundle, read_bundle, unpack_bundle
+from tests.unit.inference.importing.test_onnx_file import bare_file
+
+METADATA: dict[str, Any] = {
+    "version": "0.3.1",
+    "name": "Made-up chest classifier",
+    "task": "classification of made-up films",
+    "description": "Says which of three made-up findings a film shows.",
+    "intended_use": "Tests only.",
+    "copyright": "Nobody, CC0",
+    "references": ["A made-up paper."],
+    "network_data_format": {
+        "inputs": {
+            "image": {
+                "type": "image", "format": "magnitude", "modality": "CXR", "num_channels": 1,
+                "spatial_shape": [32, 32], "dtype": "float32", "value_range": [0, 1], "channel_def": {"0": "image"},
+            }
+        },
+        "outputs": {
+            "pred": {
+                "type": "logits", "format": "classes", "num_channels": 3, "spatial_shape": [],
+                "channel_def": {"0": "pneumonia", "1": "pleural effusion", "2": "mass"},
+            }
+        },
+    },
+}  # fmt: skip
+
+
+def make_bundle(folder: Path, metadata: object = METADATA) -> Path:
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    # As bundles have it: a config that runs a command as soon as somebody opens it with MONAI.
+    config = {"imports": ["$import os"], "run": [f"$os.mkdir({str(folder / 'was-run')!r})"]}
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    bare_file(folder / "models" / "model.onnx")
+    return folder
+
+
+def test_the_metadata_are_the_guesses(tmp_path: Path) -> None:
+    brought = read_bundle(make_bundle(tmp_path / "bundle"))
+    assert brought.network.name == "model.onnx"
+    assert brought.hints == {
+        "title": "Made-up chest classifier",
+        "labels": ["pneumonia", "pleural_effusion", "mass"],
+        "modality": ("CR", "DX"),
+        "rows": 32,
+        "columns": 32,
+        "values": "unit",
+        "intended_use": "Tests only.",
+        "licence": "Nobody, CC0",
+    }
+    assert brought.card == {"version": "0.3.1", "references": ["A made-up paper."]}
+
+
+@pytest.mark.parametrize("as_archive", [False, True])
+def test_a_bundle_becomes_a_model_folder_and_its_config_is_never_run(tmp_path: Path, as_archive: bool) -> None:
+    source = make_bundle(tmp_path / "bundle")
+    if as_archive:
+        archive = tmp_path / "bundle.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in source.rglob("*"):
+                file.write(path, path.relative_to(tmp_path))
+        source = archive
+    words = ["--set", "id=made-up", "--set", "task=multilabel", "--set", "output=logits"]
+    assert main(["models", "import", str(source), *words, "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "model.json").read_bytes())
+    assert (card["version"], card["title"]) == ("0.3.1", "Made-up chest classifier")
+    assert [label["name"] for label in card["labels"]] == ["pneumonia", "pleural_effusion", "mass"]
+    assert card["inputs"][0]["modality"] == ["CR", "DX"]
+    assert not (tmp_path / "bundle" / "was-run").exists()
+
+
+def test_a_bundle_without_onnx_is_told_what_to_export(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (bundle / "models" / "model.onnx").rename(bundle / "models" / "model.ts")
+    with pytest.raises(ModelError, match="onnx_export"):
+        read_bundle(bundle)
+    for name in ("a.onnx", "b.onnx"):
+        bare_file(bundle / "models" / name)
+    with pytest.raises(ModelError, match="several ONNX files"):
+        read_bundle(bundle)
+
+
+def _changed(**image: Any) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(METADATA))
+    changed["network_data_format"]["inputs"]["image"].update(image)
+    return changed
+
+
+def test_what_is_no_classifier_of_films_is_refused(tmp_path: Path) -> None:
+    segments = json.loads(json.dumps(METADATA))
+    segments["network_data_format"]["outputs"]["pred"]["format"] = "segmentation"
+    two = json.loads(json.dumps(METADATA))
+    two["network_data_format"]["inputs"]["label"] = {}
+    for index, (metadata, says) in enumerate(
+        [
+            (_changed(spatial_shape=[96, 96, 96]), "no classifier of 2D"),
+            (segments, "no classifier of 2D"),
+            (two, "takes 2"),
+        ]
+    ):
+        with pytest.raises(ModelError, match=says):
+            read_bundle(make_bundle(tmp_path / str(index), metadata))
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[]", b"[" * 100_000, b"\xff", b" " * (2 << 20)])
+def test_damaged_metadata_are_one_sentence(tmp_path: Path, content: bytes) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (bundle / "configs" / "metadata.json").write_bytes(content)
+    assert is_bundle(bundle)
+    with pytest.raises(InputError, match=r"metadata.json (cannot be read|is no JSON object)"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("spatial_shape", ["a", None]), ("value_range", "all"), ("modality", None), ("channel_def", {})],
+)
+def test_odd_metadata_give_no_guess(tmp_path: Path, field: str, value: object) -> None:
+    hints = read_bundle(make_bundle(tmp_path / "bundle", _changed(**{field: value}))).hints
+    assert {"title", "labels"} <= set(hints)
+
+
+def test_an_archive_without_a_bundle_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "other.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "a")
+    with pytest.raises(InputError, match="holds no MONAI bundle"):
+        unpack_bundle(archive, tmp_path, None)

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UnsafeModelError, UsageError
+from medviewer.domain.progress import StopToken
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
+from medviewer.inference.importing import gradients, graphs
+from medviewer.inference.importing.gradients import NoGradientsError, differentiate
+from medviewer.inference.importing.onnx_file import import_onnx, new_folder
+from medviewer.inference.importing.questions import Answers, GraphFacts, questions, read_answers
+from medviewer.inference.importing.workshop import inspect
+from medviewer.inference.loading import check_graph
+from tests import fakes
+
+_CHANCE = np.random.default_rng(11)
+KERNELS = _CHANCE.normal(0, 0.4, (5, 3, 3, 3)).astype(np.float32)
+HEAD = _CHANCE.normal(0, 1.5, (2, 5)).astype(np.float32)
+
+
+def bare_file(path: Path, **changes: Any) -> Path:
+    """The tiny network of the fakes as somebody would send it: no card, one output, no names."""
+    model = fakes.model_graph(3)
+    del model.graph.output[1:]
+    for change in changes.values():
+        change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def colour_file(path: Path, *, tail: str = "Sigmoid", pool: str = "MaxPool", batch: Any = 1, **options: Any) -> Path:
+    """A colour network in the order of TensorFlow that takes ``batch`` images at a time and gives probabilities."""
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["chw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["chw", "kernels"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node(pool, ["relu"], ["small"], kernel_shape=[2, 2], strides=[2, 2], **options),
+        helper.make_node("GlobalAveragePool", ["small"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "head"], ["scores"], transB=1),
+        helper.make_node(tail, ["scores"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colour",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 24, 32, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 2])],
+        [numpy_helper.from_array(KERNELS, "kernels"), numpy_helper.from_array(HEAD, "head")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {"names": "{0: 'pleural effusion', 1: 'mass'}"})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def answered(facts: GraphFacts, **given: Any) -> Answers:
+    wanted = {
+        "labels": ["a", "b", "c"][: facts.labels],
+        "task": "multilabel",
+        "output": "probabilities" if facts.tail else "logits",
+        "modality": ["CR"],
+        "values": "unit",
+        "intended_use": "Tests.",
+    }
+    return read_answers(questions(facts), wanted | given, facts)
+
+
+def imported(path: Path, folder: Path, **given: Any) -> Any:
+    facts = inspect(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return import_onnx(path, facts, answered(facts, **given), folder)
+
+
+def session(data: bytes) -> Any:
+    return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+
+
+def test_a_graph_says_what_it_knows(tmp_path: Path) -> None:
+    facts = inspect(colour_file(tmp_path / "Chest Net.onnx"))
+    assert (facts.layout, facts.shape, facts.batch, facts.labels) == ("NHWC", (3, 24, 32), 1, 2)
+    assert (facts.tail, facts.names) == ("Sigmoid", ("pleural_effusion", "mass"))
+    guesses = {q.id: q.guess for q in questions(facts)}
+    assert guesses["labels"] == ["pleural_effusion", "mass"]
+    assert (guesses["id"], guesses["task"], guesses["output"]) == ("chest-net", "multilabel", "probabilities")
+    assert (guesses["rows"], guesses["columns"]) == (24, 32)
+    assert (guesses["modality"], guesses["values"], guesses["intended_use"]) == (None, None, None)
+    plain = inspect(bare_file(tmp_path / "plain.onnx"))
+    assert (plain.layout, plain.shape, plain.batch, plain.tail) == ("NCHW", (1, 32, 32), None, "")
+    assert {q.id: q.guess for q in questions(plain)}["task"] is None
+
+
+def test_gradients_of_an_imported_network_are_those_worked_out_by_hand(tmp_path: Path) -> None:
+    card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "out")
+    assert card.explain is not None
+    assert card.explain.methods == ("grad-cam", "integrated-gradients", "occlusion")
+    assert card.explain.grid == (8, 8)
+    assert all(error < 0.02 for error in card.document["explain"]["differs_from_finite_differences_by"].values())
+    x = fakes.images(5)
+    selector = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
+    names = ["logits", "feature_map", "d_feature_map", "d_x"]
+    graph = (tmp_path / "out" / "model.explain.onnx").read_bytes()
+    found = dict(zip(names, session(graph).run(names, {"x": x, "selector": selector}), strict=True))
+    expected = fakes.gradients(x, selector)
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    check_graph(graph, name="explain", control_flow=("Scan",))
+
+
+def test_a_colour_network_of_one_image_at_a_time_answers_about_many_grey_ones(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx")
+    card = imported(path, tmp_path / "models" / "net", values="imagenet")
+    assert card.file("model").control_flow == ("Scan",)  # type: ignore[union-attr]
+    grey = _CHANCE.uniform(0, 1, (3, 1, 24, 32)).astype(np.float32)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    image = ((np.repeat(grey, 3, axis=1).transpose(0, 2, 3, 1) - mean) / std).astype(np.float32)
+    original = session(path.read_bytes())
+    p = np.concatenate([original.run(None, {"image": one[None]})[0] for one in image]).astype(np.float64)
+    with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
+        found = engine.run(card.id, {"x": grey}, outputs=["logits"])["logits"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-found)), p, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tail", ["Sigmoid", "Softmax"])
+def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_path: Path, tail: str) -> None:
+    path = colour_file(tmp_path / "net.onnx", tail=tail)
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["out"]))
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    task = "multiclass" if tail == "Softmax" else "multilabel"
+    assert inspect(path).tail == ""
+    imported(path, tmp_path / "out", output="probabilities", task=task)
+    stored = np.load(tmp_path / "out" / "reference.npz")
+    logits = stored["output.logits"].astype(np.float64)
+    image = np.repeat(stored["input.x"], 3, axis=1).transpose(0, 2, 3, 1)
+    p = np.concatenate([session(path.read_bytes()).run(None, {"image": one[None]})[0] for one in image])
+    e = np.exp(logits)
+    np.testing.assert_allclose(e / e.sum(1, keepdims=True) if task == "multiclass" else e / (1 + e), p, atol=1e-5)
+
+
+def test_without_gradients_the_reason_stands_on_the_card_and_occlusion_remains(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx", pool="AveragePool", ceil_mode=1)
+    card = imported(path, tmp_path / "out")
+    assert card.explain is not None
+    assert card.explain.methods == ("occlusion",)
+    assert "ceil_mode=1 is not differentiated" in card.document["explain"]["without_gradients"]["en"]
+    assert card.file("explain") is None
+
+
+def test_a_wrong_gradient_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx_ad
+
+    path = bare_file(tmp_path / "net.onnx")
+    data = path.read_bytes()
+    model = graphs.parse(data, "net.onnx")
+    facts = graphs.facts_of(model, data, "net.onnx")
+    one = graphs.single(model, facts, answered(facts), batch=1)
+    right = differentiate(one, fakes.images(3), 3, session)
+    assert max(right.errors.values()) < 0.02
+    reverse = onnx_ad.reverse
+
+    def a_twentieth_too_large(*args: Any, **options: Any) -> onnx.ModelProto:
+        wrong: onnx.ModelProto = reverse(*args, **options)
+        for node in wrong.graph.node:
+            for index, name in enumerate(node.output):
+                if name == "adj_x":
+                    node.output[index] = "adj_x_right"
+        wrong.graph.initializer.append(numpy_helper.from_array(np.float32(1.05), "too.much"))
+        wrong.graph.node.append(helper.make_node("Mul", ["adj_x_right", "too.much"], ["adj_x"]))
+        return wrong
+
+    monkeypatch.setattr(onnx_ad, "reverse", a_twentieth_too_large)
+    with pytest.raises(NoGradientsError, match="differ from the network's own differences by 5%"):
+        differentiate(one, fakes.images(3), 3, session)
+    monkeypatch.setattr(gradients, "TOLERATED", 0.1)
+    assert differentiate(one, fakes.images(3), 3, session).errors["d_x"] > 0.02
+
+
+def test_networks_of_attention_have_no_map_to_look_at() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "kernels"], ["map"]),
+        helper.make_node("Softmax", ["map"], ["attention"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 24, 32])],
+        [helper.make_tensor_value_info("attention", TensorProto.FLOAT, [1, 5, 22, 30])],
+        [numpy_helper.from_array(KERNELS, "kernels")],
+    )
+    model = onnx.shape_inference.infer_shapes(helper.make_model(graph))
+    assert graphs.last_feature_map(model) is None
+    del model.graph.node[1:]
+    model.graph.output[0].name = "map"
+    assert graphs.last_feature_map(onnx.shape_inference.infer_shapes(model)) == ("map", (1, 5, 22, 30))
+
+
+def test_the_card_says_that_nothing_is_known(tmp_path: Path) -> None:
+    card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "models" / "net")
+    assert (card.calibration.method, card.evidence, card.population.age_years) == ("none", (), None)
+    with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
+        answer = engine.ask(fakes.make_case(), card.id)
+        chinese = engine.ask(fakes.make_case(), card.id, language="zh")
+    warned = {guard.code for guard in answer.guards if guard.level == "warn"}
+    assert {"uncalibrated", "unmeasured"} <= warned
+    assert (answer.status, answer.is_calibrated, answer.provenance.is_verified) == ("answer", False, False)
+    assert all(finding.meaning == "" for finding in answer.findings)
+    assert "不是概率" in next(guard.text for guard in chinese.guards if guard.code == "uncalibrated")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"labels": ["a", "b"]}, "gives 3 numbers an image; 2 labels"),
+        ({"labels": ["a", "b", "a"]}, "names something twice"),
+        ({"labels": ["a", "b", "<c>"]}, "is not a word"),
+        ({"labels": None}, "“labels” must be answered"),
+        ({"modality": []}, "at least one kind of image"),
+        ({"modality": ["x-ray"]}, "is not a DICOM code"),
+        ({"values": "other"}, "must be one of"),
+        ({"values": ""}, "“values” must be answered"),
+        ({"rows": "many"}, "must be a number"),
+        ({"rows": 1e9}, "whole number from 8"),
+        ({"threshold": 1}, "between 0 and 1"),
+        ({"id": "../x"}, "small letters"),
+        ({"colour": "red"}, "is no question"),
+        ({"title": 7}, "must be a text"),
+    ],
+)
+def test_a_wrong_answer_is_named(given: dict[str, Any], says: str) -> None:
+    facts = GraphFacts("n.onnx", "0" * 64, "", 18, "x", "NCHW", (1, 32, 32), None, "y", 3, "")
+    with pytest.raises(UsageError, match=says):
+        answered(facts, **given)
+
+
+def _two_inputs(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+
+
+def _five_channels(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+
+
+def _no_row(model: onnx.ModelProto) -> None:
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, [None, 3, 8, 8]))
+
+
+def _outside(model: onnx.ModelProto) -> None:
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (_two_inputs, ModelError, "takes 2 inputs"),
+        (_five_channels, ModelError, "takes 5 channels"),
+        (_no_row, ModelError, "no row of numbers"),
+        (_outside, UnsafeModelError, "Save it as one file first"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_with_what_to_do(
+    tmp_path: Path, change: Any, kind: type[MedViewerError], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        inspect(bare_file(tmp_path / "net.onnx", change=change))
+
+
+def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"hello")
+    with pytest.raises(UnsafeModelError, match="not a complete ONNX file"):
+        inspect(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        inspect(tmp_path / "gone.onnx")
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        inspect(tmp_path)
+
+
+def test_a_file_that_changed_since_the_questions_is_not_imported(tmp_path: Path) -> None:
+    path = bare_file(tmp_path / "net.onnx")
+    facts = inspect(path)
+    bare_file(path, change=lambda model: model.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(fakes.KERNELS * 2, model.graph.initializer[0].name)))  # fmt: skip
+    with new_folder(tmp_path / "scratch") as folder:
+        with pytest.raises(InputError, match="changed while it was imported"):
+            import_onnx(path, facts, answered(facts), folder)
+
+
+def test_a_stop_ends_the_import_and_leaves_nothing(tmp_path: Path) -> None:
+    path = bare_file(tmp_path / "net.onnx")
+    stop = StopToken()
+    facts = inspect(path)
+
+    def stop_at_once(_done: int, _total: int, _text: str) -> None:
+        stop.stop()
+
+    with pytest.raises(Stopped), new_folder(tmp_path / "out") as folder:
+        import_onnx(path, facts, answered(facts), folder, stop=stop, progress=stop_at_once)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.onnx"]
+    assert not [thread for thread in threading.enumerate() if "import" in thread.name]
+
+
+def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="already there"), new_folder(tmp_path / "out"):
+        pass
+
+
+def test_the_command_asks_and_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from medviewer.cli import main
+
+    path, out = colour_file(tmp_path / "net.onnx"), tmp_path / "out"
+    assert main(["models", "import", str(path), "--questions"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["answers"]["labels"]) == (
+        "medviewer.import-questions/1",
+        ["pleural_effusion", "mass"],
+    )
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps(document["answers"] | {"modality": ["CR", "DX"], "intended_use": "Tests."}))
+    assert main(["models", "import", str(path), "--answers", str(answers), "--out", str(out)]) == 2
+    assert "“values” must be answered" in capsys.readouterr().err
+    words = ["models", "import", str(path), "--answers", str(answers), "--set", "values=unit", "--out", str(out)]
+    assert main(words) == 0
+    assert main(words) == 2
+    assert "already there" in capsys.readouterr().err
+    assert main(["models", "import", str(path)]) == 2
+    assert main(["models", "import", str(path), "--set", "values", "--out", str(tmp_path / "o")]) == 2
+    (entry,) = Catalogue([tmp_path]).entries
+    assert (entry.id, entry.signer.word, entry.problem) == ("net", "unverified", "")
