@@ -43,7 +43,7 @@ from medviewer.inference.variants import is_variant
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
-    "film": "Saving the film", "print": "Saving the page",
+    "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 

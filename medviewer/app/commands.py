@@ -473,6 +473,7 @@ _ROWS = (
            documents.is_reading),
     _asked("document.draw|Draw a page|绘制页面", documents.draw, documents.is_pdf),
     _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
+    _row("model.manage|Models…|模型…||box", _show("models"), _always),
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),
     _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", findings.cancel, _has_jobs),

@@ -321,6 +321,7 @@ class State:
     structure_files: tuple[StructureFile, ...] = ()  # that lie beside the images; ask offers
     laid: Mapping[tuple[Key, ShownPlane], LayerPlane] = field(default_factory=_empty)  # their cuts; ask laid_on
     model_id: str = ""
+    models_changed: int = 0  # counts how often models came or went
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)

@@ -125,6 +125,11 @@ class FindingsPanel(QWidget):
         whole.addWidget(scroll, 1)
         whole.addWidget(self.queue)
 
+    def list_models(self, models: Sequence[ModelRow]) -> None:
+        """List other models: some came or went."""
+        self._models = tuple(models)
+        self.show_state(None, self._state)
+
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what differs from ``old``; None draws everything."""
         use_language(new.language)

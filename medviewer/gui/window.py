@@ -180,6 +180,8 @@ class MainWindow(WindowFront):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
+        if old is not None and old.models_changed != new.models_changed:
+            self.findings.list_models(model_rows(self.app))
         for part in (self.actions_, self.tools, self.viewports, self.volume, self.documents, self.empty, self.studies):
             part.show_state(old, new)
         for panel in (self.findings, self.record, self.measurements, self.layers):

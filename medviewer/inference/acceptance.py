@@ -29,7 +29,7 @@ _MOST_CASES = 16
 _EXPLAIN_OUTPUTS = frozenset({"logits", "feature_map", "d_feature_map", "d_x"})
 
 
-class _OneModel(Catalogue):
+class OneModel(Catalogue):
     """A catalogue of a single model that is not installed yet, without the reference that the engine would check."""
 
     def __init__(self, card: Card) -> None:
@@ -66,7 +66,7 @@ def accept(
     progress(0, 3, "Checking the model")
     _check_preprocessing(card)
     inputs, expected = _reference(card)
-    with Engine(_OneModel(card), time_budget_s=time_budget_s, memory_limit_bytes=MEMORY_LIMIT_BYTES) as engine:
+    with Engine(OneModel(card), time_budget_s=time_budget_s, memory_limit_bytes=MEMORY_LIMIT_BYTES) as engine:
         progress(1, 3, "Running the model's reference inputs")
         try:
             found = _run(engine, card, inputs, expected, stop)

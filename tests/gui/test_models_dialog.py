@@ -1,0 +1,261 @@
+"""Models by the window: what each is, brought in by a drop, replaced and removed only after a yes, imported with answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
+
+from medviewer.app import model_shelf
+from medviewer.domain.errors import ModelError
+from medviewer.gui.cards import StillCombo
+from medviewer.gui.models_dialog import ModelsDialog
+from medviewer.gui.text import use_language
+from medviewer.inference import installing
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.signing import TrustFile, sign_model
+from tests import fakes
+from tests.gui import seen
+from tests.gui.reader import Reader
+from tests.gui.seen import is_offered
+from tests.radiographs import write_radiograph
+from tests.unit.inference.importing.test_onnx_file import bare_file
+from tests.unit.inference.test_signing import key_pair
+
+
+@pytest.fixture
+def reader(main_window, qtbot, medviewer_home: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """A window whose models lie where an installation puts them; networks are run elsewhere."""
+    monkeypatch.setattr(installing, "accept", lambda *_args, **_options: None)
+    engine = main_window.app.engine
+    bundled = engine.catalogue.folders[0]
+    engine.catalogue = Catalogue([medviewer_home / "models", bundled], TrustFile(medviewer_home))
+    return Reader(main_window, qtbot)
+
+
+@pytest.fixture
+def dialog(reader: Reader, qtbot) -> ModelsDialog:
+    made = ModelsDialog(reader.window.app)
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def settled(dialog: ModelsDialog, qtbot) -> None:
+    qtbot.waitUntil(lambda: not dialog.shelf.is_busy, timeout=30_000)
+    QApplication.processEvents()
+
+
+def press(widget: QWidget, title: str) -> None:
+    QApplication.processEvents()
+    seen.press(widget, title)
+    QApplication.processEvents()
+
+
+def all_words(widget: QWidget) -> str:
+    QApplication.processEvents()  # Qt shows what was put into a layout when it comes to it
+    return seen.all_words(widget)
+
+
+def lines(dialog: ModelsDialog) -> list[str]:
+    return [dialog.list.item(row).text() for row in range(dialog.list.count())]
+
+
+def drop(dialog: ModelsDialog, *paths: Path) -> QDropEvent:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QDropEvent(QPointF(10, 10), Qt.DropAction.CopyAction, data, buttons, keys)
+    dialog.dropEvent(event)
+    return event
+
+
+def new_model(folder: Path, **changes: object) -> Path:
+    return fakes.make_model(folder, **{"id": "mine", "title": {"en": "My model", "zh": "我的模型"}, **changes})
+
+
+def test_every_model_is_listed_with_its_state(dialog: ModelsDialog) -> None:
+    assert lines(dialog)[0] == "Fake chest model\n1.2.3 · unverified"
+    assert "came with MedViewer" in all_words(dialog)
+    assert not dialog.remove.isEnabled()
+    assert not dialog.rollback.isEnabled()
+
+
+def test_a_dropped_folder_is_installed_and_can_be_chosen_at_once(
+    reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot
+) -> None:
+    drop(dialog, new_model(tmp_path / "new"))
+    settled(dialog, qtbot)
+    assert "My model\n1.2.3 · unverified" in lines(dialog)
+    assert "The model is installed." in all_words(dialog)
+    combo = reader.window.findings.model
+    assert "My model" in [combo.itemText(row) for row in range(combo.count())]
+
+
+def test_a_trusted_signature_is_shown_with_its_name(
+    dialog: ModelsDialog, tmp_path: Path, medviewer_home: Path, qtbot
+) -> None:
+    private, public = key_pair()
+    TrustFile(medviewer_home).add("A hospital", public)
+    sign_model(new_model(tmp_path / "new"), private)
+    drop(dialog, tmp_path / "new")
+    settled(dialog, qtbot)
+    assert "My model\n1.2.3 · verified: A hospital" in lines(dialog)
+    dialog.list.setCurrentRow(lines(dialog).index("My model\n1.2.3 · verified: A hospital"))
+    assert "Signed by A hospital, whose key you trust." in all_words(dialog)
+
+
+def test_nothing_is_replaced_without_a_yes(dialog: ModelsDialog, tmp_path: Path, qtbot) -> None:
+    drop(dialog, new_model(tmp_path / "one", version="2.0.0"))
+    settled(dialog, qtbot)
+    drop(dialog, new_model(tmp_path / "two", version="1.0.0"))
+    settled(dialog, qtbot)
+    assert "takes the place of 2.0.0" in all_words(dialog)
+    assert "It is version 1.0.0 and 2.0.0 is installed: older." in all_words(dialog)
+    assert "My model\n2.0.0 · unverified" in lines(dialog)
+    press(dialog, "Leave it as it is")
+    assert "My model\n2.0.0 · unverified" in lines(dialog)
+    assert not [path for path in dialog.shelf.store.folder.iterdir() if path.name.startswith(".incoming")]
+    drop(dialog, tmp_path / "two")
+    settled(dialog, qtbot)
+    press(dialog, "Replace")
+    settled(dialog, qtbot)
+    assert "My model\n1.0.0 · unverified" in lines(dialog)
+
+
+def test_the_version_before_comes_back_and_a_model_goes_after_a_yes(
+    reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot
+) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        drop(dialog, new_model(tmp_path / version, version=version))
+        settled(dialog, qtbot)
+        if is_offered(dialog, "Replace"):
+            press(dialog, "Replace")
+            settled(dialog, qtbot)
+    dialog.list.setCurrentRow(lines(dialog).index("My model\n2.0.0 · unverified"))
+    press(dialog, "Version before")
+    press(dialog, "Take it back")
+    settled(dialog, qtbot)
+    assert "My model\n1.0.0 · unverified" in lines(dialog)
+    reader.window.app.run_command("model.select", "mine")
+    dialog.list.setCurrentRow(lines(dialog).index("My model\n1.0.0 · unverified"))
+    dialog.remove.click()
+    QApplication.processEvents()
+    assert "This cannot be undone." in all_words(dialog)
+    press(dialog, "Leave it as it is")
+    assert "My model\n1.0.0 · unverified" in lines(dialog)
+    dialog.remove.click()
+    buttons = dialog.findChildren(type(dialog.remove))
+    [yes] = [b for b in buttons if b.text() == "Remove" and b is not dialog.remove and b.isVisibleTo(dialog)]
+    yes.click()
+    settled(dialog, qtbot)
+    assert not [line for line in lines(dialog) if line.startswith("My model")]
+    assert reader.window.app.state.model_id == fakes.MODEL_ID
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_refusal_is_said_and_the_others_stay(
+    reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise ModelError("The network of mine gives values that are not numbers (NaN): its weights are damaged.")
+
+    monkeypatch.setattr(installing, "accept", refuse)
+    before = lines(dialog)
+    reader.window.app.session.update(language=language)
+    drop(dialog, new_model(tmp_path / "new"))
+    settled(dialog, qtbot)
+    said = all_words(dialog)
+    use_language("en")
+    assert ("its weights are damaged" if language == "en" else "其权重已损坏") in said
+    assert len(lines(dialog)) == len(before)
+
+
+def test_several_things_dropped_at_once_are_not_guessed_about(dialog: ModelsDialog, tmp_path: Path) -> None:
+    one, two = new_model(tmp_path / "one"), new_model(tmp_path / "two", id="two")
+    assert not drop(dialog, one, two).isAccepted()
+    assert not dialog.shelf.is_busy
+
+
+def test_closing_leaves_nothing_waiting(dialog: ModelsDialog, tmp_path: Path, qtbot) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        drop(dialog, new_model(tmp_path / version, version=version))
+        settled(dialog, qtbot)
+    assert dialog.shelf.waiting is not None
+    dialog.reject()
+    assert dialog.shelf.waiting is None
+    assert sorted(path.name for path in dialog.shelf.store.folder.iterdir()) == [".previous", "mine"]
+
+
+def fill(importing: object, name: str, value: str) -> None:
+    field = importing.fields[name]  # type: ignore[attr-defined]
+    if isinstance(field, StillCombo):
+        field.setCurrentIndex(field.findData(value))
+        field.activated.emit(field.currentIndex())
+    else:
+        assert isinstance(field, QLineEdit)
+        field.setText(value)
+        field.textEdited.emit(value)
+
+
+def asked_of(dialog: ModelsDialog, path: Path, qtbot) -> object:
+    drop(dialog, path)
+    qtbot.waitUntil(lambda: dialog._importing is not None, timeout=60_000)
+    return dialog._importing
+
+
+@pytest.mark.slow
+def test_a_bare_network_is_asked_about_tried_on_the_image_and_then_kept(
+    reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot
+) -> None:
+    reader.open(write_radiograph(tmp_path / "film.dcm"))
+    importing = asked_of(dialog, bare_file(tmp_path / "net.onnx"), qtbot)
+    assert not importing.keep.isEnabled()
+    press(importing, "Check and try it")
+    assert "must be answered" in all_words(importing)
+    answers = {"labels": "pneumonia, effusion, mass", "task": "multilabel", "output": "logits", "values": "signed"}
+    for name, value in {**answers, "modality": "CR, DX", "intended_use": "Tests."}.items():
+        fill(importing, name, value)
+    press(importing, "Check and try it")
+    qtbot.waitUntil(importing.keep.isEnabled, timeout=120_000)
+    QApplication.processEvents()
+    said = all_words(importing)
+    assert "Its gradients agree with differences of its own answers" in said
+    assert "About the image on screen (not calibrated)" in said
+    assert "pneumonia 0." in said
+    fill(importing, "values", "unit")
+    assert not importing.keep.isEnabled()
+    press(importing, "Check and try it")
+    qtbot.waitUntil(importing.keep.isEnabled, timeout=120_000)
+    QApplication.processEvents()
+    press(importing, "Install")
+    settled(dialog, qtbot)
+    assert "net.onnx\n1.0.0 · unverified" in lines(dialog)
+    assert dialog._importing is None
+
+
+@pytest.mark.slow
+def test_an_import_that_is_cancelled_leaves_nothing(dialog: ModelsDialog, tmp_path: Path, qtbot) -> None:
+    importing = asked_of(dialog, bare_file(tmp_path / "net.onnx"), qtbot)
+    press(importing, "Cancel")
+    assert dialog.shelf.asked is None
+    assert dialog._importing is None
+    assert not dialog.shelf.is_busy
+
+
+def test_no_model_is_tried_on_a_patient_that_the_record_contradicts(reader: Reader, tmp_path: Path) -> None:
+    reader.open(write_radiograph(tmp_path / "film.dcm"))
+    app = reader.window.app
+    assert model_shelf.open_case(app.state) is not None
+    app.session.update(record_mismatch="The record is of another person.")
+    assert model_shelf.open_case(app.state) is None
+
+
+def test_the_command_opens_the_dialog(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(ModelsDialog, "exec", lambda self: opened.append(self.windowTitle()))
+    reader.window.app.run_command("model.manage")
+    assert opened == ["Models"]
