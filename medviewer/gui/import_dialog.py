@@ -99,7 +99,9 @@ class ImportDialog(QDialog):
         label.setFixedWidth(_TITLES_PX)
         grid.addWidget(label, row, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(field, row, 1)
-        grid.addWidget(PlainLabel(why, "small", wrap=True), row + 1, 1)
+        below = PlainLabel(why, "small", wrap=True)
+        below.setContentsMargins(0, 0, 0, 8)  # it belongs to the field above it
+        grid.addWidget(below, row + 1, 1)
         self.fields[question.id] = field
 
     def _given(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class ModelsDialog(QDialog):
         left.setSpacing(8)
         self.list.setAccessibleName(tr("Models"))
         self.list.setFixedWidth(_LIST_PX)
-        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         left.addWidget(self.list, 1)
         for group in ((self.rollback, self.remove), (self.file,), (self.folder,)):
             row = ButtonRow(group)
