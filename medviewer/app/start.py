@@ -15,9 +15,9 @@ from medviewer.app.session import Session
 from medviewer.app.settings import SettingsFile
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.signing import TrustFile
 from medviewer.inference.trust import FILE_NAME as TRUST_FILE
 from medviewer.inference.trust import TrustList
-from medviewer.inference.signing import TrustFile
 from medviewer.resources import models_dir
 
 _THREADS = 4

@@ -16,10 +16,10 @@ from medviewer.cli.terminal import print_json, say
 from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Engine, Verification
-from medviewer.inference.trust import FILE_NAME as TRUST_FILE
-from medviewer.inference.trust import TrustList
 from medviewer.inference.installing import origin_of
 from medviewer.inference.signing import TrustFile
+from medviewer.inference.trust import FILE_NAME as TRUST_FILE
+from medviewer.inference.trust import TrustList
 from medviewer.resources import models_dir
 
 MODELS_SCHEMA = "medviewer.models/1"

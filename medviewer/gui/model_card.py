@@ -67,14 +67,15 @@ def _facts(card: Card, origin: Origin, *, is_own: bool) -> Iterator[QWidget]:
     else:
         words = tr("put there by hand") if is_own else tr("came with MedViewer")
     yield FactRow(tr("Where from"), words, name_px=_NAME_PX)
-    yield FactRow(tr("Images"), kinds, name_px=_NAME_PX)
-    labels = ", ".join(visible(_say(label.title)) for label in card.labels)
+    if kinds:
+        yield FactRow(tr("Images"), kinds, name_px=_NAME_PX)
+    labels = ", ".join(visible(_say(card.title_of(target))) for target in card.targets)
     yield FactRow(tr("Findings"), labels, name_px=_NAME_PX)
     yield FactRow(tr("Licence"), visible(str(card.licences.get("weights", ""))), name_px=_NAME_PX)
 
 
 def _reservations(card: Card) -> Iterator[QWidget]:
-    if card.calibration.method == "none":
+    if card.calibration is not None and card.calibration.method == "none":
         yield SignalRow("caution", tr("Its numbers are not calibrated: they are no probabilities."))
     if not card.evidence:
         yield SignalRow("caution", tr("Nobody has measured how often it is right."))

@@ -9,7 +9,6 @@ All of it is run here once, in the engine's worker process, with limits.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -34,12 +33,8 @@ class OneModel(Catalogue):
 
     def __init__(self, card: Card) -> None:
         tried = replace(card, files=tuple(file for file in card.files if file.role != "reference"))
-        self.trusted = None
-        self.folders: tuple[Path, ...] = ()
+        super().__init__([])
         self.entries = (Entry(card.id, card.folder, tried),)
-
-    def refresh(self) -> None:
-        """Stay as it is."""
 
 
 def accept(
@@ -72,7 +67,7 @@ def accept(
             found = _run(engine, card, inputs, expected, stop)
             progress(2, 3, "Checking the explanations")
             for role in ("explain", "cam"):
-                if card.file(role) is not None:
+                if card.file(role) is not None and card.is_of_one_image:
                     _check_gradients(engine, card, role, inputs, found, stop)
         except TimeBudgetError as error:
             raise ModelError(f"The model {card.id} does not answer within {time_budget_s:.0f} s; refused.") from error
@@ -81,6 +76,8 @@ def accept(
 
 def _check_preprocessing(card: Card) -> None:
     """The card's steps must lead to the card's shape, whatever image they are given."""
+    if not card.is_of_one_image:
+        return
     shape = card.inputs[0].shape[1:]
     row, column = np.mgrid[0:300, 0:200]
     tensor = prepare((row + 2 * column).astype(np.float32), card.preprocessing).tensor
@@ -92,17 +89,24 @@ def _reference(card: Card) -> tuple[Arrays, Arrays]:
     inputs, expected = read_reference(card.folder, card.require("reference"))
     inputs = {name: array[:_MOST_CASES] for name, array in inputs.items()}
     expected = {name: array[:_MOST_CASES] for name, array in expected.items()}
-    name = card.inputs[0].name
-    if set(inputs) != {name} or inputs[name].shape[1:] != card.inputs[0].shape[1:] or "logits" not in expected:
+    is_image, name = card.is_of_one_image, card.inputs[0].name
+    is_wrong_image = is_image and (set(inputs) != {name} or inputs[name].shape[1:] != card.inputs[0].shape[1:])
+    if is_wrong_image or not {output.name for output in card.outputs} & set(expected):
         raise CardError(f"The reference inputs of {card.id} are not for the input and output that its card names.")
-    if not all(np.isfinite(array).all() for array in (*inputs.values(), *expected.values())):
+    numbers = [array for array in (*inputs.values(), *expected.values()) if array.dtype.kind == "f"]
+    if not all(np.isfinite(array).all() for array in numbers):
         raise CardError(f"The reference inputs of {card.id} hold values that are not numbers.")
-    if expected["logits"].ndim != 2 or expected["logits"].shape[1] != len(card.labels):
-        raise CardError(
-            f"The network of {card.id} gives {expected['logits'].shape[1:]} numbers an image "
-            f"and its card names {len(card.labels)} labels."
-        )
+    _check_labels(card, expected)
     return inputs, expected
+
+
+def _check_labels(card: Card, answers: onnx.Arrays) -> None:
+    logits = answers.get("logits")
+    if card.labels and logits is not None and logits.shape[1:] != (len(card.labels),):
+        gives = " x ".join(map(str, logits.shape[1:])) or "no"
+        raise CardError(
+            f"The network of {card.id} gives {gives} numbers an image and its card names {len(card.labels)} labels."
+        )
 
 
 def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: StopToken | None) -> Arrays:
@@ -112,11 +116,7 @@ def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: Sto
     if missing:
         raise CardError(f"The network of {card.id} has no output “{min(missing)}”, which its card or reference names.")
     found = engine.run(card.id, inputs, outputs=outputs, stop=stop)
-    labels = found["logits"].shape[1:]
-    if labels != (len(card.labels),):
-        raise CardError(
-            f"The network of {card.id} gives {labels} numbers an image and its card names {len(card.labels)} labels."
-        )
+    _check_labels(card, found)
     if not all(np.isfinite(array).all() for array in found.values()):
         raise ModelError(f"The network of {card.id} gives values that are not numbers (NaN): its weights are damaged.")
     _compare(card, {name: found[name] for name in expected}, expected, "its known answers")

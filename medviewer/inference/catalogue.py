@@ -15,6 +15,7 @@ from medviewer.inference.runtimes import rule, torch
 from medviewer.inference.trust import TrustList
 from medviewer.inference.variants import variants_of
 from medviewer.inference.signing import UNSIGNED, Signer, TrustedKey, TrustFile, signer_of
+from medviewer.inference.trust import TrustList
 
 _log = logging.getLogger(__name__)
 

@@ -32,6 +32,8 @@ from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.loading import read_file
 from medviewer.inference.model_archive import unpack_model
 from medviewer.inference.signing import SIGNATURE_NAME, Signer, TrustFile, signer_of
+from medviewer.inference.trust import FILE_NAME as TRAINED_HERE
+from medviewer.inference.trust import TrustList
 from medviewer.whole_file import storage_error
 
 ORIGIN_NAME = "origin.json"
@@ -84,7 +86,8 @@ class ModelStore:
 
     def catalogue(self) -> Catalogue:
         """The models in use: the user's own, then those that came with the program."""
-        return Catalogue([self.folder, *([self._bundled] if self._bundled else [])], self.trusted)
+        folders = [self.folder, *([self._bundled] if self._bundled else [])]
+        return Catalogue(folders, self.trusted, trust=TrustList(self.folder.parent / TRAINED_HERE))
 
     def is_own(self, entry: Entry) -> bool:
         """Whether a model was installed by the user, so that it can be removed."""
