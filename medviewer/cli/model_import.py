@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, RuntimeMissingError, UsageError
 from medviewer.imaging.archive import is_archive
+from medviewer.inference.card import Card
 from medviewer.inference.importing.monai import Brought, is_bundle, read_bundle, unpack_bundle
 from medviewer.inference.importing.onnx_file import import_onnx, new_folder
 from medviewer.inference.importing.questions import questions, questions_document, read_answers
@@ -20,10 +22,13 @@ from medviewer.inference.importing.workshop import inspect
 
 IMPORT_SCHEMA = "medviewer.models-import/1"
 _ANSWERS_LIMIT_BYTES = 1 << 20
+_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 def import_model(arguments: argparse.Namespace) -> int:
     """Say what must be asked of a network, or import it with the answers."""
+    if arguments.path.suffix.lower() in _WEIGHTS:
+        return _import_weights(arguments)
     with _brought(arguments.path) as source:
         facts = inspect(source.network)
         asked = questions(facts, source.hints)
@@ -38,6 +43,35 @@ def import_model(arguments: argparse.Namespace) -> int:
                 card = import_onnx(source.network, facts, answers, folder, more=source.card, progress=progress)
         finally:
             clear_progress()
+    return _told(card, arguments)
+
+
+def _import_weights(arguments: argparse.Namespace) -> int:
+    """TorchXRayVision's weights: all that must be known of them is known."""
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
+        raise RuntimeMissingError(
+            "Weights files are read with PyTorch, which is not installed; install it with: "
+            "pip install 'medviewer[torch]'."
+        )
+    if arguments.questions:
+        raise UsageError("Nothing is asked of TorchXRayVision weights; import them with --out DIR.")
+    if arguments.out is None:
+        raise UsageError("Name the model folder to make with --out DIR.")
+    from medviewer.training.xrayvision import import_weights  # noqa: PLC0415 - loads PyTorch
+
+    given = _given(arguments)
+    if set(given) - {"id"}:
+        raise UsageError("Only “id” can be set of TorchXRayVision weights; the rest is known.")
+    try:
+        with new_folder(arguments.out) as folder:
+            name = str(given.get("id", "xrv-densenet121"))
+            card = import_weights(arguments.path, folder, model_id=name, progress=progress)
+    finally:
+        clear_progress()
+    return _told(card, arguments)
+
+
+def _told(card: Card, arguments: argparse.Namespace) -> int:
     explain = card.document["explain"]
     if "without_gradients" in explain:
         tell(f"  caution: {explain['without_gradients']['en']} Heat maps by: {', '.join(explain['methods'])}.")

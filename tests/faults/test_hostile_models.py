@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,9 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
             str(trace),
             *command,
         ]
-    done = subprocess.run(command, capture_output=True, timeout=300, check=True, cwd=Path(__file__).parents[2])
+    root_folder = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root_folder)}
+    done = subprocess.run(command, capture_output=True, timeout=300, check=True, cwd=root_folder, env=environment)
     opened = trace.read_text(errors="replace").splitlines() if trace.exists() else []
     return Tried(root, {name: reason for name, (_, reason) in made.items()}, json.loads(done.stdout), opened)
 
