@@ -106,7 +106,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             import safetensors.torch  # noqa: PLC0415 - only this format needs it
 
-            found: Any = safetensors.torch.load(data)
+            found: Any = safetensors.torch.load(data)  # type: ignore[no-untyped-call]
         else:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
