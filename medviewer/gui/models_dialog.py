@@ -32,6 +32,8 @@ from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import origin_of
 
 _LIST_PX = 280
+_LINE_PX = 14  # around the two lines of a model in the list
+_LOW_PX = 560  # in a dialog that is less high, a question takes the place of the list
 
 
 class ModelsDialog(QDialog):
@@ -52,6 +54,7 @@ class ModelsDialog(QDialog):
         self._bar, self._words = QProgressBar(), PlainLabel("", "secondary")
         self._above = QVBoxLayout()
         self._scroll = ScrollColumn(margin=0)
+        self._halves = QWidget()
         self._lay_out()
         self._connect()
         self._unwatch = app.session.watch(self._follow)
@@ -69,7 +72,8 @@ class ModelsDialog(QDialog):
         words = tr("Drop a model's folder, its ZIP archive or an ONNX file here. Each is tried before it is taken.")
         body.addWidget(PlainLabel(words, "secondary", wrap=True))
         body.addLayout(self._above)
-        halves = QHBoxLayout()
+        halves = QHBoxLayout(self._halves)
+        halves.setContentsMargins(0, 0, 0, 0)
         halves.setSpacing(16)
         left = QVBoxLayout()
         left.setSpacing(8)
@@ -84,7 +88,8 @@ class ModelsDialog(QDialog):
         halves.addLayout(left)
         self._scroll.setAccessibleName(tr("Model card"))
         halves.addWidget(self._scroll, 1)
-        body.addLayout(halves, 1)
+        body.addWidget(self._halves, 1)
+        body.addStretch(0)
         working = QHBoxLayout()
         working.setSpacing(8)
         self._bar.setTextVisible(False)
@@ -154,6 +159,7 @@ class ModelsDialog(QDialog):
         self.list.clear()
         for entry in self.shelf.entries:
             item = QListWidgetItem(_line(entry))
+            item.setSizeHint(QSize(0, 2 * self.list.fontMetrics().lineSpacing() + _LINE_PX))
             self.list.addItem(item)
             if entry.id == chosen or self.list.currentRow() < 0:
                 self.list.setCurrentItem(item)
@@ -191,6 +197,7 @@ class ModelsDialog(QDialog):
     def _show_above(self) -> None:
         """What was done or refused, or the question that is to be answered."""
         clear(self._above)
+        self._halves.show()
         shelf = self.shelf
         if shelf.problem:
             self._above.addWidget(SignalRow("alarm", tr(shelf.problem), word=tr("It was refused")))
@@ -249,6 +256,7 @@ class ModelsDialog(QDialog):
         leave.clicked.connect(self.shelf.cancel)
         card.add(ButtonRow((leave, agree)))
         self._above.addWidget(card)
+        self._halves.setVisible(self.height() >= _LOW_PX)
         leave.setFocus(Qt.FocusReason.OtherFocusReason)
 
 

@@ -80,16 +80,14 @@ def import_weights(
     network = _network(weights, path.name)
     published = _operating_points(points, network.classifier.out_features)
     served = _Served(network, published).eval()
-    for step, (text, write) in enumerate(
-        [
-            ("Exporting the network", lambda: _write_forward(served, folder / "model.onnx")),
-            ("Exporting its gradients (about a minute)", lambda: _write_gradients(served, folder)),
-        ]
-    ):
-        if stop is not None:
-            stop.raise_if_stopped()
-        progress(1 + step, 4, text)
-        write()
+    progress(1, 4, "Exporting the network")
+    _write_forward(served, folder / "model.onnx")
+    if stop is not None:
+        stop.raise_if_stopped()
+    progress(2, 4, "Exporting its gradients (about a minute)")
+    _write_gradients(served, folder)
+    if stop is not None:
+        stop.raise_if_stopped()
     progress(3, 4, "Comparing with PyTorch")
     _write_reference(served, folder)
     return _write_card(path, folder, model_id, served, stop, progress)
@@ -106,7 +104,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             import safetensors.torch  # noqa: PLC0415 - only this format needs it
 
-            found: Any = safetensors.torch.load(data)  # type: ignore[no-untyped-call]
+            found: Any = safetensors.torch.load(data)
         else:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
