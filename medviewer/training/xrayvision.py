@@ -262,7 +262,8 @@ def _write_card(
         "feature_map": "features",
         "grid": [SIZE // 32, SIZE // 32],
         "gradient_errors": {},
-        "libraries": {"torch": str(torch.__version__), "onnx-ad": "not used"},
+        "gradients_by": "PyTorch, traced into the graph",
+        "libraries": {"torch": str(torch.__version__)},
     }
     document = draft(folder, facts, answers, report, _more(served))
     content = json.dumps(document, ensure_ascii=False, indent=1)

@@ -131,7 +131,7 @@ def _explain(report: Mapping[str, Any]) -> dict[str, Any]:
         "target_layer": report["feature_map"],
         "grid": report["grid"],
         "methods": [*(MAP_METHODS if has_map else ()), *GRADIENT_METHODS, *ALWAYS],
-        "gradients_by": f"onnx-ad {report['libraries']['onnx-ad']}",
+        "gradients_by": report["gradients_by"],
         "differs_from_finite_differences_by": {n: round(e, 5) for n, e in report["gradient_errors"].items()},
     }
 

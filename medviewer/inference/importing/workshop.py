@@ -228,6 +228,7 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     (folder / "model.explain.onnx").write_bytes(made.model.SerializeToString())
     name, grid = made.feature_map or ("", (1, 1))
     report["control_flow"]["explain"] = ["Scan"]
+    report["gradients_by"] = f"onnx-ad {report['libraries']['onnx-ad']}"
     return report | {"feature_map": name, "grid": list(grid), "gradient_errors": dict(made.errors)}
 
 
