@@ -162,7 +162,8 @@ def _explained(result: Result, attribution: Attribution) -> Finding:
 def capture_text(result: Result) -> list[str]:
     """Say on the picture what the structured report says, in as few words as a picture bears."""
     answer = result.answer
-    lines = [_finding_words(finding) for finding in answer.findings]
+    kind = "probability" if answer.is_calibrated else "output"
+    lines = [_finding_words(finding, kind) for finding in answer.findings]
     decision = result.decision
     if decision is not None and decision.kind != "withdrawn":
         reason = " ".join(decision.reason.split())
@@ -177,10 +178,10 @@ def capture_text(result: Result) -> list[str]:
     return lines
 
 
-def _finding_words(finding: Finding) -> str:
+def _finding_words(finding: Finding, kind: str) -> str:
     probability = probability_words(finding.probability, finding.threshold)
     outcome = "flagged" if finding.flagged else "not flagged"
-    return f"{finding.label}: probability {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
+    return f"{finding.label}: {kind} {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
 
 
 def _map_words(attribution: Attribution) -> list[str]:

@@ -45,7 +45,7 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
         with_identity: whether the page says whose image it is.
     """
     answer = result.answer
-    findings = tuple((tuple(_finding(one, row)), one) for one in answer.findings)
+    findings = tuple((tuple(_finding(one, row, is_calibrated=answer.is_calibrated)), one) for one in answer.findings)
     others = tuple((tuple(_outcome(one)), None) for one in answer.outcomes)
     abstained = ((tuple(_abstention(answer)), None),) if answer.status != "answer" else ()
     right = [*_map_words(result.attributions[0])] if result.attributions else []
@@ -118,13 +118,14 @@ def _method_title(attribution: Attribution) -> str:
     return tr_pick(row.title) if row is not None else visible(attribution.method_title)
 
 
-def _finding(finding: Finding, row: ModelRow | None) -> Iterator[Paragraph]:
+def _finding(finding: Finding, row: ModelRow | None, *, is_calibrated: bool) -> Iterator[Paragraph]:
     """Its name with the flag, its numbers; then what the threshold means and how stable it is."""
     title = visible(tr_pick(row.findings.get(finding.label, finding.label)) if row is not None else finding.label)
     flag, ink = (tr("flagged"), _LIGHT.caution) if finding.flagged else (tr("not flagged"), _LIGHT.text)
     yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=flag), 4.2, True, ink, 2.0)
     probability = probability_words(finding.probability, finding.threshold)
-    words = tr("calibrated probability {p}, threshold {t}")
+    calibrated, raw = tr("calibrated probability {p}, threshold {t}"), tr("output of the network {p}, threshold {t}")
+    words = calibrated if is_calibrated else raw
     yield Paragraph(words.format(p=probability, t=threshold_words(finding.threshold)), 3.4, True)
     if finding.stability is not None:
         low, high = (probability_words(value, finding.threshold) for value in finding.stability)
@@ -231,7 +232,7 @@ def _decision_words(decision: Decision | None) -> Iterator[Paragraph]:
 
 def _origin(answer: Answer) -> Iterator[Paragraph]:
     made = answer.provenance
-    signed = tr("Verified") if made.is_verified else tr("Not signed")
+    signed = tr("Verified") if made.is_verified else tr("Unverified")
     yield _heading(tr("Made by"))
     yield _small(f"{visible(made.model_id)} {visible(made.model_version)} ({signed})   sha256 {made.model_sha256}")
     parts = [f"{tr('Ran on')}: {ran_on(made)}", f"{tr('Runtime')}: {visible(made.runtime)}"]

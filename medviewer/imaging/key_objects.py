@@ -46,8 +46,9 @@ def write_flagged_image(image: Image, answer: Answer, *, path: Path) -> None:
         UsageError: nothing is flagged.
         InputError, StorageError: as :func:`write_key_objects`.
     """
+    kind = "probability" if answer.is_calibrated else "output"
     flagged = [
-        f"{finding.label}: probability {probability_words(finding.probability, finding.threshold)}, "
+        f"{finding.label}: {kind} {probability_words(finding.probability, finding.threshold)}, "
         f"threshold {threshold_words(finding.threshold)}"
         for finding in answer.findings
         if finding.flagged
