@@ -323,6 +323,12 @@ def test_result_json_is_moved_into_place_last(tmp_path: Path, monkeypatch: pytes
     assert sorted(moved) == sorted(path.name for path in paths)
 
 
+def test_the_capture_calls_what_nobody_calibrated_an_output(tmp_path: Path) -> None:
+    lines = capture_text(make_result(tmp_path, answer=make_answer(calibration={"method": "none"})))
+    assert ": output " in lines[0]
+    assert not any("probability" in line for line in lines[:1])
+
+
 def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
     lines = capture_text(make_result(tmp_path, "grad-cam"))
     text = "\n".join(lines)

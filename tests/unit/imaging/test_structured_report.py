@@ -76,6 +76,15 @@ def test_says_probability_threshold_and_flag(tmp_path: Path) -> None:
     assert flag.ConceptCodeSequence[0].CodeValue == "flagged"
 
 
+def test_what_nobody_calibrated_is_never_called_a_probability(tmp_path: Path) -> None:
+    sr = report(tmp_path, answer=make_answer(calibration={"method": "none", "on": "nothing"}))
+    assert items(sr, PROBABILITY) == []
+    assert number(items(sr, "network-output")[0]) == pytest.approx(PNEUMONIA.probability)
+    said = [item.TextValue for item in items(sr, COMMENT)]
+    assert "The number is the network's own output, no probability." in said
+    assert "The probability is calibrated." not in said
+
+
 def test_what_the_model_denied_is_no_finding(tmp_path: Path) -> None:
     found = report(tmp_path, answer=make_answer(PNEUMONIA, EFFUSION))
     assert [f.ConceptCodeSequence[0].CodeValue for f in items(found, FINDING)] == ["233604007"]
