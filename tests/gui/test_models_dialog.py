@@ -148,6 +148,7 @@ def test_the_version_before_comes_back_and_a_model_goes_after_a_yes(
     press(dialog, "Leave it as it is")
     assert "My model\n1.0.0 · unverified" in lines(dialog)
     dialog.remove.click()
+    QApplication.processEvents()
     buttons = dialog.findChildren(type(dialog.remove))
     [yes] = [b for b in buttons if b.text() == "Remove" and b is not dialog.remove and b.isVisibleTo(dialog)]
     yes.click()
