@@ -72,7 +72,7 @@ def test_every_fact_is_on_the_page(tmp_path: Path) -> None:
         "Caution: The patient is 64 years old", "1 check passed", "Children of 1 to 5 years in one hospital.",
         "not the outline of a lesion", "Against 50 random maps: better than 97% when deleting, than 88% when inserting",
         "Changed at 2026-05-04", "Lobar collapse", "Seen on the lateral view",
-        "fake-chest 1.2.3 (Not signed)", "ab" * 32, "cd" * 32, "Ran on: CPU", "onnx 1.31.0", "MedViewer",
+        "fake-chest 1.2.3 (Unverified)", "ab" * 32, "cd" * 32, "Ran on: CPU", "onnx 1.31.0", "MedViewer",
     ):  # fmt: skip
         assert words in text, words
     assert text.count("Research use only") == 2
