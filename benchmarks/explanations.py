@@ -34,7 +34,8 @@ def contestants(folder: Path) -> list[tuple[str, Callable[[], object], str, Call
     from medviewer.explain.occlusion import occlusion
     from medviewer.explain.question import mean_grey
     from medviewer.training.networks import EfficientNetLite0
-    from tests.reference.explained_networks import DirectEngine, make_card, make_question, settle, write_graphs
+    from tests.reference.direct_engine import DirectEngine, make_card, make_question
+    from tests.reference.explained_networks import settle, write_graphs
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)

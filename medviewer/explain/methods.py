@@ -13,13 +13,21 @@ from medviewer.domain.answer import Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
+from medviewer.explain.attention_rollout import attention_rollout
+from medviewer.explain.class_activation import class_activation
 from medviewer.explain.faithfulness import judge
 from medviewer.explain.grad_cam import grad_cam
+from medviewer.explain.grad_cam_plus_plus import grad_cam_plus_plus
+from medviewer.explain.gradient_shap import gradient_shap
 from medviewer.explain.groups import ask_about, group_occlusion, judge_groups
+from medviewer.explain.input_x_gradient import input_x_gradient
 from medviewer.explain.integrated_gradients import integrated_gradients
 from medviewer.explain.occlusion import occlusion
 from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.explain.question import FloatArray, Question, Saliency
+from medviewer.explain.rise import rise
+from medviewer.explain.saliency import saliency
+from medviewer.explain.smooth_grad import smooth_grad
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
@@ -32,6 +40,7 @@ class Method:
 
     Attributes:
         needs: the graphs of which the model must have one.
+        output: or else the output that its forward pass must have.
         error_name: how the method's own error is measured; empty if it has none of its
             own. Faithfulness is measured for all.
     """
@@ -43,6 +52,7 @@ class Method:
     needs: tuple[Role, ...]
     error_name: str
     run: Callable[[Question], Saliency]
+    output: str = ""
 
     def say(self, language: str = "en") -> str:
         """The title in ``language``, English if it has no other."""
@@ -53,7 +63,7 @@ class Method:
         if not card.is_of_one_image:  # values, words and atoms are taken away one by one: no graph is needed
             return self.id == "occlusion" and (card.explain is None or self.id in card.explain.methods)
         has_graph = any(card.file(role) for role in self.needs)
-        has_map = self.id == "grad-cam" and any(output.name == "cam" for output in card.outputs)
+        has_map = any(output.name == self.output for output in card.outputs)
         allowed = card.explain.methods if card.explain else ("occlusion",)
         return self.id in allowed and (has_graph or has_map)
 
@@ -67,6 +77,26 @@ METHODS: tuple[Method, ...] = (
         ("cam", "explain"),
         "",
         grad_cam,
+        output="cam",
+    ),
+    Method(
+        "grad-cam-plus-plus",
+        "Grad-CAM++",
+        "Grad-CAM++",
+        "Chattopadhay et al., Grad-CAM++: generalized gradient-based visual explanations, WACV 2018",
+        ("cam", "explain"),
+        "",
+        grad_cam_plus_plus,
+    ),
+    Method(
+        "class-activation",
+        "Class activation map",
+        "类激活图",
+        "Zhou et al., Learning deep features for discriminative localization, CVPR 2016",
+        (),
+        "",
+        class_activation,
+        output="cam",
     ),
     Method(
         "integrated-gradients",
@@ -78,6 +108,43 @@ METHODS: tuple[Method, ...] = (
         integrated_gradients,
     ),
     Method(
+        "gradient-shap",
+        "GradientSHAP",
+        "梯度SHAP",
+        "Lundberg, Lee, A unified approach to interpreting model predictions, NIPS 2017",
+        ("explain",),
+        "completeness gap",
+        gradient_shap,
+    ),
+    Method(
+        "smooth-grad",
+        "SmoothGrad",
+        "平滑梯度",
+        "Smilkov et al., SmoothGrad: removing noise by adding noise, 2017",
+        ("explain",),
+        "sampling error",
+        smooth_grad,
+    ),
+    Method(
+        "saliency",
+        "Saliency",
+        "显著图",
+        "Simonyan, Vedaldi, Zisserman, Deep inside convolutional networks, ICLR workshop 2014",
+        ("explain",),
+        "",
+        saliency,
+    ),
+    Method(
+        "input-x-gradient",
+        "Input × gradient",
+        "输入×梯度",
+        "Shrikumar et al., Not just a black box: learning important features through propagating activation "
+        "differences, 2016",
+        ("explain",),
+        "",
+        input_x_gradient,
+    ),
+    Method(
         "occlusion",
         "Occlusion",
         "遮挡",
@@ -85,6 +152,25 @@ METHODS: tuple[Method, ...] = (
         ("model",),
         "",
         occlusion,
+    ),
+    Method(
+        "rise",
+        "RISE",
+        "RISE随机遮挡",
+        "Petsiuk, Das, Saenko, RISE: randomized input sampling for explanation of black-box models, BMVC 2018",
+        ("model",),
+        "sampling error",
+        rise,
+    ),
+    Method(
+        "attention-rollout",
+        "Attention rollout",
+        "注意力展开",
+        "Abnar, Zuidema, Quantifying attention flow in transformers, ACL 2020",
+        (),
+        "",
+        attention_rollout,
+        output="rollout",
     ),
 )
 
@@ -138,20 +224,20 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
     prepared = engine.encode(case, model_id)
     index = _finding_index(engine, card, prepared.tensor, finding, stop)
     question = Question(engine, card, prepared.tensor, index, stop, progress)
-    saliency = row.run(question)
-    height, width = saliency.values.shape
+    found = row.run(question)
+    height, width = found.values.shape
     to_image = prepared.model_to_image @ grid_to_network((height, width), question.shape)
     stored = case.images[0].stored
-    placed = place_saliency(saliency.values, to_image, (stored.shape[0], stored.shape[1]))
-    faithfulness = judge(question, saliency.values, n_random) if n_random > 0 else None
+    placed = place_saliency(found.values, to_image, (stored.shape[0], stored.shape[1]))
+    faithfulness = judge(question, found.values, n_random) if n_random > 0 else None
     return Attribution(
         method=row.id,
         method_title=row.title,
         finding=card.labels[index].name,
-        saliency=_frozen(saliency.values),
+        saliency=_frozen(found.values),
         model_to_image=to_image,
         placed=_frozen(placed),
-        error=saliency.error,
+        error=found.error,
         error_name=row.error_name,
         faithfulness=faithfulness,
         elapsed_s=time.monotonic() - clock,

@@ -1,23 +1,16 @@
-"""Networks, their ONNX files, and an engine without a process: what explanations are compared with captum on."""
+"""Networks and their ONNX files: what explanations are compared with captum on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import onnxruntime as ort
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from medviewer.domain.progress import StopToken, no_progress
-from medviewer.explain.question import Question
-from medviewer.inference.card import Card, read_card
-from medviewer.training.gradient_graph import cut_cam_graph, export_gradient_graph, quiet_exporter
-from tests import fakes
+from medviewer.training.gradient_graph import cut_cam_graph, export_gradient_graph, fold_batch_norm, quiet_exporter
 
 
 class TinyNetwork(nn.Module):
@@ -45,15 +38,16 @@ class TinyNetwork(nn.Module):
 
 
 class WithMap(nn.Module):
-    """The plain model as it is shipped: logits, and the map of every class."""
+    """The plain model as it is shipped: logits, the map of every class and, of a transformer, its attention."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.network.features(x)
-        return self.network.head(f), F.conv2d(f, self.network.linear.weight[:, :, None, None])
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        has_attention = hasattr(self.network, "rollout")
+        f, *rest = self.network.rollout(x) if has_attention else (self.network.features(x),)
+        return self.network.head(f), F.conv2d(f, self.network.linear.weight[:, :, None, None]), *rest
 
 
 def settle(network: nn.Module, size: int) -> nn.Module:
@@ -72,9 +66,11 @@ def write_graphs(network: Any, folder: Path, size: int) -> dict[str, Path]:
     """Write the three graphs of a network; gives them by role."""
     paths = {role: folder / f"{role}.onnx" for role in ("model", "explain", "cam")}
     batch = torch.export.Dim("batch", min=1, max=4096)
+    folded = copy.deepcopy(network)
+    fold_batch_norm(folded)
     with quiet_exporter():
         torch.onnx.export(
-            WithMap(network),
+            WithMap(folded),
             (torch.randn(2, 1, size, size),),
             paths["model"],
             dynamo=True,
@@ -82,51 +78,9 @@ def write_graphs(network: Any, folder: Path, size: int) -> dict[str, Path]:
             dynamic_shapes=({0: batch},),
             external_data=False,
             input_names=["x"],
-            output_names=["logits", "cam"],
+            output_names=["logits", "cam", *(["rollout"] if hasattr(network, "rollout") else [])],
         )
     n_classes = network.linear.out_features
     export_gradient_graph(network, paths["explain"], input_shape=(1, size, size), n_classes=n_classes)
     cut_cam_graph(paths["explain"], paths["cam"])
     return paths
-
-
-class DirectEngine:
-    """``Engine.run`` on sessions of this process."""
-
-    def __init__(self, paths: Mapping[str, Path], threads: int = 2) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the engine does
-        self.sessions = {
-            role: ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-            for role, path in paths.items()
-        }
-
-    def run(
-        self,
-        model_id: str,  # noqa: ARG002 - the engine's own signature
-        inputs: Mapping[str, np.ndarray],
-        *,
-        role: str = "model",
-        outputs: Sequence[str] | None = None,
-        stop: StopToken | None = None,  # noqa: ARG002
-    ) -> dict[str, np.ndarray]:
-        session = self.sessions[role]
-        names = list(outputs or [output.name for output in session.get_outputs()])
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-
-def make_card(folder: Path, n_classes: int, *, has_map: bool, has_cam_graph: bool) -> Card:
-    """A card whose labels, outputs and files are those of the network."""
-    card = read_card(fakes.make_model(folder / "card"))
-    return replace(
-        card,
-        labels=tuple(replace(card.labels[0], name=f"finding-{i}") for i in range(n_classes)),
-        outputs=tuple(output for output in card.outputs if has_map or output.name != "cam"),
-        files=card.files + ((replace(card.files[0], role="cam"),) if has_cam_graph else ()),
-    )
-
-
-def make_question(engine: DirectEngine, card: Card, image: np.ndarray, finding: int = 0) -> Question:
-    """The question why the network says ``finding`` of ``image`` ``(1, rows, columns)``."""
-    return Question(cast("Any", engine), card, image, finding, None, no_progress)

@@ -15,12 +15,14 @@ pytest.importorskip("torch", reason="needs the torch extra")
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 
-from medviewer.explain.grad_cam import class_activation_maps, grad_cam
+from medviewer.explain.class_activation import class_activation_maps
+from medviewer.explain.grad_cam import grad_cam
 from medviewer.explain.integrated_gradients import integrate, integrated_gradients
 from medviewer.explain.occlusion import occlusion
 from medviewer.explain.question import Question, mean_grey
 from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
-from tests.reference.explained_networks import DirectEngine, TinyNetwork, make_card, make_question, settle, write_graphs
+from tests.reference.direct_engine import DirectEngine, make_card, make_question
+from tests.reference.explained_networks import TinyNetwork, settle, write_graphs
 
 pytestmark = pytest.mark.torch
 

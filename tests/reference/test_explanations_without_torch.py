@@ -1,0 +1,223 @@
+"""Every gradient method where PyTorch cannot even be imported, and captum's map where it can.
+
+The same DenseNet-121 and vision transformer, with made-up weights, on both sides: ONNX Runtime in
+the application's own engine there, PyTorch and captum here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+pytest.importorskip("captum", reason="needs the torch extra")
+pytest.importorskip("torch", reason="needs the torch extra")
+import captum.attr as captum_attr
+import torch
+from captum.attr._core.gradient_shap import InputBaselineXGradient
+from torch import Tensor
+
+from medviewer.domain.progress import no_progress
+from medviewer.explain.gradient_shap import SAMPLES, draw
+from medviewer.explain.question import Question, mean_grey
+from medviewer.explain.rise import draw_masks
+from medviewer.explain.sampling import chance_of
+from medviewer.explain.smooth_grad import COPIES, draw_noise
+from medviewer.training.networks_densenet import DenseNet121
+from medviewer.training.networks_vit import SmallViT
+from tests import fakes
+from tests.reference.direct_engine import DirectEngine, write_folder
+from tests.reference.explain_without_torch import FINDINGS, MASKS, STEPS
+from tests.reference.explained_networks import settle, write_graphs
+from tests.reference.peer_algorithms import attention_rollout_of, cam_by_hooks, rise_map
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+SIZE, N_CLASSES = 64, 3
+NETWORKS = ("densenet", "vit")
+GRADIENT_METHODS = ("integrated-gradients", "gradient-shap", "smooth-grad", "saliency", "input-x-gradient")
+
+
+class Both:
+    """A network, and the maps that a process without PyTorch made of it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        torch.manual_seed(5)
+        network: Any = DenseNet121(N_CLASSES)
+        if name == "vit":
+            network = SmallViT(N_CLASSES, size=SIZE, width=48, depth=4)
+        settle(network, SIZE)
+        self.network = network.eval().requires_grad_(False)
+        graphs = write_graphs(self.network, folder, SIZE)
+        grid = SIZE // (16 if name == "vit" else 32)
+        write_folder(folder / "models" / fakes.MODEL_ID, graphs, size=SIZE, n_classes=N_CLASSES, grid=grid)
+        self.maps = made_without_torch(folder)
+        self.direct = DirectEngine(graphs, threads=1)
+
+    def tensor(self, image: int) -> Tensor:
+        return torch.from_numpy(self.maps[f"{image} tensor"][None]).requires_grad_(True)
+
+    def question(self, image: int) -> Question:
+        return Question(cast("Any", None), cast("Any", None), self.maps[f"{image} tensor"], 0, None, no_progress)
+
+
+def made_without_torch(folder: Path) -> dict[str, np.ndarray]:
+    """What the program makes when the first torch and captum on the path are modules that cannot be imported."""
+    for name in ("torch", "captum"):
+        (folder / "refused" / name).mkdir(parents=True)
+        (folder / "refused" / name / "__init__.py").write_text("raise ImportError('not installed here')\n")
+    paths = os.pathsep.join([str(folder / "refused"), str(ROOT)])
+    program = [sys.executable, "-P", "-m", "tests.reference.explain_without_torch"]
+    subprocess.run(
+        [*program, str(folder / "models"), str(folder / "maps.npz")], env=os.environ | {"PYTHONPATH": paths}, check=True
+    )
+    with np.load(folder / "maps.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Both]:
+    made: dict[str, Both] = {}
+
+    def get(name: str) -> Both:
+        if name not in made:
+            made[name] = Both(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return get
+
+
+def by_captum(b: Both, method: str, image: int, finding: int, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Captum's map, given the same random numbers."""
+    x, network, question = b.tensor(image), b.network, b.question(image)
+    flat = torch.from_numpy(mean_grey(question.tensor)[None])
+    if method == "saliency":
+        found = captum_attr.Saliency(network).attribute(x, target=finding)
+    elif method == "input-x-gradient":
+        found = captum_attr.InputXGradient(network).attribute(x, target=finding)
+    elif method == "integrated-gradients":
+        integral = captum_attr.IntegratedGradients(network)
+        found = integral.attribute(x, flat, target=finding, n_steps=STEPS, method="gausslegendre")
+    elif method == "smooth-grad":
+        noise = draw_noise(question.tensor, chance_of(question, "smooth-grad"), COPIES)
+        monkeypatch.setattr(torch, "normal", lambda _mean, _spread: torch.from_numpy(noise))
+        tunnel = captum_attr.NoiseTunnel(captum_attr.Saliency(network))
+        found = tunnel.attribute(x, nt_samples=COPIES, stdevs=1.0, target=finding, abs=False)
+    else:
+        drawn = draw(question, SAMPLES)
+        monkeypatch.setattr(np.random, "uniform", lambda _low, _high, _n: drawn.places)
+        greys = torch.from_numpy(drawn.greys)[:, None, None, None].expand(-1, *x.shape[1:]).contiguous()
+        images = x.detach().expand(SAMPLES, -1, -1, -1).contiguous()
+        found = InputBaselineXGradient(network).attribute(images, greys, target=finding).mean(dim=0, keepdim=True)
+    return found.detach().numpy()[0, 0]
+
+
+def gap(ours: np.ndarray, theirs: np.ndarray, bound: float) -> float:
+    """1 - correlation; fails if a value differs by more than ``bound`` of the largest."""
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= bound * np.abs(theirs).max()
+    return float(1 - np.corrcoef(ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64))[0, 1])
+
+
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradient_methods_are_captums(
+    name: str, method: str, both: Callable[[str], Both], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = both(name)
+    for image, finding in enumerate(FINDINGS):
+        theirs = by_captum(b, method, image, int(finding[-1]), monkeypatch)
+        monkeypatch.undo()
+        assert gap(b.maps[f"{image} {method}"], theirs, 2e-2) <= 1e-6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_activation_maps_are_captums_grad_cam(name: str, both: Callable[[str], Both]) -> None:
+    b = both(name)
+    for image, finding in enumerate(FINDINGS):
+        theirs = captum_attr.LayerGradCam(b.network, b.network.last).attribute(b.tensor(image), target=int(finding[-1]))
+        for method in ("grad-cam", "class-activation"):
+            assert gap(b.maps[f"{image} {method}"], theirs.detach().numpy()[0, 0], 1e-4) <= 1e-6
+
+
+def test_grad_cam_plus_plus_is_that_of_pytorch_grad_cam(both: Callable[[str], Both]) -> None:
+    b = both("densenet")
+    for image, finding in enumerate(FINDINGS):
+        theirs = cam_by_hooks(b.network, b.network.last, b.tensor(image), int(finding[-1]), plus_plus=True)
+        assert gap(b.maps[f"{image} grad-cam-plus-plus"], theirs[0], 1e-4) <= 1e-6
+
+
+def test_grad_cam_plus_plus_is_refused_for_features_that_were_not_rectified(both: Callable[[str], Both]) -> None:
+    assert "use Grad-CAM" in str(both("vit").maps["0 grad-cam-plus-plus refused"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_occlusion_is_captums(name: str, both: Callable[[str], Both]) -> None:
+    b = both(name)
+    window, stride = -(-SIZE // 7), -(-SIZE // 14)
+    for image, finding in enumerate(FINDINGS):
+        x = b.tensor(image).detach()
+        theirs = captum_attr.Occlusion(b.network).attribute(
+            x,
+            sliding_window_shapes=(1, window, window),
+            strides=(1, stride, stride),
+            baselines=float(x.double().mean()),
+            target=int(finding[-1]),
+            perturbations_per_eval=16,
+        )
+        assert gap(b.maps[f"{image} occlusion"], theirs.numpy()[0, 0], 1e-3) <= 1e-6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rise_is_its_authors(name: str, both: Callable[[str], Both]) -> None:
+    b = both(name)
+    for image, finding in enumerate(FINDINGS):
+        question = b.question(image)
+        chance = chance_of(question, "rise")
+        sizes = [part.stop - part.start for part in question.batches(MASKS)]
+        masks = torch.from_numpy(np.concatenate([draw_masks(chance, n, (SIZE, SIZE)) for n in sizes]))
+        flat = torch.from_numpy(mean_grey(question.tensor))
+        theirs = rise_map(b.network, b.tensor(image).detach(), flat, masks, int(finding[-1]))
+        assert gap(b.maps[f"{image} rise"], theirs, 1e-3) <= 1e-6
+
+
+def test_attention_rollout_is_its_authors(both: Callable[[str], Both]) -> None:
+    b = both("vit")
+    for image in range(len(FINDINGS)):
+        theirs = attention_rollout_of(b.network, b.tensor(image).detach())
+        ours = b.maps[f"{image} attention-rollout"]
+        assert gap(ours, theirs, 1e-4) <= 1e-6
+        assert ours.sum() == pytest.approx(1, abs=1e-5)
+    assert "0 attention-rollout" not in both("densenet").maps
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_batch_gives_what_its_images_give_alone(name: str, both: Callable[[str], Both]) -> None:
+    """The batch is a symbol, forwards and backwards."""
+    b = both(name)
+    images = np.random.default_rng(9).normal(size=(5, 1, SIZE, SIZE)).astype(np.float32)
+    selector = np.eye(N_CLASSES, dtype=np.float32)[[0, 2, 1, 1, 0]]
+    for role in ("explain", "cam"):
+        alone = [
+            b.direct.run("", {"x": images[i : i + 1], "selector": selector[i : i + 1]}, role=role) for i in range(5)
+        ]
+        for n in (3, 5):
+            together = b.direct.run("", {"x": images[:n], "selector": selector[:n]}, role=role)
+            for output, values in together.items():
+                expected = np.concatenate([one[output] for one in alone[:n]])
+                np.testing.assert_allclose(values, expected, atol=1e-5 + 1e-3 * np.abs(expected).max())
