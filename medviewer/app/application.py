@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from medviewer.app import volume_view
 from medviewer.app.commands import command
+from medviewer.app.comparing import keep_together
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.filming import Draw, FilmWish
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
+    "compare": "Explaining by the second method",
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
     "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
@@ -269,6 +271,7 @@ class Application:
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
+        self.session.watch(lambda old, new: keep_together(self, old, new))
 
     @property
     def state(self) -> State:
@@ -358,7 +361,7 @@ class Application:
         self.renderer.close()
         state = self.state
         self.remember(
-            overlay=replace(state.overlay, visible=True),
+            overlay=replace(state.overlay, visible=True, second=""),
             corner_text=state.corner_text,
             smooth=state.view.smooth,
             model_id=state.model_id or self.settings.model_id,

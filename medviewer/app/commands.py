@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app import (
     cine,
+    comparing,
     diagnostics,
     documents,
     exporting,
@@ -201,6 +202,11 @@ def _has_restorable(state: State) -> bool:
 
 def _has_jobs(state: State) -> bool:
     return bool(state.jobs)
+
+
+def _end_comparison(app: Application, _argument: object) -> None:
+    """The image alone again, with the first method's heat map."""
+    comparing.leave(app)
 
 
 def _show(what: Any) -> Callable[[Application, Any], None]:
@@ -489,6 +495,9 @@ _ROWS = (
     _asked("queue.cancel|Take out of the queue|从队列中移除", model_queue.cancel, _always),
     _row("explain.toggle|Hide or show heat map|隐藏或显示热图|X|heat-map", findings.toggle_overlay, _has_image),
     _asked("explain.method|Explanation method|解释方法", findings.use_method, _always),
+    _asked("explain.compare|Compare with another method|与另一方法比较", comparing.compare, _has_image),
+    _row("explain.end_comparison|End the comparison of heat maps|结束热图比较||columns-2", _end_comparison,
+         comparing.is_comparing),
     _asked("explain.opacity|Heat map opacity|热图不透明度", findings.change_overlay("opacity"), _always),
     _asked("explain.threshold|Heat map threshold|热图阈值", findings.change_overlay("threshold"), _always),
     _asked("explain.color_map|Heat map colours|热图配色", findings.change_overlay("color_map"), _always),

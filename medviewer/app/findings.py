@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
-from medviewer.app.on_screen import current_answer, current_attribution
+from medviewer.app.on_screen import current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
 from medviewer.app.state import Overlay, Selection, State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
-from medviewer.explain.methods import METHODS
+from medviewer.explain.methods import METHODS, methods_for
 from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -107,19 +107,32 @@ def use_method(app: Application, method: str) -> None:
     """Show where the model looked by another method; it is worked out if it is not there yet."""
     if not any(row.id == method for row in METHODS):
         raise UsageError(f"There is no method {method!r}.")
-    app.session.change(overlay=replace(app.state.overlay, method=method, visible=True))
+    before = app.state.overlay
+    second = before.method if method == before.second else before.second  # one cannot be compared with itself
+    app.session.change(overlay=replace(before, method=method, second=second, visible=True))
     explain_shown(app)
+    explain_second(app)
 
 
 def explain_shown(app: Application) -> None:
     """Work out the heat map of the chosen method for the answer on screen."""
+    if current_attribution(app.state) is None:
+        _explain_by(app, app.state.overlay.method, "explain")
+
+
+def explain_second(app: Application) -> None:
+    """Work out the heat map of the method that the chosen one is compared with, if there is one."""
+    if app.state.overlay.second and second_attribution(app.state) is None:
+        _explain_by(app, app.state.overlay.second, "compare")
+
+
+def _explain_by(app: Application, method: str, slot: str) -> None:
     found = current_answer(app.state)
     now = app.state.selection
     if found is None or now is None or app.state.frame is None or found[1].status != "answer":
         return
-    if current_attribution(app.state) is not None or app.state.record_mismatch:
-        return
-    _start_explaining(app, found[0], _question(app.state, now))
+    if not app.state.record_mismatch:
+        _start_explaining(app, found[0], _question(app.state, now), method, slot)
 
 
 def toggle_overlay(app: Application, _argument: object) -> None:
@@ -154,6 +167,7 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
     model_id, key = question.model_id, now.image.key
     _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
+    app.jobs.stop("compare")
 
     def done(asked: Asked) -> None:
         answer = asked.answer
@@ -164,7 +178,9 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
             app.session.update(provider=asked.provider)
         keep_answer(app, subject, now.image, question.case.images[0], answer)
         if answer.status == "answer":
-            _start_explaining(app, subject, question)
+            _start_explaining(app, subject, question, _method_for(app, model_id))
+            if app.state.overlay.second:
+                _start_explaining(app, subject, question, app.state.overlay.second, "compare")
 
     def failed(error: MedViewerError) -> None:
         # A failure is no finding: nothing of an earlier run may be taken for this one's result.
@@ -174,39 +190,48 @@ def _start_run(app: Application, now: Selection, question: Question) -> None:
     app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, question, stop, p), done, failed)
 
 
-def _start_explaining(app: Application, asked: Subject, question: Question) -> None:
-    method = app.state.overlay.method
+def _method_for(app: Application, model_id: str) -> str:
+    """The chosen method; the model's first one, which is then chosen, if it cannot be explained by that."""
+    chosen = app.state.overlay.method
+    allowed = [row.id for row in methods_for(app.engine.catalogue.card(model_id))]
+    if chosen in allowed or not allowed:
+        return chosen
+    app.session.update(overlay=replace(app.state.overlay, method=allowed[0]))
+    return allowed[0]
 
+
+def _start_explaining(app: Application, asked: Subject, question: Question, method: str, slot: str = "explain") -> None:
     def done(attribution: Attribution) -> None:
         _take_attribution(app, asked, attribution)
-        _start_weighing(app, asked, question, attribution)
+        _start_weighing(app, asked, question, attribution, slot)
 
     def failed(error: MedViewerError) -> None:
-        _set_problem(app, asked.image_key, asked.model_id, str(error))
+        if slot == "explain":
+            _set_problem(app, asked.image_key, asked.model_id, str(error))
+        else:  # the first method's map stays, and so does the answer
+            app.notify("alarm", str(error), job=slot)
 
     app.jobs.start(
-        "explain",
+        slot,
         lambda stop, p: analysis.explain_finding(app.engine, question, method, stop, p),
         done,
         failed,
     )
 
 
-def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution) -> None:
+def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution, slot: str) -> None:
     """Judge a map that is already shown; if that fails, answer and map stay, the map unjudged, and it says so."""
 
     def done(weighed: Attribution) -> None:
-        app.succeeded("explain")
+        app.succeeded(slot)
         _take_attribution(app, asked, weighed)
 
     def failed(error: MedViewerError) -> None:
         # The engine says of a run that it has no result; here there is one, and only its check is missing.
         text = WEIGHING_ENDED if isinstance(error, EngineError) else str(error)
-        app.notify("caution", text, job="explain")
+        app.notify("caution", text, job=slot)
 
-    app.jobs.start(
-        "explain", lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p), done, failed
-    )
+    app.jobs.start(slot, lambda stop, p: analysis.weigh_map(app.engine, question, attribution, stop, p), done, failed)
 
 
 def _take_attribution(app: Application, asked: Subject, attribution: Attribution) -> None:

@@ -265,6 +265,15 @@ def current_attribution(state: State) -> Attribution | None:
 
 def attributions_of(state: State) -> tuple[Attribution, ...]:
     """The heat maps of all methods for the answer on screen."""
+    return _attribution_by(state, state.overlay.method)
+
+
+def second_attribution(state: State) -> Attribution | None:
+    """The heat map of the method that the chosen one is compared with, for the answer on screen."""
+    return _attribution_by(state, state.overlay.second) if state.overlay.second else None
+
+
+def _attribution_by(state: State, method: str) -> Attribution | None:
     found = current_answer(state)
     if found is None:
         return ()
@@ -276,3 +285,12 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
     )
+    for subject, attribution in state.attributions.items():
+        if (
+            subject.image_key == asked.image_key
+            and subject.model_id == asked.model_id
+            and subject.model_sha256 == asked.model_sha256
+            and subject.method == method
+        ):
+            return attribution
+    return None

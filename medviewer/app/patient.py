@@ -304,7 +304,7 @@ def _reader() -> str:
 def _block(app: Application) -> None:
     """Image and record contradict each other: nothing of a model may stand beside either."""
     app.wishes.run = None
-    for slot in ("model", "explain"):
+    for slot in ("model", "explain", "compare"):
         app.jobs.stop(slot)
 
 

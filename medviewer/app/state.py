@@ -30,6 +30,7 @@ from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
+HeatMap = Literal["first", "second", "difference"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 Measured = Where
 Stored = tuple[str, int]  # a stored image: SOP Instance UID, frame
@@ -63,10 +64,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """How heat maps are drawn over the image."""
+    """How heat maps are drawn over the image. ``second`` is the method that the first is compared with, or ""."""
 
     visible: bool = True
     method: str = "grad-cam"
+    second: str = ""
     opacity: float = 0.5
     threshold: float = 0.2
     color_map: str = "magma"
@@ -243,6 +245,7 @@ class Pane:
     frame_problem: str = ""
     view: View = field(default_factory=View)
     vacancy: Vacancy | None = None
+    heat_map: HeatMap = "first"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,6 +286,8 @@ class State:
 
     ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view`` and ``vacancy`` are those of the active
     viewport; what the others of both windows show lies in ``parked``, by their number
+    ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view``, ``vacancy`` and ``heat_map`` are those of the active
+    viewport; what the others of the layout show lies in ``parked``, by their place in it
     (:func:`pane_state` gives the state as any of them shows it). All show one patient.
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
     being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
@@ -301,6 +306,7 @@ class State:
     view: View = field(default_factory=View)
     scene: Scene | None = None  # the 3D view, instead of all viewports; ask scene_of
     vacancy: Vacancy | None = None  # why a hanging protocol left the viewport empty
+    heat_map: HeatMap = "first"  # which one is drawn: only a comparison has another than that of the chosen method
     layout: tuple[int, int] = (1, 1)  # rows and columns of viewports
     second: tuple[int, int] | None = None  # those of the second image window; None while it is closed
     active: int = 0  # which of them the reader works in, row by row; those of the second window begin at SECOND

@@ -88,7 +88,7 @@ def _unfolded(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def agreement(first: FloatArray, second: FloatArray) -> float | None:
-    """Return the rank correlation (Spearman) of the positive evidence of two maps; None if one has no more than one value.
+    """Return the rank correlation (Spearman) of the positive evidence of two maps; None if one of them is flat.
 
     Args:
         first: ``(h, w)`` over the whole of the network's input, on any grid; signed.

@@ -59,6 +59,14 @@ def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:
     return {label.name: {"en": label.title.en, "zh": label.title.zh} for label in labels}
 
 
-def method_rows() -> list[MethodRow]:
-    """Every method, in the order of the table."""
-    return [MethodRow(method.id, {"en": method.title, "zh": method.title_zh}) for method in METHODS]
+def method_rows(app: Application) -> list[MethodRow]:
+    """Every method, in the order of the table, with the models that it suits."""
+    cards = [entry.card for entry in app.engine.catalogue.entries if entry.card is not None]
+    return [
+        MethodRow(
+            method.id,
+            {"en": method.title, "zh": method.title_zh},
+            frozenset(card.id for card in cards if method.suits(card)),
+        )
+        for method in METHODS
+    ]

@@ -26,10 +26,15 @@ COLOR_MAPS = ("magma", "viridis", "inferno", "cividis")
 
 @dataclass(frozen=True, slots=True)
 class MethodRow:
-    """One way to ask a model where it looked."""
+    """One way to ask a model where it looked; ``models`` are those that can be asked so, None for all."""
 
     id: str
     title: str | Mapping[str, str]  # by language
+    models: frozenset[str] | None = None
+
+    def suits(self, model_id: str) -> bool:
+        """Whether the model can be explained by it."""
+        return self.models is None or model_id in self.models
 
 
 class ExplainControls(Card):
@@ -43,8 +48,7 @@ class ExplainControls(Card):
         self._toggle_key = ""
         self.method = ElidedCombo()
         self._methods = tuple(methods)
-        for row in self._methods:
-            self.method.addItem("", row.id)
+        self.offer("")
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
         self.toggle = button("", "eye")
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
@@ -63,6 +67,13 @@ class ExplainControls(Card):
         self._caveat = PlainLabel("", "small", wrap=True)
         self._lay_out()
         self.translate()
+
+    def offer(self, model_id: str) -> None:
+        """List the methods by which a model can be explained."""
+        self.method.clear()
+        for row in self._methods:
+            if row.suits(model_id):
+                self.method.addItem(tr_pick(row.title), row.id)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -90,8 +101,10 @@ class ExplainControls(Card):
         self._toggle_key = toggle_key
         self._title.setText(tr("Where the model looked"))
         self._labels["method"].setText(tr("Method"))
-        for place, row in enumerate(self._methods):
-            self.method.setItemText(place, tr_pick(row.title))
+        for row in self._methods:
+            place = self.method.findData(row.id)
+            if place >= 0:
+                self.method.setItemText(place, tr_pick(row.title))
         for place, name in enumerate(COLOR_MAPS):
             self.color_map.setItemText(place, color_map_words(name))
         self._labels["opacity"].setText(tr("Opacity"))

@@ -19,6 +19,7 @@ from medviewer.app.on_screen import (
 from medviewer.app.state import JobStatus, State
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
+from medviewer.gui.comparison_controls import COMPARE_JOB, ComparisonControls
 from medviewer.gui.decision_box import DecisionBox
 from medviewer.gui.explain_controls import ExplainControls, MethodRow
 from medviewer.gui.finding_card import (
@@ -90,6 +91,8 @@ class FindingsPanel(QWidget):
         self._origin.setSpacing(8)
         self.explain = ExplainControls(methods)
         self.explain.requested.connect(self.requested)
+        self.comparison = ComparisonControls(methods)
+        self.comparison.requested.connect(self.requested)
         self.decision = DecisionBox()
         self.decision.requested.connect(self.requested)
         self.impression = ImpressionBox()
@@ -120,6 +123,7 @@ class FindingsPanel(QWidget):
         scroll.column.addWidget(self.impression)
         scroll.column.addLayout(self._cards)
         scroll.column.addWidget(self.explain)
+        scroll.column.addWidget(self.comparison)
         scroll.column.addWidget(self.decision)
         scroll.column.addLayout(self._origin)
         whole.addWidget(scroll, 1)
@@ -141,6 +145,8 @@ class FindingsPanel(QWidget):
             self._name_keys()
         if everything or (old and old.model_id != new.model_id):
             self.model.setCurrentIndex(self.model.findData(new.model_id))
+            self.explain.offer(new.model_id)
+            self.explain.show_overlay(new.overlay)
         self._show_jobs(new)
         self.impression.show_state(new)
         self.queue.show_state(old, new)
@@ -154,6 +160,8 @@ class FindingsPanel(QWidget):
             worth = tr_pick(row.worth.get(new.overlay.method, "")) if row is not None else ""
             running = _words_of(new.jobs, EXPLAIN_JOB)
             self.explain.show_attribution(current_attribution(new), running, worth, attributions_of(new))
+            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB))
+        self.comparison.show_state(new, _words_of(new.jobs, COMPARE_JOB))
         self.decision.show_decision(_answer(new), _decision(new), can_undo=self._is_decision_last)
 
     def _translate(self) -> None:
@@ -228,6 +236,7 @@ class FindingsPanel(QWidget):
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"
         self.explain.setVisible(has_findings)
+        self.comparison.setVisible(has_findings)
         self.decision.setVisible(has_findings)
 
     def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> list[TrustCard]:

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PySide6.QtCore import QRectF, QSizeF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from medviewer.app.on_screen import current_attribution
+from medviewer.app.on_screen import current_attribution, second_attribution
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
+from medviewer.explain.comparison import difference, difference_levels, difference_table
 from medviewer.explain.overlay import color_table, to_levels
 
 BAR_STEPS = 256
 _LONGEST_SIDE = 1024  # of the drawn copy: saliency is far coarser than the image
 
 
-def shown_attribution(state: State) -> Attribution | None:
-    """The heat map that may be drawn now.
+@dataclass(frozen=True, slots=True, eq=False)
+class HeatMaps:
+    """What is drawn: the map of one method or, with ``against``, how the maps of two differ."""
+
+    attribution: Attribution
+    against: Attribution | None = None
+
+    def is_same(self, other: HeatMaps | None) -> bool:
+        """Whether the same is drawn."""
+        return other is not None and other.attribution is self.attribution and other.against is self.against
+
+
+def shown_heat_maps(state: State) -> HeatMaps | None:
+    """What may be drawn now.
 
     None unless it is wanted, its image is the one on screen with its pixels there, and
     image and record do not contradict each other.
     """
     if not state.overlay.visible or state.frame is None or state.record_mismatch:
         return None
-    attribution = current_attribution(state)
-    if attribution is None or attribution.placed.shape != state.frame.stored.shape[:2]:
-        return None
-    return attribution
+    first, second = current_attribution(state), second_attribution(state)
+    wanted = {"first": (first,), "second": (second,), "difference": (first, second)}[state.heat_map]
+    shape = state.frame.stored.shape[:2]
+    there = [one for one in wanted if one is not None and one.placed.shape == shape]
+    return HeatMaps(*there) if len(there) == len(wanted) else None
 
 
 class OverlayLayer:
-    """Draws one attribution, coloured by the reader's choices, at the resolution of the screen.
+    """Draws a heat map, or the difference of two, coloured by the reader's choices, at the resolution of the screen.
 
     The coloured and transformed picture is kept while nothing changes, so that a step of
     window and level only lays it over.
     """
 
     def __init__(self) -> None:
-        self._attribution: Attribution | None = None
+        self._maps: HeatMaps | None = None
         self._levels = np.zeros((0, 0), np.uint8)
         self._step = 1
         self._colored: tuple[object, QImage] | None = None
@@ -45,12 +61,12 @@ class OverlayLayer:
 
     def paint(
         self, painter: QPainter, state: State, transform: QTransform, size: QSizeF, ratio: float
-    ) -> Attribution | None:
+    ) -> HeatMaps | None:
         """Draw what may be drawn over the image; returns it."""
-        attribution = shown_attribution(state)
-        if attribution is not self._attribution:
-            self._take(attribution)
-        if attribution is None:
+        maps = shown_heat_maps(state)
+        if maps is None or not maps.is_same(self._maps):
+            self._take(maps)
+        if maps is None:
             return None
         o = state.overlay
         colors = (o.color_map, o.opacity, o.threshold)
@@ -60,16 +76,25 @@ class OverlayLayer:
         if self._drawn is None or self._drawn[0] != placed:
             self._drawn = (placed, self._draw(transform, size, ratio))
         painter.drawImage(QRectF(0, 0, size.width(), size.height()), self._drawn[1])
-        return attribution
+        return maps
 
-    def _take(self, attribution: Attribution | None) -> None:
-        self._attribution, self._colored, self._drawn = attribution, None, None
-        if attribution is not None:
-            self._step = max(1, -(-max(attribution.placed.shape) // _LONGEST_SIDE))
-            self._levels = np.ascontiguousarray(to_levels(attribution.placed)[:: self._step, :: self._step])
+    def _take(self, maps: HeatMaps | None) -> None:
+        self._maps, self._colored, self._drawn = maps, None, None
+        if maps is not None:
+            placed = maps.attribution.placed
+            self._step = max(1, -(-max(placed.shape) // _LONGEST_SIDE))
+            if maps.against is None:
+                levels = to_levels(placed)
+            else:
+                levels = difference_levels(difference(placed, maps.against.placed))
+            self._levels = np.ascontiguousarray(levels[:: self._step, :: self._step])
 
     def _color(self, color_map: str, opacity: float, threshold: float) -> QImage:
-        table = color_table(color_map, opacity=opacity, threshold=threshold)
+        is_difference = self._maps is not None and self._maps.against is not None
+        if is_difference:
+            table = difference_table(opacity=opacity, threshold=threshold)
+        else:
+            table = color_table(color_map, opacity=opacity, threshold=threshold)
         rgba = table[self._levels]
         rows, columns = self._levels.shape
         image = QImage(rgba.tobytes(), columns, rows, columns * 4, QImage.Format.Format_RGBA8888)
@@ -85,7 +110,7 @@ class OverlayLayer:
         try:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.setTransform(transform, True)
-            if self._colored is not None and self._attribution is not None:
+            if self._colored is not None and self._maps is not None:
                 image = self._colored[1]
                 painter.drawImage(QRectF(0, 0, image.width() * self._step, image.height() * self._step), image)
         finally:
@@ -93,9 +118,12 @@ class OverlayLayer:
         return drawn
 
 
-def bar_image(state: State) -> QImage:
-    """The colour table of the heat map as an upright bar, one pixel wide, strongest on top, without opacity."""
-    table = color_table(state.overlay.color_map, opacity=1.0, threshold=state.overlay.threshold)
+def bar_image(state: State, *, is_difference: bool = False) -> QImage:
+    """The colour table as an upright bar, one pixel wide, strongest (or the first method) on top, without opacity."""
+    if is_difference:
+        table = difference_table(opacity=1.0, threshold=state.overlay.threshold)[1:]
+    else:
+        table = color_table(state.overlay.color_map, opacity=1.0, threshold=state.overlay.threshold)
     rgba = np.ascontiguousarray(table[::-1].reshape(-1, 1, 4))
     return QImage(rgba.tobytes(), 1, len(table), 4, QImage.Format.Format_RGBA8888).copy()
 

@@ -37,7 +37,7 @@ from medviewer.gui.layer_painter import LayerPainter
 from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
 from medviewer.gui.measurement_tool import MeasurementTool, Wish
-from medviewer.gui.overlay import OverlayLayer
+from medviewer.gui.overlay import HeatMaps, OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.presentation_layer import AnnotationPainter, paint_shutters
@@ -90,7 +90,7 @@ class Viewport(QWidget):
         self._is_active = False
         self._shape = (1, 1)
         self._sharpness = 1.0  # pixels drawn for one of the screen
-        self.painted_attribution: Attribution | None = None  # what the last paint laid over the image
+        self.painted_heat_maps: HeatMaps | None = None  # what the last paint laid over the image
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -173,6 +173,11 @@ class Viewport(QWidget):
         aspect = area.aspect if area is not None and area.aspect is not None else pixel_aspect(frame.description)
         return Placement(size, self.devicePixelRatioF(), columns, rows, aspect, state.view, area)
 
+    @property
+    def painted_attribution(self) -> Attribution | None:
+        """The heat map that the last paint laid over the image, the first one of a difference."""
+        return self.painted_heat_maps.attribution if self.painted_heat_maps is not None else None
+
     def drawn(self, state: State, *, sharpness: float = 1.0) -> QImage:
         """The viewport as it would be with this state, without what belongs to the mouse and the layout.
 
@@ -181,7 +186,7 @@ class Viewport(QWidget):
         ratio = self.devicePixelRatioF() * sharpness
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
-        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_attribution
+        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps
         lines = self._lines if state.selection is self._state.selection else ()  # they are of the image on screen
         self._state, self._cursor, self._is_active, self._lines = state, None, False, lines
         self._sharpness = sharpness
@@ -190,7 +195,7 @@ class Viewport(QWidget):
             self._paint(painter)
         finally:
             painter.end()
-            self._state, self._cursor, self._is_active, self._lines, self.painted_attribution = kept
+            self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps = kept
             self._sharpness = 1.0
         return image
 
@@ -205,14 +210,14 @@ class Viewport(QWidget):
     def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.rect(), theme.color(theme.tokens().viewport))
         placed = self.placement()
-        self.painted_attribution = None
+        self.painted_heat_maps = None
         shown: Shown | None = None
         laid = laid_on(self._state)
         if placed is not None:
             level = self._paint_image(painter, placed)
             self._layers.paint(painter, placed, laid)
             self._paint_shutters(painter, placed)
-            self.painted_attribution = self._overlay.paint(
+            self.painted_heat_maps = self._overlay.paint(
                 painter, self._state, placed.transform, placed.size, placed.ratio
             )
             shown = self._shown(placed, level, laid)
@@ -460,8 +465,8 @@ class Viewport(QWidget):
         self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
             viewport_marks.paint_letters(painter, area, self.letters())
-        if self.painted_attribution is not None:
-            viewport_marks.paint_color_bar(painter, area, state, self.painted_attribution)
+        if self.painted_heat_maps is not None:
+            viewport_marks.paint_color_bar(painter, area, state, self.painted_heat_maps)
         if state.frame_problem:
             viewport_marks.paint_problem(painter, area, state.frame_problem)
         elif state.frame is None:
@@ -484,6 +489,8 @@ class Viewport(QWidget):
 _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "keys_only",
     "key_objects", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values",
+    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
+    "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements", "values",
     "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
     "layers", "layers_shown", "layer_sources", "laid",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from medviewer.gui.corner_text import Corners
 from medviewer.gui.layer_painter import bar_image as layer_bar_image
 from medviewer.gui.layer_painter import range_of
 from medviewer.gui.layer_words import short_number
-from medviewer.gui.overlay import bar_image
+from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters
 
@@ -151,24 +151,36 @@ def paint_fidelity(painter: QPainter, area: QRectF, parts: Sequence[tuple[str, b
         at += metrics.horizontalAdvance(words) + 20
 
 
-def paint_color_bar(painter: QPainter, area: QRectF, state: State, attribution: Attribution) -> None:
-    """Draw what the colours of the heat map mean, beside the right edge."""
+def paint_color_bar(painter: QPainter, area: QRectF, state: State, maps: HeatMaps) -> None:
+    """Draw what the colours of the heat map, or of the difference of two, mean, beside the right edge."""
     t = theme.tokens()
     bar = color_bar_rect(area)
     painter.fillRect(bar.adjusted(-1, -1, 1, 1), theme.color(t.line))
     painter.fillRect(bar, theme.color(t.viewport))
-    painter.drawImage(bar, bar_image(state))
+    painter.drawImage(bar, bar_image(state, is_difference=maps.against is not None))
     painter.setFont(theme.text_font(theme.SMALL_PX))
     flags, ink = Qt.AlignmentFlag, theme.color(t.overlay_text)
+    title, top, bottom = _bar_words(maps)
     labels = (
-        (QRectF(bar.left() - 208, bar.top() - 4, 200, 16), tr("most")),
-        (QRectF(bar.left() - 208, bar.bottom() - 12, 200, 16), tr("least")),
-        (QRectF(bar.right() - 240, bar.top() - 42, 240, 18), visible(tr(attribution.method_title))),
+        (QRectF(bar.left() - 208, bar.top() - 4, 200, 16), top),
+        (QRectF(bar.left() - 208, bar.bottom() - 12, 200, 16), bottom),
+        (QRectF(bar.right() - 240, bar.top() - 42, 240, 18), title),
     )
     for rect, words in labels:
         _write(painter, rect, words, flags.AlignRight | flags.AlignVCenter, ink)
-    _paint_verdict(painter, QRectF(bar.right() - 240, bar.top() - 26, 240, 18), attribution)
-    _threshold_tick(painter, bar, state.overlay.threshold)
+    if maps.against is None:
+        _paint_verdict(painter, QRectF(bar.right() - 240, bar.top() - 26, 240, 18), maps.attribution)
+        _threshold_tick(painter, bar, state.overlay.threshold)
+
+
+def _bar_words(maps: HeatMaps) -> tuple[str, str, str]:
+    """What stands over a colour bar, at its top and at its bottom."""
+    first = visible(tr(maps.attribution.method_title))
+    if maps.against is None:
+        return first, tr("most"), tr("least")
+    more = tr("more by {method}")
+    second = visible(tr(maps.against.method_title))
+    return tr("Difference"), more.format(method=first), more.format(method=second)
 
 
 def verdict(attribution: Attribution) -> tuple[str, bool] | None:

@@ -71,7 +71,7 @@ class MainWindow(WindowFront):
         self.documents = DocumentPage()
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
-        self.findings = FindingsPanel(model_rows(app), method_rows(), self.actions_.shortcuts())
+        self.findings = FindingsPanel(model_rows(app), method_rows(app), self.actions_.shortcuts())
         self.measurements = MeasurementsPanel()
         self.layers = LayersPanel(self.actions_.shortcuts())
         self.record = RecordPanel(lambda then: _load_charts(app, then))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the training extra")
+pytest.importorskip("torch", reason="needs the training extra")
+import torch
 
 from medviewer.training.networks_densenet import DenseNet121
 

@@ -1,0 +1,102 @@
+"""Two explanation methods beside each other: the first, the second and where they differ, as one view.
+
+Three viewports show the same image the same way; whatever the reader does to one happens to all. Other
+layouts, other planes and the 3D view end it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from medviewer.app.findings import explain_second
+from medviewer.app.on_screen import active_pane, current_answer, pane_state
+from medviewer.app.panes import count
+from medviewer.app.state import EMPTY, HeatMap, State
+from medviewer.domain.errors import UsageError
+from medviewer.explain.methods import METHODS
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+LAYOUT = (1, 3)
+HEAT_MAPS: tuple[HeatMap, ...] = ("first", "second", "difference")
+_SHARED = ("selection", "cut", "frame", "frame_problem", "view")
+
+
+def compare(app: Application, method: str | None) -> None:
+    """Lay another method's heat map, and the difference, beside the one on screen; None or "" ends it."""
+    state = app.state
+    if not method:
+        leave(app)
+        return
+    if not any(row.id == method for row in METHODS):
+        raise UsageError(f"There is no method {method!r}.")
+    if method == state.overlay.method:
+        raise UsageError("This method is shown already; choose another one to compare it with.")
+    found = current_answer(state)
+    if found is None or found[1].status != "answer" or state.frame is None:
+        raise UsageError("Run a model on the image first; then its explanations can be compared.")
+    overlay = replace(state.overlay, second=method, visible=True)
+    app.session.settle()
+    if is_comparing(state):
+        app.session.update(overlay=overlay)
+    else:
+        view = replace(state.view, zoom=None, center=None)
+        pane = replace(active_pane(state), view=view)
+        parked = {index: replace(pane, heat_map=kind) for index, kind in enumerate(HEAT_MAPS) if index}
+        app.session.update(
+            layout=LAYOUT, is_maximised=False, active=0, parked=MappingProxyType(parked), overlay=overlay, view=view,
+            heat_map="first",
+        )  # fmt: skip
+    explain_second(app)
+
+
+def leave(app: Application) -> None:
+    """The image alone again, with the first method's heat map."""
+    app.jobs.stop("compare")
+    if not is_comparing(app.state):
+        _forget(app)
+        return
+    app.session.settle()
+    app.session.update(
+        layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, heat_map="first",
+        overlay=replace(app.state.overlay, second=""),
+    )  # fmt: skip
+
+
+def is_comparing(state: State) -> bool:
+    """Whether the three viewports of a comparison are on screen."""
+    if not state.overlay.second or state.layout != LAYOUT or state.cut is not None or state.scene is not None:
+        return False
+    shown = (pane_state(state, index).heat_map for index in range(count(state)))
+    return sorted(shown) == sorted(HEAT_MAPS)
+
+
+def keep_together(app: Application, old: State, new: State) -> None:
+    """Have all viewports of a comparison show what the active one does; end it when the layout is another."""
+    if not is_comparing(new):
+        if is_comparing(old) and new.layout == LAYOUT and new.overlay.second == "":  # as undo brings back
+            app.session.update(layout=(1, 1), active=0, parked=EMPTY)
+        _forget(app)
+        return
+    shown = {name: getattr(new, name) for name in _SHARED}
+    parked = {index: replace(pane, **shown) for index, pane in new.parked.items()}
+    if any(getattr(pane, name) is not shown[name] for pane in new.parked.values() for name in _SHARED):
+        app.session.update(parked=MappingProxyType(parked))
+
+
+def _forget(app: Application) -> None:
+    """No viewport shows the map of a second method any more."""
+    state = app.state
+    changes: dict[str, object] = {}
+    if state.overlay.second:
+        changes["overlay"] = replace(state.overlay, second="")
+    if state.heat_map != "first":
+        changes["heat_map"] = "first"
+    if any(pane.heat_map != "first" for pane in state.parked.values()):
+        parked = {index: replace(pane, heat_map="first") for index, pane in state.parked.items()}
+        changes["parked"] = MappingProxyType(parked)
+    if changes:
+        app.session.update(**changes)
