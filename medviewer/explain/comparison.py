@@ -46,7 +46,7 @@ def difference(first: FloatArray, second: FloatArray) -> FloatArray:
 
 def difference_levels(values: FloatArray) -> Bytes:
     """Return a difference as levels: 255 is only in the first, 1 only in the second, :data:`NONE` no difference."""
-    return np.round(NONE + 127 * np.nan_to_num(values, nan=0.0)).astype(np.uint8)
+    return np.asarray(np.round(NONE + 127 * np.nan_to_num(values, nan=0.0)), np.uint8)
 
 
 def difference_table(*, opacity: float, threshold: float) -> Bytes:
@@ -84,7 +84,7 @@ _XYZ_TO_RGB = np.array(  # IEC 61966-2-1
 
 
 def _unfolded(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(t > 6 / 29, t**3, 3 * (6 / 29) ** 2 * (t - 4 / 29))
+    return np.asarray(np.where(t > 6 / 29, t**3, 3 * (6 / 29) ** 2 * (t - 4 / 29)), np.float64)
 
 
 def agreement(first: FloatArray, second: FloatArray) -> float | None:
