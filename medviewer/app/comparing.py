@@ -1,6 +1,6 @@
-"""Two explanation methods beside each other: the first, the second and where they differ, as one view.
+"""Two explanation methods beside each other: the first, the second, where they differ, and the bare image, as one view.
 
-Three viewports show the same image the same way; whatever the reader does to one happens to all. Other
+Four viewports show the same image the same way; whatever the reader does to one happens to all. Other
 layouts, other planes and the 3D view end it.
 """
 
@@ -20,8 +20,8 @@ from medviewer.explain.methods import METHODS
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
-LAYOUT = (1, 3)
-HEAT_MAPS: tuple[HeatMap, ...] = ("first", "second", "difference")
+LAYOUT = (2, 2)
+HEAT_MAPS: tuple[HeatMap, ...] = ("first", "second", "difference", "none")
 _SHARED = ("selection", "cut", "frame", "frame_problem", "view")
 
 
@@ -67,7 +67,7 @@ def leave(app: Application) -> None:
 
 
 def is_comparing(state: State) -> bool:
-    """Whether the three viewports of a comparison are on screen."""
+    """Whether the four viewports of a comparison are on screen."""
     if not state.overlay.second or state.layout != LAYOUT or state.cut is not None or state.scene is not None:
         return False
     shown = (pane_state(state, index).heat_map for index in range(count(state)))

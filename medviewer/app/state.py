@@ -30,7 +30,7 @@ from medviewer.records.record import PatientRecord
 
 Tool = Literal["window", "pan", "zoom", "scroll"] | MeasurementKind
 CornerText = Literal["all", "minimal", "none"]
-HeatMap = Literal["first", "second", "difference"]
+HeatMap = Literal["first", "second", "difference", "none"]
 Key = tuple[str, str, int]  # of an image: path, SOP Instance UID, frame
 Measured = Where
 Stored = tuple[str, int]  # a stored image: SOP Instance UID, frame

@@ -39,10 +39,10 @@ def shown_heat_maps(state: State) -> HeatMaps | None:
     if not state.overlay.visible or state.frame is None or state.record_mismatch:
         return None
     first, second = current_attribution(state), second_attribution(state)
-    wanted = {"first": (first,), "second": (second,), "difference": (first, second)}[state.heat_map]
+    wanted = {"first": (first,), "second": (second,), "difference": (first, second), "none": ()}[state.heat_map]
     shape = state.frame.stored.shape[:2]
     there = [one for one in wanted if one is not None and one.placed.shape == shape]
-    return HeatMaps(*there) if len(there) == len(wanted) else None
+    return HeatMaps(*there) if there and len(there) == len(wanted) else None
 
 
 class OverlayLayer:

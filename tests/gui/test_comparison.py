@@ -1,4 +1,4 @@
-"""Two explanation methods in the window: three viewports with their own maps, and what the panel says of both."""
+"""Two explanation methods in the window: four viewports with their own maps, and what the panel says of both."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def test_each_viewport_draws_its_own_map_at_the_same_place(reader: Reader) -> No
     window.findings.comparison.second.activated.emit(window.findings.comparison.second.findData("occlusion"))
     reader.settle()
     shown = window.viewports.visible
-    assert len(shown) == 3
+    assert len(shown) == 4
     for viewport in shown:
         viewport.grab()
     maps = [viewport.painted_heat_maps for viewport in shown]
-    assert all(one is not None for one in maps)
-    first, second, both = maps
+    first, second, both, bare = maps
+    assert bare is None, "the image by itself"
     assert first is not None
     assert second is not None
     assert both is not None
     assert (first.attribution.method, first.against) == ("grad-cam", None)
     assert (second.attribution.method, second.against) == ("occlusion", None)
     assert (both.attribution, both.against) == (first.attribution, second.attribution)
-    levels = [viewport._overlay._levels for viewport in shown]
+    levels = [viewport._overlay._levels for viewport in shown[:3]]
     assert np.array_equal(levels[0], to_levels(first.attribution.placed))
     assert np.array_equal(levels[1], to_levels(second.attribution.placed))
     assert np.array_equal(levels[2], difference_levels(difference(first.attribution.placed, second.attribution.placed)))
@@ -63,7 +63,7 @@ def test_each_viewport_draws_its_own_map_at_the_same_place(reader: Reader) -> No
     window.app.run_command("explain.toggle")
     for viewport in shown:
         viewport.grab()
-    assert [viewport.painted_heat_maps for viewport in shown] == [None] * 3, "one key hides all"
+    assert [viewport.painted_heat_maps for viewport in shown] == [None] * 4, "one key hides all"
     reader.settle()
 
 
