@@ -94,16 +94,42 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
 def max_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
     gradient: Tensor,
     x: Tensor,
-    kernel: Sequence[int],  # noqa: ARG001
-    stride: Sequence[int],  # noqa: ARG001
-    padding: Sequence[int],  # noqa: ARG001
-    dilation: Sequence[int],  # noqa: ARG001
-    ceil_mode: bool,  # noqa: ARG001
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
     indices: Tensor,
 ) -> Tensor:
     """Return each gradient to the pixel that won its window; windows that overlap add up."""
+    if not ceil_mode and set(dilation) == {1}:
+        indices = _winners(
+            gradient, x, (list(kernel) * 2)[:2], (list(stride or kernel) * 2)[:2], (list(padding) * 2)[:2]
+        )
     zero = torch.zeros_like(x).flatten(2)
     return zero.scatter_add(2, indices.flatten(2), gradient.flatten(2)).reshape(x.shape)
+
+
+def _winners(gradient: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int], edge: Sequence[int]) -> Tensor:
+    """Return which pixel of ``x`` each window's maximum is, the first of equals, as pooling's own indices.
+
+    ONNX Runtime's pooling is several times slower when it is asked for indices. A convolution with filters that
+    each pick one pixel lays the windows out instead, and their first largest is found at once.
+    """
+    channels, rows, columns = (int(n) for n in x.shape[1:])
+    high, wide = (int(n) for n in gradient.shape[2:])
+    cells = kernel[0] * kernel[1]
+    pick = torch.eye(cells).reshape(cells, 1, *kernel).repeat(channels, 1, 1, 1)
+    windows = aten.convolution(x, pick, None, list(stride), list(edge), [1, 1], False, [0, 0], channels)
+    down, right = torch.meshgrid(torch.arange(kernel[0]), torch.arange(kernel[1]), indexing="ij")
+    row = down.reshape(cells, 1, 1) + torch.arange(high).reshape(1, -1, 1) * stride[0] - edge[0]
+    column = right.reshape(cells, 1, 1) + torch.arange(wide).reshape(1, 1, -1) * stride[1] - edge[1]
+    is_inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    # Zeros stand outside the image, where nothing may win; real values stay far above this.
+    outside = torch.where(is_inside, 0.0, torch.finfo(torch.float32).min / 2)
+    first = (windows.reshape(-1, channels, cells, high, wide) + outside).argmax(dim=2)
+    corner = (torch.arange(high) * stride[0] - edge[0])[:, None] * columns + torch.arange(wide) * stride[1] - edge[1]
+    return first + first.div(kernel[1], rounding_mode="trunc") * (columns - kernel[1]) + corner
 
 
 def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature

@@ -6,6 +6,7 @@ the application's own engine there, PyTorch and captum here.
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class Both:
             network = SmallViT(N_CLASSES, size=SIZE, width=48, depth=4)
         settle(network, SIZE)
         self.network = network.eval().requires_grad_(False)
+        self.exact = copy.deepcopy(self.network).double()
         graphs = write_graphs(self.network, folder, SIZE)
         grid = SIZE // (16 if name == "vit" else 32)
         write_folder(folder / "models" / fakes.MODEL_ID, graphs, size=SIZE, n_classes=N_CLASSES, grid=grid)
@@ -102,10 +104,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Both]:
     return get
 
 
-def by_captum(b: Both, method: str, image: int, finding: int, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Captum's map, given the same random numbers."""
-    x, network, question = b.tensor(image), b.network, b.question(image)
-    flat = torch.from_numpy(mean_grey(question.tensor)[None])
+def by_captum(network: Any, question: Question, method: str, finding: int, patch: pytest.MonkeyPatch) -> np.ndarray:
+    """Captum's map, given the same random numbers, as exact as the network's weights are."""
+    dtype = network.linear.weight.dtype
+    x = torch.from_numpy(question.tensor[None]).to(dtype).requires_grad_(True)
+    flat = torch.from_numpy(mean_grey(question.tensor)[None]).to(dtype)
     if method == "saliency":
         found = captum_attr.Saliency(network).attribute(x, target=finding)
     elif method == "input-x-gradient":
@@ -115,13 +118,13 @@ def by_captum(b: Both, method: str, image: int, finding: int, monkeypatch: pytes
         found = integral.attribute(x, flat, target=finding, n_steps=STEPS, method="gausslegendre")
     elif method == "smooth-grad":
         noise = draw_noise(question.tensor, chance_of(question, "smooth-grad"), COPIES)
-        monkeypatch.setattr(torch, "normal", lambda _mean, _spread: torch.from_numpy(noise))
+        patch.setattr(torch, "normal", lambda _mean, _spread: torch.from_numpy(noise).to(dtype))
         tunnel = captum_attr.NoiseTunnel(captum_attr.Saliency(network))
         found = tunnel.attribute(x, nt_samples=COPIES, stdevs=1.0, target=finding, abs=False)
     else:
         drawn = draw(question, SAMPLES)
-        monkeypatch.setattr(np.random, "uniform", lambda _low, _high, _n: drawn.places)
-        greys = torch.from_numpy(drawn.greys)[:, None, None, None].expand(-1, *x.shape[1:]).contiguous()
+        patch.setattr(np.random, "uniform", lambda _low, _high, _n: drawn.places)
+        greys = torch.from_numpy(drawn.greys).to(dtype)[:, None, None, None].expand(-1, *x.shape[1:]).contiguous()
         images = x.detach().expand(SAMPLES, -1, -1, -1).contiguous()
         found = InputBaselineXGradient(network).attribute(images, greys, target=finding).mean(dim=0, keepdim=True)
     return found.detach().numpy()[0, 0]
@@ -139,11 +142,23 @@ def gap(ours: np.ndarray, theirs: np.ndarray, bound: float) -> float:
 def test_gradient_methods_are_captums(
     name: str, method: str, both: Callable[[str], Both], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Held against captum in double precision.
+
+    Where a ReLU's input is all but zero, rounding decides whether its gradient counts, and among fifty noisy
+    copies there is always one such: single precision is then itself further from exact than 1e-6. Ours may be
+    no further than PyTorch's own.
+    """
     b = both(name)
     for image, finding in enumerate(FINDINGS):
-        theirs = by_captum(b, method, image, int(finding[-1]), monkeypatch)
+        ours, question, target = b.maps[f"{image} {method}"], b.question(image), int(finding[-1])
+        exact = by_captum(b.exact, question, method, target, monkeypatch)
         monkeypatch.undo()
-        assert gap(b.maps[f"{image} {method}"], theirs, 2e-2) <= 1e-6
+        apart = gap(ours, exact, 2e-2)
+        if apart > 1e-6:
+            rounding = gap(by_captum(b.network, question, method, target, monkeypatch), exact, 2e-2)
+            monkeypatch.undo()
+            assert apart <= 3 * rounding
+        assert apart <= 1e-4
 
 
 @pytest.mark.parametrize("name", NETWORKS)

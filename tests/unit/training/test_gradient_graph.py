@@ -341,3 +341,24 @@ def test_average_pool_backward_is_pytorchs(
     (expected,) = torch.autograd.grad(y, x, gradient)
     ours = gradient_operations.average_pool_backward(gradient.float(), x.float(), *arguments)
     torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [([3, 3], [2, 2], [1, 1]), ([2, 2], [2, 2], [0, 0]), ([3, 2], [1, 2], [1, 0]), ([2], [], [0])],
+)
+@pytest.mark.parametrize("has_equals", [False, True])
+def test_max_pool_backward_is_pytorchs(
+    kernel: list[int], stride: list[int], padding: list[int], *, has_equals: bool
+) -> None:
+    """Also below zero, where the edge may not win, and among equals, where the first one wins."""
+    torch.manual_seed(3)
+    x = torch.randn(2, 3, 9, 8) - 5
+    if has_equals:
+        x = x.round() / 2
+    y, indices = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride, padding)
+    gradient = torch.randn_like(y)
+    arguments = (kernel, stride, padding, [1, 1], False)
+    theirs = torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *arguments, indices)
+    ours = gradient_operations.max_pool_backward(gradient, x, *arguments, torch.zeros_like(indices))
+    assert torch.allclose(ours, theirs, atol=1e-6)
