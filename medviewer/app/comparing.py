@@ -15,7 +15,7 @@ from medviewer.app.on_screen import active_pane, current_answer, pane_state
 from medviewer.app.panes import count
 from medviewer.app.state import EMPTY, HeatMap, State
 from medviewer.domain.errors import UsageError
-from medviewer.explain.methods import METHODS
+from medviewer.explain.methods import METHODS, methods_for
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -38,6 +38,8 @@ def compare(app: Application, method: str | None) -> None:
     found = current_answer(state)
     if found is None or found[1].status != "answer" or state.frame is None:
         raise UsageError("Run a model on the image first; then its explanations can be compared.")
+    if method not in [row.id for row in methods_for(app.engine.catalogue.card(state.model_id))]:
+        raise UsageError("The chosen model cannot be explained by this method; choose another one.")
     overlay = replace(state.overlay, second=method, visible=True)
     app.session.settle()
     if is_comparing(state):

@@ -131,7 +131,7 @@ def test_nothing_is_compared_without_an_answer_or_with_itself(opened: Applicatio
     assert opened.state.notice is not None
     assert "Run a model" in opened.state.notice.text
     opened.run_command("model.run")
-    for method, words in (("grad-cam", "shown already"), ("tea-leaves", "no method")):
+    for method, words in (("grad-cam", "shown already"), ("tea-leaves", "no method"), ("rise", "by this method")):
         opened.run_command("explain.compare", method)
         assert opened.state.notice is not None
         assert words in opened.state.notice.text
