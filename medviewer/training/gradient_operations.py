@@ -129,7 +129,8 @@ def _winners(gradient: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequenc
     outside = torch.where(is_inside, 0.0, torch.finfo(torch.float32).min / 2)
     first = (windows.reshape(-1, channels, cells, high, wide) + outside).argmax(dim=2)
     corner = (torch.arange(high) * stride[0] - edge[0])[:, None] * columns + torch.arange(wide) * stride[1] - edge[1]
-    return first + first.div(kernel[1], rounding_mode="trunc") * (columns - kernel[1]) + corner
+    winners: Tensor = first + first.div(kernel[1], rounding_mode="trunc") * (columns - kernel[1]) + corner
+    return winners
 
 
 def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signature
