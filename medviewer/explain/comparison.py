@@ -72,7 +72,7 @@ def _colors() -> Bytes:
     xyz = np.stack([_unfolded(y + chroma * np.cos(hue) / 500), _unfolded(y), _unfolded(y - chroma * np.sin(hue) / 200)])
     linear: npt.NDArray[np.float64] = np.clip(_XYZ_TO_RGB @ (xyz * _D65[:, None]), 0, 1)
     rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    colors = np.asarray(np.round(255 * rgb.T), np.uint8)
+    colors: Bytes = np.asarray(np.round(255 * rgb.T), np.uint8)
     colors.setflags(write=False)
     return colors
 
