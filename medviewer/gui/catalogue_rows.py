@@ -59,14 +59,15 @@ def _finding_titles(card: Card | None) -> dict[str, dict[str, str]]:
     return {label.name: {"en": label.title.en, "zh": label.title.zh} for label in labels}
 
 
-def method_rows(app: Application) -> list[MethodRow]:
-    """Every method, in the order of the table, with the models that it suits."""
-    cards = [entry.card for entry in app.engine.catalogue.entries if entry.card is not None]
+def method_rows(app: Application | None = None) -> list[MethodRow]:
+    """Every method, in the order of the table; with an application, the models of its catalogue that each suits."""
+    entries = app.engine.catalogue.entries if app is not None else ()
+    cards = [entry.card for entry in entries if entry.card is not None]
     return [
         MethodRow(
             method.id,
             {"en": method.title, "zh": method.title_zh},
-            frozenset(card.id for card in cards if method.suits(card)),
+            frozenset(card.id for card in cards if method.suits(card)) if app is not None else None,
         )
         for method in METHODS
     ]
