@@ -10,6 +10,7 @@ import argparse
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,40 +69,45 @@ def memory(engine: Engine) -> None:
 
 
 def stopping(engine: Engine) -> None:
-    """Print the median and the worst of the times from a stop to its end, at moments spread over each run."""
+    """Print the median and the worst of the times from a stop to its end, at moments spread over a batch."""
     for method in LONG:
         run = next(row.run for row in METHODS if row.id == method)
-        started = time.perf_counter()
-        run(question(engine))
-        whole_s = time.perf_counter() - started
-        times = [_stop_after(engine, run, whole_s * 0.9 * (i + 0.5) / STOPS) for i in range(STOPS)]
-        print(
-            f"{method} ({whole_s:.1f} s): stopped in {1e3 * np.median(times):.0f} ms, worst {1e3 * max(times):.0f} ms"
-        )
+        times = [_stop_during(engine, run, batch=1 + i % 3, late_s=0.1 * i / STOPS) for i in range(STOPS)]
+        print(f"{method}: stopped in {1e3 * np.median(times):.0f} ms, worst of {STOPS} {1e3 * max(times):.0f} ms")
 
 
-def _stop_after(engine: Engine, run: Callable[[Question], object], moment_s: float) -> float:
-    stop, ended = StopToken(), []
+def _stop_during(engine: Engine, run: Callable[[Question], object], *, batch: int, late_s: float) -> float:
+    """Stop ``late_s`` after a batch has begun; gives how long it then took to end, in seconds."""
+    stop, has_begun, ended, told = StopToken(), threading.Event(), [], []
+
+    def progress(_done: int, _total: int, _text: str) -> None:
+        told.append(None)
+        if len(told) == batch:
+            has_begun.set()
 
     def work() -> None:
         try:
-            run(question(engine, stop))
+            run(replace(question(engine, stop), progress=progress))
         except Stopped:
             ended.append(time.perf_counter())
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(moment_s)
+    has_begun.wait()
+    time.sleep(late_s)
     asked = time.perf_counter()
     stop.stop()
     thread.join()
-    return ended[0] - asked if ended else 0.0
+    return ended[0] - asked
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=("memory", "stopping"))
     arguments = parser.parse_args()
     with Engine(Catalogue([models_dir()]), providers=("cpu",), threads=arguments.threads) as running:
-        memory(running)
-        stopping(running)
+        if arguments.only != "stopping":
+            memory(running)
+        if arguments.only != "memory":
+            stopping(running)
