@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from medviewer.app.findings import explain_second
 from medviewer.app.on_screen import active_pane, current_answer, pane_state
-from medviewer.app.panes import count
-from medviewer.app.state import EMPTY, HeatMap, State
+from medviewer.app.panes import SECOND, numbers_in
+from medviewer.app.state import HeatMap, Pane, State
 from medviewer.domain.errors import UsageError
 from medviewer.explain.methods import METHODS, methods_for
 
@@ -49,8 +49,8 @@ def compare(app: Application, method: str | None) -> None:
         pane = replace(active_pane(state), view=view)
         parked = {index: replace(pane, heat_map=kind) for index, kind in enumerate(HEAT_MAPS) if index}
         app.session.update(
-            layout=LAYOUT, is_maximised=False, active=0, parked=MappingProxyType(parked), overlay=overlay, view=view,
-            heat_map="first",
+            layout=LAYOUT, maximised=_maximised(state), active=0, overlay=overlay, view=view, heat_map="first",
+            parked=MappingProxyType(parked | _second_window(state)),
         )  # fmt: skip
     explain_second(app)
 
@@ -62,31 +62,51 @@ def leave(app: Application) -> None:
         _forget(app)
         return
     app.session.settle()
+    state = app.state
+    shown = _first_of(state)
     app.session.update(
-        layout=(1, 1), is_maximised=False, active=0, parked=EMPTY, heat_map="first",
-        overlay=replace(app.state.overlay, second=""),
+        layout=(1, 1), maximised=_maximised(state), active=0, parked=MappingProxyType(_second_window(state)),
+        overlay=replace(state.overlay, second=""), **{name: getattr(shown, name) for name in _SHARED}, heat_map="first",
     )  # fmt: skip
 
 
 def is_comparing(state: State) -> bool:
     """Whether the four viewports of a comparison are on screen."""
-    if not state.overlay.second or state.layout != LAYOUT or state.cut is not None or state.scene is not None:
+    if not state.overlay.second or state.layout != LAYOUT or state.scene is not None:
         return False
-    shown = (pane_state(state, index).heat_map for index in range(count(state)))
-    return sorted(shown) == sorted(HEAT_MAPS)
+    shown = [pane_state(state, index) for index in numbers_in(state, 0)]
+    return sorted(one.heat_map for one in shown) == sorted(HEAT_MAPS) and all(one.cut is None for one in shown)
 
 
 def keep_together(app: Application, old: State, new: State) -> None:
     """Have all viewports of a comparison show what the active one does; end it when the layout is another."""
     if not is_comparing(new):
         if is_comparing(old) and new.layout == LAYOUT and new.overlay.second == "":  # as undo brings back
-            app.session.update(layout=(1, 1), active=0, parked=EMPTY)
+            app.session.update(layout=(1, 1), active=0, parked=MappingProxyType(_second_window(new)))
         _forget(app)
         return
+    if new.active >= SECOND:  # what is done in the second window is none of the comparison's
+        return
     shown = {name: getattr(new, name) for name in _SHARED}
-    parked = {index: replace(pane, **shown) for index, pane in new.parked.items()}
-    if any(getattr(pane, name) is not shown[name] for pane in new.parked.values() for name in _SHARED):
+    beside = {index: pane for index, pane in new.parked.items() if index < SECOND}
+    if any(getattr(pane, name) is not shown[name] for pane in beside.values() for name in _SHARED):
+        parked = {**new.parked, **{index: replace(pane, **shown) for index, pane in beside.items()}}
         app.session.update(parked=MappingProxyType(parked))
+
+
+def _first_of(state: State) -> Pane:
+    """What the first viewport of the first window shows."""
+    return active_pane(state) if state.active == 0 else state.parked.get(0) or active_pane(state)
+
+
+def _second_window(state: State) -> dict[int, Pane]:
+    """What the second window shows: it stays as it is."""
+    kept = {index: pane for index, pane in state.parked.items() if index >= SECOND}
+    return {**kept, state.active: active_pane(state)} if state.active >= SECOND else kept
+
+
+def _maximised(state: State) -> frozenset[int]:
+    return state.maximised.difference(numbers_in(state, 0))
 
 
 def _forget(app: Application) -> None:

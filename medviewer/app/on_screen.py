@@ -260,11 +260,6 @@ def impressions_of(state: State) -> tuple[Impression, ...]:
 
 def current_attribution(state: State) -> Attribution | None:
     """The heat map of the chosen method for the answer on screen, if there is one."""
-    return next((one for one in attributions_of(state) if one.method == state.overlay.method), None)
-
-
-def attributions_of(state: State) -> tuple[Attribution, ...]:
-    """The heat maps of all methods for the answer on screen."""
     return _attribution_by(state, state.overlay.method)
 
 
@@ -274,6 +269,11 @@ def second_attribution(state: State) -> Attribution | None:
 
 
 def _attribution_by(state: State, method: str) -> Attribution | None:
+    return next((one for one in attributions_of(state) if one.method == method), None)
+
+
+def attributions_of(state: State) -> tuple[Attribution, ...]:
+    """The heat maps of all methods for the answer on screen."""
     found = current_answer(state)
     if found is None:
         return ()
@@ -285,12 +285,3 @@ def _attribution_by(state: State, method: str) -> Attribution | None:
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
     )
-    for subject, attribution in state.attributions.items():
-        if (
-            subject.image_key == asked.image_key
-            and subject.model_id == asked.model_id
-            and subject.model_sha256 == asked.model_sha256
-            and subject.method == method
-        ):
-            return attribution
-    return None

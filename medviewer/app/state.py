@@ -284,10 +284,8 @@ class Restorable:
 class State:
     """Everything that the window shows. Replaced, never changed.
 
-    ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view`` and ``vacancy`` are those of the active
-    viewport; what the others of both windows show lies in ``parked``, by their number
     ``selection``, ``cut``, ``frame``, ``frame_problem``, ``view``, ``vacancy`` and ``heat_map`` are those of the active
-    viewport; what the others of the layout show lies in ``parked``, by their place in it
+    viewport; what the others of both windows show lies in ``parked``, by their number
     (:func:`pane_state` gives the state as any of them shows it). All show one patient.
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
     being read; ``frame_problem`` says why it cannot be read. Answers, attributions and

@@ -49,9 +49,7 @@ def models(arguments: argparse.Namespace) -> int:
         from medviewer.cli.assess import assess  # noqa: PLC0415 - listing models needs nothing of it
 
         return assess(arguments, entries)
-    names = ("data", "images", "minutes", "random", "split")
-    if any(getattr(arguments, name) is not None for name in names):
-        raise UsageError(f"--{', --'.join(names)} go with `medviewer models assess ID` only.")
+    _check_of_assess(arguments)
     if arguments.action == "verify":
         return _verify(catalogue, entries, as_json=arguments.json)
     if arguments.action == "show" and not arguments.ids:
@@ -69,6 +67,12 @@ def models(arguments: argparse.Namespace) -> int:
         if not entries:
             say(_NONE)
     return 3 if any(entry.problem for entry in entries) else 0
+
+
+def _check_of_assess(arguments: argparse.Namespace) -> None:
+    names = ("data", "images", "minutes", "random", "split")
+    if any(getattr(arguments, name) is not None for name in names):
+        raise UsageError(f"--{', --'.join(names)} go with `medviewer models assess ID` only.")
 
 
 def open_catalogue(folder: Path | None) -> Catalogue:

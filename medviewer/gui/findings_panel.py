@@ -160,7 +160,6 @@ class FindingsPanel(QWidget):
             worth = tr_pick(row.worth.get(new.overlay.method, "")) if row is not None else ""
             running = _words_of(new.jobs, EXPLAIN_JOB)
             self.explain.show_attribution(current_attribution(new), running, worth, attributions_of(new))
-            self.explain.show_attribution(current_attribution(new), _words_of(new.jobs, EXPLAIN_JOB))
         self.comparison.show_state(new, _words_of(new.jobs, COMPARE_JOB))
         self.decision.show_decision(_answer(new), _decision(new), can_undo=self._is_decision_last)
 

@@ -488,9 +488,8 @@ class Viewport(QWidget):
 
 _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "keys_only",
-    "key_objects", "frame", "frame_problem", "view", "overlay", "answers", "attributions", "measurements", "values",
-    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "key_objects", "frame",
-    "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements", "values",
+    "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements",
+    "values",
     "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
     "layers", "layers_shown", "layer_sources", "laid",
 )  # fmt: skip

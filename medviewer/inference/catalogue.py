@@ -12,10 +12,9 @@ from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import read_file
 from medviewer.inference.runtimes import rule, torch
-from medviewer.inference.trust import TrustList
-from medviewer.inference.variants import variants_of
 from medviewer.inference.signing import UNSIGNED, Signer, TrustedKey, TrustFile, signer_of
 from medviewer.inference.trust import TrustList
+from medviewer.inference.variants import variants_of
 
 _log = logging.getLogger(__name__)
 

@@ -69,7 +69,7 @@ def accuracy_of(card: Card, label_name: str) -> Accuracy | None:
             on = Text(data) if isinstance(data, str) else Text(data["en"], data.get("zh", ""))
             return Accuracy(_bounded(metrics["sensitivity"]), _bounded(metrics["specificity"]), int(entry["n"]), on)
     point = label.operating_point
-    if point.threshold != label.threshold:
+    if point is None or point.threshold != label.threshold:
         return None
     return Accuracy(Bounded(point.sensitivity), Bounded(point.specificity), point.n, point.on)
 
