@@ -101,9 +101,9 @@ def build_case(
     what was known at the time of the study.
     """
     case = Case()
-    made = parse_moment(iso_date(study.date))
-    if record is not None and made is not None:
-        case = snapshot(record, _end_of_day(made[0]))
+    at = moment_of(study)
+    if record is not None and at is not None:
+        case = snapshot(record, at)
     age = age_years(patient, study)
     return replace(
         case,
@@ -163,6 +163,21 @@ def weigh_map(
 ) -> Attribution:
     """The map with how it does against random maps."""
     return weigh(engine, question.case, attribution, stop=stop, progress=progress)
+
+
+def moment_of(study: Study) -> datetime | None:
+    """Up to when what is known counts for an image of a study: the end of its day; None without a date."""
+    made = parse_moment(iso_date(study.date))
+    return None if made is None else _end_of_day(made[0])
+
+
+def minute_of(study: Study) -> datetime | None:
+    """When a study was made, to the minute; the end of its day where the file gives no time, None without a date."""
+    made, digits = parse_moment(iso_date(study.date)), study.time.strip().replace(":", "")[:4]
+    is_time = len(digits) == 4 and digits.isdigit() and int(digits[:2]) < 24 and int(digits[2:]) < 60
+    if made is None or not is_time or made[1] not in ("day", "time"):
+        return moment_of(study)
+    return made[0].replace(hour=int(digits[:2]), minute=int(digits[2:]))
 
 
 def _end_of_day(moment: datetime) -> datetime:

@@ -31,6 +31,7 @@ from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
 from medviewer.app.result import Result
 from medviewer.app.saving import Document, Saved, SaveWish
+from medviewer.app.record_models import RecordReader, takes_images
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
@@ -54,6 +55,7 @@ SHOWN_JOBS = {
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
     "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
+    "film": "Saving the film", "print": "Saving the page", "record model": "Running the model",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -270,6 +272,7 @@ class Application:
         self.session.watch(LayerCutter(self).watch)
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
+        self.session.watch(RecordReader(self).watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
         self.session.watch(lambda old, new: keep_together(self, old, new))
 
@@ -394,3 +397,7 @@ def _first_usable(engine: Engine, wanted: str) -> str:
     """The remembered model if it can still be used, else the first that can."""
     usable = [entry.id for entry in engine.catalogue.entries if not entry.problem]
     return wanted if wanted in usable else next((one for one in usable if not is_variant(one)), "")
+    """The remembered model of images if it can still be used, else the first that can."""
+    entries = engine.catalogue.entries
+    usable = [entry.id for entry in entries if entry.card is not None and takes_images(entry.card)]
+    return wanted if wanted in usable else next(iter(usable), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -280,6 +281,31 @@ class Restorable:
     files: tuple[str, ...] = ()  # that tell of it, to be removed
 
 
+@dataclass(frozen=True, slots=True)
+class RecordQuestion:
+    """A record at the moment of a study, and the language in which it is asked about."""
+
+    record: PatientRecord
+    study_instance_uid: str
+    at: datetime
+    language: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordAnswer:
+    """What a model of recorded values says, or, without ``answer``, that it may be run; ``problem``: why it failed.
+
+    ``title`` is the model's, by language.
+    """
+
+    question: RecordQuestion
+    model_id: str
+    title: Mapping[str, str]
+    answer: Answer | None = None
+    attribution: Attribution | None = None
+    problem: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Everything that the window shows. Replaced, never changed.
@@ -347,6 +373,7 @@ class State:
     record: PatientRecord | None = None
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
+    record_answers: tuple[RecordAnswer, ...] = ()  # of models that take recorded values; ask record_answers_of
     jobs: tuple[JobStatus, ...] = ()
     provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
     notice: Notice | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medviewer.app.application import Application
+from medviewer.app.record_models import takes_images
 from medviewer.explain.methods import METHODS
 from medviewer.gui.findings_panel import MethodRow, ModelRow
 from medviewer.gui.trust_panel import Validation
@@ -12,8 +13,12 @@ from medviewer.inference.predictive import accuracy_of
 
 
 def model_rows(app: Application) -> list[ModelRow]:
-    """Every model, also those that cannot be used, with the reason."""
-    return [row_of(entry) for entry in app.engine.catalogue.entries]
+    """Every model of images, also those that cannot be used, with the reason.
+
+    Models of recorded values stand beside the record.
+    """
+    entries = app.engine.catalogue.entries
+    return [row_of(entry) for entry in entries if entry.card is None or takes_images(entry.card)]
 
 
 def row_of(entry: Entry) -> ModelRow:

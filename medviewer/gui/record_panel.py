@@ -5,10 +5,12 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from medviewer.app.record_models import record_answers_of
 from medviewer.app.state import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.quantity import quantities
+from medviewer.gui.record_answers import record_answer_cards
 from medviewer.gui.record_sections import (
     allergy_rows,
     condition_rows,
@@ -37,6 +39,7 @@ class RecordPanel(QWidget):
         self._state = State()
         self._load_charts = load_charts
         self._values: ValuesSection | None = None
+        self._answers: QVBoxLayout | None = None
         self._banner = QVBoxLayout()
         self._banner.setContentsMargins(12, 12, 12, 8)
         self._banner.setSpacing(4)
@@ -58,13 +61,15 @@ class RecordPanel(QWidget):
         if old is None or _shown(old) != _shown(new):
             self._draw()
         else:
+            if old.record_answers is not new.record_answers:
+                self._draw_answers()
             self._draw_values()  # opening something forgets work in the background, and its callbacks
 
     def _draw(self) -> None:
         clear(self._banner)
         clear(self._scroll.column)
         self._scroll.setAccessibleName(tr("Patient"))
-        self._values = None
+        self._values = self._answers = None
         state = self._state
         lines = identity_lines(state)
         self._rule.setVisible(bool(lines))
@@ -122,6 +127,10 @@ class RecordPanel(QWidget):
             column.addWidget(line())
         for widget in vital_rows(record, reference):
             column.addWidget(widget)
+        self._answers = QVBoxLayout()
+        self._answers.setSpacing(8)
+        column.addLayout(self._answers)
+        self._draw_answers()
         column.addWidget(line())
         if record.observations:
             mark = reference.moment if reference.is_study else None
@@ -134,6 +143,14 @@ class RecordPanel(QWidget):
         if not has_facts and not record.observations:
             column.addWidget(line())
             self._offer_import()
+
+    def _draw_answers(self) -> None:
+        """What models say of these values: drawn by themselves, since they come after the record."""
+        if self._answers is not None:
+            clear(self._answers)
+            rows = record_answers_of(self._state)
+            for card in record_answer_cards(rows, lambda model_id: self.requested.emit("model.run_record", model_id)):
+                self._answers.addWidget(card)
 
     def _draw_values(self) -> None:
         """Draw the chart, now or as soon as it can be; the record may be another one by then."""

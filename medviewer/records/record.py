@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
-from medviewer.domain.case import Case, Observation
+from medviewer.domain.case import Case, Observation, TextObservation
 
 AllergyStatus = Literal["not recorded", "none known", "recorded"]
 Precision = Literal["year", "month", "day", "time"]
@@ -31,7 +31,7 @@ PARTIAL_ABSENCE_CODES = frozenset(
 _NOT_TAKEN = frozenset({"completed", "stopped", "cancelled", "not-taken", "draft", "intended", "entered-in-error"})
 _NOT_ACTIVE_ALLERGY = frozenset({"inactive", "resolved"})
 # UCUM codes whose customary way of writing differs from the code itself.
-_UNIT_TEXT = {
+UNIT_TEXT = {
     "mm[Hg]": "mmHg", "Cel": "°C", "[degF]": "°F", "10*9/L": "×10⁹/L", "10*12/L": "×10¹²/L", "10*3/uL": "×10³/µL",
     "umol/L": "µmol/L", "ug/L": "µg/L", "mL/min/{1.73_m2}": "mL/min/1.73 m²", "kg/m2": "kg/m²", "1": "",
 }  # fmt: skip
@@ -252,7 +252,7 @@ def iso_date(text: str) -> str:
 def format_observation(observation: Observation) -> str:
     """The value with its unit as clinicians write it: ``148 mmHg``. The value is not rounded or converted."""
     value = f"{observation.value:.12g}"
-    unit = _UNIT_TEXT.get(observation.unit, observation.unit)
+    unit = UNIT_TEXT.get(observation.unit, observation.unit)
     return f"{value}{unit}" if unit == "%" else f"{value} {unit}".rstrip()
 
 
@@ -279,9 +279,19 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
         observations=tuple(o for o in record.observations if with_zone(o.time) <= moment),
+        text_observations=tuple(_words_at(record, moment)),
+        at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def _words_at(record: PatientRecord, moment: datetime) -> Iterator[TextObservation]:
+    """Coded results in words, up to a moment; what has no code or no time of day is none that a model could place."""
+    for one in record.text_results:
+        parsed = parse_moment(one.time)
+        if one.code and parsed is not None and parsed[1] == "time" and with_zone(parsed[0]) <= moment:
+            yield TextObservation(one.code, one.display, one.text, parsed[0])
 
 
 def _allergies_at(record: PatientRecord, moment: datetime) -> tuple[str, ...] | None:

@@ -1,0 +1,145 @@
+"""Models that take recorded values alone: scores are worked out as soon as a record is on screen, others on request.
+
+They belong to the patient and to the moment of the study on screen, not to an image. Nothing of them is shown beside
+another record, another study, or while image and record contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from medviewer.app import analysis
+from medviewer.app.patient import keep_event
+from medviewer.app.state import RecordAnswer, RecordQuestion, State
+from medviewer.domain.case import Case
+from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.explain.methods import explain, methods_for
+from medviewer.inference.card import Card
+from medviewer.inference.engine import Engine
+from medviewer.records.record import PatientRecord, snapshot
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+JOB = "record model"
+_OF_RECORDS = frozenset({"table", "series"})
+_N_RANDOM = 50
+
+
+def takes_images(card: Card) -> bool:
+    """Whether a model is one for the image on screen."""
+    return any(spec.kind == "image" for spec in card.inputs)
+
+
+def takes_records(card: Card) -> bool:
+    """Whether a model needs nothing but recorded values."""
+    return all(spec.kind in _OF_RECORDS for spec in card.inputs)
+
+
+def question_of(state: State) -> RecordQuestion | None:
+    """What is asked of the record on screen; None where there is none that may be asked."""
+    now, record = state.selection, state.record
+    if now is None or record is None or state.record_mismatch or not record.observations:
+        return None
+    at = analysis.minute_of(now.study)
+    return None if at is None else RecordQuestion(record, now.study.study_instance_uid, at, state.language)
+
+
+def record_answers_of(state: State) -> tuple[RecordAnswer, ...]:
+    """What is said of the record on screen, at the study on screen, in the language in use; nothing else ever."""
+    question = question_of(state)
+    return tuple(one for one in state.record_answers if question is not None and one.question == question)
+
+
+def case_of(record: PatientRecord, at: datetime, age_years: float | None, sex: str) -> Case:
+    """What is known of a patient at a moment: recorded values, age and sex, no image and no identity."""
+    case = snapshot(record, at)
+    return replace(case, age_years=age_years if age_years is not None else case.age_years, sex=sex or case.sex)
+
+
+class RecordReader:
+    """Watches for another record, study or language, and asks what can be asked of it."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    def watch(self, old: State, new: State) -> None:
+        """Ask anew where the question is another one."""
+        if (old.record, old.record_mismatch, old.language) == (new.record, new.record_mismatch, new.language) and (
+            old.selection is new.selection
+        ):
+            return
+        question = question_of(new)
+        if question == question_of(old):
+            return
+        cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
+        offered = [card for card in cards if takes_records(card)] if question is not None else []
+        rows = tuple(
+            RecordAnswer(question, card.id, {"en": card.title.en, "zh": card.title.zh})
+            for card in offered
+            if question is not None
+        )
+        if rows or new.record_answers:
+            self._app.session.update(record_answers=rows)
+        self._app.background.stop(JOB)
+        self._app.jobs.stop(JOB)
+        rules = [card.id for card in offered if card.runtime == "rule"]  # no process, no waiting: not worth a click
+        if rules:
+            self._start([row for row in rows if row.model_id in rules])
+
+    def _start(self, rows: Sequence[RecordAnswer]) -> None:
+        app, case = self._app, _case(self._app.state)
+        if case is None:
+            return
+
+        def work(stop: StopToken, _progress: Progress) -> list[RecordAnswer]:
+            return [ask(app.engine, case, row, stop) for row in rows]
+
+        app.background.start(JOB, work, partial(_take, app), lambda error: app.notify("caution", str(error)))
+
+
+def run_on_record(app: Application, model_id: str) -> None:
+    """Run a model of recorded values on the record on screen."""
+    case = _case(app.state)
+    row = next((one for one in record_answers_of(app.state) if one.model_id == model_id), None)
+    if case is None or row is None:
+        raise UsageError("There is no record on screen that this model could be run on.")
+
+    def failed(error: MedViewerError) -> None:
+        _take(app, [replace(row, answer=None, attribution=None, problem=str(error))])
+
+    app.jobs.start(JOB, lambda stop, _p: [ask(app.engine, case, row, stop)], partial(_take, app), failed)
+
+
+def ask(engine: Engine, case: Case, row: RecordAnswer, stop: StopToken) -> RecordAnswer:
+    """What a model says of recorded values, and which of them it rests on."""
+    answer = engine.ask(case, row.model_id, stop=stop, language=row.question.language)
+    card = engine.catalogue.card(row.model_id)
+    if answer.status != "answer" or not methods_for(card):
+        return replace(row, answer=answer, attribution=None, problem="")
+    n_random = 0 if card.runtime == "rule" else _N_RANDOM  # a sum is taken apart exactly
+    why = explain(engine, case, row.model_id, "occlusion", n_random=n_random, stop=stop)
+    return replace(row, answer=answer, attribution=why, problem="")
+
+
+def _case(state: State) -> Case | None:
+    question, now = question_of(state), state.selection
+    if question is None or now is None:
+        return None
+    return case_of(question.record, question.at, analysis.age_years(now.patient, now.study), now.patient.sex)
+
+
+def _take(app: Application, found: Sequence[RecordAnswer]) -> None:
+    """Put answers beside their own question; never beside one that came meanwhile."""
+    new = {one.model_id: one for one in found}
+    rows = [new[r.model_id] if r.model_id in new and new[r.model_id].question == r.question else r
+            for r in app.state.record_answers]  # fmt: skip
+    app.session.update(record_answers=tuple(rows))
+    for one in found:
+        if one.answer is not None:
+            keep_event(app, "model.run", one.question.study_instance_uid, one.model_id)

@@ -1,0 +1,185 @@
+"""Scores beside the record: of this patient, up to this study, asked by nobody; other models where they are asked for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from medviewer.app.record_models import record_answers_of, takes_images, takes_records
+from medviewer.app.start import running_application
+from medviewer.app.state import State
+from medviewer.domain.answer import Score
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
+from medviewer.records.record import Identifier, PatientRecord, TextResult, snapshot
+from medviewer.resources import models_dir
+from tests import data_models
+from tests.conftest import InlineExecutor
+from tests.fakes import MODEL_ID, make_model
+from tests.news2 import AT, news2_case
+from tests.radiographs import write_radiograph
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+    from tests.fakes import FakeEngine
+
+STUDY = {"StudyDate": "20240502", "StudyTime": "180000", "PatientBirthDate": "19600101"}
+
+
+def record(patient_id: str = "A1", **values: float) -> PatientRecord:
+    """A record with one set of vital signs of the study's day."""
+    case = news2_case(**values)
+    words = tuple(
+        TextResult(one.code, one.display, one.text, one.time.isoformat() if one.time else "")
+        for one in case.text_observations
+    )
+    return PatientRecord(
+        "", (Identifier("", patient_id),), "Alpha^Anna", "1960-01-01", "F", observations=case.observations,
+        text_results=words,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path) -> Iterator[Application]:
+    """All work is done at once; there are the tiny chest model and NEWS2."""
+    make_model(tmp_path / "models" / MODEL_ID)
+    shutil.copytree(models_dir() / "news2", tmp_path / "models" / "news2")
+    fake_engine.catalogue = Catalogue([tmp_path / "models"])
+    with running_application(medviewer_home, lambda call: call(), fake_engine, InlineExecutor) as made:
+        yield made
+
+
+def opened(app: Application, path: Path, **changes: object) -> Application:
+    app.run_command("file.open_files", [write_radiograph(path, **{**STUDY, **changes})])  # type: ignore[arg-type]
+    return app
+
+
+def total(state: State) -> float | None:
+    """What NEWS2 says of the record on screen."""
+    rows = [one for one in record_answers_of(state) if one.model_id == "news2"]
+    if not rows or rows[0].answer is None or not rows[0].answer.outcomes:
+        return None
+    score = rows[0].answer.outcomes[0]
+    assert isinstance(score, Score)
+    return score.value
+
+
+def test_the_score_is_there_with_the_record(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(record(respiration_rate=22, pulse=94))
+    opened(app, tmp_path / "a.dcm")
+    assert total(app.state) == 3
+    (row,) = record_answers_of(app.state)
+    assert row.answer is not None
+    assert row.attribution is not None
+    assert {one.time.timestamp() for one in row.answer.evidence if one.time} == {AT.timestamp()}
+    assert app.engine.worker_pid is None
+
+
+def test_models_of_values_are_not_offered_for_images(app: Application) -> None:
+    cards = {entry.id: entry.card for entry in app.engine.catalogue.entries}
+    assert cards["news2"] is not None
+    assert (takes_images(cards["news2"]), takes_records(cards["news2"])) == (False, True)
+    chest = cards[MODEL_ID]
+    assert chest is not None
+    assert (takes_images(chest), takes_records(chest)) == (True, False)
+    assert app.state.model_id == MODEL_ID
+
+
+def test_what_came_after_the_study_is_not_counted(app: Application, tmp_path: Path) -> None:
+    known = record()
+    later = tuple(
+        replace(o, value=140, time=AT + timedelta(hours=12)) for o in known.observations if o.code == "8867-4"
+    )
+    app.records.store().save_record(replace(known, observations=(*known.observations, *later)))
+    opened(app, tmp_path / "a.dcm")
+    assert total(app.state) == 0
+
+
+def test_what_is_missing_is_said_and_no_number_is_there(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(replace(record(), text_results=()))
+    opened(app, tmp_path / "a.dcm")
+    (row,) = record_answers_of(app.state)
+    assert row.answer is not None
+    assert row.answer.status == "abstained"
+    assert [g.code for g in row.answer.guards if g.level == "abstain"] == ["missing.consciousness"]
+    assert row.attribution is None
+
+
+def test_nothing_is_said_of_another_patients_record(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(record(respiration_rate=30))
+    app.records.store().save_record(replace(record("B2"), name="Beta^Bea"))
+    opened(app, tmp_path / "a.dcm")
+    first = app.state
+    assert total(first) == 3
+    opened(app, tmp_path / "b.dcm", patient_id="B2", name="Beta^Bea")
+    assert total(app.state) == 0
+    # The old answers beside the new record, or beside a contradiction, are nobody's.
+    mixed = replace(app.state, record_answers=first.record_answers)
+    assert record_answers_of(mixed) == ()
+    assert record_answers_of(replace(first, record_mismatch="They contradict each other.")) == ()
+    assert record_answers_of(replace(first, record=None)) == ()
+    assert record_answers_of(replace(first, selection=None)) == ()
+
+
+def test_a_contradiction_asks_nothing(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(replace(record(), birth_date="1930-07-07", sex="M", name="Other^Otto"))
+    opened(app, tmp_path / "a.dcm")
+    assert app.state.record_mismatch
+    assert app.state.record_answers == ()
+
+
+def test_another_language_asks_again(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(record(respiration_rate=22))
+    opened(app, tmp_path / "a.dcm")
+    app.run_command("app.language", "zh")
+    (row,) = record_answers_of(app.state)
+    assert row.answer is not None
+    assert row.answer.model_title == "NEWS2 早期预警评分"
+
+
+def test_it_stands_in_the_audit_trail(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(record())
+    opened(app, tmp_path / "a.dcm")
+    now = app.state.selection
+    assert now is not None
+    events = [(one.event.what, one.event.subject, one.event.detail) for one in app.records._opened()[1].entries()]
+    assert ("model.run", now.study.study_instance_uid, "news2") in events
+
+
+def test_a_network_runs_on_the_record_only_where_it_is_asked_for(
+    app: Application, medviewer_home: Path, tmp_path: Path
+) -> None:
+    data_models.make("series", tmp_path / "networks" / "series")
+    rows = data_models.series_case().observations
+    app.records.store().save_record(replace(record(), observations=rows))
+    app.close()
+    with Engine(Catalogue([tmp_path / "networks"]), providers=["cpu"], threads=2) as engine:
+        with running_application(medviewer_home, lambda call: call(), engine, InlineExecutor) as made:
+            opened(made, tmp_path / "a.dcm")
+            (row,) = record_answers_of(made.state)
+            assert (row.model_id, row.answer, engine.worker_pid) == ("tiny-series", None, None)
+            made.run_command("model.run_record", "tiny-series")
+            (row,) = record_answers_of(made.state)
+            assert row.answer is not None
+            assert row.answer.status == "answer"
+            assert row.attribution is not None
+            assert row.attribution.faithfulness is not None
+
+
+def test_a_case_holds_words_with_a_code_and_a_time_up_to_the_moment() -> None:
+    when = datetime(2024, 5, 2, 18).astimezone()
+    words = (
+        TextResult("67775-7", "Consciousness", "Alert", "2024-05-02T14:30:00"),
+        TextResult("67775-7", "Consciousness", "Pain", "2024-05-02T19:30:00"),
+        TextResult("", "Remark", "seen by Dr Who", "2024-05-02T14:30:00"),
+        TextResult("72166-2", "Smoking", "Ex-smoker", "2024-05-01"),
+    )
+    case = snapshot(replace(record(), text_results=words), when)
+    assert [(one.code, one.text) for one in case.text_observations] == [("67775-7", "Alert")]
+    assert case.at == when
