@@ -29,9 +29,9 @@ from medviewer.app.model_queue import ModelQueue
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
+from medviewer.app.record_models import RecordReader, takes_images
 from medviewer.app.result import Result
 from medviewer.app.saving import Document, Saved, SaveWish
-from medviewer.app.record_models import RecordReader, takes_images
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View

@@ -11,6 +11,7 @@ from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.on_screen import current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
+from medviewer.app.record_models import takes_images
 from medviewer.app.state import Overlay, Selection, State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
@@ -81,6 +82,8 @@ def select_model(app: Application, model_id: str) -> None:
     if entry is None or entry.problem:
         reason = entry.problem if entry else "it is not installed."
         raise UsageError(f"The model {model_id} cannot be chosen: {reason}")
+    if entry.card is not None and not takes_images(entry.card):
+        raise UsageError(f"The model {model_id} cannot be chosen: it takes no image, and stands beside the record.")
     app.session.update(model_id=model_id, provider="")
     warm_up(app)
 

@@ -10,25 +10,17 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from medviewer import __version__
+from medviewer.app.data_results import evidence_of, outcomes_of, parts_of
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.result_objects import OURS, MapNames, map_names, write_files
-from medviewer.domain.answer import (
-    Attribution,
-    Decision,
-    Evidence,
-    Finding,
-    Forecast,
-    Outcome,
-    Score,
-    SurvivalCurve,
-)
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding
 from medviewer.domain.errors import UsageError
 from medviewer.imaging.derived_object import BANNER
 from medviewer.whole_file import storage_error, write_whole
@@ -69,7 +61,7 @@ def save_results(
     """
     _check_belonging(result)
     with _staging(out) as staged:
-        written = write_files(staged, result, outputs, pdf)
+        written = write_files(staged, replace(result, attributions=_maps(result.attributions)), outputs, pdf)
         names = written.names
         document = result_document(result, names, written.refused)
         content = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
@@ -83,8 +75,34 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
 
     ``refused`` are (file, reason) of those that could not be made.
     """
-    answer = result.answer
+    document = answer_document(
+        result.answer,
+        result.attributions,
+        names=names,
+        is_in_audit_trail=result.is_in_audit_trail,
+        decision=result.decision,
+    )
+    return document | {
+        "outputs": names,
+        "not_written": [{"file": name, "reason": reason} for name, reason in refused],
+    }
+
+
+def answer_document(
+    answer: Answer,
+    attributions: tuple[Attribution, ...],
+    *,
+    is_in_audit_trail: bool | None,
+    names: Sequence[str] = (),
+    decision: Decision | None = None,
+    at: datetime | None = None,
+) -> dict[str, Any]:
+    """Give what is said of an answer whatever it is about; ``names`` are the files beside it.
+
+    ``at`` is the moment that recorded values are told the age of.
+    """
     made_by = answer.provenance
+    own = dict(zip(_maps(attributions), map_names(_maps(attributions)), strict=True))
     return {
         "schema": RESULT_SCHEMA,
         "notice": NOTICE,
@@ -98,8 +116,8 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "status": answer.status,
         "reasons": list(answer.reasons),
         "findings": [_finding(finding) for finding in answer.findings],
-        "outcomes": [_outcome(outcome) for outcome in answer.outcomes],
-        "evidence": [_evidence(evidence) for evidence in answer.evidence],
+        "outcomes": outcomes_of(answer),
+        "evidence": evidence_of(answer, at),
         "calibration": {name: _finite(value) for name, value in answer.calibration.items()},
         "validated_on": answer.validated_on,
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
@@ -110,6 +128,9 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         "decision": _decision(result.decision),
         "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
         "audit_written": result.is_in_audit_trail,
+        "explanations": [_explanation(a, own.get(a), names) for a in attributions],
+        "decision": _decision(decision),
+        "audit_written": is_in_audit_trail,
         "provenance": {
             "runtime": made_by.runtime,
             "provider": made_by.provider,
@@ -119,8 +140,8 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
             "elapsed_s": made_by.elapsed_s,
             "versions": {"medviewer": __version__, **made_by.versions},
         },
-        "outputs": names,
-        "not_written": [{"file": name, "reason": reason} for name, reason in refused],
+        "outputs": [],
+        "not_written": [],
     }
 
 
@@ -137,28 +158,20 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-_KINDS: Mapping[type, str] = MappingProxyType({Score: "score", SurvivalCurve: "survival", Forecast: "forecast"})
+def _maps(attributions: tuple[Attribution, ...]) -> tuple[Attribution, ...]:
+    """Those that lie on the image; others lie on values and have no picture."""
+    return tuple(a for a in attributions if not a.anchors)
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    said = {name: _finite(value) for name, value in asdict(outcome).items()}
-    return {"kind": _KINDS[type(outcome)], **said}
-
-
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    time = evidence.time.isoformat() if evidence.time is not None else None
-    return {**asdict(evidence), "time": time}
-
-
-def _explanation(attribution: Attribution, own: MapNames, names: list[str]) -> dict[str, Any]:
+def _explanation(attribution: Attribution, own: MapNames | None, names: Sequence[str]) -> dict[str, Any]:
     judged = attribution.faithfulness
     return {
         "method": attribution.method,
         "title": attribution.method_title,
         "target": attribution.finding,
-        "file": own.overlay,
-        "map_file": own.values if own.values in names else None,
-        "segment_file": own.segment if own.segment in names else None,
+        "file": own.overlay if own else None,
+        "map_file": own.values if own and own.values in names else None,
+        "segment_file": own.segment if own and own.segment in names else None,
         "faithfulness": None
         if judged is None
         else {
@@ -169,6 +182,7 @@ def _explanation(attribution: Attribution, own: MapNames, names: list[str]) -> d
         },
         "error": _finite(attribution.error),
         "error_name": attribution.error_name,
+        "parts": parts_of(attribution),
         "elapsed_s": attribution.elapsed_s,
     }
 
@@ -200,7 +214,8 @@ def _check_belonging(result: Result) -> None:
     if result.answer.status != "answer" and result.attributions:
         raise UsageError("The model abstained, so that there is nothing to explain; save without heat maps.")
     for attribution in result.attributions:
-        if not attribution.provenance.is_same_question(of_answer) or attribution.placed.shape != shape:
+        is_placed = bool(attribution.anchors) or attribution.placed.shape == shape
+        if not attribution.provenance.is_same_question(of_answer) or not is_placed:
             raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
 
 

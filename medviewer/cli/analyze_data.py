@@ -1,0 +1,175 @@
+"""``analyze`` without an image: a model asked about a record, a note or a molecule."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from medviewer.app.data_results import save_document, summary_of
+from medviewer.app.patient import RecordRoom
+from medviewer.app.results import NOTICE, RESULT_NAME, answer_document, clear_results
+from medviewer.app.settings import HOME_VARIABLE, home
+from medviewer.cli.models import open_catalogue
+from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
+from medviewer.domain.answer import Answer, Attribution
+from medviewer.domain.case import Case
+from medviewer.domain.errors import InputError, MedViewerError, StorageError, UsageError
+from medviewer.explain.methods import explain, methods_for
+from medviewer.inference.engine import Engine
+from medviewer.records.record import PatientRecord, parse_moment, snapshot, with_zone
+
+_NOTE_LIMIT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a model said of a case without an image."""
+
+    answer: Answer
+    attributions: tuple[Attribution, ...]
+    at: datetime | None
+
+    def document(self, *, is_in_audit_trail: bool) -> dict[str, Any]:
+        """The content of ``result.json``."""
+        return answer_document(self.answer, self.attributions, at=self.at, is_in_audit_trail=is_in_audit_trail)
+
+
+def is_of_data(arguments: argparse.Namespace) -> bool:
+    """Whether something else than an image was given."""
+    return arguments.record is not None or arguments.note is not None or arguments.smiles is not None
+
+
+def analyze_data(arguments: argparse.Namespace) -> int:
+    """Ask a model about recorded values, a note or a molecule, and save what it says; 4 if it abstained.
+
+    Raises:
+        UsageError: the model needs an image, or has no such method; the moment is none.
+        InputError, RecordError, StorageError: a file cannot be used.
+    """
+    catalogue = open_catalogue(arguments.models_folder)
+    card = catalogue.card(arguments.model)
+    if any(spec.kind in ("image", "volume") for spec in card.inputs):
+        raise UsageError(f"The model {card.id} needs an image: give its path too, or choose another model.")
+    if arguments.also or arguments.pdf or arguments.identity or arguments.frame is not None:
+        raise UsageError("Pages, frames and DICOM objects are made of images; without one only result.json is saved.")
+    known = [row.id for row in methods_for(card)]
+    for method in arguments.explain:
+        if method not in known:
+            raise UsageError(
+                f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
+            )
+    case = read_case(arguments.record, arguments.note, arguments.smiles, arguments.at)
+    with Engine(catalogue) as engine:
+        answer = engine.ask(case, card.id, progress=progress, language=arguments.language)
+        wanted = tuple(dict.fromkeys(arguments.explain)) if answer.status == "answer" else ()
+        why = tuple(explain(engine, case, card.id, method, progress=progress) for method in wanted)
+    clear_progress()
+    _tell(Told(answer, why, case.at), arguments)
+    return 0 if answer.status == "answer" else 4
+
+
+def read_case(record: Path | None, note: Path | None, smiles: str | None, at: str | None) -> Case:
+    """Put a case together from files.
+
+    Args:
+        record: a FHIR R4 file with one patient.
+        note: a text file in UTF-8.
+        smiles: a molecule.
+        at: ISO 8601: up to when the record counts; None for now.
+
+    Raises:
+        UsageError: the moment is none.
+        InputError, RecordError, StorageError: a file cannot be used.
+    """
+    parsed = parse_moment(at) if at is not None else None
+    if at is not None and parsed is None:
+        raise UsageError(f"“{at}” is no moment; give one as 2024-05-02T14:30.")
+    moment = with_zone(parsed[0]) if parsed is not None else datetime.now().astimezone()
+    if parsed is not None and parsed[1] != "time":
+        moment = moment.replace(hour=23, minute=59, second=59)  # a day means the whole of it
+    case = Case(at=moment) if record is None else snapshot(_one_patient(record), moment)
+    if note is not None:
+        case = replace(case, note=_text(note))
+    return replace(case, smiles=(smiles,)) if smiles is not None else case
+
+
+def _one_patient(path: Path) -> PatientRecord:
+    from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
+
+    imported = read_bundle(path)
+    for problem in imported.problems:
+        tell(f"{path.name}: {problem.reason}")
+    if len(imported.records) != 1:
+        raise InputError(f"{path.name} holds {len(imported.records)} patients; give a file with one.")
+    return imported.records[0]
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_NOTE_LIMIT_BYTES + 1)
+        if len(raw) > _NOTE_LIMIT_BYTES:
+            raise InputError(f"{path.name} is larger than {_NOTE_LIMIT_BYTES >> 20} MB; it is not a note.")
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not text in UTF-8; save it as UTF-8 and try again.") from error
+
+
+def _tell(told: Told, arguments: argparse.Namespace) -> None:
+    answer, out = told.answer, arguments.out
+    with contextlib.closing(RecordRoom(home())) as room:
+        document = told.document(is_in_audit_trail=_keep(room, answer.provenance.model_id))
+    if not arguments.json:
+        for line in _lines(told):
+            say(line)
+    clear_results(out)
+    try:
+        path = save_document(out, document, RESULT_NAME)
+    except StorageError:
+        if arguments.json:
+            print_json(document)
+        raise
+    if arguments.json:
+        print_json(json.loads(path.read_bytes()))
+    else:
+        say(f"  saved: {path}")
+        say(NOTICE)
+
+
+def _lines(told: Told) -> Sequence[str]:
+    answer = told.answer
+    made_by = answer.provenance
+    lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version})"]
+    if answer.status != "answer":
+        lines.append("  The model abstained:")
+    for finding in answer.findings:
+        flag = "flagged" if finding.flagged else "not flagged"
+        lines.append(
+            f"  {finding.label}: probability {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
+        )
+    lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
+    return [*lines, *summary_of(answer, told.attributions)]
+
+
+def _keep(room: RecordRoom, model_id: str) -> bool:
+    """Record who asked which model; a trail that cannot be written costs nobody the answer."""
+    try:
+        room.note("model.run", "", model_id)
+    except StorageError:
+        tell(
+            f"The audit trail was not written in {home()}: make sure that this folder can be written and its disk has "
+            f"space, or set {HOME_VARIABLE} to a folder that you may write to."
+        )
+        return False
+    except MedViewerError as error:
+        tell(f"The audit trail was not written in {home()}. {error}")
+        return False
+    return True
