@@ -172,6 +172,10 @@ def view_case() -> Case:
     return Case(images=views, age_years=3.0, sex="F")
 
 
+def film_case() -> Case:
+    return replace(table_case(), images=view_case().images[:1])
+
+
 def fusion_case() -> Case:
     return replace(table_case(), note=NOTE)
 
@@ -186,6 +190,7 @@ KINDS: Mapping[str, Made] = {
     "molecule": Made(lambda: [molecule_input()], molecule_case),
     "volume": Made(lambda: [volume_input()], volume_case),
     "views": Made(lambda: [view_input("frontal", "PA"), view_input("lateral", "LL")], view_case),
+    "film": Made(lambda: [view_input("frontal", "PA"), table_input()], film_case),
     "fusion": Made(lambda: [table_input(), tfidf_input()], fusion_case, {"terms.json": json.dumps(TERMS)}),
     "score": Made(lambda: [table_input()], table_case, task="score"),
     "survival": Made(lambda: [table_input()], table_case, task="survival"),

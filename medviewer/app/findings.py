@@ -204,6 +204,9 @@ def _method_for(app: Application, model_id: str) -> str:
 
 
 def _start_explaining(app: Application, asked: Subject, question: Question, method: str, slot: str = "explain") -> None:
+    if not app.engine.catalogue.card(question.model_id).is_of_one_image:
+        return  # what it rests on is no map over this image alone
+
     def done(attribution: Attribution) -> None:
         _take_attribution(app, asked, attribution)
         _start_weighing(app, asked, question, attribution, slot)

@@ -285,3 +285,13 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
     )
+    for subject, attribution in state.attributions.items():
+        if (
+            subject.image_key == asked.image_key
+            and subject.model_id == asked.model_id
+            and subject.model_sha256 == asked.model_sha256
+            and subject.method == method
+            and not attribution.anchors  # those lie on values, not on the image
+        ):
+            return attribution
+    return None

@@ -32,6 +32,7 @@ from medviewer.gui.finding_card import (
 )
 from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.queue_list import QueueList
+from medviewer.gui.outcome_rows import outcome_rows
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 
@@ -225,6 +226,7 @@ class FindingsPanel(QWidget):
                 title = tr_pick(titles.get(finding.label, finding.label))
                 said.append(finding_card(finding, answer, title, model_title))
             said += self._trust(answer, row, state)
+            said += _other_outcomes(answer, model_title)
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
             site = in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
@@ -328,6 +330,15 @@ class FindingsPanel(QWidget):
 
     def _live_job(self) -> str | None:
         return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
+
+
+def _other_outcomes(answer: Answer, model_title: str) -> list[QWidget]:
+    """A score, a curve or a forecast of an image; nothing for classification."""
+    if not answer.outcomes:
+        return []
+    card = Card()
+    card.add(PlainLabel(model_title, "strong", wrap=True), *outcome_rows(answer))
+    return [card]
 
 
 def in_this_language(known: str | Mapping[str, str], said: str) -> str:

@@ -11,8 +11,9 @@ from PySide6.QtWidgets import QWidget
 from medviewer.app.record_models import question_of
 from medviewer.app.state import RecordAnswer, State
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
-from medviewer.domain.answer import Answer, Attribution, Faithfulness, Forecast, SurvivalCurve
+from medviewer.domain.answer import Answer, Attribution, Faithfulness, Forecast, Subject, SurvivalCurve
 from medviewer.gui.anchor_bars import Bar, Strip, explanation
+from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_answers import record_answer_cards
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.text import use_language
@@ -184,6 +185,16 @@ def test_curves_and_forecasts_in_words(qtbot) -> None:
         assert said in text
     assert "The range is meant to hold 80 of 100. It held 79." in text
     assert "Better than chance: 2% of random orders do as well." in text
+
+
+def test_a_score_of_an_image_is_shown_with_the_findings(qtbot) -> None:
+    one = FindingsPanel(made.MODELS, made.METHODS)
+    qtbot.addWidget(one)
+    state = made.opened()
+    subject = Subject(state.selection.image.key, made.MODEL, made.SHA)
+    show(one, replace(state, model_id=made.MODEL, answers={subject: scored(news2_case(**ILL))}))
+    assert "of 20" in words(one)
+    assert "Medium" in words(one)
 
 
 def test_no_record_no_section(panel) -> None:

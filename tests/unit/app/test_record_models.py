@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app.analysis import build_case
+from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.record_models import record_answers_of, takes_images, takes_records
 from medviewer.app.start import running_application
 from medviewer.app.state import State
 from medviewer.domain.answer import Score
+from medviewer.explain.methods import explain
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.records.record import Identifier, PatientRecord, TextResult, snapshot
@@ -89,6 +92,42 @@ def test_models_of_values_are_not_offered_for_images(app: Application) -> None:
     assert chest is not None
     assert (takes_images(chest), takes_records(chest)) == (True, False)
     assert app.state.model_id == MODEL_ID
+
+
+def test_a_model_of_values_cannot_be_chosen_for_images(app: Application) -> None:
+    app.run_command("model.select", "news2")
+    assert app.state.model_id == MODEL_ID
+    assert app.state.notice is not None
+    assert "stands beside the record" in app.state.notice.text
+
+
+def test_an_answer_about_an_image_and_values_has_no_heat_map(medviewer_home: Path, tmp_path: Path) -> None:
+    """What it rests on is no map over the image: none is made, and none is drawn."""
+    data_models.make("film", tmp_path / "networks" / "film")
+    rows = data_models.table_case()
+    words = TextResult("72166-2", "Smoking", "Current", rows.text_observations[0].time.isoformat())  # type: ignore[union-attr]
+    with Engine(Catalogue([tmp_path / "networks"]), providers=["cpu"], threads=2) as engine:
+        with running_application(medviewer_home, lambda call: call(), engine, InlineExecutor) as made:
+            known = replace(record(), observations=rows.observations, text_results=(words,))
+            made.records.store().save_record(known)
+            opened(made, tmp_path / "a.dcm", StudyDate="20240301", StudyTime="140000")
+            made.run_command("model.run")
+            found = current_answer(made.state)
+            assert found is not None
+            subject, answer = found
+            assert answer.status == "answer", answer.reasons
+            assert [one.name for one in answer.evidence] == ["pulse", "temperature", "lactate", "age", "smoking"]
+            assert made.state.attributions == {}
+            now = made.state.selection
+            assert now is not None
+            case = build_case(made.state.frame, now.patient, now.study, made.state.record)  # type: ignore[arg-type]
+            why = explain(engine, case, "tiny-film", "occlusion", n_random=0)
+            state = replace(
+                made.state,
+                overlay=replace(made.state.overlay, method="occlusion"),
+                attributions={replace(subject, method="occlusion", finding=why.finding): why},
+            )
+            assert current_attribution(state) is None
 
 
 def test_what_came_after_the_study_is_not_counted(app: Application, tmp_path: Path) -> None:

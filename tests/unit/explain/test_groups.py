@@ -24,7 +24,7 @@ HAS_RDKIT = importlib.util.find_spec("rdkit") is not None
 LINEAR = [kind for kind, made in data_models.KINDS.items() if made.task in ("multilabel", "multiclass")]
 ANCHORS = {
     "table": {Field}, "series": {TimeCell}, "wordpiece": {CharacterSpan}, "tfidf": {CharacterSpan}, "molecule": {Atom},
-    "volume": {PixelBox}, "views": {PixelBox}, "fusion": {Field, CharacterSpan},
+    "volume": {PixelBox}, "views": {PixelBox}, "film": {PixelBox, Field}, "fusion": {Field, CharacterSpan},
 }  # fmt: skip
 
 
