@@ -79,11 +79,11 @@ def continue_run(app: Application) -> None:
 def select_model(app: Application, model_id: str) -> None:
     """Choose the model that Run runs and whose answers are shown."""
     entry = next((e for e in app.engine.catalogue.entries if e.id == model_id), None)
-    if entry is None or entry.problem:
-        reason = entry.problem if entry else "it is not installed."
+    reason = "it is not installed." if entry is None else entry.problem
+    if entry is not None and entry.card is not None and not takes_images(entry.card):
+        reason = "it takes no image and stands beside the record."
+    if reason:
         raise UsageError(f"The model {model_id} cannot be chosen: {reason}")
-    if entry.card is not None and not takes_images(entry.card):
-        raise UsageError(f"The model {model_id} cannot be chosen: it takes no image, and stands beside the record.")
     app.session.update(model_id=model_id, provider="")
     warm_up(app)
 
