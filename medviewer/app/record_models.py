@@ -79,11 +79,7 @@ class RecordReader:
             return
         cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
         offered = [card for card in cards if takes_records(card)] if question is not None else []
-        rows = tuple(
-            RecordAnswer(question, card.id, {"en": card.title.en, "zh": card.title.zh})
-            for card in offered
-            if question is not None
-        )
+        rows = tuple(_row(question, card) for card in offered if question is not None)
         if rows or new.record_answers:
             self._app.session.update(record_answers=rows)
         self._app.background.stop(JOB)
@@ -125,6 +121,11 @@ def ask(engine: Engine, case: Case, row: RecordAnswer, stop: StopToken) -> Recor
     n_random = 0 if card.runtime == "rule" else _N_RANDOM  # a sum is taken apart exactly
     why = explain(engine, case, row.model_id, "occlusion", n_random=n_random, stop=stop)
     return replace(row, answer=answer, attribution=why, problem="")
+
+
+def _row(question: RecordQuestion, card: Card) -> RecordAnswer:
+    titles = {name: {"en": card.title_of(name).en, "zh": card.title_of(name).zh} for name in card.targets}
+    return RecordAnswer(question, card.id, {"en": card.title.en, "zh": card.title.zh}, targets=titles)
 
 
 def _case(state: State) -> Case | None:

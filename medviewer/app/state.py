@@ -295,7 +295,7 @@ class RecordQuestion:
 class RecordAnswer:
     """What a model of recorded values says, or, without ``answer``, that it may be run; ``problem``: why it failed.
 
-    ``title`` is the model's, by language.
+    ``title`` is the model's, by language; ``targets`` are those of what it reports, by name.
     """
 
     question: RecordQuestion
@@ -304,6 +304,7 @@ class RecordAnswer:
     answer: Answer | None = None
     attribution: Attribution | None = None
     problem: str = ""
+    targets: Mapping[str, Mapping[str, str]] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

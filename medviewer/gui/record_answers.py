@@ -67,7 +67,7 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
     titles = {one.name: visible(one.title) for one in answer.evidence}
     yield from outcome_rows(answer)
     for finding in answer.findings:
-        yield from _finding(finding)
+        yield from _finding(finding, tr_pick(row.targets.get(finding.label, visible(finding.label))))
     for guard in answer.guards:
         if guard.level == "warn":
             yield SignalRow("caution", guard.text)
@@ -77,13 +77,15 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
         yield explanation(row.attribution, titles, values)
         judged = row.attribution.faithfulness
         if judged is not None:
-            yield PlainLabel(tr(judged.sentence), "small", wrap=True)
+            verdict, _, reason = judged.sentence.partition(": ")
+            words = f"{tr(verdict)}: {tr(reason)}" if reason else tr(verdict)
+            yield PlainLabel(words, "small", wrap=True)
     yield _used(answer)
 
 
-def _finding(finding: Finding) -> Iterator[QWidget]:
+def _finding(finding: Finding, title: str) -> Iterator[QWidget]:
     words = probability_words(finding.probability, finding.threshold)
-    yield PlainLabel(f"{visible(finding.label)}: {words}", "strong", wrap=True)
+    yield PlainLabel(f"{title}: {words}", "strong", wrap=True)
     yield ProbabilityBar(finding)
     if finding.meaning:
         yield PlainLabel(finding.meaning, "small", wrap=True)

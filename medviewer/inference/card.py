@@ -12,12 +12,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from medviewer.domain.errors import CardError
 from medviewer.inference.card_checks import contradictions
 from medviewer.inference.card_json import read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
+from medviewer.inference.input_schema import INPUT
+
+if TYPE_CHECKING:
+    from medviewer.inference.card_outcomes import OutcomeSpec
 
 Role = Literal["model", "explain", "cam", "reference", "ood", "vocabulary", "int8", "fp16"]
 Task = Literal["multilabel", "multiclass", "score", "survival", "forecast"]
@@ -31,6 +35,13 @@ class Text:
 
     en: str
     zh: str = ""
+
+    @classmethod
+    def read(cls, value: str | Mapping[str, str] | None) -> Text:
+        """Words of a card, in one language or two; empty if there are none."""
+        if value is None:
+            return cls("")
+        return cls(value) if isinstance(value, str) else cls(value["en"], value.get("zh", ""))
 
     def say(self, language: str = "en") -> str:
         """The text in ``language`` (``"en"``, ``"zh"``, ``"zh_CN"``...), English if it has no other."""
@@ -129,40 +140,6 @@ class Label:
         """What the threshold means, in numbers; nothing unless they were measured at this very threshold."""
         point = self.operating_point
         return point.meaning if point is not None and point.threshold == self.threshold else Text("")
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Part of a score's scale: from ``start`` up to the next band."""
-
-    start: float
-    title: Text
-    flagged: bool
-    meaning: Text
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeSpec:
-    """What a score, a survival curve or a forecast is: its scale, its bands, its times.
-
-    ``parts`` are the names and titles of what a score is the sum of, in the order of the output
-    ``parts``. ``nominal`` is how much of what comes true a forecast's band is to hold.
-    ``measured`` says how true the outcome was, of how many, on whom.
-    """
-
-    name: str
-    code: str
-    code_meaning: str
-    title: Text
-    unit: str = ""
-    lowest: float = 0.0
-    highest: float = 0.0
-    bands: tuple[Band, ...] = ()
-    parts: tuple[tuple[str, Text], ...] = ()
-    times: tuple[float, ...] = ()
-    horizon: float = 0.0
-    nominal: float = 0.0
-    measured: Text = field(default_factory=lambda: Text(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,24 +355,45 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def _validate(document: Mapping[str, Any]) -> None:
+def input_spec(document: Mapping[str, Any], folder: Path = Path(), files: tuple[CardFile, ...] = ()) -> InputSpec:
+    """One input as a card would have it, for training, which prepares data before there is a card.
+
+    Args:
+        document: the entry of the card's ``inputs``.
+        folder: where its vocabulary lies, if it has one.
+        files: the card's entry for the vocabulary.
+
+    Raises:
+        CardError: it breaks the schema, or contradicts itself.
+    """
+    from medviewer.inference.inputs import INPUTS  # noqa: PLC0415 - the adapters read cards
+
+    _validate(document, INPUT)
+    spec = _input(document, folder, files, ())
+    problem = next(INPUTS[spec.kind].problems(spec), "")
+    if problem:
+        raise CardError(f"The input {spec.name} contradicts itself: {problem}.")
+    return spec
+
+
+def _validate(document: Mapping[str, Any], schema: Mapping[str, Any] = CARD_SCHEMA) -> None:
     # Loading the validator takes longer than reading a card: only who reads one pays.
     import jsonschema  # noqa: PLC0415
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(CARD_SCHEMA).iter_errors(document))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(document))
     if error is not None:
         where = "/".join(str(part) for part in error.absolute_path) or "the card"
         raise CardError(f"The model's card is not valid at {where}: {error.message[:300]}.")
 
 
 def _text(value: str | Mapping[str, str] | None) -> Text:
-    if value is None:
-        return Text("")
-    return Text(value) if isinstance(value, str) else Text(value["en"], value.get("zh", ""))
+    return Text.read(value)
 
 
 def _build(folder: Path, d: dict[str, Any]) -> Card:
     """Turn a validated document into data."""
+    from medviewer.inference.card_outcomes import read_outcome  # noqa: PLC0415 - made of the words of a card
+
     population = d["population"]
     ages = population["age_years"]
     explain, ood = d.get("explain"), d.get("ood")
@@ -438,6 +436,7 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
         outcomes=tuple(_outcome(outcome) for outcome in d.get("outcomes", ())),
         variants=tuple(_variant(variant) for variant in d.get("variants", ())),
+        outcomes=tuple(read_outcome(outcome) for outcome in d.get("outcomes", ())),
     )
 
 
@@ -471,27 +470,6 @@ def _input(
         folder=folder,
         file=next((file for file in files if file.path == d.get("vocabulary")), None),
         **values,
-    )
-
-
-def _outcome(d: Mapping[str, Any]) -> OutcomeSpec:
-    code = d["code"]
-    bands = tuple(
-        Band(float(b["from"]), _text(b["title"]), bool(b.get("flagged", False)), _text(b.get("meaning")))
-        for b in d.get("bands", ())
-    )
-    numbers = {name: float(d.get(name, 0.0)) for name in ("lowest", "highest", "horizon", "nominal")}
-    return OutcomeSpec(
-        name=d["name"],
-        code=f"{code['scheme']}:{code['value']}",
-        code_meaning=code["meaning"],
-        title=_text(d["title"]),
-        unit=d.get("unit", ""),
-        bands=bands,
-        parts=tuple((part["name"], _text(part["title"])) for part in d.get("parts", ())),
-        times=tuple(float(time) for time in d.get("times", ())),
-        measured=_text(d.get("measured")),
-        **numbers,
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from medviewer.inference.card_json import CARD_NAME
 
 if TYPE_CHECKING:
-    from medviewer.inference.card import Card, InputSpec, OutcomeSpec
+    from medviewer.inference.card import Card, InputSpec
+    from medviewer.inference.card_outcomes import OutcomeSpec
 
 CLASSIFYING = frozenset({"multilabel", "multiclass"})
 # What each other task's answer is read from: the output's name, and its number of axes.

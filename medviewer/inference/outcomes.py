@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.answer import Forecast, Outcome, Score, ScorePart, SurvivalCurve
-from medviewer.inference.card import Band, Card, OutcomeSpec
+from medviewer.inference.card import Card
 from medviewer.inference.card_checks import CLASSIFYING, OUTCOME_OUTPUTS
+from medviewer.inference.card_outcomes import Band, OutcomeSpec
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

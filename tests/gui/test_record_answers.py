@@ -185,6 +185,10 @@ def test_curves_and_forecasts_in_words(qtbot) -> None:
         assert said in text
     assert "The range is meant to hold 80 of 100. It held 79." in text
     assert "Better than chance: 2% of random orders do as well." in text
+    use_language("zh")
+    said = "".join(all_words(card) for card in record_answer_cards(rows, lambda _id: None))
+    use_language("en")
+    assert "优于随机: 2%的随机顺序能达到同样效果。" in said
 
 
 def test_a_score_of_an_image_is_shown_with_the_findings(qtbot) -> None:

@@ -55,11 +55,11 @@ def quantities(spec: InputSpec) -> tuple[Quantity, ...]:
 
 
 def _read(d: Mapping[str, Any], *, is_table: bool) -> Quantity:
-    title, low_high = d.get("title", d["name"]), d.get("range")
+    low_high = d.get("range")
     mean = float(d.get("mean", 0.0))
     return Quantity(
         name=d["name"],
-        title=Text(title) if isinstance(title, str) else Text(title["en"], title.get("zh", "")),
+        title=Text.read(d.get("title", d["name"])),
         codes=tuple(_bare(code) for code in d.get("codes", ())),
         unit=d.get("unit", ""),
         plausible=(float(low_high[0]), float(low_high[1])) if low_high else None,

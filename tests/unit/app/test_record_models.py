@@ -130,10 +130,11 @@ def test_an_answer_about_an_image_and_values_has_no_heat_map(medviewer_home: Pat
             assert current_attribution(state) is None
 
 
-def test_what_came_after_the_study_is_not_counted(app: Application, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hours", [4, 12], ids=["later that day", "the next day"])
+def test_what_came_after_the_study_is_not_counted(app: Application, tmp_path: Path, hours: int) -> None:
     known = record()
     later = tuple(
-        replace(o, value=140, time=AT + timedelta(hours=12)) for o in known.observations if o.code == "8867-4"
+        replace(o, value=140, time=AT + timedelta(hours=hours)) for o in known.observations if o.code == "8867-4"
     )
     app.records.store().save_record(replace(known, observations=(*known.observations, *later)))
     opened(app, tmp_path / "a.dcm")

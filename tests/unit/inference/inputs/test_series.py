@@ -12,7 +12,8 @@ import pytest
 
 from medviewer.domain.anchor import TimeCell
 from medviewer.domain.case import Case, Observation
-from medviewer.inference.card import InputSpec, read_card
+from medviewer.domain.errors import CardError
+from medviewer.inference.card import InputSpec, input_spec, read_card
 from medviewer.inference.inputs import series
 from medviewer.inference.inputs.adapter import Missing
 from tests import data_models
@@ -87,6 +88,16 @@ def test_training_gives_what_serving_gives(spec: InputSpec) -> None:
     np.testing.assert_array_equal(
         series.encode(raw, spec).tensors["series"], series.encode(pulled(case, spec), spec).tensors["series"]
     )
+
+
+def test_training_prepares_data_before_there_is_a_card(spec: InputSpec) -> None:
+    before = input_spec(data_models.series_input())
+    raw = pulled(data_models.series_case(), spec)
+    np.testing.assert_array_equal(*(series.encode(raw, one).tensors["series"] for one in (spec, before)))
+    with pytest.raises(CardError, match="whole number"):
+        input_spec(data_models.series_input(step_h=5))
+    with pytest.raises(CardError, match="not valid at hours"):
+        input_spec(data_models.series_input(hours="two"))
 
 
 def test_the_order_in_which_values_come_does_not_matter(spec: InputSpec) -> None:
