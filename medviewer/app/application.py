@@ -55,7 +55,7 @@ SHOWN_JOBS = {
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
     "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
-    "film": "Saving the film", "print": "Saving the page", "record model": "Running the model",
+    "record model": "Running the model",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -394,10 +394,7 @@ class Application:
 
 
 def _first_usable(engine: Engine, wanted: str) -> str:
-    """The remembered model if it can still be used, else the first that can."""
-    usable = [entry.id for entry in engine.catalogue.entries if not entry.problem]
-    return wanted if wanted in usable else next((one for one in usable if not is_variant(one)), "")
     """The remembered model of images if it can still be used, else the first that can."""
     entries = engine.catalogue.entries
     usable = [entry.id for entry in entries if entry.card is not None and takes_images(entry.card)]
-    return wanted if wanted in usable else next(iter(usable), "")
+    return wanted if wanted in usable else next((one for one in usable if not is_variant(one)), "")

@@ -284,14 +284,9 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         if subject.method
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
+        and not attribution.anchors  # those lie on values, not on the image
     )
-    for subject, attribution in state.attributions.items():
-        if (
-            subject.image_key == asked.image_key
-            and subject.model_id == asked.model_id
-            and subject.model_sha256 == asked.model_sha256
-            and subject.method == method
-            and not attribution.anchors  # those lie on values, not on the image
-        ):
-            return attribution
-    return None
+
+
+def _attribution_by(state: State, method: str) -> Attribution | None:
+    return next((one for one in attributions_of(state) if one.method == method), None)

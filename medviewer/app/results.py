@@ -83,6 +83,7 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         decision=result.decision,
     )
     return document | {
+        "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
         "outputs": names,
         "not_written": [{"file": name, "reason": reason} for name, reason in refused],
     }
@@ -121,15 +122,9 @@ def answer_document(
         "calibration": {name: _finite(value) for name, value in answer.calibration.items()},
         "validated_on": answer.validated_on,
         "guards": [{"code": guard.code, "level": guard.level, "text": guard.text} for guard in answer.guards],
-        "explanations": [
-            _explanation(a, own, names)
-            for a, own in zip(result.attributions, map_names(result.attributions), strict=True)
-        ],
-        "decision": _decision(result.decision),
-        "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
-        "audit_written": result.is_in_audit_trail,
         "explanations": [_explanation(a, own.get(a), names) for a in attributions],
         "decision": _decision(decision),
+        "impressions": [],
         "audit_written": is_in_audit_trail,
         "provenance": {
             "runtime": made_by.runtime,

@@ -15,8 +15,8 @@ from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.state import Selection
-from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.analyze_data import analyze_data, is_of_data
+from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
@@ -29,14 +29,13 @@ from medviewer.inference.engine import Engine
 
 
 def analyze(arguments: argparse.Namespace) -> int:
-    """Ask a model about an image and save what it says; 4 if it abstained.
+    """Ask a model about an image, or about what is given instead of one, and save what it says; 4 if it abstained.
 
     A folder, several paths or several models are many questions, each with a folder of its own.
     """
-    """Ask a model about an image, or about what is given instead of one, and save what it says; 4 if it abstained."""
-    if is_of_data(arguments) and arguments.path is None:
+    if is_of_data(arguments) and not arguments.paths:
         return analyze_data(arguments)
-    if arguments.path is None or is_of_data(arguments) or arguments.at is not None:
+    if not arguments.paths or is_of_data(arguments) or arguments.at is not None:
         raise UsageError(
             "Give the path of an image, or --record, --note or --smiles instead; not both, and not neither."
         )

@@ -53,7 +53,9 @@ def analyze_data(arguments: argparse.Namespace) -> int:
         InputError, RecordError, StorageError: a file cannot be used.
     """
     catalogue = open_catalogue(arguments.models_folder)
-    card = catalogue.card(arguments.model)
+    if len(set(arguments.model)) > 1:
+        raise UsageError("Name one model: only images are put to several at once.")
+    card = catalogue.card(arguments.model[0])
     if any(spec.kind in ("image", "volume") for spec in card.inputs):
         raise UsageError(f"The model {card.id} needs an image: give its path too, or choose another model.")
     if arguments.also or arguments.pdf or arguments.identity or arguments.frame is not None:

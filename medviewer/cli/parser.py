@@ -143,7 +143,7 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
 
 def _add_analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", type=_path, metavar="PATH", help="a DICOM file, or folders and files with many studies"
+        "paths", nargs="*", type=_path, metavar="PATH", help="a DICOM file, or folders and files with many studies"
     )
     parser.add_argument(
         "--model",
@@ -152,14 +152,12 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="which model; `medviewer models list` names them; may be repeated",
     )
-    parser.add_argument("path", type=_path, nargs="?", metavar="PATH", help="a DICOM file, or a folder with one image")
     parser.add_argument(
         "--record", type=_path, metavar="FILE", help="a FHIR file with one patient, instead of an image"
     )
     parser.add_argument("--at", metavar="WHEN", help="up to when the record counts, as 2024-05-02T14:30 (default: now)")
     parser.add_argument("--note", type=_path, metavar="FILE", help="a note as text in UTF-8, instead of an image")
     parser.add_argument("--smiles", metavar="SMILES", help="a molecule, instead of an image")
-    parser.add_argument("--model", required=True, metavar="ID", help="which model; `medviewer models list` names them")
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
     parser.add_argument(

@@ -31,8 +31,8 @@ from medviewer.gui.finding_card import (
     speaks_chinese,
 )
 from medviewer.gui.impression_box import ImpressionBox
-from medviewer.gui.queue_list import QueueList
 from medviewer.gui.outcome_rows import outcome_rows
+from medviewer.gui.queue_list import QueueList
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 

@@ -434,7 +434,6 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         document=d,
         runtime=d.get("runtime", "onnx"),
         rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
-        outcomes=tuple(_outcome(outcome) for outcome in d.get("outcomes", ())),
         variants=tuple(_variant(variant) for variant in d.get("variants", ())),
         outcomes=tuple(read_outcome(outcome) for outcome in d.get("outcomes", ())),
     )
