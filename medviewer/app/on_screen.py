@@ -286,7 +286,3 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         == (asked.image_key, asked.model_id, asked.model_sha256)
         and not attribution.anchors  # those lie on values, not on the image
     )
-
-
-def _attribution_by(state: State, method: str) -> Attribution | None:
-    return next((one for one in attributions_of(state) if one.method == method), None)

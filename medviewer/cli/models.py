@@ -35,7 +35,7 @@ _CHANGES: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def models(arguments: argparse.Namespace) -> int:  # noqa: C901 - one branch an action
+def models(arguments: argparse.Namespace) -> int:
     """List models, show their cards, verify them, or change which there are; 3 if one of them cannot be used."""
     if arguments.action not in READ_ONLY and arguments.models_folder is not None:
         raise UsageError(
