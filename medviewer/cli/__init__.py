@@ -42,8 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         _check_models_option(arguments)
         return _runner(arguments.command)(arguments)
-    except (KeyboardInterrupt, Stopped):
-        tell("Cancelled.")
+    except (KeyboardInterrupt, Stopped) as end:
+        tell(str(end) or "Cancelled.")
         return CANCELLED
     except BrokenPipeError:
         return UNEXPECTED  # whoever read our output has gone (`| head`): nobody is left to be told

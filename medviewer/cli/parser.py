@@ -209,9 +209,18 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray")
-    parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class")
     parser.add_argument(
-        "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; it must not exist yet"
+        "--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class, or a labels.csv"
+    )
+    parser.add_argument(
+        "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; a worse model is replaced"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a model in --out that is not worse, too")
+    parser.add_argument(
+        "--report-only", action="store_true", help="learn nothing: write what the data hold (data.html, data.json)"
+    )
+    parser.add_argument(
+        "--search", type=int, default=0, metavar="N", help="try N settings within the recipe's ranges; keep the best"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="another one gives another split and another model")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")

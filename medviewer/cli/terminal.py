@@ -25,14 +25,14 @@ def tell(text: str) -> None:
     _write(sys.stderr, text)
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether somebody sees standard error; closed (``2>&-``), Python gives None for it."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def progress(done: int, total: int, text: str) -> None:
     """Tell how far the work is, on one line that is written over, where somebody can see it."""
-    if _is_watched():
+    if is_watched():
         share = f"{min(done, total) * 100 // total:3d} % " if total else ""
         sys.stderr.write(f"\r\x1b[K{_plain(share + text)[:100]}")
         if total and done >= total:
@@ -42,7 +42,7 @@ def progress(done: int, total: int, text: str) -> None:
 
 def clear_progress() -> None:
     """Take the progress line away before something else is printed."""
-    if _is_watched():
+    if is_watched():
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from medviewer.cli.models import open_catalogue
-from medviewer.cli.terminal import print_json, say, tell
+from medviewer.cli.terminal import clear_progress, is_watched, print_json, progress, say, tell
 from medviewer.domain.errors import RuntimeMissingError, UsageError
 
 _OURS = "medviewer"
@@ -22,12 +22,55 @@ def train(arguments: argparse.Namespace) -> int:
         raise UsageError("The seed is given twice; keep one of --seed and --set seed=.")
     if arguments.seed is not None:
         overrides["seed"] = str(arguments.seed)
+    if arguments.report_only:
+        return _report(arguments, overrides)
     with _needing_the_extra():
-        from medviewer.training import train as make  # noqa: PLC0415 - may lack a package
+        from medviewer.training import Manner  # noqa: PLC0415 - may lack a package
+        from medviewer.training import train as make  # noqa: PLC0415
 
-        folder = make(arguments.recipe, arguments.data, arguments.out, overrides, tell)
-    say(str(folder))
+        manner = Manner(Bar(), arguments.force, arguments.search)
+        folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _line, manner)
+    if is_first_process():
+        say(str(folder))
     return 0
+
+
+def _report(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> int:
+    """Write what the data hold; 3 if a training would refuse them, or some of them cannot be used."""
+    with _needing_the_extra():
+        from medviewer.training import report_data  # noqa: PLC0415 - may lack a package
+
+        report = report_data(arguments.recipe, arguments.data, arguments.out, overrides)
+    for problem in report["problems"]:
+        tell(problem["text"])
+    say(str(arguments.out / "data.html"))
+    return 3 if report["unusable"] or any(problem["stops_training"] for problem in report["problems"]) else 0
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Bar:
+    """A line that is written over where somebody can see it, else a line for each percent."""
+
+    def __init__(self) -> None:
+        self._percent = -1
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Show (steps done, steps in all, what is being done)."""
+        if is_watched():
+            progress(done, total, text)
+        elif (percent := 100 * done // max(total, 1)) != self._percent:
+            self._percent = percent
+            tell(f"{percent:3d} % {text}")
+
+
+def _line(text: str) -> None:
+    """Tell a line; a bar that stands there goes."""
+    clear_progress()
+    tell(text)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@
     ├── EngineError             the model's process failed; it is restarted
     │   ├── WorkerDiedError     the process ended by itself or was killed
     │   └── TimeBudgetError     the run took longer than it was allowed
+    ├── TrainingError           learning stopped by itself: out of memory, a loss that is no number
     ├── RenderError             the process that makes 3D views failed
     ├── RecordError             the patient record store or an import into it
     ├── StorageError            the disk is full, read-only or gone; nothing half-written remains
@@ -105,6 +106,10 @@ class WorkerDiedError(EngineError):
 
 class TimeBudgetError(EngineError):
     """The run took longer than its time budget and was stopped."""
+
+
+class TrainingError(MedViewerError):
+    """Learning stopped by itself; what was learned is kept, and the message says where."""
 
 
 class RenderError(MedViewerError):

@@ -6,39 +6,138 @@ when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from medviewer.domain.errors import RuntimeMissingError, UsageError
+from medviewer.domain.progress import Progress, no_progress
 
-RECIPES = ("chest-xray",)
+# Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
+RECIPES: Mapping[str, str] = {"chest-xray": "medviewer.training.recipes.chest_xray"}
 
 
-def train(recipe: str, data: Path, out: Path, overrides: Mapping[str, str], progress: Callable[[str], None]) -> Path:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a recipe is trained.
+
+    Attributes:
+        bar: called after each step with (steps done, steps in all, text).
+        force: replace a model that is no worse, too.
+        search: first try so many settings within the recipe's ranges, and take the best; 0: none.
+    """
+
+    bar: Progress = no_progress
+    force: bool = False
+    search: int = 0
+
+
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    overrides: Mapping[str, str],
+    progress: Callable[[str], None],
+    manner: Manner = Manner(),
+) -> Path:
     """Train a recipe and write a complete model folder.
+
+    Started by ``torchrun``, all processes learn together and the first one writes the folder.
 
     Args:
         recipe: one of :data:`RECIPES`.
         data: the folder with the training data, as the recipe describes it.
-        out: the model folder to make; it must not exist yet.
+        out: the model folder to make. A model of the recipe that lies there is replaced by a better one.
         overrides: settings of the recipe by name, as text, such as ``{"seed": "1"}``.
         progress: called with one line of text at a time.
+        manner: see there.
 
     Returns:
-        ``out``, complete. On any error nothing is left there.
+        ``out``, complete. On any error what was there before is there still.
 
     Raises:
-        UsageError: an unknown recipe or setting, or ``out`` exists.
+        UsageError: an unknown recipe or setting, or ``out`` holds something else, or a model that is no worse.
         InputError: the data cannot be used.
-        StorageError: the folder cannot be written.
+        StorageError: the disk is full or cannot be written.
+        TrainingError: out of memory, or a loss that is no number.
+        Stopped: the user cancelled; the same call goes on from the last checkpoint.
         RuntimeMissingError: a package that training needs is not installed.
     """
-    if recipe not in RECIPES:
-        raise UsageError(f"There is no recipe {recipe!r}; there are: {', '.join(RECIPES)}.")
+    module = _recipe(recipe)
+    from medviewer.training.processes import joined_processes  # noqa: PLC0415 - torch, and only now
+    from medviewer.training.request import Request  # noqa: PLC0415
+
+    with joined_processes() as processes, _decoders():
+        line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
+        request = Request(recipe, data, out, overrides, line, bar, manner.force, processes)
+        if manner.search:
+            request = _with_best(module, request, manner.search)
+        made: Path = module.run(request)
+        return made
+
+
+def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]) -> Mapping[str, Any]:
+    """Write what the data of a recipe hold, before anything is learned: ``data.json`` and ``data.html``.
+
+    Args:
+        recipe: one of :data:`RECIPES`.
+        data: as for :func:`train`.
+        out: the folder for the report.
+        overrides: settings; the seed decides the split.
+
+    Returns:
+        The content of ``data.json``; see ``docs/json.md``.
+
+    Raises:
+        UsageError, InputError, StorageError, RuntimeMissingError: as :func:`train`.
+    """
+    module = _recipe(recipe)
+    from medviewer.training.data_report import write_data_report  # noqa: PLC0415
+    from medviewer.training.request import Request  # noqa: PLC0415
+
+    with _decoders():
+        return write_data_report(module.describe(Request(recipe, data, out, overrides, _silent)), out)
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def _recipe(name: str) -> ModuleType:
+    """Import a recipe, and torch with it."""
+    if name not in RECIPES:
+        raise UsageError(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
     try:
-        from medviewer.training.recipes import chest_xray  # noqa: PLC0415 - torch, and only now
+        return importlib.import_module(RECIPES[name])
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("medviewer"):
+            raise
         missing = f"Training needs the package {error.name}"
         raise RuntimeMissingError(f"{missing}: pip install 'medviewer[torch,cpu]'.") from error
 
-    return chest_xray.run(data, out, overrides, progress)
+
+def _with_best(module: ModuleType, request: Any, n_trials: int) -> Any:
+    """Search, and return the request with the best settings; their run is there already."""
+    if request.processes.n > 1:
+        raise UsageError("A search runs in one process; start it without torchrun.")
+    best = module.explore(request, n_trials)
+    told = ", ".join(f"{name}={value}" for name, value in best.settings.items())
+    request.progress(f"best of {n_trials} trials: validation score {best.score:.4f} with {told}")
+    overrides = {**request.overrides, **best.settings, "checkpoints": str(best.folder)}
+    return dataclasses.replace(request, overrides=overrides)
+
+
+@contextlib.contextmanager
+def _decoders() -> Iterator[None]:
+    """End the decoders of DICOM images with the work."""
+    from medviewer.imaging.decode import shutdown  # noqa: PLC0415
+
+    try:
+        yield
+    finally:
+        shutdown()

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.augment import augment
+from medviewer.training.reading import Grey
 
-Pixels: TypeAlias = Sequence[npt.NDArray[np.uint8]]
+Pixels: TypeAlias = Sequence[Grey]
 Steps: TypeAlias = Sequence[Mapping[str, Any]]
 
 
@@ -24,7 +25,7 @@ class Part:
     """Images with their labels: what the loop learns from, or is validated on.
 
     Attributes:
-        pixels: each ``(rows, columns)`` uint8; for training all of one size.
+        pixels: each ``(rows, columns)``, uint8 or float32 in 0..1; for training all of one size.
         labels: ``(n,)`` of 0 and 1.
     """
 
@@ -36,7 +37,10 @@ def changed_batch(
     train: Part, chosen: Tensor, steps: Steps, size: int, strength: float, chance: torch.Generator
 ) -> Tensor:
     """Return a batch of training images, changed at random and prepared as in serving."""
-    images = torch.from_numpy(np.stack([train.pixels[i] for i in chosen]))[:, None].float() / 255
+    pixels = np.stack([train.pixels[int(i)] for i in chosen])
+    images = torch.from_numpy(pixels)[:, None].float()
+    if pixels.dtype == np.uint8:
+        images = images / 255
     return _prepared(augment(images, size, chance, strength), steps, size)
 
 

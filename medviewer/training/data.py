@@ -20,18 +20,21 @@ import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.study import Image
+from medviewer.training.reading import PICTURES, Grey, read_dicom_grey
 
 SPLITS = ("train", "block", "tune", "report")
 SHARES: Mapping[str, float] = {"block": 0.08, "tune": 0.09, "report": 0.11}
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
+LABEL_TABLE = "labels.csv"
 
 # The published names: person12_bacteria_45, IM-0115-0001, NORMAL2-IM-0383-0001-0002.
 _PERSON = re.compile(r"^(person\d+_(?:bacteria|virus))_")
@@ -41,14 +44,17 @@ _NUMBER = re.compile(r"\d+(?!.*\d)")
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One file of a class folder.
+    """One file of a class folder, or one row of a label table.
 
     Attributes:
         path: where it lies.
-        name: ``CLASS/file name``, stable across machines.
+        name: ``CLASS/file name``, or what the table calls it; stable across machines.
         label: index into :attr:`ClassFolders.classes`.
-        group: the patient, as far as the file names or the table beside the folder tell.
+        group: the patient, as far as the file names or the table tell.
         digest: sha256 of the file's bytes.
+        split: where the table puts it; empty where it leaves that to us.
+        facts: what else the table says of it, by column; for subgroups.
+        image: the DICOM image; None for a picture.
     """
 
     path: Path
@@ -56,30 +62,47 @@ class LabelledImage:
     label: int
     group: str
     digest: str
+    split: str = ""
+    facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS)
+    image: Image | None = None
+
+    def read(self) -> Grey:
+        """Return its pixels, ``(rows, columns)``.
+
+        Raises:
+            InputError: they cannot be decoded.
+        """
+        return read_grey(self.path) if self.image is None else read_dicom_grey(self.image)
+
+
+_NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """A folder with one folder for each class.
+    """A folder with one folder for each class, or with a label table.
 
     Attributes:
-        root: the folder.
+        root: the folder, or the table.
         classes: the names of the class folders, in the order of the labels.
         images: every usable file, sorted by name.
         unusable: ``(name, reason)`` of each file that cannot be used; never silent.
+        is_table: labels and patients are those of a label table.
     """
 
     root: Path
     classes: tuple[str, ...]
     images: tuple[LabelledImage, ...]
     unusable: tuple[tuple[str, str], ...] = field(default=())
+    is_table: bool = False
 
     @property
     def digest(self) -> str:
-        """Return one sha256 over all file names and contents."""
+        """Return one sha256 over all file names and contents; of a table, over labels, patients and splits too."""
         total = hashlib.sha256()
         for image in self.images:
-            total.update(f"{image.name}\0{image.digest}\n".encode())
+            told = f"\0{self.classes[image.label]}\0{image.group}\0{image.split}" if self.is_table else ""
+            total.update(f"{image.name}\0{image.digest}{told}\n".encode())
         return total.hexdigest()
 
     @property
@@ -92,9 +115,10 @@ class ClassFolders:
 def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
     """List the images of ``root/CLASS/`` with their patients and digests; decode none.
 
-    Patient groups come from ``root.csv`` beside the folder (columns ``file``,
-    ``patient_group``) where it exists, else from the published file names; a file
-    that neither names counts as a patient of its own.
+    A folder with a ``labels.csv``, or such a file itself, is read by
+    :func:`medviewer.training.labels.read_label_table` instead. Patient groups come from
+    ``root.csv`` beside the folder (columns ``file``, ``patient_group``) where it exists, else
+    from the published file names; a file that neither names counts as a patient of its own.
 
     Args:
         root: the folder that holds the class folders.
@@ -104,13 +128,17 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
         InputError: the folder cannot be read, a class folder is unknown or missing, or
             a class has no image.
     """
+    if (table := label_table(root)) is not None:
+        from medviewer.training.labels import read_label_table  # noqa: PLC0415 - it builds on this module
+
+        return _with_every_class(read_label_table(table, classes))
     groups = _published_groups(root)
     images: list[LabelledImage] = []
     unusable: list[tuple[str, str]] = []
     for label, folder in enumerate(_class_folders(root, classes)):
         for path in sorted(folder.iterdir()):
             name = f"{folder.name}/{path.name}"
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
+            if path.suffix.lower() not in PICTURES:
                 unusable.append((name, "not a JPEG or PNG file"))
                 continue
             try:
@@ -122,37 +150,58 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
     return _with_every_class(ClassFolders(root, tuple(classes), tuple(images), tuple(unusable)))
 
 
-def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders, list[npt.NDArray[np.uint8]]]:
-    """Find and decode every image of ``root/CLASS/``, to be held in memory.
+def label_table(root: Path) -> Path | None:
+    """Return the label table that ``root`` is or holds."""
+    if root.suffix.lower() == ".csv":
+        return root
+    return root / LABEL_TABLE if (root / LABEL_TABLE).is_file() else None
+
+
+def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders, list[Grey]]:
+    """Find and decode every image, to be held in memory.
 
     Args:
-        root: the folder that holds the class folders.
+        root: the folder that holds the class folders, or a label table.
         classes: the class folders to expect, in the order of their labels.
 
     Returns:
         What is usable (the rest is in ``unusable``), and the pixels in the same order,
-        each ``(rows, columns)`` uint8.
+        each ``(rows, columns)``.
 
     Raises:
         InputError: as :func:`find_images`, or no image of a class can be decoded.
     """
-    found = find_images(root, classes)
+    pixels: list[Grey] = []
+    return keep_decodable(find_images(root, classes), lambda _, grey: pixels.append(grey)), pixels
+
+
+def keep_decodable(found: ClassFolders, look: Callable[[LabelledImage, Grey], None]) -> ClassFolders:
+    """Decode every image once; those that cannot be are moved to ``unusable``, with the reason.
+
+    Args:
+        found: what to decode.
+        look: given each image with its pixels, in order.
+
+    Raises:
+        InputError: no image of a class can be decoded.
+    """
     images: list[LabelledImage] = []
-    pixels: list[npt.NDArray[np.uint8]] = []
     unusable = list(found.unusable)
     for image in found.images:
         try:
-            pixels.append(read_grey(image.path))
-            images.append(image)
+            grey = image.read()
         except InputError as error:
             unusable.append((image.name, str(error)))
-    return _with_every_class(ClassFolders(root, found.classes, tuple(images), tuple(unusable))), pixels
+            continue
+        look(image, grey)
+        images.append(image)
+    return _with_every_class(replace(found, images=tuple(images), unusable=tuple(unusable)))
 
 
 def _with_every_class(found: ClassFolders) -> ClassFolders:
     """Pass on what was found, unless a class has nothing."""
     if empty := [name for name, count in found.per_class.items() if count == 0]:
-        raise InputError(f"The class {empty[0]!r} in {found.root} has no usable image; add JPEG or PNG files to it.")
+        raise InputError(f"The class {empty[0]!r} in {found.root} has no usable image; add files of it.")
     return found
 
 
@@ -176,16 +225,16 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: the file cannot be decoded.
     """
-    from PIL import Image  # noqa: PLC0415 - an extra; only who decodes needs it
+    from PIL import Image as Picture  # noqa: PLC0415 - only who decodes needs it
 
     try:
-        with Image.open(path) as image:
+        with Picture.open(path) as image:
             if image.mode.startswith("I") or image.mode == "F":
                 # 16-bit PNG: Pillow's own conversion to 8 bits cuts the values off at 255.
                 wide = np.asarray(image, dtype=np.float64)
                 return np.asarray(np.rint(wide / max(float(wide.max()), 1.0) * 255), dtype=np.uint8)
             return np.asarray(image.convert("L"), dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
         raise InputError(f"The image {path.name} cannot be decoded ({type(error).__name__}).") from error
 
 
@@ -262,6 +311,13 @@ def _split(key: str, early: set[str], seed: int, tune: float, report: float) -> 
     if draw < tune:
         return "tune"
     return "report" if draw < tune + report else "train"
+
+
+def splits_of(found: ClassFolders, seed: int, **shares: float) -> dict[str, str]:
+    """Return patient group -> split: as the label table says, else as :func:`split_patients` does."""
+    if any(image.split for image in found.images):
+        return {image.group: image.split for image in found.images}
+    return split_patients((image.group for image in found.images), seed, **shares)
 
 
 def duplicates_across(images: Sequence[LabelledImage], splits: Mapping[str, str]) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from medviewer import __version__
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.preprocessing import prepare
-from medviewer.training.data import ClassFolders, LabelledImage, find_images, read_grey, split_patients
+from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.metrics import Truth, calibration_bins, measures, rates, with_intervals
+from medviewer.training.reading import Grey, as_bytes
 from medviewer.training.report_page import report_page
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
 from medviewer.training.shifts import SHIFTS
@@ -43,7 +45,7 @@ def evaluate(
     Args:
         model: the model folder; a model with one label (present or absent).
         data: holds ``NORMAL/`` and one folder named as the model's label, with JPEG or
-            PNG files of any size, grey or colour.
+            PNG files of any size, grey or colour; or a label table (:mod:`medviewer.training.labels`).
         out: receives ``report.json`` and ``report.html``; made if it is not there.
         split: ``train``, ``block``, ``tune`` or ``report``: only the patients whom the
             card's training section puts there, to repeat the internal validation;
@@ -156,7 +158,7 @@ def split_images(card: Card, found: ClassFolders, split: str | None) -> list[Lab
     shares = {name: float(rule[name]) for name in ("block", "tune", "report")}
     if split not in {"train", *shares}:
         raise UsageError(f"There is no split {split!r}; there are train, {', '.join(shares)}.")
-    where = split_patients((image.group for image in found.images), int(rule["seed"]), **shares)
+    where = splits_of(found, int(rule["seed"]), **shares)
     chosen = [image for image in found.images if where[image.group] == split]
     if len({image.label for image in chosen}) < 2:
         raise InputError(f"The split {split!r} of {found.root} lacks a class; evaluate more data.")
@@ -171,7 +173,7 @@ def _robustness(classifier: Classifier, scored: Scored, progress: Progress) -> d
     truth, steps = scored.truth[chosen], classifier.card.preprocessing
     said: dict[str, list[float]] = {name: [] for name in SHIFTS}
     for index in chosen:
-        grey = _reduced(read_grey(scored.images[index].path))
+        grey = _reduced(scored.images[index].read())
         shifted = [prepare(shift(grey).astype(np.float32), steps).tensor for shift in SHIFTS.values()]
         for name, p in zip(SHIFTS, classifier.run(np.stack(shifted))[0], strict=True):
             said[name].append(float(p))
@@ -183,10 +185,11 @@ def _robustness(classifier: Classifier, scored: Scored, progress: Progress) -> d
     }
 
 
-def _reduced(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _reduced(image: Grey) -> npt.NDArray[np.uint8]:
     """Shrink a large image: shifting it at full size would cost minutes and change nothing."""
     from PIL import Image  # noqa: PLC0415 - an extra; only who decodes needs it
 
+    grey = as_bytes(image)
     if max(grey.shape) <= SHIFTED_SIDE:
         return grey
     scale = SHIFTED_SIDE / max(grey.shape)
@@ -198,7 +201,7 @@ def _describe(
     card: Card, found: ClassFolders, scored: Scored, unusable: Sequence[tuple[str, str]], split: str | None
 ) -> dict[str, Any]:
     """Say what was evaluated, and whether the model has seen it before."""
-    used = ClassFolders(found.root, found.classes, scored.images)
+    used = replace(found, images=scored.images)
     return {
         "path": str(found.root),
         "split": split,

@@ -1,208 +1,149 @@
 """The training loop: read it from top to bottom.
 
-Each epoch draws as many healthy as sick images, changes them, takes a gradient step
-and moves a slow average of the weights. The average is what is validated and kept.
-The epoch is chosen by the *worst* of many shifted validations, since the plain one
-is .999 after the first epoch and cannot tell a good network from a lucky one.
+It knows nothing of images, notes or vital signs. A recipe gives it a :class:`Lesson`: which
+cases in which order, what a batch of them is, how wrong the network is on it, and how good
+on validation patients. Each step takes a gradient step and moves a slow average of the
+weights; the average is what is validated and kept, and the epoch of the best score is chosen.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
-from medviewer.training.networks import EfficientNetLite0
-from medviewer.training.validation import balanced_subset, refresh_statistics, shifted_aucs
+from medviewer.domain.errors import TrainingError
+from medviewer.training.checkpoint import write_tensors
+from medviewer.training.lesson import Batch, History, Lesson, LoopConfig, Surroundings
+from medviewer.training.processes import own_batch_norm, share_batch_norm
+from medviewer.training.run import Run, begin_stage, exact, half_precision, keep, make_folder, recorded, resumed, told
+from medviewer.whole_file import write_whole
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Every number that decides a run; a run is repeated from it and the data's digest.
-
-    Attributes:
-        sizes: rows and columns of the input in each epoch of the first stage; the last
-            one is served.
-        finish: epochs of the second stage, which starts from the best epoch so far.
-        finish_strength: of the changes to the images in the second stage.
-        finish_rate: share of the learning rates in the second stage.
-        batch: images a step.
-        backbone_rate: peak learning rate of the pretrained layers.
-        head_rate: peak learning rate of the new linear layer.
-        weight_decay: AdamW's pull towards zero.
-        smoothing: label smoothing: targets are this much away from 0 and 1.
-        dropout: chance that a pooled feature is hidden.
-        strength: of the changes in :mod:`medviewer.training.augment`.
-        average: decay of the slow average, each step.
-        warmup: share of a stage's steps in which the learning rate rises.
-        n_statistics: batches that the batch-normalisation statistics are measured on.
-        n_validation: images at most of each class and split, each epoch.
-        seed: of everything drawn by chance.
-        threads: of torch; fixed, as it decides the order of sums.
-        pretrained: start from ImageNet weights; false only for trying the path out.
-    """
-
-    sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)
-    finish: int = 3
-    finish_strength: float = 0.5
-    finish_rate: float = 0.5
-    batch: int = 32
-    backbone_rate: float = 4e-4
-    head_rate: float = 2e-3
-    weight_decay: float = 0.02
-    smoothing: float = 0.05
-    dropout: float = 0.3
-    strength: float = 1.0
-    average: float = 0.993
-    warmup: float = 0.08
-    n_statistics: int = 24
-    n_validation: int = 320
-    seed: int = 0
-    threads: int = 2
-    pretrained: bool = True
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stages: hard images first, then images nearer to what is served."""
-        first = Stage(self.sizes, self.strength, 1.0, self.seed)
-        second = Stage(self.sizes[-1:] * self.finish, self.finish_strength, self.finish_rate, self.seed + 1)
-        return (first, second) if self.finish else (first,)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Epochs that share one rise and fall of the learning rate."""
-
-    sizes: tuple[int, ...]
-    strength: float
-    rate: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What every epoch of one stage shares; the network, average and optimiser change in place."""
-
-    network: EfficientNetLite0
-    average: EfficientNetLite0
-    optimiser: torch.optim.Optimizer
-    steps: Steps
-    config: Config
-    stage: Stage
-    chance: torch.Generator
-    progress: Callable[[str], None]
-
-
-def fit(
-    network: EfficientNetLite0,
-    parts: Mapping[str, Part],
-    steps: Steps,
-    config: Config,
-    *,
-    folder: Path,
-    progress: Callable[[str], None],
-) -> list[dict[str, Any]]:
+def fit(network: nn.Module, lesson: Lesson, config: LoopConfig, around: Surroundings) -> History:
     """Train ``network`` in place and leave the chosen epoch's averaged weights in it.
 
-    Args:
-        network: starts from ImageNet weights, or from chance.
-        parts: ``train`` learns; every other part is a validation, which chooses the
-            epoch and must never be reported.
-        steps: the card's preprocessing; its first step resizes.
-        config: see there.
-        folder: gets ``epoch-N.pt`` (weights only) and ``history.json`` after each epoch.
-        progress: called with a line at a time.
+    A folder that holds a run of the same identity is gone on from, and gives the weights that
+    the run would have given without the break; a finished run gives them at once.
 
     Returns:
-        One entry an epoch: loss, validation AUC by part and shift, the worst of them,
-        and whether it was chosen.
+        One entry an epoch: ``epoch``, ``stage``, ``loss``, ``score``, what the lesson tells,
+        ``seconds``, and whether it was ``chosen``.
+
+    Raises:
+        Stopped: the user cancelled. The last checkpoint is whole, and the sentence names it.
+        TrainingError: out of memory, or a loss or score that is no number; likewise.
+        StorageError: the disk is full; likewise.
+        UsageError: the folder keeps a run with other settings.
     """
     torch.set_num_threads(config.threads)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    checked = {name: balanced_subset(part, config.n_validation) for name, part in parts.items() if name != "train"}
-    history: list[dict[str, Any]] = []
-    for stage in config.stages():
-        torch.manual_seed(stage.seed)
-        chance = torch.Generator().manual_seed(stage.seed)
-        average = copy.deepcopy(network).eval()
-        run = _Run(network, average, _optimiser(network, config), steps, config, stage, chance, progress)
-        for epoch, size in enumerate(stage.sizes):
-            started = time.monotonic()
-            entry: dict[str, Any] = {"epoch": len(history) + 1, "size": size, "strength": stage.strength}
-            entry["loss"] = _learn(run, parts["train"], epoch, f"epoch {entry['epoch']}")
-            refresh_statistics(
-                average, parts["train"], steps, size, n_batches=config.n_statistics, strength=stage.strength
-            )
-            entry["auc"] = {name: shifted_aucs(average, part, steps, size) for name, part in checked.items()}
-            entry["worst"] = min(value for table in entry["auc"].values() for value in table.values())
-            entry["seconds"] = round(time.monotonic() - started)
-            history.append(entry)
-            torch.save(average.state_dict(), folder / f"epoch-{entry['epoch']}.pt")
-            progress(f"epoch {entry['epoch']}: loss {entry['loss']:.4f}, worst validation AUC {entry['worst']:.4f}")
-            (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-        _take_best(network, history, config.sizes[-1], folder)
-    return history
+    processes = around.processes
+    network.to(processes.device)
+    if processes.n > 1:
+        share_batch_norm(network)
+    with told(around), exact(processes.device):
+        make_folder(around.folder)
+        run = resumed(network, lesson, config, around)
+        keep(run)  # a disk that is full, or may not be written, is told before hours of work
+        with recorded(run) as run.record:
+            while run.stage < len(lesson.stages):
+                _teach_stage(run)
+                _take_best(run)
+                run.stage, run.index = run.stage + 1, 0
+                begin_stage(run)
+                keep(run)
+    _take_best(run)
+    own_batch_norm(network)
+    network.cpu().eval()
+    return run.history
 
 
-def _take_best(network: EfficientNetLite0, history: list[dict[str, Any]], size: int, folder: Path) -> None:
-    """Mark the best epoch so far and load its weights.
+def _teach_stage(run: Run) -> None:
+    """Learn, settle, validate and keep, epoch by epoch, until the stage ends or nothing gets better."""
+    lesson, around = run.lesson, run.around
+    while run.index < lesson.stages[run.stage].epochs and not _has_stalled(run):
+        epoch, started = run.epoch, time.monotonic()
+        loss = _learn(run)
+        learned = time.monotonic()
+        score: float | None = None
+        told: Mapping[str, Any] = {}
+        if around.processes.is_first:
+            lesson.settle(run.average, epoch)
+            score, told = lesson.validate(run.average, epoch)
+        score, told = around.processes.share((score, told))
+        run.between_s = time.monotonic() - learned
+        entry = {"epoch": epoch.number, "stage": epoch.stage + 1, **told, "loss": loss, "score": score}
+        entry["seconds"] = round(time.monotonic() - started)
+        if score is not None and not math.isfinite(score):
+            raise TrainingError(f"The validation of epoch {epoch.number} gave no number; see that it has every class.")
+        run.history.append(entry)
+        run.index, run.order, run.losses = run.index + 1, [], []
+        if around.processes.is_first:
+            write_tensors(around.folder / f"epoch-{epoch.number}.pt", run.average.state_dict())
+            _write_history(run)
+        keep(run)
+        if run.record:
+            run.record.epoch(run.n_steps, entry)
+        if around.processes.is_first:
+            better = "" if score is None else f", validation score {score:.4f}"
+            around.progress(f"epoch {epoch.number}: loss {loss:.4f}{better}")
 
-    Only epochs at the size that is served can be chosen; a tie goes to the later one.
-    """
-    best = max((entry for entry in history if entry["size"] == size), key=lambda e: (e["worst"], e["epoch"]))
-    for entry in history:
-        entry["chosen"] = entry is best
-    (folder / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-    network.load_state_dict(torch.load(folder / f"epoch-{best['epoch']}.pt", weights_only=True))
-    network.eval()
+
+def _learn(run: Run) -> float:
+    """Learn for the rest of an epoch and return its mean loss."""
+    config, lesson, epoch, processes = run.config, run.lesson, run.epoch, run.around.processes
+    if not run.order:
+        run.order = processes.share(lesson.order(epoch, run.chance))
+    rate, total = lesson.stages[run.stage].rate, len(run.order) * lesson.stages[run.stage].epochs
+    run.joined.train()
+    begun, started = len(run.losses), time.monotonic()
+    for chosen in run.order[begun:]:
+        own = processes.own(chosen)
+        batch = {name: x.to(processes.device) for name, x in lesson.batch(own, epoch, run.chance).items()}
+        step = epoch.index * len(run.order) + len(run.losses)
+        share = _schedule(step / total, config.warmup)
+        for group in run.optimiser.param_groups:
+            group["lr"] = group["peak"] * rate * share
+        loss = _step(run, batch, len(own) * processes.n / len(chosen))
+        _follow(run.average, run.network, min(config.average, (2 + step) / (11 + step)))
+        run.losses.append(loss)
+        run.n_steps += 1
+        if run.record:
+            run.record.step(run.n_steps, epoch.number, loss, rate * share)
+        run.pace_s = (time.monotonic() - started) / (len(run.losses) - begun)
+        _tell(run)
+        if len(run.losses) % config.keep_every == 0 and len(run.losses) < len(run.order):
+            keep(run)
+    return float(np.mean(run.losses))
 
 
-def _optimiser(network: EfficientNetLite0, config: Config) -> torch.optim.Optimizer:
-    """Return AdamW with the backbone and the new layer in groups of their own."""
-    backbone = [p for name, p in network.named_parameters() if not name.startswith("linear.")]
-    groups = [
-        {"params": backbone, "peak": config.backbone_rate},
-        {"params": network.linear.parameters(), "peak": config.head_rate},
-    ]
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-
-
-def _learn(run: _Run, train: Part, epoch: int, name: str) -> float:
-    """Learn for one epoch of a stage, counted from 0, and return the mean loss."""
-    config, stage, network, optimiser = run.config, run.stage, run.network, run.optimiser
-    size, n_batches = stage.sizes[epoch], math.ceil(len(train.labels) / config.batch)
-    total, started, losses = n_batches * len(stage.sizes), time.monotonic(), list[float]()
-    network.train()
-    for chosen in balanced_batches(train.labels, config.batch, n_batches, run.chance):
-        x = changed_batch(train, chosen, run.steps, size, stage.strength, run.chance)
-        labels = torch.from_numpy(train.labels[chosen.numpy()]).float()
-        target = labels * (1 - 2 * config.smoothing) + config.smoothing
-        loss = nn.functional.binary_cross_entropy_with_logits(network(x)[:, 0], target)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        step = epoch * n_batches + len(losses)
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * stage.rate * _schedule(step / total, config.warmup)
-        optimiser.step()
-        _follow(run.average, network, min(config.average, (2 + step) / (11 + step)))
-        losses.append(loss.item())
-        if len(losses) % 10 == 0 or len(losses) == n_batches:
-            pace = (time.monotonic() - started) / len(losses)
-            run.progress(
-                f"{name}  step {len(losses)}/{n_batches}  size {size}  "
-                f"loss {np.mean(losses[-10:]):.4f}  {pace:.2f} s/step  "
-                f"epoch ends in {pace * (n_batches - len(losses)) / 60:.1f} min"
-            )
-    return float(np.mean(losses))
+def _step(run: Run, batch: Batch, share: float) -> float:
+    """Take one gradient step and return the loss of the whole batch."""
+    device, config = run.around.processes.device, run.config
+    half = half_precision(device, config)
+    with torch.autocast(device.type, half) if half else contextlib.nullcontext():
+        loss = run.lesson.loss(run.joined, batch)
+    run.optimiser.zero_grad()
+    run.scaler.scale(loss * share if share != 1 else loss).backward()  # type: ignore[no-untyped-call]
+    if config.clip_norm:
+        run.scaler.unscale_(run.optimiser)
+        nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    value = run.around.processes.mean(loss, share / run.around.processes.n)
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"The loss of step {run.n_steps + 1} is no number; lower the learning rates or look for such values in the "
+            "data."
+        )
+    return value
 
 
 def _schedule(done: float, warmup: float) -> float:
@@ -218,3 +159,48 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if slow.is_floating_point():
             slow.lerp_(fast, 1 - decay)
+        else:
+            slow.copy_(fast)
+
+
+def _has_stalled(run: Run) -> bool:
+    """Whether this stage has seen ``patience`` epochs since its best."""
+    scores = [entry["score"] for entry in run.history if entry["stage"] == run.stage + 1]
+    usable = [index for index, score in enumerate(scores) if score is not None]
+    if not run.config.patience or not usable:
+        return False
+    best = max(usable, key=lambda index: scores[index])
+    return len(scores) - 1 - best >= run.config.patience
+
+
+def _take_best(run: Run) -> None:
+    """Mark the best epoch so far and load its weights; a tie goes to the later one."""
+    usable = [entry for entry in run.history if entry["score"] is not None]
+    if not usable:
+        raise TrainingError("No epoch has a score, so none can be chosen; see how the recipe validates.")
+    best = max(usable, key=lambda entry: (entry["score"], entry["epoch"]))
+    for entry in run.history:
+        entry["chosen"] = entry is best
+    weights = None
+    if run.around.processes.is_first:
+        _write_history(run)
+        weights = torch.load(run.around.folder / f"epoch-{best['epoch']}.pt", map_location="cpu", weights_only=True)
+    run.network.load_state_dict(run.around.processes.share(weights))
+    run.network.eval()
+
+
+def _write_history(run: Run) -> None:
+    write_whole(run.around.folder / "history.json", json.dumps(run.history, indent=1).encode())
+
+
+def _tell(run: Run) -> None:
+    """Say how far the run is, and how long the rest may take."""
+    around, stages = run.around, run.lesson.stages
+    if not around.processes.is_first:
+        return
+    n_epochs, n = sum(stage.epochs for stage in stages), len(run.order)
+    left = (n_epochs - run.epoch.number) * n + n - len(run.losses)
+    seconds = left * run.pace_s + (n_epochs - run.epoch.number + 1) * run.between_s
+    text = f"epoch {run.epoch.number} of {n_epochs}  step {len(run.losses)}/{n}  loss {np.mean(run.losses[-10:]):.4f}"
+    rest = f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+    around.bar(n_epochs * n - left, n_epochs * n, f"{text}  {run.pace_s:.2f} s/step  {rest}")

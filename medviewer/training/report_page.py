@@ -10,7 +10,7 @@ from typing import Any
 
 from medviewer.training.metrics import Floats, Truth, precision_recall_curve, roc_curve
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem }
 td, th { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: left }
@@ -47,7 +47,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     split = f", split “{data['split']}”" if data["split"] else ""
     what = f"{data['n']} images of {data['n_patients']} patients: {counts}{split}"
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}</style>",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
         f"<h1>{title}</h1><p>{html.escape(what)}.",
         f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
         "<p>Research use only. Intervals: 95%, bootstrap over patients.</p>",
@@ -58,7 +58,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
         parts += [
             f"<p class=warning>{len(rows)} files could not be used and are not counted:</p>",
-            _table(["file", "reason"], rows),
+            table(["file", "reason"], rows),
         ]
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
@@ -84,7 +84,7 @@ def _interval(entry: Mapping[str, Any]) -> str:
     return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
     """Return an HTML table; every cell is escaped, for file names come from outside."""
     cells = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return "<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + f"</tr>{cells}</table>"
@@ -92,7 +92,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _metrics(report: Mapping[str, Any]) -> str:
     rows = [[name, _interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
-    return _table(["measure", "value (95% interval)", "meaning"], rows)
+    return table(["measure", "value (95% interval)", "meaning"], rows)
 
 
 def _subgroups(report: Mapping[str, Any]) -> str:
@@ -105,13 +105,13 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         ]
         for group in report["subgroups"]
     ]
-    return _table(["group", "n", *names], rows)
+    return table(["group", "n", *names], rows)
 
 
 def _robustness(report: Mapping[str, Any]) -> str:
     names = ["auc", "sensitivity", "specificity", "ece_balanced"]
     rows = [[shift, *(_number(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
-    return _table(["shift", *names], rows)
+    return table(["shift", *names], rows)
 
 
 def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> list[tuple[str, Callable[[Any], None]]]:

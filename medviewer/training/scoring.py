@@ -15,7 +15,7 @@ from medviewer.inference.guards import ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.calibration import sigmoid
-from medviewer.training.data import LabelledImage, read_grey, split_key
+from medviewer.training.data import LabelledImage, split_key
 from medviewer.training.metrics import Floats, Truth
 from medviewer.training.novelty import Novelty, load_statistics
 
@@ -122,7 +122,7 @@ def score(
         batch = []
         for image in images[start : start + BATCH]:
             try:
-                grey = read_grey(image.path)
+                grey = image.read()
             except InputError as error:
                 unusable.append((image.name, str(error)))
                 continue

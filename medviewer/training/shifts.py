@@ -9,11 +9,14 @@ report shows them.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from medviewer.training.reading import Grey as Pixels
+from medviewer.training.reading import Mapped, as_bytes
 
 Grey: TypeAlias = npt.NDArray[np.uint8]
 
@@ -23,7 +26,7 @@ def _scaled(image: Grey, change: Callable[[npt.NDArray[np.float64]], npt.NDArray
     return np.asarray(np.rint(np.clip(change(image / 255.0), 0, 1) * 255), dtype=np.uint8)
 
 
-def as_it_is(image: Grey) -> Grey:
+def as_it_is(image: Pixels) -> Pixels:
     """Return the image itself."""
     return image
 
@@ -80,14 +83,24 @@ def noise(image: Grey) -> Grey:
     return _scaled(image, lambda x: x + grain)
 
 
-SHIFTS: Mapping[str, Callable[[Grey], Grey]] = {
+def _of_bytes(shift: Callable[[Grey], Grey]) -> Callable[[Pixels], Pixels]:
+    """Take any grey; what is not uint8 becomes so first."""
+    return lambda image: shift(as_bytes(image))
+
+
+SHIFTS: Mapping[str, Callable[[Pixels], Pixels]] = {
     "as it is": as_it_is,
-    "low contrast": low_contrast,
-    "dark gamma": dark_gamma,
-    "bright gamma": bright_gamma,
-    "crop": crop,
-    "black frame": black_frame,
-    "blur": blur,
-    "jpeg": jpeg,
-    "noise": noise,
+    "low contrast": _of_bytes(low_contrast),
+    "dark gamma": _of_bytes(dark_gamma),
+    "bright gamma": _of_bytes(bright_gamma),
+    "crop": _of_bytes(crop),
+    "black frame": _of_bytes(black_frame),
+    "blur": _of_bytes(blur),
+    "jpeg": _of_bytes(jpeg),
+    "noise": _of_bytes(noise),
 }
+
+
+def shifted(images: Sequence[Pixels], name: str) -> Sequence[Pixels]:
+    """Return images under one of :data:`SHIFTS`, each made when it is asked for."""
+    return Mapped(images, SHIFTS[name])

@@ -14,7 +14,8 @@ from medviewer.inference.preprocessing import prepare
 from medviewer.training.batches import Part, Pixels, Steps, at_size, balanced_batches, changed_batch
 from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.networks import EfficientNetLite0
-from medviewer.training.shifts import SHIFTS
+from medviewer.training.reading import Mapped
+from medviewer.training.shifts import SHIFTS, shifted
 
 Forward: TypeAlias = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 """Takes a prepared batch ``(n, 1, h, w)``; gives logits ``(n, classes)`` and pooled features ``(n, f)``."""
@@ -22,11 +23,13 @@ Forward: TypeAlias = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.fl
 
 def forward(network: EfficientNetLite0) -> Forward:
     """Return how a network in memory answers."""
+    device = next(network.parameters()).device
 
     @torch.inference_mode()
     def run(batch: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        feature_map = network.features(torch.from_numpy(batch).to(memory_format=torch.channels_last))
-        return network.head(feature_map).numpy(), feature_map.mean(dim=(2, 3)).numpy()
+        x = torch.from_numpy(batch).to(device, memory_format=torch.channels_last)
+        feature_map = network.features(x)
+        return network.head(feature_map).cpu().numpy(), feature_map.mean(dim=(2, 3)).cpu().numpy()
 
     return run
 
@@ -45,10 +48,7 @@ def run_over(answer: Forward, pixels: Pixels, steps: Steps) -> tuple[Floats, Flo
 def shifted_aucs(network: EfficientNetLite0, part: Part, steps: Steps, size: int) -> dict[str, float]:
     """Return the AUC of the part under each shift, at another network size if need be."""
     truth, steps = part.labels.astype(bool), at_size(steps, size)
-    return {
-        name: roc_auc(truth, run_over(forward(network), [shift(image) for image in part.pixels], steps)[0])
-        for name, shift in SHIFTS.items()
-    }
+    return {name: roc_auc(truth, run_over(forward(network), shifted(part.pixels, name), steps)[0]) for name in SHIFTS}
 
 
 def balanced_subset(part: Part, most: int) -> Part:
@@ -57,7 +57,7 @@ def balanced_subset(part: Part, most: int) -> Part:
     for label in (0, 1):
         members = np.flatnonzero(part.labels == label)
         chosen += list(members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(int)])
-    return Part([part.pixels[i] for i in chosen], part.labels[chosen])
+    return Part(Mapped(chosen, part.pixels.__getitem__), part.labels[chosen])
 
 
 @torch.no_grad()
@@ -86,9 +86,9 @@ def refresh_statistics(
         layer.momentum = None  # a plain mean over the batches that follow
         layer.train()
     # A generator of its own: what is learned must not depend on what is measured.
-    chance = torch.Generator().manual_seed(0)
+    chance, device = torch.Generator().manual_seed(0), next(network.parameters()).device
     for chosen in balanced_batches(train.labels, 32, n_batches, chance):
-        network(changed_batch(train, chosen, steps, size, strength, chance))
+        network(changed_batch(train, chosen, steps, size, strength, chance).to(device))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     network.eval()

@@ -6,36 +6,45 @@ Read :func:`run` first: it is the whole recipe.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from medviewer.domain.errors import InputError, UsageError
-from medviewer.inference.preprocessing import prepare
 from medviewer.training.batches import Part
-from medviewer.training.calibration import balanced_threshold, fit_platt, sigmoid
-from medviewer.training.card import write_card
-from medviewer.training.data import SPLITS, ClassFolders, duplicates_across, read_class_folders, split_patients
-from medviewer.training.evaluate import evaluate
-from medviewer.training.export import open_forward, whole_folder, write_graphs, write_reference
-from medviewer.training.loop import Config, fit
-from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
+from medviewer.training.checkpoint import load_chosen
+from medviewer.training.data import ClassFolders, find_images, keep_decodable
+from medviewer.training.data_report import DataTable, images_table, write_data_report
+from medviewer.training.decision import decide
+from medviewer.training.export import open_forward, write_graphs, write_reference
+from medviewer.training.film_lesson import FilmConfig as Config
+from medviewer.training.film_lesson import FilmLesson
+from medviewer.training.lesson import History
+from medviewer.training.loop import fit
 from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
-from medviewer.training.recipes.chest_xray_card import VERSION, card_document
+from medviewer.training.parts import learned_from, read_parts
+from medviewer.training.publish import check_better, check_place, model_folder, publish
+from medviewer.training.recipes.chest_xray_card import RECIPE, VERSION, card_document, decided
 from medviewer.training.recipes.chest_xray_novelty import write_novelty
 from medviewer.training.refresh import check_same_data, copy_networks
-from medviewer.training.shifts import SHIFTS
-from medviewer.training.validation import Forward, run_over
+from medviewer.training.request import Request
+from medviewer.training.search import Range, Trial, search
+from medviewer.training.settings import configure
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-FOLDERS = ("checkpoints", "resume", "refresh")
+FOLDERS = ("checkpoints", "resume", "refresh", "tensorboard")
 Progress = Callable[[str], None]
+METRIC = "worst AUC over splits tune and block and over shifts"
+RANGES: Mapping[str, Range] = {
+    "backbone_rate": Range(5e-5, 2e-3, is_logarithmic=True),
+    "head_rate": Range(2e-4, 1e-2, is_logarithmic=True),
+    "weight_decay": Range(1e-3, 0.2, is_logarithmic=True),
+    "smoothing": Range(0.0, 0.15),
+    "dropout": Range(0.0, 0.6),
+    "strength": Range(0.3, 1.5),
+    "average": Range(0.98, 0.999),
+}
 
 
 def preprocessing(size: int) -> tuple[Mapping[str, Any], ...]:
@@ -51,225 +60,92 @@ def preprocessing(size: int) -> tuple[Mapping[str, Any], ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How a logit becomes an answer, and where that was chosen."""
-
-    slope: float
-    intercept: float
-    threshold: float
-    sensitivity: float
-    specificity: float
-    n: int
-    ece_before: float
-    ece_after: float
-
-
-def run(data: Path, out: Path, overrides: Mapping[str, str], progress: Progress) -> Path:
+def run(request: Request) -> Path:
     """Train and write the model folder; see :func:`medviewer.training.train`.
 
-    Besides the fields of :class:`Config`, three settings exist: ``checkpoints``, a folder
-    that keeps the weights and history of every epoch; ``resume``, such a folder whose
-    chosen epoch is exported without training again; and ``refresh``, alone, a finished
-    model folder whose networks, calibration and threshold are kept as they are, while
-    the out-of-distribution statistics and the figures on the card are made anew.
+    Besides the fields of :class:`Config`, some settings are folders: ``checkpoints`` keeps the run
+    when the model is complete; ``resume`` is such a folder whose chosen epoch is exported without
+    training again; ``tensorboard`` gets event files; and ``refresh``, alone, is a finished model
+    folder whose networks, calibration and threshold are kept as they are, while the
+    out-of-distribution statistics and the figures on the card are made anew.
     """
-    config, folders = configure(overrides)
-    with whole_folder(out) as partial:
-        if "refresh" in folders:
-            document = copy_networks(folders["refresh"], partial) | {"version": VERSION}
-            seed = int(document["training"]["seed"])
-            found, parts = _read(data, seed, progress)
-            check_same_data(found, document, folders["refresh"])
-            document["ood"] = write_novelty(partial, parts, document["preprocessing"])
-        else:
-            found, parts = _read(data, config.seed, progress)
-            document = _new_model(found, parts, config, folders, partial, progress)
-        publish(partial, data, document, progress)
-    progress(f"the model is complete: {out}")
-    return out
+    config, folders = configure(Config(), request.overrides, FOLDERS)
+    check_place(request.out, RECIPE)
+    if "refresh" in folders:
+        return _refresh(request, folders["refresh"])
+    found, parts = read_parts(request.data, CLASSES, config.seed, request.progress)
+    write_data_report(images_table(found, config.seed), request.run_folder)
+    network, history = learn(found, parts, config, request, folders)
+    if not request.processes.is_first:
+        return request.out
+    document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
+    check_better(request.out, document["training"], force=request.force)
+    with model_folder(request.out) as partial:
+        document |= _write_files(partial, network, parts, config, request.progress)
+        publish(partial, request.data, document, request.progress)
+    request.forget_run()
+    request.progress(f"the model is complete: {request.out}")
+    return request.out
 
 
-def _read(data: Path, seed: int, progress: Progress) -> tuple[ClassFolders, dict[str, Part]]:
-    """Read the images and split them by patient; tell what cannot be used."""
-    found, pixels = read_class_folders(data, CLASSES)
-    for name, reason in found.unusable:
-        progress(f"not used: {name}: {reason}")
-    parts = split_parts(found, pixels, seed)
-    progress(", ".join(f"{name} {len(part.labels)}" for name, part in parts.items()))
-    return found, parts
+def learn(
+    found: ClassFolders, parts: Mapping[str, Part], config: Config, request: Request, folders: Mapping[str, Path]
+) -> tuple[EfficientNetLite0, History]:
+    """Return the network with its chosen weights, and what each epoch gave."""
+    torch.manual_seed(config.seed)
+    network = EfficientNetLite0(dropout=config.dropout)
+    if "resume" in folders:
+        return network, load_chosen(network, folders["resume"])
+    if config.pretrained:
+        load_imagenet_weights(network, imagenet_weights_path())
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    size = config.sizes[-1]
+    lesson = FilmLesson(learned_from(parts, size), preprocessing(size), config)
+    return network, fit(network, lesson, config, request.surroundings(config, found.digest, folders))
 
 
-def _new_model(
-    found: ClassFolders,
-    parts: Mapping[str, Part],
-    config: Config,
-    folders: Mapping[str, Path],
-    partial: Path,
-    progress: Progress,
+def describe(request: Request) -> DataTable:
+    """Return what the data hold, for a report before any training."""
+    config, _ = configure(Config(), request.overrides, FOLDERS)
+    return images_table(keep_decodable(find_images(request.data, CLASSES), lambda *_: None), config.seed)
+
+
+def explore(request: Request, n_trials: int) -> Trial:
+    """Try ``n_trials`` settings within :data:`RANGES` and return the best."""
+    config, _ = configure(Config(), request.overrides, FOLDERS)
+    found, parts = read_parts(request.data, CLASSES, config.seed, request.progress)
+
+    def score(settings: Mapping[str, str], folder: Path) -> float:
+        tried, folders = configure(config, settings, FOLDERS)
+        _, history = learn(found, parts, tried, request, folders | {"checkpoints": folder})
+        return float(next(entry["score"] for entry in history if entry["chosen"]))
+
+    identity = {"config": dataclasses.asdict(config), "data": found.digest}
+    return search(RANGES, n_trials, request.run_folder, score, identity=identity, progress=request.progress)
+
+
+def _write_files(
+    partial: Path, network: EfficientNetLite0, parts: Mapping[str, Part], config: Config, progress: Progress
 ) -> dict[str, Any]:
-    """Train, write every file but the card, and return the card without its evidence."""
-    steps = preprocessing(config.sizes[-1])
-    network, history = _trained(parts, steps, config, folders, partial, progress)
-    write_graphs(network, partial, config.sizes[-1], progress)
+    """Write every file but the card, and return the sections of the card that were measured with them."""
+    size, steps = config.sizes[-1], preprocessing(config.sizes[-1])
+    write_graphs(network, partial, size, progress)
     # From here on the shipped file answers, not the network: what is calibrated is
     # what readers get, and it is three times as fast.
     decision = decide(open_forward(partial / "model.onnx"), parts, steps)
     progress(f"calibrated; threshold {decision.threshold}")
     ood = write_novelty(partial, parts, steps)
-    write_reference(network, partial / "reference.npz", config.sizes[-1], steps)
-    return card_document(found, config, steps, history, decision, ood)
+    write_reference(network, partial / "reference.npz", size, steps)
+    return decided(decision) | {"ood": ood}
 
 
-def publish(partial: Path, data: Path, document: Mapping[str, Any], progress: Progress) -> None:
-    """Write the card, measure the files just written as anyone can, and write the figures on the card."""
-    write_card(partial, document)
-    reports = {
-        split: evaluate(partial, data, partial / "report", split=split, progress=progress)
-        for split in ("block", "report")
-    }
-    for name in ("report.json", "report.html"):
-        (partial / "report" / name).unlink()
-    (partial / "report").rmdir()
-    write_card(partial, document, reports)
-
-
-def configure(overrides: Mapping[str, str]) -> tuple[Config, dict[str, Path]]:
-    """Return the settings, with those given as text replaced.
-
-    Raises:
-        UsageError: an unknown setting, a value that is not of its kind, or another setting beside ``refresh``.
-    """
-    default = Config()
-    changed: dict[str, Any] = {}
-    folders: dict[str, Path] = {}
-    known = [field.name for field in dataclasses.fields(Config)]
-    for name, text in overrides.items():
-        if name in FOLDERS:
-            folders[name] = Path(text)
-            continue
-        if name not in known:
-            raise UsageError(f"There is no setting {name!r}; there are: {', '.join([*known, *FOLDERS])}.")
-        try:
-            changed[name] = _value(text, getattr(default, name))
-        except ValueError as error:
-            raise UsageError(
-                f"The setting {name} cannot be {text!r}; an example is {getattr(default, name)!r}."
-            ) from error
-    if "refresh" in folders and len(overrides) > 1:
-        raise UsageError("The setting refresh keeps a model as it was trained; it takes no other setting beside it.")
-    return dataclasses.replace(default, **changed), folders
-
-
-def _value(text: str, like: Any) -> Any:
-    """Read ``text`` as the kind of value that ``like`` is."""
-    if isinstance(like, bool):
-        if text.lower() not in {"true", "false"}:
-            raise ValueError(text)
-        return text.lower() == "true"
-    if isinstance(like, tuple):
-        return tuple(int(part) for part in text.strip("()").split(",") if part.strip())
-    return type(like)(text)
-
-
-def split_parts(found: ClassFolders, pixels: Sequence[npt.NDArray[np.uint8]], seed: int) -> dict[str, Part]:
-    """Return the images of each split.
-
-    Raises:
-        InputError: a split lacks a class, or identical files lie in two splits under
-            the names of different patients.
-    """
-    where = split_patients((image.group for image in found.images), seed)
-    if copies := duplicates_across(found.images, where):
-        raise InputError(f"{copies[0][0]} and {copies[0][1]} are the same image of two patients; remove one of them.")
-    names = np.array([where[image.group] for image in found.images])
-    labels = np.array([image.label for image in found.images], dtype=np.int64)
-    parts = {
-        name: Part([image for image, part in zip(pixels, names, strict=True) if part == name], labels[names == name])
-        for name in SPLITS
-    }
-    for name, part in parts.items():
-        if len(set(part.labels.tolist())) < len(CLASSES):
-            raise InputError(f"Too few patients: the part {name!r} of {found.root} lacks a class; add more data.")
-    return parts
-
-
-def _trained(
-    parts: Mapping[str, Part],
-    steps: Sequence[Mapping[str, Any]],
-    config: Config,
-    folders: Mapping[str, Path],
-    partial: Path,
-    progress: Progress,
-) -> tuple[EfficientNetLite0, list[dict[str, Any]]]:
-    """Return the network with its chosen weights, and what each epoch gave."""
-    torch.manual_seed(config.seed)
-    network = EfficientNetLite0(dropout=config.dropout)
-    if "resume" in folders:
-        return network, _resume(network, folders["resume"])
-    if config.pretrained:
-        load_imagenet_weights(network, imagenet_weights_path())
-    kept = folders.get("checkpoints")
-    folder = kept or partial / "epochs"
-    folder.mkdir(parents=True, exist_ok=True)
-    size = config.sizes[-1]
-    train = Part([_squared(image, size) for image in parts["train"].pixels], parts["train"].labels)
-    used = {"train": train, "tune": parts["tune"], "block": parts["block"]}
-    history = fit(network, used, steps, config, folder=folder, progress=progress)
-    if kept is None:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-    return network, history
-
-
-def _resume(network: EfficientNetLite0, folder: Path) -> list[dict[str, Any]]:
-    """Load the chosen epoch of a folder that an earlier run kept."""
-    try:
-        history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
-        chosen = next(entry for entry in history if entry.get("chosen"))
-        network.load_state_dict(torch.load(folder / f"epoch-{chosen['epoch']}.pt", weights_only=True))
-    except (OSError, ValueError, StopIteration, RuntimeError) as error:
-        raise InputError(f"{folder} holds no finished training to resume from ({type(error).__name__}).") from error
-    network.eval()
-    return history
-
-
-def _squared(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Bring a training image to one size, so that all fit in one array."""
-    if image.shape == (size, size):
-        return image
-    step = {"op": "resize", "rows": size, "columns": size}
-    return np.asarray(np.rint(prepare(image.astype(np.float32), [step]).tensor[0]), dtype=np.uint8)
-
-
-def decide(served: Forward, parts: Mapping[str, Part], steps: Sequence[Mapping[str, Any]]) -> Decision:
-    """Choose calibration and threshold on ``tune`` and ``block``, plain and shifted.
-
-    The shifted copies take part because the plain ones are too easy: fitted to those
-    alone, a probability would be surer than it may be at another hospital.
-    """
-    views: list[tuple[Truth, Floats]] = [
-        (parts[name].labels.astype(bool), run_over(served, [shift(image) for image in parts[name].pixels], steps)[0])
-        for name in ("tune", "block")
-        for shift in SHIFTS.values()
-    ]
-    truth = np.concatenate([t for t, _ in views])
-    logit = np.concatenate([z for _, z in views])
-    # Each view weighs the same in all, and so do the two classes in it.
-    weights = np.concatenate([balanced_weights(t) / len(t) for t, _ in views])
-    slope, intercept = fit_platt(truth, logit, weights * len(truth) / weights.sum())
-    calibrated = [(t, sigmoid(slope * z + intercept)) for t, z in views]
-    threshold = balanced_threshold(calibrated)
-    plain, p = parts["tune"].labels.astype(bool), calibrated[0][1]
-    at = rates(plain, p, threshold)
-    return Decision(
-        slope,
-        intercept,
-        threshold,
-        at.sensitivity,
-        at.specificity,
-        len(plain),
-        expected_calibration_error(plain, sigmoid(views[0][1]), balanced_weights(plain)),
-        expected_calibration_error(plain, p, balanced_weights(plain)),
-    )
+def _refresh(request: Request, model: Path) -> Path:
+    """Keep a finished model's networks, and make anew what is measured around them."""
+    with model_folder(request.out) as partial:
+        document = copy_networks(model, partial) | {"version": VERSION}
+        check_better(request.out, document["training"], force=request.force)
+        found, parts = read_parts(request.data, CLASSES, int(document["training"]["seed"]), request.progress)
+        check_same_data(found, document, model)
+        document["ood"] = write_novelty(partial, parts, document["preprocessing"])
+        publish(partial, request.data, document, request.progress)
+    return request.out

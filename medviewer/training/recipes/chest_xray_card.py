@@ -13,10 +13,12 @@ from medviewer.training.data import SHARES, ClassFolders
 from medviewer.training.networks import N_APPEARANCE, N_FEATURES
 
 if TYPE_CHECKING:
-    from medviewer.training.loop import Config
-    from medviewer.training.recipes.chest_xray import Decision
+    from medviewer.training.decision import Decision
+    from medviewer.training.film_lesson import FilmConfig as Config
 
 VERSION = "1.0.2"
+RECIPE = "chest-xray"
+VERSION = "1.0.1"
 
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
@@ -98,18 +100,16 @@ def card_document(
     config: Config,
     steps: Sequence[Mapping[str, Any]],
     history: Sequence[Mapping[str, Any]],
-    decision: Decision,
-    ood: Mapping[str, Any],
+    metric: str,
 ) -> dict[str, Any]:
-    """Return the card, all but the files and the evidence, which are measured later.
+    """Return the card, all but what is measured later: the files, :func:`decided`, and the evidence.
 
     Args:
         found: the data.
         config: the settings of the run.
         steps: the preprocessing.
         history: what each epoch gave.
-        decision: calibration and threshold.
-        ood: the card's section of that name: how images unlike the training images are told.
+        metric: what the score of an epoch is.
     """
     return {
         "schema": SCHEMA_ID,
@@ -121,19 +121,9 @@ def card_document(
         "not_for": _NOT_FOR,
         "languages": ["en", "zh"],
         **_interface(config.sizes[-1], steps),
-        "labels": [_label(decision)],
-        "calibration": {
-            "method": "platt",
-            "parameters": {"slope": [decision.slope], "intercept": [decision.intercept]},
-            "ece_before": round(decision.ece_before, 4),
-            "ece_after": round(decision.ece_after, 4),
-            "on": _CHOSEN_ON,
-            "measured_on": "split tune as it is, healthy and sick weighing the same, 15 equal-width bins",
-        },
-        "ood": ood,
         "population": {"age_years": [1, 5], "sexes": [], "site": _SITE},
         "training": {
-            "recipe": "chest-xray",
+            "recipe": RECIPE,
             "config": dataclasses.asdict(config) | {"sizes": list(config.sizes)},
             "data_digest": found.digest,
             "data_per_class": found.per_class,
@@ -142,6 +132,7 @@ def card_document(
             "seed": config.seed,
             "code_version": __version__,
             "libraries": library_versions(),
+            "validation": {"metric": metric, "value": next(e["score"] for e in history if e.get("chosen"))},
             "history": list(history),
         },
         "licences": {
@@ -152,6 +143,21 @@ def card_document(
         "regulatory": _REGULATORY,
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
+    }
+
+
+def decided(decision: Decision) -> dict[str, Any]:
+    """Return the sections of the card that say how a logit becomes an answer."""
+    return {
+        "labels": [_label(decision)],
+        "calibration": {
+            "method": "platt",
+            "parameters": {"slope": [decision.slope], "intercept": [decision.intercept]},
+            "ece_before": round(decision.ece_before, 4),
+            "ece_after": round(decision.ece_after, 4),
+            "on": _CHOSEN_ON,
+            "measured_on": "split tune as it is, healthy and sick weighing the same, 15 equal-width bins",
+        },
     }
 
 

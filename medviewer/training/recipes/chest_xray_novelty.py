@@ -17,7 +17,7 @@ from medviewer.training.batches import Part
 from medviewer.training.export import open_forward
 from medviewer.training.metrics import Floats
 from medviewer.training.novelty import Novelty, fit_novelty, fit_residual, save_statistics
-from medviewer.training.shifts import SHIFTS
+from medviewer.training.shifts import SHIFTS, shifted
 from medviewer.training.validation import Forward, run_over
 
 Steps = Sequence[Mapping[str, Any]]
@@ -92,7 +92,7 @@ def learn_residual(served: Forward, parts: Mapping[str, Part], steps: Steps) -> 
     residual = fit_residual(run_over(served, parts["train"].pixels, steps)[1])
     held_out: dict[str, Floats] = {}
     for shift in SHIFTS:
-        views = [[SHIFTS[shift](image) for image in parts[name].pixels] for name in _PARTS]
+        views = [shifted(parts[name].pixels, shift) for name in _PARTS]
         held_out[shift] = np.concatenate([residual.distance(run_over(served, view, steps)[1]) for view in views])
     warn = np.percentile(held_out["as it is"], _WARN)
     abstain = np.percentile(np.concatenate(list(held_out.values())), _ABSTAIN)

@@ -12,6 +12,7 @@ import pytest
 
 import medviewer.training
 from medviewer.cli import main
+from medviewer.domain.errors import Stopped
 from medviewer.training import evaluate as evaluation
 from tests import fakes
 
@@ -27,9 +28,17 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
 
     def train(
-        recipe: str, data: Path, out: Path, overrides: Mapping[str, str], progress: Callable[[str], None]
+        recipe: str,
+        data: Path,
+        out: Path,
+        overrides: Mapping[str, str],
+        progress: Callable[[str], None],
+        manner: medviewer.training.Manner,
     ) -> Path:
-        calls.append((recipe, data, out, dict(overrides)))
+        calls.append((recipe, data, out, dict(overrides), manner.force, manner.search))
+        manner.bar(1, 200, "step 1")
+        manner.bar(2, 200, "step 2")
+        manner.bar(3, 200, "step 3")
         progress("epoch 1")
         return out
 
@@ -53,9 +62,48 @@ def test_train_hands_over_recipe_and_settings(trained: list[Any], capsys: pytest
         "rate=1e-3",
     ]
     assert main(words) == 0
-    assert trained == [("chest-xray", Path("D"), Path("O"), {"seed": "3", "epochs": "2", "rate": "1e-3"})]
+    settings = {"seed": "3", "epochs": "2", "rate": "1e-3"}
+    assert trained == [("chest-xray", Path("D"), Path("O"), settings, False, 0)]
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("O\n", "epoch 1\n")
+    # Nobody sees a bar here: a line for each percent.
+    assert (told.out, told.err) == ("O\n", "  0 % step 1\n  1 % step 2\nepoch 1\n")
+
+
+def test_train_hands_over_how(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O", "--force", "--search", "7"]) == 0
+    assert trained[0][-2:] == (True, 7)
+
+
+def test_other_processes_than_the_first_say_nothing(
+    trained: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_cancelled_training_says_where_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> Path:
+        raise Stopped("Cancelled. The same command goes on.")
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O"]) == 130
+    assert capsys.readouterr().err == "Cancelled. The same command goes on.\n"
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_report_alone_trains_nothing(
+    trained: list[Any], stops: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [{"text": "The part tune has no case of NORMAL.", "stops_training": stops}]
+    monkeypatch.setattr(medviewer.training, "report_data", lambda *_: {"problems": problems, "unusable": []})
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O", "--report-only"]) == (3 if stops else 0)
+    told = capsys.readouterr()
+    assert told.err == "The part tune has no case of NORMAL.\n"
+    assert told.out == f"{Path('O') / 'data.html'}\n"
+    assert trained == []
 
 
 @pytest.mark.parametrize("settings", [["--set", "epochs"], ["--set", "=2"], ["--seed", "1", "--set", "seed=2"]])

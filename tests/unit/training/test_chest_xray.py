@@ -15,7 +15,7 @@ from PIL import Image
 from medviewer.domain.errors import DigestError, InputError, StorageError, UsageError
 from medviewer.explain.methods import METHODS
 from medviewer.inference.card import read_card
-from medviewer.training import train
+from medviewer.training import Manner, train
 from medviewer.training.data import read_class_folders
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import PARITY_BATCHES, PARITY_TOLERANCE, open_forward, whole_folder
@@ -155,7 +155,8 @@ def test_a_refreshed_model_keeps_its_networks_and_gets_its_statistics_as_trainin
 
 def test_limits_come_from_validation_patients_and_the_far_one_from_shifted_films_too(trained, films):
     """The limits, found again from the very films that they are said to come from."""
-    from medviewer.training.recipes.chest_xray import CLASSES, split_parts
+    from medviewer.training.parts import split_parts
+    from medviewer.training.recipes.chest_xray import CLASSES
     from medviewer.training.validation import run_over
 
     out, _, _ = trained
@@ -256,9 +257,38 @@ def test_the_card_allows_only_methods_that_exist(trained):
     assert {method.id for method in METHODS} >= set(read_card(trained[0]).explain.methods)
 
 
-def test_a_place_that_is_taken_is_refused(trained, films):
-    with pytest.raises(UsageError, match="already there"):
-        train("chest-xray", films, trained[0], {}, print)
+def test_a_place_that_is_taken_is_refused(films, tmp_path):
+    (tmp_path / "letters.txt").write_text("somebody's")
+    with pytest.raises(UsageError, match="already there and holds no model"):
+        train("chest-xray", films, tmp_path, {}, print, Manner(force=True))
+    assert (tmp_path / "letters.txt").read_text() == "somebody's"
+
+
+def test_a_model_that_is_no_better_does_not_take_the_place(trained, films):
+    out, _, epochs = trained
+    before = (out / "model.json").read_bytes()
+    again = SETTINGS | {"resume": str(epochs)}
+    with pytest.raises(UsageError, match=r"holds a model that is no worse: worst AUC .*--force"):
+        train("chest-xray", films, out, again, print)
+    assert (out / "model.json").read_bytes() == before
+
+
+def test_an_ended_training_is_exported_by_the_same_command(trained, films, tmp_path, monkeypatch):
+    """What was learned stays beside the place until the model is complete, and is not learned again."""
+    from medviewer.training.recipes import chest_xray
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    _, _, epochs = trained
+    shutil.copytree(epochs, tmp_path / "model.training")
+    monkeypatch.setattr(chest_xray, "write_graphs", fail)
+    steps = []
+    with pytest.raises(StorageError, match="No space left"):
+        train("chest-xray", films, tmp_path / "model", SETTINGS, print, Manner(bar=lambda *words: steps.append(words)))
+    assert steps == []
+    assert {path.name for path in tmp_path.iterdir()} == {"model.training"}
+    assert {"run.pt", "data.html", "data.json"} <= {path.name for path in (tmp_path / "model.training").iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -1,130 +1,270 @@
-"""Batches, changes and the loop: repeatable, balanced, and harmless where they must be."""
+"""The loop: repeatable, resumable to the same bytes, and it chooses what it says it chooses."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from medviewer.training.augment import augment  # noqa: E402
-from medviewer.training.batches import Part, balanced_batches  # noqa: E402
-from medviewer.training.loop import Config, fit  # noqa: E402
-from medviewer.training.networks import N_APPEARANCE, EfficientNetLite0, Served, appearance  # noqa: E402
-from medviewer.training.shifts import SHIFTS  # noqa: E402
-from medviewer.training.validation import balanced_subset, refresh_statistics  # noqa: E402
+from medviewer.domain.errors import InputError, Stopped, TrainingError, UsageError  # noqa: E402
+from medviewer.training import checkpoint  # noqa: E402
+from medviewer.training.batches import Part  # noqa: E402
+from medviewer.training.checkpoint import weights_digest  # noqa: E402
+from medviewer.training.film_lesson import FilmConfig, FilmLesson  # noqa: E402
+from medviewer.training.lesson import LoopConfig, Surroundings  # noqa: E402
+from medviewer.training.loop import fit  # noqa: E402
+from medviewer.training.networks import EfficientNetLite0  # noqa: E402
+from medviewer.training.run_record import read_record  # noqa: E402
+from tests.lessons import TinyLesson, tiny_network  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-STEPS = ({"op": "resize", "rows": 32, "columns": 32}, {"op": "percentile_window", "low": 1, "high": 99})
+CONFIG = LoopConfig(batch=8, average=0.5, keep_every=2, threads=1)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+def silent(line):
+    """Tell nobody."""
 
 
-def part(n=12, size=32, seed=0):
-    chance = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    pixels = [np.uint8(chance.integers(0, 120, (size, size)) + 100 * label) for label in labels]
-    return Part(pixels, labels.astype(np.int64))
+def around(folder, **changes):
+    return Surroundings(folder, **({"identity": {"config": asdict(CONFIG)}, "progress": silent} | changes))
 
 
-def test_batches_hold_both_classes_alike_and_use_every_case():
-    labels = np.array([0] * 7 + [1] * 50)
-    batches = balanced_batches(labels, 8, 13, generator())
-    assert [len(batch) for batch in batches] == [8] * 13
-    drawn = Counter(int(i) for batch in batches for i in batch)
-    assert sum(count for i, count in drawn.items() if labels[i] == 0) == 52
-    assert set(drawn) == set(range(57))
-    rare = [drawn[i] for i in range(7)]
-    assert max(rare) - min(rare) <= 1
+def learned(folder, lesson=None, config=CONFIG, dropout=0.5, **changes):
+    network = tiny_network(dropout=dropout)
+    history = fit(network, lesson or TinyLesson(), config, around(folder, **changes))
+    return weights_digest(network), history
 
 
-def test_augmentation_repeats_and_stays_in_range():
-    images = torch.rand(6, 1, 40, 40, generator=generator(3))
-    once, again = augment(images, 32, generator()), augment(images, 32, generator())
-    assert once.shape == (6, 1, 32, 32)
-    assert torch.equal(once, again)
-    assert not torch.equal(once, augment(images, 32, generator(1)))
-    assert once.min() >= 0
-    assert once.max() <= 1
+class Interrupted:
+    """Cancels at a step, as Ctrl-C does: anywhere."""
 
+    def __init__(self, at):
+        self.at = at
 
-@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
-def test_augmentation_of_a_flat_image_is_finite(grey):
-    for seed in range(5):
-        assert torch.isfinite(augment(torch.full((4, 1, 32, 32), grey), 32, generator(seed))).all()
-
-
-def test_no_strength_changes_nothing():
-    images = torch.rand(3, 1, 32, 32, generator=generator(3))
-    torch.testing.assert_close(augment(images, 32, generator(), strength=0.0), images)
-
-
-@pytest.mark.parametrize("name", SHIFTS)
-def test_shifts_are_fixed_and_leave_their_input_alone(name):
-    image = np.random.default_rng(0).integers(0, 256, (120, 90)).astype(np.uint8)
-    before = image.copy()
-    first, second = SHIFTS[name](image), SHIFTS[name](image)
-    assert first.dtype == np.uint8
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(image, before)
-
-
-def test_the_cut_network_is_the_network():
-    network = EfficientNetLite0().eval()
-    x = torch.rand(2, 1, 64, 64, generator=generator())
-    with torch.inference_mode():
-        feature_map = network.features(x)
-        logits, features, cam, looks = Served(network)(x)
-        assert feature_map.shape == (2, 1280, 2, 2)
-        torch.testing.assert_close(network.head(feature_map), network(x))
-        torch.testing.assert_close(logits, network(x))
-        torch.testing.assert_close(features, feature_map.mean(dim=(2, 3)))
-        torch.testing.assert_close(cam.mean(dim=(2, 3)) + network.linear.bias, logits)
-        assert looks.shape == (2, N_APPEARANCE)
-
-
-def test_appearance_is_grey_and_grain():
-    x = np.random.default_rng(0).uniform(-1, 1, (2, 1, 224, 224)).astype(np.float32)
-    x[1, 0, :112] = 0.25
-    cells = x.astype(np.float64).reshape(2, 28, 8, 28, 8)
-    grain = cells.std(axis=(2, 4)).reshape(2, 14, 2, 14, 2).mean(axis=(2, 4))
-    expected = np.concatenate(
-        [cells.mean(axis=(2, 4)).reshape(2, -1), 0.5 * np.log(0.01 + grain).reshape(2, -1)], axis=1
-    )
-    np.testing.assert_allclose(appearance(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
+    def __call__(self, done, *_):
+        if done == self.at:
+            raise KeyboardInterrupt
 
 
 def test_two_runs_of_one_seed_are_one(tmp_path):
-    config = Config(sizes=(32,), finish=1, batch=4, n_statistics=2, n_validation=2, threads=1)
+    first, again = learned(tmp_path / "a"), learned(tmp_path / "b")
+    assert first[0] == again[0]
+    assert [entry["loss"] for entry in first[1]] == [entry["loss"] for entry in again[1]]
+
+
+def test_another_seed_is_another_run(tmp_path):
+    class Reseeded(TinyLesson):
+        @property
+        def stages(self):
+            return tuple(replace(stage, seed=stage.seed + 9) for stage in super().stages)
+
+    assert learned(tmp_path / "a")[0] != learned(tmp_path / "b", Reseeded())[0]
+
+
+def test_the_loss_falls_and_the_network_learns(tmp_path):
+    _, history = learned(tmp_path, dropout=0.0)
+    losses = [entry["loss"] for entry in history]
+    assert losses[-1] < 0.7 * losses[0]
+    assert history[-1]["score"] > 0.8
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 7, 12, 13, 20, 24])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, at):
+    """In the first step, between checkpoints, at the end of an epoch, and in the second stage."""
+    whole, history = learned(tmp_path / "whole")
+    with pytest.raises(Stopped, match="the same command goes on"):
+        learned(tmp_path / "broken", bar=Interrupted(at))
+    resumed, again = learned(tmp_path / "broken")
+    assert resumed == whole
+
+    def without_time(entries):
+        return [{key: value for key, value in entry.items() if key != "seconds"} for entry in entries]
+
+    assert without_time(again) == without_time(history)
+
+
+def test_a_finished_run_gives_its_weights_without_another_step(tmp_path):
+    whole, _ = learned(tmp_path)
+
+    def never(*_):
+        raise AssertionError
+
+    assert learned(tmp_path, bar=never)[0] == whole
+
+
+def test_the_record_holds_every_step_once_after_a_break(tmp_path):
+    with pytest.raises(Stopped):
+        learned(tmp_path, bar=Interrupted(9))
+    # What a killed process was writing: half a line.
+    with (tmp_path / "record.jsonl").open("a") as file:
+        file.write('{"kind": "step", "st')
+    learned(tmp_path)
+    record = read_record(tmp_path)
+    assert [line["step"] for line in record if line["kind"] == "step"] == list(range(1, 25))
+    assert [line["epoch"] for line in record if line["kind"] == "epoch"] == [1, 2, 3, 4]
+    assert json.loads((tmp_path / "history.json").read_text())[0]["loss"] == np.mean(
+        [line["loss"] for line in record if line["kind"] == "step" and line["epoch"] == 1]
+    )
+
+
+def test_another_setting_is_not_gone_on_with(tmp_path):
+    with pytest.raises(Stopped):
+        learned(tmp_path, bar=Interrupted(9))
+    other = {"config": asdict(replace(CONFIG, weight_decay=0.5))}
+    with pytest.raises(UsageError, match=r"another weight_decay \(0.02, not 0.5\)"):
+        learned(tmp_path, identity=other)
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path):
+    (tmp_path / checkpoint.FILE).write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"cannot be read.*remove it to begin anew"):
+        learned(tmp_path)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "evil"), "w"))
+
+    (tmp_path / checkpoint.FILE).write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError):
+        learned(tmp_path)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_the_best_epoch_is_chosen_and_a_tie_goes_to_the_later_one(tmp_path):
+    _, history = learned(tmp_path, TinyLesson(epochs=(4,), scores=[0.4, 0.9, 0.9, 0.5]))
+    assert [entry["chosen"] for entry in history] == [False, False, True, False]
+    network = tiny_network()
+    network.load_state_dict(torch.load(tmp_path / "epoch-3.pt", weights_only=True))
+    assert weights_digest(network) == learned(tmp_path, TinyLesson(epochs=(4,)))[0]
+
+
+def test_an_epoch_without_a_score_cannot_be_chosen(tmp_path):
+    _, history = learned(tmp_path, TinyLesson(epochs=(3,), scores=[None, 0.1, None]))
+    assert [entry["chosen"] for entry in history] == [False, True, False]
+    with pytest.raises(TrainingError, match="none can be chosen"):
+        learned(tmp_path / "b", TinyLesson(epochs=(1,), scores=[None]))
+
+
+def test_it_stops_early_when_nothing_gets_better(tmp_path):
+    scores = [0.5, 0.7, 0.6, 0.6, 0.9, 0.1]
+    lesson = TinyLesson(epochs=(5, 1), scores=scores)
+    _, history = learned(tmp_path, lesson, replace(CONFIG, patience=2))
+    # Two epochs after the best, the stage ends; the next stage goes on from the best.
+    assert [(entry["stage"], entry["chosen"]) for entry in history] == [
+        (1, False), (1, False), (1, False), (1, False), (2, True)
+    ]  # fmt: skip
+
+
+def test_the_average_follows_slowly_and_is_what_is_kept(tmp_path):
+    """Against the same average taken by hand from the weights of every step."""
+    network, lesson, seen = tiny_network(), TinyLesson(epochs=(1,)), []
+    seen.append({name: value.clone() for name, value in network.named_parameters()})
+
+    def look(*_):
+        seen.append({name: value.detach().clone() for name, value in network.named_parameters()})
+
+    fit(network, lesson, CONFIG, around(tmp_path, bar=look))
+    for name, kept in network.named_parameters():
+        average = seen[0][name].clone()
+        for step, fast in enumerate(seen[1:]):
+            decay = min(0.5, (2 + step) / (11 + step))
+            average = decay * average + (1 - decay) * fast[name]
+        torch.testing.assert_close(kept, average)
+
+
+def test_a_step_is_pytorchs_own(tmp_path):
+    """The loop without an average against a bare loop written here."""
+    lesson = TinyLesson(epochs=(1,), noise=0.0)
+    network = tiny_network()
+    fit(network, lesson, replace(CONFIG, average=0.0, warmup=0.25), around(tmp_path))
+    bare = tiny_network()
+    bare.train()
+    optimiser = torch.optim.AdamW(bare.parameters(), weight_decay=0.02)
+    batches = torch.split(torch.randperm(48, generator=torch.Generator().manual_seed(0)), 8)
+    for step, chosen in enumerate(batches):
+        done = step / len(batches)
+        rise = (done + 1e-3) / 0.25
+        fall = 0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * (done - 0.25) / 0.75))
+        optimiser.param_groups[0]["lr"] = 3e-2 * (rise if done < 0.25 else fall)
+        loss = torch.nn.functional.cross_entropy(bare(lesson.x[chosen]), lesson.labels[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert weights_digest(bare) == weights_digest(network)
+
+
+def test_long_gradients_are_cut(tmp_path):
+    network = tiny_network()
+    fit(network, TinyLesson(epochs=(1,)), replace(CONFIG, clip_norm=1e-3), around(tmp_path))
+    last = torch.stack([p.grad.norm() for p in network.parameters()])
+    assert float(last.norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+    lesson = TinyLesson()
+    lesson.x[7] = float("nan")
+    with pytest.raises(TrainingError, match=r"loss of step . is no number"):
+        learned(tmp_path, lesson)
+
+
+def test_a_validation_that_is_no_number_ends_the_run(tmp_path):
+    with pytest.raises(TrainingError, match="epoch 2 gave no number"):
+        learned(tmp_path, TinyLesson(scores=[0.5, float("nan")]))
+
+
+def test_the_bar_counts_every_step_and_says_what_is_left(tmp_path):
+    told = []
+    learned(tmp_path, bar=lambda *words: told.append(words))
+    assert [done for done, _, _ in told] == list(range(1, 25))
+    assert {total for _, total, _ in told} == {24}
+    assert "epoch 3 of 4  step 1/6" in told[12][2]
+    assert all("left" in text for _, _, text in told)
+
+
+def test_event_files_hold_the_losses(tmp_path):
+    pytest.importorskip("tensorboardX")
+    import struct
+
+    from tensorboardX.proto import event_pb2
+
+    learned(tmp_path / "run", tensorboard=tmp_path / "events")
+    (path,) = (tmp_path / "events").iterdir()
+    data, losses = path.read_bytes(), {}
+    while data:  # TFRecord: length, its checksum, content, its checksum
+        (length,) = struct.unpack("<Q", data[:8])
+        event = event_pb2.Event.FromString(data[12 : 12 + length])
+        for value in event.summary.value:
+            if value.tag == "train/loss":
+                losses[event.step] = value.simple_value
+        data = data[16 + length :]
+    record = {line["step"]: line["loss"] for line in read_record(tmp_path / "run") if line["kind"] == "step"}
+    assert losses == pytest.approx(record)
+
+
+def test_two_runs_of_a_real_network_are_one(tmp_path):
+    steps = ({"op": "resize", "rows": 32, "columns": 32}, {"op": "percentile_window", "low": 1, "high": 99})
+    config = FilmConfig(sizes=(32,), finish=1, batch=4, n_statistics=2, n_validation=2, threads=1)
+
+    def part(n=12, seed=0):
+        chance = np.random.default_rng(seed)
+        labels = np.arange(n) % 2
+        pixels = [np.uint8(chance.integers(0, 120, (32, 32)) + 100 * label) for label in labels]
+        return Part(pixels, labels.astype(np.int64))
 
     def run(name):
         torch.manual_seed(7)
         network = EfficientNetLite0(dropout=0.3)
-        (tmp_path / name).mkdir()
-        parts = {"train": part(), "tune": part(4, seed=1)}
-        history = fit(network, parts, STEPS, config, folder=tmp_path / name, progress=[].append)
-        return network.state_dict(), [entry["loss"] for entry in history]
+        lesson = FilmLesson({"train": part(), "tune": part(4, seed=1)}, steps, config)
+        history = fit(network, lesson, config, around(tmp_path / name))
+        return weights_digest(network), [entry["loss"] for entry in history]
 
-    (first, losses), (second, again) = run("a"), run("b")
-    assert losses == again
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_statistics_are_measured_on_the_images_themselves():
-    network = EfficientNetLite0().eval()
-    weights = {name: value.clone() for name, value in network.named_parameters()}
-    refresh_statistics(network, part(), STEPS, 32, n_batches=2, strength=0.0)
-    assert not network.training
-    assert network.stem[2].momentum == 0.01
-    assert network.stem[2].running_mean.abs().max() > 0
-    assert all(torch.equal(value, weights[name]) for name, value in network.named_parameters())
-
-
-def test_a_subset_is_even_and_balanced():
-    chosen = balanced_subset(part(40), 5)
-    assert Counter(chosen.labels.tolist()) == {0: 5, 1: 5}
+    assert run("a") == run("b")

@@ -1,0 +1,225 @@
+"""What a data set holds, told before anything is learned from it.
+
+Written as JSON for programs and as one page for people. It says what a training would trip
+over, or worse, would not notice: a part without a class, the same file under two patients, a
+column that never changes, a column that gives the label away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.errors import StorageError
+from medviewer.training.data import SPLITS, ClassFolders, splits_of
+from medviewer.training.data_page import data_page
+from medviewer.whole_file import write_whole
+
+SCHEMA = "medviewer-data/1"
+JSON_FILE, PAGE_FILE = "data.json", "data.html"
+# A text column with more values is an identifier, not a subgroup.
+_MOST_VALUES = 24
+_MISSING_SHARE = 0.2
+_RARE_SHARE = 0.05
+_GIVEN_AWAY = 0.99
+
+Column = Sequence[str] | npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class DataTable:
+    """Any data set as rows: images, stays, notes or molecules.
+
+    Attributes:
+        path: where it lies.
+        names: of the rows.
+        labels: of the rows, as text.
+        classes: every label there should be.
+        patients: whom each row is of; what is split.
+        splits: where each row goes.
+        expected_splits: every split there should be.
+        digests: of each row's content; empty where there is none to compare.
+        columns: what else is known of each row, by name: text, "" where missing, or numbers, NaN where missing.
+        unusable: ``(name, reason)`` of rows that cannot be used.
+        digest: of the whole.
+    """
+
+    path: Path
+    names: Sequence[str]
+    labels: Sequence[str]
+    classes: Sequence[str]
+    patients: Sequence[str]
+    splits: Sequence[str]
+    expected_splits: Sequence[str] = SPLITS
+    digests: Sequence[str] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    unusable: Sequence[tuple[str, str]] = ()
+    digest: str = ""
+
+
+def images_table(found: ClassFolders, seed: int) -> DataTable:
+    """Return labelled images as rows, with the split that a training of this seed would make."""
+    where = splits_of(found, seed)
+    facts = sorted({name for image in found.images for name in image.facts})
+    return DataTable(
+        path=found.root,
+        names=[image.name for image in found.images],
+        labels=[found.classes[image.label] for image in found.images],
+        classes=found.classes,
+        patients=[image.group for image in found.images],
+        splits=[where[image.group] for image in found.images],
+        digests=[image.digest for image in found.images],
+        columns={name: [image.facts.get(name, "") for image in found.images] for name in facts},
+        unusable=found.unusable,
+        digest=found.digest,
+    )
+
+
+def describe_data(table: DataTable) -> dict[str, Any]:
+    """Return the content of ``data.json``; see ``docs/json.md``."""
+    columns = {name: _column(table, values) for name, values in table.columns.items()}
+    copies = _duplicates(table)
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "path": str(table.path),
+        "digest": table.digest,
+        "n": len(table.names),
+        "n_patients": len(set(table.patients)),
+        "per_class": {name: Counter(table.labels)[name] for name in table.classes},
+        "splits": {name: _split(table, name) for name in table.expected_splits},
+        "columns": columns,
+        "duplicates": copies,
+        "unusable": [{"name": name, "reason": reason} for name, reason in table.unusable],
+    }
+    report["problems"] = [
+        *_problems_of_splits(report, table),
+        *_problems_of_rows(report),
+        *_problems_of_columns(columns, report["n"]),
+    ]
+    return report
+
+
+def write_data_report(table: DataTable, out: Path) -> dict[str, Any]:
+    """Write ``data.json`` and ``data.html`` and return what they hold.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    report = describe_data(table)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"The data report cannot be written to {out} ({error.strerror}).") from error
+    write_whole(out / PAGE_FILE, data_page(report).encode())
+    write_whole(out / JSON_FILE, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    return report
+
+
+def _split(table: DataTable, split: str) -> dict[str, Any]:
+    rows = [index for index, name in enumerate(table.splits) if name == split]
+    counts = Counter(table.labels[index] for index in rows)
+    return {
+        "n": len(rows),
+        "n_patients": len({table.patients[index] for index in rows}),
+        "per_class": {name: counts[name] for name in table.classes},
+    }
+
+
+def _column(table: DataTable, values: Column) -> dict[str, Any]:
+    """Return how much of a column is missing, whether it changes, and its values or range."""
+    if isinstance(values, np.ndarray):
+        there = values[np.isfinite(values)]
+        entry = {"kind": "number", "missing": len(values) - len(there), "n_values": len(np.unique(there))}
+        quantiles = np.percentile(there, (0, 50, 100)) if len(there) else ()
+        return entry | {"min_median_max": [round(float(q), 6) for q in quantiles]}
+    counts = Counter(value for value in values if value)
+    entry = {"kind": "text", "missing": len(values) - counts.total(), "n_values": len(counts)}
+    if len(counts) > _MOST_VALUES:
+        return entry
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for value, label in zip(values, table.labels, strict=True):
+        if value:
+            groups[value][label] += 1
+    told = {value: {name: groups[value][name] for name in table.classes} for value in sorted(groups)}
+    return entry | {"values": told, "gives_label_away": _gives_away(groups)}
+
+
+def _gives_away(groups: Mapping[str, Counter[str]]) -> bool:
+    """Whether the value says the label nearly always, though the labels are not nearly always one."""
+    n = sum(counts.total() for counts in groups.values())
+    if n == 0:
+        return False
+    known = sum(max(counts.values()) for counts in groups.values()) / n
+    guessed = max(sum(groups.values(), Counter()).values()) / n
+    return known >= _GIVEN_AWAY and guessed < 1 - 2 * (1 - _GIVEN_AWAY)
+
+
+def _duplicates(table: DataTable) -> list[dict[str, Any]]:
+    """Return the rows of equal content, and whether they differ in label, patient or split."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for index, digest in enumerate(table.digests):
+        if digest:
+            same[digest].append(index)
+    return [
+        {
+            "names": [table.names[index] for index in rows],
+            "other_label": len({table.labels[index] for index in rows}) > 1,
+            "other_patient": len({table.patients[index] for index in rows}) > 1,
+            "other_split": len({table.splits[index] for index in rows}) > 1,
+        }
+        for rows in same.values()
+        if len(rows) > 1
+    ]
+
+
+def _problem(text: str, *, stops: bool) -> dict[str, Any]:
+    return {"text": text, "stops_training": stops}
+
+
+def _problems_of_splits(report: Mapping[str, Any], table: DataTable) -> list[dict[str, Any]]:
+    found = []
+    for name, split in report["splits"].items():
+        for label, count in split["per_class"].items():
+            if count == 0:
+                found.append(_problem(f"The part {name} has no case of {label}.", stops=True))
+    split_of: dict[str, str] = {}
+    torn = {p for p, s in zip(table.patients, table.splits, strict=True) if split_of.setdefault(p, s) != s}
+    found += [_problem(f"The patient {patient} is in two parts.", stops=True) for patient in sorted(torn)]
+    rarest = min(report["per_class"].values(), default=0)
+    if report["n"] and 0 < rarest < _RARE_SHARE * report["n"]:
+        found.append(_problem(f"The rarest class has {rarest} of {report['n']} cases.", stops=False))
+    return found
+
+
+def _problems_of_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for copies in report["duplicates"]:
+        both = " and ".join(copies["names"][:2])
+        if copies["other_split"]:
+            found.append(_problem(f"{both} are the same, and in two parts.", stops=True))
+        elif copies["other_label"]:
+            found.append(_problem(f"{both} are the same, and have two labels.", stops=False))
+    if n := len(report["unusable"]):
+        found.append(_problem(f"{n} of {n + report['n']} rows cannot be used; they are listed below.", stops=False))
+    return found
+
+
+def _problems_of_columns(columns: Mapping[str, Mapping[str, Any]], n: int) -> list[dict[str, Any]]:
+    found = []
+    for name, column in columns.items():
+        if column["n_values"] == 0:
+            found.append(f"The column {name} is empty.")
+        elif column["n_values"] == 1:
+            found.append(f"The column {name} has one value only: another one will never have been learned from.")
+        if column.get("gives_label_away"):
+            found.append(f"The column {name} gives the label away: it may be learned instead of the disease.")
+        if 0 < _MISSING_SHARE * n < column["missing"] < n:
+            found.append(f"The column {name} is missing in {column['missing']} of {n} rows.")
+    return [_problem(text, stops=False) for text in found]

@@ -1,0 +1,60 @@
+"""How a logit becomes an answer: calibration and threshold of a finding, chosen on validation patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from medviewer.training.batches import Part, Steps
+from medviewer.training.calibration import balanced_threshold, fit_platt, sigmoid
+from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
+from medviewer.training.shifts import SHIFTS, shifted
+from medviewer.training.validation import Forward, run_over
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a logit becomes an answer, and where that was chosen."""
+
+    slope: float
+    intercept: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+    n: int
+    ece_before: float
+    ece_after: float
+
+
+def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision:
+    """Choose calibration and threshold on ``tune`` and ``block``, plain and shifted.
+
+    The shifted copies take part because the plain ones are too easy: fitted to those
+    alone, a probability would be surer than it may be at another hospital.
+    """
+    views: list[tuple[Truth, Floats]] = [
+        (parts[name].labels.astype(bool), run_over(served, shifted(parts[name].pixels, shift), steps)[0])
+        for name in ("tune", "block")
+        for shift in SHIFTS
+    ]
+    truth = np.concatenate([t for t, _ in views])
+    logit = np.concatenate([z for _, z in views])
+    # Each view weighs the same in all, and so do the two classes in it.
+    weights = np.concatenate([balanced_weights(t) / len(t) for t, _ in views])
+    slope, intercept = fit_platt(truth, logit, weights * len(truth) / weights.sum())
+    calibrated = [(t, sigmoid(slope * z + intercept)) for t, z in views]
+    threshold = balanced_threshold(calibrated)
+    plain, p = parts["tune"].labels.astype(bool), calibrated[0][1]
+    at = rates(plain, p, threshold)
+    return Decision(
+        slope,
+        intercept,
+        threshold,
+        at.sensitivity,
+        at.specificity,
+        len(plain),
+        expected_calibration_error(plain, sigmoid(views[0][1]), balanced_weights(plain)),
+        expected_calibration_error(plain, p, balanced_weights(plain)),
+    )

@@ -1,0 +1,111 @@
+"""What a recipe and the loop say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from torch import Generator, Tensor, nn
+
+from medviewer.domain.progress import Progress, no_progress
+from medviewer.training.processes import Processes, this_device
+
+Batch: TypeAlias = Mapping[str, Tensor]
+History: TypeAlias = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """The numbers that every run has; a recipe's own config adds to them.
+
+    Attributes:
+        batch: cases a step, over all processes.
+        weight_decay: AdamW's pull towards zero.
+        average: decay of the slow average, each step; 0 keeps no average.
+        warmup: share of a stage's steps in which the learning rate rises.
+        clip_norm: longest gradient that is taken as it is; 0: any.
+        patience: epochs without a better score after which a stage ends; 0: never.
+        mixed: calculate in half precision where a graphics card can.
+        keep_every: steps between two checkpoints inside of an epoch; one follows each epoch.
+        seed: of everything drawn by chance.
+        threads: of torch; fixed, as it decides the order of sums.
+    """
+
+    batch: int = 32
+    weight_decay: float = 0.02
+    average: float = 0.993
+    warmup: float = 0.08
+    clip_norm: float = 0.0
+    patience: int = 0
+    mixed: bool = True
+    keep_every: int = 200
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Epochs that share one rise and fall of the learning rate; a later stage starts from the best epoch so far."""
+
+    epochs: int
+    seed: int
+    rate: float = 1.0  # share of the learning rates
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Which epoch it is: ``number`` over the run, from 1; ``stage`` and ``index`` in the stage, from 0."""
+
+    number: int
+    stage: int
+    index: int
+
+
+class Lesson(Protocol):
+    """What a recipe teaches. ``network`` may be wrapped: call it as it is, and read nothing from it."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages, at least one."""
+
+    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return groups ``{"params": ..., "peak": learning rate}``."""
+
+    def order(self, epoch: Epoch, chance: Generator) -> list[Tensor]:
+        """Return the batches of an epoch, as indices of cases; the number is the same in each epoch of a stage."""
+
+    def batch(self, chosen: Tensor, epoch: Epoch, chance: Generator) -> Batch:
+        """Return the tensors of some cases; with several processes, of a share of a batch."""
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean over the cases of a batch."""
+
+    def settle(self, average: nn.Module, epoch: Epoch) -> None:
+        """Do what averaged weights need before they are used."""
+
+    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
+        """Return the score (higher is better; None: this epoch cannot be chosen) and what the history keeps of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a run takes place.
+
+    Attributes:
+        folder: gets ``run.pt`` (where it stands), ``epoch-N.pt`` (weights only), ``history.json`` and
+            ``record.jsonl``; made if it is not there.
+        identity: settings and data; a checkpoint of another identity is refused.
+        progress: called with a line after each epoch.
+        bar: called after each step with (steps done, steps in all, text).
+        tensorboard: folder for event files; None: none are written.
+        processes: who learns together.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[str], None] = print
+    bar: Progress = no_progress
+    tensorboard: Path | None = None
+    processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))

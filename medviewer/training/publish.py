@@ -1,0 +1,107 @@
+"""From files to a model: the card with its figures, in a place where no better model stands."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from medviewer.domain.errors import ModelError, StorageError, UsageError
+from medviewer.inference.card import Card, read_card
+from medviewer.training.card import write_card
+from medviewer.training.evaluate import evaluate
+from medviewer.training.export import whole_folder
+
+PUBLISHED_SPLITS = ("block", "report")
+
+
+def check_place(out: Path, recipe: str) -> Card | None:
+    """Return the model that lies where another is to be made, if there is one.
+
+    Raises:
+        UsageError: something else lies there, which is never overwritten.
+    """
+    if not out.exists():
+        return None
+    try:
+        card = read_card(out)
+    except ModelError as error:
+        raise UsageError(f"{out} is already there and holds no model; choose another folder or remove it.") from error
+    if card.training.get("recipe") != recipe:
+        raise UsageError(f"{out} is already there, the model {card.id} of another recipe; choose another folder.")
+    return card
+
+
+def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False) -> None:
+    """Refuse to replace a model by one that is not better on the recipe's own validation patients.
+
+    Args:
+        out: the model folder to make.
+        training: the new card's section of that name: ``recipe``, ``data_digest``, and ``validation``
+            with ``metric`` and ``value`` (higher is better).
+        force: replace it whatever it is.
+
+    Raises:
+        UsageError: a model that is as good, or cannot be compared, lies there; says why.
+    """
+    old = check_place(out, str(training["recipe"]))
+    if old is None or force:
+        return
+    new_value, metric = float(training["validation"]["value"]), str(training["validation"]["metric"])
+    theirs = _validation(old.training, metric)
+    rest = "Give --force to replace it all the same, or another --out; what was learned is kept."
+    if theirs is None or theirs["metric"] != metric:
+        raise UsageError(f"{out} holds a model whose card does not say its {metric}. {rest}")
+    if old.training.get("data_digest") != training["data_digest"]:
+        raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {rest}")
+    if not new_value > float(theirs["value"]):
+        said = f"{metric} {float(theirs['value']):.4f}, the new one's {new_value:.4f}"
+        raise UsageError(f"{out} holds a model that is no worse: {said}. {rest}")
+
+
+def _validation(training: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+    """Return how good a model was in validation; of older cards, what their history says of the chosen epoch."""
+    if "validation" in training:
+        return dict(training["validation"])
+    for epoch in training.get("history", ()):
+        if epoch.get("chosen") and "worst" in epoch:
+            return {"metric": metric, "value": epoch["worst"]}
+    return None
+
+
+@contextlib.contextmanager
+def model_folder(out: Path) -> Iterator[Path]:
+    """Give a folder that becomes ``out`` when the block ends well; a model that lies there goes only then.
+
+    Raises:
+        StorageError: the disk is full or cannot be written. What was in ``out`` is still there.
+    """
+    if not out.exists():
+        with whole_folder(out) as partial:
+            yield partial
+        return
+    new, old = out.with_name(f".{out.name}-new"), out.with_name(f".{out.name}-old")
+    for remains in (new, old):
+        shutil.rmtree(remains, ignore_errors=True)
+    with whole_folder(new) as partial:
+        yield partial
+    try:
+        out.rename(old)
+        new.rename(out)
+    except OSError as error:
+        raise StorageError(f"The model cannot be moved to {out} ({error.strerror}); it lies in {new}.") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def publish(partial: Path, data: Path, document: Mapping[str, Any], progress: Callable[[str], None]) -> None:
+    """Write the card, measure the files just written as anyone can, and write the figures on the card."""
+    write_card(partial, document)
+    reports = {
+        split: evaluate(partial, data, partial / "report", split=split, progress=progress) for split in PUBLISHED_SPLITS
+    }
+    for name in ("report.json", "report.html"):
+        (partial / "report" / name).unlink()
+    (partial / "report").rmdir()
+    write_card(partial, document, reports)

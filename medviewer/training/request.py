@@ -1,0 +1,58 @@
+"""What was asked of a recipe, and where its run takes place."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medviewer.domain.progress import Progress, no_progress
+from medviewer.training.lesson import LoopConfig, Surroundings
+from medviewer.training.processes import Processes, this_device
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a recipe.
+
+    Attributes:
+        recipe: its name.
+        data: the data, as the recipe describes them.
+        out: the model folder to make.
+        overrides: settings by name, as text.
+        progress: called with one line of text at a time.
+        bar: called with (done, total, text) after each step.
+        force: whether a model in ``out`` is replaced by one that is not better.
+        processes: who learns together.
+    """
+
+    recipe: str
+    data: Path
+    out: Path
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    progress: Callable[[str], None] = print
+    bar: Progress = no_progress
+    force: bool = False
+    processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
+
+    @property
+    def run_folder(self) -> Path:
+        """Return where the run keeps its checkpoints until the model is complete: beside ``out``."""
+        return self.out.with_name(f"{self.out.name}.training")
+
+    def surroundings(self, config: LoopConfig, data_digest: str, folders: Mapping[str, Path]) -> Surroundings:
+        """Return where the loop works: in the folder ``checkpoints`` if it is given, else in :attr:`run_folder`."""
+        return Surroundings(
+            folders.get("checkpoints", self.run_folder),
+            {"recipe": self.recipe, "config": dataclasses.asdict(config), "data": data_digest},
+            self.progress,
+            self.bar,
+            folders.get("tensorboard"),
+            self.processes,
+        )
+
+    def forget_run(self) -> None:
+        """Remove the run's own folder; the model is complete. One that was given stays."""
+        shutil.rmtree(self.run_folder, ignore_errors=True)

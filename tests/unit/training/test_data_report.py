@@ -1,0 +1,120 @@
+"""The report tells what a training would trip over, and what it would not notice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medviewer.domain.errors import StorageError
+from medviewer.training.data_report import DataTable, describe_data, write_data_report
+
+N = 40
+
+
+@pytest.fixture
+def table() -> DataTable:
+    """Forty rows of twenty patients, in order."""
+    labels = ["sick" if index % 4 == 0 else "well" for index in range(N)]
+    splits = ["train"] * 24 + ["tune"] * 16
+    return DataTable(
+        path=Path("/data/stays"),
+        names=[f"row-{index}" for index in range(N)],
+        labels=labels,
+        classes=("well", "sick"),
+        patients=[f"patient-{index // 2}" for index in range(N)],
+        splits=splits,
+        expected_splits=("train", "tune"),
+        digests=[f"digest-{index}" for index in range(N)],
+        columns={
+            "sex": ["F" if index % 3 else "M" for index in range(N)],
+            "age": np.where(np.arange(N) % 10 == 0, np.nan, np.arange(N) + 20.0),
+        },
+        unusable=[("row-90", "has no label")],
+        digest="ab" * 32,
+    )
+
+
+def problems(table: DataTable) -> list[str]:
+    return [problem["text"] for problem in describe_data(table)["problems"]]
+
+
+def test_it_counts_what_there_is(table: DataTable) -> None:
+    report = describe_data(table)
+    assert (report["n"], report["n_patients"]) == (40, 20)
+    assert report["per_class"] == {"well": 30, "sick": 10}
+    assert report["splits"]["tune"] == {"n": 16, "n_patients": 8, "per_class": {"well": 12, "sick": 4}}
+    assert report["columns"]["age"] == {
+        "kind": "number", "missing": 4, "n_values": 36, "min_median_max": [21.0, 40.0, 59.0],
+    }  # fmt: skip
+    by_sex = report["columns"]["sex"]["values"]
+    assert by_sex["M"] == {"well": 10, "sick": 4}
+    assert by_sex["F"] == {"well": 20, "sick": 6}
+    assert report["unusable"] == [{"name": "row-90", "reason": "has no label"}]
+    assert problems(table) == ["1 of 41 rows cannot be used; they are listed below."]
+
+
+def copies(table: DataTable, a: int, b: int) -> DataTable:
+    digests = list(table.digests)
+    digests[b] = digests[a]
+    return replace(table, digests=digests)
+
+
+def with_column(table: DataTable, values: object) -> DataTable:
+    return replace(table, columns={"x": values})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence", "stops"),
+    [
+        (lambda t: copies(t, 0, 30), "row-0 and row-30 are the same, and in two parts.", True),
+        (lambda t: copies(t, 0, 1), "row-0 and row-1 are the same, and have two labels.", False),
+        (lambda t: replace(t, labels=["well"] * 24 + list(t.labels[24:])), "The part train has no case of sick.", True),
+        (
+            lambda t: replace(t, splits=["train", "tune", *t.splits[2:]]),
+            "The patient patient-0 is in two parts.",
+            True,
+        ),
+        (lambda t: replace(t, labels=["sick", *["well"] * 38, "sick"]), None, False),
+        (lambda t: replace(t, labels=["sick", *["well"] * 39]), "The rarest class has 1 of 40 cases.", False),
+        (lambda t: with_column(t, np.full(N, 7.0)), "The column x has one value only", False),
+        (lambda t: with_column(t, ["", *["a"] * 39]), "The column x has one value only", False),
+        (lambda t: with_column(t, np.full(N, np.nan)), "The column x is empty.", False),
+        (lambda t: with_column(t, np.where(np.arange(N) < 9, np.nan, np.arange(N))), "is missing in 9 of 40", False),
+        (lambda t: with_column(t, [f"site-{x}" for x in t.labels]), "The column x gives the label away", False),
+    ],
+)
+def test_each_trap_is_one_sentence(table: DataTable, change, sentence: str | None, stops: bool) -> None:
+    found = describe_data(replace(change(table), unusable=()))["problems"]
+    said = [problem for problem in found if sentence and sentence in problem["text"]]
+    assert bool(said) == bool(sentence)
+    assert all(problem["stops_training"] == stops for problem in said)
+
+
+def test_a_column_that_says_little_is_left_alone(table: DataTable) -> None:
+    assert not any("gives the label away" in text for text in problems(table))
+
+
+def test_identifiers_are_no_subgroups(table: DataTable) -> None:
+    column = describe_data(with_column(table, [f"id-{n}" for n in range(N)]))["columns"]["x"]
+    assert "values" not in column
+
+
+def test_the_page_holds_all_of_it_and_nothing_from_outside(table: DataTable, tmp_path: Path) -> None:
+    wicked = replace(table, unusable=[("<script>alert(1)</script>", "<b>")])
+    report = write_data_report(wicked, tmp_path / "new" / "report")
+    assert json.loads((tmp_path / "new/report/data.json").read_text(encoding="utf-8")) == report
+    page = (tmp_path / "new/report/data.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http" not in page
+    for word in ("&lt;script&gt;", "12 well, 4 sick", "20 patients", "By sex", "30 well, 10 sick"):
+        assert word in page
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(table: DataTable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_data_report(table, tmp_path / "file" / "report")

@@ -1,0 +1,100 @@
+"""A model gives its place to a better one, and to no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from medviewer.domain.errors import StorageError, UsageError  # noqa: E402
+from medviewer.training.publish import check_better, check_place, model_folder  # noqa: E402
+from tests import fakes  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+METRIC = "AUC on tune"
+
+
+def model(folder: Path, **training: Any) -> Path:
+    fakes.make_model(folder)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card["training"] |= {"recipe": "knee", "data_digest": "d1"} | training
+    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    return folder
+
+
+def new(value: float, metric: str = METRIC, data: str = "d1") -> dict[str, Any]:
+    return {"recipe": "knee", "data_digest": data, "validation": {"metric": metric, "value": value}}
+
+
+def said(value: float, metric: str = METRIC) -> dict[str, Any]:
+    return {"validation": {"metric": metric, "value": value}}
+
+
+def test_an_empty_place_is_free(tmp_path: Path) -> None:
+    assert check_place(tmp_path / "model", "knee") is None
+    check_better(tmp_path / "model", new(0.1))
+
+
+def test_a_better_model_may_take_the_place(tmp_path: Path) -> None:
+    check_better(model(tmp_path / "model", **said(0.9)), new(0.91))
+
+
+@pytest.mark.parametrize(
+    ("old", "ours", "sentence"),
+    [
+        (said(0.9), new(0.9), r"no worse: AUC on tune 0.9000, the new one's 0.9000"),
+        (said(0.9), new(0.8), "holds a model that is no worse"),
+        (said(0.9), new(float("nan")), "holds a model that is no worse"),
+        (said(0.9), new(0.95, data="d2"), "holds a model of other data"),
+        (said(0.9, "C index"), new(0.95), "does not say its AUC on tune"),
+        ({}, new(0.95), "does not say its AUC on tune"),
+        ({"history": [{"chosen": True, "worst": 0.97}]}, new(0.95), r"AUC on tune 0.9700, the new one's 0.9500"),
+    ],
+)
+def test_any_other_needs_force_and_says_why(tmp_path: Path, old, ours, sentence: str) -> None:
+    folder = model(tmp_path / "model", **old)
+    with pytest.raises(UsageError, match=sentence) as refused:
+        check_better(folder, ours)
+    assert "--force" in str(refused.value)
+    check_better(folder, ours, force=True)
+
+
+def test_force_overwrites_no_other_recipe_and_nothing_that_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="of another recipe"):
+        check_better(model(tmp_path / "model", recipe="hip"), new(0.95), force=True)
+    (tmp_path / "letters").mkdir()
+    with pytest.raises(UsageError, match="holds no model"):
+        check_better(tmp_path / "letters", new(0.95), force=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_old_model_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    out = model(tmp_path / "model")
+    before = names(out)
+    with pytest.raises(StorageError), model_folder(out) as partial:
+        (partial / "model.onnx").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert names(out) == before
+    assert names(tmp_path) == ["model"]
+    with model_folder(out) as partial:
+        (partial / "new").write_bytes(b"whole")
+        assert names(out) == before
+    assert names(out) == ["new"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    out = model(tmp_path / "model")
+    model(tmp_path / ".model-new")
+    model(tmp_path / ".model-old")
+    with model_folder(out) as partial:
+        (partial / "new").write_bytes(b"whole")
+    assert names(tmp_path) == ["model"]

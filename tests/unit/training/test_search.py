@@ -1,0 +1,87 @@
+"""A search finds what is good, stays in its ranges, and goes on where it was broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from medviewer.domain.errors import Stopped, TrainingError, UsageError  # noqa: E402
+from medviewer.training.search import Choice, Range, search  # noqa: E402
+
+RANGES = {"rate": Range(1e-4, 1e-1, is_logarithmic=True), "width": Range(1, 8), "kind": Choice(("gru", "lstm"))}
+
+
+class Teacher:
+    """Best at a rate of .01 and a width of 4; remembers what it was asked."""
+
+    def __init__(self, breaks_at: int = 0, fails_at: tuple[int, ...] = ()) -> None:
+        self.asked: list[tuple[Mapping[str, str], Path]] = []
+        self.breaks_at, self.fails_at = breaks_at, fails_at
+
+    def __call__(self, settings: Mapping[str, str], folder: Path) -> float:
+        self.asked.append((dict(settings), folder))
+        if len(self.asked) == self.breaks_at:
+            raise Stopped
+        if len(self.asked) in self.fails_at:
+            raise TrainingError("The loss of step 3 is no number.")
+        return -abs(float(settings["rate"]) - 0.01) - 0.01 * abs(int(settings["width"]) - 4)
+
+
+def run(folder: Path, n: int, learn: Teacher, data: str = "d"):
+    return search(RANGES, n, folder, learn, identity={"data": data}, progress=lambda _: None)
+
+
+def test_every_trial_is_in_its_ranges_and_the_best_is_returned(tmp_path: Path) -> None:
+    learn = Teacher()
+    best = run(tmp_path, 12, learn)
+    assert len(learn.asked) == 12
+    for settings, _ in learn.asked:
+        assert 1e-4 <= float(settings["rate"]) <= 1e-1
+        assert 1 <= int(settings["width"]) <= 8
+        assert settings["kind"] in {"gru", "lstm"}
+    again = Teacher()
+    scores = {str(folder): again(settings, folder) for settings, folder in learn.asked}
+    assert best.score == max(scores.values())
+    assert scores[str(best.folder)] == best.score
+    assert len({folder for _, folder in learn.asked}) == 12
+
+
+def test_a_broken_search_goes_on_with_the_trial_that_was_running(tmp_path: Path) -> None:
+    first, second = Teacher(breaks_at=4), Teacher()
+    with pytest.raises(Stopped):
+        run(tmp_path, 6, first)
+    run(tmp_path, 6, second)
+    # Three were complete: the fourth is asked again in its own folder, then two more.
+    assert second.asked[0] == first.asked[3]
+    assert len(second.asked) == 3
+    assert len({str(settings) for settings, _ in [*first.asked[:3], *second.asked]}) == 6
+    assert run(tmp_path, 6, third := Teacher()).score == run(tmp_path, 6, Teacher()).score
+    assert third.asked == []
+
+
+def test_a_trial_that_fails_is_told_and_does_not_count(tmp_path: Path) -> None:
+    told: list[str] = []
+    learn = Teacher(fails_at=(2,))
+    search(RANGES, 3, tmp_path, learn, identity={}, progress=told.append)
+    assert len(learn.asked) == 4
+    assert any("trial 2 failed: The loss of step 3 is no number." in line for line in told)
+
+
+def test_when_every_trial_fails_it_ends(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="Every trial"):
+        run(tmp_path, 2, Teacher(fails_at=(1, 2, 3, 4)))
+
+
+def test_the_search_of_other_data_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, 1, Teacher())
+    with pytest.raises(UsageError, match="other settings, ranges or data"):
+        run(tmp_path, 2, Teacher(), data="other")
+
+
+def test_no_trial_is_no_search(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        run(tmp_path, 0, Teacher())
