@@ -47,7 +47,7 @@ def _lesson() -> Any:
         def settle(self, average: nn.Module, epoch: Epoch) -> None:
             """Nothing to do."""
 
-        def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float, Mapping[str, Any]]:
+        def validate(self, _: nn.Module, __: Epoch) -> tuple[float, Mapping[str, Any]]:
             return 1.0, {}
 
     return Lesson()

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from medviewer.domain.errors import RuntimeMissingError, UsageError
+from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
 from medviewer.domain.progress import Progress, no_progress
 
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
@@ -75,9 +75,12 @@ def train(
     with joined_processes() as processes, _decoders():
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
         request = Request(recipe, data, out, overrides, line, bar, manner.force, processes)
-        if manner.search:
-            request = _with_best(module, request, manner.search)
-        made: Path = module.run(request)
+        try:
+            if manner.search:
+                request = _with_best(module, request, manner.search)
+            made: Path = module.run(request)
+        except MemoryError as error:
+            raise TrainingError("The memory is used up; close other programs, and give the same command.") from error
         return made
 
 

@@ -117,8 +117,9 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
 
     A folder with a ``labels.csv``, or such a file itself, is read by
     :func:`medviewer.training.labels.read_label_table` instead. Patient groups come from
-    ``root.csv`` beside the folder (columns ``file``, ``patient_group``) where it exists, else
-    from the published file names; a file that neither names counts as a patient of its own.
+    ``root.csv`` beside the folder (columns ``file``, ``patient_group`` and, to check contents,
+    ``sha256``) where it exists, else from the published file names; a file that neither names
+    counts as a patient of its own.
 
     Args:
         root: the folder that holds the class folders.
@@ -132,7 +133,7 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
         from medviewer.training.labels import read_label_table  # noqa: PLC0415 - it builds on this module
 
         return _with_every_class(read_label_table(table, classes))
-    groups = _published_groups(root)
+    published = _published(root)
     images: list[LabelledImage] = []
     unusable: list[tuple[str, str]] = []
     for label, folder in enumerate(_class_folders(root, classes)):
@@ -146,7 +147,13 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
             except OSError as error:
                 unusable.append((name, f"cannot be read ({error.strerror})"))
                 continue
-            images.append(LabelledImage(path, name, label, groups.get(name) or patient_group(path.name), digest))
+            row = published.pop(name, {})
+            if (wanted := row.get("sha256")) and wanted.lower() != digest:
+                unusable.append((name, f"is not the published file: its sha256 is another one than in {root.name}.csv"))
+                continue
+            group = row.get("patient_group") or patient_group(path.name)
+            images.append(LabelledImage(path, name, label, group, digest))
+    unusable += [(name, f"named in {root.name}.csv, but not there") for name in published]
     return _with_every_class(ClassFolders(root, tuple(classes), tuple(images), tuple(unusable)))
 
 
@@ -238,13 +245,13 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
         raise InputError(f"The image {path.name} cannot be decoded ({type(error).__name__}).") from error
 
 
-def _published_groups(root: Path) -> dict[str, str]:
-    """Return file name -> patient group from the table beside the folder, if there is one."""
+def _published(root: Path) -> dict[str, dict[str, str]]:
+    """Return file name -> row of the table beside the folder, if there is one."""
     table = root.parent / f"{root.name}.csv"
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as lines:
-        return {row["file"]: row["patient_group"] for row in csv.DictReader(lines) if row.get("patient_group")}
+        return {row["file"]: row for row in csv.DictReader(lines) if row.get("file")}
 
 
 def patient_group(file_name: str) -> str:

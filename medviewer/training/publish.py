@@ -82,6 +82,7 @@ def model_folder(out: Path) -> Iterator[Path]:
         with whole_folder(out) as partial:
             yield partial
         return
+    out = out.absolute()
     new, old = out.with_name(f".{out.name}-new"), out.with_name(f".{out.name}-old")
     for remains in (new, old):
         shutil.rmtree(remains, ignore_errors=True)

@@ -40,10 +40,17 @@ class Request:
     @property
     def run_folder(self) -> Path:
         """Return where the run keeps its checkpoints until the model is complete: beside ``out``."""
-        return self.out.with_name(f"{self.out.name}.training")
+        out = self.out.absolute()
+        return out.with_name(f"{out.name}.training")
 
     def surroundings(self, config: LoopConfig, data_digest: str, folders: Mapping[str, Path]) -> Surroundings:
-        """Return where the loop works: in the folder ``checkpoints`` if it is given, else in :attr:`run_folder`."""
+        """Return where the loop works: in the folder ``checkpoints`` if it is given, else in :attr:`run_folder`.
+
+        Args:
+            config: every setting of the run.
+            data_digest: of the data; with the settings it says which run it is.
+            folders: ``checkpoints`` and ``tensorboard``, where given.
+        """
         return Surroundings(
             folders.get("checkpoints", self.run_folder),
             {"recipe": self.recipe, "config": dataclasses.asdict(config), "data": data_digest},
@@ -53,6 +60,7 @@ class Request:
             self.processes,
         )
 
-    def forget_run(self) -> None:
-        """Remove the run's own folder; the model is complete. One that was given stays."""
-        shutil.rmtree(self.run_folder, ignore_errors=True)
+    def forget_run(self, folders: Mapping[str, Path]) -> None:
+        """Remove the run's own folder; the model is complete. One that was given stays, and so does a search."""
+        if "checkpoints" not in folders:
+            shutil.rmtree(self.run_folder, ignore_errors=True)

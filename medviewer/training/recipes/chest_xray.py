@@ -6,7 +6,7 @@ Read :func:`run` first: it is the whole recipe.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from medviewer.training.settings import configure
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 FOLDERS = ("checkpoints", "resume", "refresh", "tensorboard")
-Progress = Callable[[str], None]
 METRIC = "worst AUC over splits tune and block and over shifts"
 RANGES: Mapping[str, Range] = {
     "backbone_rate": Range(5e-5, 2e-3, is_logarithmic=True),
@@ -50,8 +49,8 @@ RANGES: Mapping[str, Range] = {
 def preprocessing(size: int) -> tuple[Mapping[str, Any], ...]:
     """Return the card's steps for an input of ``size`` rows and columns.
 
-    Resize first: percentiles of a full-size image would depend on its noise, and the
-    training images were already small. Stretch: their aspect had been squeezed away.
+    Resize first: percentiles of a full-size image would depend on its noise. Stretch: the
+    aspect of the training images had been squeezed away.
     """
     return (
         {"op": "resize", "rows": size, "columns": size, "mode": "area", "aspect": "stretch"},
@@ -63,27 +62,26 @@ def preprocessing(size: int) -> tuple[Mapping[str, Any], ...]:
 def run(request: Request) -> Path:
     """Train and write the model folder; see :func:`medviewer.training.train`.
 
-    Besides the fields of :class:`Config`, some settings are folders: ``checkpoints`` keeps the run
-    when the model is complete; ``resume`` is such a folder whose chosen epoch is exported without
-    training again; ``tensorboard`` gets event files; and ``refresh``, alone, is a finished model
-    folder whose networks, calibration and threshold are kept as they are, while the
-    out-of-distribution statistics and the figures on the card are made anew.
+    Besides the fields of :class:`Config`, some settings are folders: ``checkpoints`` keeps the run when
+    the model is complete, ``resume`` exports such a run's chosen epoch, ``tensorboard`` gets event files;
+    ``refresh``, alone, is a finished model whose networks are kept and measured anew.
     """
     config, folders = configure(Config(), request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     if "refresh" in folders:
         return _refresh(request, folders["refresh"])
     found, parts = read_parts(request.data, CLASSES, config.seed, request.progress)
-    write_data_report(images_table(found, config.seed), request.run_folder)
+    if request.processes.is_first:
+        write_data_report(images_table(found, config.seed), folders.get("checkpoints", request.run_folder))
     network, history = learn(found, parts, config, request, folders)
     if not request.processes.is_first:
         return request.out
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
-        document |= _write_files(partial, network, parts, config, request.progress)
+        document |= _write_files(partial, network, parts, config, request)
         publish(partial, request.data, document, request.progress)
-    request.forget_run()
+    request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")
     return request.out
 
@@ -125,15 +123,14 @@ def explore(request: Request, n_trials: int) -> Trial:
 
 
 def _write_files(
-    partial: Path, network: EfficientNetLite0, parts: Mapping[str, Part], config: Config, progress: Progress
+    partial: Path, network: EfficientNetLite0, parts: Mapping[str, Part], config: Config, request: Request
 ) -> dict[str, Any]:
     """Write every file but the card, and return the sections of the card that were measured with them."""
     size, steps = config.sizes[-1], preprocessing(config.sizes[-1])
-    write_graphs(network, partial, size, progress)
-    # From here on the shipped file answers, not the network: what is calibrated is
-    # what readers get, and it is three times as fast.
+    write_graphs(network, partial, size, request.progress)
+    # From here on the shipped file answers: what is calibrated is what readers get.
     decision = decide(open_forward(partial / "model.onnx"), parts, steps)
-    progress(f"calibrated; threshold {decision.threshold}")
+    request.progress(f"calibrated; threshold {decision.threshold}")
     ood = write_novelty(partial, parts, steps)
     write_reference(network, partial / "reference.npz", size, steps)
     return decided(decision) | {"ood": ood}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 
@@ -58,6 +59,21 @@ def test_the_table_beside_the_folder_names_the_patients(folder):
     folder.with_suffix(".csv").write_text("file,label,patient_group\nNORMAL/IM-0115-0001.jpeg,NORMAL,child-7\n")
     groups = [image.group for image in find_images(folder, CLASSES).images]
     assert groups == ["child-7", "NORMAL2-IM-0383", "person3_bacteria", "person3_virus"]
+
+
+def test_files_that_the_table_does_not_mean_are_named(folder):
+    lines = ["file,label,patient_group,sha256"]
+    for path in sorted(folder.glob("*/*")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"{path.parent.name}/{path.name},{path.parent.name},,{digest}")
+    lines[2] = lines[2].replace(lines[2].rpartition(",")[2], "0" * 64)
+    lines.append("NORMAL/gone.png,NORMAL,child-9,")
+    folder.with_suffix(".csv").write_text("\n".join(lines))
+    found = find_images(folder, CLASSES)
+    assert len(found.images) == 3
+    assert [name for name, _ in found.unusable] == ["NORMAL/NORMAL2-IM-0383-0001-0002.jpeg", "NORMAL/gone.png"]
+    assert "is not the published file" in found.unusable[0][1]
+    assert "but not there" in found.unusable[1][1]
 
 
 def test_the_digest_follows_names_and_contents(folder):

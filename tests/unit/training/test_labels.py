@@ -91,7 +91,8 @@ def test_what_is_learned_from_is_what_is_served(archive: Archive, tmp_path: Path
     card = read_card(fakes.make_model(tmp_path / "model"))
     for image in archive.read().images[:3]:
         (served,) = images_of(scan([image.path]))
-        expected = encode(read_frame(served), card).tensor
+        spec = card.inputs[0]
+        expected = encode(read_frame(served), spec).tensors[spec.name]
         np.testing.assert_array_equal(prepare(image.read(), card.preprocessing).tensor, expected)
 
 
@@ -245,7 +246,7 @@ def test_the_parts_of_an_archive_are_read_when_they_are_needed(archive: Archive)
     np.testing.assert_array_equal(parts["report"].pixels[0], found.images[6].read())
     # One class in validation: nobody can be told apart from anybody.
     archive.rows[4]["label"] = archive.rows[5]["label"] = "NORMAL"
-    with pytest.raises(InputError, match="Too few patients: the part 'tune'.*lacks a class, PNEUMONIA"):
+    with pytest.raises(InputError, match=r"Too few patients: the part 'tune'.*lacks a class, PNEUMONIA"):
         read_parts(archive.write(), CLASSES, 0, told.append)
 
 

@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from medviewer.domain.errors import StorageError, UsageError  # noqa: E402
-from medviewer.training.publish import check_better, check_place, model_folder  # noqa: E402
-from tests import fakes  # noqa: E402
+from medviewer.domain.errors import StorageError, UsageError
+from medviewer.training.publish import check_better, check_place, model_folder
+from tests import fakes
 
 pytestmark = pytest.mark.torch
 
@@ -79,9 +79,13 @@ def names(folder: Path) -> list[str]:
 def test_the_old_model_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     out = model(tmp_path / "model")
     before = names(out)
-    with pytest.raises(StorageError), model_folder(out) as partial:
-        (partial / "model.onnx").write_bytes(b"half")
+
+    def fill(folder: Path) -> None:
+        (folder / "model.onnx").write_bytes(b"half")
         raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError), model_folder(out) as partial:
+        fill(partial)
     assert names(out) == before
     assert names(tmp_path) == ["model"]
     with model_folder(out) as partial:

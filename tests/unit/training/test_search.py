@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from medviewer.domain.errors import Stopped, TrainingError, UsageError  # noqa: E402
-from medviewer.training.search import Choice, Range, search  # noqa: E402
+from medviewer.domain.errors import Stopped, TrainingError, UsageError
+from medviewer.training.search import Choice, Range, search
 
 RANGES = {"rate": Range(1e-4, 1e-1, is_logarithmic=True), "width": Range(1, 8), "kind": Choice(("gru", "lstm"))}
 
