@@ -45,7 +45,8 @@ def write_card(
     reports = reports or {}
     card = {key: value for key, value in document.items() if key != "licence_text"}
     card["files"] = [file_entry(role, folder / name) for role, name in ROLES.items() if (folder / name).is_file()]
-    card["evidence"] = [_evidence(split, report) for split, report in reports.items()]
+    declared = bool(card["training"].get("split", {}).get("is_declared"))
+    card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
         for group in reports.get("report", {}).get("subgroups", [])
@@ -80,11 +81,23 @@ _SPLIT_TEXT = {
 }
 
 
-def _evidence(split: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one entry of the card's evidence."""
-    data = report["data"]
+_DECLARED_TEXT = {
+    "report": {
+        "en": "Patients whom the label table holds out; chose nothing",
+        "zh": "标签表中留出的患者；未用于任何选择",
+    },
+    "block": {
+        "en": "Patients whom the label table puts into block; took part in choosing epoch, calibration and threshold",
+        "zh": "标签表中归入block的患者；参与了轮次、校准和阈值的选择",
+    },
+}
+
+
+def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[str, Any]:
+    """Return one entry of the card's evidence; ``is_declared``: the data say themselves who is in which split."""
+    data, texts = report["data"], _DECLARED_TEXT if is_declared else _SPLIT_TEXT
     return {
-        "data": _SPLIT_TEXT.get(split, split),
+        "data": texts.get(split, split),
         "split": split,
         "n": data["n"],
         "n_patients": data["n_patients"],

@@ -16,7 +16,7 @@ from medviewer.training.batches import Part
 from medviewer.training.checkpoint import load_chosen
 from medviewer.training.data import ClassFolders, find_images, keep_decodable
 from medviewer.training.data_report import DataTable, images_table, write_data_report
-from medviewer.training.decision import decide
+from medviewer.training.decision import Decision, decide
 from medviewer.training.export import open_forward, write_graphs, write_reference
 from medviewer.training.film_lesson import FilmConfig as Config
 from medviewer.training.film_lesson import FilmLesson
@@ -79,7 +79,8 @@ def run(request: Request) -> Path:
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
-        document |= _write_files(partial, network, parts, config, request)
+        decision, ood = _write_files(partial, network, parts, config, request)
+        document |= decided(decision, found) | {"ood": ood}
         publish(partial, request.data, document, request.progress)
     request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")
@@ -124,8 +125,8 @@ def explore(request: Request, n_trials: int) -> Trial:
 
 def _write_files(
     partial: Path, network: EfficientNetLite0, parts: Mapping[str, Part], config: Config, request: Request
-) -> dict[str, Any]:
-    """Write every file but the card, and return the sections of the card that were measured with them."""
+) -> tuple[Decision, dict[str, Any]]:
+    """Write every file but the card, and return what was decided and the section ``ood``."""
     size, steps = config.sizes[-1], preprocessing(config.sizes[-1])
     write_graphs(network, partial, size, request.progress)
     # From here on the shipped file answers: what is calibrated is what readers get.
@@ -133,7 +134,7 @@ def _write_files(
     request.progress(f"calibrated; threshold {decision.threshold}")
     ood = write_novelty(partial, parts, steps)
     write_reference(network, partial / "reference.npz", size, steps)
-    return decided(decision) | {"ood": ood}
+    return decision, ood
 
 
 def _refresh(request: Request, model: Path) -> Path:

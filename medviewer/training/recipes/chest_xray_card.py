@@ -11,6 +11,7 @@ from medviewer.inference.card_schema import SCHEMA_ID
 from medviewer.training.card import library_versions
 from medviewer.training.data import SHARES, ClassFolders
 from medviewer.training.networks import N_APPEARANCE, N_FEATURES
+from medviewer.training.own_data import of_own_data
 
 if TYPE_CHECKING:
     from medviewer.training.decision import Decision
@@ -58,6 +59,8 @@ _THRESHOLD_ON = {
     "and shifted validation, which does not depend on how common pneumonia is",
     "zh": "tune部分（原图）；阈值取原图与变换后验证数据上敏感度与特异度中较差者平均最优处，与肺炎患病率无关",
 }
+_CHILDREN = {"en": "children of one hospital", "zh": "同一家医院儿童"}
+_OWN = {"en": "one archive", "zh": "同一影像库"}
 _SPLIT_RULE = (
     "By patient: bacteria and virus series of one number, and both series of normals of one number, stay together. "
     "block: the lowest numbers of each file-name family; tune, report: by a hash of seed and patient; rest: train. "
@@ -111,7 +114,7 @@ def card_document(
         history: what each epoch gave.
         metric: what the score of an epoch is.
     """
-    return {
+    card = {
         "schema": SCHEMA_ID,
         "id": "chest-xray-pneumonia",
         "version": VERSION,
@@ -144,12 +147,13 @@ def card_document(
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
+    return of_own_data(card, found)
 
 
-def decided(decision: Decision) -> dict[str, Any]:
+def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:
     """Return the sections of the card that say how a logit becomes an answer."""
     return {
-        "labels": [_label(decision)],
+        "labels": [_label(decision, _OWN if found.is_table else _CHILDREN)],
         "calibration": {
             "method": "platt",
             "parameters": {"slope": [decision.slope], "intercept": [decision.intercept]},
@@ -202,18 +206,18 @@ def _interface(size: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _meaning(decision: Decision) -> dict[str, str]:
-    """Say what the threshold meant in validation, in numbers of children."""
+def _meaning(decision: Decision, whose: Mapping[str, str]) -> dict[str, str]:
+    """Say what the threshold meant in validation, in numbers of patients."""
     sick, well = round(100 * decision.sensitivity), round(100 * decision.specificity)
     return {
-        "en": f"In validation ({decision.n} films of children of one hospital) {sick} of 100 with pneumonia "
+        "en": f"In validation ({decision.n} films of {whose['en']}) {sick} of 100 with pneumonia "
         f"were flagged, and {well} of 100 without it were not.",
-        "zh": f"在验证中（同一家医院儿童的{decision.n}张片），每100张肺炎片有{sick}张被标记，"
+        "zh": f"在验证中（{whose['zh']}的{decision.n}张片），每100张肺炎片有{sick}张被标记，"
         f"每100张无肺炎片有{well}张未被标记。",
     }
 
 
-def _label(decision: Decision) -> dict[str, Any]:
+def _label(decision: Decision, whose: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": "Pneumonia",
         "code": {"scheme": "SCT", "value": "233604007", "meaning": "Pneumonia"},
@@ -225,6 +229,6 @@ def _label(decision: Decision) -> dict[str, Any]:
             "specificity": round(decision.specificity, 4),
             "n": decision.n,
             "on": _THRESHOLD_ON,
-            "meaning": _meaning(decision),
+            "meaning": _meaning(decision, whose),
         },
     }
