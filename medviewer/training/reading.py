@@ -23,7 +23,7 @@ def read_dicom_grey(image: Image) -> npt.NDArray[np.float32]:
     """Return a DICOM image as a model is given it when it is served: float32 in 0..1.
 
     Raises:
-        InputError: it cannot be decoded, is in colour, or holds less than it says.
+        InputError: it cannot be decoded, is in colour, holds less than it says, or values that are no numbers.
     """
     try:
         frame = read_frame(image)
@@ -33,7 +33,10 @@ def read_dicom_grey(image: Image) -> npt.NDArray[np.float32]:
         raise InputError("The image is in colour; the model takes greyscale images.")
     if any(caveat.code == "truncated" for caveat in frame.caveats):
         raise InputError("The file ends before its image does.")
-    return np.asarray(to_grey(frame), dtype=np.float32)
+    grey = np.asarray(to_grey(frame), dtype=np.float32)
+    if not np.isfinite(grey).all():
+        raise InputError("The image holds values that are not numbers.")
+    return grey
 
 
 def as_bytes(grey: Grey) -> npt.NDArray[np.uint8]:

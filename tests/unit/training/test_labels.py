@@ -17,9 +17,11 @@ from medviewer.imaging.scan import images_of, scan
 from medviewer.inference.card import read_card
 from medviewer.inference.inputs.image import encode
 from medviewer.inference.preprocessing import prepare
+from medviewer.training import reading
 from medviewer.training.data import ClassFolders, find_images, keep_decodable, splits_of
 from medviewer.training.reading import Mapped, as_bytes
 from tests import fakes
+from tests.dicom_maker import make_dataset, write_dataset
 from tests.radiographs import write_radiograph
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -163,6 +165,22 @@ def test_a_corrupt_image_is_named_when_it_is_decoded(archive: Archive, keep: flo
     assert "films/03.dcm" not in seen
     assert len(seen) == len(found.images) == 7
     assert [name for name, _ in found.unusable] == ["films/03.dcm"]
+
+
+def test_values_that_are_no_numbers_are_named(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.zeros((4, 4), np.float32)
+    grey[1, 2] = np.nan
+    images = archive.read().images
+    monkeypatch.setattr(reading, "to_grey", lambda _: grey)
+    with pytest.raises(InputError, match="values that are not numbers"):
+        images[0].read()
+
+
+def test_an_image_in_colour_is_named(archive: Archive) -> None:
+    write_dataset(archive.folder / "films/05.dcm", make_dataset(np.zeros((8, 8, 3), np.uint8)))
+    found = keep_decodable(archive.read(), lambda *_: None)
+    assert [name for name, _ in found.unusable] == ["films/05.dcm"]
+    assert "in colour" in found.unusable[0][1]
 
 
 def drop(rows, column):
