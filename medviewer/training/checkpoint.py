@@ -81,7 +81,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]
     if ours != theirs:
         raise UsageError(
             f"{folder} keeps a run with another {_difference(theirs, ours)}; give the same settings and data, "
-            "or another folder."
+            "or remove that folder to begin anew."
         )
     return state
 

@@ -72,14 +72,13 @@ def _teach_stage(run: Run) -> None:
         epoch, started = run.epoch, time.monotonic()
         loss = _learn(run)
         learned = time.monotonic()
-        score: float | None = None
-        told: Mapping[str, Any] = {}
+        found: tuple[float | None, Mapping[str, Any]] | None = None
         if around.processes.is_first:
             lesson.settle(run.average, epoch)
-            score, told = lesson.validate(run.average, epoch)
-        score, told = around.processes.share((score, told))
+            found = lesson.validate(run.average, epoch)
+        score, details = around.processes.share(found)
         run.between_s = time.monotonic() - learned
-        entry = {"epoch": epoch.number, "stage": epoch.stage + 1, **told, "loss": loss, "score": score}
+        entry = {"epoch": epoch.number, "stage": epoch.stage + 1, **details, "loss": loss, "score": score}
         entry["seconds"] = round(time.monotonic() - started)
         if score is not None and not math.isfinite(score):
             raise TrainingError(f"The validation of epoch {epoch.number} gave no number; see that it has every class.")
@@ -88,9 +87,9 @@ def _teach_stage(run: Run) -> None:
         if around.processes.is_first:
             write_tensors(around.folder / f"epoch-{epoch.number}.pt", run.average.state_dict())
             _write_history(run)
-        keep(run)
         if run.record:
             run.record.epoch(run.n_steps, entry)
+        keep(run)
         if around.processes.is_first:
             better = "" if score is None else f", validation score {score:.4f}"
             around.progress(f"epoch {epoch.number}: loss {loss:.4f}{better}")

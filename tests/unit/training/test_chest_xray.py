@@ -63,7 +63,9 @@ def trained(films, tmp_path_factory):
     """A model folder, the lines told on the way, and the checkpoints."""
     place = tmp_path_factory.mktemp("trained")
     told: list[str] = []
-    out = train("chest-xray", films, place / "model", SETTINGS | {"checkpoints": str(place / "epochs")}, told.append)
+    settings = SETTINGS | {"checkpoints": str(place / "epochs")}
+    bar = Manner(bar=lambda done, total, text: told.append(f"{done}/{total} {text}"))
+    out = train("chest-xray", films, place / "model", settings, told.append, bar)
     return out, told, place / "epochs"
 
 
@@ -77,7 +79,7 @@ def test_the_loss_falls_and_the_card_tells_the_run(trained):
     assert card.inputs[0].shape == (None, 1, 32, 32)
     assert 0 < card.labels[0].threshold < 1
     assert {entry["split"] for entry in card.evidence} == {"block", "report"}
-    assert any("epoch" in line and "min" in line for line in told)
+    assert any(line.startswith("1/") and "epoch 1 of 3" in line and line.endswith("left") for line in told)
 
 
 def test_the_folder_is_whole_and_nothing_else_is_left(trained):
