@@ -45,8 +45,8 @@ class RunRecord:
     def __init__(self, folder: Path, n_steps: int, tensorboard: Path | None = None) -> None:
         kept = [line for line in read_record(folder) if line["step"] <= n_steps]
         write_whole(folder / FILE, "".join(map(_line, kept)).encode())
-        self._file = (folder / FILE).open("a", encoding="utf-8")
         self._events = _event_writer(tensorboard, n_steps) if tensorboard else None
+        self._file = (folder / FILE).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from medviewer.domain.errors import InputError, Stopped, TrainingError, UsageError  # noqa: E402
+from medviewer.domain.errors import InputError, RuntimeMissingError, Stopped, TrainingError, UsageError  # noqa: E402
 from medviewer.training import checkpoint  # noqa: E402
 from medviewer.training.batches import Part  # noqa: E402
 from medviewer.training.checkpoint import weights_digest  # noqa: E402
@@ -19,6 +20,7 @@ from medviewer.training.lesson import LoopConfig, Surroundings  # noqa: E402
 from medviewer.training.loop import fit  # noqa: E402
 from medviewer.training.networks import EfficientNetLite0  # noqa: E402
 from medviewer.training.run_record import read_record  # noqa: E402
+from medviewer.training.search import search  # noqa: E402
 from tests.lessons import TinyLesson, tiny_network  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -268,3 +270,12 @@ def test_two_runs_of_a_real_network_are_one(tmp_path):
         return weights_digest(network), [entry["loss"] for entry in history]
 
     assert run("a") == run("b")
+
+
+def test_packages_that_are_not_installed_are_named(tmp_path, monkeypatch):
+    for name in ("optuna", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it now fails as if it were not there
+    with pytest.raises(RuntimeMissingError, match="pip install tensorboardX"):
+        learned(tmp_path / "run", tensorboard=tmp_path / "events")
+    with pytest.raises(RuntimeMissingError, match="needs the package optuna"):
+        search({}, 1, tmp_path / "search", lambda *_: 0.0, identity={}, progress=silent)
