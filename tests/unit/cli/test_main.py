@@ -135,7 +135,7 @@ def test_every_error_of_ours_is_its_sentence_and_its_code(
     told = capsys.readouterr()
     assert told.out == ""
     if issubclass(kind, errors.Stopped):
-        assert (code, told.err) == (130, "Cancelled.\n")
+        assert (code, told.err) == (130, "The file is gone; open another one.\n")
         return
     expected = 2 if issubclass(kind, errors.UsageError) else 1
     if issubclass(kind, errors.InputError | errors.ModelError):

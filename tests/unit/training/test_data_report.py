@@ -104,11 +104,13 @@ def test_identifiers_are_no_subgroups(table: DataTable) -> None:
 
 
 def test_the_page_holds_all_of_it_and_nothing_from_outside(table: DataTable, tmp_path: Path) -> None:
-    wicked = replace(table, unusable=[("<script>alert(1)</script>", "<b>")])
+    columns = {**table.columns, "<i>scanner": ["A"] * N}
+    wicked = replace(table, unusable=[("<script>alert(1)</script>", "<b>")], columns=columns)
     report = write_data_report(wicked, tmp_path / "new" / "report")
     assert json.loads((tmp_path / "new/report/data.json").read_text(encoding="utf-8")) == report
     page = (tmp_path / "new/report/data.html").read_text(encoding="utf-8")
     assert "<script" not in page
+    assert "<i>" not in page
     assert "http" not in page
     for word in ("&lt;script&gt;", "12 well, 4 sick", "20 patients", "By sex", "30 well, 10 sick"):
         assert word in page
