@@ -88,8 +88,7 @@ class Processes:
         """Return a network whose gradients are those of all processes, averaged."""
         if self.n == 1:
             return network
-        # Statistics of batch normalisation are the same everywhere: they need not be sent around.
-        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(network)
 
 
 def this_device(local_rank: int = 0) -> torch.device:

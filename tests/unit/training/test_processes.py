@@ -54,6 +54,7 @@ def learn(folder: Path, *launcher: str) -> list[dict]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     return [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
 
 
