@@ -26,9 +26,7 @@ from benchmarks.timing import Comparison
 
 MODULES = (
     engine_overhead, batch_throughput, explanations, first_image, series_load, large_folder, decoding, planes,
-    viewport_steps, volume_rendering, window_steps,
-    engine_overhead, explanations, first_image, series_load, large_folder, decoding, planes, viewport_steps,
-    volume_rendering, window_steps, training_loop,
+    viewport_steps, volume_rendering, window_steps, training_loop,
 )  # fmt: skip
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

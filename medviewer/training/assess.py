@@ -28,7 +28,7 @@ from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.preprocessing import prepare
-from medviewer.training.data import ClassFolders, LabelledImage, find_images, read_grey
+from medviewer.training.data import ClassFolders, LabelledImage, find_images
 from medviewer.training.evaluate import NEGATIVE_FOLDER, split_images
 from medviewer.whole_file import storage_error
 
@@ -237,7 +237,7 @@ def _read_boxes(data: Path) -> dict[str, list[sanity.Box]]:
 
 
 def _question(run: _Run, engine: Engine, image: LabelledImage) -> tuple[Question, Sequence[sanity.Box]]:
-    grey = read_grey(image.path)
+    grey = image.read()
     prepared = prepare(grey.astype(np.float32), run.card.preprocessing)
     to_model = np.linalg.inv(prepared.model_to_image)
     boxes = [_moved(box, to_model) for box in run.boxes.get(image.path.name, ())]

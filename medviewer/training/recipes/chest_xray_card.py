@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from medviewer.training.decision import Decision
     from medviewer.training.film_lesson import FilmConfig as Config
 
-VERSION = "1.0.2"
 RECIPE = "chest-xray"
-VERSION = "1.0.1"
+VERSION = "1.0.2"
 
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
