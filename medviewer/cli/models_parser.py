@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-READ_ONLY = ("list", "show", "verify", "sign", "import")
+READ_ONLY = ("list", "show", "verify", "sign", "import", "assess")
 """Actions that leave the installed models as they are, and so may take other ones with ``--models``."""
 
 
@@ -16,7 +16,7 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    parser.set_defaults(action="list", ids=[])
+    parser.set_defaults(action="list", ids=[], data=None, images=None, minutes=None, random=None, split=None)
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text, parents=[inner, shared])
@@ -27,6 +27,9 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
         ("verify", "whether the models still give their known answers here"),
     ):
         action(name, text).add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
+    _add_assess(
+        action("assess", "measure how far a model's heat maps can be believed, and write that on its card"), to_path
+    )
     install = action("install", "put a model folder or a ZIP archive of one beside the models that are there")
     install.add_argument("path", type=to_path, metavar="PATH", help="the folder or archive")
     install.add_argument(
@@ -50,3 +53,19 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
     trust.add_argument("what", choices=["list", "add", "remove"], nargs="?", default="list")
     trust.add_argument("name", nargs="?", default="", metavar="NAME", help="whose key it is")
     trust.add_argument("key", nargs="?", type=to_path, metavar="PEM", help="the public key (add)")
+
+
+def _add_assess(assess: argparse.ArgumentParser, to_path: Callable[[str], Path]) -> None:
+    assess.add_argument("ids", nargs="*", metavar="ID", help="which model; it goes on where it ended")
+    assess.add_argument("--data", type=to_path, metavar="DIR", help="holds a folder for each class")
+    assess.add_argument("--images", type=int, metavar="N", help="how many images with the finding (default: 200)")
+    assess.add_argument(
+        "--minutes", type=float, metavar="N", help="begin no further image after that (default: no limit)"
+    )
+    assess.add_argument("--random", type=int, metavar="N", help="random maps for each map (default: 19)")
+    assess.add_argument(
+        "--split",
+        action="append",
+        metavar="NAME",
+        help="patients that training held out under this name, or all; may be repeated (default: tune and block)",
+    )

@@ -186,24 +186,6 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["list", "show", "verify", "assess"], nargs="?", default="list")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
-    group = parser.add_argument_group(
-        "assess ID", "measure how far its heat maps can be believed and write that on its card; goes on where it ended"
-    )
-    group.add_argument("--data", type=_path, metavar="DIR", help="holds a folder for each class")
-    group.add_argument("--images", type=int, metavar="N", help="how many images with the finding (default: 200)")
-    group.add_argument(
-        "--minutes", type=float, metavar="N", help="begin no further image after that (default: no limit)"
-    )
-    group.add_argument("--random", type=int, metavar="N", help="random maps for each map (default: 19)")
-    group.add_argument(
-        "--split",
-        action="append",
-        metavar="NAME",
-        help="patients that training held out under this name, or all; may be repeated (default: tune and block)",
-    )
     add_models(parser, _path, _shared(is_inner=True))
 
 
