@@ -1,0 +1,94 @@
+"""Networks that read an intensive care stay: what was measured, when, and how long ago.
+
+All take ``joined`` ``(N, cells, 3 * variables)`` (values as z-scores, masks, ages, as
+:mod:`medviewer.inference.inputs.series` encodes them) and ``fields`` ``(N, F)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_FAR = 1e4  # beyond every z-score
+
+
+def squashed(z: Tensor) -> Tensor:
+    """Draw in long tails, so that one wild laboratory value does not shout down the rest; 0 stays 0."""
+    return torch.sign(z) * torch.log1p(z.abs())
+
+
+class StaySummary(nn.Module):
+    """Each variable in a few numbers, of the first half of the stay, the second and all of it.
+
+    Least, greatest and mean measured value, and how often it was measured; spread, last value, its age, and how far
+    it has come from the first. 0 stands where nothing was measured, and how often says so.
+    """
+
+    def __init__(self, n_variables: int) -> None:
+        super().__init__()
+        self.n_variables = n_variables
+
+    def forward(self, joined: Tensor, fields: Tensor) -> Tensor:
+        """Return ``(N, 15 * variables + F)``."""
+        n = self.n_variables
+        value, mask, age = squashed(joined[:, :, :n]), joined[:, :, n : 2 * n], joined[:, :, 2 * n :]
+        half = joined.shape[1] // 2
+        parts: list[Tensor] = []
+        for cells in (slice(None, half), slice(half, None), slice(None)):
+            parts += self._of(value[:, cells], mask[:, cells])
+        mean = parts[-2]
+        spread = (((value - mean[:, None]) ** 2 * mask).sum(1) / mask.sum(1).clamp(min=1)).sqrt()
+        is_first = mask * (mask.cumsum(1) == 1)
+        first = (value * is_first).sum(1)
+        return torch.cat([*parts, spread, value[:, -1], value[:, -1] - first, fields, age[:, -1]], 1)
+
+    @staticmethod
+    def _of(value: Tensor, mask: Tensor) -> list[Tensor]:
+        times = mask.sum(1)
+        has = times > 0
+        nothing = torch.zeros_like(times)
+        least = torch.where(mask > 0, value, _FAR).amin(1)
+        greatest = torch.where(mask > 0, value, -_FAR).amax(1)
+        mean = (value * mask).sum(1) / times.clamp(min=1)
+        return [torch.where(has, least, nothing), torch.where(has, greatest, nothing), mean, times / mask.shape[1]]
+
+
+class StayGru(nn.Module):
+    """A gated recurrent unit over the hours of a stay (Cho et al. 2014); about 33,000 numbers with 64 units."""
+
+    def __init__(self, n_variables: int, n_fields: int, hidden: int = 64, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.n_variables = n_variables
+        self.read = nn.Linear(3 * n_variables + n_fields, hidden)
+        self.recur = nn.GRU(hidden, hidden, batch_first=True)
+        self.drop = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * hidden, 1)
+
+    def features(self, joined: Tensor, fields: Tensor) -> Tensor:
+        """Return the last state beside the mean of all, ``(N, 2 * hidden)``."""
+        n = self.n_variables
+        along = fields[:, None].expand(-1, joined.shape[1], -1)
+        hours = torch.cat([squashed(joined[:, :, :n]), joined[:, :, n:], along], 2)
+        states, _ = self.recur(self.drop(torch.tanh(self.read(hours))))
+        return torch.cat([states[:, -1], states.mean(1)], 1)
+
+    def forward(self, joined: Tensor, fields: Tensor) -> Tensor:
+        """Return the logit, ``(N, 1)``."""
+        logit: Tensor = self.linear(self.drop(self.features(joined, fields)))
+        return logit
+
+
+class StayParts(nn.Module):
+    """What one graph holds of the blend, all but the trees: the recurrent nets' mean, the linear model, the summary."""
+
+    def __init__(self, nets: Sequence[StayGru], summary: StaySummary, linear: nn.Linear) -> None:
+        super().__init__()
+        self.nets, self.summary, self.linear = nn.ModuleList(nets), summary, linear
+
+    def forward(self, joined: Tensor, fields: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return two logits ``(N, 1)`` and the summary ``(N, K)``."""
+        recurrent = torch.stack([net(joined, fields) for net in self.nets]).mean(0)
+        summary = self.summary(joined, fields)
+        return recurrent, self.linear(summary), summary
