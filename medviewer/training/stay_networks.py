@@ -1,7 +1,7 @@
 """Networks that read an intensive care stay: what was measured, when, and how long ago.
 
 All take ``joined`` ``(N, cells, 3 * variables)`` (values as z-scores, masks, ages, as
-:mod:`medviewer.inference.inputs.series` encodes them) and ``fields`` ``(N, F)``.
+:mod:`medviewer.inference.inputs.series` encodes them) and ``fields`` ``(N, F)``, of the patient.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ class StayParts(nn.Module):
         super().__init__()
         self.nets, self.summary, self.linear = nn.ModuleList(nets), summary, linear
 
-    def forward(self, joined: Tensor, fields: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return two logits ``(N, 1)`` and the summary ``(N, K)``."""
+    def forward(self, joined: Tensor, fields: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return two logits ``(N, 1)`` and the summary ``(N, K)``; ``fields`` and ``known`` are ``(N, F)`` each."""
+        fields = torch.cat([fields, known], 1)
         recurrent = torch.stack([net(joined, fields) for net in self.nets]).mean(0)
         summary = self.summary(joined, fields)
         return recurrent, self.linear(summary), summary

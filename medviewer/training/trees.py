@@ -24,7 +24,7 @@ def tree_node(model: Any, *, source: str, result: str) -> NodeProto:
     """
     columns: dict[str, list[Any]] = {name: [] for name in _NODE}
     targets: dict[str, list[Any]] = {name: [] for name in _TARGET}
-    for tree, (predictor,) in enumerate(model._predictors):  # noqa: SLF001 - the grown trees have no public name
+    for tree, (predictor,) in enumerate(model._predictors):
         nodes = predictor.nodes
         if nodes["is_categorical"].any():
             raise ValueError("trees of categories are not written")
@@ -42,10 +42,10 @@ def tree_node(model: Any, *, source: str, result: str) -> NodeProto:
                 targets["target_nodeids"].append(index)
                 targets["target_ids"].append(0)
                 targets["target_weights"].append(float(node["value"]))
-    base = float(np.ravel(model._baseline_prediction)[0])  # noqa: SLF001 - likewise
+    base = float(np.ravel(model._baseline_prediction)[0])
     return helper.make_node(
         "TreeEnsembleRegressor", [source], [result], domain="ai.onnx.ml",
-        n_targets=1, base_values=[base], aggregate_function="SUM", **columns, **targets,
+        n_targets=1, base_values=[base], aggregate_function="SUM", **columns, **targets,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -1,0 +1,207 @@
+"""Three ways to read a stay, learned and blended: recurrent nets, boosted trees, a linear model.
+
+Each errs in its own way, so that the mean of their logits errs less than any of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.loop import fit
+from medviewer.training.metrics import Floats, roc_auc
+from medviewer.training.stay_networks import StayGru, StaySummary
+from medviewer.training.stays import VARIABLES, StayTensors
+
+PARTS = ("recurrent", "trees", "linear")
+
+
+@dataclass(frozen=True, slots=True)
+class StayConfig(LoopConfig):
+    """Every number that decides a run.
+
+    Attributes:
+        epochs: of each recurrent net.
+        rate: its peak learning rate.
+        dropout: chance that a unit is hidden.
+        hidden_variables: chance that a variable is hidden in a stay: hospitals measure different things.
+        n_nets: recurrent nets that are averaged.
+        n_folds: in which calibration and threshold are chosen, on stays that the fold did not learn from.
+        n_trees: boosting steps.
+        tree_rate: their learning rate.
+        penalty: inverse strength of the linear model's pull towards zero.
+    """
+
+    threads: int = 1  # the nets are small: two threads wait for each other
+    batch: int = 64
+    average: float = 0.99
+    warmup: float = 0.3
+    clip_norm: float = 1.0
+    epochs: int = 14
+    rate: float = 4e-3
+    dropout: float = 0.3
+    hidden_variables: float = 0.1
+    n_nets: int = 3
+    n_folds: int = 5
+    n_trees: int = 300
+    tree_rate: float = 0.03
+    penalty: float = 0.002
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """What was learned: ``nets`` and ``linear`` in torch, ``trees`` of scikit-learn on the summary."""
+
+    nets: Sequence[StayGru]
+    trees: Any
+    linear: nn.Linear
+
+    def logits(self, stays: StayTensors) -> Floats:
+        """Return each part's logit and their mean, ``(n, 4)``: recurrent, trees, linear, blend."""
+        joined, fields = torch.from_numpy(stays.joined), torch.from_numpy(stays.fields)
+        with torch.inference_mode():
+            recurrent = torch.stack([net(joined, fields)[:, 0] for net in self.nets]).mean(0).numpy()
+            summary = summarised(stays)
+            linear = self.linear(torch.from_numpy(summary))[:, 0].numpy()
+        parts = np.stack([recurrent, self.trees.decision_function(summary), linear], 1).astype(np.float64)
+        return np.concatenate([parts, parts.mean(1, keepdims=True)], 1)
+
+
+class StayLesson:
+    """Whether the patient of a stay dies in hospital; the last epoch is taken, so that no stay is spent on choosing."""
+
+    def __init__(self, stays: StayTensors, checked: StayTensors | None, config: StayConfig) -> None:
+        self._joined, self._fields = torch.from_numpy(stays.joined), torch.from_numpy(stays.fields)
+        self._truth = torch.from_numpy(stays.truth).float()
+        self._checked, self._config = checked, config
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the one stage."""
+        return (Stage(self._config.epochs, self._config.seed),)
+
+    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return all of them."""
+        return [{"params": list(network.parameters()), "peak": self._config.rate}]
+
+    def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
+        """Return all stays, shuffled."""
+        return list(torch.split(torch.randperm(len(self._truth), generator=chance), self._config.batch))
+
+    def batch(self, chosen: Tensor, _: Epoch, chance: Generator) -> Batch:
+        """Return some stays, in each some variables as if they had never been measured."""
+        n = len(VARIABLES)
+        hidden = torch.rand(len(chosen), 1, n, generator=chance) < self._config.hidden_variables
+        joined = self._joined[chosen]
+        joined = torch.cat(
+            [
+                joined[:, :, : 2 * n].masked_fill(hidden.repeat(1, 1, 2), 0.0),
+                joined[:, :, 2 * n :].masked_fill(hidden, 1.0),
+            ],
+            2,
+        )
+        return {"joined": joined, "fields": self._fields[chosen], "target": self._truth[chosen]}
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the cross entropy of the logit."""
+        logit = network(batch["joined"], batch["fields"])[:, 0]
+        return nn.functional.binary_cross_entropy_with_logits(logit, batch["target"])
+
+    def settle(self, average: nn.Module, epoch: Epoch) -> None:
+        """Nothing to do: there is no batch normalisation."""
+
+    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
+        """Return the number of the epoch as its score; where stays are held out, tell the AUC on them."""
+        if self._checked is None:
+            return float(epoch.number), {}
+        with torch.inference_mode():
+            logit = average(torch.from_numpy(self._checked.joined), torch.from_numpy(self._checked.fields))[:, 0]
+        auc = roc_auc(self._checked.truth, logit.numpy().astype(np.float64))
+        return float(epoch.number), {"auc": round(auc, 4)}
+
+
+def learn_blend(
+    stays: StayTensors, config: StayConfig, around: Surroundings, *, n_nets: int, checked: StayTensors | None = None
+) -> Blend:
+    """Learn all three parts from ``stays``.
+
+    Args:
+        stays: all that is learned from.
+        config: the settings.
+        around: where the loop works; each net has a folder of its own in it.
+        n_nets: recurrent nets.
+        checked: told of after each epoch, and not learned from.
+
+    Raises:
+        Stopped, TrainingError, StorageError: as :func:`medviewer.training.loop.fit`.
+    """
+    nets = []
+    for index in range(n_nets):
+        own = dataclasses.replace(config, seed=config.seed + 1000 * index)
+        torch.manual_seed(own.seed)
+        net = StayGru(len(VARIABLES), stays.fields.shape[1], dropout=config.dropout)
+        place = dataclasses.replace(around, folder=around.folder / f"net-{index}")
+        fit(net, StayLesson(stays, checked, own), own, place)
+        nets.append(net)
+    summary = summarised(stays)
+    return Blend(nets, _grown(summary, stays, config), _fitted(summary, stays, config))
+
+
+def out_of_fold(stays: StayTensors, config: StayConfig, around: Surroundings) -> Floats:
+    """Return for each stay what a blend that did not learn from it says, as :meth:`Blend.logits`."""
+    fold = np.random.default_rng(config.seed).permutation(len(stays.truth)) % config.n_folds
+    found = np.zeros((len(stays.truth), len(PARTS) + 1))
+    for index in range(config.n_folds):
+        place = dataclasses.replace(around, folder=around.folder / f"fold-{index}")
+        held_out = stays.where(fold == index)
+        blend = learn_blend(stays.where(fold != index), config, place, n_nets=1, checked=held_out)
+        found[fold == index] = blend.logits(held_out)
+    return found
+
+
+def summarised(stays: StayTensors) -> np.ndarray:
+    """Return :class:`StaySummary` of stays, ``(n, K)`` float32."""
+    with torch.inference_mode():
+        made: np.ndarray = StaySummary(len(VARIABLES))(
+            torch.from_numpy(stays.joined), torch.from_numpy(stays.fields)
+        ).numpy()
+    return made
+
+
+def _grown(summary: np.ndarray, stays: StayTensors, config: StayConfig) -> Any:
+    """Grow the trees (Friedman 2001; histogram-based as in LightGBM)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only, and slow to load
+
+    model = HistGradientBoostingClassifier(
+        learning_rate=config.tree_rate, max_iter=config.n_trees, max_leaf_nodes=8, min_samples_leaf=30,
+        l2_regularization=5.0, max_features=0.2, early_stopping=False, random_state=config.seed,
+    )  # fmt: skip
+    return model.fit(summary, stays.truth)
+
+
+def _fitted(summary: np.ndarray, stays: StayTensors, config: StayConfig) -> nn.Linear:
+    """Fit a logistic regression on standardised columns, and fold the standardising into its weights."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
+
+    mean, std = summary.mean(0, dtype=np.float64), summary.std(0, dtype=np.float64)
+    std[std < 1e-6] = 1.0
+    model = LogisticRegression(C=config.penalty, max_iter=3000).fit((summary - mean) / std, stays.truth)
+    linear = nn.Linear(summary.shape[1], 1)
+    weight = model.coef_[0] / std
+    with torch.no_grad():
+        linear.weight[0] = torch.from_numpy(weight)
+        linear.bias[0] = float(model.intercept_[0] - weight @ mean)
+    return linear.requires_grad_(False)
+
+
+def folder_of(around: Surroundings, name: str) -> Surroundings:
+    """Return the surroundings of a part of a run, in a folder of its own."""
+    return dataclasses.replace(around, folder=Path(around.folder) / name)

@@ -1,0 +1,200 @@
+"""How good is a model on the stays of a set that it has not learned from?
+
+Runs the shipped files as the viewer does. The measures of every report, and beside them the
+challenge's own two scores and those of each part of a blend.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medviewer import __version__
+from medviewer.domain.errors import InputError, RuntimeMissingError, StorageError, UsageError
+from medviewer.inference.card import Card, read_card
+from medviewer.inference.loading import check_graph, read_file
+from medviewer.training.calibration import sigmoid
+from medviewer.training.icu_scores import event_1, event_2
+from medviewer.training.metrics import Floats, Measure, Truth, calibration_bins, measures, rates, with_intervals
+from medviewer.training.physionet import Stay, find_sets, read_stays
+from medviewer.training.report_page import report_page
+from medviewer.training.stays import FIELDS, encode
+from medviewer.whole_file import write_whole
+
+SCHEMA = "medviewer-evaluation/1"
+_BATCH = 256
+_FEWEST = 30  # cases of a subgroup
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredStays:
+    """Stays, and what was said of them: ``probability`` ``(n,)``, ``parts`` ``(n, P)`` logits."""
+
+    stays: Sequence[Stay]
+    truth: Truth
+    probability: Floats
+    parts: Floats
+
+
+def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, progress: Any) -> Mapping[str, Any]:
+    """Run a model over sets of the challenge and write ``report.json`` and ``report.html``.
+
+    Args:
+        model: the model folder, of a model whose inputs are a stay and a patient.
+        data: the folder with ``set-x`` or ``set-x.zip``, and ``Outcomes-x.txt``; or one such set.
+        out: receives the report.
+        split: the letter of one set; None: all.
+        progress: called with one line of text at a time.
+
+    Raises:
+        ModelError, UsageError, InputError, StorageError: as :func:`medviewer.training.evaluate.evaluate`.
+    """
+    started = time.time()
+    card = read_card(model)
+    sets = {data.name: data} if data.name.startswith("set-") else find_sets(data)
+    if split is not None and split not in sets:
+        raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
+    read = {letter: read_stays(path) for letter, path in sets.items() if split in (None, letter)}
+    stays = [stay for one in read.values() for stay in one.stays]
+    if any(stay.died is None for stay in stays):
+        raise InputError(f"{data} has stays without an outcome; put Outcomes-x.txt beside each set.")
+    progress(f"{len(stays)} stays read")
+    scored = score_stays(card, stays)
+    digests = {letter: one.digest for letter, one in read.items()}
+    learned = set(card.training.get("data_digests", {}).values())
+    report = {
+        "schema": SCHEMA,
+        "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
+        "data": describe_stays(data, split, scored, " ".join(digests.values()))
+        | {
+            "unusable": [{"file": name, "reason": why} for one in read.values() for name, why in one.unusable],
+            "was_learned_from": bool(learned & set(digests.values())),
+        },
+        **summarise_stays(scored, card.labels[0].threshold, card),
+        "subgroups": subgroups_of(scored, card.labels[0].threshold),
+        "robustness": {},
+        "novelty": None,
+        "versions": {"medviewer": __version__, "numpy": np.__version__},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "elapsed_s": round(time.time() - started, 1),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The report cannot be written to {out} ({error.strerror}); choose another folder."
+        ) from error
+    write_whole(out / "report.html", report_page(report, scored.truth, scored.probability).encode())
+    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    progress(f"report written to {out}")
+    return report
+
+
+def score_stays(card: Card, stays: Sequence[Stay]) -> ScoredStays:
+    """Give the calibrated probability of each stay, by the card's own inputs and files.
+
+    Raises:
+        ModelError: a file is missing, changed, unsafe or not runnable.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
+    except ImportError as error:
+        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
+    file, calibration = card.require("model"), card.require_calibration()
+    content = read_file(card.folder, file)
+    check_graph(content, name=file.path, control_flow=file.control_flow)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    tensors = encode(stays, [spec.document for spec in card.inputs])
+    n = len(FIELDS)
+    logits, parts = [], []
+    for start in range(0, len(stays), _BATCH):
+        chosen = slice(start, start + _BATCH)
+        about = tensors.fields[chosen]
+        given = {"joined": tensors.joined[chosen], "fields": about[:, :n], "known": about[:, n:]}
+        one, each = session.run(["logits", "parts"], given)
+        logits.append(one[:, 0])
+        parts.append(each)
+    logit = np.concatenate(logits).astype(np.float64)
+    probability = sigmoid(calibration.slope[0] * logit + calibration.intercept[0])
+    return ScoredStays(stays, tensors.truth, probability, np.concatenate(parts).astype(np.float64))
+
+
+def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = None) -> dict[str, Any]:
+    """Return measures with intervals, the confusion matrix, the reliability table, and each part's AUC."""
+    ids = [str(stay.record_id) for stay in scored.stays]
+    cells = rates(scored.truth, scored.probability, threshold)
+    said, seen, share = calibration_bins(scored.truth, scored.probability)
+    wanted: dict[str, Measure] = {
+        **measures(threshold),
+        "event_1": lambda t, p, w: _event_1(t, p, threshold, w),
+    }
+    found = with_intervals(wanted, scored.truth, scored.probability, ids)
+    # A draw with weights has no ten groups of one size, so that this one has no interval.
+    found["event_2"] = {"value": round(event_2(scored.truth, scored.probability), 3), "ci95": None}
+    names = card.document.get("training", {}).get("parts", []) if card else []
+    for index, name in enumerate(names):
+        auc = {"auc": measures(threshold)["auc"]}
+        found[f"auc_{name}"] = with_intervals(auc, scored.truth, scored.parts[:, index], ids, n_resamples=300)["auc"]
+    return {
+        "threshold": threshold,
+        "metrics": found,
+        "confusion": {
+            "true_positive": int(cells.true_positive),
+            "false_positive": int(cells.false_positive),
+            "true_negative": int(cells.true_negative),
+            "false_negative": int(cells.false_negative),
+        },
+        "reliability": [
+            {"said": round(float(a), 4), "seen": round(float(b), 4), "share": round(float(c), 4)}
+            for a, b, c in zip(said, seen, share, strict=True)
+            if c > 0
+        ],
+    }
+
+
+def _event_1(truth: Truth, probability: Floats, threshold: float, weights: Floats | None) -> float:
+    if weights is None:
+        return event_1(truth, probability, threshold)
+    found = rates(truth, probability, threshold, weights)
+    called = found.true_positive + found.false_positive
+    return min(found.sensitivity, found.true_positive / called) if called else 0.0
+
+
+def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:
+    """Return the measures by age, sex, and kind of unit; groups that are too small are left out."""
+    age = np.array([stay.descriptors.get("Age", np.nan) for stay in scored.stays])
+    sex = np.array([stay.descriptors.get("Gender", np.nan) for stay in scored.stays])
+    unit = np.array([stay.descriptors.get("ICUType", np.nan) for stay in scored.stays])
+    groups = {
+        "younger than 50": age < 50, "50 to 64": (age >= 50) & (age < 65), "65 to 79": (age >= 65) & (age < 80),
+        "80 and older": age >= 80, "women": sex == 0, "men": sex == 1, "coronary care": unit == 1,
+        "cardiac surgery": unit == 2, "medical": unit == 3, "surgical": unit == 4,
+    }  # fmt: skip
+    wanted = {name: measures(threshold)[name] for name in ("auc", "sensitivity", "specificity", "ece")}
+    found = []
+    for name, members in groups.items():
+        if members.sum() < _FEWEST or len(set(scored.truth[members].tolist())) < 2:
+            continue
+        ids = [str(stay.record_id) for stay, one in zip(scored.stays, members, strict=True) if one]
+        figures = with_intervals(wanted, scored.truth[members], scored.probability[members], ids, n_resamples=300)
+        found.append({"name": name, "n": int(members.sum()), "metrics": figures})
+    return found
+
+
+def describe_stays(data: Path, split: str | None, scored: ScoredStays, digest: str) -> dict[str, Any]:
+    """Say what was evaluated."""
+    died = int(scored.truth.sum())
+    return {
+        "path": str(data),
+        "split": split,
+        "n": len(scored.stays),
+        "n_patients": len(scored.stays),
+        "digest": digest,
+        "per_class": {"survived": len(scored.stays) - died, "died": died},
+    }

@@ -1,0 +1,56 @@
+"""Made-up stays in the challenge's layout: who dies has a faster heart and a lower coma score, and nobody is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from medviewer.training.physionet import Stay
+from medviewer.training.stays import VARIABLES
+
+USUAL = {
+    "HR": (85, 10),
+    "GCS": (13, 1),
+    "Creatinine": (1.2, 0.3),
+    "Lactate": (2.0, 0.6),
+    "Temp": (37, 0.4),
+    "FiO2": (0.5, 0.1),
+}
+
+
+def make_stays(n: int, *, seed: int = 0, first_id: int = 100_000) -> list[Stay]:
+    """``n`` stays; two in five die."""
+    chance = np.random.default_rng(seed)
+    stays = []
+    for index in range(n):
+        died = bool(index % 5 < 2)
+        observations = []
+        for name, (mean, spread) in USUAL.items():
+            shift = {"HR": 15, "GCS": -4}.get(name, 0) * died
+            for hour in np.sort(chance.choice(48, 6, replace=False)):
+                value = float(np.round(max(0.3, mean + shift + spread * chance.normal()), 2))
+                observations.append((float(hour) + 0.25, name, min(value, 15.0) if name == "GCS" else value))
+        about = {"Age": float(chance.integers(40, 85)), "Gender": float(index % 2), "Height": 170.0, "ICUType": 3.0}
+        stays.append(Stay(first_id + index, about, tuple(sorted(observations)), died))
+    return stays
+
+
+def write_stays(root: Path, letter: str, stays: list[Stay]) -> Path:
+    """Write them as ``set-x/*.txt`` and ``Outcomes-x.txt``."""
+    folder = root / f"set-{letter}"
+    folder.mkdir(parents=True)
+    outcomes = ["RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death"]
+    for stay in stays:
+        lines = ["Time,Parameter,Value", f"00:00,RecordID,{stay.record_id}"]
+        lines += [f"00:00,{name},{value:g}" for name, value in stay.descriptors.items()]
+        for hours, name, value in stay.observations:
+            minutes = round(hours * 60)
+            lines.append(f"{minutes // 60:02d}:{minutes % 60:02d},{name},{value:g}")
+        (folder / f"{stay.record_id}.txt").write_text("\n".join(lines) + "\n")
+        outcomes.append(f"{stay.record_id},-1,-1,-1,-1,{int(bool(stay.died))}")
+    (root / f"Outcomes-{letter}.txt").write_text("\n".join(outcomes) + "\n")
+    return folder
+
+
+assert set(USUAL) <= {one.name for one in VARIABLES}

@@ -1,0 +1,98 @@
+"""Stays are encoded for training as the viewer encodes a patient's record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import torch
+
+from medviewer.domain.case import Case, Observation
+from medviewer.inference.card import input_spec
+from medviewer.inference.inputs import series, table
+from medviewer.training.stay_networks import StayGru, StaySummary, squashed
+from medviewer.training.stays import FIELDS, VARIABLES, encode, input_documents
+from tests.stay_maker import make_stays
+
+ADMITTED = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
+
+
+def test_a_record_and_a_stay_of_the_same_values_are_the_same_arrays() -> None:
+    stays = make_stays(10)
+    documents = input_documents(stays)
+    stay, by_name = stays[3], {one.name: one for one in VARIABLES}
+    observations = [
+        Observation(
+            by_name[name].codes[0], name, value * by_name[name].factor, by_name[name].unit,
+            ADMITTED + timedelta(hours=hours),
+        )
+        for hours, name, value in stay.observations
+    ]  # fmt: skip
+    # The viewer's grid begins with the first value; a heart rate at admission makes that the admission here.
+    observations.append(Observation("8867-4", "HR", 80.0, "/min", ADMITTED))
+    observations.append(Observation("8302-2", "Height", 1.70, "m", ADMITTED))
+    stay = replace(stay, observations=((0.0, "HR", 80.0), *stay.observations))
+    case = Case(
+        age_years=stay.descriptors["Age"], sex="M" if stay.descriptors["Gender"] else "F",
+        observations=tuple(observations), at=ADMITTED + timedelta(hours=48),
+    )  # fmt: skip
+    hours, about = (input_spec(document) for document in documents)
+    raw = series.pull(case, hours)
+    row = table.pull(case, about)
+    assert isinstance(raw, series.SeriesRaw)
+    assert isinstance(row, table.TableRaw)
+    found = encode([stay], documents)
+    assert np.allclose(series.encode(raw, hours).tensors["joined"], found.joined[0], atol=1e-6)
+    served = table.encode(row, about).tensors
+    assert np.allclose(np.concatenate([served["fields"], served["known"]]), found.fields[0], atol=1e-6)
+
+
+def test_a_variable_that_nobody_has_is_marked_as_unseen() -> None:
+    by_name = {one["name"]: one for one in input_documents(make_stays(10))[0]["variables"]}
+    assert by_name["TroponinI"]["unseen"] is True
+    assert "unseen" not in by_name["HR"]
+
+
+def test_a_slip_of_the_pen_is_no_height() -> None:
+    stays = make_stays(10)
+    documents = input_documents(stays)
+    wrong = replace(stays[0], descriptors={**stays[0].descriptors, "Height": 1.8})
+    found = encode([stays[0], wrong], documents)
+    column = FIELDS.index("Height")
+    assert found.fields[:, len(FIELDS) + column].tolist() == [1.0, 0.0]
+    assert found.fields[1, column] == 0.0
+
+
+def test_the_summary_is_what_its_words_say() -> None:
+    n = 2
+    joined = torch.zeros(1, 4, 3 * n)
+    joined[0, :, 0] = torch.tensor([0.0, 1.0, 1.0, 3.0])  # carried into the third hour
+    joined[0, [1, 3], n] = 1.0
+    joined[0, :, 2 * n] = torch.tensor([1.0, 0.0, 0.25, 0.0])
+    joined[0, :, 2 * n + 1] = 1.0
+    fields = torch.tensor([[7.0]])
+    found = StaySummary(n)(joined, fields)[0]
+    one, three = float(squashed(torch.tensor(1.0))), float(squashed(torch.tensor(3.0)))
+    mean = (one + three) / 2
+    first, second, whole = (found[8 * i : 8 * i + 8].reshape(4, n)[:, 0].tolist() for i in range(3))
+    assert np.allclose(first, [one, one, one, 0.5])
+    assert np.allclose(second, [three, three, three, 0.5])
+    assert np.allclose(whole, [one, three, mean, 0.5])
+    rest = found[24:]
+    assert np.allclose(rest[:6:2], [np.sqrt(((one - mean) ** 2 + (three - mean) ** 2) / 2), three, three - one])
+    assert rest[6] == 7.0  # the patient's fields
+    assert rest[7:].tolist() == [0.0, 1.0]  # how old the last values are
+    never = found[:24].reshape(3, 4, n)[:, :, 1]
+    assert torch.equal(never, torch.zeros(3, 4))  # and "measured 0 times" says that the zeros are nothing
+
+
+def test_a_stay_is_judged_alike_alone_and_among_others() -> None:
+    stays = make_stays(6)
+    tensors = encode(stays, input_documents(stays))
+    torch.manual_seed(0)
+    net = StayGru(len(VARIABLES), tensors.fields.shape[1]).eval()
+    with torch.inference_mode():
+        together = net(torch.from_numpy(tensors.joined), torch.from_numpy(tensors.fields))
+        alone = [net(torch.from_numpy(tensors.joined[[i]]), torch.from_numpy(tensors.fields[[i]])) for i in range(6)]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-6)
