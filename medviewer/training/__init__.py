@@ -19,7 +19,10 @@ from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageErr
 from medviewer.domain.progress import Progress, no_progress
 
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
-RECIPES: Mapping[str, str] = {"chest-xray": "medviewer.training.recipes.chest_xray"}
+RECIPES: Mapping[str, str] = {
+    "chest-xray": "medviewer.training.recipes.chest_xray",
+    "icu-mortality": "medviewer.training.recipes.icu_mortality",
+}
 
 
 @dataclass(frozen=True, slots=True)

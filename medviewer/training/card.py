@@ -49,7 +49,7 @@ def write_card(
     card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
-        for group in reports.get("report", {}).get("subgroups", [])
+        for group in (reports.get("report") or reports.get("b") or {}).get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
@@ -96,17 +96,16 @@ _DECLARED_TEXT = {
 def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[str, Any]:
     """Return one entry of the card's evidence; ``is_declared``: the data say themselves who is in which split."""
     data, texts = report["data"], _DECLARED_TEXT if is_declared else _SPLIT_TEXT
-    return {
-        "data": texts.get(split, split),
+    found = {
+        "data": data.get("text", texts.get(split, split)),
         "split": split,
         "n": data["n"],
         "n_patients": data["n_patients"],
         "per_class": data["per_class"],
         "digest": data["digest"],
         "metrics": _numbers(report["metrics"]),
-        "robustness": report["robustness"],
-        "novelty": report["novelty"],
     }
+    return found | {name: report[name] for name in ("robustness", "novelty") if report.get(name)}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,8 +181,9 @@ def _figure(entry: Mapping[str, Any]) -> str:
 
 def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in entry["per_class"].items())
+    cases = f"{entry['n']} cases of {entry['n_patients']} patients"
     lines = [
-        f"**{_en(entry['data'])}** ({entry['n']} images of {entry['n_patients']} patients: {counts})",
+        f"**{_en(entry['data'])}** ({cases}: {counts})",
         "",
         "| measure | value (95% interval, bootstrap over patients) |",
         "|---|---|",

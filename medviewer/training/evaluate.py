@@ -63,6 +63,10 @@ def evaluate(
     """
     started = time.time()
     card = read_card(model)
+    if any(spec.kind == "series" for spec in card.inputs):
+        from medviewer.training.stay_evaluation import evaluate_stays  # noqa: PLC0415 - of another kind of data
+
+        return evaluate_stays(model, data, out, split=split, progress=progress)
     if len(card.labels) != 1:
         raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
     classifier = Classifier(card)
