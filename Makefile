@@ -50,7 +50,8 @@ bench: $(TEST_ENV)/ready ## Measure against named peers; writes docs/benchmarks.
 
 models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folder
 	@test -n "$(DATA)" || { echo "Say where the training data lie: make models DATA=folder (see README, Train)"; exit 2; }
-	@$(TEST_ENV)/bin/medviewer train chest-xray --data $(DATA)/chest-xray-train --out train-output
+	@$(TEST_ENV)/bin/medviewer train chest-xray --data $(DATA)/chest-xray-train --out train-output/chest-xray-pneumonia
+	@$(TEST_ENV)/bin/medviewer train icu-mortality --data $(DATA)/physionet-2012 --out train-output/icu-mortality
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from medviewer.domain.case import Case, Observation
 from medviewer.training.physionet import Stay
 from medviewer.training.stays import VARIABLES
 
+ADMITTED = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
 USUAL = {
     "HR": (85, 10),
     "GCS": (13, 1),
@@ -34,6 +37,26 @@ def make_stays(n: int, *, seed: int = 0, first_id: int = 100_000) -> list[Stay]:
         about = {"Age": float(chance.integers(40, 85)), "Gender": float(index % 2), "Height": 170.0, "ICUType": 3.0}
         stays.append(Stay(first_id + index, about, tuple(sorted(observations)), died))
     return stays
+
+
+def case_of(stay: Stay) -> Case:
+    """The stay as a patient's record has it: LOINC codes, the card's units, two days after admission."""
+    by_name = {one.name: one for one in VARIABLES}
+    observations = [
+        Observation(
+            by_name[name].codes[0], name, value * by_name[name].factor, by_name[name].unit,
+            ADMITTED + timedelta(hours=hours),
+        )
+        for hours, name, value in stay.observations
+    ]  # fmt: skip
+    sex = "M" if stay.descriptors["Gender"] else "F"
+    moment = ADMITTED + timedelta(hours=48)
+    return Case(age_years=stay.descriptors["Age"], sex=sex, observations=tuple(observations), at=moment)
+
+
+def stay_case() -> Case:
+    """A made-up patient of whom an answer can be had."""
+    return case_of(make_stays(1)[0])
 
 
 def write_stays(root: Path, letter: str, stays: list[Stay]) -> Path:

@@ -10,21 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medviewer.domain.errors import InputError
-from medviewer.training.calibration import fit_platt, sigmoid
+from medviewer.training.calibration import sigmoid
 from medviewer.training.card import write_card
 from medviewer.training.data_report import DataTable, write_data_report
-from medviewer.training.icu_scores import event_1_threshold
 from medviewer.training.lesson import Surroundings
-from medviewer.training.metrics import Floats, Truth, expected_calibration_error, rates
+from medviewer.training.metrics import roc_auc
 from medviewer.training.physionet import HOURS, Stay, Stays, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.icu_mortality_card import EVIDENCE_TEXT, RECIPE, card_document
 from medviewer.training.request import Request
+from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.stay_blend import Blend, StayConfig, folder_of, learn_blend, out_of_fold
+from medviewer.training.stay_decision import Decision, decide
 from medviewer.training.stay_evaluation import ScoredStays, describe_stays, subgroups_of, summarise_stays
 from medviewer.training.stay_export import write_graph, write_reference
 from medviewer.training.stay_table import stays_table
@@ -32,20 +31,13 @@ from medviewer.training.stays import encode, input_documents
 
 FOLDERS = ("checkpoints", "tensorboard")
 METRIC = "AUC on set B, learned from set A alone"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Decision:
-    """How a logit becomes a probability and a call; chosen on stays that their fold had not learned from."""
-
-    slope: float
-    intercept: float
-    threshold: float
-    sensitivity: float
-    specificity: float
-    n: int
-    ece_before: float
-    ece_after: float
+RANGES: Mapping[str, Range] = {
+    "rate": Range(1e-3, 1e-2, is_logarithmic=True),
+    "dropout": Range(0.1, 0.5),
+    "tree_rate": Range(0.01, 0.1, is_logarithmic=True),
+    "n_trees": Range(100, 600),
+    "penalty": Range(2e-4, 2e-2, is_logarithmic=True),
+}
 
 
 def run(request: Request) -> Path:
@@ -75,7 +67,7 @@ def run(request: Request) -> Path:
         write_reference(blend, partial / "reference.npz", HOURS)
         document = card_document(sets, config, inputs, decision, training)
         write_card(partial, document, {"b": proof})
-    request.forget_run()
+    request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")
     return request.out
 
@@ -127,18 +119,21 @@ def _proven(
     return {"data": about, **found, "subgroups": subgroups_of(scored, decision.threshold)}
 
 
-def decide(truth: Truth, logit: Floats) -> Decision:
-    """Choose calibration and threshold; here how often death occurs belongs to the question, so nothing is balanced."""
-    even = np.ones(len(truth))
-    slope, intercept = fit_platt(truth, logit, even)
-    probability = sigmoid(slope * logit + intercept)
-    threshold = round(event_1_threshold(truth, probability), 3)
-    at = rates(truth, probability, threshold)
-    before = expected_calibration_error(truth, sigmoid(logit))
-    after = expected_calibration_error(truth, probability)
-    return Decision(slope, intercept, threshold, at.sensitivity, at.specificity, len(truth), before, after)
-
-
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
     return stays_table(request.data, _read(request))
+
+
+def explore(request: Request, n_trials: int) -> Trial:
+    """Try ``n_trials`` settings within :data:`RANGES` on folds of set A alone, and return the best; B stays unseen."""
+    config, _ = configure(StayConfig(), request.overrides, FOLDERS)
+    found = _read(request)["a"]
+    tensors = encode(found.stays, input_documents(found.stays))
+
+    def score(settings: Mapping[str, str], folder: Path) -> float:
+        tried, _ = configure(config, settings, FOLDERS)
+        around = request.surroundings(tried, found.digest, {"checkpoints": folder})
+        return roc_auc(tensors.truth, out_of_fold(tensors, tried, around)[:, -1])
+
+    identity = {"config": dataclasses.asdict(config), "data": found.digest}
+    return search(RANGES, n_trials, request.run_folder, score, identity=identity, progress=request.progress)

@@ -21,9 +21,10 @@ from medviewer.inference.outcomes import wanted_outputs
 from medviewer.resources import models_dir
 from tests import data_models, fakes
 from tests.news2 import news2_case
+from tests.stay_maker import stay_case
 
 BUNDLED = sorted(path.name for path in models_dir().iterdir() if (path / "model.json").is_file())
-CASES = {"chest-xray-pneumonia": fakes.make_case, "news2": news2_case}
+CASES = {"chest-xray-pneumonia": fakes.make_case, "icu-mortality": stay_case, "news2": news2_case}
 ALL = [*data_models.KINDS, *BUNDLED]
 needs_rdkit = pytest.mark.skipif(importlib.util.find_spec("rdkit") is None, reason="RDKit is not installed")
 each_model = pytest.mark.parametrize(
@@ -168,16 +169,17 @@ def test_a_column_that_never_varied_in_training_is_refused(engine: Engine, name:
     if not tables:
         pytest.skip("It is given no columns of numbers.")
     case = case_for(name)
+    _, used = INPUTS[tables[0].kind].examine(INPUTS[tables[0].kind].pull(case, tables[0]), tables[0])
     for mark, is_refused in (({"constant": 12345.0}, True), ({"unseen": True}, True), ({}, False)):
-        spec = _marked(tables[0], mark)
+        spec = _marked(tables[0], used[0].name, mark)  # a column of which the case has a value
         raw = INPUTS[spec.kind].pull(case, spec)
         doubts, _ = INPUTS[spec.kind].examine(raw, spec)
         assert any(doubt.code == "constant" and doubt.level == "abstain" for doubt in doubts) == is_refused
 
 
-def _marked(spec: object, mark: dict[str, object]) -> object:
+def _marked(spec: object, name: str, mark: dict[str, object]) -> object:
     key = "fields" if spec.kind == "table" else "variables"  # type: ignore
-    columns = [{**spec.document[key][0], **mark}, *spec.document[key][1:]]  # type: ignore
+    columns = [{**one, **mark} if one["name"] == name else one for one in spec.document[key]]  # type: ignore
     return replace(spec, document={**spec.document, key: columns})  # type: ignore
 
 

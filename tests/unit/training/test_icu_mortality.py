@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from medviewer.domain.case import Case, Observation
+from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import train
 from medviewer.training.evaluate import evaluate
-from medviewer.training.stays import VARIABLES
-from tests.stay_maker import make_stays, write_stays
+from tests.stay_maker import ADMITTED, case_of, make_stays, write_stays
 
 SETTINGS = {"epochs": "3", "n_folds": "2", "n_nets": "1", "n_trees": "8", "batch": "16", "penalty": "0.05"}
 
@@ -69,26 +67,12 @@ def test_the_graph_answers_as_it_was_learned(made: tuple[Path, list[str]]) -> No
 
 
 def test_a_patient_is_asked_about_through_the_record(made: tuple[Path, list[str]]) -> None:
-    begun = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
-    by_name = {one.name: one for one in VARIABLES}
     ill, well = make_stays(2, seed=9)[1], make_stays(3, seed=9)[2]
-    said = []
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        for stay in (ill, well):
-            observations = tuple(
-                Observation(
-                    by_name[name].codes[0], name, value * by_name[name].factor, by_name[name].unit,
-                    begun + timedelta(hours=hours),
-                )
-                for hours, name, value in stay.observations
-            )  # fmt: skip
-            answer = engine.ask(
-                Case(age_years=60.0, sex="F", observations=observations, at=begun + timedelta(hours=48)),
-                "icu-mortality",
-            )
-            assert answer.status == "answer", answer.reasons
-            said.append(answer.findings[0].probability)
-        without = engine.ask(Case(age_years=60.0, sex="F", at=begun), "icu-mortality")
+        answers = [engine.ask(case_of(stay), "icu-mortality") for stay in (ill, well)]
+        without = engine.ask(Case(age_years=60.0, sex="F", at=ADMITTED), "icu-mortality")
+    assert [answer.status for answer in answers] == ["answer", "answer"]
+    said = [answer.findings[0].probability for answer in answers]
     assert ill.died is True
     assert well.died is False
     assert said[0] > said[1]

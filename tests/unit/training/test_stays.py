@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 import numpy as np
 import torch
 
-from medviewer.domain.case import Case, Observation
+from medviewer.domain.case import Observation
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs import series, table
 from medviewer.training.stay_networks import StayGru, StaySummary, squashed
 from medviewer.training.stays import FIELDS, VARIABLES, encode, input_documents
-from tests.stay_maker import make_stays
-
-ADMITTED = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
+from tests.stay_maker import ADMITTED, case_of, make_stays
 
 
 def test_a_record_and_a_stay_of_the_same_values_are_the_same_arrays() -> None:
     stays = make_stays(10)
     documents = input_documents(stays)
-    stay, by_name = stays[3], {one.name: one for one in VARIABLES}
-    observations = [
-        Observation(
-            by_name[name].codes[0], name, value * by_name[name].factor, by_name[name].unit,
-            ADMITTED + timedelta(hours=hours),
-        )
-        for hours, name, value in stay.observations
-    ]  # fmt: skip
     # The viewer's grid begins with the first value; a heart rate at admission makes that the admission here.
-    observations.append(Observation("8867-4", "HR", 80.0, "/min", ADMITTED))
-    observations.append(Observation("8302-2", "Height", 1.70, "m", ADMITTED))
-    stay = replace(stay, observations=((0.0, "HR", 80.0), *stay.observations))
-    case = Case(
-        age_years=stay.descriptors["Age"], sex="M" if stay.descriptors["Gender"] else "F",
-        observations=tuple(observations), at=ADMITTED + timedelta(hours=48),
-    )  # fmt: skip
+    stay = replace(stays[3], observations=((0.0, "HR", 80.0), *stays[3].observations))
+    case = case_of(stay)
+    height = Observation("8302-2", "Height", 1.70, "m", ADMITTED)
+    case = replace(case, observations=(*case.observations, height))
     hours, about = (input_spec(document) for document in documents)
     raw = series.pull(case, hours)
     row = table.pull(case, about)

@@ -1,0 +1,37 @@
+"""How the logit of a stay becomes a probability, and which probability is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medviewer.training.calibration import fit_platt, sigmoid
+from medviewer.training.icu_scores import event_1_threshold
+from medviewer.training.metrics import Floats, Truth, expected_calibration_error, rates
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a logit becomes a probability and a call; chosen on stays that their fold had not learned from."""
+
+    slope: float
+    intercept: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+    n: int
+    ece_before: float
+    ece_after: float
+
+
+def decide(truth: Truth, logit: Floats) -> Decision:
+    """Choose calibration and threshold; here how often death occurs belongs to the question, so nothing is balanced."""
+    even = np.ones(len(truth))
+    slope, intercept = fit_platt(truth, logit, even)
+    probability = sigmoid(slope * logit + intercept)
+    threshold = round(event_1_threshold(truth, probability), 3)
+    at = rates(truth, probability, threshold)
+    before = expected_calibration_error(truth, sigmoid(logit))
+    after = expected_calibration_error(truth, probability)
+    return Decision(slope, intercept, threshold, at.sensitivity, at.specificity, len(truth), before, after)
