@@ -79,6 +79,7 @@ class RecordReader:
             return
         cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
         offered = [card for card in cards if takes_records(card)] if question is not None else []
+        offered.sort(key=lambda card: card.runtime != "rule")  # what has its answer at once stands first
         rows = tuple(_row(question, card) for card in offered if question is not None)
         if rows or new.record_answers:
             self._app.session.update(record_answers=rows)

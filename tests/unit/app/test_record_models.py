@@ -223,3 +223,11 @@ def test_a_case_holds_words_with_a_code_and_a_time_up_to_the_moment() -> None:
     case = snapshot(replace(record(), text_results=words), when)
     assert [(one.code, one.text) for one in case.text_observations] == [("67775-7", "Alert")]
     assert case.at == when
+
+
+def test_what_has_its_answer_at_once_stands_before_what_is_run_on_request(app: Application, tmp_path: Path) -> None:
+    data_models.make("series", tmp_path / "models" / "a-series")  # its name comes first
+    app.engine.catalogue = Catalogue([tmp_path / "models"])
+    app.records.store().save_record(record())
+    opened(app, tmp_path / "a.dcm")
+    assert [one.model_id for one in record_answers_of(app.state)] == ["news2", "tiny-series"]
