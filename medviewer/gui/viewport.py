@@ -491,7 +491,7 @@ _DRAWN_FROM = (
     "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements",
     "values",
     "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
-    "layers", "layers_shown", "layer_sources", "laid",
+    "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
 )  # fmt: skip
 
 

@@ -143,3 +143,17 @@ def test_a_second_map_under_way_is_said_in_both_languages(panel: ComparisonContr
     panel.show_state(state, "Occlusion 3/9")
     assert "Working out the second heat map" in all_words(panel)
     assert "Agreement" not in all_words(panel)
+
+
+def test_maps_leave_and_come_back_by_themselves_with_the_impression(reader: Reader, qtbot: Any) -> None:
+    """Looked at as the screen does, which is drawn again only where it is asked for; not by a picture taken anew."""
+    app, window = reader.window.app, reader.window
+    app.run_command("explain.compare", "occlusion")
+    reader.settle()
+    shown = window.viewports.visible
+    qtbot.waitUntil(lambda: [v.painted_heat_maps is not None for v in shown] == [True, True, True, False])
+    app.run_command("model.read_first")
+    qtbot.waitUntil(lambda: all(v.painted_heat_maps is None for v in shown))
+    app.run_command("model.impression", "Clear lungs.")
+    reader.settle()
+    qtbot.waitUntil(lambda: [v.painted_heat_maps is not None for v in shown] == [True, True, True, False])
