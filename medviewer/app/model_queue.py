@@ -198,11 +198,13 @@ def _ask_about(app: Application, wanted: Iterable[Selection]) -> None:
     entries = app.engine.catalogue.entries
     # (A variant is another network than the one that was validated: only its own name asks for it.)
     cards = [entry.card for entry in entries if entry.card is not None and not is_variant(entry.id)]
+    cards.sort(key=lambda card: not card.is_of_one_image)  # why a model of images has nothing to say is told first
     reasons: list[str] = []
-    added = app.queue.add(_suiting(wanted, cards, app.state.language, reasons))
+    suiting = list(_suiting(wanted, cards, app.state.language, reasons))
+    added = app.queue.add(suiting)
     if added:
         app.notify("info", "1 question was added to the queue." if added == 1 else _added(added))
-    elif reasons and not app.state.queue:
+    elif reasons and not suiting:
         app.notify("caution", f"No model suits these images. {reasons[0]}")
     else:
         app.notify("info", "All of this is answered or waits already.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -17,6 +18,7 @@ from medviewer.domain.errors import EngineError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.records.record import Identifier, PatientRecord
 from medviewer.records.store import RecordStore
+from medviewer.resources import models_dir
 from tests import fakes, variant_models
 from tests.conftest import InlineExecutor
 from tests.radiographs import write_radiograph, write_slices
@@ -240,6 +242,24 @@ def test_where_no_model_suits_it_is_said(app: Application) -> None:
     assert app.state.notice is not None
     assert app.state.notice.text.startswith("No model suits these images. ")
     assert "CT" in app.state.notice.text
+
+
+def test_models_of_the_record_do_not_hide_that_all_is_answered(app: Application, held: HeldExecutor) -> None:
+    """A score stands beside the record: that it takes no image is no answer to who asked about an image."""
+    shutil.copytree(models_dir() / "news2", app.engine.catalogue.folders[0] / "a-score")
+    app.engine.catalogue.refresh()
+    app.run_command("model.ask_all")
+    assert len(app.state.queue) == 2
+    go_all(app, held)
+    app.run_command("queue.clear")
+    app.run_command("model.ask_all")
+    assert app.state.notice is not None
+    assert app.state.notice.text == "All of this is answered or waits already."
+    ct = next(s for s in selections(app.state.collection) if s.series.modality == "CT")
+    app.run_command("image.select", ct)
+    app.run_command("model.ask_all")
+    assert app.state.notice.text.startswith("No model suits these images. ")
+    assert "CT" in app.state.notice.text, "the reason of a model of images"
 
 
 def test_too_many_are_refused_whole(app: Application) -> None:
