@@ -15,7 +15,7 @@ from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.state import Selection
-from medviewer.cli.analyze_data import analyze_data, is_of_data
+from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, is_of_data, kind_of_number
 from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
@@ -48,6 +48,10 @@ def analyze(arguments: argparse.Namespace) -> int:
         raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
     asking = Asking(tuple(arguments.explain), arguments.language, USUAL | frozenset(arguments.also))
     [path, *more] = arguments.paths
+    if len(cards) == 1 and not any(spec.kind in ("image", "volume") for spec in cards[0].inputs):
+        raise UsageError(
+            f"The model {cards[0].id} takes no image: give --record, --note or --smiles instead of a path."
+        )
     if more or len(models) > 1 or path.is_dir():
         if arguments.frame is not None:
             raise UsageError("--frame chooses an image of one file; name one file and one model with it.")
@@ -152,15 +156,18 @@ def summary(result: Result) -> list[str]:
     """Say in a few lines what the model said and how far it can be believed."""
     answer = result.answer
     made_by = answer.provenance
-    lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}, {made_by.provider})"]
+    ran_on = f", {made_by.provider}" if made_by.provider else ""  # a check may have stopped it first
+    lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version}{ran_on})"]
     if not made_by.is_verified:
-        lines.append("  unverified: the files match the card, but no publisher that you trust has signed it")
+        lines.append(UNVERIFIED)
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:
         flag = "flagged" if finding.flagged else "not flagged"
-        kind = "probability" if answer.is_calibrated else "output of the network, no probability,"
-        lines.append(f"  {finding.label}: {kind} {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}")
+        number = kind_of_number(answer)
+        lines.append(
+            f"  {finding.label}: {number} {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
+        )
         if finding.stability is not None:
             low, high = finding.stability
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")

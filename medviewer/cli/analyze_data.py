@@ -24,6 +24,7 @@ from medviewer.explain.methods import explain, methods_for
 from medviewer.inference.engine import Engine
 from medviewer.records.record import PatientRecord, parse_moment, snapshot, with_zone
 
+UNVERIFIED = "  unverified: the files match the card, but no publisher that you trust has signed it"
 _NOTE_LIMIT_BYTES = 1 << 20
 
 
@@ -125,6 +126,11 @@ def _text(path: Path) -> str:
         raise InputError(f"{path.name} is not text in UTF-8; save it as UTF-8 and try again.") from error
 
 
+def kind_of_number(answer: Answer) -> str:
+    """What the number of a finding may be called."""
+    return "probability" if answer.is_calibrated else "output of the network, no probability,"
+
+
 def _tell(told: Told, arguments: argparse.Namespace) -> None:
     answer, out = told.answer, arguments.out
     with contextlib.closing(RecordRoom(home())) as room:
@@ -150,12 +156,15 @@ def _lines(told: Told) -> Sequence[str]:
     answer = told.answer
     made_by = answer.provenance
     lines = [f"{answer.model_title} ({made_by.model_id} {made_by.model_version})"]
+    if not made_by.is_verified:
+        lines.append(UNVERIFIED)
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:
         flag = "flagged" if finding.flagged else "not flagged"
         lines.append(
-            f"  {finding.label}: probability {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
+            f"  {finding.label}: {kind_of_number(answer)} {finding.probability:.3f}, "
+            f"threshold {finding.threshold:.3f}, {flag}"
         )
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     return [*lines, *summary_of(answer, told.attributions)]

@@ -127,8 +127,9 @@ def _lines(model: dict[str, Any]) -> list[str]:
     if not model["usable"]:
         return [f"{model['id']}: cannot be used: {model['problem']}"]
     labels = ", ".join(label["label"] for label in model["labels"])
+    title = f"{model['title']} ({labels})" if labels else model["title"]  # a score has no labels
     lines = [
-        f"{model['id']} {model['version']}: {model['title']} ({labels}); {model['regulatory']}",
+        f"{model['id']} {model['version']}: {title}; {model['regulatory']}",
         f"  {_signature(model)}; {_whence(model['origin'])}",
     ]
     document = model.get("card")

@@ -11,8 +11,10 @@ import pytest
 
 from medviewer.app.settings import home
 from medviewer.cli import main
+from medviewer.cli.analyze_data import Told, _lines
 from medviewer.resources import models_dir, resource
 from tests import data_models
+from tests.answers import make_answer
 
 SAMPLE = resource("sample-record.json")
 
@@ -34,6 +36,7 @@ def test_a_score_of_a_record_at_a_moment(tmp_path: Path, capsys: pytest.CaptureF
     assert "NEWS2 total: 5 of 20, Medium" in text
     assert "Respiration rate: +2" in text
     assert "research use only" in text
+    assert "unverified: " in text
     document = saved(out)
     total, highest = document["outcomes"]
     assert (total["kind"], total["value"], total["band"], highest["value"]) == ("score", 5, "Medium", 2)
@@ -82,6 +85,8 @@ def test_json_is_the_document_that_was_saved(tmp_path: Path, capsys: pytest.Capt
         (["--record", str(SAMPLE), "--pdf"], 2, "made of images"),
         (["--record", str(SAMPLE), "--also", "maps"], 2, "made of images"),
         (["picture.dcm", "--at", "2004-08-25"], 2, "not both"),
+        (["picture.dcm"], 2, "takes no image"),
+        (["one.dcm", "two.dcm"], 2, "takes no image"),
     ],
 )
 def test_wrong_use_is_one_sentence(
@@ -97,6 +102,13 @@ def test_wrong_use_is_one_sentence(
 def test_a_model_of_images_needs_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(tmp_path / "out", "--record", str(SAMPLE), model="chest-xray-pneumonia") == 2
     assert "needs an image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("calibration", "said"), [({"method": "none"}, "output of the network"), ({}, "probability")])
+def test_a_number_that_nobody_calibrated_is_no_probability(calibration: dict[str, str], said: str) -> None:
+    answer = make_answer(calibration=calibration)
+    (line,) = [line for line in _lines(Told(answer, (), None)) if "pneumonia: " in line]
+    assert line.strip().startswith(f"pneumonia: {said}")
 
 
 def test_a_note_is_read_and_none_of_its_words_is_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

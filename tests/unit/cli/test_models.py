@@ -66,6 +66,13 @@ def test_force_installs_an_older_version_and_says_what_that_means(tmp_path: Path
     assert document["model"] == {"id": "fake-chest", "version": "2.0.0", "signature": "unverified"}
 
 
+def test_a_score_without_labels_is_listed_without_brackets(capsys: Capture) -> None:
+    assert main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("news2 1.0.0: NEWS2 early warning score; ") for line in lines)
+    assert any("(Pneumonia); " in line for line in lines)
+
+
 def test_the_list_says_whose_each_model_is(tmp_path: Path, capsys: Capture) -> None:
     assert main(["models"]) == 0
     assert "unverified, not signed; came with MedViewer" in capsys.readouterr().out
