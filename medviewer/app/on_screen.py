@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medviewer.app.state import Cut, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
+from medviewer.app.state import Cut, Key, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
 from medviewer.domain.answer import Answer, Attribution, Impression, Subject
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
@@ -224,7 +224,12 @@ def selections(collection: Collection) -> Iterator[Selection]:
 
 def is_withheld(state: State) -> bool:
     """Whether what models say of the image on screen is withheld until the reader has written an impression."""
-    return state.read_first and state.selection is not None and state.selection.image.key not in state.impressions
+    return state.selection is not None and withholds(state, state.selection.image.key)
+
+
+def withholds(state: State, key: Key) -> bool:
+    """Whether what models say of an image is withheld until the reader has written an impression of it."""
+    return state.read_first and key not in state.impressions
 
 
 def current_answer(state: State) -> tuple[Subject, Answer] | None:

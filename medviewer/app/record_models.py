@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
+from medviewer.app.on_screen import is_withheld
 from medviewer.app.patient import keep_event
 from medviewer.app.state import RecordAnswer, RecordQuestion, State
 from medviewer.domain.case import Case
@@ -51,9 +52,15 @@ def question_of(state: State) -> RecordQuestion | None:
 
 
 def record_answers_of(state: State) -> tuple[RecordAnswer, ...]:
-    """What is said of the record on screen, at the study on screen, in the language in use; nothing else ever."""
+    """What is said of the record on screen, at the study on screen, in the language in use; nothing else ever.
+
+    Where the reader reads first, networks have no say before the impression; a score is plain arithmetic on the record.
+    """
     question = question_of(state)
-    return tuple(one for one in state.record_answers if question is not None and one.question == question)
+    if question is None:
+        return ()
+    own = (one for one in state.record_answers if one.question == question)
+    return tuple(one for one in own if one.is_rule or not is_withheld(state))
 
 
 def case_of(record: PatientRecord, at: datetime, age_years: float | None, sex: str) -> Case:
@@ -126,7 +133,8 @@ def ask(engine: Engine, case: Case, row: RecordAnswer, stop: StopToken) -> Recor
 
 def _row(question: RecordQuestion, card: Card) -> RecordAnswer:
     titles = {name: {"en": card.title_of(name).en, "zh": card.title_of(name).zh} for name in card.targets}
-    return RecordAnswer(question, card.id, {"en": card.title.en, "zh": card.title.zh}, targets=titles)
+    title = {"en": card.title.en, "zh": card.title.zh}
+    return RecordAnswer(question, card.id, title, targets=titles, is_rule=card.runtime == "rule")
 
 
 def _case(state: State) -> Case | None:

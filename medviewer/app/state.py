@@ -305,6 +305,7 @@ class RecordAnswer:
     attribution: Attribution | None = None
     problem: str = ""
     targets: Mapping[str, Mapping[str, str]] = field(default_factory=_empty)
+    is_rule: bool = False  # a published score, worked out from what the record shows anyway
 
 
 @dataclass(frozen=True, slots=True, eq=False)

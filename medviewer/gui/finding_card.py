@@ -34,8 +34,7 @@ def finding_card(finding: Finding, answer: Answer, title: str, model_title: str)
     value = QHBoxLayout()
     value.setSpacing(8)
     value.addWidget(PlainLabel(probability_words(finding.probability, finding.threshold), "value"))
-    kind = tr("calibrated probability") if answer.is_calibrated else tr("output of the network, no probability")
-    value.addWidget(PlainLabel(kind, "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
+    value.addWidget(PlainLabel(number_kind(answer), "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
     card.column.addLayout(value)
     card.add(ProbabilityBar(finding))
     card.add(*_stability(finding, answer))
@@ -194,16 +193,25 @@ def _passed(passed: list[GuardResult]) -> QWidget:
 def _origin(answer: Answer) -> Iterator[QWidget]:
     made = answer.provenance
     yield FactRow(tr("Model"), f"{made.model_id} {made.model_version}")
-    if made.is_verified:
-        yield SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
-    else:
-        words = tr("The files match the model's card, but no publisher that you trust has signed it.")
-        yield SignalRow("caution", words, word=tr("Unverified"))
+    yield signature_row(made)
     yield FactRow(tr("Ran on"), ran_on(made))
     details = Disclosure(tr("Details"))
     for name, value in _details(answer):
         details.content.addWidget(FactRow(name, value, name_px=72))
     yield details
+
+
+def signature_row(made: Provenance) -> SignalRow:
+    """Whether a publisher that the reader trusts stands for the model."""
+    if made.is_verified:
+        return SignalRow("good", tr("The model's signature is known."), word=tr("Verified"))
+    words = tr("The files match the model's card, but no publisher that you trust has signed it.")
+    return SignalRow("caution", words, word=tr("Unverified"))
+
+
+def number_kind(answer: Answer) -> str:
+    """What the number of a finding may be called."""
+    return tr("calibrated probability") if answer.is_calibrated else tr("output of the network, no probability")
 
 
 def ran_on(made: Provenance) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from medviewer.app.on_screen import withholds
 from medviewer.app.state import QueueItem, QueueStatus, State
 from medviewer.gui import theme
 from medviewer.gui.cards import button, clear, dress, line
@@ -75,10 +76,10 @@ class QueueList(QWidget):
         if not new.queue:
             return
         self._show_head(new.queue)
-        ordered = sorted(new.queue, key=lambda item: _ORDER[item.status])  # stable: as they were asked
+        ordered = sorted(new.queue, key=lambda item: _place(new, item))  # stable: as they were asked
         several = len(new.collection.patients) > 1 and not new.identity_hidden
         for item in ordered[:MOST_ROWS]:
-            self._rows.addWidget(self._row(item, has_name=several))
+            self._rows.addWidget(self._row(item, has_name=several, is_withheld=_is_withheld(new, item)))
         self._more.setVisible(len(ordered) > MOST_ROWS)
         self._more.setText(tr("and {n} more").format(n=len(ordered) - MOST_ROWS))
 
@@ -95,10 +96,10 @@ class QueueList(QWidget):
         set_tooltip(self.cancel_all, tr("Stop asking: what has ended stays"))
         set_tooltip(self.clear_ended, tr("Take what has ended off this list; answers stay beside their images"))
 
-    def _row(self, item: QueueItem, *, has_name: bool) -> QWidget:
+    def _row(self, item: QueueItem, *, has_name: bool, is_withheld: bool) -> QWidget:
         row = QWidget()
         row.setProperty("kind", "clear")
-        name, tint, word = _looks(item.status)
+        name, tint, word = _looks(item.status, is_withheld=is_withheld)
         title = tr_pick(self._titles.get(item.model_id, item.model_id))
         where = _image_words(item, has_name=has_name)
         texts = QVBoxLayout()
@@ -133,9 +134,21 @@ class QueueList(QWidget):
         return lambda: self.requested.emit("queue.cancel", item.number)
 
 
-def _looks(status: QueueStatus) -> tuple[str, str, str]:
+def _is_withheld(state: State, item: QueueItem) -> bool:
+    """Whether it has ended with something that is shown after the reader's impression: an abstention says much."""
+    is_said = item.status in ("answered", "abstained")
+    return is_said and withholds(state, item.selection.image.key)
+
+
+def _place(state: State, item: QueueItem) -> int:
+    return _ORDER["answered" if _is_withheld(state, item) else item.status]
+
+
+def _looks(status: QueueStatus, *, is_withheld: bool) -> tuple[str, str, str]:
     """Icon, colour and word of a state: never the colour alone."""
     t = theme.tokens()
+    if is_withheld:
+        return "circle-check", t.secondary, tr("Has run")
     looks: Mapping[QueueStatus, tuple[str, str, str]] = {
         "waiting": ("clock", t.secondary, tr("Waiting")),
         "running": ("circle-play", t.accent, tr("Running…")),
@@ -162,4 +175,5 @@ def _image_words(item: QueueItem, *, has_name: bool) -> str:
 
 def _what_is_shown(state: State) -> tuple[object, ...]:
     several = len(state.collection.patients) > 1
-    return (state.queue, state.language, state.theme, state.identity_hidden, several)
+    withheld = frozenset(item.number for item in state.queue if _is_withheld(state, item))
+    return (state.queue, state.language, state.theme, state.identity_hidden, several, withheld)

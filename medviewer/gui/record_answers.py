@@ -10,6 +10,7 @@ from medviewer.app.state import RecordAnswer
 from medviewer.domain.answer import Answer, Finding, Score, probability_words
 from medviewer.gui.anchor_bars import explanation
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, button, section
+from medviewer.gui.finding_card import number_kind, signature_row
 from medviewer.gui.outcome_rows import outcome_rows, recorded
 from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
@@ -67,7 +68,8 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
     titles = {one.name: visible(one.title) for one in answer.evidence}
     yield from outcome_rows(answer)
     for finding in answer.findings:
-        yield from _finding(finding, tr_pick(row.targets.get(finding.label, visible(finding.label))))
+        title = tr_pick(row.targets.get(finding.label, visible(finding.label)))
+        yield from _finding(finding, title, number_kind(answer))
     for guard in answer.guards:
         if guard.level == "warn":
             yield SignalRow("caution", guard.text)
@@ -83,9 +85,10 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
     yield _used(answer)
 
 
-def _finding(finding: Finding, title: str) -> Iterator[QWidget]:
+def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
     words = probability_words(finding.probability, finding.threshold)
     yield PlainLabel(f"{title}: {words}", "strong", wrap=True)
+    yield PlainLabel(kind, "small", wrap=True)
     yield ProbabilityBar(finding)
     if finding.meaning:
         yield PlainLabel(finding.meaning, "small", wrap=True)
@@ -106,6 +109,7 @@ def _details(answer: Answer) -> QWidget:
     unfolding = Disclosure(tr("Details"))
     column: QVBoxLayout = unfolding.content
     column.addWidget(FactRow(tr("Model"), f"{made.model_id} {made.model_version}"))
+    column.addWidget(signature_row(made))
     column.addWidget(FactRow(tr("Runtime"), made.runtime))
     if answer.validated_on:
         column.addWidget(PlainLabel(answer.validated_on, "small", wrap=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
+from medviewer.app.on_screen import is_withheld
 from medviewer.app.record_models import record_answers_of
 from medviewer.app.state import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
@@ -61,7 +62,7 @@ class RecordPanel(QWidget):
         if old is None or _shown(old) != _shown(new):
             self._draw()
         else:
-            if old.record_answers is not new.record_answers:
+            if old.record_answers is not new.record_answers or is_withheld(old) != is_withheld(new):
                 self._draw_answers()
             self._draw_values()  # opening something forgets work in the background, and its callbacks
 

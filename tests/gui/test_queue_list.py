@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from PySide6.QtWidgets import QAbstractButton, QWidget
 
 from medviewer.app.on_screen import selections
 from medviewer.app.state import QueueItem, State
+from medviewer.domain.answer import Impression
 from medviewer.gui.queue_list import MOST_ROWS, QueueList
 from medviewer.gui.text import use_language
 from medviewer.gui.window import MainWindow
@@ -70,6 +72,30 @@ def test_what_a_model_said_is_not_in_the_list(panel: QueueList) -> None:
     state = replace(queued("answered"), answers=answered.answers)
     show(panel, state)
     assert "0." not in all_words(panel)
+
+
+@pytest.mark.parametrize("status", ["answered", "abstained"])
+def test_who_reads_first_does_not_see_whether_a_model_abstained(panel: QueueList, status: str) -> None:
+    before = queued("answered", status, "waiting", read_first=True)
+    assert before.selection is not None
+    show(panel, before)
+    seen = all_words(panel)
+    assert seen.count("Has run") == 2
+    assert "Abstained" not in seen
+    assert "Answered" not in seen
+    written = MappingProxyType({before.selection.image.key: (Impression("Clear.", "2024-05-02T10:00:00Z", False),)})
+    after = replace(before, impressions=written)
+    show(panel, before, after)
+    assert status.capitalize() in all_words(panel)
+    assert "Has run" not in all_words(panel)
+
+
+def test_nor_does_the_order_tell(panel: QueueList) -> None:
+    state = queued("answered", "abstained", read_first=True)
+    first, second = state.queue
+    show(panel, replace(state, queue=(first, replace(second, model_id="another"))))
+    seen = all_words(panel)
+    assert seen.index("Pneumonia in children") < seen.index("another")
 
 
 def test_a_long_queue_shows_what_runs_and_what_failed_first(panel: QueueList) -> None:

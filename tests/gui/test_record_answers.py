@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from medviewer.app.record_models import question_of
 from medviewer.app.state import RecordAnswer, State
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
-from medviewer.domain.answer import Answer, Attribution, Faithfulness, Forecast, Subject, SurvivalCurve
+from medviewer.domain.answer import Answer, Attribution, Faithfulness, Forecast, Impression, Subject, SurvivalCurve
 from medviewer.gui.anchor_bars import Bar, Strip, explanation
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_answers import record_answer_cards
@@ -117,6 +117,34 @@ def test_a_model_that_has_not_run_is_offered_and_a_failure_said(panel) -> None:
     assert "There is no result" in all_words(panel)
     press(panel, "Run")
     assert asked.calls == [("model.run_record", "news2")]
+
+
+def test_a_network_of_the_record_waits_for_the_impression_and_a_score_does_not(panel) -> None:
+    state = state_with(made.answer(), is_rule=False)
+    said = "output of the network, no probability"
+    before = replace(state, read_first=True)
+    show(panel, before)
+    assert "Scores and models of the record" not in all_words(panel)
+    assert state.selection is not None
+    written = {state.selection.image.key: (Impression("Clear.", "2024-05-02T10:00:00Z", after_ai=False),)}
+    panel.show_state(before, replace(before, impressions=written))
+    assert "Scores and models of the record" in words(panel)
+    assert said not in words(panel)
+    score = state_with(scored(news2_case(**ILL)), is_rule=True)
+    show(panel, replace(score, read_first=True))
+    assert "of 20" in words(panel)
+
+
+def test_what_made_it_and_what_its_number_is_are_said(panel) -> None:
+    show(panel, state_with(made.answer()))
+    assert "calibrated probability" in words(panel)
+    press(panel, "Details")
+    assert "Unverified" in words(panel)
+    show(panel, state_with(made.answer(calibration={"method": "none"}, provenance=made.provenance(is_verified=True))))
+    assert "output of the network, no probability" in words(panel)
+    assert "calibrated probability" not in words(panel)
+    press(panel, "Details")
+    assert "Verified" in words(panel)
 
 
 def test_in_chinese_everything_is_chinese(panel) -> None:

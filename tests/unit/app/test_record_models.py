@@ -94,6 +94,24 @@ def test_models_of_values_are_not_offered_for_images(app: Application) -> None:
     assert app.state.model_id == MODEL_ID
 
 
+def test_networks_of_the_record_wait_for_the_impression_and_scores_do_not(
+    app: Application, fake_engine: FakeEngine, tmp_path: Path
+) -> None:
+    data_models.make("series", tmp_path / "models" / "a-network", id="a-network")
+    fake_engine.catalogue.refresh()
+    app.records.store().save_record(record(respiration_rate=22, pulse=94))
+    opened(app, tmp_path / "a.dcm")
+    named = [(one.model_id, one.is_rule) for one in record_answers_of(app.state)]
+    assert named == [("news2", True), ("a-network", False)]
+    app.run_command("model.read_first")
+    assert [one.model_id for one in record_answers_of(app.state)] == ["news2"]
+    app.run_command("model.run_record", "a-network")
+    assert app.state.notice is not None
+    assert app.state.notice.level == "alarm", "nor can it be run"
+    app.run_command("model.impression", "Clear lungs.")
+    assert [one.model_id for one in record_answers_of(app.state)] == ["news2", "a-network"]
+
+
 def test_a_model_of_values_cannot_be_chosen_for_images(app: Application) -> None:
     app.run_command("model.select", "news2")
     assert app.state.model_id == MODEL_ID
