@@ -101,7 +101,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("analyze", "ask models about images, and save answers, heat maps and DICOM results", _add_analyze),
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
-        ("evaluate", "measure a model on a folder of labelled images", _add_evaluate),
+        ("evaluate", "measure a model on labelled images or stays", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
         shared = _shared(is_inner=True, takes_models=name in USE_MODELS)
@@ -192,7 +192,11 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray")
     parser.add_argument(
-        "--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class, or a labels.csv"
+        "--data",
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge",
     )
     parser.add_argument(
         "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; a worse model is replaced"
@@ -210,9 +214,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's id, or its folder")
-    parser.add_argument("--data", type=_path, required=True, metavar="DIR", help="holds a folder for each class")
+    parser.add_argument(
+        "--data",
+        type=_path,
+        required=True,
+        metavar="DIR",
+        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge",
+    )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
-    parser.add_argument("--split", metavar="NAME", help="only the patients that training held out under this name")
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        help="only the patients that training held out under this name, or one set of the challenge",
+    )
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 
 

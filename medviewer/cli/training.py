@@ -74,7 +74,7 @@ def _line(text: str) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Measure a model on labelled images and write report.json and report.html; 3 if some cannot be read."""
+    """Measure a model on labelled images or stays and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package
@@ -83,6 +83,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(dict(report))
     else:
+        if report["data"].get("was_learned_from"):
+            say("The model learned from these data: the figures below are no evidence.")
         for name, metric in report["metrics"].items():
             interval = metric["ci95"] or (None, None)
             say(f"{name}: {_number(metric['value'])} (95% {' to '.join(map(_number, interval))})")

@@ -45,7 +45,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
     counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
     split = f", split “{data['split']}”" if data["split"] else ""
-    what = f"{data['n']} images of {data['n_patients']} patients: {counts}{split}"
+    what = f"{data['n']} cases of {data['n_patients']} patients: {counts}{split}"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
         f"<h1>{title}</h1><p>{html.escape(what)}.",
@@ -53,7 +53,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         "<p>Research use only. Intervals: 95%, bootstrap over patients.</p>",
     ]
     if data["was_learned_from"]:
-        parts.append("<p class=warning>The model learned from these images: the figures below are no evidence.</p>")
+        parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
     if data["unusable"]:
         rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
         parts += [

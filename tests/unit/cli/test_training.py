@@ -169,6 +169,18 @@ def test_evaluate_finds_the_model_by_id_or_folder(
     assert json.loads(capsys.readouterr().out) == REPORT
 
 
+@pytest.mark.parametrize("was_learned_from", [True, False])
+def test_figures_on_what_the_model_learned_from_are_called_no_evidence(
+    tmp_path: Path, was_learned_from: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fakes.make_model(tmp_path / fakes.MODEL_ID)
+    report = {**REPORT, "data": {**REPORT["data"], "was_learned_from": was_learned_from}}
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: report)
+    assert main(["evaluate", str(folder), "--data", "D", "--out", "O"]) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert ("no evidence" in first) is was_learned_from
+
+
 def test_images_that_cannot_be_read_are_named_and_are_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,7 +220,7 @@ def test_an_evaluation_of_the_training_images_says_so(trained, films, tmp_path):
     report = evaluate(out, films, tmp_path / "b")
     assert report["data"]["was_learned_from"]
     assert report["data"]["n"] == 2 * N_PATIENTS
-    assert "learned from these images" in (tmp_path / "b/report.html").read_text(encoding="utf-8")
+    assert "learned from these data" in (tmp_path / "b/report.html").read_text(encoding="utf-8")
 
 
 def test_an_evaluation_takes_any_size_and_names_what_it_left_out(trained, films, tmp_path):
