@@ -9,152 +9,153 @@ from medviewer.inference.data_guard_texts import DATA_TEXTS
 
 TEXTS: Mapping[str, Text] = {
     "no_image": Text("There is no image to analyse.", "没有可供分析的图像。"),
-    "modality.ok": Text("Modality {found}, as the model expects.", "检查类型 {found},符合模型要求。"),
+    "modality.ok": Text("Modality {found}, as the model expects.", "检查类型 {found}，符合模型要求。"),
     "modality.abstain": Text(
         "The image is {found}; the model is only for {expected}.",
-        "图像的检查类型为 {found};该模型仅适用于 {expected}。",
+        "图像的检查类型为 {found}；该模型仅适用于 {expected}。",
     ),
     "modality.unknown": Text(
         "The file does not say how the image was made; the model is only for {expected}.",
-        "文件未注明检查类型;该模型仅适用于 {expected}。",
+        "文件未注明检查类型；该模型仅适用于 {expected}。",
     ),
     "modality.unknown.confirmed": Text(
         "The file does not say how the image was made; the reader confirmed {expected}.",
-        "文件未注明检查类型;阅片者已确认为 {expected}。",
+        "文件未注明检查类型；阅片者已确认为 {expected}。",
     ),
-    "body_part.ok": Text("Body part {found}, as the model expects.", "检查部位 {found},符合模型要求。"),
+    "body_part.ok": Text("Body part {found}, as the model expects.", "检查部位 {found}，符合模型要求。"),
     "body_part.abstain": Text(
         "The image shows {found}; the model is only for {expected}.",
-        "图像的检查部位为 {found};该模型仅适用于 {expected}。",
+        "图像的检查部位为 {found}；该模型仅适用于 {expected}。",
     ),
     "body_part.unknown": Text(
         "The file does not say which body part this is; the model is only for {expected}.",
-        "文件未注明检查部位;该模型仅适用于 {expected}。",
+        "文件未注明检查部位；该模型仅适用于 {expected}。",
     ),
     "body_part.unknown.confirmed": Text(
         "The file does not say which body part this is; the reader confirmed {expected}.",
-        "文件未注明检查部位;阅片者已确认为 {expected}。",
+        "文件未注明检查部位；阅片者已确认为 {expected}。",
     ),
-    "view.ok": Text("View {found}, as the model expects.", "投照体位 {found},符合模型要求。"),
+    "view.ok": Text("View {found}, as the model expects.", "投照体位 {found}，符合模型要求。"),
     "view.abstain": Text(
         "The view is {found}; the model is only for frontal views ({expected}).",
-        "投照体位为 {found};该模型仅适用于正位({expected})。",
+        "投照体位为 {found}；该模型仅适用于正位（{expected}）。",
     ),
     "view.lateral": Text(
         "By its patient orientation the view is lateral; the model is only for frontal views ({expected}).",
-        "根据患者方位，该投照体位为侧位;该模型仅适用于正位({expected})。",
+        "根据患者方位，该投照体位为侧位；该模型仅适用于正位（{expected}）。",
     ),
     "view.contradiction": Text(
         "The file calls the view {found}, but its patient orientation is that of a lateral view; "
         "the model is only for frontal views ({expected}).",
-        "文件标注体位为 {found},但其患者方位属于侧位;该模型仅适用于正位({expected})。",
+        "文件标注体位为 {found}，但其患者方位属于侧位；该模型仅适用于正位（{expected}）。",
     ),
     "view.unknown": Text(
         "The file does not say whether the view is frontal; the model is only for {expected}.",
-        "文件未注明投照体位;该模型仅适用于 {expected}。",
+        "文件未注明投照体位；该模型仅适用于 {expected}。",
     ),
     "view.unknown.confirmed": Text(
         "The file does not state the view; the reader confirmed that it is frontal ({expected}).",
-        "文件未注明投照体位;阅片者已确认为正位({expected})。",
+        "文件未注明投照体位；阅片者已确认为正位（{expected}）。",
     ),
     "color": Text(
-        "The image is in colour; the model is only for greyscale radiographs.", "图像为彩色;该模型仅适用于灰度 X 线片。"
+        "The image is in colour; the model is only for greyscale radiographs.",
+        "图像为彩色；该模型仅适用于灰度 X 线片。",
     ),
     "photometric_interpretation.ok": Text(
-        "Greyscale ({found}), as the model expects.", "灰度图像({found}),符合模型要求。"
+        "Greyscale ({found}), as the model expects.", "灰度图像（{found}），符合模型要求。"
     ),
     "photometric_interpretation.abstain": Text(
-        "The pixels are stored as {found}, which the model does not take.", "像素存储方式为 {found},该模型不支持。"
+        "The pixels are stored as {found}, which the model does not take.", "像素存储方式为 {found}，该模型不支持。"
     ),
     "sop_class": Text(
         "This kind of DICOM object is not one that the model was made for.", "该模型不适用于此类 DICOM 对象。"
     ),
     "secondary_capture": Text(
         "This is a secondary capture: a picture of an image, perhaps cropped or annotated; the answer may be wrong.",
-        "这是二次采集图像,可能经过裁剪或标注;结果可能有误。",
+        "这是二次采集图像，可能经过裁剪或标注；结果可能有误。",
     ),
     "secondary_capture.confirmed": Text(
         "This is a secondary capture; the reader confirmed that it shows the whole, unmarked image.",
-        "这是二次采集图像;阅片者已确认其为完整、无标注的图像。",
+        "这是二次采集图像；阅片者已确认其为完整、无标注的图像。",
     ),
     "burnt_in_annotation": Text(
         "The file says that text is burnt into the image; a model can be misled by it.",
-        "文件注明图像中烧录有文字;模型可能受其误导。",
+        "文件注明图像中烧录有文字；模型可能受其误导。",
     ),
     "burnt_in_annotation.confirmed": Text(
         "Text is burnt into the image; the reader confirmed that it hides nothing of importance.",
-        "图像中烧录有文字;阅片者已确认其未遮挡重要内容。",
+        "图像中烧录有文字；阅片者已确认其未遮挡重要内容。",
     ),
     "age": Text(
         "Validated on ages {low}-{high}; this patient is {age}.",
-        "该模型在 {low}-{high} 岁人群中验证;该患者为 {age} 岁。",
+        "该模型在 {low}-{high} 岁人群中验证；该患者为 {age} 岁。",
     ),
     "age.ok": Text(
-        "The patient's age is within the validated ages {low}-{high}.", "患者年龄在验证人群范围({low}-{high} 岁)内。"
+        "The patient's age is within the validated ages {low}-{high}.", "患者年龄在验证人群范围（{low}-{high} 岁）内。"
     ),
     "age.unknown": Text(
         "Validated on ages {low}-{high}; this patient's age is unknown.",
-        "该模型在 {low}-{high} 岁人群中验证;该患者年龄未知。",
+        "该模型在 {low}-{high} 岁人群中验证；该患者年龄未知。",
     ),
     "age.unknown.confirmed": Text(
         "The file does not say how old the patient is; the reader confirmed an age of {low}-{high}.",
-        "文件未注明患者年龄;阅片者已确认为 {low}-{high} 岁。",
+        "文件未注明患者年龄；阅片者已确认为 {low}-{high} 岁。",
     ),
     "sex": Text(
         "Validated on patients of sex {expected}; this patient's is {found}.",
-        "该模型在性别为 {expected} 的患者中验证;该患者性别为 {found}。",
+        "该模型在性别为 {expected} 的患者中验证；该患者性别为 {found}。",
     ),
-    "image.warn": Text("The file has a peculiarity: {text}", "该文件存在异常:{text}"),
+    "image.warn": Text("The file has a peculiarity: {text}", "该文件存在异常：{text}"),
     "image.abstain": Text(
-        "The image is not whole or not certain, so it is not analysed: {text}", "图像不完整或不可靠,未进行分析:{text}"
+        "The image is not whole or not certain, so it is not analysed: {text}", "图像不完整或不可靠，未进行分析：{text}"
     ),
     "range": Text(
         "After preparation the image holds values that the model never met; it is not analysed.",
-        "预处理后的图像含有模型从未遇到过的数值;未进行分析。",
+        "预处理后的图像含有模型从未遇到过的数值；未进行分析。",
     ),
     "range.ok": Text("The prepared values are in the expected range.", "预处理后的数值在预期范围内。"),
-    "no_result": Text("The model's output is not a number; there is no result.", "模型输出不是有效数值;没有结果。"),
+    "no_result": Text("The model's output is not a number; there is no result.", "模型输出不是有效数值；没有结果。"),
     "out_of_distribution.ok": Text(
         "Distance from the training images {distance} (warning above {warn}); "
         "this does not prove that the image is like them.",
-        "与训练图像的距离为 {distance}(超过 {warn} 时警告);这并不能证明该图像与训练图像相似。",
+        "与训练图像的距离为 {distance}（超过 {warn} 时警告）；这并不能证明该图像与训练图像相似。",
     ),
     "out_of_distribution.warn": Text(
         "The image is unlike those that the model learned from: distance {distance}, usual is below {warn}.",
-        "该图像与模型学习过的图像不同:距离为 {distance},通常低于 {warn}。",
+        "该图像与模型学习过的图像不同：距离为 {distance}，通常低于 {warn}。",
     ),
     "out_of_distribution.abstain": Text(
         "The image is too unlike those that the model learned from (distance {distance}, limit {abstain}); no result.",
-        "该图像与模型学习过的图像差异过大(距离 {distance},上限 {abstain});没有结果。",
+        "该图像与模型学习过的图像差异过大（距离 {distance}，上限 {abstain}）；没有结果。",
     ),
     "out_of_distribution.residual.ok": Text(
         "What the training images do not explain of this image: {distance} (warning above {warn}); "
         "this does not prove that the image is like them.",
-        "该图像中训练图像无法解释的部分为 {distance}(超过 {warn} 时警告);这并不能证明该图像与训练图像相似。",
+        "该图像中训练图像无法解释的部分为 {distance}（超过 {warn} 时警告）；这并不能证明该图像与训练图像相似。",
     ),
     "out_of_distribution.residual.warn": Text(
         "Part of the image is nothing that the model learned from: {distance}, usual is below {warn}.",
-        "该图像有一部分是模型从未学习过的:该部分为 {distance},通常低于 {warn}。",
+        "该图像有一部分是模型从未学习过的：该部分为 {distance}，通常低于 {warn}。",
     ),
     "out_of_distribution.residual.abstain": Text(
         "Too much of the image is nothing that the model learned from ({distance}, limit {abstain}); no result.",
-        "该图像有过多部分是模型从未学习过的(该部分为 {distance},上限 {abstain});没有结果。",
+        "该图像有过多部分是模型从未学习过的（该部分为 {distance}，上限 {abstain}）；没有结果。",
     ),
     "uncalibrated": Text(
         "The numbers are the network's own output, never compared with what was true: they are no probabilities.",
-        "这些数值是网络的原始输出,从未与真实情况比较:它们不是概率。",
+        "这些数值是网络的原始输出，从未与真实情况比较：它们不是概率。",
     ),
     "unmeasured": Text(
         "Nobody has measured how often this model is right; what its threshold means is not known.",
-        "没有人测量过该模型的正确率;其阈值的含义未知。",
+        "没有人测量过该模型的正确率；其阈值的含义未知。",
     ),
     "stability.ok": Text(
         "{label}: small shifts, turns and contrast changes leave the answer as it is ({low} to {high}).",
-        "{label}:轻微平移、旋转和对比度变化不改变结论({low} 至 {high})。",
+        "{label}：轻微平移、旋转和对比度变化不改变结论（{low} 至 {high}）。",
     ),
     "stability.warn": Text(
         "{label}: small shifts, turns or contrast changes change the answer ({low} to {high}); do not rely on it.",
-        "{label}:轻微平移、旋转或对比度变化会改变结论({low} 至 {high});请勿依赖该结果。",
+        "{label}：轻微平移、旋转或对比度变化会改变结论（{low} 至 {high}）；请勿依赖该结果。",
     ),
     **DATA_TEXTS,
 }

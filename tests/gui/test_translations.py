@@ -18,9 +18,11 @@ from medviewer.app.hanging_protocol import BUILT_IN
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
+from medviewer.inference.data_guard_texts import DATA_TEXTS
+from medviewer.inference.guard_texts import TEXTS
 from medviewer.records.identity import mismatch
 from medviewer.records.record import Identifier
-from medviewer.resources import resource
+from medviewer.resources import models_dir, resource
 from tests.gui import panel_states as made
 from tests.gui.seen import all_words, show
 from tests.gui.sentences import sentences
@@ -85,6 +87,21 @@ def test_every_chinese_character_is_in_the_bundled_font() -> None:
     fonts = [QRawFont(str(resource(f"fonts/{name}")), 13) for name in ("Inter-Regular.otf", "NotoSansSC-Regular.otf")]
     needed = set("".join(TABLE.values())) | set("".join(row.title["zh"] for row in COMMANDS.values()))
     assert [c for c in needed if not any(font.supportsCharacter(ord(c)) for font in fonts)] == []
+
+
+def said_by_models() -> set[str]:
+    """The Chinese of guards and of the cards that are bundled: it reaches the screen past the table."""
+    cards = [path.read_text(encoding="utf-8") for path in models_dir().glob("*/model.json")]
+    assert len(cards) >= 3
+    found = {text for card in cards for text in re.findall(r'"zh": "((?:[^"\\]|\\.)*)"', card)}
+    return found | {text.zh for text in (*TEXTS.values(), *DATA_TEXTS.values())}
+
+
+def test_what_models_say_in_chinese_is_in_the_bundled_font_and_punctuated_as_the_window_is() -> None:
+    fonts = [QRawFont(str(resource(f"fonts/{name}")), 13) for name in ("Inter-Regular.otf", "NotoSansSC-Regular.otf")]
+    said = said_by_models()
+    assert [c for c in set("".join(said)) if not any(font.supportsCharacter(ord(c)) for font in fonts)] == []
+    assert [one for one in said if re.search(r"[\u4e00-\u9fff}][,;:](?=[\u4e00-\u9fff{0-9])", one)] == []
 
 
 def test_the_language_can_be_changed_and_unknown_text_stays_english() -> None:

@@ -136,7 +136,7 @@ def test_an_age_that_is_no_number_is_unknown(card: Card) -> None:
 
 def test_sentences_come_in_chinese(card: Card) -> None:
     assert (
-        checked(fakes.make_case(age_years=64), card, "zh")["age"].text == "该模型在 1-5 岁人群中验证;该患者为 64 岁。"
+        checked(fakes.make_case(age_years=64), card, "zh")["age"].text == "该模型在 1-5 岁人群中验证；该患者为 64 岁。"
     )
 
 
