@@ -159,7 +159,8 @@ class ModelsDialog(QDialog):
         self.list.clear()
         for entry in self.shelf.entries:
             item = QListWidgetItem(_line(entry))
-            item.setSizeHint(QSize(0, 2 * self.list.fontMetrics().lineSpacing() + _LINE_PX))
+            tall = self.list.fontMetrics().size(0, item.text()).height()  # Chinese lines are taller than the font says
+            item.setSizeHint(QSize(0, tall + _LINE_PX))
             self.list.addItem(item)
             if entry.id == chosen or self.list.currentRow() < 0:
                 self.list.setCurrentItem(item)

@@ -19,7 +19,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile, sign_model
 from tests import fakes
 from tests.gui import seen
-from tests.gui.reader import Reader
+from tests.gui.reader import Reader, pixels
 from tests.gui.seen import is_offered
 from tests.radiographs import write_radiograph
 from tests.unit.inference.importing.test_onnx_file import bare_file
@@ -82,6 +82,24 @@ def test_every_model_is_listed_with_its_state(dialog: ModelsDialog) -> None:
     assert "came with MedViewer" in all_words(dialog)
     assert not dialog.remove.isEnabled()
     assert not dialog.rollback.isEnabled()
+
+
+def test_both_lines_of_a_model_are_drawn_in_chinese(reader: Reader, qtbot) -> None:
+    """Looked at in the picture: a line without room is left out as a whole."""
+    catalogue = reader.window.app.engine.catalogue
+    fakes.make_model(catalogue.folders[1] / "a", id="a", title={"en": "Chest", "zh": "儿童胸部X线片肺炎检测"})
+    catalogue.refresh()
+    use_language("zh")
+    dialog = ModelsDialog(reader.window.app)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    row = next(n for n in range(dialog.list.count()) if "儿童" in dialog.list.item(n).text())
+    dialog.list.setCurrentRow(row)
+    place = dialog.list.visualItemRect(dialog.list.item(row)).adjusted(6, 6, -6, -6)
+    drawn = pixels(dialog.list.viewport())[place.top() : place.bottom(), place.left() : place.right()]
+    inked = (drawn.max(axis=2) > 150).any(axis=1)
+    lines = int(inked[0]) + int((inked[1:] & ~inked[:-1]).sum())
+    assert lines == 2, "the title, and below it the version and the state"
 
 
 def test_a_dropped_folder_is_installed_and_can_be_chosen_at_once(
