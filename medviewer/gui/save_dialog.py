@@ -60,6 +60,7 @@ class SaveDialog(QDialog):
         self.with_identity.setEnabled(not identity_hidden)
         for name, box in self.boxes.items():
             box.setChecked(name not in self._impossible and name not in _USUALLY_OFF)
+        self._kept: dict[Output, bool] = {}  # what was ticked before it could not be saved
         self.with_identity.toggled.connect(lambda _is_on: self._enable())
         self.choose.clicked.connect(self._choose)
         self.save.clicked.connect(self.accept)
@@ -129,8 +130,15 @@ class SaveDialog(QDialog):
         return foot
 
     def _enable(self) -> None:
+        """What is not saved is not ticked; it is again, as it was, when it can be."""
         for name, box in self.boxes.items():
-            box.setEnabled(self.with_identity.isChecked() and name not in self._impossible)
+            can_be, could_be = self.with_identity.isChecked() and name not in self._impossible, box.isEnabledTo(self)
+            if could_be and not can_be:
+                self._kept[name] = box.isChecked()
+                box.setChecked(False)
+            elif can_be and not could_be:
+                box.setChecked(self._kept.get(name, False))
+            box.setEnabled(can_be)
 
     def _choose(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, tr("Save results in"), str(self._folder or Path.home()))

@@ -67,6 +67,19 @@ def test_what_is_ticked_is_what_is_wished(qtbot: Any, tmp_path: Path) -> None:
         box.setChecked(False)
 
 
+def test_what_is_not_saved_is_not_ticked_and_comes_back_as_it_was(qtbot: Any) -> None:
+    dialog = dialog_of(qtbot)
+    dialog.boxes["capture"].setChecked(False)
+    dialog.boxes["segments"].setChecked(True)
+    before = {name: box.isChecked() for name, box in dialog.boxes.items()}
+    assert len(set(before.values())) == 2
+    dialog.without.setChecked(True)
+    assert not any(box.isChecked() for box in dialog.boxes.values())
+    dialog.with_identity.setChecked(True)
+    assert {name: box.isChecked() for name, box in dialog.boxes.items()} == before
+    assert not any(box.isChecked() for box in dialog_of(qtbot, identity_hidden=True).boxes.values())
+
+
 @pytest.mark.reliability
 def test_without_identity_no_dicom_object_can_be_wished(qtbot: Any, tmp_path: Path) -> None:
     dialog = dialog_of(qtbot)
