@@ -13,14 +13,15 @@ from medviewer.app.answering import Asking, answer_image
 from medviewer.app.patient import RecordRoom
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
-from medviewer.app.settings import HOME_VARIABLE, home
+from medviewer.app.settings import home
 from medviewer.app.state import Selection
 from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, is_of_data, kind_of_number
 from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
-from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
-from medviewer.domain.errors import MedViewerError, StorageError, UsageError
+from medviewer.cli.terminal import clear_progress, print_json, progress, say
+from medviewer.cli.trail import keep_in_trail
+from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.methods import methods_for
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
@@ -123,19 +124,7 @@ def _finish(result: Result, paths: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _keep_in_trail(room: RecordRoom, what: str, result: Result) -> bool:
-    """Record who asked which model about which image; a trail that cannot be written costs nobody the answer."""
-    try:
-        room.note(what, result.image.sop_instance_uid, result.answer.provenance.model_id)
-    except StorageError:
-        tell(
-            f"The audit trail was not written in {home()}: make sure that this folder can be written and its disk has "
-            f"space, or set {HOME_VARIABLE} to a folder that you may write to."
-        )
-        return False
-    except MedViewerError as error:
-        tell(f"The audit trail was not written in {home()}. {error}")
-        return False
-    return True
+    return keep_in_trail(room, what, result.image.sop_instance_uid, result.answer.provenance.model_id)
 
 
 def check_methods(methods: Sequence[str], card: Card) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 from medviewer.app.data_results import save_document, summary_of
 from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, RESULT_NAME, answer_document, clear_results
-from medviewer.app.settings import HOME_VARIABLE, home
+from medviewer.app.settings import home
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
+from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
-from medviewer.domain.errors import InputError, MedViewerError, StorageError, UsageError
+from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.explain.methods import explain, methods_for
 from medviewer.inference.engine import Engine
 from medviewer.records.record import PatientRecord, parse_moment, snapshot, with_zone
@@ -134,7 +135,7 @@ def kind_of_number(answer: Answer) -> str:
 def _tell(told: Told, arguments: argparse.Namespace) -> None:
     answer, out = told.answer, arguments.out
     with contextlib.closing(RecordRoom(home())) as room:
-        document = told.document(is_in_audit_trail=_keep(room, answer.provenance.model_id))
+        document = told.document(is_in_audit_trail=keep_in_trail(room, "model.run", "", answer.provenance.model_id))
     if not arguments.json:
         for line in _lines(told):
             say(line)
@@ -168,19 +169,3 @@ def _lines(told: Told) -> Sequence[str]:
         )
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     return [*lines, *summary_of(answer, told.attributions)]
-
-
-def _keep(room: RecordRoom, model_id: str) -> bool:
-    """Record who asked which model; a trail that cannot be written costs nobody the answer."""
-    try:
-        room.note("model.run", "", model_id)
-    except StorageError:
-        tell(
-            f"The audit trail was not written in {home()}: make sure that this folder can be written and its disk has "
-            f"space, or set {HOME_VARIABLE} to a folder that you may write to."
-        )
-        return False
-    except MedViewerError as error:
-        tell(f"The audit trail was not written in {home()}. {error}")
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import hypot
 from typing import TYPE_CHECKING
@@ -61,19 +62,7 @@ class PrintedSheet:
 
     def pdf(self) -> bytes:
         """As a PDF document of one page, without anything about anybody beside what is seen."""
-        buffer = QBuffer()
-        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        writer = QPdfWriter(buffer)
-        writer.setTitle("MedViewer")
-        writer.setResolution(_PDF_DPI)
-        writer.setPageLayout(page_layout(self.page))
-        painter = QPainter(writer)
-        try:
-            painter.scale(_PDF_DPI / _MM_PER_INCH, _PDF_DPI / _MM_PER_INCH)
-            self.paint(painter)
-        finally:
-            painter.end()
-        return bytes(buffer.data().data())
+        return pdf_of(self.page, self.paint)
 
     def send(self) -> bool:
         """Ask for a printer and send it the page at its actual size; says whether that was done.
@@ -177,6 +166,23 @@ def _write(painter: QPainter, place: QRectF, words: str, size_mm: float, weight:
 
 def _ratio(share: float) -> str:
     return f"1 : {1 / share:.2f}" if share < 1 else f"{share:.2f} : 1"
+
+
+def pdf_of(page: Page, paint: Callable[[QPainter], object]) -> bytes:
+    """One page as a PDF document; ``paint`` is given a painter whose units are millimetres from the page's corner."""
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    writer = QPdfWriter(buffer)
+    writer.setTitle("MedViewer")
+    writer.setResolution(_PDF_DPI)
+    writer.setPageLayout(page_layout(page))
+    painter = QPainter(writer)
+    try:
+        painter.scale(_PDF_DPI / _MM_PER_INCH, _PDF_DPI / _MM_PER_INCH)
+        paint(painter)
+    finally:
+        painter.end()
+    return bytes(buffer.data().data())
 
 
 def page_layout(page: Page) -> QPageLayout:

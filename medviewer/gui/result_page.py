@@ -8,18 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QBuffer, QIODevice, QPointF, QRectF, Qt
-from PySide6.QtGui import QImage, QPainter, QPdfWriter, QPen
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QImage, QPainter, QPen
 
 from medviewer.app.printing import Page
 from medviewer.domain.answer import Finding, threshold_words
 from medviewer.gui import theme
 from medviewer.gui.page_flow import Paragraph, height_of, paint_paragraphs
-from medviewer.gui.print_sheet import page_layout
+from medviewer.gui.print_sheet import pdf_of
 from medviewer.imaging.orientation import Letters
 
-_PDF_DPI = 300
-_MM_PER_INCH = 25.4
 _MARGIN_MM, _GAP_MM, _RULE_MM = 14.0, 4.0, 0.25
 _BAR_MM = 8.0  # of the scale of a probability, at scale 1
 _LEAST_PICTURE_MM, _MOST_PICTURE_MM = 55.0, 118.0
@@ -60,19 +58,7 @@ class ResultPage:
 
     def pdf(self) -> bytes:
         """As a PDF document of one page, without anything about anybody beside what is seen."""
-        buffer = QBuffer()
-        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-        writer = QPdfWriter(buffer)
-        writer.setTitle("MedViewer")
-        writer.setResolution(_PDF_DPI)
-        writer.setPageLayout(page_layout(self.page))
-        painter = QPainter(writer)
-        try:
-            painter.scale(_PDF_DPI / _MM_PER_INCH, _PDF_DPI / _MM_PER_INCH)
-            self.paint(painter)
-        finally:
-            painter.end()
-        return bytes(buffer.data().data())
+        return pdf_of(self.page, self.paint)
 
     def paint(self, painter: QPainter) -> float:
         """Paint the page; the painter's units are millimetres from its corner. Returns where the text ends, in mm."""

@@ -10,10 +10,25 @@ specificity.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from medviewer.training.metrics import Floats, Truth, balanced_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a logit becomes a probability and a call, and what was measured where that was chosen: ``n`` cases."""
+
+    slope: float
+    intercept: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+    n: int
+    ece_before: float
+    ece_after: float
 
 
 def fit_platt(truth: Truth, logit: Floats, weights: Floats | None = None) -> tuple[float, float]:

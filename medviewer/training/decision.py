@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from medviewer.training.batches import Part, Steps
-from medviewer.training.calibration import balanced_threshold, fit_platt, sigmoid
+from medviewer.training.calibration import Decision, balanced_threshold, fit_platt, sigmoid
 from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
 from medviewer.training.shifts import SHIFTS, shifted
 from medviewer.training.validation import Forward, run_over
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How a logit becomes an answer, and where that was chosen."""
-
-    slope: float
-    intercept: float
-    threshold: float
-    sensitivity: float
-    specificity: float
-    n: int
-    ece_before: float
-    ece_after: float
 
 
 def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision:

@@ -22,7 +22,7 @@ from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
-from medviewer.training.metrics import Truth, calibration_bins, measures, rates, with_intervals
+from medviewer.training.metrics import Truth, counted, measures, with_intervals
 from medviewer.training.reading import Grey, as_bytes
 from medviewer.training.report_page import report_page
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
@@ -92,23 +92,8 @@ def evaluate(
 
 def summarise(scored: Scored, threshold: float) -> dict[str, Any]:
     """Return metrics with intervals, the confusion matrix and the reliability table."""
-    cells = rates(scored.truth, scored.probability, threshold)
-    said, seen, share = calibration_bins(scored.truth, scored.probability)
-    filled = share > 0
-    return {
-        "threshold": threshold,
-        "metrics": with_intervals(measures(threshold), scored.truth, scored.probability, scored.patients),
-        "confusion": {
-            "true_positive": int(cells.true_positive),
-            "false_positive": int(cells.false_positive),
-            "true_negative": int(cells.true_negative),
-            "false_negative": int(cells.false_negative),
-        },
-        "reliability": [
-            {"said": round(float(a), 4), "seen": round(float(b), 4), "share": round(float(c), 4)}
-            for a, b, c in zip(said[filled], seen[filled], share[filled], strict=True)
-        ],
-    }
+    found = with_intervals(measures(threshold), scored.truth, scored.probability, scored.patients)
+    return {"threshold": threshold, "metrics": found, **counted(scored.truth, scored.probability, threshold)}
 
 
 def subgroups(scored: Scored, threshold: float) -> list[dict[str, Any]]:

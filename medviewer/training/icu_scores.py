@@ -14,13 +14,13 @@ GROUPS = 10
 _AVOIDS_ZERO = 0.001  # as the challenge has it
 
 
-def event_1(truth: Truth, probability: Floats, threshold: float) -> float:
+def event_1(truth: Truth, probability: Floats, threshold: float, weights: Floats | None = None) -> float:
     """Give the smaller of sensitivity and positive predictivity at a threshold: 0 worst, 1 best.
 
     >>> event_1(np.array([True, True, False]), np.array([0.9, 0.2, 0.6]), 0.5)
     0.5
     """
-    found = rates(truth, probability, threshold)
+    found = rates(truth, probability, threshold, weights)
     called = found.true_positive + found.false_positive
     predictivity = found.true_positive / called if called else 0.0
     return float(min(found.sensitivity, predictivity))

@@ -9,7 +9,7 @@ so be told for another prevalence, and a bootstrap is a draw of weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -147,6 +147,20 @@ def rates(truth: Truth, probability: Floats, threshold: float, weights: Floats |
     return Rates(
         *(float(weights[cell].sum()) for cell in (truth & called, ~truth & called, ~truth & ~called, truth & ~called))
     )
+
+
+def counted(truth: Truth, probability: Floats, threshold: float) -> dict[str, Any]:
+    """Return what a report counts: ``confusion``, the four cells, and ``reliability``, the bins that have cases."""
+    cells = rates(truth, probability, threshold)
+    said, seen, share = calibration_bins(truth, probability)
+    return {
+        "confusion": {name: int(value) for name, value in asdict(cells).items()},
+        "reliability": [
+            {"said": round(float(a), 4), "seen": round(float(b), 4), "share": round(float(c), 4)}
+            for a, b, c in zip(said, seen, share, strict=True)
+            if c > 0
+        ],
+    }
 
 
 def measures(threshold: float) -> dict[str, Measure]:

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from medviewer.training.calibration import fit_platt, sigmoid
+from medviewer.training.calibration import Decision, fit_platt, sigmoid
 from medviewer.training.icu_scores import event_1_threshold
 from medviewer.training.metrics import Floats, Truth, expected_calibration_error, rates
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How a logit becomes a probability and a call; chosen on stays that their fold had not learned from."""
-
-    slope: float
-    intercept: float
-    threshold: float
-    sensitivity: float
-    specificity: float
-    n: int
-    ece_before: float
-    ece_after: float
 
 
 def decide(truth: Truth, logit: Floats) -> Decision:

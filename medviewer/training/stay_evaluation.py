@@ -21,7 +21,7 @@ from medviewer.inference.card import Card, read_card
 from medviewer.inference.loading import check_graph, read_file
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2
-from medviewer.training.metrics import Floats, Measure, Truth, calibration_bins, measures, rates, with_intervals
+from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
 from medviewer.training.physionet import Stay, find_sets, read_stays
 from medviewer.training.report_page import report_page
 from medviewer.training.stays import FIELDS, encode
@@ -128,11 +128,9 @@ def score_stays(card: Card, stays: Sequence[Stay]) -> ScoredStays:
 def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = None) -> dict[str, Any]:
     """Return measures with intervals, the confusion matrix, the reliability table, and each part's AUC."""
     ids = [str(stay.record_id) for stay in scored.stays]
-    cells = rates(scored.truth, scored.probability, threshold)
-    said, seen, share = calibration_bins(scored.truth, scored.probability)
     wanted: dict[str, Measure] = {
         **measures(threshold),
-        "event_1": lambda t, p, w: _event_1(t, p, threshold, w),
+        "event_1": lambda t, p, w: event_1(t, p, threshold, w),
     }
     found = with_intervals(wanted, scored.truth, scored.probability, ids)
     # A draw with weights has no ten groups of one size, so that this one has no interval.
@@ -141,29 +139,7 @@ def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = N
     for index, name in enumerate(names):
         auc = {"auc": measures(threshold)["auc"]}
         found[f"auc_{name}"] = with_intervals(auc, scored.truth, scored.parts[:, index], ids, n_resamples=300)["auc"]
-    return {
-        "threshold": threshold,
-        "metrics": found,
-        "confusion": {
-            "true_positive": int(cells.true_positive),
-            "false_positive": int(cells.false_positive),
-            "true_negative": int(cells.true_negative),
-            "false_negative": int(cells.false_negative),
-        },
-        "reliability": [
-            {"said": round(float(a), 4), "seen": round(float(b), 4), "share": round(float(c), 4)}
-            for a, b, c in zip(said, seen, share, strict=True)
-            if c > 0
-        ],
-    }
-
-
-def _event_1(truth: Truth, probability: Floats, threshold: float, weights: Floats | None) -> float:
-    if weights is None:
-        return event_1(truth, probability, threshold)
-    found = rates(truth, probability, threshold, weights)
-    called = found.true_positive + found.false_positive
-    return min(found.sensitivity, found.true_positive / called) if called else 0.0
+    return {"threshold": threshold, "metrics": found, **counted(scored.truth, scored.probability, threshold)}
 
 
 def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:

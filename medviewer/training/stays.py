@@ -97,15 +97,6 @@ class StayTensors:
         return StayTensors(self.joined[chosen], self.fields[chosen], self.truth[chosen])
 
 
-def together(parts: Sequence[StayTensors]) -> StayTensors:
-    """Return several sets as one."""
-    return StayTensors(
-        np.concatenate([part.joined for part in parts]),
-        np.concatenate([part.fields for part in parts]),
-        np.concatenate([part.truth for part in parts]),
-    )
-
-
 def input_documents(stays: Sequence[Stay]) -> list[dict[str, Any]]:
     """Return the card's inputs, with the means and deviations of these stays, from which alone is learned."""
     values: dict[str, list[float]] = {one.name: [] for one in VARIABLES}

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from medviewer.training.batches import Part
+from medviewer.training.calibration import Decision
 from medviewer.training.checkpoint import load_chosen
 from medviewer.training.data import ClassFolders, find_images, keep_decodable
 from medviewer.training.data_report import DataTable, images_table, write_data_report
-from medviewer.training.decision import Decision, decide
+from medviewer.training.decision import decide
 from medviewer.training.export import open_forward, write_graphs, write_reference
 from medviewer.training.film_lesson import FilmConfig as Config
 from medviewer.training.film_lesson import FilmLesson
@@ -132,9 +133,8 @@ def _write_files(
     # From here on the shipped file answers: what is calibrated is what readers get.
     decision = decide(open_forward(partial / "model.onnx"), parts, steps)
     request.progress(f"calibrated; threshold {decision.threshold}")
-    ood = write_novelty(partial, parts, steps)
     write_reference(network, partial / "reference.npz", size, steps)
-    return decision, ood
+    return decision, write_novelty(partial, parts, steps)
 
 
 def _refresh(request: Request, model: Path) -> Path:

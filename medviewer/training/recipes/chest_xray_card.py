@@ -14,7 +14,7 @@ from medviewer.training.networks import N_APPEARANCE, N_FEATURES
 from medviewer.training.own_data import of_own_data
 
 if TYPE_CHECKING:
-    from medviewer.training.decision import Decision
+    from medviewer.training.calibration import Decision
     from medviewer.training.film_lesson import FilmConfig as Config
 
 RECIPE = "chest-xray"

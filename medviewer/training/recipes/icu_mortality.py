@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.domain.errors import InputError
-from medviewer.training.calibration import sigmoid
+from medviewer.training.calibration import Decision, sigmoid
 from medviewer.training.card import write_card
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.lesson import Surroundings
@@ -23,7 +23,7 @@ from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.stay_blend import Blend, StayConfig, folder_of, learn_blend, out_of_fold
-from medviewer.training.stay_decision import Decision, decide
+from medviewer.training.stay_decision import decide
 from medviewer.training.stay_evaluation import ScoredStays, describe_stays, subgroups_of, summarise_stays
 from medviewer.training.stay_export import write_graph, write_reference
 from medviewer.training.stay_table import stays_table

@@ -13,7 +13,7 @@ from medviewer.training.physionet import Stays
 from medviewer.training.stay_blend import PARTS, StayConfig
 
 if TYPE_CHECKING:
-    from medviewer.training.stay_decision import Decision
+    from medviewer.training.calibration import Decision
 
 RECIPE = "icu-mortality"
 VERSION = "1.0.0"

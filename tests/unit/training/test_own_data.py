@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from medviewer.inference.card import read_card
+from medviewer.training.calibration import Decision
 from medviewer.training.card import write_card
 from medviewer.training.data import ClassFolders, LabelledImage
-from medviewer.training.decision import Decision
 from medviewer.training.film_lesson import FilmConfig
 from medviewer.training.recipes.chest_xray import preprocessing
 from medviewer.training.recipes.chest_xray_card import card_document, decided
