@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,8 @@ def models(arguments: argparse.Namespace) -> int:
         return _CHANGES[arguments.action](arguments)
     catalogue = open_catalogue(arguments.models_folder)
     entries = _wanted(catalogue, arguments.ids)
-    if arguments.action == "assess":
-        from medviewer.cli.assess import assess  # noqa: PLC0415 - listing models needs nothing of it
-
-        return assess(arguments, entries)
+    if arguments.action in {"assess", "lighten"}:
+        return _measure(arguments, entries)
     _check_of_assess(arguments)
     if arguments.action == "verify":
         return _verify(catalogue, entries, as_json=arguments.json)
@@ -67,6 +65,17 @@ def models(arguments: argparse.Namespace) -> int:
         if not entries:
             say(_NONE)
     return 3 if any(entry.problem for entry in entries) else 0
+
+
+def _measure(arguments: argparse.Namespace, entries: Sequence[Entry]) -> int:
+    """What runs a model over images; listing models loads nothing of it."""
+    if arguments.action == "assess":
+        from medviewer.cli.assess import assess  # noqa: PLC0415
+
+        return assess(arguments, entries)
+    from medviewer.cli.lighten import lighten  # noqa: PLC0415
+
+    return lighten(arguments, entries[0])
 
 
 def _check_of_assess(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-READ_ONLY = ("list", "show", "verify", "sign", "import", "assess")
+READ_ONLY = ("list", "show", "verify", "sign", "import", "assess", "lighten")
 """Actions that leave the installed models as they are, and so may take other ones with ``--models``."""
 
 
@@ -29,6 +29,10 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
         action(name, text).add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
     _add_assess(
         action("assess", "measure how far a model's heat maps can be believed, and write that on its card"), to_path
+    )
+    _add_lighten(
+        action("lighten", "make an int8 copy of a model, measure it, and write the model with it if it is worth it"),
+        to_path,
     )
     install = action("install", "put a model folder or a ZIP archive of one beside the models that are there")
     install.add_argument("path", type=to_path, metavar="PATH", help="the folder or archive")
@@ -69,3 +73,10 @@ def _add_assess(assess: argparse.ArgumentParser, to_path: Callable[[str], Path])
         metavar="NAME",
         help="patients that training held out under this name, or all; may be repeated (default: tune and block)",
     )
+
+
+def _add_lighten(lighten: argparse.ArgumentParser, to_path: Callable[[str], Path]) -> None:
+    lighten.add_argument("ids", nargs=1, metavar="ID", help="which model: an image classifier with one label")
+    lighten.add_argument("--data", type=to_path, required=True, metavar="DIR", help="the images it was trained on")
+    lighten.add_argument("--out", type=to_path, required=True, metavar="DIR", help="the model folder to make")
+    lighten.add_argument("--force", action="store_true", help="also if it is no faster here; never one that drifts")
