@@ -62,7 +62,7 @@ class Method:
         """Whether the card allows the method and the model has a graph for it."""
         if not card.is_of_one_image:  # values, words and atoms are taken away one by one: no graph is needed
             return self.id == "occlusion" and (card.explain is None or self.id in card.explain.methods)
-        has_graph = any(card.file(role) for role in self.needs)
+        has_graph = any(card.graph(role) for role in self.needs)
         has_map = any(output.name == self.output for output in card.outputs)
         allowed = card.explain.methods if card.explain else ("occlusion",)
         return self.id in allowed and (has_graph or has_map)

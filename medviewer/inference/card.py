@@ -310,6 +310,13 @@ class Card:
         """The file with this role, or None if the model has none."""
         return next((file for file in self.files if file.role == role), None)
 
+    def graph(self, role: Role) -> CardFile | None:
+        """The file that computes what is asked in this role, or None if none does.
+
+        A PyTorch module is differentiated as it is, so one file answers in every role.
+        """
+        return self.file("model" if self.runtime == "torch" else role)
+
     def require(self, role: Role) -> CardFile:
         """The file with this role.
 

@@ -277,8 +277,8 @@ class Engine:
             raise CardError(f"The file with the role “{role}” is not a network.")
         self._sources[card, role] = source = Source(
             folder=card.folder,
-            file=card.require(role),
-            reference=card.file("reference") if role == "model" else None,
+            file=card.graph(role) or card.require(role),
+            reference=card.file("reference") if role == "model" or card.runtime == "torch" else None,
             tolerance=card.reference_tolerance,
             providers=self._providers,
             is_automatic=self._is_automatic,

@@ -5,7 +5,8 @@ opened only if its digest is on the local trust list, which training alone write
 (:mod:`medviewer.inference.trust`), and only in the worker process.
 
 The exported module takes the card's arrays as keyword arguments and gives a dict with the card's
-outputs.
+outputs. Given ``selector`` besides, which says the logit of which label, it is differentiated: what
+explanations ask for is then what an ONNX model's gradient graph gives.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TITLE = "PyTorch"
 REQUIRES = "pip install 'medviewer[torch]'"
+SELECTOR = "selector"
+EXPLAINED = ("logits", "feature_map", "d_feature_map", "d_x")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +55,34 @@ class TorchModel:
         """Compute some outputs (all, if None)."""
         import torch  # noqa: PLC0415 - seconds; only the worker process pays them
 
+        # Copies: the arrays lie in shared memory that the next request overwrites.
+        given = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
+        selector = given.pop(SELECTOR, None)
+        if selector is not None:
+            return self._gradients(given, selector, tuple(outputs or EXPLAINED))
         with torch.inference_mode():
-            # Copies: the arrays lie in shared memory that the next request overwrites.
-            found = self.module(**{name: torch.from_numpy(np.array(array)) for name, array in inputs.items()})
+            found = self.module(**given)
         return [found[name].numpy() for name in (outputs or self.outputs)]
+
+    def _gradients(self, given: Mapping[str, Any], selector: Any, wanted: tuple[str, ...]) -> list[npt.NDArray[Any]]:
+        """What the logit that ``selector`` ``(n, labels)`` says owes to its input and to the last feature map."""
+        import torch  # noqa: PLC0415
+
+        if len(given) != 1 or not set(wanted) <= set(EXPLAINED):
+            raise ModelError("Only the gradients of a model with one image as its input can be asked for.")
+        (image,) = (array.requires_grad_() for array in given.values())
+        with torch.enable_grad():
+            found = self.module(**given)
+            logit = (found["logits"] * selector).sum()
+            to = {"d_x": image, "d_feature_map": found.get("feature_map")}
+            sources = {name: to[name] for name in wanted if name in to}
+            if any(source is None for source in sources.values()) or (
+                "feature_map" in wanted and "feature_map" not in found
+            ):
+                raise ModelError("The module does not give its last feature map; choose another method.")
+            gradients = torch.autograd.grad(logit, list(sources.values())) if sources else ()
+        known = {**found, **dict(zip(sources, gradients, strict=True))}
+        return [known[name].detach().numpy() for name in wanted]
 
 
 def is_available() -> bool:

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from medviewer.domain.errors import ModelError, UnsafeModelError
+from medviewer.domain.progress import no_progress
+from medviewer.explain.methods import methods_for
+from medviewer.explain.question import Question
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.runtimes import torch as runtime
@@ -139,3 +142,92 @@ def test_a_list_behind_a_link_trusts_nothing(tmp_path: Path) -> None:
     assert TrustList(tmp_path / "link.json").digests() == frozenset()
     with pytest.raises(ValueError, match="not-a-digest"):
         trust.add("not-a-digest")
+
+
+class Tiny(torch.nn.Module):
+    """The tiny network of :mod:`tests.fakes`, with its weights."""
+
+    def __init__(self, *, gives_map: bool = True) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(1, fakes.FILTERS, fakes.STRIDE, fakes.STRIDE)
+        self.head = torch.nn.Linear(fakes.FILTERS, len(fakes.BIAS))
+        self.gives_map = gives_map
+        with torch.no_grad():
+            for parameter, values in zip(
+                self.parameters(), (fakes.KERNELS, fakes.SHIFTS, fakes.HEAD, fakes.BIAS), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(values))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        feature_map = torch.relu(self.first(x))
+        features = feature_map.mean(dim=(2, 3))
+        found = {"logits": self.head(features), "features": features}
+        return found | {"feature_map": feature_map} if self.gives_map else found
+
+
+def image_model(folder: Path, *, gives_map: bool = True) -> Path:
+    """The tiny network as this machine's own training would export it: a ``.pt2`` file and no gradient graph."""
+    fakes.make_model(folder, labels=("pneumonia", "effusion", "nodule"))
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    example = torch.zeros(2, 1, fakes.SIZE, fakes.SIZE)
+    shapes = {"x": {0: torch.export.Dim("batch", max=64)}}
+    exported = torch.export.export(Tiny(gives_map=gives_map).eval(), (), kwargs={"x": example}, dynamic_shapes=shapes)
+    torch.export.save(exported, folder / "model.pt2")
+    for name in ("model.onnx", "model.explain.onnx"):
+        (folder / name).unlink()
+    kept = [entry for entry in card["files"] if entry["role"] in {"reference", "ood"}]
+    with np.load(folder / "reference.npz") as known:
+        arrays = {name: known[name] for name in known.files if name != "output.cam"}
+    np.savez(folder / "reference.npz", **arrays)
+    kept = [fakes.file_entry(entry["role"], folder / entry["path"]) for entry in kept]
+    outputs = [entry for entry in card["outputs"] if entry["name"] != "cam"]
+    changes = {"files": [fakes.file_entry("model", folder / "model.pt2"), *kept], "outputs": outputs}
+    card["explain"]["methods"] = ["grad-cam", "saliency", "integrated-gradients", "gradient-shap", "occlusion"]
+    fakes.write_card(folder, {**card, **changes, "runtime": "torch"})
+    return folder
+
+
+def test_a_module_is_differentiated_as_it_is(tmp_path: Path) -> None:
+    """Gradients as worked out by hand in :func:`tests.fakes.gradients`, and as captum gives them."""
+    from captum.attr import IntegratedGradients, Saliency
+
+    folder = image_model(tmp_path / "models" / "tiny")
+    images = fakes.images(3)
+    selector = np.zeros((3, 3), np.float32)
+    selector[:, 1] = 1
+    expected = fakes.gradients(images, selector)
+    with Engine(Catalogue([folder.parent], trust=trusting(folder, tmp_path)), threads=1) as engine:
+        card = engine.catalogue.card(fakes.MODEL_ID)
+        found = engine.run(card.id, {"x": images, "selector": selector}, role="explain", outputs=list(expected))
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-5, err_msg=name)
+        assert {row.id for row in methods_for(card)} == set(card.explain.methods if card.explain else ())
+        question = Question(engine, card, images[0], 1, None, no_progress)
+        mine = {row.id: row.run(question).values for row in methods_for(card)}
+    network = Tiny().eval()
+    given = torch.from_numpy(images[:1]).requires_grad_()
+    theirs = Saliency(lambda x: network(x)["logits"]).attribute(given, target=1, abs=False)[0, 0].detach().numpy()
+    np.testing.assert_allclose(mine["saliency"], np.abs(theirs), atol=1e-5)
+    baseline = torch.full_like(given, float(images[0].mean(dtype=np.float64)))
+    by = IntegratedGradients(lambda x: network(x)["logits"])
+    theirs = by.attribute(given, baseline, target=1, n_steps=32, method="gausslegendre")[0, 0].detach().numpy()
+    assert 1 - np.corrcoef(mine["integrated-gradients"].ravel(), theirs.ravel())[0, 1] < 1e-6
+
+
+def test_a_module_without_a_feature_map_says_so_and_the_worker_lives(tmp_path: Path) -> None:
+    folder = image_model(tmp_path / "models" / "tiny", gives_map=False)
+    with Engine(Catalogue([folder.parent], trust=trusting(folder, tmp_path)), threads=1) as engine:
+        card = engine.catalogue.card(fakes.MODEL_ID)
+        question = Question(engine, card, fakes.images(1)[0], 0, None, no_progress)
+        rows = {row.id: row for row in methods_for(card)}
+        with pytest.raises(ModelError, match="does not give its last feature map"):
+            rows["grad-cam"].run(question)
+        assert np.isfinite(rows["saliency"].run(question).values).all()
+
+
+def test_gradients_of_a_model_of_values_are_refused(made: Path, tmp_path: Path) -> None:
+    x = np.ones((1, 5), np.float32)
+    with Engine(Catalogue([made.parent], trust=trusting(made, tmp_path)), threads=1) as engine:
+        inputs = {"table_values": x, "table_mask": x, "selector": np.ones((1, 2), np.float32)}
+        with pytest.raises(ModelError, match="one image"):
+            engine.run("tiny-table", inputs, role="explain", outputs=["d_x"])
