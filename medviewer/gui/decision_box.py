@@ -85,8 +85,8 @@ class DecisionBox(Card):
         accept.clicked.connect(lambda: self.requested.emit("finding.accept", judged))
         reject.clicked.connect(lambda: self.ask_reason("reject"))
         change.clicked.connect(lambda: self.ask_reason("change"))
-        words = tr("It is kept beside the result with the time; the result itself stays.")
-        self.add(ButtonRow((accept, reject, change)), PlainLabel(words, "small", wrap=True))
+        set_tooltip(self, tr("It is kept beside the result with the time; the result itself stays."))
+        self.add(ButtonRow((accept, reject, change)))
         return accept
 
     def _draw_question(self, what: Ask) -> None:

@@ -13,7 +13,7 @@ from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, line, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.probability_bar import ProbabilityBar
-from medviewer.gui.text import PlainLabel, set_tooltip, tr
+from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr
 
 _CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
 Confirm = Callable[[str], None]
@@ -53,8 +53,19 @@ def fit_card(answer: Answer, confirm: Confirm, validated_on: str) -> Card:
     card = Card()
     card.add(section(tr("Does the model fit this patient?")), *_checks(answer, confirm))
     if validated_on:
-        card.add(line(), section(tr("Validated on")), PlainLabel(validated_on, wrap=True))
+        card.add(line(), *_where(validated_on, is_open=not has_reservation(answer)))
     return card
+
+
+def _where(validated_on: str, *, is_open: bool) -> Iterator[QWidget]:
+    """Where the model was validated; above the number, where doubts stand, its first words until it is unfolded."""
+    whole = Disclosure(tr("Validated on"), is_open=is_open)
+    whole.content.addWidget(PlainLabel(validated_on, wrap=True))
+    first_words = ElidedLabel(validated_on, "secondary")
+    first_words.setVisible(not is_open)
+    whole.toggled.connect(lambda unfolded: first_words.setVisible(not unfolded))
+    yield whole
+    yield first_words
 
 
 def origin_card(answer: Answer) -> Card:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
@@ -37,6 +38,7 @@ from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 
 MODEL_JOB, EXPLAIN_JOB = "model", "explain"
+_ROOM_PX = 480  # a panel lower than this has no room for a decision that stays in sight
 
 __all__ = ["FindingsPanel", "MethodRow", "ModelRow"]
 
@@ -128,7 +130,22 @@ class FindingsPanel(QWidget):
         scroll.column.addWidget(self.decision)
         scroll.column.addLayout(self._origin)
         whole.addWidget(scroll, 1)
+        self._foot = QVBoxLayout()
+        whole.addLayout(self._foot)
         whole.addWidget(self.queue)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Keep the decision in sight where there is room for it, else at the end of what it is about."""
+        super().resizeEvent(event)
+        in_sight = event.size().height() >= _ROOM_PX
+        if in_sight == (self._foot.indexOf(self.decision) >= 0):
+            return
+        if in_sight:
+            self._foot.setContentsMargins(12, 4, 12, 8)
+            self._foot.addWidget(self.decision)
+        else:
+            self._foot.setContentsMargins(0, 0, 0, 0)
+            self._scroll.column.insertWidget(self._scroll.column.indexOf(self._origin), self.decision)
 
     def list_models(self, models: Sequence[ModelRow]) -> None:
         """List other models: some came or went."""

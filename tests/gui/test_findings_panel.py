@@ -15,6 +15,7 @@ from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.probability_bar import ProbabilityBar
+from medviewer.gui.text import ElidedLabel, PlainLabel
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
 
@@ -407,6 +408,46 @@ def test_rejecting_and_changing_need_a_reason(panel, qtbot, first: str, last: st
         value = "Metastases"
     press(panel, last)
     assert asked.calls == [(command, Judged(answer_of(state), "Known metastases", value))]
+
+
+def test_the_decision_stays_in_sight_where_there_is_room_and_nothing_typed_is_lost_on_the_way(panel, qtbot) -> None:
+    show(panel, made.answered())
+    panel.resize(340, 700)
+    panel.show()
+    qtbot.waitUntil(lambda: panel.decision.isVisible() and panel.decision.width() < panel.width())
+    bar = panel._scroll.verticalScrollBar()
+    assert bar.maximum() > 0, "there is more than fits"
+    for place in (bar.minimum(), bar.maximum()):
+        bar.setValue(place)
+        settle()
+        whole = panel.decision.rect().translated(panel.decision.mapTo(panel, QPoint()))
+        assert panel.rect().contains(whole)
+        assert not panel._scroll.geometry().intersects(whole)
+    panel.decision.ask_reason("reject")
+    panel.decision.reason.setText("half a sent")
+    panel.resize(340, 300)
+    settle()
+    assert panel._scroll.isAncestorOf(panel.decision), "at the end of what it is about, before who made it"
+    column = panel._scroll.column
+    assert column.indexOf(panel.decision) == column.indexOf(panel._origin) - 1
+    assert panel.decision.reason.text() == "half a sent"
+    panel.resize(340, 700)
+    settle()
+    assert not panel._scroll.isAncestorOf(panel.decision)
+
+
+def test_where_it_was_validated_takes_a_line_above_the_number_and_the_whole_below_it(panel) -> None:
+    site = made.answer().validated_on
+    certain = tuple(guard for guard in made.GUARDS if guard.level == "ok")
+    for guards, is_whole in ((made.GUARDS, False), (certain, True)):
+        show(panel, made.answered(said=made.answer(guards=guards)))
+        labels = {type(label): label for label in panel.findChildren(PlainLabel) if label.text() == site}
+        assert labels[PlainLabel].isVisibleTo(panel) == is_whole
+        assert labels[ElidedLabel].isVisibleTo(panel) != is_whole
+        if not is_whole:
+            press(panel, "Validated on")
+            assert labels[PlainLabel].isVisibleTo(panel)
+            assert not labels[ElidedLabel].isVisibleTo(panel)
 
 
 def test_after_a_decision_the_keyboard_stays_in_its_box(panel, qtbot) -> None:
