@@ -33,8 +33,8 @@ DATA_TEXTS: Mapping[str, Text] = {
         "未记录{name}；模型按“{found}”处理。请核对是否符合该患者情况。",
     ),
     "old": Text(
-        "The newest value is {hours} h old (usual is up to {limit} h); the patient may have changed since.",
-        "最新数值已有 {hours} 小时（通常不超过 {limit} 小时）；患者情况可能已变化。",
+        "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
+        "最新数值已有 {age}（通常不超过 {limit} 小时）；患者情况可能已变化。",
     ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
@@ -131,3 +131,16 @@ DATA_TEXTS: Mapping[str, Text] = {
         "该数据有过多部分是模型从未学习过的（该部分为 {distance}，上限 {abstain}）；没有结果。",
     ),
 }
+
+_SPANS = ((24 * 730.0, 24 * 365.25, "years", "年"), (48.0, 24.0, "days", "天"), (0.0, 1.0, "h", "小时"))
+"""From how many hours on a span is told in a unit, the unit in hours, and its name; two of each at least, so plural."""
+
+
+def span(hours: float) -> Text:
+    """A time in the unit that people would use: hours up to two days, days up to two years, then years.
+
+    >>> span(30).en, span(195105).en, span(195105).say("zh")
+    ('30 h', '22 years', '22 年')
+    """
+    _, unit, en, zh = next(row for row in _SPANS if hours >= row[0])
+    return Text(f"{hours / unit:.0f} {en}", f"{hours / unit:.0f} {zh}")

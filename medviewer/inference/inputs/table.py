@@ -16,6 +16,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import Field
 from medviewer.domain.case import Case
 from medviewer.inference.card import InputSpec, Text
+from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
 from medviewer.inference.inputs.quantity import (
     Quantity,
@@ -132,7 +133,7 @@ def examine(raw: TableRaw, spec: InputSpec) -> tuple[list[Doubt], tuple[Used, ..
     limit = spec.document.get("warn_older_h")
     if limit is not None and raw.newest is not None and raw.at is not None and _is_before(raw.newest, raw.at, limit):
         hours = (_moment(raw.at) - _moment(raw.newest)) / 3600
-        doubts.append(Doubt("old", "warn", "", {"hours": f"{hours:.0f}", "limit": plain(limit)}))
+        doubts.append(Doubt("old", "warn", "", {"age": span(hours), "limit": plain(limit)}))
     return doubts, raw.used
 
 

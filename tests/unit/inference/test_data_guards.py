@@ -20,7 +20,7 @@ from medviewer.domain.errors import CardError, UsageError
 from medviewer.inference.card import read_card
 from medviewer.inference.card_checks import OUTCOME_OUTPUTS
 from medviewer.inference.catalogue import Catalogue
-from medviewer.inference.data_guard_texts import DATA_TEXTS
+from medviewer.inference.data_guard_texts import DATA_TEXTS, span
 from medviewer.inference.engine import Engine
 from medviewer.inference.outcomes import explained_scores
 from tests import data_models, fakes
@@ -167,3 +167,12 @@ def test_every_sentence_is_in_both_languages() -> None:
         assert text.zh, code
         names = {part.split("}")[0] for part in text.en.split("{")[1:]}
         assert names == {part.split("}")[0] for part in text.zh.split("{")[1:]}, code
+
+
+@pytest.mark.parametrize(
+    ("hours", "en", "zh"),
+    [(30, "30 h", "30 小时"), (47.9, "48 h", "48 小时"), (48, "2 days", "2 天"), (24 * 729, "729 days", "729 天"),
+     (24 * 731, "2 years", "2 年"), (195105, "22 years", "22 年")],
+)  # fmt: skip
+def test_an_age_is_told_in_the_unit_that_people_use(hours: float, en: str, zh: str) -> None:
+    assert (span(hours).en, span(hours).say("zh")) == (en, zh)

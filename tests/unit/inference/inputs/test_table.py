@@ -12,7 +12,7 @@ import pytest
 
 from medviewer.domain.case import Case, Observation, TextObservation
 from medviewer.domain.errors import CardError
-from medviewer.inference.card import InputSpec, read_card
+from medviewer.inference.card import InputSpec, Text, read_card
 from medviewer.inference.inputs import table
 from medviewer.inference.inputs.adapter import Missing
 from tests import data_models, fakes
@@ -78,7 +78,9 @@ def test_values_from_another_time_do_not_count(spec: InputSpec) -> None:
 def test_old_values_are_said_to_be_old(spec: InputSpec) -> None:
     raw = table.pull(replace(data_models.table_case(), at=AT + timedelta(hours=30)), spec)
     doubts, _ = table.examine(raw, spec)
-    assert [(doubt.code, doubt.level, doubt.facts["hours"]) for doubt in doubts] == [("old", "warn", "30")]
+    assert [(doubt.code, doubt.level, doubt.facts["age"]) for doubt in doubts] == [
+        ("old", "warn", Text("30 h", "30 小时"))
+    ]
 
 
 def test_an_implausible_value_is_no_value(spec: InputSpec) -> None:
