@@ -109,7 +109,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_model(folder: Path) -> Path:
     """Another threshold, and probabilities on another scale."""
     known = read_card(fakes.make_model(folder)).document
-    calibration = known["calibration"] | {"parameters": {"temperature": [2.0]}}
+    calibration = known["calibration"] | {"parameters": {"temperature": 2.0}}
     labels = [known["labels"][0] | {"threshold": 0.8}]
     return _with(folder, calibration=calibration, labels=labels)
 
