@@ -35,6 +35,7 @@ from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
+from medviewer.app.trainer import Trainer
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList
@@ -45,7 +46,7 @@ from medviewer.inference.variants import is_variant
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "training", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -222,13 +223,14 @@ class Parts:
 
     ``jobs`` runs what the reader waits for and may cancel; ``background`` what nobody asked
     for (thumbnails, reading ahead); ``writes`` keeps the order and loses nothing, so it
-    runs on one thread. ``frames`` holds decoded pixels.
+    runs on one thread; ``hours`` waits for processes that go on whatever is opened. ``frames`` holds decoded pixels.
     """
 
     session: Session
     jobs: Jobs
     background: Jobs
     writes: Jobs
+    hours: Jobs
     post: Post
     engine: Engine
     records: RecordRoom
@@ -270,6 +272,7 @@ class Application:
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(KeyImageKeeper(self).watch)
         self.session.watch(LayerCutter(self).watch)
+        self.training = Trainer(self, parts.hours)
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
         self.session.watch(RecordReader(self).watch)
@@ -361,6 +364,7 @@ class Application:
         """Stop all work and remember the reader's choices. What is being written goes on until it is on the disk."""
         self.jobs.stop_all()
         self.background.stop_all()
+        self.training.close()
         self.renderer.close()
         state = self.state
         self.remember(

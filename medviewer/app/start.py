@@ -31,7 +31,8 @@ MakeExecutor = Callable[[int, str], Executor]
 def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[Executor]) -> Application:
     """An application that keeps its settings and records in ``folder``.
 
-    ``pools`` run its work: what the reader waits for, what nobody waits for, what is written (on one thread).
+    ``pools`` run its work: what the reader waits for, what nobody waits for, what is written (on one thread), and
+    what waits for processes of hours, whatever is opened and closed meanwhile.
     """
     made: list[Application] = []
 
@@ -51,6 +52,7 @@ def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[
         jobs=Jobs(pools[0], post, on_progress=on_progress, on_idle=on_idle),
         background=Jobs(pools[1], post, on_progress=quiet, on_idle=lambda _slot: None),
         writes=Jobs(pools[2], post, on_progress=quiet, on_idle=lambda _slot: None),
+        hours=Jobs(pools[3], post, on_progress=quiet, on_idle=lambda _slot: None),
         post=post,
         engine=engine,
         records=RecordRoom(folder),
@@ -71,7 +73,8 @@ def running_application(
     """
     trained_here = TrustList(folder / TRUST_FILE)
     used = engine or Engine(Catalogue([folder / "models", models_dir()], TrustFile(folder), trust=trained_here))
-    pools = [make_executor(n, f"medviewer-{name}") for n, name in ((_THREADS, "job"), (2, "background"), (1, "write"))]
+    sizes = {"job": _THREADS, "background": 2, "write": 1, "hours": 3}
+    pools = [make_executor(n, f"medviewer-{name}") for name, n in sizes.items()]
     app = build_application(folder, post, used, pools)
     try:
         yield app

@@ -88,10 +88,10 @@ def _runner(command: str) -> Callable[[argparse.Namespace], int]:
         from medviewer.cli.demo import demo as run
     elif command == "models":
         from medviewer.cli.models import models as run
-    elif command in ("train", "evaluate"):
+    elif command in ("train", "recipes", "evaluate"):
         from medviewer.cli import training
 
-        run = training.train if command == "train" else training.evaluate
+        run = {"train": training.train, "recipes": training.recipes, "evaluate": training.evaluate}[command]
     else:
         from medviewer.cli.audit import audit as run
     return run

@@ -10,7 +10,7 @@ from medviewer import __version__
 from medviewer.cli.models_parser import add_models
 
 WINDOW = "window"
-COMMANDS = ("demo", "inspect", "render", "analyze", "models", "train", "evaluate", "audit")
+COMMANDS = ("demo", "inspect", "render", "analyze", "models", "train", "recipes", "evaluate", "audit")
 _VALUED = ("--models",)  # options before the command that take a value
 
 
@@ -101,6 +101,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("analyze", "ask models about images, and save answers, heat maps and DICOM results", _add_analyze),
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
+        ("recipes", "what can be trained, from which data, with which settings", _add_recipes),
         ("evaluate", "measure a model on labelled images or stays", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
@@ -190,7 +191,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray")
+    parser.add_argument("recipe", metavar="RECIPE", help="for example chest-xray; `medviewer recipes` lists them")
     parser.add_argument(
         "--data",
         type=_path,
@@ -210,10 +211,20 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="another one gives another split and another model")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
+    parser.add_argument("--json", action="store_true", help="print each step as a line of JSON (docs/json.md)")
+
+
+def _add_recipes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/json.md)")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's id, or its folder")
+    parser.add_argument(
+        "--against",
+        metavar="MODEL",
+        help="another model of the same finding: write comparison.json and comparison.html instead, with paired tests",
+    )
     parser.add_argument(
         "--data",
         type=_path,

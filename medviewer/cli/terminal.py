@@ -15,6 +15,11 @@ def print_json(document: Any) -> None:
     _put(sys.stdout, json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
+def print_json_line(document: Any) -> None:
+    """Print a document as one line of JSON: one of many, each read while the work goes on."""
+    _put(sys.stdout, json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
+
+
 def say(text: str) -> None:
     """Print a line of the result for people."""
     _write(sys.stdout, text)

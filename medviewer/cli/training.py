@@ -1,4 +1,4 @@
-"""``train`` and ``evaluate``: make a model folder, and measure one."""
+"""``train``, ``recipes`` and ``evaluate``: make a model folder, what there is to make, and measure one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from medviewer.cli.models import open_catalogue
-from medviewer.cli.terminal import clear_progress, is_watched, print_json, progress, say, tell
-from medviewer.domain.errors import RuntimeMissingError, UsageError
+from medviewer.cli.terminal import clear_progress, is_watched, print_json, print_json_line, progress, say, tell
+from medviewer.domain.errors import MedViewerError, RuntimeMissingError, Stopped, UsageError
 
 _OURS = "medviewer"
 
@@ -28,11 +29,65 @@ def train(arguments: argparse.Namespace) -> int:
         from medviewer.training import Manner  # noqa: PLC0415 - may lack a package
         from medviewer.training import train as make  # noqa: PLC0415
 
-        manner = Manner(Bar(), arguments.force, arguments.search)
-        folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _line, manner)
+        if arguments.json:
+            with _failure_as_line():
+                lines = Manner(_bar_line, arguments.force, arguments.search, _record_line)
+                folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _text_line, lines)
+        else:
+            manner = Manner(Bar(), arguments.force, arguments.search)
+            folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _line, manner)
     if is_first_process():
-        say(str(folder))
+        if arguments.json:
+            print_json_line({"kind": "done", "folder": str(folder)})
+        else:
+            say(str(folder))
     return 0
+
+
+def recipes(arguments: argparse.Namespace) -> int:
+    """Say what can be trained, from which data, and with which settings."""
+    with _needing_the_extra():
+        from medviewer.training import describe_recipes  # noqa: PLC0415 - may lack a package
+
+        found = describe_recipes()
+    if arguments.json:
+        print_json_line({"schema": "medviewer.recipes/1", "recipes": found})
+        return 0
+    for recipe in found:
+        say(recipe["recipe"])
+        for said in filter(None, (recipe[name].get("en", "") for name in ("title", "data", "duration"))):
+            say(f"  {said}")
+        say("  " + " ".join(f"{setting['name']}={setting['value']}" for setting in recipe["settings"]))
+    return 0
+
+
+def _text_line(text: str) -> None:
+    print_json_line({"kind": "text", "text": text})
+
+
+def _bar_line(done: int, total: int, text: str) -> None:
+    print_json_line({"kind": "progress", "done": done, "total": total, "text": text})
+
+
+_RECORDED = ("kind", "step", "epoch", "loss", "score", "seconds")
+
+
+def _record_line(run: str, line: Mapping[str, Any]) -> None:
+    """Tell what every recipe's record has; what a recipe adds of its own stays in the file."""
+    print_json_line({"run": run, **{name: line[name] for name in _RECORDED if name in line}})
+
+
+@contextmanager
+def _failure_as_line() -> Iterator[None]:
+    """Say how it ended in the form of all other lines too."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as end:
+        print_json_line({"kind": "stopped", "text": str(end)})
+        raise
+    except MedViewerError as error:
+        print_json_line({"kind": "failed", "text": str(error)})
+        raise
 
 
 def _report(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> int:
@@ -76,6 +131,8 @@ def _line(text: str) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a model on labelled images or stays and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
+    if arguments.against:
+        return _compare(arguments, folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package
 
@@ -86,13 +143,41 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if report["data"].get("was_learned_from"):
             say("The model learned from these data: the figures below are no evidence.")
         for name, metric in report["metrics"].items():
-            interval = metric["ci95"] or (None, None)
-            say(f"{name}: {_number(metric['value'])} (95% {' to '.join(map(_number, interval))})")
+            say(f"{name}: {_with_interval(metric)}")
         say(str(arguments.out / "report.html"))
     unusable = report["data"]["unusable"]
     for file in unusable:
         tell(f"{file['file']}: {file['reason']}")
     return 3 if unusable else 0
+
+
+def _compare(arguments: argparse.Namespace, folder: Path) -> int:
+    """Measure two models on the same cases; 3 if some cannot be read."""
+    other = _model_folder(arguments.against, arguments.models_folder)
+    with _needing_the_extra():
+        from medviewer.training.comparing import compare  # noqa: PLC0415 - may lack a package
+
+        report = compare(folder, other, arguments.data, arguments.out, split=arguments.split, progress=tell)
+    if arguments.json:
+        print_json(dict(report))
+    else:
+        for model in report["models"]:
+            if model["was_learned_from"]:
+                say(f"{model['id']} {model['version']} learned from these data: the comparison is no evidence.")
+        for name, entry in report["differences"].items():
+            say(f"{name}: {_with_interval(entry)}, p {_number(entry['p'])}")
+        test = report["mcnemar"]
+        say(f"right alone: {test['only_first']} and {test['only_second']} cases, p {_number(test['p'])}")
+        say(str(arguments.out / "comparison.html"))
+    unusable = report["data"]["unusable"]
+    for file in unusable:
+        tell(f"{file['file']}: {file['reason']}")
+    return 3 if unusable else 0
+
+
+def _with_interval(entry: Mapping[str, Any]) -> str:
+    interval = entry["ci95"] or (None, None)
+    return f"{_number(entry['value'])} (95% {' to '.join(map(_number, interval))})"
 
 
 def _number(value: float | None) -> str:

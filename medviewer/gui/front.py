@@ -42,6 +42,7 @@ from medviewer.gui.screens import kept_for_now, place_of, to_next_screen
 from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
+from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
@@ -61,6 +62,8 @@ class WindowFront(QMainWindow):
     def __init__(self, app: Application) -> None:
         super().__init__()
         self.app = app
+        self.training: TrainingDialog | None = None
+        self.asks_before_closing = True  # while a model is being trained
         app.front = self
 
     @property
@@ -110,8 +113,22 @@ class WindowFront(QMainWindow):
             self._show_protocols()
         elif what == "models":
             ModelsDialog(self.app, self).exec()
+        elif what == "training":
+            self._show_training()
         else:
             AboutDialog(self.over).exec()
+
+    def _show_training(self) -> None:
+        """Show it beside the window, once: who trains goes on reading."""
+        if self.training is None:
+            self.training = TrainingDialog(self.app, self)
+            self.training.finished.connect(self._forget_training)
+        self.training.show()
+        self.training.raise_()
+        self.training.activateWindow()
+
+    def _forget_training(self, _result: int) -> None:
+        self.training = None
 
     def _show_preferences(self) -> None:
         app = self.app

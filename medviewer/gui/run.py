@@ -84,7 +84,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
             app.run_command("file.open_sample")
         elif paths:
             app.run_command("file.open_files", list(paths))
-        before = signal.signal(signal.SIGINT, lambda _number, _frame: window.close())
+        before = signal.signal(signal.SIGINT, lambda _number, _frame: _close_unasked(window))
         wake = QTimer()  # lets Python see Ctrl+C while Qt waits
         wake.start(500)
         wake.timeout.connect(lambda: None)
@@ -93,6 +93,12 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
         finally:
             wake.stop()
             signal.signal(signal.SIGINT, before)
+
+
+def _close_unasked(window: MainWindow) -> None:
+    """Ctrl+C, or the system that shuts down: nobody is there to answer."""
+    window.asks_before_closing = False
+    window.close()
 
 
 def grab_window(

@@ -44,6 +44,7 @@ from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
+from medviewer.gui.training_question import may_stop_training
 from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
@@ -115,7 +116,11 @@ class MainWindow(WindowFront):
             self.app.run_command("file.open_files", paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
-        """Remember the sizes and let go of the session."""
+        """Remember the sizes and let go of the session; a training that goes on is asked about first."""
+        if self.asks_before_closing and self.app.training.is_running and not may_stop_training(self):
+            event.ignore()
+            return
+        self.asks_before_closing = False  # once is enough, and the training may take a moment to end
         self._remember_layout()
         self._unwatch()
         self._keeper.close()

@@ -18,7 +18,7 @@ from typing import Any
 from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
 from medviewer.domain.progress import Progress, no_progress
 
-# Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
+# Each recipe is a module with run(request), describe(request), explore(request, n_trials) and ABOUT, for people.
 RECIPES: Mapping[str, str] = {
     "chest-xray": "medviewer.training.recipes.chest_xray",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
@@ -33,11 +33,14 @@ class Manner:
         bar: called after each step with (steps done, steps in all, text).
         force: replace a model that is no worse, too.
         search: first try so many settings within the recipe's ranges, and take the best; 0: none.
+        record: called with (run, line) for each line of a run's record, those of before included where it
+            goes on; ``run`` names the part of a recipe that has several.
     """
 
     bar: Progress = no_progress
     force: bool = False
     search: int = 0
+    record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
 
 
 def train(
@@ -77,7 +80,7 @@ def train(
 
     with joined_processes() as processes, _decoders():
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
-        request = Request(recipe, data, out, overrides, line, bar, manner.force, processes)
+        request = Request(recipe, data, out, overrides, line, bar, manner.force, processes, manner.record)
         try:
             if manner.search:
                 request = _with_best(module, request, manner.search)
@@ -108,6 +111,18 @@ def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]
 
     with _decoders():
         return write_data_report(module.describe(Request(recipe, data, out, overrides, _silent)), out)
+
+
+def describe_recipes() -> list[dict[str, Any]]:
+    """Return what people should know of each recipe: the content of ``medviewer.recipes/1``.
+
+    Raises:
+        RuntimeMissingError: a package that training needs is not installed.
+    """
+    modules = {name: _recipe(name) for name in RECIPES}
+    from medviewer.training.about import described  # noqa: PLC0415 - torch, which the recipes have loaded
+
+    return [described(name, module) for name, module in modules.items()]
 
 
 def _silent(_: str) -> None:

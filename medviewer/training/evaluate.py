@@ -76,7 +76,7 @@ def evaluate(
     report = {
         "schema": REPORT_SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": _describe(card, found, scored, unusable, split),
+        "data": describe_images(card, found, scored, unusable, split),
         **summarise(scored, card.labels[0].threshold),
         "subgroups": subgroups(scored, card.labels[0].threshold),
         "robustness": _robustness(classifier, scored, progress),
@@ -85,7 +85,8 @@ def evaluate(
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    _write(report, scored, out)
+    page = report_page(report, scored.truth, scored.probability)
+    write_report(out, "report", json.dumps(report, indent=1, ensure_ascii=False), page)
     progress(f"report written to {out}")
     return report
 
@@ -186,7 +187,7 @@ def _reduced(image: Grey) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-def _describe(
+def describe_images(
     card: Card, found: ClassFolders, scored: Scored, unusable: Sequence[tuple[str, str]], split: str | None
 ) -> dict[str, Any]:
     """Say what was evaluated, and whether the model has seen it before."""
@@ -224,14 +225,16 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("onnxruntime", "numpy", "pillow")} | {"medviewer": __version__}
 
 
-def _write(report: Mapping[str, Any], scored: Scored, out: Path) -> None:
-    """Write both files, each whole; a full or read-only disk is one clear sentence."""
-    page = report_page(report, scored.truth, scored.probability)
-    content = json.dumps(report, indent=1, ensure_ascii=False)
+def write_report(out: Path, name: str, content: str, page: str) -> None:
+    """Write ``name.json`` and ``name.html``, each whole.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"The report cannot be written to {out} ({error.strerror})"
         raise StorageError(f"{reason}; free some space or choose another folder.") from error
-    write_whole(out / "report.html", page.encode())
-    write_whole(out / "report.json", content.encode())
+    write_whole(out / f"{name}.html", page.encode())
+    write_whole(out / f"{name}.json", content.encode())

@@ -101,6 +101,7 @@ class Surroundings:
         bar: called after each step with (steps done, steps in all, text).
         tensorboard: folder for event files; None: none are written.
         processes: who learns together.
+        record: called with (folder, line) for each line of the record, those of before included.
     """
 
     folder: Path
@@ -109,3 +110,4 @@ class Surroundings:
     bar: Progress = no_progress
     tensorboard: Path | None = None
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
+    record: Callable[[Path, Mapping[str, Any]], None] = lambda *_: None

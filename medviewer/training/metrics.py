@@ -8,7 +8,7 @@ so be told for another prevalence, and a bootstrap is a draw of weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -203,17 +203,31 @@ def with_intervals(
         n_resamples: how many draws.
         seed: of the draws.
     """
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    n_patients = int(index.max()) + 1
-    chance = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {name: [] for name in chosen}
-    for _ in range(n_resamples):
-        weights = chance.multinomial(n_patients, np.full(n_patients, 1 / n_patients))[index].astype(np.float64)
-        if weights[truth].sum() == 0 or weights[~truth].sum() == 0:
-            continue
+    for weights in patient_draws(truth, groups, n_resamples=n_resamples, seed=seed):
         for name, measure in chosen.items():
             draws[name].append(measure(truth, probability, weights))
     return {name: _entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
+
+
+def patient_draws(
+    truth: Truth, groups: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Iterator[Floats]:
+    """Give weights ``(n,)`` of the cases, one bootstrap draw of patients after the other; none that lacks a class.
+
+    Args:
+        truth: ``(n,)``.
+        groups: the patient of each case.
+        n_resamples: how many draws.
+        seed: of the draws.
+    """
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    n_patients = int(index.max()) + 1
+    chance = np.random.default_rng(seed)
+    for _ in range(n_resamples):
+        weights = chance.multinomial(n_patients, np.full(n_patients, 1 / n_patients))[index].astype(np.float64)
+        if weights[truth].sum() > 0 and weights[~truth].sum() > 0:
+            yield weights
 
 
 def _entry(value: float, draws: Sequence[float]) -> dict[str, Any]:

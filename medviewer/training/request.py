@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.lesson import LoopConfig, Surroundings
@@ -26,6 +27,7 @@ class Request:
         bar: called with (done, total, text) after each step.
         force: whether a model in ``out`` is replaced by one that is not better.
         processes: who learns together.
+        record: called with (run, line) for each line of a run's record.
     """
 
     recipe: str
@@ -36,6 +38,7 @@ class Request:
     bar: Progress = no_progress
     force: bool = False
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
+    record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
 
     @property
     def run_folder(self) -> Path:
@@ -51,13 +54,19 @@ class Request:
             data_digest: of the data; with the settings it says which run it is.
             folders: ``checkpoints`` and ``tensorboard``, where given.
         """
+        folder = folders.get("checkpoints", self.run_folder)
+
+        def record(run: Path, line: Mapping[str, Any]) -> None:
+            self.record("" if run == folder else run.relative_to(folder).as_posix(), line)
+
         return Surroundings(
-            folders.get("checkpoints", self.run_folder),
+            folder,
             {"recipe": self.recipe, "config": dataclasses.asdict(config), "data": data_digest},
             self.progress,
             self.bar,
             folders.get("tensorboard"),
             self.processes,
+            record,
         )
 
     def forget_run(self, folders: Mapping[str, Path]) -> None:

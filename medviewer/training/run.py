@@ -133,7 +133,7 @@ def recorded(run: Run) -> Iterator[RunRecord | None]:
     if not run.around.processes.is_first:
         yield None
         return
-    with RunRecord(run.around.folder, run.n_steps, run.around.tensorboard) as record:
+    with RunRecord(run.around.folder, run.n_steps, run.around.tensorboard, run.around.record) as record:
         yield record
 
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from medviewer.domain.errors import RuntimeMissingError
 from medviewer.whole_file import storage_error, write_whole
 
 FILE = "record.jsonl"
+Told: TypeAlias = Callable[[Path, Mapping[str, Any]], None]
+
+
+def _nobody(folder: Path, line: Mapping[str, Any]) -> None:
+    """Tell nobody."""
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:
@@ -36,17 +42,21 @@ class RunRecord:
         folder: of the run.
         n_steps: how many steps the run has made; later ones in the file are taken back.
         tensorboard: where event files go; None: nowhere.
+        told: called with (folder, line) for each line, first those that are kept.
 
     Raises:
         RuntimeMissingError: the package that writes event files is not installed.
         StorageError: the disk is full or cannot be written.
     """
 
-    def __init__(self, folder: Path, n_steps: int, tensorboard: Path | None = None) -> None:
+    def __init__(self, folder: Path, n_steps: int, tensorboard: Path | None = None, told: Told = _nobody) -> None:
         kept = [line for line in read_record(folder) if line["step"] <= n_steps]
         write_whole(folder / FILE, "".join(map(_line, kept)).encode())
         self._events = _event_writer(tensorboard, n_steps) if tensorboard else None
         self._file = (folder / FILE).open("a", encoding="utf-8")
+        self._tell = partial(told, folder)
+        for line in kept:
+            self._tell(line)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +83,7 @@ class RunRecord:
             self._file.flush()
         except OSError as error:
             raise storage_error(FILE, error) from error
+        self._tell(line)
 
     def _draw(self, name: str, step: int, values: Mapping[str, Any]) -> None:
         if self._events is None:

@@ -57,24 +57,17 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
     """
     started = time.time()
     card = read_card(model)
-    sets = {data.name: data} if data.name.startswith("set-") else find_sets(data)
-    if split is not None and split not in sets:
-        raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
-    read = {letter: read_stays(path) for letter, path in sets.items() if split in (None, letter)}
-    stays = [stay for one in read.values() for stay in one.stays]
-    if any(stay.died is None for stay in stays):
-        raise InputError(f"{data} has stays without an outcome; put Outcomes-x.txt beside each set.")
+    stays, unusable, digests = read_outcomes(data, split)
     progress(f"{len(stays)} stays read")
     scored = score_stays(card, stays)
-    digests = {letter: one.digest for letter, one in read.items()}
     learned = set(card.training.get("data_digests", {}).values())
     report = {
         "schema": SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": describe_stays(data, split, scored, " ".join(digests.values()))
+        "data": describe_stays(data, split, scored, " ".join(digests))
         | {
-            "unusable": [{"file": name, "reason": why} for one in read.values() for name, why in one.unusable],
-            "was_learned_from": bool(learned & set(digests.values())),
+            "unusable": unusable,
+            "was_learned_from": bool(learned & set(digests)),
         },
         **summarise_stays(scored, card.labels[0].threshold, card),
         "subgroups": subgroups_of(scored, card.labels[0].threshold),
@@ -94,6 +87,28 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
     write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
     progress(f"report written to {out}")
     return report
+
+
+def read_outcomes(data: Path, split: str | None) -> tuple[list[Stay], list[dict[str, str]], list[str]]:
+    """Return the stays to judge by, the files of them that cannot be used, and each set's digest.
+
+    Args:
+        data: as for :func:`evaluate_stays`.
+        split: the letter of one set; None: all.
+
+    Raises:
+        UsageError: there is no such set.
+        InputError: a stay has no outcome.
+    """
+    sets = {data.name: data} if data.name.startswith("set-") else find_sets(data)
+    if split is not None and split not in sets:
+        raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
+    read = [read_stays(path) for letter, path in sets.items() if split in (None, letter)]
+    stays = [stay for one in read for stay in one.stays]
+    if any(stay.died is None for stay in stays):
+        raise InputError(f"{data} has stays without an outcome; put Outcomes-x.txt beside each set.")
+    unusable = [{"file": name, "reason": why} for one in read for name, why in one.unusable]
+    return stays, unusable, [one.digest for one in read]
 
 
 def score_stays(card: Card, stays: Sequence[Stay]) -> ScoredStays:

@@ -154,6 +154,7 @@ def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
         "Study",
         "Instance",
     }
+    left -= {"Python", "PyTorch", "install", "medviewer", "torch"}  # of a command to type
     assert left <= {"pydicom", "data"}, said  # and GAP, whose place is checked here:
     assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
 

@@ -26,7 +26,7 @@ from medviewer.training.loop import fit
 from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
 from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
-from medviewer.training.recipes.chest_xray_card import RECIPE, VERSION, card_document, decided
+from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided
 from medviewer.training.recipes.chest_xray_novelty import write_novelty
 from medviewer.training.refresh import check_same_data, copy_networks
 from medviewer.training.request import Request
@@ -67,7 +67,7 @@ def run(request: Request) -> Path:
     the model is complete, ``resume`` exports such a run's chosen epoch, ``tensorboard`` gets event files;
     ``refresh``, alone, is a finished model whose networks are kept and measured anew.
     """
-    config, folders = configure(Config(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     if "refresh" in folders:
         return _refresh(request, folders["refresh"])
@@ -106,13 +106,13 @@ def learn(
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    config, _ = configure(Config(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     return images_table(keep_decodable(find_images(request.data, CLASSES), lambda *_: None), config.seed)
 
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` and return the best."""
-    config, _ = configure(Config(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, parts = read_parts(request.data, CLASSES, config.seed, request.progress)
 
     def score(settings: Mapping[str, str], folder: Path) -> float:

@@ -18,7 +18,7 @@ from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import roc_auc
 from medviewer.training.physionet import HOURS, Stay, Stays, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.icu_mortality_card import EVIDENCE_TEXT, RECIPE, card_document
+from medviewer.training.recipes.icu_mortality_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -46,7 +46,7 @@ def run(request: Request) -> Path:
     Twice the same: once from set A, judged on set B, which is the evidence; then from both, which is
     what is shipped. Calibration and threshold come from folds, never from what was learned from.
     """
-    config, folders = configure(StayConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     sets = _read(request)
     digest = " ".join(one.digest for one in sets.values())
@@ -126,7 +126,7 @@ def describe(request: Request) -> DataTable:
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of set A alone, and return the best; B stays unseen."""
-    config, _ = configure(StayConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found = _read(request)["a"]
     tensors = encode(found.stays, input_documents(found.stays))
 

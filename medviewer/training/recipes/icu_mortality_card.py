@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
+from medviewer.training.about import About
 from medviewer.training.card import library_versions
 from medviewer.training.physionet import Stays
 from medviewer.training.stay_blend import PARTS, StayConfig
@@ -19,6 +20,18 @@ RECIPE = "icu-mortality"
 VERSION = "1.0.0"
 
 _TITLE = {"en": "Death in hospital, from two days of intensive care", "zh": "重症监护头两天数据的院内死亡风险"}
+ABOUT = About(
+    title=_TITLE,
+    data={
+        "en": "The files of the PhysioNet 2012 challenge: set-a.zip and set-b.zip, Outcomes-a.txt and Outcomes-b.txt.",
+        "zh": "PhysioNet 2012竞赛的文件：set-a.zip、set-b.zip、Outcomes-a.txt与Outcomes-b.txt。",
+    },
+    duration={
+        "en": "Less than an hour for 8,000 stays on one processor core.",
+        "zh": "8000次住院在单核处理器上不到一小时。",
+    },
+    config=StayConfig(),
+)
 _INTENDED_USE = {
     "en": "Research and teaching: how often patients died in hospital whose first 48 hours in intensive care looked "
     "like these, from vital signs and laboratory values, with what counted most. It is no forecast for one person and "

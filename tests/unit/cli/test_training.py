@@ -12,7 +12,7 @@ import pytest
 
 import medviewer.training
 from medviewer.cli import main
-from medviewer.domain.errors import Stopped
+from medviewer.domain.errors import Stopped, TrainingError
 from medviewer.training import evaluate as evaluation
 from tests import fakes
 
@@ -91,6 +91,94 @@ def test_a_cancelled_training_says_where_it_goes_on(
     monkeypatch.setattr(medviewer.training, "train", train)
     assert main(["train", "chest-xray", "--data", "D", "--out", "O"]) == 130
     assert capsys.readouterr().err == "Cancelled. The same command goes on.\n"
+
+
+def test_lines_of_json_tell_a_program_what_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*words: Any) -> Path:
+        *_, progress, manner = words
+        progress("a film é")
+        manner.bar(1, 9, "epoch 1")
+        manner.record("fold-1", {"kind": "step", "step": 1, "epoch": 1, "loss": 0.5, "rate": 0.1})
+        manner.record(
+            "", {"kind": "epoch", "step": 1, "epoch": 1, "loss": 0.5, "score": None, "auc": {"a": float("nan")}}
+        )
+        return Path("O")
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O", "--json"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out.isascii()
+    assert [json.loads(line) for line in told.out.splitlines()] == [
+        {"kind": "text", "text": "a film é"},
+        {"kind": "progress", "done": 1, "total": 9, "text": "epoch 1"},
+        {"run": "fold-1", "kind": "step", "step": 1, "epoch": 1, "loss": 0.5},
+        {"run": "", "kind": "epoch", "step": 1, "epoch": 1, "loss": 0.5, "score": None},
+        {"kind": "done", "folder": "O"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (Stopped("Cancelled."), "stopped", 130),
+        (KeyboardInterrupt(), "stopped", 130),
+        (TrainingError("No."), "failed", 1),
+    ],
+)
+def test_a_line_of_json_says_how_it_ended(
+    error: BaseException, kind: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> Path:
+        raise error
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O", "--json"]) == code
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"kind": kind, "text": str(error)}
+    assert str(error) in told.err
+
+
+def test_every_recipe_says_what_it_is_in_both_languages(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert main(["recipes", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "medviewer.recipes/1"
+    assert [one["recipe"] for one in document["recipes"]] == list(medviewer.training.RECIPES)
+    for recipe in document["recipes"]:
+        for words in ("title", "data", "duration"):
+            assert recipe[words].keys() == {"en", "zh"}, f"ABOUT of {recipe['recipe']} lacks its {words}"
+    assert main(["recipes"]) == 0
+    assert "chest-xray\n  Pneumonia on children's" in capsys.readouterr().out
+
+
+def test_a_described_setting_is_read_as_it_is_written() -> None:
+    pytest.importorskip("torch")
+    from medviewer.training.about import settings_of
+    from medviewer.training.film_lesson import FilmConfig
+    from medviewer.training.settings import configure
+
+    config = FilmConfig(sizes=(32, 64), pretrained=False, dropout=0.25)
+    given = {one["name"]: one["value"] for one in settings_of(config)}
+    assert configure(FilmConfig(), given, ()) == (config, {})
+
+
+def test_a_recipe_without_words_is_shown_by_its_docstring_and_config() -> None:
+    pytest.importorskip("torch")
+    from types import ModuleType
+
+    from medviewer.training.about import described
+    from medviewer.training.film_lesson import FilmConfig
+    from medviewer.training.lesson import LoopConfig
+
+    module = ModuleType("bare", "Something on films (Who, 2012).\n\nRead run first.")
+    vars(module).update(LoopConfig=LoopConfig, Config=FilmConfig)
+    found = described("bare", module)
+    assert found["title"] == {"en": "Something on films (Who, 2012)"}
+    assert "sizes" in [one["name"] for one in found["settings"]]
+    assert described("none", ModuleType("none"))["title"] == {"en": "none"}
 
 
 @pytest.mark.parametrize("stops", [True, False])

@@ -105,8 +105,10 @@ def test_the_record_holds_every_step_once_after_a_break(tmp_path):
     # What a killed process was writing: half a line.
     with (tmp_path / "record.jsonl").open("a") as file:
         file.write('{"kind": "step", "st')
-    learned(tmp_path)
+    told: list[tuple[object, object]] = []
+    learned(tmp_path, record=lambda folder, line: told.append((folder, line)))
     record = read_record(tmp_path)
+    assert told == [(tmp_path, line) for line in record]  # whoever looks sees the steps of before the break too
     assert [line["step"] for line in record if line["kind"] == "step"] == list(range(1, 25))
     assert [line["epoch"] for line in record if line["kind"] == "epoch"] == [1, 2, 3, 4]
     assert json.loads((tmp_path / "history.json").read_text())[0]["loss"] == np.mean(

@@ -1,0 +1,140 @@
+"""What is told of a training before and after it: the recipe, the data, the new model beside the one in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QWidget
+
+from medviewer.app.trainer import Recipe
+from medviewer.gui.cards import Card, FactRow, Level, SignalRow
+from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
+from medviewer.inference.card import Card as ModelCard
+
+_NAME_PX = 96
+_MOST_PROBLEMS = 12
+_FIGURES = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
+_SPLITS = ("report", "b")  # of those that chose nothing, by which a model is judged
+
+
+def about_rows(recipe: Recipe) -> list[QWidget]:
+    """What a recipe wants, and how long it takes."""
+    rows: list[QWidget] = [PlainLabel(visible(tr_pick(recipe.title)), "title", wrap=True)]
+    for name, words in ((tr("Recipe"), recipe.name), (tr("Data"), recipe.data), (tr("Takes"), recipe.duration)):
+        if words:
+            rows.append(FactRow(name, visible(tr_pick(words)), name_px=_NAME_PX))
+    return rows
+
+
+def data_card(report: Mapping[str, Any]) -> Card:
+    """What the data hold, and what a training would stumble over."""
+    problems = report["problems"]
+    stops = any(problem["stops_training"] for problem in problems)
+    box = Card(signal="alarm" if stops else "caution" if problems else "")
+    words = tr("{n} cases of {n_patients} patients: {counts}")
+    said = words.format(n=report["n"], n_patients=report["n_patients"], counts=_counts(report["per_class"]))
+    box.add(PlainLabel(said, "strong", wrap=True))
+    for name, split in report["splits"].items():
+        box.add(FactRow(visible(name), f"{split['n']}: {_counts(split['per_class'])}", name_px=_NAME_PX))
+    if not problems:
+        box.add(SignalRow("good", tr("Nothing that a training would stumble over.")))
+    for problem in problems[:_MOST_PROBLEMS]:
+        level: Level = "alarm" if problem["stops_training"] else "caution"
+        box.add(SignalRow(level, visible(tr(problem["text"]))))
+    if len(problems) > _MOST_PROBLEMS:
+        words = tr("{n} more are in the whole report.").format(n=len(problems) - _MOST_PROBLEMS)
+        box.add(PlainLabel(words, "secondary"))
+    return box
+
+
+def figures_card(new: ModelCard, old: ModelCard | None) -> Card:
+    """The figures on both cards beside each other; each model's own, from when it was made."""
+    box = Card()
+    found = [_evidence(card) for card in (new, old) if card is not None]
+    if found[0] is None:
+        box.add(SignalRow("caution", tr("Nobody has measured how often it is right.")))
+        return box
+    heads = [f"{tr('New')}\n{new.version}", *([f"{tr('In use')}\n{old.version}"] if old is not None else [])]
+    rows = [
+        [_measure(name), *(_figure(entry["metrics"].get(name)) if entry else "–" for entry in found)]
+        for name in _FIGURES
+        if any(entry and name in entry["metrics"] for entry in found)
+    ]
+    box.add(_grid([tr("Figure"), *heads], rows), PlainLabel(tr("95% intervals in brackets."), "small"))
+    if old is not None and len({(entry or {}).get("digest") or id(entry) for entry in found}) > 1:
+        words = tr("Each was measured on its own held-out patients: measure both on the same cases before you compare.")
+        box.add(SignalRow("caution", words))
+    return box
+
+
+def comparison_card(report: Mapping[str, Any]) -> Card:
+    """Both models on the same cases, with paired differences."""
+    box = Card()
+    new, old = report["models"]
+    data = report["data"]
+    words = tr("On the same cases: {n} of {n_patients} patients")
+    box.add(PlainLabel(words.format(n=data["n"], n_patients=data["n_patients"]), "strong", wrap=True))
+    heads = [tr("Figure"), f"{tr('New')}\n{new['version']}", f"{tr('In use')}\n{old['version']}"]
+    rows = [
+        [_measure(name), _figure(new["metrics"][name]), _figure(old["metrics"][name]), _figure(entry, sign="+")]
+        for name, entry in report["differences"].items()
+    ]
+    box.add(_grid([*heads, tr("Difference")], rows), PlainLabel(tr("95% intervals in brackets."), "small"))
+    test = report["mcnemar"]
+    said = tr("Right where the other is wrong: {new} cases and {old} cases (McNemar's exact test: p {p}).")
+    p = "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
+    box.add(PlainLabel(said.format(new=test["only_first"], old=test["only_second"], p=p), wrap=True))
+    for name, model in ((tr("New"), new), (tr("In use"), old)):
+        if model["was_learned_from"]:
+            words = tr("It learned from these data, so that its figures here are no evidence.")
+            box.add(SignalRow("caution", words, word=f"{name} {model['version']}"))
+    return box
+
+
+def _evidence(card: ModelCard) -> Mapping[str, Any] | None:
+    """The held-out figures on a card; None if it has none."""
+    held_out = [entry for split in _SPLITS for entry in card.evidence if entry.get("split") == split]
+    return next(iter([*held_out, *card.evidence]), None)
+
+
+def _measure(name: str) -> str:
+    words = {
+        "auc": "AUC",
+        "accuracy": tr("Accuracy"),
+        "balanced_accuracy": tr("Balanced accuracy"),
+        "sensitivity": tr("Sensitivity"),
+        "specificity": tr("Specificity"),
+        "brier": tr("Brier score (lower is better)"),
+        "ece": tr("Calibration error (lower is better)"),
+    }
+    return words.get(name, name)
+
+
+def _figure(entry: Mapping[str, Any] | None, *, sign: str = "") -> str:
+    if entry is None or entry["value"] is None:
+        return "–"
+    whole = f"{entry['value']:{sign}.3f}"
+    interval = entry.get("ci95")
+    return f"{whole}  ({interval[0]:.3f}, {interval[1]:.3f})" if interval else whole
+
+
+def _counts(per_class: Mapping[str, int]) -> str:
+    return ", ".join(f"{visible(name)} {count}" for name, count in per_class.items())
+
+
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> QWidget:
+    made = QWidget()
+    made.setProperty("kind", "clear")
+    grid = QGridLayout(made)
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(12)
+    grid.setVerticalSpacing(6)
+    for column, words in enumerate(heads):
+        grid.addWidget(PlainLabel(words, "small", wrap=True), 0, column, Qt.AlignmentFlag.AlignBottom)
+        grid.setColumnStretch(column, 1)
+    for number, row in enumerate(rows, start=1):
+        for column, words in enumerate(row):
+            grid.addWidget(PlainLabel(words, "secondary" if column == 0 else "", wrap=True), number, column)
+    return made

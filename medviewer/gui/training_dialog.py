@@ -1,0 +1,357 @@
+"""Training: choose a recipe and data, look at them, watch it learn, compare, and put the model into use.
+
+It is not modal: the viewer stays usable, and a training goes on when this is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from medviewer.app.application import Application
+from medviewer.app.model_shelf import ModelShelf, reasons
+from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, LIST_JOB, Recipe, Stage
+from medviewer.gui.buttons import ButtonRow
+from medviewer.gui.cards import Card, Disclosure, ScrollColumn, SignalRow, button, clear, section
+from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.save_dialog import open_path
+from medviewer.gui.settings_table import SettingsTable
+from medviewer.gui.text import ElidedLabel, PlainLabel, tr, tr_pick, visible
+from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card
+from medviewer.gui.training_live import LiveTraining
+
+_LIST_PX = 240
+_LINE_PX = 14  # around the two lines of a recipe in the list
+_REDRAW_MS = 200  # a step may take a hundredth of a second
+
+
+class TrainingDialog(QDialog):
+    """One recipe at the right, as far as it is: its data and settings, its run, or its model."""
+
+    def __init__(self, app: Application, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._app, self.trainer = app, app.training
+        self.shelf = ModelShelf(app, self._show)
+        self._data: dict[str, str] = {}
+        self._edited: dict[str, dict[str, str]] = {}
+        self._live: LiveTraining | None = None
+        self._drawn: tuple[object, ...] = ()
+        self.setWindowTitle(tr("Train a model"))
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(size_on_screen(QSize(960, 720), self.screen().availableSize()))
+        self.list = QListWidget()
+        self._right = ScrollColumn(margin=4)
+        self._lay_out()
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._show)
+        self.list.currentRowChanged.connect(lambda _row: self._show())
+        self.trainer.told = self._show_soon
+        self.finished.connect(self._end)
+        if not self.trainer.recipes:
+            self.trainer.list_recipes()
+        self._show()
+
+    def _lay_out(self) -> None:
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 16, 0, 12)
+        whole.setSpacing(12)
+        head = QVBoxLayout()
+        head.setContentsMargins(20, 0, 20, 0)
+        head.setSpacing(4)
+        head.addWidget(PlainLabel(tr("Train a model"), "hero"))
+        words = tr("It learns in a process of its own while you go on reading. Research use only.")
+        head.addWidget(PlainLabel(words, "secondary", wrap=True))
+        whole.addLayout(head)
+        halves = QHBoxLayout()
+        halves.setContentsMargins(20, 0, 20, 0)
+        halves.setSpacing(16)
+        self.list.setAccessibleName(tr("Recipes"))
+        self.list.setFixedWidth(_LIST_PX)
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._right.setAccessibleName(tr("The recipe"))
+        halves.addWidget(self.list)
+        halves.addWidget(self._right, 1)
+        whole.addLayout(halves, 1)
+        add_close(self, whole)
+
+    def _end(self, _result: int) -> None:
+        self.trainer.told = lambda: None
+        self._later.stop()
+        self.shelf.close()
+        if self.trainer.is_running:
+            self._app.notify("info", "The training goes on; Train a model shows how far it is.")
+
+    # what is shown
+
+    @property
+    def chosen(self) -> Recipe | None:
+        """The recipe that is chosen in the list."""
+        row, recipes = self.list.currentRow(), self.trainer.recipes
+        return recipes[row] if 0 <= row < len(recipes) else None
+
+    def _show_soon(self) -> None:
+        if not self._later.isActive():
+            self._later.start(_REDRAW_MS)
+
+    def _show(self) -> None:
+        """Draw what differs: a run that goes on moves its bar and curves only."""
+        self._fill_list()
+        recipe = self.chosen
+        now = self._looks()
+        if now != self._drawn:
+            self._redraw(recipe, now)
+        if self._live is not None and self.trainer.live is not None and recipe is not None:
+            self._live.show_progress(self.trainer.live, is_running=self.trainer.stage(recipe.name) == "running")
+
+    def _redraw(self, recipe: Recipe | None, looks: tuple[object, ...]) -> None:
+        """Draw the right half anew; the keyboard stays in it, and the reader's place where the stage is the same."""
+        before, self._drawn = self._drawn, looks
+        place = self._right.verticalScrollBar().value() if before[:2] == looks[:2] else 0
+        had_keyboard = self._right.isAncestorOf(self.focusWidget() or self)
+        self._live = None
+        clear(self._right.column)
+        for part in self._parts(recipe):
+            self._right.column.addWidget(part)
+        if had_keyboard:
+            self._right.setFocus(Qt.FocusReason.OtherFocusReason)
+        QTimer.singleShot(0, self._right, lambda: self._right.verticalScrollBar().setValue(place))
+
+    def _looks(self) -> tuple[object, ...]:
+        """What the right half is drawn from, but for the run that goes on."""
+        recipe, trainer, shelf = self.chosen, self.trainer, self.shelf
+        jobs = tuple(trainer.is_doing(job) for job in (LIST_JOB, DATA_JOB, COMPARE_JOB))
+        asked = (id(shelf.waiting), shelf.problem, shelf.done, shelf.is_busy)
+        if recipe is None:
+            return (None, trainer.problems.get(""), jobs)
+        name = recipe.name
+        found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), trainer.problems.get(name))
+        return (name, trainer.stage(name), trainer.is_running, self._data.get(name), found, jobs, asked)
+
+    def _fill_list(self) -> None:
+        lines = [f"{visible(tr_pick(one.title))}\n{_stage_words(self.trainer.stage(one.name))}" for one in self.recipes]
+        if [self.list.item(row).text() for row in range(self.list.count())] == lines:
+            return
+        row = max(self.list.currentRow(), 0)
+        self.list.blockSignals(True)
+        self.list.clear()
+        width = _LIST_PX - 2 * _LINE_PX
+        for line in lines:
+            item = QListWidgetItem(line)
+            metrics, flags = self.list.fontMetrics(), int(Qt.TextFlag.TextWordWrap)
+            tall = metrics.boundingRect(0, 0, width, 1000, flags, line).height()
+            item.setSizeHint(QSize(0, tall + _LINE_PX))
+            self.list.addItem(item)
+        self.list.setCurrentRow(min(row, len(lines) - 1))
+        self.list.blockSignals(False)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What can be trained."""
+        return self.trainer.recipes
+
+    def _parts(self, recipe: Recipe | None) -> list[QWidget]:
+        trainer = self.trainer
+        if recipe is None:
+            if trainer.is_doing(LIST_JOB):
+                return [SignalRow("info", tr("The recipes are being listed…"), word="")]
+            problem = trainer.problems.get("", "")
+            return [SignalRow("alarm", tr(problem), word=tr("Nothing can be trained here"))] if problem else []
+        stage = trainer.stage(recipe.name)
+        parts = about_rows(recipe)
+        parts += self._said(recipe)
+        if stage == "running":
+            return [*parts, *self._live_part()]
+        if stage == "trained":
+            again = Disclosure(tr("Train it again"))
+            for part in self._preparation(recipe, stage):
+                again.content.addWidget(part)
+            return [*parts, *self._model_part(recipe), *self._past_part(recipe), again]
+        if stage == "unfinished":
+            parts += self._unfinished_part(recipe)
+        return parts + self._preparation(recipe, stage)
+
+    def _said(self, recipe: Recipe) -> list[QWidget]:
+        """What was refused or done, or the question that waits for an answer."""
+        problems = filter(None, (self.trainer.problems.get(recipe.name), self.shelf.problem))
+        found: list[QWidget] = [SignalRow("alarm", visible(tr(one)), word=tr("It did not work")) for one in problems]
+        if self.shelf.done:
+            found.append(SignalRow("good", tr(self.shelf.done)))
+        waiting = self.shelf.waiting
+        if waiting is not None:
+            words = tr("{title} {new} takes the place of {old}, which is kept and comes back with “Version before”.")
+            title = visible(tr_pick(recipe.title))
+            said = words.format(title=title, **reasons(waiting))
+            found.append(self._question(said, tr("Replace"), self.shelf.confirm, waiting.objections))
+        return found
+
+    def _question(self, said: str, yes: str, then: Callable[[], None], objections: tuple[str, ...] = ()) -> Card:
+        card = Card(signal="caution")
+        card.add(SignalRow("caution", said, word=yes + "?"))
+        for objection in objections:
+            card.add(SignalRow("alarm", tr(objection), word=tr("Against it")))
+        agree, leave = button(yes), button(tr("Leave it as it is"), kind="primary")
+        agree.clicked.connect(then)
+        leave.clicked.connect(self.shelf.cancel)
+        card.add(ButtonRow((leave, agree)))
+        return card
+
+    # before it learns
+
+    def _preparation(self, recipe: Recipe, stage: Stage) -> list[QWidget]:
+        """Data, settings, and the beginning."""
+        trainer, name = self.trainer, recipe.name
+        where = self._folder(name)
+        choose, look = button(tr("Choose folder…"), "folder-open"), button(tr("Look at the data"), "list-tree")
+        begin = button(tr("Begin anew") if stage != "new" else tr("Begin"), "play", kind="primary")
+        choose.clicked.connect(lambda: self._choose_data(name))
+        look.clicked.connect(lambda: trainer.look_at_data(name, Path(where), self._settings(recipe)))
+        begin.clicked.connect(lambda: self._begin(recipe))
+        is_looking = trainer.is_doing(DATA_JOB)
+        look.setEnabled(bool(where) and not is_looking)
+        begin.setEnabled(bool(where) and not trainer.is_running)
+        path = ElidedLabel(where or tr("No folder chosen yet"), "" if where else "secondary")
+        parts: list[QWidget] = [section(tr("Training data")), path, ButtonRow((choose, look))]
+        if is_looking:
+            parts += [SignalRow("info", tr("The data are being read…"), word=""), self._cancel()]
+        report = trainer.reports.get(name)
+        if report is not None:
+            whole = button(tr("Open the whole report"), "file-text")
+            whole.clicked.connect(lambda: open_path(trainer.report_page(name)))
+            parts += [data_card(report), ButtonRow((whole,))]
+        if recipe.settings:
+            fold = Disclosure(tr("Settings"))
+            hint = tr("Leave them as they are unless you know why: they were chosen on validation patients.")
+            fold.content.addWidget(PlainLabel(hint, "secondary", wrap=True))
+            fold.content.addWidget(SettingsTable(self._settings(recipe), self._edited.setdefault(name, {}).__setitem__))
+            parts.append(fold)
+        if stage == "unfinished":
+            parts.append(PlainLabel(tr("To begin anew removes the unfinished run."), "secondary", wrap=True))
+        if stage == "trained" and not trainer.is_in_use(name):
+            words = tr("To begin anew removes the model that was trained before and is not in use.")
+            parts.append(PlainLabel(words, "secondary", wrap=True))
+        if trainer.is_running:
+            parts.append(SignalRow("info", tr("Another recipe is being trained; one at a time."), word=""))
+        return [*parts, ButtonRow((begin,))]
+
+    def _folder(self, name: str) -> str:
+        """The folder that was chosen for a recipe, now or when it was last begun."""
+        plan = self.trainer.planned(name)
+        return self._data.get(name) or (plan.data if plan is not None else "")
+
+    def _settings(self, recipe: Recipe) -> dict[str, str]:
+        return {**recipe.settings, **self._edited.get(recipe.name, {})}
+
+    def _choose_data(self, name: str) -> None:
+        before = self._folder(name) or str(Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, tr("Training data"), before)
+        if chosen:
+            self.use_data(name, Path(chosen))
+
+    def use_data(self, name: str, folder: Path) -> None:
+        """Take a folder for a recipe's data; what was seen of another one goes."""
+        self._data[name] = str(folder)
+        self.trainer.reports.pop(name, None)
+        self._show()
+
+    def _begin(self, recipe: Recipe) -> None:
+        self.shelf.let_go()
+        self.trainer.begin(recipe.name, Path(self._folder(recipe.name)), self._settings(recipe))
+        self._show()
+
+    def _unfinished_part(self, recipe: Recipe) -> list[QWidget]:
+        plan = self.trainer.planned(recipe.name)
+        if plan is None:
+            return []
+        box = Card()
+        words = tr("A run of {date} was stopped; it goes on from its last checkpoint.").format(date=plan.begun[:10])
+        box.add(SignalRow("info", words, word=tr("Unfinished")))
+        box.add(ElidedLabel(plan.data, "secondary"))
+        if plan.settings:
+            said = ", ".join(f"{name} = {value}" for name, value in plan.settings.items())
+            box.add(PlainLabel(visible(said), "secondary", wrap=True))
+        go_on = button(tr("Go on"), "play", kind="primary")
+        go_on.setEnabled(not self.trainer.is_running)
+        go_on.clicked.connect(lambda: self.trainer.go_on(recipe.name))
+        box.add(ButtonRow((go_on,)))
+        return [box]
+
+    # while it learns
+
+    def _live_part(self) -> list[QWidget]:
+        self._live = LiveTraining()
+        self._live.stop.clicked.connect(self.trainer.stop)
+        return [self._live]
+
+    def _past_part(self, recipe: Recipe) -> list[QWidget]:
+        """The curves of a run that this window has seen to its end."""
+        plan = self.trainer.plan
+        if self.trainer.live is None or plan is None or plan.recipe != recipe.name:
+            return []
+        self._live = LiveTraining()
+        fold = Disclosure(tr("How it learned"))
+        fold.content.addWidget(self._live)
+        return [fold]
+
+    # after it has learned
+
+    def _model_part(self, recipe: Recipe) -> list[QWidget]:
+        trainer, shelf, name = self.trainer, self.shelf, recipe.name
+        new, old = trainer.new_card(name), trainer.present(name)
+        if new is None:
+            words = tr("The model that was trained is damaged; train it again.")
+            return [SignalRow("alarm", words)]
+        is_used, is_comparing = trainer.is_in_use(name), trainer.is_doing(COMPARE_JOB)
+        parts: list[QWidget] = []
+        if is_used:
+            parts.append(SignalRow("good", tr("The trained model is in use."), word=f"{new.id} {new.version}"))
+        other = old.card if old is not None and not is_used else None
+        report = trainer.comparisons.get(name)
+        parts += [section(tr("How well it does")), figures_card(new, other)]
+        if other is None and not is_used:
+            parts.append(SignalRow("info", tr("There is no model in use to compare it with."), word=""))
+        if report is not None:
+            parts.append(comparison_card(report))
+        if is_comparing:
+            parts += [SignalRow("info", tr("Both models answer the held-out cases…"), word=""), self._cancel()]
+        measure = button(tr("Measure both on the same cases"), "columns-2")
+        page = button(tr("Open the whole report"), "file-text")
+        use = button(tr("Put it into use"), "check", kind="primary")
+        back = button(tr("Version before"), "history")
+        measure.clicked.connect(lambda: trainer.compare(name))
+        page.clicked.connect(lambda: open_path(trainer.comparison_page(name)))
+        use.clicked.connect(lambda: trainer.promote(name, shelf))
+        back.clicked.connect(lambda: trainer.take_back(name, shelf))
+        for one in (measure, use, back):
+            one.setEnabled(not is_comparing and not shelf.is_busy and shelf.waiting is None)
+        row = [back] if is_used else [*([measure] if other is not None else []), use]
+        parts.append(ButtonRow([*([page] if report is not None else []), *row]))
+        if shelf.is_busy:
+            parts.append(SignalRow("info", tr("Checking the model"), word=""))
+        return parts
+
+    def _cancel(self) -> QWidget:
+        cancel = button(tr("Cancel"), "circle-x")
+        cancel.clicked.connect(self.trainer.stop_looking)
+        return ButtonRow((cancel,))
+
+
+def _stage_words(stage: Stage) -> str:
+    return {
+        "new": tr("not trained here"),
+        "running": tr("being trained"),
+        "unfinished": tr("unfinished"),
+        "trained": tr("trained"),
+    }[stage]

@@ -1,0 +1,381 @@
+"""Training in the window, acted by a reader: data, settings, begin, stop, go on, compare, use, take back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLineEdit, QProgressBar, QWidget
+
+from medviewer.app import own_process
+from medviewer.app.training_progress import Curve, RunProgress
+from medviewer.gui import save_dialog, training_dialog, window
+from medviewer.gui.cards import Disclosure
+from medviewer.gui.settings_table import SettingsTable
+from medviewer.gui.text import use_language
+from medviewer.gui.training_cards import figures_card
+from medviewer.gui.training_dialog import TrainingDialog
+from medviewer.gui.training_live import LiveTraining, progress_words
+from medviewer.gui.training_plot import TrainingPlot
+from medviewer.inference import installing
+from medviewer.inference.card import read_card
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.signing import TrustFile
+from tests import fakes, training_program
+from tests.gui import seen
+from tests.gui.reader import Reader
+from tests.gui.seen import is_offered
+from tests.radiographs import write_radiograph
+from tests.unit.app.test_trainer import trained_model
+
+
+@pytest.fixture
+def reader(main_window, qtbot, medviewer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    """A window whose training processes are quick, beside a bundled model of the id that a recipe makes."""
+    monkeypatch.setattr(own_process, "program", lambda: (sys.executable, training_program.__file__))
+    monkeypatch.setattr(installing, "accept", lambda *_args, **_options: None)
+    monkeypatch.setattr(window, "may_stop_training", lambda _parent: True)  # at the end of each test
+    monkeypatch.setenv("MEDVIEWER_TEST_MODEL", str(trained_model(tmp_path / "made")))
+    engine = main_window.app.engine
+    bundled = engine.catalogue.folders[0]
+    fakes.make_model(bundled / "mine", id="mine", version="1.0.0")
+    engine.catalogue = Catalogue([medviewer_home / "models", bundled], TrustFile(medviewer_home))
+    return Reader(main_window, qtbot)
+
+
+@pytest.fixture
+def dialog(reader: Reader) -> TrainingDialog:
+    reader.window.app.run_command("model.train")
+    made = reader.window.training
+    assert made is not None
+    reader.wait(lambda: made.list.count() == 2)
+    return made
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    return folder
+
+
+def all_words(widget: QWidget) -> str:
+    QApplication.processEvents()
+    return seen.all_words(widget)
+
+
+def press(widget: QWidget, title: str) -> None:
+    QApplication.processEvents()
+    seen.press(widget, title)
+    QApplication.processEvents()
+
+
+def unfold(dialog: QWidget, title: str) -> None:
+    QApplication.processEvents()
+    seen.settle()
+    [fold] = [one for one in dialog.findChildren(Disclosure) if one.header.text() == title and one.isVisibleTo(dialog)]
+    fold.header.setChecked(True)
+
+
+def trained(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+
+
+def test_recipes_are_described_and_the_first_is_chosen(dialog: TrainingDialog) -> None:
+    assert [dialog.list.item(row).text() for row in range(2)] == [
+        "Films & findings\nnot trained here",
+        "A recipe that says nothing\nnot trained here",
+    ]
+    said = all_words(dialog)
+    assert "A folder of films." in said
+    assert "A moment." in said
+    assert "No folder chosen yet" in said
+    assert not is_offered(dialog, "Begin")
+    assert not is_offered(dialog, "Look at the data")
+
+
+def test_a_recipe_that_says_nothing_can_be_trained_all_the_same(
+    reader: Reader, dialog: TrainingDialog, data: Path
+) -> None:
+    dialog.list.setCurrentRow(1)
+    dialog.use_data("bare", data)
+    assert "A recipe that says nothing" in all_words(dialog)
+    assert not [one for one in dialog.findChildren(Disclosure) if one.header.text() == "Settings"]
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+
+
+def test_what_stops_a_training_is_said_before_it(
+    reader: Reader, dialog: TrainingDialog, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(save_dialog.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    dialog.use_data("films", data)
+    press(dialog, "Look at the data")
+    reader.wait(lambda: "12 cases of 10 patients: NORMAL 5, PNEUMONIA 7" in all_words(dialog))
+    assert "The part tune has no case of NORMAL." in all_words(dialog)
+    assert "8: NORMAL 3, PNEUMONIA 5" in all_words(dialog)
+    press(dialog, "Open the whole report")
+    assert opened == [str(dialog.trainer.report_page("films"))]
+    dialog.use_data("films", data.parent)  # of other data nothing is known
+    assert "12 cases" not in all_words(dialog)
+
+
+def test_looking_can_be_cancelled(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Look at the data")
+    reader.wait(lambda: (data / "asked").exists() and is_offered(dialog, "Cancel"))
+    press(dialog, "Cancel")
+    reader.wait(lambda: is_offered(dialog, "Look at the data"))
+    assert dialog.trainer.problems == {}
+
+
+def test_a_setting_is_changed_by_the_keyboard(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
+    dialog.use_data("films", data)
+    unfold(dialog, "Settings")
+    QApplication.processEvents()
+    [table] = dialog.findChildren(SettingsTable)
+    dialog.activateWindow()
+    table.setFocus()
+    table.setCurrentItem(table.topLevelItem(1), 1)
+    QTest.keyClick(table, Qt.Key.Key_F2)
+    [field] = table.findChildren(QLineEdit)
+    field.selectAll()
+    QTest.keyClicks(field, "0.25")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    words = json.loads((data / "asked").read_text())
+    assert words[-2:] == ["--set", "rate=0.25"]
+
+
+def test_names_of_settings_cannot_be_changed(dialog: TrainingDialog) -> None:
+    [table] = dialog.findChildren(SettingsTable)
+    table.editItem(table.topLevelItem(0), 0)
+    assert not table.findChildren(QLineEdit)
+
+
+def test_it_is_watched_stopped_and_gone_on_with_while_the_viewer_is_used(
+    reader: Reader, dialog: TrainingDialog, data: Path, tmp_path: Path
+) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: "epoch 2 · step 3 of 6" in all_words(dialog))
+    [live] = dialog.findChildren(LiveTraining)
+    assert (live.bar.value(), live.bar.maximum()) == (3, 6)
+    assert "train 8, report 4" in live.log.toPlainText()
+    assert "Loss: 0.6111" in all_words(dialog)
+    assert "Validation score: 0.6000" in all_words(dialog)
+    assert dialog.list.item(0).text().endswith("being trained")
+    reader.window.app.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    reader.wait(lambda: reader.state.frame is not None)
+    assert dialog.trainer.is_running
+    dialog.list.setCurrentRow(1)
+    assert "Another recipe is being trained; one at a time." in all_words(dialog)
+    assert not is_offered(dialog, "Begin")
+    dialog.list.setCurrentRow(0)
+    press(dialog, "Stop")
+    reader.wait(lambda: is_offered(dialog, "Go on"))
+    assert dialog.trainer.problems == {}
+    assert "A run of 20" in all_words(dialog)
+    (data / "waits").unlink()
+    press(dialog, "Go on")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    unfold(dialog, "How it learned")
+    [live] = dialog.findChildren(LiveTraining)
+    assert "going on from step 3" in live.log.toPlainText()
+    assert not [bar for bar in live.findChildren(QProgressBar) if bar.isVisibleTo(dialog)]
+    assert reader.state.notice.text == "The training is complete; Train a model compares the new model."
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_failure_is_one_sentence_and_can_be_gone_on_from(
+    reader: Reader, dialog: TrainingDialog, data: Path, language: str
+) -> None:
+    reader.window.app.session.update(language=language)
+    (data / "dies").touch()
+    dialog.use_data("films", data)
+    dialog._begin(dialog.recipes[0])
+    reader.wait(lambda: "films" in dialog.trainer.problems)
+    wanted = {
+        "en": "The process ended unexpectedly (signal 9); perhaps the memory was used up.",
+        "zh": "进程意外结束（signal 9）",
+    }
+    reader.wait(lambda: wanted[language] in all_words(dialog))
+    assert is_offered(dialog, {"en": "Go on", "zh": "继续训练"}[language])
+    assert "Traceback" not in all_words(dialog)
+
+
+def test_both_models_are_measured_and_the_new_one_takes_the_place_only_after_a_yes(
+    reader: Reader, dialog: TrainingDialog, data: Path
+) -> None:
+    trained(reader, dialog, data)
+    assert "0.900  (0.850, 0.950)" in all_words(dialog)
+    press(dialog, "Measure both on the same cases")
+    reader.wait(lambda: "On the same cases: 40 of 33 patients" in all_words(dialog))
+    said = all_words(dialog)
+    assert "+0.030  (0.010, 0.050)" in said
+    assert "Right where the other is wrong: 7 cases and 2 cases (McNemar's exact test: p = 0.180)." in said
+    assert "In use 1.0.0" in said
+    assert "It learned from these data, so that its figures here are no evidence." in said
+    press(dialog, "Put it into use")
+    reader.wait(lambda: "takes the place of 1.0.0" in all_words(dialog))
+    assert version_in_use(reader) == "1.0.0"
+    press(dialog, "Leave it as it is")
+    assert version_in_use(reader) == "1.0.0"
+    press(dialog, "Put it into use")
+    reader.wait(lambda: is_offered(dialog, "Replace"))
+    press(dialog, "Replace")
+    reader.wait(lambda: "The trained model is in use." in all_words(dialog))
+    assert version_in_use(reader).startswith("1.0.1-trained.")
+    press(dialog, "Version before")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    assert version_in_use(reader) == "1.0.0"
+
+
+def test_a_damaged_model_is_said(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
+    trained(reader, dialog, data)
+    (dialog.trainer.model_folder("films") / "model.json").write_text("{")
+    dialog.list.setCurrentRow(1)
+    dialog.list.setCurrentRow(0)
+    assert "The model that was trained is damaged; train it again." in all_words(dialog)
+
+
+def test_without_torch_one_sentence_says_what_to_install(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_process.importlib.util, "find_spec", lambda _name: None)
+    reader.window.app.run_command("model.train")
+    dialog = reader.window.training
+    assert dialog is not None
+    reader.wait(lambda: "pip install 'medviewer[torch,cpu]'" in all_words(dialog))
+    assert dialog.list.count() == 0
+
+
+def test_there_is_one_such_window_and_a_training_outlives_it(
+    reader: Reader, dialog: TrainingDialog, data: Path
+) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: dialog.trainer.live is not None and dialog.trainer.live.done == 3)
+    reader.window.app.run_command("model.train")
+    assert reader.window.training is dialog
+    press(dialog, "Close")
+    assert reader.window.training is None
+    assert reader.state.notice.text == "The training goes on; Train a model shows how far it is."
+    assert reader.window.app.training.is_running
+    reader.window.app.run_command("model.train")
+    again = reader.window.training
+    assert again is not None
+    reader.wait(lambda: "epoch 2 · step 3 of 6" in all_words(again))
+
+
+def test_closing_the_viewer_asks_while_a_model_is_trained(
+    reader: Reader, dialog: TrainingDialog, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: dialog.trainer.live is not None and dialog.trainer.live.done == 3)
+    answers = [False, True]
+    monkeypatch.setattr(window, "may_stop_training", lambda _parent: answers.pop(0))
+    reader.window.close()
+    assert reader.window.isVisible()
+    assert reader.window.app.training.is_running
+    reader.window.close()
+    assert not reader.window.isVisible()
+    assert answers == []
+
+
+def test_closing_the_viewer_asks_nothing_else(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "may_stop_training", lambda _parent: pytest.fail("nothing is trained"))
+    reader.window.close()
+    assert not reader.window.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (RunProgress(), "The data are being read…"),
+        (RunProgress(done=1, total=9, epoch=1, _begun=(0, 1)), "epoch 1 · step 1 of 9"),
+        (RunProgress(clock=lambda: 60, done=2, total=4, epoch=1, _begun=(0, 1)), "epoch 1 · step 2 of 4 · about 2 min left"),
+        (RunProgress(clock=lambda: 1, done=2, total=4, epoch=1, _begun=(0, 1)), "epoch 1 · step 2 of 4 · about 2 s left"),
+        (
+            RunProgress(clock=lambda: 3600, done=2, total=4, epoch=1, part="proof/0", _begun=(0, 1)),
+            "proof/0 · epoch 1 · step 2 of 4 · about 2.0 h left of this part",
+        ),
+        (RunProgress(done=1, total=9, is_stopping=True), "It stops after the step that is under way; the last checkpoint is kept."),
+    ],
+)  # fmt: skip
+def test_how_far_it_is_in_words(run: RunProgress, words: str) -> None:
+    assert progress_words(run) == words
+
+
+def test_long_curves_are_thinned_and_smoothed(qtbot) -> None:
+    plot = TrainingPlot()
+    qtbot.addWidget(plot)
+    losses = [float(n % 2) for n in range(50_000)]
+    plot.show_curve(Curve(list(range(1, 50_001)), losses, [25_000], [0.5]))
+    steps, drawn = plot._raw.getData()
+    assert len(steps) == 2000
+    assert (steps[0], steps[-1]) == (1, 50_000)
+    smooth = plot._mean.getData()[1]
+    assert smooth.shape == drawn.shape
+    assert abs(smooth[100:] - 0.5).max() < abs(drawn[100:] - 0.5).max()
+    assert plot.accessibleName() == "Loss: 0.5000; Validation score: 0.5000, best 0.5000 (higher is better)"
+
+
+def test_figures_of_other_patients_are_not_to_be_compared(qtbot, tmp_path: Path) -> None:
+    def card_of(name: str, digest: str):
+        evidence = [{"data": "x", "n": 9, "digest": digest, "split": "report", "metrics": {"auc": {"value": 0.9}}}]
+        return read_card(fakes.make_model(tmp_path / name, id=name, evidence=evidence))
+
+    words = "measure both on the same cases before you compare"
+    for digests, is_said in ((("a", "a"), False), (("a", "b"), True)):
+        first, second = (card_of(f"m{number}{digest}", digest) for number, digest in enumerate(digests))
+        box = figures_card(first, second)
+        qtbot.addWidget(box)
+        assert (words in all_words(box)) == is_said
+
+
+@pytest.mark.parametrize(("width", "height"), [(944, 492), (1264, 672)])
+def test_nothing_is_wider_than_a_small_screen_allows(
+    reader: Reader, dialog: TrainingDialog, data: Path, width: int, height: int
+) -> None:
+    """1920x1080 at 200 % is 960x540, less the window's frame."""
+    use_language("zh")
+    dialog.resize(width, height)
+    trained(reader, dialog, data) if is_offered(dialog, "Begin") else None
+    QApplication.processEvents()
+    assert (dialog.width(), dialog.height()) == (width, height)
+    inside = dialog._right.widget()
+    assert inside.width() <= dialog._right.viewport().width()
+
+
+def version_in_use(reader: Reader) -> str:
+    [entry] = [entry for entry in reader.window.app.engine.catalogue.entries if entry.id == "mine"]
+    assert entry.card is not None
+    return entry.card.version
+
+
+def test_the_dialog_is_made_without_loading_what_draws_curves() -> None:
+    """pyqtgraph costs a fifth of a second: only who trains waits for it."""
+    assert "training_plot" not in Path(training_dialog.__file__).read_text()
+
+
+def test_one_model_is_trained_at_a_time(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: dialog.trainer.live is not None and dialog.trainer.live.done == 3)
+    dialog.trainer.begin("bare", data, {})
+    assert dialog.trainer.problems["bare"] == "One model is being trained already; stop it, or wait for its end."
+    assert dialog.trainer.stage("films") == "running"
+    assert len((data / "asked").read_text().splitlines()) == 1

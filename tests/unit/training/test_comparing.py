@@ -1,0 +1,165 @@
+"""Two models on the same cases: tests against other libraries, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+
+from medviewer.cli import main
+from medviewer.domain.errors import UsageError
+from medviewer.inference.card import read_card
+from medviewer.training.comparing import COMPARED, Judged, compare, differences, mcnemar
+from medviewer.training.metrics import patient_draws, roc_auc, with_intervals
+from tests import fakes
+
+
+def judged(card_folder: Path, probability: np.ndarray, truth: np.ndarray, patients: list[str]) -> Judged:
+    return Judged(read_card(card_folder), truth, probability, patients, {"was_learned_from": False})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fakes.make_model(tmp_path_factory.mktemp("compared") / "one", id="one")
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (1, 0), (7, 2), (40, 41), (0, 30), (1500, 1400)])
+def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
+    both, neither = 5, 3
+    first = np.repeat([True, True, False, False], [both, only_first, only_second, neither])
+    second = np.repeat([True, False, True, False], [both, only_first, only_second, neither])
+    found = mcnemar(first, second)
+    assert [found[name] for name in ("both", "only_first", "only_second", "neither")] == [
+        both, only_first, only_second, neither,
+    ]  # fmt: skip
+    n = only_first + only_second
+    expected = binomtest(only_first, n, 0.5).pvalue if n else 1.0
+    assert found["p"] == pytest.approx(expected, abs=6e-6)
+
+
+def test_a_model_does_not_differ_from_itself(model: Path) -> None:
+    chance = np.random.default_rng(0)
+    truth = chance.random(80) < 0.5
+    one = judged(model, np.clip(truth * 0.3 + chance.random(80) * 0.6, 0, 1), truth, [str(n) for n in range(80)])
+    for entry in differences(one, one, n_resamples=50).values():
+        assert entry == {"value": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+
+
+def test_differences_are_those_of_draws_of_patients_with_both_answers(model: Path) -> None:
+    """By hand: the same draws, an AUC each, and percentiles of the differences."""
+    chance = np.random.default_rng(1)
+    truth = chance.random(120) < 0.4
+    patients = [str(number // 2) for number in range(120)]
+    first = np.clip(0.4 * truth + 0.6 * chance.random(120), 0, 1)
+    second = np.clip(0.15 * truth + 0.8 * chance.random(120), 0, 1)
+    found = differences(judged(model, first, truth, patients), judged(model, second, truth, patients))["auc"]
+    drawn = [roc_auc(truth, first, w) - roc_auc(truth, second, w) for w in patient_draws(truth, patients)]
+    assert found["value"] == pytest.approx(roc_auc(truth, first) - roc_auc(truth, second), abs=1e-5)
+    np.testing.assert_allclose(found["ci95"], np.percentile(drawn, (2.5, 97.5)), atol=1e-5)
+    assert found["p"] == pytest.approx(2 / (len(drawn) + 1), abs=1e-5)  # no draw is on the other side
+    assert found["ci95"][0] > 0
+
+
+def test_answers_that_are_alike_are_told_apart_where_intervals_overlap(model: Path) -> None:
+    """Both models err on the same cases: paired draws see the small difference, two intervals do not."""
+    chance = np.random.default_rng(2)
+    truth = np.arange(300) % 2 == 0
+    first = np.clip(0.3 * truth + 0.7 * chance.random(300), 0, 1)
+    second = first.copy()
+    second[::20] = np.where(truth[::20], 0.05, 0.95)
+    patients = [str(number) for number in range(300)]
+    gap = differences(judged(model, first, truth, patients), judged(model, second, truth, patients))["auc"]
+    own = [with_intervals({"auc": roc_auc}, truth, p, patients)["auc"]["ci95"] for p in (first, second)]
+    assert own[0][0] < own[1][1]
+    assert gap["ci95"][0] > 0
+
+
+def test_each_draw_has_both_classes_and_whole_patients() -> None:
+    truth = np.array([True, True, False, False, False])
+    patients = ["a", "a", "b", "c", "c"]
+    draws = list(patient_draws(truth, patients, n_resamples=200))
+    assert 0 < len(draws) < 200
+    for weights in draws:
+        assert weights[truth].sum() > 0
+        assert weights[~truth].sum() > 0
+        assert weights[0] == weights[1]
+        assert weights[3] == weights[4]
+        assert weights[0] + weights[2] + weights[3] == 3
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up films: the sick are brighter at the left, some of both kinds are in doubt."""
+    root = tmp_path_factory.mktemp("films")
+    chance = np.random.default_rng(3)
+    for number in range(40):
+        is_sick = number % 2 == 1
+        image = chance.uniform(60, 140, (40, 36))
+        image[:, :18] += 60 * is_sick * chance.uniform(0.2, 1)
+        name = f"PNEUMONIA/person{number}_virus_{number}.png" if is_sick else f"NORMAL/IM-{number:04d}-0001.png"
+        (root / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.uint8(np.clip(image, 0, 255))).save(root / name)
+    return root
+
+
+def other_model(folder: Path) -> Path:
+    """Another threshold, and probabilities on another scale."""
+    known = read_card(fakes.make_model(folder)).document
+    calibration = known["calibration"] | {"parameters": {"temperature": 2.0}}
+    labels = [known["labels"][0] | {"threshold": 0.8}]
+    return _with(folder, calibration=calibration, labels=labels)
+
+
+def _with(folder: Path, **changes: object) -> Path:
+    document = json.loads((folder / "model.json").read_text()) | {"id": "two", "version": "2.0.0"} | changes
+    fakes.write_card(folder, document)
+    return folder
+
+
+@pytest.mark.slow
+def test_both_answer_the_same_films_and_the_report_says_it(
+    model: Path, films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    other = other_model(tmp_path / "two")
+    words = ["evaluate", str(model), "--against", str(other), "--data", str(films), "--out", str(tmp_path / "out")]
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    report = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert printed == report
+    assert report["schema"] == "medviewer-comparison/1"
+    assert [(one["id"], one["version"]) for one in report["models"]] == [("one", "1.2.3"), ("two", "2.0.0")]
+    assert (report["data"]["n"], report["data"]["per_class"]) == (40, {"NORMAL": 20, "PNEUMONIA": 20})
+    assert set(report["differences"]) == set(COMPARED)
+    assert report["differences"]["auc"]["value"] == 0.0  # another scale and threshold, the same order
+    assert sum(report["mcnemar"][name] for name in ("both", "only_first", "only_second", "neither")) == 40
+    first, second = (one["metrics"]["accuracy"]["value"] for one in report["models"])
+    assert report["differences"]["accuracy"]["value"] == pytest.approx(first - second, abs=2e-5)
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "one 1.2.3 against two 2.0.0" in page
+    assert "<script" not in page
+    assert page.count("data:image/png") == 2
+    assert main(words) == 0
+    assert "accuracy: " in capsys.readouterr().out
+
+
+def test_models_of_two_findings_are_not_compared(model: Path, films: Path, tmp_path: Path) -> None:
+    other = fakes.make_model(tmp_path / "other", labels=("effusion",), id="other")
+    with pytest.raises(UsageError, match="do not answer the same question"):
+        compare(model, other, films, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_that_one_learned_from_the_data_is_said(model: Path, films: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    report = compare(model, model, films, tmp_path / "first")
+    digest = report["data"]["digest"]
+    training = dict(read_card(model).document["training"]) | {"data_digest": digest}
+    learned = _with(fakes.make_model(tmp_path / "learned"), training=training)
+    report = compare(learned, model, films, tmp_path / "out")
+    assert [one["was_learned_from"] for one in report["models"]] == [True, False]
+    assert "two 2.0.0 learned from these data" in (tmp_path / "out" / "comparison.html").read_text()
