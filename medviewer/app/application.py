@@ -46,7 +46,7 @@ from medviewer.inference.variants import is_variant
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "molecule", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ SHOWN_JOBS = {
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
     "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
-    "record model": "Running the model", "note model": "Running the model",
+    "record model": "Running the model", "note model": "Running the model", "molecule": "Running the model",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 

@@ -482,6 +482,7 @@ _ROWS = (
     _asked("document.draw|Draw a page|绘制页面", documents.draw, documents.is_pdf),
     _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
     _row("model.manage|Models…|模型…||box", _show("models"), _always),
+    _row("model.molecule|Molecule…|分子…||hexagon", _show("molecule"), _always),
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.run_record|Run on the record|对患者记录运行", run_on_record, _has_image),
     _asked("model.run_note|Run on a note|对病历文字运行", run_on_note, _has_image),

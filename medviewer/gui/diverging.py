@@ -37,9 +37,9 @@ def shares(amounts: Sequence[float]) -> list[float]:
     return [float(one) for one in found]
 
 
-def hue(share: float) -> str:
-    """The token of a share's side."""
-    t = theme.tokens()
+def hue(share: float, t: theme.Tokens | None = None) -> str:
+    """The colour of a share's side; ``t`` are the tokens of another theme than the one in use."""
+    t = t or theme.tokens()
     return t.speaks_for if share > 0 else t.speaks_against
 
 
@@ -48,14 +48,14 @@ def alpha(share: float) -> float:
     return _LEAST_ALPHA + (MOST_ALPHA - _LEAST_ALPHA) * min(abs(share), 1.0)
 
 
-def tint(share: float) -> QColor:
+def tint(share: float, t: theme.Tokens | None = None) -> QColor:
     """The colour behind a part."""
-    return theme.color(hue(share), alpha(share))
+    return theme.color(hue(share, t), alpha(share))
 
 
-def pen(share: float, width: float = 1.5) -> QPen:
+def pen(share: float, width: float = 1.5, t: theme.Tokens | None = None) -> QPen:
     """The line of a part: solid for, broken against."""
-    made = QPen(theme.color(hue(share)), width)
+    made = QPen(theme.color(hue(share, t)), width)
     if share < 0:
         made.setDashPattern([2.5, 2.0])
     return made

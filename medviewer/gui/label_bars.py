@@ -89,9 +89,9 @@ def _row(finding: Finding, title: str) -> QWidget:
     head.setSpacing(8)
     head.addWidget(PlainLabel(title, "strong" if finding.flagged else "", wrap=True), 1)
     if finding.flagged:
-        head.addWidget(IconLabel("flag", theme.tokens().caution), 0, Qt.AlignmentFlag.AlignTop)
-        head.addWidget(PlainLabel(tr("flagged"), "caution"), 0, Qt.AlignmentFlag.AlignTop)
-    head.addWidget(PlainLabel(number, "strong"), 0, Qt.AlignmentFlag.AlignTop)
+        head.addWidget(IconLabel("flag", theme.tokens().caution), 0, Qt.AlignmentFlag.AlignVCenter)
+        head.addWidget(PlainLabel(tr("flagged"), "caution"), 0, Qt.AlignmentFlag.AlignVCenter)
+    head.addWidget(PlainLabel(number, "strong"), 0, Qt.AlignmentFlag.AlignVCenter)
     column.addLayout(head)
     words = tr("{label}: probability {p}, threshold {t}, {flag}").format(
         label=title,

@@ -138,8 +138,9 @@ class NoteRow(QWidget):
         self.show_state(self._state)
 
     def _tell(self, words: str) -> None:
-        self._word.setText(words)
-        self._word.setVisible(bool(words))
+        hint = tr("Point at a marked word, or press Left and Right in the text, for its number.")
+        self._word.setText(words or (hint if self._painted is not None else ""))
+        self._word.setVisible(bool(self._word.text()))
 
     def _show_cards(self) -> None:
         state, number = self._state, self._number

@@ -311,6 +311,16 @@ def test_stopped_while_it_is_explained_the_answer_stays(
     assert note_work(app.state, 0, "tiny-tfidf") is None
 
 
+def test_what_is_asked_again_shows_nothing_of_the_run_before(later: tuple[Application, LaterExecutor]) -> None:
+    app, held = later
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    while held.waiting:
+        held.step()
+    assert said(app.state) is not None
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    assert said(app.state) is None
+
+
 def test_another_question_ends_the_first_and_keeps_what_it_said(later: tuple[Application, LaterExecutor]) -> None:
     app, held = later
     app.run_command("model.run_note", (0, "tiny-tfidf"))
@@ -349,6 +359,7 @@ def test_a_check_that_fails_leaves_the_explanation(app: Application, engine: dat
     assert found.problem
     assert found.attribution is not None
     assert found.attribution.faithfulness is None
+    assert [what for what, _subject, _detail in events(app)].count("model.explain") == 2  # one a run
 
 
 def test_another_language_than_the_models_gets_no_answer_and_no_explanation(app: Application) -> None:
