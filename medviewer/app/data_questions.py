@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import explain, methods_for, weigh
 from medviewer.inference.card import Card, Kind
 from medviewer.inference.catalogue import Catalogue
@@ -77,18 +78,20 @@ def ask_about_data(app: Application, slot: str, question: DataQuestion, told: To
         told: called on the GUI thread with all that is known by then, after each step.
     """
 
-    def done(answer: Answer) -> None:
-        told(DataAnswer(answer))
-        explain_data(app, slot, question, DataAnswer(answer), None, told)
+    def work(stop: StopToken, progress: Progress) -> tuple[Answer, str]:
+        case, model_id = question.case, question.model_id
+        answer = app.engine.ask(case, model_id, stop=stop, progress=progress, language=question.language)
+        has_run = bool(answer.provenance.provider)  # else a check stopped it first
+        return answer, app.engine.describe_provider(model_id) if has_run else ""
 
-    app.jobs.start(
-        slot,
-        lambda stop, progress: app.engine.ask(
-            question.case, question.model_id, stop=stop, progress=progress, language=question.language
-        ),
-        done,
-        lambda error: told(DataAnswer(problem=str(error))),
-    )
+    def done(found: tuple[Answer, str]) -> None:
+        said, provider = DataAnswer(found[0]), found[1]
+        if provider:
+            app.session.update(provider=provider)
+        told(said)
+        explain_data(app, slot, question, said, None, told)
+
+    app.jobs.start(slot, work, done, lambda error: told(DataAnswer(problem=str(error))))
 
 
 def explain_data(

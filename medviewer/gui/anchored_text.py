@@ -50,12 +50,16 @@ def shown_text(text: str) -> tuple[str, list[int]]:
     """
     pieces, places, at = [], [0], 0
     for index, character in enumerate(text):
-        if character == "\r":
+        if " " <= character <= "~":  # nearly all of a long note
+            piece, units = character, 1
+        elif character == "\r":
             piece = "" if text[index + 1 : index + 2] == "\n" else "\n"
+            units = len(piece)
         else:
             piece = character if character in "\n\t" else visible(character)
+            units = len(piece.encode("utf-16-le")) // 2
         pieces.append(piece)
-        at += len(piece.encode("utf-16-le")) // 2
+        at += units
         places.append(at)
     return "".join(pieces), places
 
@@ -206,8 +210,9 @@ class AnchoredText(QTextEdit):
 
     def _dress(self) -> None:
         """Paint all words anew."""
-        t = theme.tokens()
-        end = self._places[-1]
+        t, end = theme.tokens(), self._places[-1]
+        block = QTextCursor(self.document())
+        block.beginEditBlock()
         plain = QTextCharFormat()
         plain.setFont(theme.text_font())
         plain.setForeground(theme.color(t.text))
@@ -226,6 +231,7 @@ class AnchoredText(QTextEdit):
             unread.setForeground(theme.color(t.secondary))
             unread.setFontItalic(True)
             self._cursor(self._read_to, end).mergeCharFormat(unread)
+        block.endEditBlock()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Another width may need another height."""

@@ -9,7 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.app.data_questions import DataAnswer, ModelOffer
-from medviewer.app.note_models import JOB, note_answer_of, note_offers, note_question, note_work
+from medviewer.app.note_models import JOB, note_answer_of, note_offers, note_work
 from medviewer.app.on_screen import is_withheld
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
@@ -53,7 +53,9 @@ class NotesSection(QWidget):
 
     def show_state(self, new: State) -> None:
         """Show what has come since; the record, its patient and the language are the same."""
-        self._state = new
+        old, self._state = self._state, new
+        if _told(old) == _told(new):  # most changes are not about notes
+            return
         if self._rows:
             self._show_remark()
         for row in self._rows:
@@ -78,6 +80,13 @@ class NotesSection(QWidget):
             words = tr("Models of notes are offered after you have written your impression.")
         self._remark.setText(words)
         self._remark.setVisible(bool(words))
+
+
+def _told(state: State) -> tuple[object, ...]:
+    """What is said at notes beside the record itself."""
+    study = state.selection.study.study_instance_uid if state.selection is not None else None
+    known = state.note_models, state.note_answers, state.note_asked, state.jobs
+    return (*known, is_withheld(state), state.record_mismatch, study)
 
 
 class NoteRow(QWidget):
@@ -183,9 +192,9 @@ class NoteRow(QWidget):
 
     def _explained(self) -> tuple[ModelOffer, DataAnswer] | None:
         """The model of the last answer about this note that has an explanation."""
-        asked, offers = note_question(self._state, self._number), {one.id: one for one in self._offers}
+        offers = {one.id: one for one in self._offers}
         for one in reversed(self._state.note_answers):
             said = note_answer_of(self._state, self._number, one.model_id)
-            if one.question == asked and one.model_id in offers and said is one.said and said.attribution is not None:
+            if one.model_id in offers and said is one.said and said.attribution is not None:  # of this very note
                 return offers[one.model_id], said
         return None

@@ -161,6 +161,14 @@ def test_an_answer_with_the_words_it_rests_on(app: Application) -> None:
     assert said(app.state, 0, "tiny-wordpiece") is None
 
 
+def test_where_it_ran_is_said_and_nothing_where_a_check_stopped_it(app: Application) -> None:
+    app.session.update(provider="")
+    app.run_command("model.run_note", (2, "tiny-tfidf"))
+    assert app.state.provider == ""
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    assert app.state.provider.startswith("Running on: ")
+
+
 def test_another_label_is_explained_on_request(app: Application) -> None:
     app.run_command("model.run_note", (0, "tiny-tfidf"))
     before = said(app.state)
