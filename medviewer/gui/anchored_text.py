@@ -79,7 +79,6 @@ class AnchoredText(QTextEdit):
         self._painted: tuple[Painted, ...] = ()
         self._read_to: int | None = None
         self._chosen = -1
-        self.setAcceptRichText(False)
         self.setReadOnly(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

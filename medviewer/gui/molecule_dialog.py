@@ -162,6 +162,7 @@ class MoleculeDialog(QDialog):
     def _tell(self, words: str) -> None:
         hint = tr("Point at an atom, or press Left and Right in the drawing, for its number.")
         self._word.setText(words or (hint if self._why() is not None else ""))
+        self._word.set_role("" if words else "small")
         self._word.setVisible(bool(self._word.text()))
 
     def _copy(self) -> None:

@@ -149,6 +149,7 @@ class NoteRow(QWidget):
     def _tell(self, words: str) -> None:
         hint = tr("Point at a marked word, or press Left and Right in the text, for its number.")
         self._word.setText(words or (hint if self._painted is not None else ""))
+        self._word.set_role("" if words else "small")
         self._word.setVisible(bool(self._word.text()))
 
     def _show_cards(self) -> None:

@@ -253,10 +253,10 @@ def test_its_keys_are_not_those_of_menus_while_there_are_words_to_go_to(panel, i
 def test_the_mouse_over_a_word_says_its_number(panel) -> None:
     text = unfolded(panel, opened(SAID))
 
-    def over(word: str, *, behind: int = 0) -> str:
+    def over(word: str, *, behind: int = 0, by_px: int = 3) -> str:
         cursor = QTextCursor(text.document())
         cursor.setPosition(text.toPlainText().index(word) + behind)
-        place = text.cursorRect(cursor).center() + QPoint(3, 0)
+        place = text.cursorRect(cursor).center() + QPoint(by_px, 0)
         here, there = QPointF(place), QPointF(text.viewport().mapToGlobal(place))
         buttons, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
         QApplication.sendEvent(text.viewport(), QMouseEvent(QEvent.Type.MouseMove, here, there, buttons, buttons, keys))
@@ -266,6 +266,8 @@ def test_the_mouse_over_a_word_says_its_number(panel) -> None:
     assert "+2.00" in over("cough", behind=4)
     assert "-1.20" in over("fever")
     assert over("denies") == ""
+    assert "cough" in over("cough", behind=5, by_px=-2)  # the right half of its last letter
+    assert over("cough", by_px=-2) == ""  # the space before it
     assert over("cough", behind=5) == ""  # the space behind it
 
 
