@@ -18,8 +18,11 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from medviewer.domain.case import Case, Observation, TextObservation
+from medviewer.domain.errors import MedViewerError
+from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Plane
 from medviewer.domain.volume import Volume
+from medviewer.inference.catalogue import Catalogue
 from tests import fakes
 
 START = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
@@ -331,3 +334,23 @@ def _outcome(task: str) -> dict[str, Any]:
     if task == "survival":
         return {**common, "unit": "d", "times": [30, 90, 365], "horizon": 90}
     return {**common, "unit": "mm[Hg]", "times": [1, 2, 3, 4], "nominal": 0.8}
+
+
+class DataEngine(fakes.FakeEngine):
+    """An engine without a process for the models of this module; ``failures`` are raised by the run of that number."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(Catalogue([folder]), **options)
+        self.failures: dict[int, MedViewerError] = {}
+
+    def run(  # type: ignore[override]
+        self, model_id: str, inputs: Mapping[str, np.ndarray], *, stop: StopToken | None = None, **_more: Any
+    ) -> dict[str, np.ndarray]:
+        """What the network gives, worked out here."""
+        self._wait(stop)
+        self.calls.append((model_id, "model"))
+        if failure := self.failures.pop(len(self.calls), None):
+            raise failure
+        card = self.catalogue.card(model_id)
+        found = forward([spec.document for spec in card.inputs], card.task, inputs)
+        return {_OUTPUTS[card.task][0]: found.astype(np.float32)}

@@ -26,6 +26,7 @@ from medviewer.app.layer_planes import LayerCutter
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.model_queue import ModelQueue
+from medviewer.app.note_models import NoteReader
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
@@ -46,7 +47,7 @@ from medviewer.inference.variants import is_variant
 T = TypeVar("T")
 Key = tuple[str, str, int]
 Level = Literal["info", "caution", "alarm"]
-Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "training", "about"]
+Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "training", "molecule", "about"]
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ SHOWN_JOBS = {
     "save": "Saving", "elements": "Reading the file's elements",
     "layer": "Reading the layer", "document": "Reading the document", "export": "Saving the image",
     "film": "Saving the film", "print": "Saving the page", "models": "Checking the model",
-    "record model": "Running the model",
+    "record model": "Running the model", "note model": "Running the model", "molecule": "Running the model",
 }  # fmt: skip
 """The jobs that the status bar shows, and with which words until they say more."""
 
@@ -276,6 +277,7 @@ class Application:
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
         self.session.watch(RecordReader(self).watch)
+        self.session.watch(NoteReader(self).watch)
         self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
         self.session.watch(lambda old, new: keep_together(self, old, new))
 

@@ -37,6 +37,7 @@ from medviewer.app import (
     volume_view,
 )
 from medviewer.app.decisions import decide
+from medviewer.app.note_models import explain_note, run_on_note
 from medviewer.app.on_screen import current_answer, decidable_answer, scene_of
 from medviewer.app.patient import import_records
 from medviewer.app.record_models import run_on_record
@@ -482,8 +483,11 @@ _ROWS = (
     _row("model.run|Run model|运行模型|Ctrl+Return|play", findings.run_model, _may_run),
     _row("model.manage|Models…|模型…||box", _show("models"), _always),
     _row("model.train|Train a model…|训练模型…||chart-line", _show("training"), _always),
+    _row("model.molecule|Molecule…|分子…||hexagon", _show("molecule"), _always),
     _asked("model.select|Choose model|选择模型", findings.select_model, _always),
     _asked("model.run_record|Run on the record|对患者记录运行", run_on_record, _has_image),
+    _asked("model.run_note|Run on a note|对病历文字运行", run_on_note, _has_image),
+    _asked("model.explain_note|Explain by the words of a note|按病历文字的词解释", explain_note, _has_image),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, _has_image),
     _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", findings.cancel, _has_jobs),
     _row("model.ask_all|Ask all models about this image|就此图像询问所有模型||list-tree", model_queue.ask_all_models,

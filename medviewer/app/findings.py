@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
+from medviewer.app.data_questions import takes_only
 from medviewer.app.on_screen import current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import takes_images
@@ -81,7 +82,9 @@ def select_model(app: Application, model_id: str) -> None:
     entry = next((e for e in app.engine.catalogue.entries if e.id == model_id), None)
     reason = "it is not installed." if entry is None else entry.problem
     if entry is not None and entry.card is not None and not takes_images(entry.card):
-        reason = "it takes no image and stands beside the record."
+        is_of_molecules = takes_only(entry.card, "molecule")
+        of_record = "it takes no image and stands beside the record."
+        reason = "it takes a molecule: see Molecule… in the menu Model." if is_of_molecules else of_record
     if reason:
         raise UsageError(f"The model {model_id} cannot be chosen: {reason}")
     app.session.update(model_id=model_id, provider="")

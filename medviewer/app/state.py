@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.data_questions import DataAnswer, ModelOffer
 from medviewer.app.hanging_protocol import Protocols, Vacancy
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
@@ -308,6 +309,25 @@ class RecordAnswer:
     is_rule: bool = False  # a published score, worked out from what the record shows anyway
 
 
+@dataclass(frozen=True, slots=True)
+class NoteQuestion:
+    """One note of a record beside a study (``number`` counts its documents), and the language of the question."""
+
+    record: PatientRecord
+    number: int
+    study_instance_uid: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoteAnswer:
+    """What a model of text said of a note."""
+
+    question: NoteQuestion
+    model_id: str
+    said: DataAnswer
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Everything that the window shows. Replaced, never changed.
@@ -376,6 +396,9 @@ class State:
     record_mismatch: str = ""  # image and record contradict: shown red, blocks AI
     record_problem: str = ""
     record_answers: tuple[RecordAnswer, ...] = ()  # of models that take recorded values; ask record_answers_of
+    note_models: tuple[ModelOffer, ...] = ()  # that take text alone; ask note_offers
+    note_answers: tuple[NoteAnswer, ...] = ()  # what they said of notes; ask note_answer_of
+    note_asked: tuple[NoteQuestion, str] | None = None  # the note and model of the last job; ask note_work
     jobs: tuple[JobStatus, ...] = ()
     provider: str = ""  # "Running on: ..." of the engine; "Will run on: ..." until a model has run
     notice: Notice | None = None

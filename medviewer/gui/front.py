@@ -32,6 +32,7 @@ from medviewer.gui.film_dialog import FilmDialog
 from medviewer.gui.hanging_dialog import HangingDialog
 from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
 from medviewer.gui.models_dialog import ModelsDialog
+from medviewer.gui.molecule_dialog import MoleculeDialog
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from medviewer.gui.print_dialog import PrintDialog
 from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
@@ -115,6 +116,8 @@ class WindowFront(QMainWindow):
             ModelsDialog(self.app, self).exec()
         elif what == "training":
             self._show_training()
+        elif what == "molecule":
+            MoleculeDialog(self.app, self.over).exec()
         else:
             AboutDialog(self.over).exec()
 

@@ -22,8 +22,11 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 def outcome_rows(answer: Answer) -> Iterator[QWidget]:
     """Every outcome of an answer; nothing for classification."""
     values = {one.name: recorded(one) for one in answer.evidence}
+    is_a_sum = any(isinstance(one, Score) and one.parts for one in answer.outcomes)
     for outcome in answer.outcomes:
-        if isinstance(outcome, Score):
+        if isinstance(outcome, Score) and is_a_sum and not outcome.parts:
+            yield from _remark(outcome)
+        elif isinstance(outcome, Score):
             yield from _score(outcome, values)
         elif isinstance(outcome, SurvivalCurve):
             yield from _survival(outcome)
@@ -31,22 +34,25 @@ def outcome_rows(answer: Answer) -> Iterator[QWidget]:
             yield from _forecast(outcome)
 
 
+def _remark(score: Score) -> Iterator[QWidget]:
+    """What is said beside the sum itself, where it holds ("3 in one parameter")."""
+    if score.flagged:
+        yield SignalRow("caution", score.meaning, word=score.band)
+
+
 def _score(score: Score, values: Mapping[str, str]) -> Iterator[QWidget]:
-    if not score.parts:
-        if score.flagged:
-            yield SignalRow("caution", score.meaning, word=score.band)
-        return
     head = QWidget()
     head.setProperty("kind", "clear")
     line = QHBoxLayout(head)
     line.setContentsMargins(0, 0, 0, 0)
     line.setSpacing(8)
-    line.addWidget(PlainLabel(f"{score.value:g}", "value"))
+    line.addWidget(PlainLabel(f"{score.value:.3g}", "value"))
     of = tr("of {n}").format(n=f"{score.highest:g}")
     line.addWidget(PlainLabel(of, "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
     line.addWidget(_band(score), 0, Qt.AlignmentFlag.AlignVCenter)
     yield head
-    yield bars([Row(visible(part.title), values.get(part.name, ""), part.value) for part in score.parts])
+    if score.parts:
+        yield bars([Row(visible(part.title), values.get(part.name, ""), part.value) for part in score.parts])
     if score.meaning:
         yield PlainLabel(score.meaning, "small", wrap=True)
 

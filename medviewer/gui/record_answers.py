@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from medviewer.app.state import RecordAnswer
-from medviewer.domain.answer import Answer, Finding, Score, probability_words
+from medviewer.domain.answer import Answer, Faithfulness, Finding, Score, probability_words
 from medviewer.gui.anchor_bars import explanation
 from medviewer.gui.cards import Card, Disclosure, FactRow, SignalRow, button, section
 from medviewer.gui.finding_card import number_kind, signature_row
@@ -46,16 +46,16 @@ def _card(row: RecordAnswer, run: Run) -> Card:
         again.clicked.connect(lambda: run(row.model_id))
         card.add(again)
     elif stopped:
-        card.add(*_not_calculated(answer))
+        card.add(*not_calculated(answer))
     else:
         for widget in _said(row, answer):
             card.add(widget)
     if answer is not None:
-        card.add(_details(answer))
+        card.add(made_by(answer))
     return card
 
 
-def _not_calculated(answer: Answer) -> Iterator[QWidget]:
+def not_calculated(answer: Answer) -> Iterator[QWidget]:
     """What is missing, by name, and nothing that could be taken for a result."""
     yield SignalRow("info", "", word=tr("Not calculated"))
     for guard in answer.guards:
@@ -79,9 +79,7 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
         yield explanation(row.attribution, titles, values)
         judged = row.attribution.faithfulness
         if judged is not None:
-            verdict, _, reason = judged.sentence.partition(": ")
-            words = f"{tr(verdict)}: {tr(reason)}" if reason else tr(verdict)
-            yield PlainLabel(words, "small", wrap=True)
+            yield PlainLabel(verdict_words(judged), "small", wrap=True)
     yield _used(answer)
 
 
@@ -104,7 +102,14 @@ def _used(answer: Answer) -> QWidget:
     return unfolding
 
 
-def _details(answer: Answer) -> QWidget:
+def verdict_words(judged: Faithfulness) -> str:
+    """How an explanation does against random orders, in the reader's language."""
+    verdict, _, reason = judged.sentence.partition(": ")
+    return f"{tr(verdict)}: {tr(reason)}" if reason else tr(verdict)
+
+
+def made_by(answer: Answer) -> Disclosure:
+    """Which model of which version said it, who stands for it, where it was validated; unfolds."""
     made = answer.provenance
     unfolding = Disclosure(tr("Details"))
     column: QVBoxLayout = unfolding.content

@@ -10,6 +10,7 @@ from medviewer.app.record_models import record_answers_of
 from medviewer.app.state import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
 from medviewer.gui.more_rows import MoreRows
+from medviewer.gui.notes_section import NotesSection
 from medviewer.gui.quantity import quantities
 from medviewer.gui.record_answers import record_answer_cards
 from medviewer.gui.record_sections import (
@@ -41,6 +42,7 @@ class RecordPanel(QWidget):
         self._load_charts = load_charts
         self._values: ValuesSection | None = None
         self._answers: QVBoxLayout | None = None
+        self._notes: NotesSection | None = None
         self._banner = QVBoxLayout()
         self._banner.setContentsMargins(12, 12, 12, 8)
         self._banner.setSpacing(4)
@@ -64,13 +66,15 @@ class RecordPanel(QWidget):
         else:
             if old.record_answers is not new.record_answers or is_withheld(old) != is_withheld(new):
                 self._draw_answers()
+            if self._notes is not None:
+                self._notes.show_state(new)
             self._draw_values()  # opening something forgets work in the background, and its callbacks
 
     def _draw(self) -> None:
         clear(self._banner)
         clear(self._scroll.column)
         self._scroll.setAccessibleName(tr("Patient"))
-        self._values = self._answers = None
+        self._values = self._answers = self._notes = None
         state = self._state
         lines = identity_lines(state)
         self._rule.setVisible(bool(lines))
@@ -139,6 +143,9 @@ class RecordPanel(QWidget):
             column.addWidget(self._values)
             self._load_charts(self._draw_values)
             column.addWidget(line())
+        self._notes = NotesSection(state, self.requested.emit)
+        column.addWidget(self._notes)
+        column.addWidget(line())
         self._draw_events(record)
         has_facts = any(part is not None for part in (record.allergies, record.conditions, record.medications))
         if not has_facts and not record.observations:

@@ -66,6 +66,8 @@ class Tokens:
     caution: str  # with a triangle
     alarm: str  # with an octagon
     good: str  # with a tick
+    speaks_for: str  # words and atoms that an answer rests on: with a solid line
+    speaks_against: str  # with a broken line
     # Lines and crosshairs on the image, by the patient axis along which they run (PS3.17 annex A).
     axis_left_right: str = "#7aaeff"
     axis_front_back: str = "#ff8078"
@@ -91,6 +93,8 @@ THEMES: dict[ThemeName, Tokens] = {
         caution="#f2b544",
         alarm="#ff6b6b",
         good="#5cc58f",
+        speaks_for="#5aa9ff",
+        speaks_against="#ff9f5a",
     ),
     "light": Tokens(
         viewport="#000000",
@@ -108,6 +112,8 @@ THEMES: dict[ThemeName, Tokens] = {
         caution="#805200",
         alarm="#b3202a",
         good="#14693c",
+        speaks_for="#0a5cb8",
+        speaks_against="#a84300",
     ),
     "high-contrast": Tokens(
         viewport="#000000",
@@ -125,6 +131,8 @@ THEMES: dict[ThemeName, Tokens] = {
         caution="#ffd166",
         alarm="#ff9d9d",
         good="#86efb4",
+        speaks_for="#8fc7ff",
+        speaks_against="#ffb37a",
     ),
 }
 
@@ -208,6 +216,16 @@ def contrast(first: str, second: str) -> float:
     """
     brighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (brighter + 0.05) / (darker + 0.05)
+
+
+def blended(over: str, under: str, alpha: float) -> str:
+    """The colour that is seen where ``over`` lies on ``under`` with ``alpha`` 0..1.
+
+    >>> blended("#ffffff", "#000000", 0.5)
+    '#808080'
+    """
+    pairs = ((int(over[i : i + 2], 16), int(under[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(alpha * a + (1 - alpha) * b):02x}" for a, b in pairs)
 
 
 def _luminance(value: str) -> float:
