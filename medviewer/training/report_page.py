@@ -62,7 +62,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         ]
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
-        f"<figure><img alt='{name}' src='{_figure(draw)}'></figure>"
+        f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
         for name, draw in _figures(report, truth, probability)
     ]
     parts += [
@@ -74,14 +74,16 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     return "\n".join([*parts, "</html>"])
 
 
-def _number(value: float | None) -> str:
+def number_words(value: float | None) -> str:
+    """Return a figure with three decimals; a dash where it is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def interval_words(entry: Mapping[str, Any]) -> str:
+    """Return a measure with its 95% interval, where there is one."""
     if entry.get("ci95") is None:
-        return _number(entry["value"])
-    return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
+        return number_words(entry["value"])
+    return f"{number_words(entry['value'])} ({number_words(entry['ci95'][0])} to {number_words(entry['ci95'][1])})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -91,7 +93,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _metrics(report: Mapping[str, Any]) -> str:
-    rows = [[name, _interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
+    rows = [[name, interval_words(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
     return table(["measure", "value (95% interval)", "meaning"], rows)
 
 
@@ -101,7 +103,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         [
             group["name"],
             str(group["n"]),
-            *(_interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
+            *(interval_words(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
         ]
         for group in report["subgroups"]
     ]
@@ -110,7 +112,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
 
 def _robustness(report: Mapping[str, Any]) -> str:
     names = ["auc", "sensitivity", "specificity", "ece_balanced"]
-    rows = [[shift, *(_number(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
+    rows = [[shift, *(number_words(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
     return table(["shift", *names], rows)
 
 
@@ -158,7 +160,7 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
     ]
 
 
-def _figure(draw: Callable[[Any], None]) -> str:
+def figure(draw: Callable[[Any], None]) -> str:
     """Return a plot as a data URL."""
     # The object interface: pyplot would keep every figure alive and may want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow
