@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_LEAST = 4_000  # numbers of a matrix that is worth rounding
+# Numbers of a matrix that is worth rounding; smaller ones the exporter would work out and write in full anyway.
+_LEAST = 10_000
 
 
 class _Rounded(nn.Module):

@@ -234,7 +234,7 @@ class Reader:
             if name == "linear":
                 return np.asarray(part(torch.from_numpy(notes.ids[chosen])).double().numpy())
             parts = [chosen[i : i + _SERVED_AT_ONCE] for i in range(0, len(chosen), _SERVED_AT_ONCE)]
-            said = [part(*padded([below[name][i] for i in some])) for some in parts]
+            said = [part(*padded([below[name][i] for i in some.tolist()])) for some in parts]
         return np.asarray(torch.cat(said).double().numpy())
 
     def assembled(self, parts: Mapping[str, nn.Module]) -> NoteNetwork:

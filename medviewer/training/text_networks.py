@@ -7,6 +7,7 @@ All take ``ids`` and ``mask`` ``(N, T)`` int64, as :mod:`medviewer.inference.inp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +64,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Return ``(N, T, width)``; ``bias`` ``(N, 1, 1, T)`` is 0 at tokens and far below at padding."""
         n, t, width = x.shape
-        mapped = [part(x).view(n, t, self.heads, -1).transpose(1, 2) for part in self.attention["self"].values()]
-        query, key, value = mapped
+        maps: Any = self.attention["self"]
+        query, key, value = (part(x).view(n, t, self.heads, -1).transpose(1, 2) for part in maps.values())
         weights = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5 + bias
         seen = (self.drop(weights.softmax(3)) @ value).transpose(1, 2).reshape(n, t, width)
         x = self.attention["output"](self.drop, seen, x)
@@ -104,7 +105,8 @@ class Encoder(nn.Module):
     @property
     def layers(self) -> list[Layer]:
         """Return the layers, from the embeddings up."""
-        return list(self.encoder["layer"])  # type: ignore[arg-type]
+        layers: Any = self.encoder["layer"]
+        return list(layers)
 
 
 def bias_of(mask: Tensor) -> Tensor:

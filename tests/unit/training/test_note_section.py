@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from medviewer.domain.anchor import CharacterSpan
 from medviewer.domain.case import Case
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.explain.methods import explain
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
 from medviewer.training.evaluate import evaluate
+from tests import data_models, fakes
 from tests.dialogue_maker import PUBLISHED, make_rows, write_encoder, write_published, write_table
 
 SETTINGS = {
@@ -142,6 +144,42 @@ def test_a_class_without_a_case_has_no_figure(made: tuple[Path, list[str]], tmp_
     assert (one["n"], one["recall"]) == (0, None)
     assert report["metrics"]["macro_f1"]["value"] > 0.9
     assert "No case is of these classes" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_the_viewer_would_refuse_is_counted(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    german = "Arzt: Der Patient ist nicht mit dem Auto gekommen, und die Frau sagt, das Kind ist auch krank."
+    rows = [*make_rows(9, seed=9), ("90", "ALLERGY", "", german), ("91", "ALLERGY", "", "Doctor: " + "the rash " * 60)]
+    report = evaluate(made[0], write_table(tmp_path / "odd.csv", rows), tmp_path / "out")
+    assert report["guards"]["abstain: language"] == 1
+    assert report["guards"]["warn: cut_note"] >= 1
+
+
+def test_answers_that_are_no_numbers_are_an_error(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder = shutil.copytree(made[0], tmp_path / "broken")
+    network = onnx.load(folder / "model.onnx")
+    for tensor in network.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            nothing = np.full_like(onnx.numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(nothing, tensor.name))
+    onnx.save(network, folder / "model.onnx")
+    document = card(folder)
+    entries = [fakes.file_entry(one["role"], folder / one["path"]) for one in document["files"]]
+    fakes.write_card(folder, {**document, "files": entries})
+    with pytest.raises(ModelError, match="not numbers"):
+        evaluate(folder, write_table(tmp_path / "a.csv", make_rows(6)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_needs_more_than_a_note_is_refused(tmp_path: Path) -> None:
+    folder = data_models.make("fusion", tmp_path / "fusion")
+    with pytest.raises(UsageError, match="one class of a note"):
+        evaluate(folder, write_table(tmp_path / "a.csv", make_rows(6)), tmp_path / "out")
+
+
+def test_a_table_of_other_sections_is_refused(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    rows = [(row[0], "PLAN", row[2], row[3]) for row in make_rows(6)]
+    with pytest.raises(InputError, match="No dialogue is of a section"):
+        evaluate(made[0], write_table(tmp_path / "a.csv", rows), tmp_path / "out")
 
 
 def test_a_dialogue_that_judges_is_not_learned_from(data: Path, encoder: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from medviewer.training.text_networks import (
 )
 from tests.dialogue_maker import PIECES, write_encoder
 
-SHAPE = EncoderShape(pieces=150, width=64, layers=2, heads=2, inner=96, places=40)
+SHAPE = EncoderShape(pieces=150, width=128, layers=2, heads=4, inner=160, places=40)
 
 
 def encoder() -> Encoder:
@@ -44,7 +44,7 @@ def notes(n: int = 3, length: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_layer_is_pytorchs_transformer_layer() -> None:
-    layer, own = encoder().layers[0], nn.TransformerEncoderLayer(64, 2, 96, 0.0, "gelu", 1e-12, batch_first=True)
+    layer, own = encoder().layers[0], nn.TransformerEncoderLayer(128, 4, 160, 0.0, "gelu", 1e-12, batch_first=True)
     weights = layer.state_dict()
     joined = {
         kind: torch.cat([weights[f"attention.self.{name}.{kind}"] for name in ("query", "key", "value")])
@@ -57,7 +57,7 @@ def test_a_layer_is_pytorchs_transformer_layer() -> None:
     given = {f"{mine}.{kind}": weights[f"{its}.{kind}"] for mine, its in names.items() for kind in ("weight", "bias")}
     own.load_state_dict(given | {f"self_attn.in_proj_{kind}": tensor for kind, tensor in joined.items()})
     _, mask = notes()
-    x = torch.randn(3, 30, 64)
+    x = torch.randn(3, 30, 128)
     with torch.inference_mode():
         mine = layer(x, (mask[:, None, None, :].float() - 1) * 1e4)
         theirs = own.train()(x, src_key_padding_mask=mask == 0)
@@ -78,7 +78,7 @@ def parts() -> dict[str, nn.Module]:
     linear = PieceWeights(SHAPE.pieces, 4)
     nn.init.uniform_(linear.idf, 1, 4)
     linear.idf.data[0] = 0  # padding
-    return {"linear": linear, "lstm": TwoWayLstm(64, 12, 4, 0.1), "transformer": Top(encoder(), 1, 4, 0.1)}
+    return {"linear": linear, "lstm": TwoWayLstm(128, 12, 4, 0.1), "transformer": Top(encoder(), 1, 4, 0.1)}
 
 
 def network(*names: str, window: int = 20) -> NoteNetwork:
