@@ -22,8 +22,11 @@ ROLES = {
     "cam": "model.cam.onnx",
     "reference": "reference.npz",
     "ood": "ood.npz",
+    "vocabulary": "vocab.txt",
 }
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "pillow")
+# Whose subgroups go on the card: the split that chose nothing.
+_JUDGING = ("report", "b", "test-1")
 
 
 def write_card(
@@ -49,7 +52,7 @@ def write_card(
     card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
-        for group in (reports.get("report") or reports.get("b") or {}).get("subgroups", [])
+        for group in next((reports[split] for split in _JUDGING if split in reports), {}).get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
@@ -105,7 +108,8 @@ def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[
         "digest": data["digest"],
         "metrics": _numbers(report["metrics"]),
     }
-    return found | {name: report[name] for name in ("robustness", "novelty") if report.get(name)}
+    found |= {"unit": data["unit"]} if "unit" in data else {}
+    return found | {name: report[name] for name in ("robustness", "novelty", "classes") if report.get(name)}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,11 +185,12 @@ def _figure(entry: Mapping[str, Any]) -> str:
 
 def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in entry["per_class"].items())
-    cases = f"{entry['n']} cases of {entry['n_patients']} patients"
+    unit = entry.get("unit", "patients")
+    cases = f"{entry['n']} cases of {entry['n_patients']} {unit}"
     lines = [
         f"**{_en(entry['data'])}** ({cases}: {counts})",
         "",
-        "| measure | value (95% interval, bootstrap over patients) |",
+        f"| measure | value (95% interval, bootstrap over {unit}) |",
         "|---|---|",
         *[f"| {name} | {_figure(value)} |" for name, value in entry["metrics"].items()],
         "",
@@ -203,13 +208,26 @@ def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
             for shift, values in entry["robustness"].items()
         ]
         lines.append("")
+    if "classes" in entry:
+        lines += ["| class | n | called | precision | recall |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {one['name']} | {one['n']} | {one['called']} | {_share(one['precision'])} | {_share(one['recall'])} |"
+            for one in entry["classes"]
+        ]
+        lines.append("")
     return lines
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return []
-    names = ["auc", "sensitivity", "specificity"]
+    known = {name for group in groups for name in group["metrics"]}
+    wanted = ("auc", "sensitivity", "specificity", "accuracy", "top3_accuracy")
+    names = [name for name in wanted if name in known][:3]
     rows = [
         f"| {_en(group['name'])} | {group['n']} | "
         + " | ".join(_figure(group["metrics"][name]) if name in group["metrics"] else "–" for name in names)
@@ -220,7 +238,7 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         "Subgroups of the held-out patients:",
         "",
         f"| group | n | {' | '.join(names)} |",
-        "|---|---|---|---|---|",
+        "|---|---|" + "---|" * len(names),
         *rows,
         "",
     ]
@@ -228,16 +246,30 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
 
 def _decision_lines(card: Mapping[str, Any]) -> list[str]:
     """Return how calibration and threshold were chosen."""
-    calibration, label = card["calibration"], card["labels"][0]
-    point = label["operating_point"]
+    calibration = card["calibration"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
+    first = f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}."
+    if card["task"] == "multiclass":
+        return [first, "", *_thresholds(card["labels"])]
+    label = card["labels"][0]
+    point = label["operating_point"]
     reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
     return [
-        f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.",
+        first,
         "",
         f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
         "",
     ]
+
+
+def _thresholds(labels: list[Mapping[str, Any]]) -> list[str]:
+    """Return each class's threshold, and what it means where that was measured."""
+    rows = ["| class | | threshold | what it means |", "|---|---|---|---|"]
+    for label in labels:
+        point = label.get("operating_point")
+        meaning = _en(point["meaning"]) if point else "Too few cases to say."
+        rows.append(f"| {label['name']} | {_en(label['title'])} | {label['threshold']} | {meaning} |")
+    return [*rows, ""]
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:

@@ -207,7 +207,7 @@ def with_intervals(
     for weights in patient_draws(truth, groups, n_resamples=n_resamples, seed=seed):
         for name, measure in chosen.items():
             draws[name].append(measure(truth, probability, weights))
-    return {name: _entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
+    return {name: interval_entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
 
 
 def patient_draws(
@@ -230,7 +230,7 @@ def patient_draws(
             yield weights
 
 
-def _entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
+def interval_entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
     """Return a value with its interval; JSON has no NaN, so what is not a number is None."""
     usable = [draw for draw in draws if np.isfinite(draw)]
     interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None

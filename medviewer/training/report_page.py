@@ -74,15 +74,16 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     return "\n".join([*parts, "</html>"])
 
 
-def _number(value: float | None) -> str:
+def number_words(value: float | None) -> str:
+    """Return a figure with three decimals; a dash where it is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def interval_words(entry: Mapping[str, Any]) -> str:
-    """Return a value with its interval, where it has one."""
+    """Return a measure with its 95% interval, where there is one."""
     if entry.get("ci95") is None:
-        return _number(entry["value"])
-    return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
+        return number_words(entry["value"])
+    return f"{number_words(entry['value'])} ({number_words(entry['ci95'][0])} to {number_words(entry['ci95'][1])})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -111,7 +112,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
 
 def _robustness(report: Mapping[str, Any]) -> str:
     names = ["auc", "sensitivity", "specificity", "ece_balanced"]
-    rows = [[shift, *(_number(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
+    rows = [[shift, *(number_words(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
     return table(["shift", *names], rows)
 
 
