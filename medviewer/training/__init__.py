@@ -22,6 +22,7 @@ from medviewer.domain.progress import Progress, no_progress
 RECIPES: Mapping[str, str] = {
     "chest-xray": "medviewer.training.recipes.chest_xray",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
+    "toxicity": "medviewer.training.recipes.toxicity",
 }
 
 

@@ -49,7 +49,7 @@ def write_card(
     card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
-        for group in (reports.get("report") or reports.get("b") or {}).get("subgroups", [])
+        for group in (reports.get("report") or reports.get("b") or reports.get("test") or {}).get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
@@ -57,10 +57,10 @@ def write_card(
     (folder / "LICENSE").write_text(str(document["licence_text"]), encoding="utf-8")
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of what the result depends on."""
+def library_versions(*more: str) -> dict[str, str]:
+    """Return the versions of what the result depends on, and of ``more`` packages."""
     found = {}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -100,11 +100,16 @@ def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[
         "data": data.get("text", texts.get(split, split)),
         "split": split,
         "n": data["n"],
-        "n_patients": data["n_patients"],
+        **{name: data[name] for name in ("n_patients", "n_scaffolds") if name in data},
         "per_class": data["per_class"],
         "digest": data["digest"],
         "metrics": _numbers(report["metrics"]),
     }
+    if "assays" in report:
+        found["assays"] = {
+            name: {"n": one["n"], "active": one["active"], "metrics": _numbers(one["metrics"])}
+            for name, one in report["assays"].items()
+        }
     return found | {name: report[name] for name in ("robustness", "novelty") if report.get(name)}
 
 
@@ -181,14 +186,17 @@ def _figure(entry: Mapping[str, Any]) -> str:
 
 def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in entry["per_class"].items())
-    cases = f"{entry['n']} cases of {entry['n_patients']} patients"
+    unit = "skeletons" if "n_scaffolds" in entry else "patients"
+    cases = f"{entry['n']} cases of {entry.get('n_scaffolds', entry.get('n_patients'))} {unit}"
+    alone = [name for name in entry["metrics"] if not name.startswith("auc ")]  # of an assay: in a table below
     lines = [
         f"**{_en(entry['data'])}** ({cases}: {counts})",
         "",
-        "| measure | value (95% interval, bootstrap over patients) |",
+        f"| measure | value (95% interval, bootstrap over {unit}) |",
         "|---|---|",
-        *[f"| {name} | {_figure(value)} |" for name, value in entry["metrics"].items()],
+        *[f"| {name} | {_figure(entry['metrics'][name])} |" for name in alone],
         "",
+        *_assay_table(entry.get("assays", {})),
     ]
     if "robustness" in entry:
         names = ["auc", "sensitivity", "specificity", "ece_balanced"]
@@ -206,6 +214,20 @@ def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _assay_table(assays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one row an assay, of a model that reports several."""
+    if not assays:
+        return []
+    names = ["auc", "pr_auc", "balanced_accuracy", "brier", "ece"]
+    rows = [
+        f"| {assay} | {found['n']} | {found['active']} | "
+        + " | ".join(_figure(found["metrics"][name]) if name in found["metrics"] else "–" for name in names)
+        + " |"
+        for assay, found in assays.items()
+    ]
+    return [f"| assay | n | active | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names), *rows, ""]
+
+
 def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return []
@@ -217,7 +239,7 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         for group in groups
     ]
     return [
-        "Subgroups of the held-out patients:",
+        "Subgroups of what was held out:",
         "",
         f"| group | n | {' | '.join(names)} |",
         "|---|---|---|---|---|",
@@ -227,17 +249,23 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _decision_lines(card: Mapping[str, Any]) -> list[str]:
-    """Return how calibration and threshold were chosen."""
-    calibration, label = card["calibration"], card["labels"][0]
-    point = label["operating_point"]
+    """Return how calibration and thresholds were chosen."""
+    calibration = card["calibration"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
-    reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
-    return [
-        f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.",
-        "",
-        f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
-        "",
-    ]
+    lines = [f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.", ""]
+    if len(card["labels"]) == 1:
+        label, point = card["labels"][0], card["labels"][0]["operating_point"]
+        reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
+        return [
+            *lines, f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).", ""
+        ]  # fmt: skip
+    lines += [f"Thresholds: {_en(card['labels'][0]['operating_point']['on'])}.", ""]
+    lines += ["| label | | threshold | sensitivity | specificity | n |", "|---|---|---|---|---|---|"]
+    for label in card["labels"]:
+        point = label["operating_point"]
+        reached = f"{point['sensitivity']:.3f} | {point['specificity']:.3f} | {point['n']}"
+        lines.append(f"| {label['name']} | {_en(label['title'])} | {label['threshold']} | {reached} |")
+    return [*lines, ""]
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
@@ -245,9 +273,11 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     if not (ood := card.get("ood")):
         return []
     rest = ood.get("residual")
-    limits = [("inside of the directions in which the training images vary", ood)]
+    is_image = card["inputs"][0].get("kind", "image") == "image"
+    what = "images" if is_image else "cases"
+    limits = [("inside of the directions in which the training images vary" if is_image else "to the nearest", ood)]
     limits += [("outside of them", rest)] if rest else []
-    lines = ["## Images unlike the training images", ""]
+    lines = [f"## {what.capitalize()} unlike the training {what}", ""]
     lines += ["| distance | measured in | warns above | no result above | limits from |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | `{spec.get('output', 'features')}` | {spec['warn_above']} | {spec['abstain_above']} "
@@ -256,7 +286,12 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     ]
     shares = [(entry, entry["novelty"]) for entry in card["evidence"] if entry.get("novelty")]
     lines += ["", *(f"- {_en(e['data'])}: {n['warned']:.1%} warned, {n['abstained']:.1%} refused." for e, n in shares)]
-    return [*lines, "", "No warning does not mean that the model knows patients like this one.", ""]
+    return [
+        *lines,
+        "",
+        f"No warning does not mean that the model knows {'patients' if is_image else 'cases'} like this one.",
+        "",
+    ]
 
 
 def _training_lines(card: Mapping[str, Any]) -> list[str]:

@@ -213,11 +213,11 @@ def with_intervals(
             continue
         for name, measure in chosen.items():
             draws[name].append(measure(truth, probability, weights))
-    return {name: _entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
+    return {name: entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
 
 
-def _entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
-    """Return a value with its interval; JSON has no NaN, so what is not a number is None."""
+def entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
+    """Return a value with the 95% interval of its draws; JSON has no NaN, so what is not a number is None."""
     usable = [draw for draw in draws if np.isfinite(draw)]
     interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
     return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}
