@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medviewer.domain.case import Case
-from medviewer.training.recipes.toxicity_card import ASSAYS
+from medviewer.training.molecules import ASSAYS
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 RINGS = (
@@ -16,15 +16,16 @@ RINGS = (
     "c1cnc({})nc1", "O1CCC({})CC1", "c1ccc2[nH]c({})cc2c1", "C1CCCC({})CC1", "c1cc({})oc1",
 )  # fmt: skip
 CHAINS = ("C", "CC", "CCC", "C(C)C", "CO", "CCO", "OC", "CCN", "CCCl", "CCF")
+OTHER_RINGS = ("c1ccc(-c2ccc({})cc2)cc1", "c1ccc2c(c1)Cc1cc({})ccc1-2")
 ACTIVE, NOT_ACTIVE = "[N+](=O)[O-]", "C"
 
 
-def make_molecules() -> list[tuple[str, bool]]:
-    """240 molecules of 12 skeletons, and whether each is active: every other one."""
+def make_molecules(rings: Sequence[str] = RINGS) -> list[tuple[str, bool]]:
+    """20 molecules of each skeleton, and whether each is active: every other one."""
     ends = ((NOT_ACTIVE, False), (ACTIVE, True))
     return [
         (ring.format(f"C({chain}){end}"), is_active)
-        for ring, chain, (end, is_active) in itertools.product(RINGS, CHAINS, ends)
+        for ring, chain, (end, is_active) in itertools.product(rings, CHAINS, ends)
     ]
 
 

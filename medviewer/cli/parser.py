@@ -101,7 +101,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("analyze", "ask models about images, and save answers, heat maps and DICOM results", _add_analyze),
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
-        ("evaluate", "measure a model on labelled images or stays", _add_evaluate),
+        ("evaluate", "measure a model on labelled images, stays or molecules", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
         shared = _shared(is_inner=True, takes_models=name in USE_MODELS)
@@ -196,7 +196,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=_path,
         required=True,
         metavar="DIR",
-        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge",
+        help="holds a folder for each class, a labels.csv, the files of the PhysioNet 2012 challenge, or tox21.csv",
     )
     parser.add_argument(
         "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; a worse model is replaced"
@@ -219,13 +219,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=_path,
         required=True,
         metavar="DIR",
-        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge",
+        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge; or a CSV "
+        "table of molecules with the results of their assays",
     )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument(
         "--split",
         metavar="NAME",
-        help="only the patients that training held out under this name, or one set of the challenge",
+        help="only the patients or molecules that training held out under this name, or one set of the challenge",
     )
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 

@@ -74,7 +74,7 @@ def _line(text: str) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Measure a model on labelled images or stays and write report.json and report.html; 3 if some cannot be read."""
+    """Measure a model on labelled data and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
-from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed
+from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed, stepped
 from medviewer.training.molecule_scores import mean_auc
 from medviewer.training.molecule_tensors import MoleculeTensors
 
@@ -41,7 +41,7 @@ class MoleculeConfig(LoopConfig):
         graph_hidden: numbers of an atom in it.
         graph_steps: how far messages go.
         graph_dropout: chance that a number is hidden in it.
-        n_nets: networks of each kind that are averaged; one in a fold.
+        n_nets: networks of each kind that are averaged; always one in a fold.
         n_folds: in which parts are compared, and calibration and thresholds chosen.
         n_trees: boosting steps of each assay.
         tree_rate: their learning rate.
@@ -64,7 +64,7 @@ class MoleculeConfig(LoopConfig):
     graph_hidden: int = 64
     graph_steps: int = 3
     graph_dropout: float = 0.2
-    n_nets: int = 2
+    n_nets: int = 1
     n_folds: int = 5
     n_trees: int = 120
     tree_rate: float = 0.05
@@ -90,7 +90,8 @@ class Blend:
                 graph = torch.stack([net(*(batch[name] for name in net.READS)) for net in self.graph]).mean(0)
                 dense = torch.stack([net(*(batch[name] for name in net.READS)) for net in self.dense]).mean(0)
                 linear = self.linear(batch["fingerprint"])
-            trees = np.stack([model.decision_function(batch["summary"].numpy()) for model in self.trees], 1)
+            steps = stepped(batch["summary"]).numpy()
+            trees = np.stack([model.decision_function(steps) for model in self.trees], 1)
             found.append(np.stack([graph.numpy(), dense.numpy(), trees, linear.numpy()], 1).astype(np.float64))
         parts = np.concatenate(found)
         return np.concatenate([parts, parts[:, :BLENDED].mean(1, keepdims=True)], 1)
@@ -257,7 +258,7 @@ def _grown(molecules: MoleculeTensors, config: MoleculeConfig) -> list[Any]:
     """Grow the trees of each assay on the summary (Friedman 2001; histogram-based as in LightGBM)."""
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only, and slow to load
 
-    summary, grown = summarised(molecules), []
+    summary, grown = stepped(torch.from_numpy(summarised(molecules))).numpy(), []
     for said in molecules.truth.T:
         known = np.isfinite(said)
         model = HistGradientBoostingClassifier(

@@ -26,7 +26,7 @@ BOUNDS: dict[str, tuple[float, ...]] = {
 _EXTREMES = ("logp", "refractivity", "polar_surface", "surface", "partial_charge", "electrotopological")
 _FAR = 1e4  # beyond every property
 _CLIP = 4.0
-_STEPS = 1024.0  # of a summary's numbers: runtimes add in another order, and a tree must not see that
+_STEPS = 1024.0
 
 
 def squashed(values: Tensor) -> Tensor:
@@ -34,10 +34,15 @@ def squashed(values: Tensor) -> Tensor:
     return torch.sign(values) * torch.log1p(values.abs())
 
 
+def stepped(summary: Tensor) -> Tensor:
+    """Return a summary as trees see it: a runtime that adds in another order must not change which way they go."""
+    return torch.round(summary * _STEPS) / _STEPS
+
+
 class MoleculeSummary(nn.Module):
     """A molecule in numbers that its atoms add up to: of every column and part of the surface, sum and mean.
 
-    Beside them the least and greatest of some properties, and the number of atoms. All squashed, in steps.
+    Beside them the least and greatest of some properties, and the number of atoms. All squashed.
     """
 
     def forward(self, atoms: Tensor, mask: Tensor) -> Tensor:
@@ -56,8 +61,7 @@ class MoleculeSummary(nn.Module):
         has = (n > 0).to(some.dtype)
         greatest = torch.where(there > 0, some, -_FAR).amax(1) * has
         least = torch.where(there > 0, some, _FAR).amin(1) * has
-        summary = squashed(torch.cat([total, total / n.clamp(min=1), greatest, least, n], 1))
-        return torch.round(summary * _STEPS) / _STEPS
+        return squashed(torch.cat([total, total / n.clamp(min=1), greatest, least, n], 1))
 
 
 class _Standard(nn.Module):
@@ -143,9 +147,9 @@ class MoleculeParts(nn.Module):
     def forward(
         self, fingerprint: Tensor, nodes: Tensor, properties: Tensor, bonds: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return three logits ``(N, assays)``, of graph, dense and linear, and the summary ``(N, K)``."""
+        """Return three logits ``(N, assays)``, of graph, dense and linear, and what the trees take ``(N, K)``."""
         atoms = torch.cat([nodes, properties], 2)
         summary = self.summary(atoms, mask)
         graph = torch.stack([net(atoms, bonds, mask) for net in self.graph_nets]).mean(0)
         dense = torch.stack([net(fingerprint, summary) for net in self.dense_nets]).mean(0)
-        return graph, dense, self.linear(fingerprint), summary
+        return graph, dense, self.linear(fingerprint), stepped(summary)

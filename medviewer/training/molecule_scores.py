@@ -13,8 +13,8 @@ from medviewer.training.calibration import sigmoid
 from medviewer.training.metrics import Floats, Measure, Truth, counted, entry, measures, roc_auc
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
-N_RESAMPLES = 400
-N_RESAMPLES_BRIEF = 100  # of parts and of subgroups
+N_RESAMPLES = 300
+N_RESAMPLES_BRIEF = 60  # of parts and of subgroups
 _FEWEST = 5  # of either result, for an assay to count in a subgroup
 _FEWEST_MOLECULES = 30
 
@@ -73,7 +73,7 @@ def summarise_molecules(
             continue
         assays[name] = {**about, "metrics": by_assay[name], **counted(truth, probability, threshold)}
     metrics = means | {f"auc {name}": found["auc"] for name, found in by_assay.items()}
-    for index, part in enumerate(parts):
+    for index, part in enumerate(parts if means else ()):
         metrics[f"auc_{part}"] = _auc_of(scored, scored.parts[:, index], thresholds)
     return {
         "metrics": metrics,

@@ -25,6 +25,11 @@ from medviewer.domain.errors import InputError
 from medviewer.inference.inputs.molecule import MOST_CHARACTERS, read_molecule
 
 FILE = "tox21.csv"
+ASSAYS = (
+    "NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD", "NR-PPAR-gamma", "SR-ARE", "SR-ATAD5",
+    "SR-HSE", "SR-MMP", "SR-p53",
+)  # fmt: skip
+"""The columns of Tox21: seven assays of nuclear receptors, five of stress."""
 SMILES, NAME = "smiles", "mol_id"
 SPLITS = ("train", "valid", "test")
 _SHARES = (0.8, 0.1)
@@ -97,7 +102,7 @@ def read_molecules(path: Path, assays: Sequence[str], most_atoms: int) -> Molecu
     names: list[str] = []
     smiles: list[str] = []
     scaffolds: list[str] = []
-    truth: list[Floats] = []
+    results: list[list[Floats]] = []  # of each molecule, a row each
     for number, row in enumerate(rows, start=2):
         name = (row.get(NAME) or "").strip() or f"row {number}"
         said = np.array([_RESULTS.get((row[assay] or "").strip().lower(), np.inf) for assay in assays])
@@ -110,16 +115,19 @@ def read_molecules(path: Path, assays: Sequence[str], most_atoms: int) -> Molecu
             continue
         same, scaffold = _identity(molecule)
         if (index := first.setdefault(same, len(names))) < len(names):
-            truth[index], reason = _merged(truth[index], said, assays)
-            unusable.append((name, f"it is the same molecule as {names[index]}{reason}"))
+            results[index].append(said)
+            contradicts = ", ".join(np.array(assays)[_contradicted(results[index])])
+            rest = f", and they contradict each other in {contradicts}, which is left out" if contradicts else ""
+            unusable.append((name, f"it is the same molecule as {names[index]}{rest}"))
             continue
         names.append(name)
         smiles.append((row[SMILES] or "").strip())
         scaffolds.append(scaffold)
-        truth.append(said)
+        results.append([said])
     if not names:
         raise InputError(f"No row of {table} can be used; the first: {unusable[0][1] if unusable else 'it has none'}.")
-    return Molecules(names, smiles, scaffolds, np.array(truth), unusable, hashlib.sha256(content).hexdigest())
+    truth = np.array([_agreed(rows) for rows in results])
+    return Molecules(names, smiles, scaffolds, truth, unusable, hashlib.sha256(content).hexdigest())
 
 
 def one_sided(truth: Floats, assays: Sequence[str]) -> list[str]:
@@ -196,10 +204,15 @@ def _identity(molecule: Any) -> tuple[str, str]:
     return Chem.MolToSmiles(molecule), MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=False)
 
 
-def _merged(first: Floats, second: Floats, assays: Sequence[str]) -> tuple[Floats, str]:
-    """Return what both rows say, and a clause on what they contradict each other in."""
-    contradict = (first != second) & np.isfinite(first) & np.isfinite(second)
-    both = np.where(np.isnan(first), second, first)
-    both[contradict] = np.nan
-    named = ", ".join(assay for assay, one in zip(assays, contradict, strict=True) if one)
-    return both, f", and contradicts it in {named}, which is left out" if named else ""
+def _contradicted(rows: list[Floats]) -> npt.NDArray[np.bool_]:
+    """Return in which assays rows of one molecule say both."""
+    said = np.array(rows)
+    return np.asarray((said == 0).any(0) & (said == 1).any(0))
+
+
+def _agreed(rows: list[Floats]) -> Floats:
+    """Return what rows of one molecule say together: nothing where they contradict each other."""
+    said = np.array(rows)
+    agreed = np.where((said == 1).any(0), 1.0, np.where((said == 0).any(0), 0.0, np.nan))
+    agreed[_contradicted(rows)] = np.nan
+    return agreed

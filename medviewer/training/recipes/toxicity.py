@@ -24,9 +24,9 @@ from medviewer.training.molecule_export import FAR, far_in_folds, nearest, write
 from medviewer.training.molecule_scores import mean_auc, report_on
 from medviewer.training.molecule_table import molecules_table
 from medviewer.training.molecule_tensors import MOST_ATOMS, Bytes, encode_molecules, input_document
-from medviewer.training.molecules import Molecules, one_sided, read_molecules, scaffold_folds, scaffold_split
+from medviewer.training.molecules import ASSAYS, Molecules, one_sided, read_molecules, scaffold_folds, scaffold_split
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.toxicity_card import ASSAYS, EVIDENCE_TEXT, RECIPE, Findings, card_document
+from medviewer.training.recipes.toxicity_card import EVIDENCE_TEXT, RECIPE, Findings, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -95,8 +95,7 @@ def _read(request: Request, config: MoleculeConfig) -> tuple[Molecules, npt.NDAr
     for index in range(config.n_folds):
         if wrong := one_sided(train.truth[folds != index], ASSAYS):
             raise InputError(f"Of {wrong[0]} all but one fold have one result only; nothing can be learned from that.")
-    counts = ", ".join(f"{np.sum(where == part)} {part}" for part in ("train", "valid", "test"))
-    request.progress(f"{len(found.names)} molecules of {len(set(found.scaffolds))} skeletons: {counts}")
+    request.progress(f"{len(found.names)} molecules of {len(set(found.scaffolds))} skeletons, {len(folds)} to learn")
     return found, where, folds
 
 

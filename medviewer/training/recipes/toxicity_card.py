@@ -14,7 +14,7 @@ from medviewer.inference.card_schema import SCHEMA_ID
 from medviewer.training.card import library_versions
 from medviewer.training.molecule_blend import BLENDED, PARTS, MoleculeConfig
 from medviewer.training.molecule_tensors import input_document
-from medviewer.training.molecules import Molecules
+from medviewer.training.molecules import ASSAYS, Molecules
 
 if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 RECIPE = "toxicity"
 VERSION = "1.0.0"
-# Names as in the table, with what is called active there.
 _TITLES = {
     "NR-AR": ("Androgen receptor", "雄激素受体"),
     "NR-AR-LBD": ("Androgen receptor, ligand-binding domain", "雄激素受体（配体结合域）"),
@@ -37,7 +36,6 @@ _TITLES = {
     "SR-MMP": ("Mitochondrial membrane potential", "线粒体膜电位"),
     "SR-p53": ("DNA damage, p53 pathway", "DNA损伤（p53通路）"),
 }
-ASSAYS = tuple(_TITLES)
 
 _TITLE = {"en": "Toxicity of a molecule in twelve cell assays", "zh": "分子在十二项细胞实验中的毒性"}
 _INTENDED_USE = {
