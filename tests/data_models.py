@@ -93,6 +93,7 @@ def tfidf_input(**changes: Any) -> dict[str, Any]:
 def molecule_input(**changes: Any) -> dict[str, Any]:
     tensors = [tensor("fingerprint", "bits", [None, 64]), tensor("nodes", "nodes", [None, 16, 18])]
     tensors += [tensor("bonds", "bonds", [None, 16, 16]), tensor("mask", "atoms", [None, 16])]
+    tensors.append(tensor("properties", "properties", [None, 16, 21]))
     steps = [{"op": "fingerprint", "radius": 2, "bits": 64}, {"op": "graph", "atoms": 16}]
     return {"kind": "molecule", "name": "molecule", "tensors": tensors, "preprocessing": steps, **changes}
 

@@ -102,7 +102,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
         ("recipes", "what can be trained, from which data, with which settings", _add_recipes),
-        ("evaluate", "measure a model on labelled images, stays or dialogues", _add_evaluate),
+        ("evaluate", "measure a model on labelled images, stays, dialogues or molecules", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
         shared = _shared(is_inner=True, takes_models=name in USE_MODELS)
@@ -197,8 +197,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=_path,
         required=True,
         metavar="DIR",
-        help="holds a folder for each class, a labels.csv, the files of the PhysioNet 2012 challenge, or the tables of "
-        "MTS-Dialog; or one such table",
+        help="holds a folder for each class, a labels.csv, the files of the PhysioNet 2012 challenge, tox21.csv, or "
+        "the tables of MTS-Dialog; or one such table",
     )
     parser.add_argument(
         "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; a worse model is replaced"
@@ -231,13 +231,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=_path,
         required=True,
         metavar="DIR",
-        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge",
+        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge; or a CSV "
+        "table of molecules with the results of their assays",
     )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument(
         "--split",
         metavar="NAME",
-        help="only the patients that training held out under this name, or one set or table",
+        help="only the patients or molecules that training held out under this name, or one set or table",
     )
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 

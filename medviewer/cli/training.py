@@ -129,7 +129,7 @@ def _line(text: str) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Measure a model on images, stays or dialogues and write report.json and report.html; 3 if some cannot be read."""
+    """Measure a model on labelled data and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
     if arguments.against:
         return _compare(arguments, folder)

@@ -78,6 +78,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "What is given is not a molecule in SMILES; check how it is written.",
         "所提供的内容不是有效的 SMILES；请核对写法。",
     ),
+    "mixture": Text(
+        "The SMILES holds {found} molecules (a salt, hydrate or mixture); give the one that is meant.",
+        "该 SMILES 含有 {found} 个分子（盐、水合物或混合物）；请仅提供所要分析的一个。",
+    ),
     "large_molecule": Text(
         "The molecule has {found} atoms; the model takes up to {most}.",
         "该分子有 {found} 个原子；该模型最多支持 {most} 个。",
@@ -106,8 +110,8 @@ DATA_TEXTS: Mapping[str, Text] = {
     ),
     "out_of_distribution.ok.data": Text(
         "Distance from the training data {distance} (warning above {warn}); "
-        "this does not prove that the patient is like them.",
-        "与训练数据的距离为 {distance}（超过 {warn} 时警告）；这并不能证明该患者与其相似。",
+        "this does not prove that the case is like them.",
+        "与训练数据的距离为 {distance}（超过 {warn} 时警告）；这并不能证明该病例与其相似。",
     ),
     "out_of_distribution.warn.data": Text(
         "The data are unlike those that the model learned from: distance {distance}, usual is below {warn}.",
@@ -119,8 +123,8 @@ DATA_TEXTS: Mapping[str, Text] = {
     ),
     "out_of_distribution.residual.ok.data": Text(
         "What the training data do not explain of these: {distance} (warning above {warn}); "
-        "this does not prove that the patient is like them.",
-        "训练数据无法解释的部分为 {distance}（超过 {warn} 时警告）；这并不能证明该患者与其相似。",
+        "this does not prove that the case is like them.",
+        "训练数据无法解释的部分为 {distance}（超过 {warn} 时警告）；这并不能证明该病例与其相似。",
     ),
     "out_of_distribution.residual.warn.data": Text(
         "Part of the data is nothing that the model learned from: {distance}, usual is below {warn}.",

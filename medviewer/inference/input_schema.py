@@ -164,13 +164,13 @@ _MOLECULE = _object(
     {
         "kind": {"const": "molecule"},
         "name": _NAME,
-        "tensors": _tensors("fingerprint", "nodes", "bonds", "mask"),
+        "tensors": _tensors("fingerprint", "nodes", "properties", "bonds", "mask"),
         "preprocessing": _steps(
             fingerprint={"radius": {"type": "integer", "minimum": 0, "maximum": 6}, "bits": _COUNT},
             graph={"atoms": _COUNT},
         ),
     },
-    {},
+    {"one_part": {"type": "boolean"}},  # salts, hydrates and mixtures are refused
 )
 _OF_KIND = {
     "image": _IMAGE,

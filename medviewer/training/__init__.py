@@ -23,6 +23,7 @@ RECIPES: Mapping[str, str] = {
     "chest-xray": "medviewer.training.recipes.chest_xray",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
     "note-section": "medviewer.training.recipes.note_section",
+    "toxicity": "medviewer.training.recipes.toxicity",
 }
 
 

@@ -26,7 +26,7 @@ ROLES = {
 }
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "pillow")
 # Whose subgroups go on the card: the split that chose nothing.
-_JUDGING = ("report", "b", "test-1")
+_JUDGING = ("report", "b", "test", "test-1")
 
 
 def write_card(
@@ -60,10 +60,10 @@ def write_card(
     (folder / "LICENSE").write_text(str(document["licence_text"]), encoding="utf-8")
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of what the result depends on."""
+def library_versions(*more: str) -> dict[str, str]:
+    """Return the versions of what the result depends on, and of ``more`` packages."""
     found = {}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -103,11 +103,16 @@ def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[
         "data": data.get("text", texts.get(split, split)),
         "split": split,
         "n": data["n"],
-        "n_patients": data["n_patients"],
+        **{name: data[name] for name in ("n_patients", "n_scaffolds") if name in data},
         "per_class": data["per_class"],
         "digest": data["digest"],
         "metrics": _numbers(report["metrics"]),
     }
+    if "assays" in report:
+        found["assays"] = {
+            name: {"n": one["n"], "active": one["active"], "metrics": _numbers(one["metrics"])}
+            for name, one in report["assays"].items()
+        }
     found |= {"unit": data["unit"]} if "unit" in data else {}
     return found | {name: report[name] for name in ("robustness", "novelty", "classes") if report.get(name)}
 
@@ -185,15 +190,17 @@ def _figure(entry: Mapping[str, Any]) -> str:
 
 def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in entry["per_class"].items())
-    unit = entry.get("unit", "patients")
-    cases = f"{entry['n']} cases of {entry['n_patients']} {unit}"
+    unit = entry.get("unit", "skeletons" if "n_scaffolds" in entry else "patients")
+    cases = f"{entry['n']} cases of {entry.get('n_scaffolds', entry.get('n_patients'))} {unit}"
+    alone = [name for name in entry["metrics"] if not name.startswith("auc ")]  # of an assay: in a table below
     lines = [
         f"**{_en(entry['data'])}** ({cases}: {counts})",
         "",
         f"| measure | value (95% interval, bootstrap over {unit}) |",
         "|---|---|",
-        *[f"| {name} | {_figure(value)} |" for name, value in entry["metrics"].items()],
+        *[f"| {name} | {_figure(entry['metrics'][name])} |" for name in alone],
         "",
+        *_assay_table(entry.get("assays", {})),
     ]
     if "robustness" in entry:
         names = ["auc", "sensitivity", "specificity", "ece_balanced"]
@@ -222,6 +229,20 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def _assay_table(assays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one row an assay, of a model that reports several."""
+    if not assays:
+        return []
+    names = ["auc", "pr_auc", "balanced_accuracy", "brier", "ece"]
+    rows = [
+        f"| {assay} | {found['n']} | {found['active']} | "
+        + " | ".join(_figure(found["metrics"][name]) if name in found["metrics"] else "–" for name in names)
+        + " |"
+        for assay, found in assays.items()
+    ]
+    return [f"| assay | n | active | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names), *rows, ""]
+
+
 def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return []
@@ -235,7 +256,7 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         for group in groups
     ]
     return [
-        "Subgroups of the held-out patients:",
+        "Subgroups of what was held out:",
         "",
         f"| group | n | {' | '.join(names)} |",
         "|---|---|" + "---|" * len(names),
@@ -245,21 +266,25 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _decision_lines(card: Mapping[str, Any]) -> list[str]:
-    """Return how calibration and threshold were chosen."""
+    """Return how calibration and thresholds were chosen."""
     calibration = card["calibration"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
-    first = f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}."
+    lines = [f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.", ""]
     if card["task"] == "multiclass":
-        return [first, "", *_thresholds(card["labels"])]
-    label = card["labels"][0]
-    point = label["operating_point"]
-    reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
-    return [
-        first,
-        "",
-        f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
-        "",
-    ]
+        return [*lines, *_thresholds(card["labels"])]
+    if len(card["labels"]) == 1:
+        label, point = card["labels"][0], card["labels"][0]["operating_point"]
+        reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
+        return [
+            *lines, f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).", ""
+        ]  # fmt: skip
+    lines += [f"Thresholds: {_en(card['labels'][0]['operating_point']['on'])}.", ""]
+    lines += ["| label | | threshold | sensitivity | specificity | n |", "|---|---|---|---|---|---|"]
+    for label in card["labels"]:
+        point = label["operating_point"]
+        reached = f"{point['sensitivity']:.3f} | {point['specificity']:.3f} | {point['n']}"
+        lines.append(f"| {label['name']} | {_en(label['title'])} | {label['threshold']} | {reached} |")
+    return [*lines, ""]
 
 
 def _thresholds(labels: list[Mapping[str, Any]]) -> list[str]:
@@ -277,9 +302,11 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     if not (ood := card.get("ood")):
         return []
     rest = ood.get("residual")
-    limits = [("inside of the directions in which the training images vary", ood)]
+    is_image = card["inputs"][0].get("kind", "image") == "image"
+    what = "images" if is_image else "cases"
+    limits = [("inside of the directions in which the training images vary" if is_image else "to the nearest", ood)]
     limits += [("outside of them", rest)] if rest else []
-    lines = ["## Images unlike the training images", ""]
+    lines = [f"## {what.capitalize()} unlike the training {what}", ""]
     lines += ["| distance | measured in | warns above | no result above | limits from |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | `{spec.get('output', 'features')}` | {spec['warn_above']} | {spec['abstain_above']} "
@@ -288,7 +315,12 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     ]
     shares = [(entry, entry["novelty"]) for entry in card["evidence"] if entry.get("novelty")]
     lines += ["", *(f"- {_en(e['data'])}: {n['warned']:.1%} warned, {n['abstained']:.1%} refused." for e, n in shares)]
-    return [*lines, "", "No warning does not mean that the model knows patients like this one.", ""]
+    return [
+        *lines,
+        "",
+        f"No warning does not mean that the model knows {'patients' if is_image else 'cases'} like this one.",
+        "",
+    ]
 
 
 def _training_lines(card: Mapping[str, Any]) -> list[str]:

@@ -71,6 +71,10 @@ def evaluate(
         from medviewer.training.note_evaluation import evaluate_notes  # noqa: PLC0415 - of another kind of data
 
         return evaluate_notes(model, data, out, split=split, progress=progress)
+    if any(spec.kind == "molecule" for spec in card.inputs):
+        from medviewer.training.molecule_evaluation import evaluate_molecules  # noqa: PLC0415 - likewise
+
+        return evaluate_molecules(model, data, out, split=split, progress=progress)
     if len(card.labels) != 1:
         raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
     classifier = Classifier(card)

@@ -166,8 +166,8 @@ def figure(draw: Callable[[Any], None]) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(4.2, 3.8), layout="constrained")
-    draw(figure.add_subplot())
+    drawn = Figure(figsize=(4.2, 3.8), layout="constrained")
+    draw(drawn.add_subplot())
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(drawn).print_png(file)  # type: ignore[no-untyped-call]
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -24,13 +24,14 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import RuntimeMissingError
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
+from medviewer.inference.inputs.atom_properties import ATOM_PROPERTIES, atom_properties
 
 REQUIRES = "pip install 'medviewer[chem]'"
 ELEMENTS = ("C", "N", "O", "F", "P", "S", "Cl", "Br", "I", "B", "Si", "Na")
 NODE_FEATURES = (*ELEMENTS, "other", "neighbours", "hydrogens", "charge", "aromatic", "ring")
 """Columns of ``nodes``: one-hot element, then numbers."""
 
-_LONGEST = 2_000  # characters; more is no drug
+MOST_CHARACTERS = 2_000  # of a SMILES; more is no drug
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def problems(spec: InputSpec) -> Iterator[str]:
         sizes = {
             "fingerprint": (step.get("bits"),),
             "nodes": (atoms, len(NODE_FEATURES)),
+            "properties": (atoms, len(ATOM_PROPERTIES)),
             "bonds": (atoms, atoms),
             "mask": (atoms,),
         }
@@ -70,9 +72,11 @@ def pull(case: Case, spec: InputSpec) -> MoleculeRaw | Missing:
         code = "several_molecules" if case.smiles else "no_molecule"
         return Missing((spec.name,), (Doubt(code, "abstain", spec.name),))
     smiles = case.smiles[0].strip()
-    molecule = _read(smiles)
+    molecule = read_molecule(smiles)
     if molecule is None:
         return Missing((spec.name,), (Doubt("not_a_molecule", "abstain", spec.name),))
+    if spec.document.get("one_part") and (n := len(_parts(molecule))) > 1:
+        return Missing((spec.name,), (Doubt("mixture", "abstain", spec.name, {"found": str(n)}),))
     most = next((step["atoms"] for step in spec.preprocessing if step["op"] == "graph"), None)
     if most is not None and molecule.GetNumAtoms() > most:
         facts = {"found": str(molecule.GetNumAtoms()), "most": str(most)}
@@ -88,31 +92,35 @@ def examine(raw: MoleculeRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]
 def encode(raw: MoleculeRaw, spec: InputSpec) -> Encoded:
     """``fingerprint`` ``(bits,)`` of 0 and 1; ``nodes`` ``(atoms, features)``, ``bonds`` ``(atoms, atoms)`` of orders.
 
-    ``mask`` ``(atoms,)`` is 1 where there is an atom.
+    ``mask`` ``(atoms,)`` is 1 where there is an atom; ``properties`` ``(atoms, properties)`` are those of
+    :data:`medviewer.inference.inputs.atom_properties.ATOM_PROPERTIES`.
     """
-    molecule = _read(raw.smiles)
+    molecule = read_molecule(raw.smiles)
+    graph = _graph(molecule, spec)
     arrays: Arrays = {}
     for tensor in spec.tensors:
         if tensor.part == "fingerprint":
-            arrays[tensor.name] = _fingerprint(molecule, spec)[0].astype(tensor.dtype)
+            arrays[tensor.name] = _fingerprint(molecule, spec).astype(tensor.dtype)
+        elif tensor.part == "properties":
+            found = np.zeros((tensor.shape[1] or 0, len(ATOM_PROPERTIES)), np.float32)
+            found[: molecule.GetNumAtoms()] = atom_properties(molecule)
+            arrays[tensor.name] = found.astype(tensor.dtype)
         else:
-            arrays[tensor.name] = _graph(molecule, tensor.shape[1] or 0)[tensor.part].astype(tensor.dtype)
+            arrays[tensor.name] = graph[tensor.part].astype(tensor.dtype)
     return Encoded(arrays)
 
 
 def groups(raw: MoleculeRaw, spec: InputSpec) -> list[Group]:
     """One an atom: its row of a graph, and the bits that are there only because of it."""
-    molecule = _read(raw.smiles)
+    molecule = read_molecule(raw.smiles)
     parts = {tensor.part for tensor in spec.tensors}
-    bits = (
-        _fingerprint(molecule, spec)[1] if "fingerprint" in parts else np.zeros((molecule.GetNumAtoms(), 0), np.bool_)
-    )
+    bits = _bits_of_atoms(molecule, spec) if "fingerprint" in parts else None
     found = []
     for atom in molecule.GetAtoms():
         index = atom.GetIdx()
         mask: dict[str, npt.NDArray[np.bool_]] = {}
         for tensor in spec.tensors:
-            if tensor.part == "fingerprint":
+            if bits is not None and tensor.part == "fingerprint":
                 mask[tensor.name] = bits[index]
                 continue
             own = np.zeros(tuple(size or 0 for size in tensor.shape[1:]), np.bool_)
@@ -129,18 +137,30 @@ def baseline(raw: MoleculeRaw, spec: InputSpec) -> Arrays:
     return {name: np.zeros_like(array) for name, array in encode(raw, spec).tensors.items()}
 
 
-def _fingerprint(molecule: Any, spec: InputSpec) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Bits ``(bits,)``, and ``(atoms, bits)``: those whose every neighbourhood holds the atom."""
+def _generator(spec: InputSpec) -> tuple[Any, int]:
+    """RDKit's maker of fingerprints as the card asks for them, and how many bits they have."""
+    from rdkit.Chem import rdFingerprintGenerator  # noqa: PLC0415 - an extra
+
+    step = next(step for step in spec.preprocessing if step["op"] == "fingerprint")
+    return rdFingerprintGenerator.GetMorganGenerator(radius=step["radius"], fpSize=step["bits"]), step["bits"]
+
+
+def _fingerprint(molecule: Any, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Bits ``(bits,)``."""
+    generator, _ = _generator(spec)
+    return np.asarray(generator.GetFingerprintAsNumPy(molecule))
+
+
+def _bits_of_atoms(molecule: Any, spec: InputSpec) -> npt.NDArray[np.bool_]:
+    """``(atoms, bits)``: of each atom the bits whose every neighbourhood holds it."""
     from rdkit import Chem  # noqa: PLC0415 - an extra
     from rdkit.Chem import rdFingerprintGenerator  # noqa: PLC0415
 
-    step = next(step for step in spec.preprocessing if step["op"] == "fingerprint")
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=step["radius"], fpSize=step["bits"])
+    generator, n_bits = _generator(spec)
     more = rdFingerprintGenerator.AdditionalOutput()
     more.CollectBitInfoMap()
-    bits = np.zeros(step["bits"], np.bool_)
-    bits[list(generator.GetFingerprint(molecule, additionalOutput=more).GetOnBits())] = True
-    needs = np.zeros((molecule.GetNumAtoms(), step["bits"]), np.bool_)
+    generator.GetFingerprint(molecule, additionalOutput=more)
+    needs = np.zeros((molecule.GetNumAtoms(), n_bits), np.bool_)
     for bit, places in more.GetBitInfoMap().items():
         shared: set[int] | None = None
         for centre, radius in places:
@@ -150,10 +170,14 @@ def _fingerprint(molecule: Any, spec: InputSpec) -> tuple[npt.NDArray[np.bool_],
                 around |= {both.GetBeginAtomIdx(), both.GetEndAtomIdx()}
             shared = around if shared is None else shared & around
         needs[sorted(shared or ()), bit] = True
-    return bits, needs
+    return needs
 
 
-def _graph(molecule: Any, size: int) -> dict[str, npt.NDArray[np.float32]]:
+def _graph(molecule: Any, spec: InputSpec) -> dict[str, npt.NDArray[np.float32]]:
+    """``nodes``, ``bonds`` and ``mask``; nothing where the card asks for no graph."""
+    size = next((step["atoms"] for step in spec.preprocessing if step["op"] == "graph"), 0)
+    if not size:
+        return {}
     nodes = np.zeros((size, len(NODE_FEATURES)), np.float32)
     bonds, mask = np.zeros((size, size), np.float32), np.zeros(size, np.float32)
     n_kinds = len(ELEMENTS) + 1
@@ -170,13 +194,24 @@ def _graph(molecule: Any, size: int) -> dict[str, npt.NDArray[np.float32]]:
     return {"nodes": nodes, "bonds": bonds, "mask": mask}
 
 
-def _read(smiles: str) -> Any:
-    """RDKit's molecule; None if the text is not one."""
+def _parts(molecule: Any) -> Any:
+    """The molecules of a salt, hydrate or mixture, each as the places of its atoms."""
+    from rdkit import Chem  # noqa: PLC0415 - an extra
+
+    return Chem.GetMolFrags(molecule)
+
+
+def read_molecule(smiles: str) -> Any:
+    """RDKit's molecule; None if the text is not one.
+
+    Raises:
+        RuntimeMissingError: RDKit is not installed; the message says how to install it.
+    """
     if importlib.util.find_spec("rdkit") is None:
         raise RuntimeMissingError(f"RDKit reads molecules and is not installed; install it with: {REQUIRES}.")
     from rdkit import Chem, rdBase  # noqa: PLC0415 - an extra
 
-    if not smiles or len(smiles) > _LONGEST:
+    if not smiles or len(smiles) > MOST_CHARACTERS:
         return None
     with rdBase.BlockLogs():  # what is wrong is said by us, in one sentence
         molecule = Chem.MolFromSmiles(smiles)

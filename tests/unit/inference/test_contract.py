@@ -21,6 +21,7 @@ from medviewer.inference.outcomes import wanted_outputs
 from medviewer.resources import models_dir
 from tests import data_models, fakes
 from tests.dialogue_maker import dialogue_case
+from tests.molecule_maker import molecule_case
 from tests.news2 import news2_case
 from tests.stay_maker import stay_case
 
@@ -30,11 +31,13 @@ CASES = {
     "icu-mortality": stay_case,
     "news2": news2_case,
     "note-section": dialogue_case,
+    "toxicity": molecule_case,
 }
+OF_MOLECULES = {"molecule", "toxicity"}
 ALL = [*data_models.KINDS, *BUNDLED]
 needs_rdkit = pytest.mark.skipif(importlib.util.find_spec("rdkit") is None, reason="RDKit is not installed")
 each_model = pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=needs_rdkit) if one == "molecule" else one for one in ALL]
+    "name", [pytest.param(one, marks=needs_rdkit) if one in OF_MOLECULES else one for one in ALL]
 )
 
 

@@ -16,6 +16,7 @@ from medviewer.domain.errors import RuntimeMissingError
 from medviewer.inference.card import InputSpec, read_card
 from medviewer.inference.inputs import molecule, volume
 from medviewer.inference.inputs.adapter import Missing
+from medviewer.inference.inputs.atom_properties import ATOM_PROPERTIES
 from tests import data_models
 
 needs_rdkit = pytest.mark.skipif(importlib.util.find_spec("rdkit") is None, reason="RDKit is not installed")
@@ -70,6 +71,55 @@ def test_an_atoms_bits_are_those_that_go_with_it(tmp_path: Path) -> None:
     assert [group.anchor.symbol for group in groups] == ["O", "C", "C", "Br"]
     without = molecule.encode(both, spec).tensors["bits"] * ~groups[3].mask["bits"]
     np.testing.assert_array_equal(without, molecule.encode(one, spec).tensors["bits"])
+
+
+@needs_rdkit
+@pytest.mark.parametrize("smiles", [ASPIRIN, "CCN(CC)CCCl", "O=C1NC(=O)c2ccccc21", "C[C@H](N)C#N"])
+def test_what_atoms_add_up_to_is_rdkits_own(tmp_path: Path, smiles: str) -> None:
+    from rdkit import Chem
+    from rdkit.Chem import Descriptors, rdMolDescriptors
+
+    read = Chem.MolFromSmiles(smiles)
+    array = molecule.encode(molecule.MoleculeRaw(smiles), spec_of("molecule", tmp_path)).tensors["properties"]
+    found = dict(zip(ATOM_PROPERTIES, array.sum(axis=0).tolist(), strict=True))
+    hydrogens = rdMolDescriptors._CalcLabuteASAContribs(read)[1]  # theirs is one number, and no atom's
+    logp, refractivity = rdMolDescriptors.CalcCrippenDescriptors(read, includeHs=False)
+    expected = {
+        "logp": logp,
+        "refractivity": refractivity,
+        "polar_surface": rdMolDescriptors.CalcTPSA(read),
+        "surface": rdMolDescriptors.CalcLabuteASA(read) - hydrogens,
+        "mass": Descriptors.HeavyAtomMolWt(read),
+        "donor": rdMolDescriptors.CalcNumHBD(read),
+        "acceptor": Descriptors.NumHAcceptors(read),
+        "rotatable": rdMolDescriptors.CalcNumRotatableBonds(read, strict=False),
+        "chiral": len(Chem.FindMolChiralCenters(read)),
+        "radical": 0,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=2e-3)
+    assert not array[read.GetNumAtoms() :].any()
+
+
+@needs_rdkit
+def test_what_is_not_known_of_a_metal_is_nothing(tmp_path: Path) -> None:
+    """RDKit has no charges for mercury, and says so with a value that is no number."""
+    array = molecule.encode(molecule.MoleculeRaw("C[Hg]Cl"), spec_of("molecule", tmp_path)).tensors["properties"]
+    assert np.isfinite(array).all()
+    assert array[1, ATOM_PROPERTIES.index("partial_charge")] == 0
+    assert array[1, ATOM_PROPERTIES.index("mass")] == pytest.approx(200.59, abs=0.01)
+
+
+@needs_rdkit
+@pytest.mark.parametrize(("one_part", "is_refused"), [(True, True), (False, False), (None, False)])
+def test_a_salt_is_refused_where_the_card_says_so(tmp_path: Path, one_part: bool | None, is_refused: bool) -> None:
+    spec = spec_of("molecule", tmp_path, **({} if one_part is None else {"one_part": one_part}))
+    found = molecule.pull(Case(smiles=("CC(=O)[O-].[Na+]",)), spec)
+    assert isinstance(found, Missing) == is_refused
+    if isinstance(found, Missing):
+        assert [(doubt.code, doubt.level, doubt.facts) for doubt in found.doubts] == [
+            ("mixture", "abstain", {"found": "2"})
+        ]
+    assert not isinstance(molecule.pull(Case(smiles=("CC(=O)O",)), spec), Missing)
 
 
 @needs_rdkit

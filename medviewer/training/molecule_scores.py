@@ -1,0 +1,182 @@
+"""How well molecules are told apart, assay by assay and on the mean, with skeletons as the unit of chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.training.calibration import sigmoid
+from medviewer.training.metrics import Floats, Measure, Truth, counted, interval_entry, measures, roc_auc
+
+MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
+N_RESAMPLES = 300
+N_RESAMPLES_BRIEF = 60  # of parts and of subgroups
+_FEWEST = 5  # of either result, for an assay to count in a subgroup
+_FEWEST_MOLECULES = 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredMolecules:
+    """Molecules, and what was said of them.
+
+    Attributes:
+        scaffolds: the skeleton of each.
+        truth: ``(n, assays)``: 1 active, 0 not, NaN not known.
+        probability: ``(n, assays)``, calibrated.
+        parts: ``(n, parts, assays)`` logits; no parts where the model has none.
+        n_atoms: ``(n,)``.
+        n_molecules: ``(n,)``: 1, or more for salts, hydrates and mixtures.
+        novelty: ``(n,)``, the distance to the nearest molecule that was learned from; None where it is not known.
+        is_new: ``(n,)`` whether the skeleton is none of those that were learned from; None where it is not known.
+    """
+
+    scaffolds: Sequence[str]
+    truth: Floats
+    probability: Floats
+    parts: Floats
+    n_atoms: npt.NDArray[np.int64]
+    n_molecules: npt.NDArray[np.int64]
+    novelty: Floats | None = None
+    is_new: Truth | None = None
+
+
+def report_on(scored: ScoredMolecules, thresholds: Mapping[str, float], parts: Sequence[str]) -> dict[str, Any]:
+    """Return :func:`summarise_molecules` and :func:`subgroups_of_molecules` in one."""
+    return {
+        **summarise_molecules(scored, thresholds, parts),
+        "subgroups": subgroups_of_molecules(scored, thresholds),
+    }
+
+
+def summarise_molecules(
+    scored: ScoredMolecules, thresholds: Mapping[str, float], parts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return ``assays`` (each with measures, confusion matrix and reliability table) and the means as ``metrics``.
+
+    Args:
+        scored: the molecules.
+        thresholds: of each assay by name, in the order of the columns.
+        parts: names of the parts, whose mean AUC is told beside the blend's.
+    """
+    by_assay, means = _measured(scored, thresholds, MEAN, N_RESAMPLES)
+    assays = {}
+    for index, (name, threshold) in enumerate(thresholds.items()):
+        known = np.isfinite(scored.truth[:, index])
+        truth, probability = scored.truth[known, index] == 1, scored.probability[known, index]
+        about = {"n": int(known.sum()), "active": int(truth.sum()), "threshold": threshold}
+        if name not in by_assay:
+            assays[name] = {**about, "metrics": {}}
+            continue
+        assays[name] = {**about, "metrics": by_assay[name], **counted(truth, probability, threshold)}
+    metrics = means | {f"auc {name}": found["auc"] for name, found in by_assay.items()}
+    for index, part in enumerate(parts if means else ()):
+        metrics[f"auc_{part}"] = _auc_of(scored, scored.parts[:, index], thresholds)
+    return {
+        "metrics": metrics,
+        "assays": assays,
+        "left_out": [name for name in thresholds if name not in by_assay],
+    }
+
+
+def subgroups_of_molecules(scored: ScoredMolecules, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return mean measures by size, kind and strangeness; groups, and assays in them, that are too small are left out.
+
+    The mean is over other assays in each group, as ``n_assays`` says; two groups compare only roughly.
+    """
+    size, has_ring = scored.n_atoms, np.array([bool(scaffold) for scaffold in scored.scaffolds])
+    groups: dict[str, Truth] = {
+        "up to 12 atoms": size <= 12, "13 to 20 atoms": (size > 12) & (size <= 20),
+        "21 to 30 atoms": (size > 20) & (size <= 30), "more than 30 atoms": size > 30, "without a ring": ~has_ring,
+        "with a ring": has_ring, "one molecule": scored.n_molecules == 1,
+        "salts, hydrates and mixtures": scored.n_molecules > 1,
+    }  # fmt: skip
+    if scored.is_new is not None:
+        groups |= {"of a known skeleton": ~scored.is_new, "of a new skeleton": scored.is_new}
+    if (far := scored.novelty) is not None:
+        groups |= {
+            "nearest known molecule closer than 40": far < 40, "40 to 60": (far >= 40) & (far < 60),
+            "60 to 75": (far >= 60) & (far < 75), "75 and farther": far >= 75,
+        }  # fmt: skip
+    found = []
+    for name, members in groups.items():
+        if members.sum() < _FEWEST_MOLECULES:
+            continue
+        part = _where(scored, members)
+        by_assay, means = _measured(part, thresholds, ("auc", "sensitivity", "specificity"), N_RESAMPLES_BRIEF, _FEWEST)
+        if by_assay:
+            found.append({"name": name, "n": int(members.sum()), "n_assays": len(by_assay), "metrics": means})
+    return found
+
+
+def _where(scored: ScoredMolecules, members: Truth) -> ScoredMolecules:
+    scaffolds = [one for one, is_member in zip(scored.scaffolds, members, strict=True) if is_member]
+    arrays = (scored.truth, scored.probability, scored.parts, scored.n_atoms, scored.n_molecules)
+    return ScoredMolecules(scaffolds, *(array[members] for array in arrays))
+
+
+def _auc_of(scored: ScoredMolecules, logits: Floats, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """Return the mean AUC of one part."""
+    other = ScoredMolecules(
+        scored.scaffolds, scored.truth, sigmoid(logits), scored.parts, scored.n_atoms, scored.n_molecules
+    )
+    found: dict[str, Any] = _measured(other, thresholds, ("auc",), N_RESAMPLES_BRIEF)[1]["auc"]
+    return found
+
+
+def _measured(
+    scored: ScoredMolecules, thresholds: Mapping[str, float], names: Sequence[str], n_resamples: int, fewest: int = 1
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return the measures of each assay of which both results are known, and their means, all with intervals.
+
+    Percentile bootstrap over skeletons: molecules of one skeleton are alike, and their results too. All assays of a
+    draw have the same skeletons, so that the interval of the mean is that of the mean.
+    """
+    _, index = np.unique(np.asarray(scored.scaffolds), return_inverse=True)
+    n_groups = int(index.max()) + 1
+    chance = np.random.default_rng(0)
+    draws = chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups), n_resamples)
+    values: list[Floats] = []
+    used: list[str] = []
+    for column, (assay, threshold) in enumerate(thresholds.items()):
+        known = np.isfinite(scored.truth[:, column])
+        truth, probability = scored.truth[known, column] == 1, scored.probability[known, column]
+        if min(truth.sum(), (~truth).sum()) < fewest:
+            continue
+        wanted = measures(threshold)
+        rows = [_values([wanted[name] for name in names], truth, probability, None)]
+        rows += [
+            _values([wanted[name] for name in names], truth, probability, draw[index[known]].astype(np.float64))
+            for draw in draws
+        ]
+        values.append(np.array(rows))
+        used.append(assay)
+    if not used:
+        return {}, {}
+    table = np.array(values)  # assays, value and draws, measures
+    each = {
+        assay: {name: interval_entry(float(of[0, i]), of[1:, i].tolist()) for i, name in enumerate(names)}
+        for assay, of in zip(used, table, strict=True)
+    }
+    mean = table.mean(0)  # a draw that leaves one assay without a result says nothing of the mean
+    return each, {name: interval_entry(float(mean[0, i]), mean[1:, i].tolist()) for i, name in enumerate(names)}
+
+
+def _values(wanted: Sequence[Measure], truth: Truth, probability: Floats, weights: Floats | None) -> list[float]:
+    """Return the measures of one draw; not a number where it has not both results."""
+    if weights is not None and not (weights[truth].sum() > 0 and weights[~truth].sum() > 0):
+        return [float("nan")] * len(wanted)
+    return [measure(truth, probability, weights) for measure in wanted]
+
+
+def mean_auc(truth: Floats, logits: Floats) -> float:
+    """Return the mean over assays of the AUC on the molecules of which the result is known.
+
+    Assays without both results are left out; NaN if all are.
+    """
+    known = np.isfinite(truth)
+    each = [roc_auc(truth[k, i] == 1, logits[k, i]) for i, k in enumerate(known.T) if {0.0, 1.0} <= set(truth[k, i])]
+    return float(np.mean(each)) if each else float("nan")
