@@ -52,6 +52,7 @@ models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folde
 	@test -n "$(DATA)" || { echo "Say where the training data lie: make models DATA=folder (see README, Train)"; exit 2; }
 	@$(TEST_ENV)/bin/medviewer train chest-xray --data $(DATA)/chest-xray-train --out train-output/chest-xray-pneumonia
 	@$(TEST_ENV)/bin/medviewer train icu-mortality --data $(DATA)/physionet-2012 --out train-output/icu-mortality
+	@$(TEST_ENV)/bin/medviewer train icu-forecast --data $(DATA)/physionet-2012 --out train-output/icu-forecast
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images

@@ -105,7 +105,7 @@ def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[
         "digest": data["digest"],
         "metrics": _numbers(report["metrics"]),
     }
-    return found | {name: report[name] for name in ("robustness", "novelty") if report.get(name)}
+    return found | {name: report[name] for name in ("robustness", "novelty", "forecasts") if report.get(name)}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,9 +150,7 @@ def readme(card: Mapping[str, Any]) -> str:
         lines += _evidence_table(entry)
     lines += _subgroup_table(card["subgroups"])
     lines += [
-        "## How a probability is made and called",
-        "",
-        *_decision_lines(card),
+        *(_forecast_lines(card) if card["task"] == "forecast" else _decision_lines(card)),
         *_novelty_lines(card),
         *sanity_lines(card),
         *_training_lines(card),
@@ -209,7 +207,8 @@ def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
 def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return []
-    names = ["auc", "sensitivity", "specificity"]
+    usual = ["auc", "sensitivity", "specificity"]
+    names = usual if usual[0] in groups[0]["metrics"] else list(groups[0]["metrics"])
     rows = [
         f"| {_en(group['name'])} | {group['n']} | "
         + " | ".join(_figure(group["metrics"][name]) if name in group["metrics"] else "–" for name in names)
@@ -220,7 +219,7 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         "Subgroups of the held-out patients:",
         "",
         f"| group | n | {' | '.join(names)} |",
-        "|---|---|---|---|---|",
+        "|---|---|" + "---|" * len(names),
         *rows,
         "",
     ]
@@ -233,11 +232,29 @@ def _decision_lines(card: Mapping[str, Any]) -> list[str]:
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
     reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
     return [
+        "## How a probability is made and called",
+        "",
         f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.",
         "",
         f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
         "",
     ]
+
+
+def _forecast_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return how each forecast did at each hour ahead, and what is not forecast, with the reason."""
+    lines = ["## What is forecast, hour by hour", ""]
+    for entry in card["evidence"]:
+        lines += ["| variable | hours ahead | n | error | of the last value | of the mean of 6 h | held by the band |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for one in entry["forecasts"]:
+            for hour in one["hours"]:
+                figures = (_figure(hour[key]) for key in ("mae", "mae_last", "mae_mean", "coverage"))
+                lines.append(f"| {one['name']} | {hour['hour']} | {hour['n']} | {' | '.join(figures)} |")
+        lines.append("")
+    refused = card["training"]["not_offered"]
+    lines += [f"- **{name} is not forecast:** {why}." for name, why in refused.items()]
+    return [*lines, "", *(f"{_en(one['title'])}: {_en(one['measured'])}" for one in card["outcomes"]), ""]
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:

@@ -41,6 +41,22 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
     """
+    parts = [*page_head(report), "<h2>Measures</h2>", _metrics(report)]
+    parts += [
+        f"<figure><img alt='{name}' src='{figure_url(draw)}'></figure>"
+        for name, draw in _figures(report, truth, probability)
+    ]
+    parts += [
+        "<h2>Subgroups</h2>",
+        _subgroups(report),
+        "<h2>Under shifts that keep the diagnosis</h2>",
+        _robustness(report),
+    ]
+    return "\n".join([*parts, "</html>"])
+
+
+def page_head(report: Mapping[str, Any]) -> list[str]:
+    """Return how a report begins: which model, on which data, and what to know of them first."""
     model, data = report["model"], report["data"]
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
     counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
@@ -60,25 +76,15 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
             f"<p class=warning>{len(rows)} files could not be used and are not counted:</p>",
             table(["file", "reason"], rows),
         ]
-    parts += ["<h2>Measures</h2>", _metrics(report)]
-    parts += [
-        f"<figure><img alt='{name}' src='{_figure(draw)}'></figure>"
-        for name, draw in _figures(report, truth, probability)
-    ]
-    parts += [
-        "<h2>Subgroups</h2>",
-        _subgroups(report),
-        "<h2>Under shifts that keep the diagnosis</h2>",
-        _robustness(report),
-    ]
-    return "\n".join([*parts, "</html>"])
+    return parts
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def interval(entry: Mapping[str, Any]) -> str:
+    """Return a value with its interval, if it has one."""
     if entry.get("ci95") is None:
         return _number(entry["value"])
     return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
@@ -91,7 +97,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _metrics(report: Mapping[str, Any]) -> str:
-    rows = [[name, _interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
+    rows = [[name, interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
     return table(["measure", "value (95% interval)", "meaning"], rows)
 
 
@@ -101,7 +107,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         [
             group["name"],
             str(group["n"]),
-            *(_interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
+            *(interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
         ]
         for group in report["subgroups"]
     ]
@@ -158,7 +164,7 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
     ]
 
 
-def _figure(draw: Callable[[Any], None]) -> str:
+def figure_url(draw: Callable[[Any], None]) -> str:
     """Return a plot as a data URL."""
     # The object interface: pyplot would keep every figure alive and may want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow

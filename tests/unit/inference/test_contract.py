@@ -21,10 +21,15 @@ from medviewer.inference.outcomes import wanted_outputs
 from medviewer.resources import models_dir
 from tests import data_models, fakes
 from tests.news2 import news2_case
-from tests.stay_maker import stay_case
+from tests.stay_maker import stay_case, walk_case
 
 BUNDLED = sorted(path.name for path in models_dir().iterdir() if (path / "model.json").is_file())
-CASES = {"chest-xray-pneumonia": fakes.make_case, "icu-mortality": stay_case, "news2": news2_case}
+CASES = {
+    "chest-xray-pneumonia": fakes.make_case,
+    "icu-forecast": walk_case,
+    "icu-mortality": stay_case,
+    "news2": news2_case,
+}
 ALL = [*data_models.KINDS, *BUNDLED]
 needs_rdkit = pytest.mark.skipif(importlib.util.find_spec("rdkit") is None, reason="RDKit is not installed")
 each_model = pytest.mark.parametrize(
