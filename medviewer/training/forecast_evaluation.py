@@ -50,6 +50,7 @@ def evaluate_forecasts(model: Path, data: Path, out: Path, *, split: str | None,
     stays = [stay for one in read.values() for stay in one.stays]
     moments = moments_of(stays, [spec.document for spec in card.inputs])
     progress(f"{len(moments.stay)} moments of {len(stays)} stays")
+    said = said_by(card, moments)
     digests = {letter: one.digest for letter, one in read.items()}
     report = {
         "schema": SCHEMA,
@@ -59,8 +60,8 @@ def evaluate_forecasts(model: Path, data: Path, out: Path, *, split: str | None,
             "unusable": [{"file": name, "reason": why} for one in read.values() for name, why in one.unusable],
             "was_learned_from": bool(set(card.training.get("data_digests", {}).values()) & set(digests.values())),
         },
-        **summarise(moments, said_by(card, moments)),
-        "subgroups": subgroups_of(stays, moments, said_by(card, moments)),
+        **summarise(moments, said),
+        "subgroups": subgroups_of(stays, moments, said),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),

@@ -48,18 +48,23 @@ def measure_forecasts(moments: Moments, quantiles: npt.NDArray[np.floating], nam
     sums = np.zeros((stays, len(HOURS), len(MEASURES) + 1))
     np.add.at(sums, moments.stay, np.concatenate([cells, is_there[None].astype(np.float64)]).transpose(1, 2, 0))
     sums = sums[np.unique(moments.stay)]
-    by_hour = [{"hour": hour, **_measured(sums[:, at])} for at, hour in enumerate(HOURS) if is_there[:, at].any()]
-    return {"name": name, "all": _measured(sums.sum(1)), "hours": by_hour}
-
-
-def _measured(sums: Floats) -> dict[str, Any]:
-    """Return each measure with its interval, of sums and counts of each stay, ``(stays, measures + 1)``."""
+    sums = np.concatenate([sums, sums.sum(1, keepdims=True)], 1)
     n_stays = len(sums)
     weights = np.random.default_rng(0).multinomial(n_stays, np.full(n_stays, 1 / n_stays), N_RESAMPLES)
-    drawn = weights.astype(np.float64) @ sums
-    n = sums[:, -1].sum()
+    drawn = np.tensordot(weights.astype(np.float64), sums, 1)
+    by_hour = [
+        {"hour": hour, **_measured(sums[:, at].sum(0), drawn[:, at])}
+        for at, hour in enumerate(HOURS)
+        if is_there[:, at].any()
+    ]
+    return {"name": name, "all": _measured(sums[:, -1].sum(0), drawn[:, -1]), "hours": by_hour}
+
+
+def _measured(total: Floats, drawn: Floats) -> dict[str, Any]:
+    """Return each measure with its interval, of sums and a count, ``(measures + 1,)``, and draws of them."""
+    n = total[-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        values, draws = sums[:, :-1].sum(0) / n, drawn[:, :-1] / drawn[:, -1:]
+        values, draws = total[:-1] / n, drawn[:, :-1] / drawn[:, -1:]
     found: dict[str, Any] = {"n": int(n)}
     for at, name in enumerate(MEASURES):
         usable = draws[np.isfinite(draws[:, at]), at]

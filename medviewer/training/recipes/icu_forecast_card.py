@@ -153,7 +153,7 @@ def _said(measured: Mapping[str, Any], n_hours: int) -> dict[str, str]:
     """Say how true it was, in numbers."""
     of_all = {key: one["value"] for key, one in measured["all"].items() if key != "n"}
     held = [100 * hour["coverage"]["value"] for hour in measured["hours"]]
-    low, high = f"{min(held):.0f}", f"{max(held):.0f}"
+    low, high = f"{min(held):.1f}", f"{max(held):.1f}"
     gain = f"{of_all['mae']:.1f}", f"{of_all['mae_last']:.1f}", f"{of_all['mae_mean']:.1f}"
     n = measured["all"]["n"]
     rest = "" if n_hours == AHEAD_H else " Hours at which a baseline was as good are left out."
