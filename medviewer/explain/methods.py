@@ -31,6 +31,7 @@ from medviewer.explain.smooth_grad import smooth_grad
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
+from medviewer.inference.gathering import gather
 from medviewer.inference.provenance import inputs_sha256, provenance_of, tensor_sha256
 
 
@@ -302,6 +303,8 @@ def _explain_groups(engine: Engine, case: Case, card: Card, row: Method, asking:
     """Which values, words, hours or atoms an answer rests on, by taking each away."""
     started, clock = datetime.now(UTC), time.monotonic()
     target = _target_index(card, asking.finding)
+    if asking.finding is None and (too_old := gather(case, card).too_old()):  # explain what is given
+        target = next((i for i, one in enumerate(card.outcomes) if one not in too_old), 0)
     question = ask_about(engine, case, card, target, asking.stop, asking.progress)
     if asking.finding is None and len(card.labels) > 1:  # the most probable one
         batch = {name: array[None] for name, array in question.arrays.items()}

@@ -51,6 +51,8 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     gathered = gather(case, card)
     question = _Question(engine, card, manner, gathered, datetime.now(UTC), time.monotonic())
     results = gathered.check(manner.language)
+    if not gathered.missing:
+        results += guards.check_recent(gathered.too_old(), len(card.outcomes), manner.language)
     if gathered.missing or guards.is_abstention(results):
         return question.abstain(results)
     results += guards.check_evidence(card, manner.language)
@@ -133,7 +135,10 @@ class _Question:
             rows = zip(self.card.labels, self.probabilities(outputs)[0], steady, strict=True)
             findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
         loaded = self.engine.load(self.card.id, stop=self.manner.stop)
-        outcomes = outcomes_of(self.card, outputs, self.manner.language)
+        withheld = {one.name for one in self.gathered.too_old()}
+        outcomes = tuple(
+            one for one in outcomes_of(self.card, outputs, self.manner.language) if one.label not in withheld
+        )
         return replace(
             self._say("answer", results, self._provenance(tensors, loaded)), findings=findings, outcomes=outcomes
         )

@@ -83,12 +83,13 @@ def _of_outcomes(card: Card) -> Checks:
     first = card.outcomes[0] if card.outcomes else None
     sizes: tuple[int, ...] = ()
     if first is not None:
-        sizes = (len(names),) if card.task == "score" else (len(first.times), 3)[: axes - 1]
+        n_times = sum(len(outcome.times) for outcome in card.outcomes)
+        sizes = (len(names),) if card.task == "score" else (n_times, 3)[: axes - 1]
     return [
         (bool(card.labels), f"labels are for classification, and its task is “{card.task}”"),
         (not names, "it reports no outcome"),
         (len(set(names)) != len(names), "two outcomes have the same name"),
-        (card.task != "score" and len(names) > 1, "only a score may have more than one outcome"),
+        (card.task == "survival" and len(names) > 1, "only a score or a forecast may have more than one outcome"),
         (output is None, f"there is no output named “{wanted}”"),
         (output is not None and output.shape[1:] != sizes, f"the output “{wanted}” has not the shape of its outcomes"),
         (
@@ -96,7 +97,14 @@ def _of_outcomes(card: Card) -> Checks:
             "the output “parts” has not one column for each part of the score",
         ),
         *(check for outcome in card.outcomes for check in _of_outcome(card.task, outcome)),
-    ]
+        *((True, f"{outcome.name} needs a variable that no series has") for outcome in card.outcomes
+          if outcome.recent is not None and not _has_variable(card, outcome.recent[0])),
+    ]  # fmt: skip
+
+
+def _has_variable(card: Card, name: str) -> bool:
+    variables = (one for spec in card.inputs if spec.kind == "series" for one in spec.document["variables"])
+    return any(one["name"] == name for one in variables)
 
 
 def _of_outcome(task: str, outcome: OutcomeSpec) -> Checks:

@@ -25,7 +25,8 @@ class OutcomeSpec:
 
     ``parts`` are the names and titles of what a score is the sum of, in the order of the output
     ``parts``. ``nominal`` is how much of what comes true a forecast's band is to hold.
-    ``measured`` says how true the outcome was, of how many, on whom.
+    ``measured`` says how true the outcome was, of how many, on whom. ``recent``: the outcome is given
+    only if that variable was measured in the last so many hours.
     """
 
     name: str
@@ -41,6 +42,7 @@ class OutcomeSpec:
     horizon: float = 0.0
     nominal: float = 0.0
     measured: Text = field(default_factory=lambda: Text(""))
+    recent: tuple[str, float] | None = None
 
 
 def read_outcome(d: Mapping[str, Any]) -> OutcomeSpec:
@@ -61,5 +63,6 @@ def read_outcome(d: Mapping[str, Any]) -> OutcomeSpec:
         parts=tuple((part["name"], Text.read(part["title"])) for part in d.get("parts", ())),
         times=tuple(float(time) for time in d.get("times", ())),
         measured=Text.read(d.get("measured")),
+        recent=(recent["variable"], float(recent["hours"])) if (recent := d.get("recent")) else None,
         **numbers,
     )

@@ -99,7 +99,7 @@ _CODE = _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING})
 
 # What a task other than classification reports. A score: a scale with bands. A survival curve: the
 # output "survival" (N, times), free of the event up to each. A forecast: the output "quantiles"
-# (N, times, 3): low, median, high.
+# (N, times, 3): low, median, high; of several, the times of one after those of the other.
 _OUTCOME = _object(
     {"name": _NAME, "code": _CODE, "title": _TEXT},
     {
@@ -113,6 +113,8 @@ _OUTCOME = _object(
         "times": _list(_NUMBER, most=500),
         "horizon": _NUMBER,
         "nominal": _UNIT,  # how much of what comes true the band is to hold
+        # a forecast is given only if this variable of the series was measured in the last so many hours
+        "recent": _object({"variable": _NAME, "hours": {"type": "number", "exclusiveMinimum": 0}}),
         "measured": _TEXT,  # how true it was, of how many, on whom
     },
 )

@@ -40,6 +40,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
         "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",
     ),
+    "not_recent": Text(
+        "{name}: not measured in the last {hours} h, so that nothing is forecast of it.",
+        "{name}：最近 {hours} 小时内未测量，因此不作预测。",
+    ),
     "too_few": Text(
         "Only {found} values are recorded in the {hours} h that the model looks at; it needs {least}.",
         "模型所看的 {hours} 小时内仅记录了 {found} 个数值；至少需要 {least} 个。",

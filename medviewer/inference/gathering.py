@@ -12,7 +12,8 @@ from medviewer.domain.errors import InputError
 from medviewer.domain.frame import Frame
 from medviewer.inference import guards
 from medviewer.inference.card import Card
-from medviewer.inference.inputs import INPUTS
+from medviewer.inference.card_outcomes import OutcomeSpec
+from medviewer.inference.inputs import INPUTS, series
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Missing, Used
 
 
@@ -51,6 +52,22 @@ class Gathered:
         return tuple(
             Evidence(one.name, one.title.say(language), one.value, one.time, one.note.say(language))
             for one in self.used
+        )
+
+    def too_old(self) -> tuple[OutcomeSpec, ...]:
+        """The outcomes that must not be given, since what they go on from was not measured recently."""
+        return tuple(
+            outcome
+            for outcome in self.card.outcomes
+            if outcome.recent is not None and not self._is_recent(*outcome.recent)
+        )
+
+    def _is_recent(self, name: str, hours: float) -> bool:
+        series_inputs = [spec for spec in self.card.inputs if spec.kind == "series" and spec.name in self.raws]
+        return any(
+            series.is_recent(self.raws[spec.name], spec, name, hours)
+            for spec in series_inputs
+            if any(one["name"] == name for one in spec.document["variables"])
         )
 
     def encode(self) -> dict[str, Encoded]:

@@ -12,7 +12,7 @@ find some of what can be wrong, not all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
+from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
 from medviewer.inference.inputs.adapter import Doubt
 
@@ -136,6 +137,19 @@ def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResu
         code = f"{doubt.code}.{doubt.name}" if doubt.name else doubt.code
         results.append(say(code, doubt.level, language, doubt.code, **facts))
     return tuple(results)
+
+
+def check_recent(too_old: Sequence[OutcomeSpec], n_outcomes: int, language: str = "en") -> tuple[GuardResult, ...]:
+    """Which outcomes are not given, since what they go on from was not measured recently; no result, if it is all."""
+    level: GuardLevel = "abstain" if too_old and len(too_old) == n_outcomes else "warn"
+    return tuple(
+        say(
+            f"not_recent.{one.name}", level, language, "not_recent",
+            name=one.title.say(language), hours=f"{one.recent[1]:g}",
+        )
+        for one in too_old
+        if one.recent is not None
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,8 @@ def outcomes_of(card: Card, outputs: Arrays, language: str) -> tuple[Outcome, ..
         free = tuple(curve.tolist())
         return (SurvivalCurve(spec.name, spec.code, title, spec.times, spec.unit, free, spec.horizon, measured),)
     if card.task == "forecast":
-        spec = card.outcomes[0]
-        low, median, high = (tuple(column.astype(np.float64).tolist()) for column in outputs["quantiles"][0].T)
-        title, measured = spec.title.say(language), spec.measured.say(language)
-        return (
-            Forecast(
-                spec.name, spec.code, title, spec.unit, spec.times, median, low, high, spec.nominal, measured
-            ),
-        )  # fmt: skip
+        rows = zip(card.outcomes, _rows_of(card), strict=True)
+        return tuple(_forecast(spec, outputs["quantiles"][0, own], language) for spec, own in rows)
     return ()
 
 
@@ -72,14 +66,14 @@ def explained_scores(card: Card, outputs: Arrays, target: int) -> npt.NDArray[np
 
     A logit; a score; of a survival curve the complementary log-log of the risk up to its horizon
     (in a proportional hazards model the log of the hazard but for a constant); of a forecast its
-    middle at the last time.
+    middle at the last of its times.
     """
     if card.task in CLASSIFYING:
         return np.asarray(outputs["logits"][:, target], np.float64)
     if card.task == "score":
         return np.asarray(outputs["score"][:, target], np.float64)
     if card.task == "forecast":
-        return np.asarray(outputs["quantiles"][:, -1, 1], np.float64)
+        return np.asarray(outputs["quantiles"][:, _rows_of(card)[target].stop - 1, 1], np.float64)
     spec = card.outcomes[0]
     free = outputs["survival"][:, spec.times.index(spec.horizon)].astype(np.float64)
     return np.asarray(np.log(-np.log(np.clip(free, 1e-7, 1 - 1e-7))), np.float64)
@@ -88,6 +82,18 @@ def explained_scores(card: Card, outputs: Arrays, target: int) -> npt.NDArray[np
 def band_of(spec: OutcomeSpec, value: float) -> Band:
     """The band that a score lies in."""
     return next(band for band in reversed(spec.bands) if value >= band.start - _SLACK)
+
+
+def _rows_of(card: Card) -> list[slice]:
+    """Where the times of each forecast lie in the output."""
+    ends = np.cumsum([len(outcome.times) for outcome in card.outcomes]).tolist()
+    return [slice(end - len(outcome.times), end) for end, outcome in zip(ends, card.outcomes, strict=True)]
+
+
+def _forecast(spec: OutcomeSpec, quantiles: npt.NDArray[Any], language: str) -> Forecast:
+    low, median, high = (tuple(column.astype(np.float64).tolist()) for column in quantiles.T)
+    title, measured = spec.title.say(language), spec.measured.say(language)
+    return Forecast(spec.name, spec.code, title, spec.unit, spec.times, median, low, high, spec.nominal, measured)
 
 
 def _score(spec: OutcomeSpec, value: float, parts: npt.NDArray[Any] | None, language: str) -> Score:

@@ -114,7 +114,9 @@ def _evidence(split: str, report: Mapping[str, Any], is_declared: bool) -> dict[
             for name, one in report["assays"].items()
         }
     found |= {"unit": data["unit"]} if "unit" in data else {}
-    return found | {name: report[name] for name in ("robustness", "novelty", "classes") if report.get(name)}
+    return found | {
+        name: report[name] for name in ("robustness", "novelty", "classes", "forecasts") if report.get(name)
+    }
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,9 +161,7 @@ def readme(card: Mapping[str, Any]) -> str:
         lines += _evidence_table(entry)
     lines += _subgroup_table(card["subgroups"])
     lines += [
-        "## How a probability is made and called",
-        "",
-        *_decision_lines(card),
+        *(_forecast_lines(card) if card["task"] == "forecast" else _decision_lines(card)),
         *_novelty_lines(card),
         *sanity_lines(card),
         *_training_lines(card),
@@ -248,7 +248,7 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         return []
     known = {name for group in groups for name in group["metrics"]}
     wanted = ("auc", "sensitivity", "specificity", "accuracy", "top3_accuracy")
-    names = [name for name in wanted if name in known][:3]
+    names = [name for name in wanted if name in known][:3] or list(groups[0]["metrics"])
     rows = [
         f"| {_en(group['name'])} | {group['n']} | "
         + " | ".join(_figure(group["metrics"][name]) if name in group["metrics"] else "–" for name in names)
@@ -269,7 +269,8 @@ def _decision_lines(card: Mapping[str, Any]) -> list[str]:
     """Return how calibration and thresholds were chosen."""
     calibration = card["calibration"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
-    lines = [f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.", ""]
+    lines = ["## How a probability is made and called", ""]
+    lines += [f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.", ""]
     if card["task"] == "multiclass":
         return [*lines, *_thresholds(card["labels"])]
     if len(card["labels"]) == 1:
@@ -295,6 +296,22 @@ def _thresholds(labels: list[Mapping[str, Any]]) -> list[str]:
         meaning = _en(point["meaning"]) if point else "Too few cases to say."
         rows.append(f"| {label['name']} | {_en(label['title'])} | {label['threshold']} | {meaning} |")
     return [*rows, ""]
+
+
+def _forecast_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return how each forecast did at each hour ahead, and what is not forecast, with the reason."""
+    lines = ["## What is forecast, hour by hour", ""]
+    for entry in card["evidence"]:
+        lines += ["| variable | hours ahead | n | error | of the last value | of the mean of 6 h | held by the band |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for one in entry["forecasts"]:
+            for hour in one["hours"]:
+                figures = (_figure(hour[key]) for key in ("mae", "mae_last", "mae_mean", "coverage"))
+                lines.append(f"| {one['name']} | {hour['hour']} | {hour['n']} | {' | '.join(figures)} |")
+        lines.append("")
+    refused = card["training"]["not_offered"]
+    lines += [f"- **{name} is not forecast:** {why}." for name, why in refused.items()]
+    return [*lines, "", *(f"{_en(one['title'])}: {_en(one['measured'])}" for one in card["outcomes"]), ""]
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,10 @@ def evaluate(
     """
     started = time.time()
     card = read_card(model)
+    if card.task == "forecast":
+        from medviewer.training.forecast_evaluation import evaluate_forecasts  # noqa: PLC0415 - of another kind of data
+
+        return evaluate_forecasts(model, data, out, split=split, progress=progress)
     if any(spec.kind == "series" for spec in card.inputs):
         from medviewer.training.stay_evaluation import evaluate_stays  # noqa: PLC0415 - of another kind of data
 

@@ -41,6 +41,22 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
     """
+    parts = [*page_head(report), "<h2>Measures</h2>", _metrics(report)]
+    parts += [
+        f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
+        for name, draw in _figures(report, truth, probability)
+    ]
+    parts += [
+        "<h2>Subgroups</h2>",
+        _subgroups(report),
+        "<h2>Under shifts that keep the diagnosis</h2>",
+        _robustness(report),
+    ]
+    return "\n".join([*parts, "</html>"])
+
+
+def page_head(report: Mapping[str, Any]) -> list[str]:
+    """Return how a report begins: which model, on which data, and what to know of them first."""
     model, data = report["model"], report["data"]
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
     counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
@@ -60,18 +76,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
             f"<p class=warning>{len(rows)} files could not be used and are not counted:</p>",
             table(["file", "reason"], rows),
         ]
-    parts += ["<h2>Measures</h2>", _metrics(report)]
-    parts += [
-        f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
-        for name, draw in _figures(report, truth, probability)
-    ]
-    parts += [
-        "<h2>Subgroups</h2>",
-        _subgroups(report),
-        "<h2>Under shifts that keep the diagnosis</h2>",
-        _robustness(report),
-    ]
-    return "\n".join([*parts, "</html>"])
+    return parts
 
 
 def number_words(value: float | None) -> str:

@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, roc_auc
-from medviewer.training.stay_networks import StayGru, StaySummary
+from medviewer.training.stay_networks import StayGru, StaySummary, hide
 from medviewer.training.stays import VARIABLES, StayTensors
 
 PARTS = ("recurrent", "trees", "linear")
@@ -100,14 +100,7 @@ class StayLesson:
         """Return some stays, in each some variables as if they had never been measured."""
         n = len(VARIABLES)
         hidden = torch.rand(len(chosen), 1, n, generator=chance) < self._config.hidden_variables
-        joined = self._joined[chosen]
-        joined = torch.cat(
-            [
-                joined[:, :, : 2 * n].masked_fill(hidden.repeat(1, 1, 2), 0.0),
-                joined[:, :, 2 * n :].masked_fill(hidden, 1.0),
-            ],
-            2,
-        )
+        joined = hide(self._joined[chosen], hidden)
         return {"joined": joined, "fields": self._fields[chosen], "target": self._truth[chosen]}
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

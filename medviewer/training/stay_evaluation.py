@@ -22,14 +22,14 @@ from medviewer.inference.loading import check_graph, read_file
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
-from medviewer.training.physionet import Stay, find_sets, read_stays
+from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
 from medviewer.training.report_page import report_page
 from medviewer.training.stays import FIELDS, encode
 from medviewer.whole_file import write_whole
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
-_FEWEST = 30  # cases of a subgroup
+FEWEST = 30  # stays of a subgroup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,16 +77,38 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
+    write_report(out, report, report_page(report, scored.truth, scored.probability))
+    progress(f"report written to {out}")
+    return report
+
+
+def read_sets(data: Path, split: str | None) -> dict[str, Stays]:
+    """Read the sets of a folder, or that one set, by letter; ``split``: only that one.
+
+    Raises:
+        UsageError: there is no such set.
+        InputError: the data cannot be used.
+    """
+    sets = {data.name: data} if data.name.startswith("set-") else find_sets(data)
+    if split is not None and split not in sets:
+        raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
+    return {letter: read_stays(path) for letter, path in sets.items() if split in (None, letter)}
+
+
+def write_report(out: Path, report: Mapping[str, Any], page: str) -> None:
+    """Write ``report.json`` and ``report.html``, each whole.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"The report cannot be written to {out} ({error.strerror}); choose another folder."
         ) from error
-    write_whole(out / "report.html", report_page(report, scored.truth, scored.probability).encode())
+    write_whole(out / "report.html", page.encode())
     write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
-    progress(f"report written to {out}")
-    return report
 
 
 def read_outcomes(data: Path, split: str | None) -> tuple[list[Stay], list[dict[str, str]], list[str]]:
@@ -100,10 +122,7 @@ def read_outcomes(data: Path, split: str | None) -> tuple[list[Stay], list[dict[
         UsageError: there is no such set.
         InputError: a stay has no outcome.
     """
-    sets = {data.name: data} if data.name.startswith("set-") else find_sets(data)
-    if split is not None and split not in sets:
-        raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
-    read = [read_stays(path) for letter, path in sets.items() if split in (None, letter)]
+    read = list(read_sets(data, split).values())
     stays = [stay for one in read for stay in one.stays]
     if any(stay.died is None for stay in stays):
         raise InputError(f"{data} has stays without an outcome; put Outcomes-x.txt beside each set.")
@@ -159,23 +178,27 @@ def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = N
 
 def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:
     """Return the measures by age, sex, and kind of unit; groups that are too small are left out."""
-    age = np.array([stay.descriptors.get("Age", np.nan) for stay in scored.stays])
-    sex = np.array([stay.descriptors.get("Gender", np.nan) for stay in scored.stays])
-    unit = np.array([stay.descriptors.get("ICUType", np.nan) for stay in scored.stays])
-    groups = {
-        "younger than 50": age < 50, "50 to 64": (age >= 50) & (age < 65), "65 to 79": (age >= 65) & (age < 80),
-        "80 and older": age >= 80, "women": sex == 0, "men": sex == 1, "coronary care": unit == 1,
-        "cardiac surgery": unit == 2, "medical": unit == 3, "surgical": unit == 4,
-    }  # fmt: skip
     wanted = {name: measures(threshold)[name] for name in ("auc", "sensitivity", "specificity", "ece")}
     found = []
-    for name, members in groups.items():
-        if members.sum() < _FEWEST or len(set(scored.truth[members].tolist())) < 2:
+    for name, members in groups_of(scored.stays).items():
+        if members.sum() < FEWEST or len(set(scored.truth[members].tolist())) < 2:
             continue
         ids = [str(stay.record_id) for stay, one in zip(scored.stays, members, strict=True) if one]
         figures = with_intervals(wanted, scored.truth[members], scored.probability[members], ids, n_resamples=300)
         found.append({"name": name, "n": int(members.sum()), "metrics": figures})
     return found
+
+
+def groups_of(stays: Sequence[Stay]) -> dict[str, Truth]:
+    """Return which stays are of which age, sex, and kind of unit."""
+    age = np.array([stay.descriptors.get("Age", np.nan) for stay in stays])
+    sex = np.array([stay.descriptors.get("Gender", np.nan) for stay in stays])
+    unit = np.array([stay.descriptors.get("ICUType", np.nan) for stay in stays])
+    return {
+        "younger than 50": age < 50, "50 to 64": (age >= 50) & (age < 65), "65 to 79": (age >= 65) & (age < 80),
+        "80 and older": age >= 80, "women": sex == 0, "men": sex == 1, "coronary care": unit == 1,
+        "cardiac surgery": unit == 2, "medical": unit == 3, "surgical": unit == 4,
+    }  # fmt: skip
 
 
 def describe_stays(data: Path, split: str | None, scored: ScoredStays, digest: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 from medviewer.domain.errors import ModelError
 from medviewer.training.gradient_graph import OPSET, quiet_exporter, remove_traces
@@ -20,7 +22,7 @@ from medviewer.training.trees import ML_OPSET, tree_node
 
 OUTPUTS = ("logits", "parts")
 TOLERANCE = 1e-3
-_BATCHES = (1, 3, 8)
+BATCHES = (1, 3, 8)
 _SUMMARY = "stay.summary"
 
 
@@ -42,7 +44,7 @@ def check_graph_of(blend: Blend, path: Path, hours: int) -> float:
     """Return the largest difference between a file and a blend; see :func:`write_graph`."""
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     largest = 0.0
-    for n in _BATCHES:
+    for n in BATCHES:
         stays = synthetic_stays(n, hours)
         logits, parts = session.run(list(OUTPUTS), feed(stays))
         found = np.concatenate([parts, logits], 1)
@@ -92,17 +94,26 @@ def _logit(part: str) -> str:
 
 def _exported(blend: Blend, hours: int) -> onnx.ModelProto:
     """Return the recurrent nets, the linear model and the summary as a graph of any batch."""
-    summary = StaySummary(len(VARIABLES))
-    parts = StayParts(blend.nets, summary, blend.linear).eval()
-    stays = synthetic_stays(2, hours)
+    parts = StayParts(blend.nets, StaySummary(len(VARIABLES)), blend.linear)
+    return exported(parts, synthetic_stays(2, hours), [_logit("recurrent"), _logit("linear"), _SUMMARY])
+
+
+def exported(network: nn.Module, stays: StayTensors, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return a network of ``joined``, ``fields`` and ``known`` as a graph of any batch.
+
+    Args:
+        network: as it is served.
+        stays: an example, of two stays.
+        outputs: names of what it gives.
+    """
     example = tuple(torch.from_numpy(array.copy()) for array in feed(stays).values())
     batch = torch.export.Dim("batch", min=1, max=4096)
     with tempfile.TemporaryDirectory() as folder, quiet_exporter():
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
-            parts, example, raw, dynamo=True, verbose=False, opset_version=OPSET, external_data=False,
+            network.eval(), example, raw, dynamo=True, verbose=False, opset_version=OPSET, external_data=False,
             dynamic_shapes=tuple({0: batch} for _ in example),
-            input_names=list(feed(stays)), output_names=[_logit("recurrent"), _logit("linear"), _SUMMARY],
+            input_names=list(feed(stays)), output_names=list(outputs),
         )  # fmt: skip
         model = onnx.load(raw)
     remove_traces(model)

@@ -58,13 +58,15 @@ class StaySummary(nn.Module):
 class StayGru(nn.Module):
     """A gated recurrent unit over the hours of a stay (Cho et al. 2014); about 33,000 numbers with 64 units."""
 
-    def __init__(self, n_variables: int, n_fields: int, hidden: int = 64, dropout: float = 0.3) -> None:
+    def __init__(
+        self, n_variables: int, n_fields: int, hidden: int = 64, dropout: float = 0.3, n_outputs: int = 1
+    ) -> None:
         super().__init__()
         self.n_variables = n_variables
         self.read = nn.Linear(3 * n_variables + n_fields, hidden)
         self.recur = nn.GRU(hidden, hidden, batch_first=True)
         self.drop = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * hidden, 1)
+        self.linear = nn.Linear(2 * hidden, n_outputs)
 
     def features(self, joined: Tensor, fields: Tensor) -> Tensor:
         """Return the last state beside the mean of all, ``(N, 2 * hidden)``."""
@@ -75,9 +77,62 @@ class StayGru(nn.Module):
         return torch.cat([states[:, -1], states.mean(1)], 1)
 
     def forward(self, joined: Tensor, fields: Tensor) -> Tensor:
-        """Return the logit, ``(N, 1)``."""
-        logit: Tensor = self.linear(self.drop(self.features(joined, fields)))
-        return logit
+        """Return the logit, ``(N, 1)``, or as many numbers as were asked for."""
+        numbers: Tensor = self.linear(self.drop(self.features(joined, fields)))
+        return numbers
+
+
+def hide(joined: Tensor, hidden: Tensor) -> Tensor:
+    """Return stays in which variables ``(N, 1, variables)`` are as if they had never been measured."""
+    n = hidden.shape[2]
+    seen = joined[:, :, : 2 * n].masked_fill(hidden.repeat(1, 1, 2), 0.0)
+    return torch.cat([seen, joined[:, :, 2 * n :].masked_fill(hidden, 1.0)], 2)
+
+
+class StayForecaster(nn.Module):
+    """What comes next of some variables: the last value of each, and how far from it, in z-scores.
+
+    How far is the sum of a straight line through the variables' own hours and of what a recurrent unit
+    makes of everything. The line sees differences from the last value alone, so that a patient whose
+    pulse is always fast is no other case than one whose pulse is slow.
+
+    Args:
+        n_variables: of the stay.
+        n_fields: of the patient.
+        cells: hours of the grid.
+        targets: which of the variables.
+        n_ahead: hours ahead.
+        hidden, dropout: of the recurrent unit.
+    """
+
+    def __init__(  # noqa: PLR0913 - the shape of the data
+        self,
+        n_variables: int,
+        n_fields: int,
+        cells: int,
+        targets: Sequence[int],
+        *,
+        n_ahead: int,
+        hidden: int = 64,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.n_variables, self.n_ahead = n_variables, n_ahead
+        self.targets = list(targets)
+        n_outputs = 3 * n_ahead * len(self.targets)
+        self.recurrent = StayGru(n_variables, n_fields, hidden, dropout, n_outputs)
+        self.line = nn.Linear(2 * cells * len(self.targets), n_outputs)
+
+    def forward(self, joined: Tensor, fields: Tensor) -> Tensor:
+        """Return low, middle and high, in this order and never crossed: ``(N, targets, ahead, 3)``."""
+        value = joined[:, :, self.targets]
+        last = value[:, -1]
+        own = torch.cat([value - last[:, None], joined[:, :, [self.n_variables + t for t in self.targets]]], 2)
+        far = self.recurrent(joined, fields) + self.line(squashed(own.flatten(1)))
+        far = far.reshape(-1, len(self.targets), self.n_ahead, 3)
+        middle = last[:, :, None] + far[..., 0]
+        below, above = nn.functional.softplus(far[..., 1]), nn.functional.softplus(far[..., 2])
+        return torch.stack([middle - below, middle, middle + above], 3)
 
 
 class StayParts(nn.Module):

@@ -73,7 +73,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("WBC", "White cells", "白细胞", ("26464-8", "6690-2"), "10*3/uL", 0.1, 400),
     Variable("pH", "pH", "血液酸碱度", ("2744-1",), "[pH]", 6.5, 8),
 )
-_FACTORS = {one.name: one.factor for one in VARIABLES}
+FACTORS = {one.name: one.factor for one in VARIABLES}
 _SEXES = {"M": 1.0, "F": 0.0}
 FIELDS = ("Age", "Gender", "Height", "Weight")
 
@@ -97,34 +97,41 @@ class StayTensors:
         return StayTensors(self.joined[chosen], self.fields[chosen], self.truth[chosen])
 
 
-def input_documents(stays: Sequence[Stay]) -> list[dict[str, Any]]:
-    """Return the card's inputs, with the means and deviations of these stays, from which alone is learned."""
+def input_documents(stays: Sequence[Stay], **grid: Any) -> list[dict[str, Any]]:
+    """Return the card's inputs, with the means and deviations of these stays, from which alone is learned.
+
+    Args:
+        stays: from which is learned.
+        grid: what is other than the first 48 hours: ``hours``, ``origin``, ``least_values`` of the series.
+    """
     values: dict[str, list[float]] = {one.name: [] for one in VARIABLES}
     for stay in stays:
         for _, name, value in stay.observations:
             if name in values:
-                values[name].append(value * _FACTORS[name])
-    return [_series([_variable(one, values[one.name]) for one in VARIABLES]), _table(stays)]
+                values[name].append(value * FACTORS[name])
+    return [_series([_variable(one, values[one.name]) for one in VARIABLES], **grid), _table(stays)]
 
 
 def encode(stays: Sequence[Stay], documents: Sequence[Mapping[str, Any]]) -> StayTensors:
     """Encode stays as the viewer will: through the adapters of the card's inputs."""
     hours, about = (input_spec(document) for document in documents)
     return StayTensors(
-        np.stack([_joined(stay, hours) for stay in stays]),
-        np.stack([_known_fields(stay, about) for stay in stays]),
+        np.stack([joined_of(stay.observations, hours) for stay in stays]),
+        np.stack([known_fields(stay, about) for stay in stays]),
         np.array([bool(stay.died) for stay in stays]),
     )
 
 
-def _joined(stay: Stay, spec: InputSpec) -> FloatArray:
-    known = [one for one in stay.observations if one[1] in _FACTORS]
+def joined_of(observations: Sequence[tuple[float, str, float]], spec: InputSpec) -> FloatArray:
+    """Encode ``(hours since the grid begins, parameter, value as in the files)`` in order of time."""
+    known = [one for one in observations if one[1] in FACTORS]
     at, names = [one[0] for one in known], [one[1] for one in known]
-    raw = series.observations(at, names, [one[2] * _FACTORS[one[1]] for one in known], spec)
+    raw = series.observations(at, names, [one[2] * FACTORS[one[1]] for one in known], spec)
     return np.asarray(series.encode(raw, spec).tensors["joined"], np.float32)
 
 
-def _known_fields(stay: Stay, spec: InputSpec) -> FloatArray:
+def known_fields(stay: Stay, spec: InputSpec) -> FloatArray:
+    """Encode what is known of the patient: z-scores, and which are known, ``(2 * fields,)``."""
     said = [(stay.descriptors.get(one.name), one) for one in quantities(spec)]
     # Heights of 1.8 cm are slips of the pen; in the viewer such a value is refused.
     values = [None if value is None or implausible(value, one) else value for value, one in said]
@@ -132,22 +139,24 @@ def _known_fields(stay: Stay, spec: InputSpec) -> FloatArray:
     return np.concatenate([tensors["fields"], tensors["known"]]).astype(np.float32)
 
 
-def _series(variables: list[dict[str, Any]]) -> dict[str, Any]:
+def _series(
+    variables: list[dict[str, Any]], *, hours: int = HOURS, origin: str = "first", least_values: int = 24
+) -> dict[str, Any]:
     return {
         "kind": "series",
         "name": "stay",
         "tensors": [
-            {"part": "joined", "name": "joined", "dtype": "float32", "shape": [None, HOURS, 3 * len(variables)]}
+            {"part": "joined", "name": "joined", "dtype": "float32", "shape": [None, hours, 3 * len(variables)]}
         ],
-        "hours": HOURS,
+        "hours": hours,
         "step_h": 1,
-        "origin": "first",
+        "origin": origin,
         "variables": variables,
         "preprocessing": [
-            {"op": "mean"}, {"op": "carry_forward"}, {"op": "z_score"}, {"op": "age", "cap_h": HOURS},
+            {"op": "mean"}, {"op": "carry_forward"}, {"op": "z_score"}, {"op": "age", "cap_h": hours},
         ],
         "group_h": 6,
-        "least_values": 24,
+        "least_values": least_values,
     }  # fmt: skip
 
 

@@ -136,6 +136,13 @@ def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
     return doubts, used
 
 
+def is_recent(raw: SeriesRaw, spec: InputSpec, name: str, hours: float) -> bool:
+    """Whether a plausible value of a variable was measured in the last hours of the grid."""
+    column = [one.name for one in quantities(spec)].index(name)
+    own = raw.hours[(raw.columns == column) & _plausible(raw, spec)]
+    return bool((own > float(spec.document["hours"]) - hours).any())
+
+
 def encode(raw: SeriesRaw, spec: InputSpec) -> Encoded:
     """``values``, ``mask`` and ``age``, each ``(cells, variables)``; ``joined`` has the three side by side.
 

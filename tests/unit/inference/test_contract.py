@@ -23,11 +23,12 @@ from tests import data_models, fakes
 from tests.dialogue_maker import dialogue_case
 from tests.molecule_maker import molecule_case
 from tests.news2 import news2_case
-from tests.stay_maker import stay_case
+from tests.stay_maker import stay_case, walk_case
 
 BUNDLED = sorted(path.name for path in models_dir().iterdir() if (path / "model.json").is_file())
 CASES = {
     "chest-xray-pneumonia": fakes.make_case,
+    "icu-forecast": walk_case,
     "icu-mortality": stay_case,
     "news2": news2_case,
     "note-section": dialogue_case,

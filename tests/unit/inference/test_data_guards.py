@@ -17,15 +17,26 @@ from onnx import helper
 from medviewer.domain.answer import Answer, Forecast, SurvivalCurve
 from medviewer.domain.case import Case, Observation
 from medviewer.domain.errors import CardError, UsageError
+from medviewer.explain.methods import explain
 from medviewer.inference.card import read_card
 from medviewer.inference.card_checks import OUTCOME_OUTPUTS
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.data_guard_texts import DATA_TEXTS, span
 from medviewer.inference.engine import Engine
+from medviewer.inference.gathering import gather, tensors_of
 from medviewer.inference.outcomes import explained_scores
 from tests import data_models, fakes
 
 AT = data_models.START + timedelta(hours=5)
+
+
+# Two forecasts in the four rows of the tiny model, each of something that must have been measured lately.
+TWO = tuple(
+    {"name": name, "code": {"scheme": "LN", "value": "0-0", "meaning": "made up"}, "title": {"en": name, "zh": "预测"},
+     "unit": unit, "times": times, "nominal": 0.8, "recent": {"variable": name, "hours": 4},
+     "measured": {"en": "Made up.", "zh": "虚构。"}}
+    for name, unit, times in (("pulse", "/min", [1]), ("lactate", "mmol/L", [1, 2, 6]))
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     for kind in ("survival", "forecast", "score"):
         data_models.make(kind, folder / f"broken-{kind}", id=f"broken-{kind}")
         _break(folder / f"broken-{kind}", kind)
+    data_models.make("forecast", folder / "two", id="two", outcomes=list(TWO))
     with Engine(Catalogue([folder]), providers=["cpu"], threads=2) as made:
         yield made
 
@@ -113,6 +125,37 @@ def test_a_survival_curve_and_a_forecast(engine: Engine) -> None:
     )
 
 
+def test_two_forecasts_lie_one_after_the_other(engine: Engine) -> None:
+    card = engine.catalogue.card("two")
+    outputs = {"quantiles": np.arange(2 * 4 * 3, dtype=np.float32).reshape(2, 4, 3)}
+    assert explained_scores(card, outputs, 0).tolist() == [1, 13]
+    assert explained_scores(card, outputs, 1).tolist() == [10, 22]  # of the last of its own times
+    case = data_models.case_for("forecast")
+    pulse, lactate = engine.ask(case, "two").outcomes
+    assert isinstance(pulse, Forecast)
+    assert isinstance(lactate, Forecast)
+    tensors = tensors_of(gather(case, card).encode())
+    rows = engine.run("two", {"series": tensors["series"][None]}, outputs=["quantiles"])["quantiles"][0]
+    np.testing.assert_allclose([pulse.low, pulse.median, pulse.high], rows[:1].T)
+    np.testing.assert_allclose([lactate.low, lactate.median, lactate.high], rows[1:].T)
+    assert (pulse.hours, lactate.hours, lactate.unit) == ((1,), (1, 2, 6), "mmol/L")
+
+
+def test_nothing_is_forecast_of_what_was_not_measured_lately(engine: Engine) -> None:
+    case = data_models.case_for("forecast")  # twelve hours from the first value; the lactate was taken at the ninth
+    old = replace(case, observations=tuple(o for o in case.observations if o.code != "8867-4" or o.value < 90))
+    answer = engine.ask(old, "two")
+    assert [one.label for one in answer.outcomes] == ["lactate"]
+    assert [(g.code, g.level) for g in answer.guards if g.code.startswith("not_recent")] == [
+        ("not_recent.pulse", "warn")
+    ]
+    why = explain(engine, old, "two", "occlusion", n_random=0)
+    assert why.finding == "lactate"  # of what is given
+    gone = replace(old, observations=tuple(o for o in old.observations if o.code != "2524-7"))
+    assert stops(engine.ask(gone, "two")) == ["not_recent.pulse", "not_recent.lactate"]
+    assert "最近 4 小时内未测量" in engine.ask(gone, "two", language="zh").reasons[0]
+
+
 def test_in_a_proportional_hazards_model_the_explained_number_is_the_log_hazard(engine: Engine) -> None:
     card = engine.catalogue.card("tiny-survival")
     log_hazard = np.array([-1.0, 0.0, 1.5])
@@ -133,6 +176,8 @@ def test_an_image_cannot_be_prepared_for_a_model_of_values(engine: Engine) -> No
         ("survival", lambda d: d["outcomes"][0].update(times=[30, 90, 80]), "times do not rise|has not the shape"),
         ("survival", lambda d: d["outcomes"].append({**d["outcomes"][0], "name": "other"}), "only a score"),
         ("forecast", lambda d: d["outcomes"][0].update(nominal=0), "nominal"),
+        ("forecast", lambda d: d["outcomes"][0].update(recent={"variable": "x", "hours": 6}), "no series has"),
+        ("forecast", lambda d: d["outcomes"].append({**d["outcomes"][0], "name": "other"}), "has not the shape"),
         ("forecast", lambda d: d["outputs"][0].update(shape=[None, 4, 2]), "quantiles"),
         ("score", lambda d: d["outcomes"][0]["bands"].reverse(), "bands"),
         ("score", lambda d: d["outcomes"][0].update(highest=0), "empty"),
