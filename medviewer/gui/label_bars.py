@@ -93,15 +93,14 @@ def _row(finding: Finding, title: str) -> QWidget:
         head.addWidget(PlainLabel(tr("flagged"), "caution"), 0, Qt.AlignmentFlag.AlignVCenter)
     head.addWidget(PlainLabel(number, "strong"), 0, Qt.AlignmentFlag.AlignVCenter)
     column.addLayout(head)
-    words = tr("{label}: probability {p}, threshold {t}, {flag}").format(
+    words = tr("{label}: {p}, threshold {t}, {flag}").format(
         label=title,
         p=number,
         t=threshold_words(finding.threshold),
         flag=tr("flagged") if finding.flagged else tr("not flagged"),
     )
     column.addWidget(LabelBar(finding, words))
-    if finding.meaning and finding.flagged:
+    if finding.meaning and finding.flagged:  # of a dozen labels, only what is flagged takes room for it
         column.addWidget(PlainLabel(finding.meaning, "small", wrap=True))
-    elif finding.meaning:  # of a dozen labels, only what is flagged takes room for it
-        set_tooltip(made, finding.meaning)
+    set_tooltip(made, f"{words}\n{finding.meaning}".strip())
     return made

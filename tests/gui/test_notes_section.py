@@ -421,12 +421,19 @@ def test_of_labels_that_exclude_each_other_the_first_three_are_bars(panel) -> No
     unfolded(panel, opened(SAID))
     bars = [bar.accessibleName() for bar in panel.findChildren(LabelBar)]
     assert bars == [
-        "B: probability 0.62, threshold 0.50, flagged",
-        "C: probability 0.20, threshold 0.50, not flagged",
-        "A: probability 0.10, threshold 0.50, not flagged",
+        "B: 0.62, threshold 0.50, flagged",
+        "C: 0.20, threshold 0.50, not flagged",
+        "A: 0.10, threshold 0.50, not flagged",
     ]
     assert "2 others together: 0.08" in words(panel)
     assert "calibrated probability; the tick is the threshold" in words(panel)
+
+
+def test_what_is_no_probability_is_not_called_one(panel) -> None:
+    unfolded(panel, opened(DataAnswer(answer(calibration={"method": "none"}))))
+    assert "output of the network, no probability; the tick is the threshold" in words(panel)
+    assert "calibrated" not in all_words(panel)
+    assert not any("probability" in bar.accessibleName() for bar in panel.findChildren(LabelBar))
 
 
 def test_of_labels_that_do_not_exclude_each_other_all_are_bars_the_flagged_first(panel) -> None:
@@ -456,6 +463,9 @@ def test_what_its_threshold_means_is_said_of_what_is_flagged(panel) -> None:
     unfolded(panel, opened(DataAnswer(answer(*found))))
     assert "Of 100 flagged 80." in words(panel)
     assert "Of 100 flagged 70." not in words(panel)
+    tips = [bar.parentWidget().toolTip() for bar in panel.findChildren(LabelBar)]
+    assert ["Of 100 flagged 70." in tip for tip in tips] == [False, True]
+    assert all("threshold 0.50" in tip for tip in tips)
 
 
 def test_which_label_is_explained_can_be_chosen(panel) -> None:

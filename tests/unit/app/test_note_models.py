@@ -380,6 +380,16 @@ def test_another_language_than_the_models_gets_no_answer_and_no_explanation(app:
     assert found.attribution is None
 
 
+def test_a_text_that_is_longer_than_any_note_gets_no_answer(app: Application) -> None:
+    long = replace(KNOWN, documents=(Document("Book", "2024-01-01", "A cough. " * 30_000),))
+    app.session.update(record=long)
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    found = said(app.state)
+    assert found is not None
+    assert found.answer is not None
+    assert [guard.code for guard in found.answer.guards if guard.level == "abstain"] == ["long_note.note"]
+
+
 def test_a_note_that_is_read_in_part_says_so(app: Application) -> None:
     app.run_command("model.run_note", (3, "tiny-wordpiece"))
     found = said(app.state, 3, "tiny-wordpiece")
