@@ -15,30 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.preprocessing import prepare
 from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.metrics import Truth, counted, measures, with_intervals
-from medviewer.training.reading import Grey, as_bytes
 from medviewer.training.report_page import report_page
+from medviewer.training.robustness import BRIEF, strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
-from medviewer.training.shifts import SHIFTS
 from medviewer.whole_file import write_whole
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
-# Shifted copies are made of at most this many images of each class, and no larger.
-N_SHIFTED = 250
-SHIFTED_SIDE = 672
-BRIEF = ("auc", "sensitivity", "specificity", "ece_balanced")
 
 
 def evaluate(
-    model: Path, data: Path, out: Path, *, split: str | None = None, progress: Progress = silent
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    progress: Progress = silent,
+    with_curves: bool = True,
 ) -> Mapping[str, Any]:
     """Run an image classifier over a folder of class folders and write a report.
 
@@ -51,6 +50,7 @@ def evaluate(
             card's training section puts there, to repeat the internal validation;
             None: every image.
         progress: called with one line of text at a time.
+        with_curves: measure images at growing strengths of change, and attacked, too: some minutes.
 
     Returns:
         The content of ``report.json``; see ``docs/json.md``.
@@ -91,7 +91,8 @@ def evaluate(
         "data": describe_images(card, found, scored, unusable, split),
         **summarise(scored, card.labels[0].threshold),
         "subgroups": subgroups(scored, card.labels[0].threshold),
-        "robustness": _robustness(classifier, scored, progress),
+        "robustness": under_shifts(classifier, scored, progress),
+        "curves": strength_curves(classifier, scored, progress) if with_curves else {},
         "novelty": _novelty(card, scored),
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -165,38 +166,6 @@ def split_images(card: Card, found: ClassFolders, split: str | None) -> list[Lab
     if len({image.label for image in chosen}) < 2:
         raise InputError(f"The split {split!r} of {found.root} lacks a class; evaluate more data.")
     return chosen
-
-
-def _robustness(classifier: Classifier, scored: Scored, progress: Progress) -> dict[str, dict[str, Any]]:
-    """Return AUC, sensitivity and specificity under each shift, on an even choice of the images."""
-    members = [np.flatnonzero(scored.truth == value) for value in (False, True)]
-    evenly = [m[np.linspace(0, len(m) - 1, min(len(m), N_SHIFTED)).astype(int)] for m in members]
-    chosen = np.sort(np.concatenate(evenly))
-    truth, steps = scored.truth[chosen], classifier.card.preprocessing
-    said: dict[str, list[float]] = {name: [] for name in SHIFTS}
-    for index in chosen:
-        grey = _reduced(scored.images[index].read())
-        shifted = [prepare(shift(grey).astype(np.float32), steps).tensor for shift in SHIFTS.values()]
-        for name, p in zip(SHIFTS, classifier.run(np.stack(shifted))[0], strict=True):
-            said[name].append(float(p))
-    progress(f"robustness measured on {len(chosen)} images under {len(SHIFTS)} shifts")
-    wanted = measures(classifier.card.labels[0].threshold)
-    return {
-        shift: {"n": len(chosen), **{name: round(wanted[name](truth, np.array(p), None), 4) for name in BRIEF}}
-        for shift, p in said.items()
-    }
-
-
-def _reduced(image: Grey) -> npt.NDArray[np.uint8]:
-    """Shrink a large image: shifting it at full size would cost minutes and change nothing."""
-    from PIL import Image  # noqa: PLC0415 - an extra; only who decodes needs it
-
-    grey = as_bytes(image)
-    if max(grey.shape) <= SHIFTED_SIDE:
-        return grey
-    scale = SHIFTED_SIDE / max(grey.shape)
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
 def describe_images(

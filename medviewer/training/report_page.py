@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from medviewer.training.metrics import Floats, Truth, precision_recall_curve, roc_curve
@@ -51,6 +52,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         _subgroups(report),
         "<h2>Under shifts that keep the diagnosis</h2>",
         _robustness(report),
+        *_curves(report),
     ]
     return "\n".join([*parts, "</html>"])
 
@@ -121,6 +123,39 @@ def _robustness(report: Mapping[str, Any]) -> str:
     return table(["shift", *names], rows)
 
 
+_CURVES_TEXT = (
+    "The same cases, changed more and more. The attack changes no grey value of the displayed image by more than the "
+    "strength, in the direction that harms most: nobody meets such an image by chance, and a model that holds there is "
+    "steadier than one that does not."
+)
+
+
+def _curves(report: Mapping[str, Any]) -> list[str]:
+    """Return the section on growing strengths; nothing where none were measured."""
+    curves: Mapping[str, Any] = report.get("curves") or {}
+    if not curves:
+        return []
+    parts = ["<h2>As the strength of a change grows</h2>", f"<p>{_CURVES_TEXT}</p>"]
+    for kind, curve in curves.items():
+        parts.append(f"<figure><img alt='{kind}' src='{figure(partial(_draw_curve, kind, curve))}'></figure>")
+    names = ["auc", "sensitivity", "specificity", "ece_balanced"]
+    rows = [
+        [kind, f"{point['strength']:g}", *(number_words(point[name]) for name in names)]
+        for kind, curve in curves.items()
+        for point in curve["points"]
+    ]
+    return [*parts, table(["change", "strength", *names], rows)]
+
+
+def _draw_curve(kind: str, curve: Mapping[str, Any], axes: Any) -> None:
+    points = curve["points"]
+    at = [point["strength"] for point in points]
+    for name, style in (("auc", "o-"), ("sensitivity", "s--"), ("specificity", "^:")):
+        axes.plot(at, [point[name] for point in points], style, label=name)
+    axes.set(title=f"{kind} (n = {curve['n']})", xlabel=curve["unit"], ylim=(-0.02, 1.02))
+    axes.legend(loc="lower left", fontsize="small")
+
+
 def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> list[tuple[str, Callable[[Any], None]]]:
     """Return the name of each plot and what draws it."""
 
@@ -157,12 +192,23 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
 
-    return [
+    def benefit(axes: Any) -> None:
+        curve = report["decision_curve"]
+        at = [point["threshold"] for point in curve]
+        axes.plot(at, [point["model"] for point in curve], label="by the model")
+        axes.plot(at, [point["everybody"] for point in curve], "--", color="grey", label="on everybody")
+        axes.axhline(0, linestyle=":", color="grey", label="on nobody")
+        top = max(point["model"] for point in curve)
+        axes.set(title="Decision curve", xlabel="threshold", ylabel="net benefit of acting", ylim=(-0.05, top + 0.05))
+        axes.legend(loc="lower left", fontsize="small")
+
+    found = [
         ("ROC", roc),
         ("precision-recall", precision_recall),
         ("reliability", reliability),
         ("confusion", confusion),
     ]
+    return [*found, ("decision curve", benefit)] if "decision_curve" in report else found
 
 
 def figure(draw: Callable[[Any], None]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
-from medviewer.inference.card import Card
+from medviewer.inference.card import Card, Role
 from medviewer.inference.guards import ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.preprocessing import prepare
@@ -29,6 +29,22 @@ def silent(line: str) -> None:
     """Tell nobody."""
 
 
+def open_session(card: Card, role: Role) -> Any:
+    """Return an ONNX Runtime session of one of a model's files, on the processor.
+
+    Raises:
+        ModelError: the file is missing, changed, unsafe or not runnable.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
+    except ImportError as error:
+        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
+    file = card.require(role)
+    content = read_file(card.folder, file)
+    check_graph(content, name=file.path, control_flow=file.control_flow)
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
 class Classifier:
     """A model folder's network, calibration and novelty statistics, opened once.
 
@@ -40,15 +56,8 @@ class Classifier:
     """
 
     def __init__(self, card: Card) -> None:
-        try:
-            import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-        except ImportError as error:
-            raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
         self.card = card
-        file = card.require("model")
-        content = read_file(card.folder, file)
-        check_graph(content, name=file.path, control_flow=file.control_flow)
-        self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self._session = open_session(card, "model")
         self._novelty: Novelty | None = None
         self._residual: ResidualStatistics | None = None
         if card.ood is not None:

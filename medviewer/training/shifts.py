@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -46,6 +47,11 @@ def bright_gamma(image: Grey) -> Grey:
     return _scaled(image, lambda x: x**0.55)
 
 
+def contrast(image: Grey, share: float) -> Grey:
+    """Keep a share of the contrast, about the middle grey."""
+    return _scaled(image, lambda x: 0.5 + (x - 0.5) * share)
+
+
 def crop(image: Grey) -> Grey:
     """Cut a tenth off each side: collimation and body size no longer show."""
     rows, columns = image.shape
@@ -58,28 +64,28 @@ def black_frame(image: Grey) -> Grey:
     return np.pad(image, ((rows // 12, rows // 12), (columns // 12, columns // 12)))
 
 
-def blur(image: Grey) -> Grey:
-    """Blur by 0.7% of the image's width (1.5 pixels of 224)."""
+def blur(image: Grey, pixels: float = 1.5) -> Grey:
+    """Blur by so many pixels of 224 across the image's width."""
     from PIL import Image, ImageFilter  # noqa: PLC0415 - an extra; only who shifts needs it
 
-    radius = image.shape[1] * 1.5 / 224
+    radius = image.shape[1] * pixels / 224
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)), dtype=np.uint8)
 
 
-def jpeg(image: Grey) -> Grey:
-    """Compress as JPEG of quality 15 at 224 pixels a side, the size that the network sees."""
+def jpeg(image: Grey, quality: int = 15) -> Grey:
+    """Compress as JPEG of a quality of 100 at 224 pixels a side, the size that the network sees."""
     from PIL import Image  # noqa: PLC0415
 
     small = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR)
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=15)
+    small.save(file, "JPEG", quality=quality)
     with Image.open(file) as stored:
         return np.asarray(stored.convert("L"), dtype=np.uint8)
 
 
-def noise(image: Grey) -> Grey:
-    """Add grain with a standard deviation of 4% of the grey range, the same at each call."""
-    grain = np.random.default_rng(0).normal(0, 0.04, image.shape)
+def noise(image: Grey, deviation: float = 0.04) -> Grey:
+    """Add grain with a standard deviation as a share of the grey range, the same at each call."""
+    grain = np.random.default_rng(0).normal(0, deviation, image.shape)
     return _scaled(image, lambda x: x + grain)
 
 
@@ -99,6 +105,26 @@ SHIFTS: Mapping[str, Callable[[Pixels], Pixels]] = {
     "jpeg": _of_bytes(jpeg),
     "noise": _of_bytes(noise),
 }
+
+STRENGTHS: Mapping[str, tuple[str, Mapping[float, Callable[[Pixels], Pixels]]]] = {
+    "noise": (
+        "standard deviation, as a share of the grey range",
+        {0: as_it_is, **{value: _of_bytes(partial(noise, deviation=value)) for value in (0.02, 0.04, 0.08, 0.16)}},
+    ),
+    "blur": (
+        "pixels of 224 across the image",
+        {0: as_it_is, **{value: _of_bytes(partial(blur, pixels=value)) for value in (0.75, 1.5, 3.0, 6.0)}},
+    ),
+    "contrast": (
+        "share of the contrast that is lost",
+        {0: as_it_is, **{value: _of_bytes(partial(contrast, share=1 - value)) for value in (0.25, 0.5, 0.75, 0.9)}},
+    ),
+    "jpeg": (
+        "100 minus the quality, at 224 pixels a side",
+        {0: as_it_is, **{value: _of_bytes(partial(jpeg, quality=100 - value)) for value in (50, 70, 85, 95)}},
+    ),
+}
+"""Changes of growing strength: by kind, the unit of the strength and what each does; 0 does nothing."""
 
 
 def shifted(images: Sequence[Pixels], name: str) -> Sequence[Pixels]:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, RuntimeMissingError, StorageError, UsageError
+from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.loading import check_graph, read_file
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
 from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
 from medviewer.training.report_page import report_page
+from medviewer.training.scoring import open_session
 from medviewer.training.stays import FIELDS, encode
 from medviewer.whole_file import write_whole
 
@@ -72,6 +72,7 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         **summarise_stays(scored, card.labels[0].threshold, card),
         "subgroups": subgroups_of(scored, card.labels[0].threshold),
         "robustness": {},
+        "curves": {},
         "novelty": None,
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -136,14 +137,7 @@ def score_stays(card: Card, stays: Sequence[Stay]) -> ScoredStays:
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-    except ImportError as error:
-        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
-    file, calibration = card.require("model"), card.require_calibration()
-    content = read_file(card.folder, file)
-    check_graph(content, name=file.path, control_flow=file.control_flow)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session, calibration = open_session(card, "model"), card.require_calibration()
     tensors = encode(stays, [spec.document for spec in card.inputs])
     n = len(FIELDS)
     logits, parts = [], []

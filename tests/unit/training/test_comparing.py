@@ -110,7 +110,8 @@ def other_model(folder: Path) -> Path:
     """Another threshold, and probabilities on another scale."""
     known = read_card(fakes.make_model(folder)).document
     calibration = known["calibration"] | {"parameters": {"temperature": 2.0}}
-    labels = [known["labels"][0] | {"threshold": 0.8}]
+    point = known["labels"][0]["operating_point"] | {"threshold": 0.8}
+    labels = [known["labels"][0] | {"threshold": 0.8, "operating_point": point}]
     return _with(folder, calibration=calibration, labels=labels)
 
 
