@@ -52,6 +52,8 @@ models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folde
 	@test -n "$(DATA)" || { echo "Say where the training data lie: make models DATA=folder (see README, Train)"; exit 2; }
 	@$(TEST_ENV)/bin/medviewer train chest-xray --data $(DATA)/chest-xray-train --out train-output/chest-xray-pneumonia
 	@$(TEST_ENV)/bin/medviewer train icu-mortality --data $(DATA)/physionet-2012 --out train-output/icu-mortality
+	@$(TEST_ENV)/bin/medviewer train breast-ultrasound --data $(DATA)/breastmnist-train-val.npz --out train-output/breast-ultrasound
+	@$(TEST_ENV)/bin/medviewer train survival --data $(TEST_ENV)/lib/python3*/site-packages/sksurv/datasets/data --out train-output/survival-heart-attack
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images
@@ -73,7 +75,7 @@ $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	@echo "Making $(TEST_ENV), with torch and the developers' tools (about three minutes, 3 GB)..."
 	@$(PYTHON) -m venv $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) torch==2.13.0
-	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,chem,dev]"
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,chem,survival,dev]"
 	@touch $@
 
 $(PACKAGE_ENV)/ready: pyproject.toml constraints.txt

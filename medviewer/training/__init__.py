@@ -20,8 +20,10 @@ from medviewer.domain.progress import Progress, no_progress
 
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
 RECIPES: Mapping[str, str] = {
+    "breast-ultrasound": "medviewer.training.recipes.breast_ultrasound",
     "chest-xray": "medviewer.training.recipes.chest_xray",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
+    "survival": "medviewer.training.recipes.survival",
 }
 
 

@@ -49,7 +49,7 @@ def write_card(
     card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
-        for group in (reports.get("report") or reports.get("b") or {}).get("subgroups", [])
+        for group in (reports.get("report") or next(iter(reports.values()), {})).get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
@@ -150,8 +150,6 @@ def readme(card: Mapping[str, Any]) -> str:
         lines += _evidence_table(entry)
     lines += _subgroup_table(card["subgroups"])
     lines += [
-        "## How a probability is made and called",
-        "",
         *_decision_lines(card),
         *_novelty_lines(card),
         *sanity_lines(card),
@@ -227,17 +225,35 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _decision_lines(card: Mapping[str, Any]) -> list[str]:
-    """Return how calibration and threshold were chosen."""
+    """Return how calibration and threshold were chosen; of a survival curve how true it was."""
+    if not card["labels"]:
+        return ["## What the curve was worth", "", _en(card["outcomes"][0]["measured"]), "", *_risk_lines(card)]
     calibration, label = card["calibration"], card["labels"][0]
     point = label["operating_point"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
     reached = f"sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}, n = {point['n']}"
     return [
+        "## How a probability is made and called",
+        "",
         f"Calibration: {calibration['method']}, {_en(calibration['on'])}. {error}.",
         "",
         f"Threshold {label['threshold']}: {_en(point['meaning'])} ({reached}, {_en(point['on'])}).",
         "",
     ]
+
+
+def _risk_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return what was said and what was seen in groups of rising risk, at each time where that was measured."""
+    lines: list[str] = []
+    for time, groups in card["training"].get("calibration", {}).items():
+        lines += [f"| at {time} {card['outcomes'][0]['unit']}: n | events | chance given | share seen (95%) |"]
+        lines += ["|---|---|---|---|"]
+        lines += [
+            f"| {g['n']} | {g['events']} | {g['said']:.3f} | {_figure({'value': g['seen'], 'ci95': g['ci95']})} |"
+            for g in groups
+        ]
+        lines.append("")
+    return lines
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:

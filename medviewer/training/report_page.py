@@ -62,7 +62,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         ]
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
-        f"<figure><img alt='{name}' src='{_figure(draw)}'></figure>"
+        f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
         for name, draw in _figures(report, truth, probability)
     ]
     parts += [
@@ -78,7 +78,8 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def interval(entry: Mapping[str, Any]) -> str:
+    """Return a value with its interval, in words."""
     if entry.get("ci95") is None:
         return _number(entry["value"])
     return f"{_number(entry['value'])} ({_number(entry['ci95'][0])} to {_number(entry['ci95'][1])})"
@@ -91,7 +92,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _metrics(report: Mapping[str, Any]) -> str:
-    rows = [[name, _interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
+    rows = [[name, interval(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
     return table(["measure", "value (95% interval)", "meaning"], rows)
 
 
@@ -101,7 +102,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         [
             group["name"],
             str(group["n"]),
-            *(_interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
+            *(interval(group["metrics"][m]) if m in group["metrics"] else "–" for m in names),
         ]
         for group in report["subgroups"]
     ]
@@ -158,7 +159,7 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
     ]
 
 
-def _figure(draw: Callable[[Any], None]) -> str:
+def figure(draw: Callable[[Any], None]) -> str:
     """Return a plot as a data URL."""
     # The object interface: pyplot would keep every figure alive and may want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow

@@ -20,11 +20,19 @@ from medviewer.inference.inputs.quantity import quantities
 from medviewer.inference.outcomes import wanted_outputs
 from medviewer.resources import models_dir
 from tests import data_models, fakes
+from tests.breast_maker import breast_case
 from tests.news2 import news2_case
 from tests.stay_maker import stay_case
+from tests.survival_maker import heart_attack_case
 
 BUNDLED = sorted(path.name for path in models_dir().iterdir() if (path / "model.json").is_file())
-CASES = {"chest-xray-pneumonia": fakes.make_case, "icu-mortality": stay_case, "news2": news2_case}
+CASES = {
+    "breast-ultrasound": breast_case,
+    "chest-xray-pneumonia": fakes.make_case,
+    "icu-mortality": stay_case,
+    "news2": news2_case,
+    "survival-heart-attack": heart_attack_case,
+}
 ALL = [*data_models.KINDS, *BUNDLED]
 needs_rdkit = pytest.mark.skipif(importlib.util.find_spec("rdkit") is None, reason="RDKit is not installed")
 each_model = pytest.mark.parametrize(
