@@ -56,6 +56,8 @@ models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folde
 	@$(TEST_ENV)/bin/medviewer train note-section --data $(DATA)/mts-dialog --out train-output/note-section
 	@$(TEST_ENV)/bin/medviewer train toxicity --data $(DATA)/molecules --out train-output/toxicity
 	@$(TEST_ENV)/bin/medviewer train icu-forecast --data $(DATA)/physionet-2012 --out train-output/icu-forecast
+	@$(TEST_ENV)/bin/medviewer train breast-ultrasound --data $(DATA)/breastmnist-train-val.npz --out train-output/breast-ultrasound
+	@$(TEST_ENV)/bin/medviewer train survival --data $(TEST_ENV)/lib/python3*/site-packages/sksurv/datasets/data --out train-output/survival-heart-attack
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images
@@ -77,7 +79,7 @@ $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	@echo "Making $(TEST_ENV), with torch and the developers' tools (about three minutes, 3 GB)..."
 	@$(PYTHON) -m venv $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) torch==2.13.0
-	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,chem,dev]"
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[cpu,demo,torch,chem,survival,dev]"
 	@touch $@
 
 $(PACKAGE_ENV)/ready: pyproject.toml constraints.txt

@@ -20,11 +20,13 @@ from medviewer.domain.progress import Progress, no_progress
 
 # Each recipe is a module with run(request), describe(request), explore(request, n_trials) and ABOUT, for people.
 RECIPES: Mapping[str, str] = {
+    "breast-ultrasound": "medviewer.training.recipes.breast_ultrasound",
     "chest-xray": "medviewer.training.recipes.chest_xray",
     "icu-forecast": "medviewer.training.recipes.icu_forecast",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
     "note-section": "medviewer.training.recipes.note_section",
     "toxicity": "medviewer.training.recipes.toxicity",
+    "survival": "medviewer.training.recipes.survival",
 }
 
 

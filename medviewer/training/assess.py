@@ -29,7 +29,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.data import ClassFolders, LabelledImage, find_images
-from medviewer.training.evaluate import NEGATIVE_FOLDER, split_images
+from medviewer.training.evaluate import classes_of, split_images
 from medviewer.whole_file import storage_error
 
 HELD_OUT = ("tune", "block")
@@ -187,7 +187,7 @@ def assess(
         raise UsageError(
             f"The model {card.id} cannot be assessed: that needs one image, one label and an explanation method."
         )
-    found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
+    found = find_images(data, classes_of(card))
     images = _chosen(card, found, plan)
     head = {
         "model": card.sha256,

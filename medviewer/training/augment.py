@@ -39,6 +39,27 @@ def augment(images: Tensor, size: int, generator: Generator, strength: float = 1
     return _sometimes(0.50 * strength, x, _cover(x, generator), generator)
 
 
+def augment_lightly(images: Tensor, size: int, generator: Generator, strength: float = 1.0) -> Tensor:
+    """Return a changed copy of each image: moved a little, exposed otherwise, with grain; for images of few pixels.
+
+    Blocks and wires would cover most of a lesion of five pixels, and what was outside is mostly reflected: a
+    border would be the largest thing in the image. Now and then there is one. Arguments as for :func:`augment`.
+    """
+    n = len(images)
+    angle = _uniform(n, -0.15, 0.15, generator) * strength
+    mirror = 1.0 - 2.0 * (torch.rand(n, generator=generator) < 0.5).float()
+    matrix = torch.zeros(n, 2, 3)
+    matrix[:, 0, 0] = torch.cos(angle) * (1 + _uniform(n, -0.12, 0.12, generator) * strength) * mirror
+    matrix[:, 0, 1] = -torch.sin(angle)
+    matrix[:, 1, 0] = torch.sin(angle) * mirror
+    matrix[:, 1, 1] = torch.cos(angle) * (1 + _uniform(n, -0.12, 0.12, generator) * strength)
+    matrix[:, :, 2] = (torch.rand(n, 2, generator=generator) - 0.5) * 0.24 * strength
+    grid = functional.affine_grid(matrix, [n, 1, size, size], align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    changed = _add_noise(_expose(moved, generator, 0.6 * strength), generator)
+    return _sometimes(0.2 * strength, changed, _mask_borders(changed, generator), generator)
+
+
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
     """Return ``(n,)`` even draws."""
     return torch.rand(n, generator=generator) * (high - low) + low

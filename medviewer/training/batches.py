@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from medviewer.inference.preprocessing import prepare
-from medviewer.training.augment import augment
 from medviewer.training.reading import Grey
 
 Pixels: TypeAlias = Sequence[Grey]
 Steps: TypeAlias = Sequence[Mapping[str, Any]]
+Change: TypeAlias = Callable[[Tensor, int, torch.Generator], Tensor]
+"""Changes images at random and brings them to a size, as :func:`medviewer.training.augment.augment` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,14 @@ class Part:
 
 
 def changed_batch(
-    train: Part, chosen: Tensor, steps: Steps, size: int, strength: float, chance: torch.Generator
+    train: Part, chosen: Tensor, steps: Steps, size: int, change: Change, chance: torch.Generator
 ) -> Tensor:
     """Return a batch of training images, changed at random and prepared as in serving."""
     pixels = np.stack([train.pixels[int(i)] for i in chosen])
     images = torch.from_numpy(pixels)[:, None].float()
     if pixels.dtype == np.uint8:
         images = images / 255
-    return _prepared(augment(images, size, chance, strength), steps, size)
+    return _prepared(change(images, size, chance), steps, size)
 
 
 def balanced_batches(

@@ -50,9 +50,10 @@ def write_card(
     card["files"] = [file_entry(role, folder / name) for role, name in ROLES.items() if (folder / name).is_file()]
     declared = bool(card["training"].get("split", {}).get("is_declared"))
     card["evidence"] = [_evidence(split, report, declared) for split, report in reports.items()]
+    judging = next((reports[split] for split in _JUDGING if split in reports), next(iter(reports.values()), {}))
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
-        for group in next((reports[split] for split in _JUDGING if split in reports), {}).get("subgroups", [])
+        for group in judging.get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
@@ -266,7 +267,9 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _decision_lines(card: Mapping[str, Any]) -> list[str]:
-    """Return how calibration and thresholds were chosen."""
+    """Return how calibration and thresholds were chosen; of a survival curve how true it was."""
+    if not card["labels"]:
+        return ["## What the curve was worth", "", _en(card["outcomes"][0]["measured"]), "", *_risk_lines(card)]
     calibration = card["calibration"]
     error = f"Expected calibration error {calibration['ece_before']:.3f} before, {calibration['ece_after']:.3f} after"
     lines = ["## How a probability is made and called", ""]
@@ -312,6 +315,20 @@ def _forecast_lines(card: Mapping[str, Any]) -> list[str]:
     refused = card["training"]["not_offered"]
     lines += [f"- **{name} is not forecast:** {why}." for name, why in refused.items()]
     return [*lines, "", *(f"{_en(one['title'])}: {_en(one['measured'])}" for one in card["outcomes"]), ""]
+
+
+def _risk_lines(card: Mapping[str, Any]) -> list[str]:
+    """Return what was said and what was seen in groups of rising risk, at each time where that was measured."""
+    lines: list[str] = []
+    for time, groups in card["training"].get("calibration", {}).items():
+        lines += [f"| at {time} {card['outcomes'][0]['unit']}: n | events | chance given | share seen (95%) |"]
+        lines += ["|---|---|---|---|"]
+        lines += [
+            f"| {g['n']} | {g['events']} | {g['said']:.3f} | {_figure({'value': g['seen'], 'ci95': g['ci95']})} |"
+            for g in groups
+        ]
+        lines.append("")
+    return lines
 
 
 def _novelty_lines(card: Mapping[str, Any]) -> list[str]:

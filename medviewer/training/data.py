@@ -35,6 +35,8 @@ from medviewer.training.reading import PICTURES, Grey, read_dicom_grey
 SPLITS = ("train", "block", "tune", "report")
 SHARES: Mapping[str, float] = {"block": 0.08, "tune": 0.09, "report": 0.11}
 LABEL_TABLE = "labels.csv"
+# A fact of an image: whether ("yes", "no") it has a near copy in another part of the data.
+COPY_ELSEWHERE = "near copy in another part"
 
 # The published names: person12_bacteria_45, IM-0115-0001, NORMAL2-IM-0383-0001-0002.
 _PERSON = re.compile(r"^(person\d+_(?:bacteria|virus))_")
@@ -55,6 +57,7 @@ class LabelledImage:
         split: where the table puts it; empty where it leaves that to us.
         facts: what else the table says of it, by column; for subgroups.
         image: the DICOM image; None for a picture.
+        pixels: where one file holds many images, this one's.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class LabelledImage:
     split: str = ""
     facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS)
     image: Image | None = None
+    pixels: Grey | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> Grey:
         """Return its pixels, ``(rows, columns)``.
@@ -72,6 +76,8 @@ class LabelledImage:
         Raises:
             InputError: they cannot be decoded.
         """
+        if self.pixels is not None:
+            return self.pixels
         return read_grey(self.path) if self.image is None else read_dicom_grey(self.image)
 
 
@@ -116,7 +122,8 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
     """List the images of ``root/CLASS/`` with their patients and digests; decode none.
 
     A folder with a ``labels.csv``, or such a file itself, is read by
-    :func:`medviewer.training.labels.read_label_table` instead. Patient groups come from
+    :func:`medviewer.training.labels.read_label_table` instead, an ``.npz`` file by
+    :func:`medviewer.training.breastmnist.read_breastmnist`. Patient groups come from
     ``root.csv`` beside the folder (columns ``file``, ``patient_group`` and, to check contents,
     ``sha256``) where it exists, else from the published file names; a file that neither names
     counts as a patient of its own.
@@ -133,6 +140,10 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
         from medviewer.training.labels import read_label_table  # noqa: PLC0415 - it builds on this module
 
         return _with_every_class(read_label_table(table, classes))
+    if root.suffix.lower() == ".npz":
+        from medviewer.training.breastmnist import read_breastmnist  # noqa: PLC0415 - likewise
+
+        return _with_every_class(read_breastmnist(root, classes))
     published = _published(root)
     images: list[LabelledImage] = []
     unusable: list[tuple[str, str]] = []

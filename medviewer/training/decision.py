@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,14 +24,8 @@ def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision
         for name in ("tune", "block")
         for shift in SHIFTS
     ]
-    truth = np.concatenate([t for t, _ in views])
-    logit = np.concatenate([z for _, z in views])
-    # Each view weighs the same in all, and so do the two classes in it.
-    weights = np.concatenate([balanced_weights(t) / len(t) for t, _ in views])
-    slope, intercept = fit_platt(truth, logit, weights * len(truth) / weights.sum())
-    calibrated = [(t, sigmoid(slope * z + intercept)) for t, z in views]
-    threshold = balanced_threshold(calibrated)
-    plain, p = parts["tune"].labels.astype(bool), calibrated[0][1]
+    slope, intercept, threshold = fit_decision(views)
+    plain, p = parts["tune"].labels.astype(bool), sigmoid(slope * views[0][1] + intercept)
     at = rates(plain, p, threshold)
     return Decision(
         slope,
@@ -43,3 +37,18 @@ def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision
         expected_calibration_error(plain, sigmoid(views[0][1]), balanced_weights(plain)),
         expected_calibration_error(plain, p, balanced_weights(plain)),
     )
+
+
+def fit_decision(views: Sequence[tuple[Truth, Floats]]) -> tuple[float, float, float]:
+    """Return slope and intercept of the calibration, and the threshold on the calibrated probability.
+
+    Args:
+        views: ``(truth, logit)`` of each validation, plain or shifted; each weighs the same in all, and
+            so do the two classes in it.
+    """
+    truth = np.concatenate([t for t, _ in views])
+    logit = np.concatenate([z for _, z in views])
+    weights = np.concatenate([balanced_weights(t) / len(t) for t, _ in views])
+    slope, intercept = fit_platt(truth, logit, weights * len(truth) / weights.sum())
+    threshold = balanced_threshold([(t, sigmoid(slope * z + intercept)) for t, z in views])
+    return slope, intercept, threshold

@@ -19,7 +19,7 @@ import numpy as np
 from medviewer import __version__
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
+from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.metrics import Truth, counted, measures, with_intervals
 from medviewer.training.report_page import report_page
 from medviewer.training.robustness import BRIEF, strength_curves, under_shifts
@@ -43,12 +43,13 @@ def evaluate(
 
     Args:
         model: the model folder; a model with one label (present or absent).
-        data: holds ``NORMAL/`` and one folder named as the model's label, with JPEG or
-            PNG files of any size, grey or colour; or a label table (:mod:`medviewer.training.labels`).
+        data: holds ``NORMAL/`` and one folder named as the model's label (or the classes that its card
+            names), with JPEG or PNG files of any size, grey or colour; or a label table
+            (:mod:`medviewer.training.labels`), or a file (:mod:`medviewer.training.breastmnist`).
         out: receives ``report.json`` and ``report.html``; made if it is not there.
         split: ``train``, ``block``, ``tune`` or ``report``: only the patients whom the
-            card's training section puts there, to repeat the internal validation;
-            None: every image.
+            card's training section puts there, to repeat the internal validation; or a part that
+            the data declare themselves; None: every image.
         progress: called with one line of text at a time.
         with_curves: measure images at growing strengths of change, and attacked, too: some minutes.
 
@@ -79,10 +80,14 @@ def evaluate(
         from medviewer.training.molecule_evaluation import evaluate_molecules  # noqa: PLC0415 - likewise
 
         return evaluate_molecules(model, data, out, split=split, progress=progress)
+    if card.task == "survival":
+        from medviewer.training.survival_evaluation import evaluate_survival  # noqa: PLC0415 - of another kind too
+
+        return evaluate_survival(model, data, out, split=split, progress=progress)
     if len(card.labels) != 1:
         raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
     classifier = Classifier(card)
-    found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
+    found = find_images(data, classes_of(card))
     chosen = split_images(card, found, split)
     scored, unusable = score(classifier, chosen, progress)
     report = {
@@ -128,9 +133,12 @@ def subgroups(scored: Scored, threshold: float) -> list[dict[str, Any]]:
         _subgroup("normal, series IM, against all pneumonia", scored, is_first, scored.truth, threshold),
         _subgroup("normal, series NORMAL2, against all pneumonia", scored, is_second, scored.truth, threshold),
     ]
+    copied = np.array([image.facts.get(COPY_ELSEWHERE, "") for image in scored.images])
+    nobody = np.zeros(len(names), dtype=bool)
+    for value, name in (("no", "without a near copy in another part of the file"), ("yes", "with one")):
+        found.append(_subgroup(name, scored, copied == value, nobody, threshold))
     edges = np.percentile(scored.brightness, (25, 50, 75))
     quartile = np.searchsorted(edges, scored.brightness)
-    nobody = np.zeros(len(names), dtype=bool)
     for index, name in enumerate(("darkest", "darker", "brighter", "brightest")):
         found.append(_subgroup(f"{name} quarter of the images", scored, quartile == index, nobody, threshold))
     return [entry for entry in found if entry]
@@ -146,23 +154,37 @@ def _subgroup(name: str, scored: Scored, members: Truth, beside: Truth, threshol
     return {"name": name, "n": int(members.sum()), "metrics": figures}
 
 
+def classes_of(card: Card) -> tuple[str, str]:
+    """Return the names of the classes in a model's data: without the finding, with it."""
+    named = card.training.get("classes")
+    return (str(named[0]), str(named[1])) if named else (NEGATIVE_FOLDER, card.labels[0].name.upper())
+
+
 def split_images(card: Card, found: ClassFolders, split: str | None) -> list[LabelledImage]:
-    """Return the images of the asked split, by the rule on the card; all, if None.
+    """Return the images of the asked split, by the rule on the card or by the data; all, if None.
 
     Raises:
-        UsageError: the card records no split, or there is none of that name.
+        UsageError: the card records no split and the data declare none, or there is none of that name.
         InputError: it lacks a class.
     """
     if split is None:
         return list(found.images)
     rule = card.training.get("split")
+    if not isinstance(rule, Mapping) and (declared := sorted({image.split for image in found.images} - {""})):
+        return _with_both_classes([image for image in found.images if image.split == split], split, found, declared)
     if not isinstance(rule, Mapping):
         raise UsageError(f"The card of {card.id} records no split; evaluate the whole folder instead.")
     shares = {name: float(rule[name]) for name in ("block", "tune", "report")}
-    if split not in {"train", *shares}:
-        raise UsageError(f"There is no split {split!r}; there are train, {', '.join(shares)}.")
     where = splits_of(found, int(rule["seed"]), **shares)
     chosen = [image for image in found.images if where[image.group] == split]
+    return _with_both_classes(chosen, split, found, ["train", *shares])
+
+
+def _with_both_classes(
+    chosen: list[LabelledImage], split: str, found: ClassFolders, known: Sequence[str]
+) -> list[LabelledImage]:
+    if split not in known:
+        raise UsageError(f"There is no split {split!r}; there are {', '.join(known)}.")
     if len({image.label for image in chosen}) < 2:
         raise InputError(f"The split {split!r} of {found.root} lacks a class; evaluate more data.")
     return chosen
@@ -182,8 +204,19 @@ def describe_images(
         "per_class": used.per_class,
         "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
         # A figure from images that were learned from is no evidence, and says so.
-        "was_learned_from": split in {None, "train"} and found.digest == card.training.get("data_digest"),
+        "was_learned_from": _was_learned_from(card, found, used, split),
     }
+
+
+def _was_learned_from(card: Card, found: ClassFolders, used: ClassFolders, split: str | None) -> bool:
+    """Whether the model learned from these data, or from a part of them that the card names by its digest."""
+    learned = set(dict(card.training.get("data_digests", {})).values())
+    whole = [
+        replace(found, images=tuple(i for i in found.images if i.split == p)) for p in {i.split for i in used.images}
+    ]
+    if learned:
+        return bool(learned & {part.digest for part in whole})
+    return split in {None, "train"} and found.digest == card.training.get("data_digest")
 
 
 def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:

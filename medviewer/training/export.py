@@ -29,7 +29,7 @@ from medviewer.training.gradient_graph import (
     quiet_exporter,
     remove_traces,
 )
-from medviewer.training.networks import EfficientNetLite0, Served
+from medviewer.training.networks import PooledClassifier, Served
 from medviewer.training.validation import Forward
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -70,7 +70,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_graphs(network: EfficientNetLite0, folder: Path, size: int, progress: Callable[[str], None]) -> None:
+def write_graphs(network: PooledClassifier, folder: Path, size: int, progress: Callable[[str], None]) -> None:
     """Write ``model.onnx`` and ``model.explain.onnx`` and hold both against the network.
 
     Args:
@@ -95,7 +95,7 @@ def write_graphs(network: EfficientNetLite0, folder: Path, size: int, progress: 
     progress(f"1 - correlation of its gradients with the network's: {check_gradients(network, explain, size):.1e}")
 
 
-def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
+def _write_forward(network: PooledClassifier, path: Path, size: int) -> None:
     """Export the forward pass: any batch, one file, no trace of this machine."""
     folded = copy.deepcopy(network)
     fold_batch_norm(folded)
@@ -120,7 +120,7 @@ def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
     onnx.save(model, path)
 
 
-def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
+def check_forward(network: PooledClassifier, path: Path, size: int) -> float:
     """Return the largest difference between the file and the network, over batches of 1, 3 and 8.
 
     Raises:
@@ -141,7 +141,7 @@ def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
     return largest
 
 
-def check_gradients(network: EfficientNetLite0, path: Path, size: int) -> float:
+def check_gradients(network: PooledClassifier, path: Path, size: int) -> float:
     """Return the median, over made-up inputs, of 1 - correlation of the file's input gradients with the exact ones.
 
     Raises:
@@ -205,7 +205,7 @@ def synthetic_inputs(n: int, size: int, steps: Sequence[Mapping[str, Any]] = ())
     return np.stack(images)
 
 
-def write_reference(network: EfficientNetLite0, path: Path, size: int, steps: Sequence[Mapping[str, Any]]) -> None:
+def write_reference(network: PooledClassifier, path: Path, size: int, steps: Sequence[Mapping[str, Any]]) -> None:
     """Write inputs with known answers: what the network itself gives, in float32.
 
     Keys ``input.x`` and ``output.<name>``, each with the batch first.

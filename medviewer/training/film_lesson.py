@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.training.augment import augment
 from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
 from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage
-from medviewer.training.networks import EfficientNetLite0
+from medviewer.training.networks import PooledClassifier
 from medviewer.training.validation import balanced_subset, refresh_statistics, shifted_aucs
 
 
@@ -99,7 +101,7 @@ class FilmLesson:
         size, strength = self._manner(epoch)
         labels = torch.from_numpy(self._train.labels[chosen.numpy()]).float()
         return {
-            "x": changed_batch(self._train, chosen, self._steps, size, strength, chance),
+            "x": changed_batch(self._train, chosen, self._steps, size, partial(augment, strength=strength), chance),
             "target": labels * (1 - 2 * self._config.smoothing) + self._config.smoothing,
         }
 
@@ -111,11 +113,12 @@ class FilmLesson:
         """Measure the statistics of batch normalisation anew."""
         size, strength = self._manner(epoch)
         n = self._config.n_statistics
-        refresh_statistics(average, self._train, self._steps, size, n_batches=n, strength=strength)
+        change = partial(augment, strength=strength)
+        refresh_statistics(average, self._train, self._steps, size, n_batches=n, change=change)
 
     def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
         """Return the worst AUC over parts and shifts; only epochs at the size that is served can be chosen."""
-        if not isinstance(average, EfficientNetLite0):
+        if not isinstance(average, PooledClassifier):
             raise TypeError(type(average))
         size, strength = self._manner(epoch)
         auc = {name: shifted_aucs(average, part, self._steps, size) for name, part in self._checked.items()}

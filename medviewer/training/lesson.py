@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -111,3 +111,7 @@ class Surroundings:
     tensorboard: Path | None = None
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
     record: Callable[[Path, Mapping[str, Any]], None] = lambda *_: None
+
+    def within(self, name: str) -> Surroundings:
+        """Return the surroundings of a part of the run, in a folder of its own."""
+        return replace(self, folder=self.folder / name)

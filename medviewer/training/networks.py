@@ -81,8 +81,33 @@ class InvertedResidual(nn.Module):
         return x + y if self.is_residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """A classifier of greyscale images, cut at its last feature map.
+class PooledClassifier(nn.Module):
+    """A classifier of greyscale images, cut at its last feature map: average pooling, then one linear layer.
+
+    Attributes:
+        linear: the last layer, of pooled features.
+        dropout: hides pooled features in training.
+    """
+
+    linear: nn.Linear
+    dropout: nn.Dropout
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last feature map, ``(n, f, h, w)``, of ``x`` ``(n, 1, rows, columns)``."""
+        raise NotImplementedError
+
+    def head(self, f: Tensor) -> Tensor:
+        """Return the logits ``(n, classes)`` of a feature map ``(n, f, h, w)``."""
+        y: Tensor = self.linear(self.dropout(f.mean(dim=(2, 3))))
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, ``(n, classes)``."""
+        return self.head(self.features(x))
+
+
+class EfficientNetLite0(PooledClassifier):
+    """Tan and Le's network (2019), the Lite variant, for greyscale images.
 
     Args:
         n_classes: how many logits it gives.
@@ -108,15 +133,6 @@ class EfficientNetLite0(nn.Module):
         """Return the last feature map, ``(n, 1280, h / 32, w / 32)``, of ``x`` ``(n, 1, h, w)``."""
         y: Tensor = self.last(self.blocks(self.stem(x)))
         return y
-
-    def head(self, f: Tensor) -> Tensor:
-        """Return the logits ``(n, classes)`` of a feature map ``(n, 1280, h, w)``."""
-        y: Tensor = self.linear(self.dropout(f.mean(dim=(2, 3))))
-        return y
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``(n, classes)``."""
-        return self.head(self.features(x))
 
 
 APPEARANCE_CELLS = 28
@@ -149,12 +165,12 @@ def appearance(x: Tensor) -> Tensor:
 class Served(nn.Module):
     """The network as it is shipped: logits, pooled features, the live heat map, and the look of the image."""
 
-    def __init__(self, network: EfficientNetLite0) -> None:
+    def __init__(self, network: PooledClassifier) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``logits (n, c)``, ``features (n, 1280)``, ``cam (n, c, h / 32, w / 32)``, ``appearance (n, 980)``.
+        """Return ``logits (n, c)``, ``features (n, f)``, ``cam (n, c, h, w)``, ``appearance (n, 980)``.
 
         ``cam`` is each position's own contribution to the logit, before any
         clipping: its mean over positions plus the bias is the logit.

@@ -25,9 +25,13 @@ _NOT_FOR = {
     "en": "Diagnosis or treatment. Anybody unlike the patients of that archive, whom this card does not describe.",
     "zh": "诊断或治疗。不适用于与该影像库患者不同的人群；本卡未对这些患者作描述。",
 }
-_SITE = {
+IMAGES = {
     "en": "{n} images of one archive of its owner's; ages and sexes are not known to this card.",
     "zh": "所有者自有影像库中的{n}张图像；本卡不了解其年龄与性别。",
+}
+PATIENTS = {
+    "en": "{n} patients of one archive of its owner's, whom this card does not describe.",
+    "zh": "所有者自有数据中的{n}名患者；本卡对其不作描述。",
 }
 _SPLIT_RULE = (
     "Patients were put into train, block, tune and report by the label table. "
@@ -50,10 +54,25 @@ def of_own_data(document: Mapping[str, Any], found: ClassFolders) -> dict[str, A
     """
     if not found.is_table:
         return dict(document)
+    is_declared = any(image.split for image in found.images)
+    return own_card(document, len(found.images), IMAGES, is_declared=is_declared)
+
+
+def own_card(
+    document: Mapping[str, Any], n: int, whose: Mapping[str, str], *, is_declared: bool = False
+) -> dict[str, Any]:
+    """Return a recipe's card without what it says of the published data.
+
+    Args:
+        document: the card as :func:`medviewer.training.card.write_card` takes it.
+        n: how many cases were learned from.
+        whose: :data:`IMAGES` or :data:`PATIENTS`.
+        is_declared: whether the data say themselves who is in which part.
+    """
     card = {key: value for key, value in document.items() if key != "references"}
-    recipe, n = document["training"]["recipe"], len(found.images)
+    recipe = document["training"]["recipe"]
     training = dict(document["training"])
-    if any(image.split for image in found.images):
+    if is_declared:
         training |= {"split_rule": _SPLIT_RULE, "split": {**training.get("split", {}), "is_declared": True}}
     return card | {
         "id": f"{document['id']}-own",
@@ -61,7 +80,7 @@ def of_own_data(document: Mapping[str, Any], found: ClassFolders) -> dict[str, A
         "title": {language: text.format(recipe=recipe) for language, text in _TITLE.items()},
         "intended_use": {language: text.format(recipe=recipe) for language, text in _INTENDED_USE.items()},
         "not_for": _NOT_FOR,
-        "population": {"age_years": None, "sexes": [], "site": {k: text.format(n=n) for k, text in _SITE.items()}},
+        "population": {"age_years": None, "sexes": [], "site": {k: text.format(n=n) for k, text in whose.items()}},
         "training": training,
         "licences": document["licences"] | {"data": "its owner's; not published"},
         "licence_text": _LICENCE,

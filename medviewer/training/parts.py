@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
 from medviewer.inference.preprocessing import prepare
@@ -65,8 +66,7 @@ def split_parts(found: ClassFolders, pixels: Pixels, seed: int) -> dict[str, Par
     labels = np.array([image.label for image in found.images], dtype=np.int64)
     parts = {}
     for name in SPLITS:
-        chosen = np.flatnonzero(names == name)
-        parts[name] = Part(Mapped(chosen.tolist(), pixels.__getitem__), labels[chosen])
+        parts[name] = part_of(Part(pixels, labels), np.flatnonzero(names == name))
     for name, part in parts.items():
         lacking = [title for label, title in enumerate(found.classes) if label not in part.labels]
         if lacking:
@@ -74,6 +74,11 @@ def split_parts(found: ClassFolders, pixels: Pixels, seed: int) -> dict[str, Par
                 f"Too few patients: the part {name!r} of {found.root} lacks a class, {lacking[0]}; add more data."
             )
     return parts
+
+
+def part_of(part: Part, chosen: npt.NDArray[np.intp]) -> Part:
+    """Return some of the images, by their indices."""
+    return Part(Mapped(chosen.tolist(), part.pixels.__getitem__), part.labels[chosen])
 
 
 def of_one_size(part: Part, size: int) -> Part:

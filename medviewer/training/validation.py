@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from medviewer.inference.preprocessing import prepare
-from medviewer.training.batches import Part, Pixels, Steps, at_size, balanced_batches, changed_batch
+from medviewer.training.batches import Change, Part, Pixels, Steps, at_size, balanced_batches, changed_batch
 from medviewer.training.metrics import Floats, roc_auc
-from medviewer.training.networks import EfficientNetLite0
+from medviewer.training.networks import PooledClassifier
 from medviewer.training.reading import Mapped
 from medviewer.training.shifts import SHIFTS, shifted
 
@@ -21,7 +21,7 @@ Forward: TypeAlias = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.fl
 """Takes a prepared batch ``(n, 1, h, w)``; gives logits ``(n, classes)`` and pooled features ``(n, f)``."""
 
 
-def forward(network: EfficientNetLite0) -> Forward:
+def forward(network: PooledClassifier) -> Forward:
     """Return how a network in memory answers."""
     device = next(network.parameters()).device
 
@@ -45,7 +45,7 @@ def run_over(answer: Forward, pixels: Pixels, steps: Steps) -> tuple[Floats, Flo
     return np.concatenate(logits).astype(np.float64), np.concatenate(features).astype(np.float64)
 
 
-def shifted_aucs(network: EfficientNetLite0, part: Part, steps: Steps, size: int) -> dict[str, float]:
+def shifted_aucs(network: PooledClassifier, part: Part, steps: Steps, size: int) -> dict[str, float]:
     """Return the AUC of the part under each shift, at another network size if need be."""
     truth, steps = part.labels.astype(bool), at_size(steps, size)
     return {name: roc_auc(truth, run_over(forward(network), shifted(part.pixels, name), steps)[0]) for name in SHIFTS}
@@ -62,7 +62,7 @@ def balanced_subset(part: Part, most: int) -> Part:
 
 @torch.no_grad()
 def refresh_statistics(
-    network: nn.Module, train: Part, steps: Steps, size: int, *, n_batches: int, strength: float
+    network: nn.Module, train: Part, steps: Steps, size: int, *, n_batches: int, change: Change
 ) -> None:
     """Measure the batch-normalisation statistics of averaged weights anew, in place.
 
@@ -75,7 +75,7 @@ def refresh_statistics(
         steps: the preprocessing.
         size: rows and columns of the input.
         n_batches: how many batches of 32 to measure on.
-        strength: of the changes to the images; as in learning.
+        change: changes the images; as in learning.
 
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima" (2018), section 3.3.
     """
@@ -88,7 +88,7 @@ def refresh_statistics(
     # A generator of its own: what is learned must not depend on what is measured.
     chance, device = torch.Generator().manual_seed(0), next(network.parameters()).device
     for chosen in balanced_batches(train.labels, 32, n_batches, chance):
-        network(changed_batch(train, chosen, steps, size, strength, chance).to(device))
+        network(changed_batch(train, chosen, steps, size, change, chance).to(device))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     network.eval()

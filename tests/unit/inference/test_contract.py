@@ -20,18 +20,22 @@ from medviewer.inference.inputs.quantity import quantities
 from medviewer.inference.outcomes import wanted_outputs
 from medviewer.resources import models_dir
 from tests import data_models, fakes
+from tests.breast_maker import breast_case
 from tests.dialogue_maker import dialogue_case
 from tests.molecule_maker import molecule_case
 from tests.news2 import news2_case
 from tests.stay_maker import stay_case, walk_case
+from tests.survival_maker import heart_attack_case
 
 BUNDLED = sorted(path.name for path in models_dir().iterdir() if (path / "model.json").is_file())
 CASES = {
+    "breast-ultrasound": breast_case,
     "chest-xray-pneumonia": fakes.make_case,
     "icu-forecast": walk_case,
     "icu-mortality": stay_case,
     "news2": news2_case,
     "note-section": dialogue_case,
+    "survival-heart-attack": heart_attack_case,
     "toxicity": molecule_case,
 }
 OF_MOLECULES = {"molecule", "toxicity"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_appearance_is_grey_and_grain():
 def test_statistics_are_measured_on_the_images_themselves():
     network = EfficientNetLite0().eval()
     weights = {name: value.clone() for name, value in network.named_parameters()}
-    refresh_statistics(network, part(), STEPS, 32, n_batches=2, strength=0.0)
+    refresh_statistics(network, part(), STEPS, 32, n_batches=2, change=partial(augment, strength=0.0))
     assert not network.training
     assert network.stem[2].momentum == 0.01
     assert network.stem[2].running_mean.abs().max() > 0

@@ -1,0 +1,171 @@
+"""How good is a survival model on patients that it has not learned from?
+
+Runs the shipped files as the viewer does, on a CSV file with the model's fields, ``time`` and ``event``.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import time as clock
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medviewer import __version__
+from medviewer.domain.errors import RuntimeMissingError, StorageError, UsageError
+from medviewer.inference.card import Card, read_card
+from medviewer.inference.loading import check_graph, read_file
+from medviewer.inference.outcomes import is_possible
+from medviewer.training.cohorts import Cohort, encoded, read_cohort
+from medviewer.training.metrics import Floats
+from medviewer.training.report_page import STYLE, figure, interval_words, table
+from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures
+from medviewer.training.survival_metrics import calibration
+from medviewer.whole_file import write_whole
+
+SCHEMA = "medviewer-evaluation/1"
+_BATCH = 4096
+
+
+def evaluate_survival(
+    model: Path, data: Path, out: Path, *, split: str | None, progress: Callable[[str], None]
+) -> Mapping[str, Any]:
+    """Run a survival model over a table of patients and write ``report.json`` and ``report.html``.
+
+    Args:
+        model: the model folder, of a model whose one input is a table.
+        data: a CSV file in UTF-8: one row a patient, columns named as the card's fields, ``time`` in the unit of
+            the card and ``event`` (1: it happened, 0: nothing more is known from then on).
+        out: receives the report.
+        split: must be None: a table has no parts.
+        progress: called with one line of text at a time.
+
+    Raises:
+        ModelError, UsageError, InputError, StorageError: as :func:`medviewer.training.evaluate.evaluate`.
+    """
+    started = clock.time()
+    card = read_card(model)
+    if split is not None:
+        raise UsageError("A table of patients has no parts; leave --split out.")
+    if [spec.kind for spec in card.inputs] != ["table"] or len(card.inputs[0].tensors) != 1:
+        raise UsageError(f"The model {card.id} takes more than one table of values; it cannot be evaluated so.")
+    cohort = read_cohort(data, card.inputs[0])
+    progress(f"{len(cohort.time)} patients, {int(cohort.event.sum())} with the event")
+    spec = card.outcomes[0]
+    free = survival_of(card, cohort)
+    n, events = len(cohort.time), int(cohort.event.sum())
+    everyone = np.zeros((1, n), dtype=np.int64)
+    answers = SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+    # Beyond the last patient who was watched nothing can be compared.
+    horizons = [one for one in spec.times if one < cohort.time.max()]
+    risk = 1 - answers.at(spec.horizon)[0]
+    cuts = card.training.get("risk_cuts") or np.quantile(risk, (1 / 3, 2 / 3)).tolist()
+    report = {
+        "schema": SCHEMA,
+        "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
+        "data": {
+            "path": str(data),
+            "split": None,
+            "n": n,
+            "n_patients": n,
+            "digest": cohort.digest,
+            "per_class": {"no event": n - events, "event": events},
+            "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
+            "was_learned_from": cohort.digest == card.training.get("data_digest"),
+        },
+        "horizon": spec.horizon,
+        "unit": spec.unit,
+        "metrics": survival_measures(answers, horizons),
+        "calibration": {f"{t:g}": calibration(cohort.time, cohort.event, answers.at(t)[0], t) for t in horizons},
+        "risk_groups": {"cuts": [round(float(cut), 4) for cut in cuts]}
+        | {"groups": risk_groups(cohort.time, cohort.event, risk, cuts)},
+        "versions": {"medviewer": __version__, "numpy": np.__version__},
+        "started": clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(started)),
+        "elapsed_s": round(clock.time() - started, 1),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The report cannot be written to {out} ({error.strerror}); choose another folder."
+        ) from error
+    write_whole(out / "report.html", survival_page(report).encode())
+    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    progress(f"report written to {out}")
+    return report
+
+
+def survival_of(card: Card, cohort: Cohort) -> Floats:
+    """Return ``(n, t)``, what the shipped file says of each patient.
+
+    Raises:
+        ModelError: a file is missing, changed, unsafe or not runnable, or gives what is no survival curve.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
+    except ImportError as error:
+        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
+    file, spec = card.require("model"), card.inputs[0]
+    content = read_file(card.folder, file)
+    check_graph(content, name=file.path, control_flow=file.control_flow)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    x = encoded(cohort.values, spec).astype(np.float32)
+    parts = [
+        session.run(["survival"], {spec.tensors[0].name: x[start : start + _BATCH]})[0]
+        for start in range(0, len(x), _BATCH)
+    ]
+    found = np.concatenate(parts)
+    if not np.isfinite(found).all() or not is_possible(card, {"survival": found}):
+        raise UsageError(f"The model {card.id} gives what is no survival curve; it is broken.")
+    return np.asarray(np.clip(found, 0, 1), np.float64)
+
+
+def survival_page(report: Mapping[str, Any]) -> str:
+    """Return the report as one HTML page: no script, no link, images inside."""
+    model, data = report["model"], report["data"]
+    title = html.escape(f"Evaluation of {model['id']} {model['version']}")
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
+        f"<h1>{title}</h1><p>{data['n']} patients, {data['per_class']['event']} with the event.",
+        f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
+        "<p>Research use only. Intervals: 95%, bootstrap over patients; of observed shares by Greenwood's error.</p>",
+    ]
+    if data["was_learned_from"]:
+        parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
+    if data["unusable"]:
+        rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
+        parts += [f"<p class=warning>{len(rows)} rows could not be used and are not counted:</p>"]
+        parts.append(table(["row", "reason"], rows))
+    rows = [[name, interval_words(entry)] for name, entry in report["metrics"].items()]
+    parts += ["<h2>Measures</h2>", table(["measure", "value (95% interval)"], rows)]
+    for name, draw in (("risk groups", _draw_groups), ("calibration", _draw_calibration)):
+        parts.append(f"<figure><img alt='{name}' src='{figure(partial(draw, report))}'></figure>")
+    for horizon, groups in report["calibration"].items():
+        rows = [
+            [str(g["n"]), str(g["events"]), f"{g['said']:.3f}", interval_words({"value": g["seen"], "ci95": g["ci95"]})]
+            for g in groups
+        ]
+        parts.append(f"<h2>Calibration at {html.escape(horizon)} {html.escape(report['unit'])}</h2>")
+        parts.append(table(["patients", "events", "chance given", "share seen (95%)"], rows))
+    return "\n".join([*parts, "</html>"])
+
+
+def _draw_groups(report: Mapping[str, Any], axes: Any) -> None:
+    for group in report["risk_groups"]["groups"]:
+        label = f"group {group['group']} (n = {group['n']})"
+        axes.step([0, *group["times"]], [1, *group["free"]], where="post", label=label)
+    axes.set(title="Free of the event, by risk", xlabel=f"time ({report['unit']})", ylabel="share", ylim=(0, 1.02))
+    axes.legend()
+
+
+def _draw_calibration(report: Mapping[str, Any], axes: Any) -> None:
+    groups = report["calibration"].get(f"{report['horizon']:g}", [])
+    axes.plot([0, 1], [0, 1], "--", color="grey")
+    for group in groups:
+        axes.plot([group["said"]] * 2, group["ci95"], color="tab:blue")
+    axes.scatter([group["said"] for group in groups], [group["seen"] for group in groups])
+    axes.set(title=f"Calibration at {report['horizon']:g}", xlabel="chance given", ylabel="share seen")

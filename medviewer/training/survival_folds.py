@@ -1,0 +1,149 @@
+"""Survival models judged by folds: what is said of a patient comes from a model that did not learn from him."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from medviewer.training.cohorts import CLASSES, Cohort, stratified_folds
+from medviewer.training.metrics import Floats, Truth
+from medviewer.training.survival_metrics import (
+    Concordance,
+    brier_score,
+    calibration,
+    calibration_error,
+    kaplan_meier,
+    with_interval,
+)
+
+
+class Curves(Protocol):
+    """What was learned."""
+
+    def free(self, x: Floats, times: Floats) -> Floats:
+        """Return ``(n, t)``, the chance of being free of the event up to each of ``times``."""
+
+
+Learn = Callable[[Floats, Floats, Truth, str], Curves]
+"""From columns, times and events, with a name for the place where it works."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurvivalAnswers:
+    """What was said of each patient.
+
+    Attributes:
+        time: ``(n,)``.
+        event: ``(n,)``.
+        free: ``(repeats, n, t)``, the chance of being free of the event up to each of ``times``.
+        folds: ``(repeats, n)``, in which it was said; pairs are compared inside of one only.
+        times: ``(t,)``, rising.
+        horizon: which of them ranks the patients.
+    """
+
+    time: Floats
+    event: Truth
+    free: Floats
+    folds: np.ndarray
+    times: Floats
+    horizon: float
+
+    def at(self, time: float) -> Floats:
+        """Return ``(repeats, n)``, the chance of being free of the event up to one of :attr:`times`."""
+        return np.asarray(self.free[:, :, int(np.flatnonzero(self.times == time)[0])])
+
+
+def answer_by_folds(
+    x: Floats, cohort: Cohort, learn: Learn, n: tuple[int, int, int], times: Sequence[float], horizon: float
+) -> SurvivalAnswers:
+    """Learn from all folds but one, and ask of that one; fold by fold, repeat by repeat.
+
+    Args:
+        x: ``(n, p)`` as the model is given them.
+        cohort: the patients.
+        learn: gives a model.
+        n: repeats, folds, and the seed of the first repeat.
+        times: at which to ask.
+        horizon: one of them.
+    """
+    n_repeats, n_folds, seed = n
+    folds = np.stack([stratified_folds(cohort.event, n_folds, seed + repeat) for repeat in range(n_repeats)])
+    asked = np.asarray(times, np.float64)
+    free = np.zeros((n_repeats, len(x), len(asked)))
+    for repeat in range(n_repeats):
+        for fold in range(n_folds):
+            rest = folds[repeat] != fold
+            model = learn(x[rest], cohort.time[rest], cohort.event[rest], f"repeat-{repeat}-fold-{fold}")
+            free[repeat, ~rest] = model.free(x[~rest], asked)
+    return SurvivalAnswers(cohort.time, cohort.event, free, folds, asked, horizon)
+
+
+def survival_measures(answers: SurvivalAnswers, horizons: Sequence[float]) -> dict[str, Any]:
+    """Return ``concordance``, and ``brier_T`` and ``calibration_error_T`` at each horizon, means over repeats.
+
+    Intervals are of a bootstrap over patients; the calibration error, which is one of groups, has none.
+    """
+    at_horizon = answers.at(answers.horizon)
+    pairs = zip(at_horizon, answers.folds, strict=True)
+    each = [Concordance(answers.time, answers.event, -free, folds) for free, folds in pairs]
+    n = len(answers.time)
+    found = {"concordance": with_interval(lambda w: float(np.mean([one(w) for one in each])), n)}
+    for horizon in horizons:
+        said = answers.at(horizon).mean(axis=0)
+
+        def error(w: Floats | None, said: Floats = said, horizon: float = horizon) -> float:
+            return brier_score(answers.time, answers.event, said, horizon, w)
+
+        found[f"brier_{horizon:g}"] = with_interval(error, n)
+        groups = calibration(answers.time, answers.event, said, horizon)
+        found[f"calibration_error_{horizon:g}"] = {"value": round(calibration_error(groups), 5), "ci95": None}
+    return found
+
+
+def survival_report(
+    cohort: Cohort, answers: SurvivalAnswers, horizons: Sequence[float], text: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a report on the folds, as :func:`medviewer.training.card.write_card` takes it; ``text``: what it is."""
+    n, events = len(cohort.time), int(cohort.event.sum())
+    tables = {f"{t:g}": calibration(cohort.time, cohort.event, answers.at(t).mean(axis=0), t) for t in horizons}
+    return {
+        "data": {
+            "text": dict(text),
+            "n": n,
+            "n_patients": n,
+            "per_class": dict(zip(CLASSES, (n - events, events), strict=True)),
+            "digest": cohort.digest,
+        },
+        "metrics": survival_measures(answers, horizons),
+        "calibration": tables,
+        "subgroups": [],
+    }
+
+
+def risk_groups(time: Floats, event: Truth, risk: Floats, cuts: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the curve of Kaplan and Meier of each group of rising risk.
+
+    Args:
+        time: ``(n,)``.
+        event: ``(n,)``.
+        risk: ``(n,)``.
+        cuts: between the groups, rising.
+    """
+    group = np.searchsorted(np.asarray(cuts), risk, side="right")
+    found = []
+    for index in range(len(cuts) + 1):
+        members = group == index
+        steps = kaplan_meier(time[members], event[members])
+        found.append(
+            {
+                "group": index + 1,
+                "n": int(members.sum()),
+                "events": int(event[members].sum()),
+                "times": [round(float(t), 3) for t in steps.times],
+                "free": [round(float(f), 4) for f in steps.free],
+            }
+        )
+    return found

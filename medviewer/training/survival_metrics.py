@@ -1,0 +1,144 @@
+"""How good a survival curve is, where not everybody was watched to the end.
+
+Sources: Harrell et al., "Evaluating the Yield of Medical Tests" (1982) for concordance; Kaplan and Meier (1958) with
+Greenwood's error (1926), its interval on the log-log scale; Graf et al., "Assessment and comparison of prognostic
+classification schemes" (1999) for the Brier score weighted by the inverse chance of not being censored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.training.metrics import Floats, Truth
+
+N_RESAMPLES = 1000
+_TIED = 1e-8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """A curve of Kaplan and Meier: ``free`` from each of ``times`` on, ``error`` is that of log(-log(free))."""
+
+    times: Floats
+    free: Floats
+    error: Floats
+
+    def at(self, time: npt.ArrayLike, *, before: bool = False) -> Floats:
+        """Return the curve at some times, or just before them."""
+        index = np.searchsorted(self.times, time, side="left" if before else "right")
+        return np.asarray(np.append(1.0, self.free)[index])
+
+    def interval(self, time: float) -> tuple[float, float]:
+        """Return the 95% interval at a time; all that is possible where it is not defined."""
+        index = int(np.searchsorted(self.times, time, side="right"))
+        free, error = float(np.append(1.0, self.free)[index]), float(np.append(np.nan, self.error)[index])
+        if not 0 < free < 1 or not np.isfinite(error):
+            return (free, free) if free == 1 else (0.0, 1.0)
+        low, high = (float(free ** np.exp(sign * 1.959964 * error)) for sign in (1, -1))
+        return low, high
+
+
+def kaplan_meier(time: Floats, event: Truth, weights: Floats | None = None) -> Steps:
+    """Return the share that is free of the event, from each time on at which it happened.
+
+    Args:
+        time: ``(n,)``.
+        event: ``(n,)``; whoever is censored at the time of an event was still at risk.
+        weights: ``(n,)``.
+    """
+    weights = np.ones(len(time)) if weights is None else weights
+    times = np.unique(time[event])
+    died = np.array([weights[(time == t) & event].sum() for t in times])
+    at_risk = np.array([weights[time >= t].sum() for t in times])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(at_risk > 0, died / at_risk, 0.0)
+        free = np.cumprod(1 - share)
+        spread = np.cumsum(np.where(at_risk > died, died / (at_risk * (at_risk - died)), np.inf))
+        error = np.sqrt(spread) / np.abs(np.log(free))
+    return Steps(times, np.asarray(free), np.asarray(error))
+
+
+class Concordance:
+    """Harrell's C: of pairs of whom one is known to have the event first, in how many is his risk the higher one.
+
+    Args:
+        time: ``(n,)``.
+        event: ``(n,)``.
+        risk: ``(n,)``, higher is worse; equal ones count half.
+        strata: ``(n,)``: only pairs inside of one are compared, such as of one fold.
+    """
+
+    def __init__(self, time: Floats, event: Truth, risk: Floats, strata: npt.ArrayLike | None = None) -> None:
+        earlier = (time[:, None] < time[None]) | ((time[:, None] == time[None]) & ~event[None])
+        pairs = event[:, None] & earlier
+        if strata is not None:
+            pairs &= np.asarray(strata)[:, None] == np.asarray(strata)[None]
+        apart = risk[:, None] - risk[None]
+        self._pairs = pairs.astype(np.float64)
+        self._right = self._pairs * np.where(np.abs(apart) <= _TIED, 0.5, apart > 0)
+
+    def __call__(self, weights: Floats | None = None) -> float:
+        """Return it with weights of cases; NaN where no pair can be compared."""
+        w = np.ones(len(self._pairs)) if weights is None else weights
+        pairs = float(w @ self._pairs @ w)
+        return float(w @ self._right @ w) / pairs if pairs > 0 else float("nan")
+
+
+def brier_score(time: Floats, event: Truth, free: Floats, horizon: float, weights: Floats | None = None) -> float:
+    """Return the mean squared error of the chance ``free`` ``(n,)`` of being free of the event up to a horizon.
+
+    Who was censored before it counts through those who were watched for longer. NaN where nobody was.
+    """
+    w = np.ones(len(time)) if weights is None else weights
+    watched = kaplan_meier(time, ~event, w)
+    g, at_horizon = watched.at(time, before=True), float(watched.at(horizon))
+    had, free_still = (time <= horizon) & event, time > horizon
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(had, free**2 / g, 0.0) + np.where(free_still, (1 - free) ** 2 / at_horizon, 0.0)
+    return float(np.average(share, weights=w))
+
+
+def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_groups: int = 5) -> list[dict[str, Any]]:
+    """Return, for groups of rising risk, the chance of the event that was given and the share that had it.
+
+    Groups are of about equal size; equal risks stay together. Each entry: ``n``, ``events`` (up to the
+    horizon), ``said``, ``seen`` (of Kaplan and Meier) and its ``ci95``.
+    """
+    risk = 1 - free
+    cuts = np.unique(np.quantile(risk, np.arange(1, n_groups) / n_groups))
+    found = []
+    for group in range(len(cuts) + 1):
+        members = np.searchsorted(cuts, risk, side="right") == group
+        if not members.any():
+            continue
+        steps = kaplan_meier(time[members], event[members])
+        low, high = steps.interval(horizon)
+        found.append(
+            {
+                "n": int(members.sum()),
+                "events": int((event & members & (time <= horizon)).sum()),
+                "said": round(float(risk[members].mean()), 4),
+                "seen": round(1 - float(steps.at(horizon)), 4),
+                "ci95": [round(1 - high, 4), round(1 - low, 4)],
+            }
+        )
+    return found
+
+
+def calibration_error(groups: list[dict[str, Any]]) -> float:
+    """Return the mean distance of what was said from what was seen, each group by its size."""
+    return float(np.average([abs(g["said"] - g["seen"]) for g in groups], weights=[g["n"] for g in groups]))
+
+
+def with_interval(measure: Callable[[Floats | None], float], n: int, *, seed: int = 0) -> dict[str, Any]:
+    """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients."""
+    chance = np.random.default_rng(seed)
+    draws = [measure(chance.multinomial(n, np.full(n, 1 / n)).astype(np.float64)) for _ in range(N_RESAMPLES)]
+    usable, value = [draw for draw in draws if np.isfinite(draw)], measure(None)
+    interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
+    return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}
