@@ -21,6 +21,7 @@ from medviewer.domain.progress import Progress, no_progress
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials).
 RECIPES: Mapping[str, str] = {
     "chest-xray": "medviewer.training.recipes.chest_xray",
+    "chest-xray-vit": "medviewer.training.recipes.chest_xray_vit",
     "icu-forecast": "medviewer.training.recipes.icu_forecast",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
 }

@@ -29,12 +29,11 @@ from medviewer.training.gradient_graph import (
     quiet_exporter,
     remove_traces,
 )
-from medviewer.training.networks import EfficientNetLite0, Served
+from medviewer.training.networks import FilmNetwork, Served
 from medviewer.training.validation import Forward
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
-OUTPUTS = ("logits", "features", "cam", "appearance")
 PARITY_BATCHES = (1, 3, 8)
 PARITY_TOLERANCE = 1e-4
 # Gradients jump where a unit switches on, so rounding alone moves single pixels, and now and
@@ -70,7 +69,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_graphs(network: EfficientNetLite0, folder: Path, size: int, progress: Callable[[str], None]) -> None:
+def write_graphs(network: FilmNetwork, folder: Path, size: int, progress: Callable[[str], None]) -> None:
     """Write ``model.onnx`` and ``model.explain.onnx`` and hold both against the network.
 
     Args:
@@ -95,15 +94,16 @@ def write_graphs(network: EfficientNetLite0, folder: Path, size: int, progress: 
     progress(f"1 - correlation of its gradients with the network's: {check_gradients(network, explain, size):.1e}")
 
 
-def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
+def _write_forward(network: FilmNetwork, path: Path, size: int) -> None:
     """Export the forward pass: any batch, one file, no trace of this machine."""
     folded = copy.deepcopy(network)
     fold_batch_norm(folded)
+    served = Served(folded).eval()
     batch = torch.export.Dim("batch", min=1, max=4096)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
-            Served(folded).eval(),
+            served,
             (torch.randn(2, 1, size, size),),
             raw,
             dynamo=True,
@@ -112,7 +112,7 @@ def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
             dynamic_shapes=({0: batch},),
             external_data=False,
             input_names=["x"],
-            output_names=list(OUTPUTS),
+            output_names=list(served.outputs),
         )
         model = onnx.load(raw)
     remove_traces(model)
@@ -120,7 +120,7 @@ def _write_forward(network: EfficientNetLite0, path: Path, size: int) -> None:
     onnx.save(model, path)
 
 
-def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
+def check_forward(network: FilmNetwork, path: Path, size: int) -> float:
     """Return the largest difference between the file and the network, over batches of 1, 3 and 8.
 
     Raises:
@@ -133,7 +133,9 @@ def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
         x = synthetic_inputs(n, size)
         with torch.inference_mode():
             expected = [value.numpy() for value in served(torch.from_numpy(x))]
-        for name, mine, theirs in zip(OUTPUTS, session.run(list(OUTPUTS), {"x": x}), expected, strict=True):
+        for name, mine, theirs in zip(
+            served.outputs, session.run(list(served.outputs), {"x": x}), expected, strict=True
+        ):
             difference = float(np.abs(mine - theirs).max())
             if mine.shape != theirs.shape or not difference <= PARITY_TOLERANCE:
                 raise ModelError(f"The exported {path.name} differs from the network: {name} by {difference:.1e}.")
@@ -141,7 +143,7 @@ def check_forward(network: EfficientNetLite0, path: Path, size: int) -> float:
     return largest
 
 
-def check_gradients(network: EfficientNetLite0, path: Path, size: int) -> float:
+def check_gradients(network: FilmNetwork, path: Path, size: int) -> float:
     """Return the median, over made-up inputs, of 1 - correlation of the file's input gradients with the exact ones.
 
     Raises:
@@ -205,15 +207,16 @@ def synthetic_inputs(n: int, size: int, steps: Sequence[Mapping[str, Any]] = ())
     return np.stack(images)
 
 
-def write_reference(network: EfficientNetLite0, path: Path, size: int, steps: Sequence[Mapping[str, Any]]) -> None:
+def write_reference(network: FilmNetwork, path: Path, size: int, steps: Sequence[Mapping[str, Any]]) -> None:
     """Write inputs with known answers: what the network itself gives, in float32.
 
     Keys ``input.x`` and ``output.<name>``, each with the batch first.
     """
     x = synthetic_inputs(4, size, steps)
+    served = Served(copy.deepcopy(network)).eval()
     with torch.inference_mode():
-        answers = Served(copy.deepcopy(network)).eval()(torch.from_numpy(x))
-    named = {f"output.{name}": value.numpy() for name, value in zip(OUTPUTS, answers, strict=True)}
+        answers = served(torch.from_numpy(x))
+    named = {f"output.{name}": value.numpy() for name, value in zip(served.outputs, answers, strict=True)}
     np.savez_compressed(path, **{"input.x": x}, **named)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
 from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage
-from medviewer.training.networks import EfficientNetLite0
+from medviewer.training.networks import FilmNetwork
 from medviewer.training.validation import balanced_subset, refresh_statistics, shifted_aucs
 
 
@@ -38,7 +38,7 @@ class FilmConfig(LoopConfig):
         strength: of the changes in :mod:`medviewer.training.augment`.
         n_statistics: batches that the batch-normalisation statistics are measured on.
         n_validation: images at most of each class and split, each epoch.
-        pretrained: start from ImageNet weights; false only for trying the path out.
+        pretrained: start from published weights.
     """
 
     sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)
@@ -115,7 +115,7 @@ class FilmLesson:
 
     def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
         """Return the worst AUC over parts and shifts; only epochs at the size that is served can be chosen."""
-        if not isinstance(average, EfficientNetLite0):
+        if not isinstance(average, FilmNetwork):
             raise TypeError(type(average))
         size, strength = self._manner(epoch)
         auc = {name: shifted_aucs(average, part, self._steps, size) for name, part in self._checked.items()}

@@ -81,8 +81,33 @@ class InvertedResidual(nn.Module):
         return x + y if self.is_residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """A classifier of greyscale images, cut at its last feature map.
+class FilmNetwork(nn.Module):
+    """A classifier of greyscale images, cut at its last feature map: the head averages it and is linear."""
+
+    dropout: nn.Dropout
+    linear: nn.Linear
+    extra_outputs: tuple[str, ...] = ()  # names of what it gives beside the feature map
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last feature map, ``(n, k, rows, columns)``, of ``x`` ``(n, 1, h, w)``."""
+        raise NotImplementedError
+
+    def maps(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the last feature map, and the :attr:`extra_outputs`, each with the batch first."""
+        return self.features(x), ()
+
+    def head(self, f: Tensor) -> Tensor:
+        """Return the logits ``(n, classes)`` of a feature map ``(n, k, rows, columns)``."""
+        y: Tensor = self.linear(self.dropout(f.mean(dim=(2, 3))))
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, ``(n, classes)``."""
+        return self.head(self.features(x))
+
+
+class EfficientNetLite0(FilmNetwork):
+    """The network; see the head of this module.
 
     Args:
         n_classes: how many logits it gives.
@@ -108,15 +133,6 @@ class EfficientNetLite0(nn.Module):
         """Return the last feature map, ``(n, 1280, h / 32, w / 32)``, of ``x`` ``(n, 1, h, w)``."""
         y: Tensor = self.last(self.blocks(self.stem(x)))
         return y
-
-    def head(self, f: Tensor) -> Tensor:
-        """Return the logits ``(n, classes)`` of a feature map ``(n, 1280, h, w)``."""
-        y: Tensor = self.linear(self.dropout(f.mean(dim=(2, 3))))
-        return y
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``(n, classes)``."""
-        return self.head(self.features(x))
 
 
 APPEARANCE_CELLS = 28
@@ -149,19 +165,20 @@ def appearance(x: Tensor) -> Tensor:
 class Served(nn.Module):
     """The network as it is shipped: logits, pooled features, the live heat map, and the look of the image."""
 
-    def __init__(self, network: EfficientNetLite0) -> None:
+    def __init__(self, network: FilmNetwork) -> None:
         super().__init__()
         self.network = network
+        self.outputs = ("logits", "features", "cam", "appearance", *network.extra_outputs)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``logits (n, c)``, ``features (n, 1280)``, ``cam (n, c, h / 32, w / 32)``, ``appearance (n, 980)``.
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return ``logits (n, c)``, ``features (n, k)``, ``cam (n, c, rows, columns)``, ``appearance (n, 980)``.
 
-        ``cam`` is each position's own contribution to the logit, before any
+        And then what the network gives besides. ``cam`` is each position's own contribution to the logit, before any
         clipping: its mean over positions plus the bias is the logit.
         """
-        f = self.network.features(x)
+        f, extra = self.network.maps(x)
         cam = torch.einsum("kc,nchw->nkhw", self.network.linear.weight, f)
-        return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x)
+        return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x), *extra
 
 
 def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:

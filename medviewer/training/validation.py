@@ -13,7 +13,7 @@ from torch import nn
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.batches import Part, Pixels, Steps, at_size, balanced_batches, changed_batch
 from medviewer.training.metrics import Floats, roc_auc
-from medviewer.training.networks import EfficientNetLite0
+from medviewer.training.networks import FilmNetwork
 from medviewer.training.reading import Mapped
 from medviewer.training.shifts import SHIFTS, shifted
 
@@ -21,7 +21,7 @@ Forward: TypeAlias = Callable[[npt.NDArray[np.float32]], tuple[npt.NDArray[np.fl
 """Takes a prepared batch ``(n, 1, h, w)``; gives logits ``(n, classes)`` and pooled features ``(n, f)``."""
 
 
-def forward(network: EfficientNetLite0) -> Forward:
+def forward(network: FilmNetwork) -> Forward:
     """Return how a network in memory answers."""
     device = next(network.parameters()).device
 
@@ -45,7 +45,7 @@ def run_over(answer: Forward, pixels: Pixels, steps: Steps) -> tuple[Floats, Flo
     return np.concatenate(logits).astype(np.float64), np.concatenate(features).astype(np.float64)
 
 
-def shifted_aucs(network: EfficientNetLite0, part: Part, steps: Steps, size: int) -> dict[str, float]:
+def shifted_aucs(network: FilmNetwork, part: Part, steps: Steps, size: int) -> dict[str, float]:
     """Return the AUC of the part under each shift, at another network size if need be."""
     truth, steps = part.labels.astype(bool), at_size(steps, size)
     return {name: roc_auc(truth, run_over(forward(network), shifted(part.pixels, name), steps)[0]) for name in SHIFTS}
@@ -80,6 +80,8 @@ def refresh_statistics(
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima" (2018), section 3.3.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
