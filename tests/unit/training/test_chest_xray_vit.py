@@ -24,7 +24,8 @@ from medviewer.training.film_comparison import ALL, paired
 from medviewer.training.networks import EfficientNetLite0, Served
 from medviewer.training.networks_vit import SmallViT, at_side
 from medviewer.training.parts import read_parts
-from medviewer.training.recipes import chest_xray_vit
+from medviewer.training.recipes import chest_xray, chest_xray_vit
+from medviewer.training.recipes.chest_xray_vit_card import card_document
 from medviewer.training.request import Request
 from medviewer.training.vit_weights import load_timm_weights
 from tests import fakes
@@ -295,15 +296,15 @@ def test_training_begins_with_the_weights_that_are_given(films: Path, tmp_path: 
     still = {"backbone_rate": "0", "weight_decay": "0", "checkpoints": str(tmp_path / "run")}
     config, folders = chest_xray_vit.configured(settings | still)
     request = Request("chest-xray-vit", films, tmp_path / "out", progress=lambda _: None)
-    found, parts = read_parts(films, chest_xray_vit.CLASSES, 0, request.progress)
+    found, parts = read_parts(films, chest_xray.CLASSES, 0, request.progress)
     network, history = chest_xray_vit.learn(found, parts, config, request, folders)
     learned = network.state_dict()
     expected = SmallViT(1, **SHAPE)
     load_timm_weights(expected, tmp_path / "vit.safetensors")
     for name, tensor in expected.state_dict().items():
         assert name.startswith("linear.") or torch.allclose(learned[name], tensor), name
-    steps = chest_xray_vit.preprocessing(32)
-    document = chest_xray_vit.card_document(found, config, steps, history, chest_xray_vit.METRIC)
+    steps = chest_xray.preprocessing(32)
+    document = card_document(found, config, steps, history, chest_xray.METRIC)
     assert document["training"]["config"]["pretrained"] is True
     assert str(tmp_path) not in json.dumps(document)
     assert "weights that training began with" in document["licence_text"]
