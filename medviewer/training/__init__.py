@@ -22,6 +22,7 @@ from medviewer.domain.progress import Progress, no_progress
 RECIPES: Mapping[str, str] = {
     "breast-ultrasound": "medviewer.training.recipes.breast_ultrasound",
     "chest-xray": "medviewer.training.recipes.chest_xray",
+    "chest-xray-vit": "medviewer.training.recipes.chest_xray_vit",
     "icu-forecast": "medviewer.training.recipes.icu_forecast",
     "icu-mortality": "medviewer.training.recipes.icu_mortality",
     "note-section": "medviewer.training.recipes.note_section",

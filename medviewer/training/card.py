@@ -357,6 +357,25 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _beside_lines(beside: Mapping[str, Any]) -> list[str]:
+    """Return how it does beside another model, on the same held-out patients."""
+    lines = [
+        (
+            f"Beside `{beside['model']}` {beside['version']}, on the same {beside['n']} films of "
+            f"{beside['n_patients']} held-out patients (split {beside['split']}); difference with its paired 95% "
+            "interval, above zero if this model is better:"
+        ),
+        "",
+        f"| films | AUC | AUC of `{beside['model']}` | difference |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {one['auc']:.3f} | {one['auc_beside']:.3f} | {_figure(one['difference'])} |"
+        for name, one in beside["auc"].items()
+    ]
+    return [*lines, ""]
+
+
 def _training_lines(card: Mapping[str, Any]) -> list[str]:
     """Return how it was trained, epoch by epoch where the card says."""
     training = card["training"]
@@ -368,6 +387,8 @@ def _training_lines(card: Mapping[str, Any]) -> list[str]:
         str(training["split_rule"]),
         "",
     ]
+    if beside := training.get("beside"):
+        lines += _beside_lines(beside)
     if history := training.get("history"):
         lines += ["| epoch | size | loss | worst AUC, tune | worst AUC, block | chosen |", "|---|---|---|---|---|---|"]
         for epoch in history:

@@ -34,7 +34,6 @@ from medviewer.training.validation import Forward
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
-OUTPUTS = ("logits", "features", "cam", "appearance")
 PARITY_BATCHES = (1, 3, 8)
 PARITY_TOLERANCE = 1e-4
 # Gradients jump where a unit switches on, so rounding alone moves single pixels, and now and
@@ -99,11 +98,12 @@ def _write_forward(network: PooledClassifier, path: Path, size: int) -> None:
     """Export the forward pass: any batch, one file, no trace of this machine."""
     folded = copy.deepcopy(network)
     fold_batch_norm(folded)
+    served = Served(folded).eval()
     batch = torch.export.Dim("batch", min=1, max=4096)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
-            Served(folded).eval(),
+            served,
             (torch.randn(2, 1, size, size),),
             raw,
             dynamo=True,
@@ -112,7 +112,7 @@ def _write_forward(network: PooledClassifier, path: Path, size: int) -> None:
             dynamic_shapes=({0: batch},),
             external_data=False,
             input_names=["x"],
-            output_names=list(OUTPUTS),
+            output_names=list(served.outputs),
         )
         model = onnx.load(raw)
     remove_traces(model)
@@ -133,7 +133,9 @@ def check_forward(network: PooledClassifier, path: Path, size: int) -> float:
         x = synthetic_inputs(n, size)
         with torch.inference_mode():
             expected = [value.numpy() for value in served(torch.from_numpy(x))]
-        for name, mine, theirs in zip(OUTPUTS, session.run(list(OUTPUTS), {"x": x}), expected, strict=True):
+        for name, mine, theirs in zip(
+            served.outputs, session.run(list(served.outputs), {"x": x}), expected, strict=True
+        ):
             difference = float(np.abs(mine - theirs).max())
             if mine.shape != theirs.shape or not difference <= PARITY_TOLERANCE:
                 raise ModelError(f"The exported {path.name} differs from the network: {name} by {difference:.1e}.")
@@ -211,9 +213,10 @@ def write_reference(network: PooledClassifier, path: Path, size: int, steps: Seq
     Keys ``input.x`` and ``output.<name>``, each with the batch first.
     """
     x = synthetic_inputs(4, size, steps)
+    served = Served(copy.deepcopy(network)).eval()
     with torch.inference_mode():
-        answers = Served(copy.deepcopy(network)).eval()(torch.from_numpy(x))
-    named = {f"output.{name}": value.numpy() for name, value in zip(OUTPUTS, answers, strict=True)}
+        answers = served(torch.from_numpy(x))
+    named = {f"output.{name}": value.numpy() for name, value in zip(served.outputs, answers, strict=True)}
     np.savez_compressed(path, **{"input.x": x}, **named)  # type: ignore[arg-type]
 
 

@@ -40,7 +40,7 @@ class FilmConfig(LoopConfig):
         strength: of the changes in :mod:`medviewer.training.augment`.
         n_statistics: batches that the batch-normalisation statistics are measured on.
         n_validation: images at most of each class and split, each epoch.
-        pretrained: start from ImageNet weights; false only for trying the path out.
+        pretrained: start from published weights.
     """
 
     sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)

@@ -82,22 +82,22 @@ class InvertedResidual(nn.Module):
 
 
 class PooledClassifier(nn.Module):
-    """A classifier of greyscale images, cut at its last feature map: average pooling, then one linear layer.
+    """A classifier of greyscale images, cut at its last feature map: the head averages it and is linear."""
 
-    Attributes:
-        linear: the last layer, of pooled features.
-        dropout: hides pooled features in training.
-    """
-
-    linear: nn.Linear
     dropout: nn.Dropout
+    linear: nn.Linear
+    extra_outputs: tuple[str, ...] = ()  # names of what it gives beside the feature map
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the last feature map, ``(n, f, h, w)``, of ``x`` ``(n, 1, rows, columns)``."""
+        """Return the last feature map, ``(n, k, rows, columns)``, of ``x`` ``(n, 1, h, w)``."""
         raise NotImplementedError
 
+    def maps(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the last feature map, and the :attr:`extra_outputs`, each with the batch first."""
+        return self.features(x), ()
+
     def head(self, f: Tensor) -> Tensor:
-        """Return the logits ``(n, classes)`` of a feature map ``(n, f, h, w)``."""
+        """Return the logits ``(n, classes)`` of a feature map ``(n, k, rows, columns)``."""
         y: Tensor = self.linear(self.dropout(f.mean(dim=(2, 3))))
         return y
 
@@ -107,7 +107,7 @@ class PooledClassifier(nn.Module):
 
 
 class EfficientNetLite0(PooledClassifier):
-    """Tan and Le's network (2019), the Lite variant, for greyscale images.
+    """The network; see the head of this module.
 
     Args:
         n_classes: how many logits it gives.
@@ -168,16 +168,17 @@ class Served(nn.Module):
     def __init__(self, network: PooledClassifier) -> None:
         super().__init__()
         self.network = network
+        self.outputs = ("logits", "features", "cam", "appearance", *network.extra_outputs)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``logits (n, c)``, ``features (n, f)``, ``cam (n, c, h, w)``, ``appearance (n, 980)``.
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return ``logits (n, c)``, ``features (n, k)``, ``cam (n, c, rows, columns)``, ``appearance (n, 980)``.
 
-        ``cam`` is each position's own contribution to the logit, before any
+        And then what the network gives besides. ``cam`` is each position's own contribution to the logit, before any
         clipping: its mean over positions plus the bias is the logit.
         """
-        f = self.network.features(x)
+        f, extra = self.network.maps(x)
         cam = torch.einsum("kc,nchw->nkhw", self.network.linear.weight, f)
-        return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x)
+        return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x), *extra
 
 
 def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:

@@ -6,9 +6,10 @@ the same as for a convolutional network. Attention is written out rather than
 fused, because :meth:`SmallViT.rollout` needs its weights.
 
 Source: Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021; the averaging
-head and the fixed positions: Beyer, Zhai and Kolesnikov, "Better plain ViT
-baselines for ImageNet-1k", 2022; the rollout: Abnar and Zuidema, "Quantifying attention
-flow in transformers", ACL 2020, section 3.
+head and the positions that it starts from: Beyer, Zhai and Kolesnikov, "Better plain ViT
+baselines for ImageNet-1k", 2022; convolutions in the place of squares: Xiao et al., "Early
+convolutions help transformers see better", NeurIPS 2021; the rollout: Abnar and Zuidema,
+"Quantifying attention flow in transformers", ACL 2020, section 3.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from medviewer.training.networks import PooledClassifier
+
+_EPSILON = 1e-6  # as in the published transformers
+
 
 class Block(nn.Module):
     """Attention between tokens, then a small network on each, both added to what was there."""
@@ -25,10 +30,10 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, _EPSILON)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width, _EPSILON)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,42 +46,55 @@ class Block(nn.Module):
         return tokens + self.mlp(self.norm2(tokens)), attention
 
 
-class SmallViT(nn.Module):
+class SmallViT(PooledClassifier):
     """A classifier of greyscale images that are cut into squares.
+
+    It takes images of other sizes too: the positions are then interpolated.
 
     Args:
         n_classes: how many logits it gives.
         size: rows and columns of the image, a multiple of ``patch``.
-        patch: side of a square, in pixels.
-        width: numbers a token; a multiple of 4 and of ``heads``.
+        patch: side of a square, in pixels; with ``is_early`` a power of 2.
+        width: numbers a token; a multiple of 8 and of ``heads``.
         depth: blocks.
         heads: of the attention.
+        dropout: chance that a pooled feature is hidden in training.
+        is_early: tokens come from a few small convolutions, not from one of a square's size.
+            With few images this learns faster; published weights have none.
     """
 
-    def __init__(
-        self, n_classes: int = 1, size: int = 224, patch: int = 16, width: int = 192, depth: int = 12, heads: int = 3
+    extra_outputs = ("rollout",)
+
+    def __init__(  # noqa: PLR0913 - the shape of a transformer
+        self,
+        n_classes: int = 1,
+        size: int = 224,
+        patch: int = 16,
+        width: int = 192,
+        depth: int = 12,
+        heads: int = 3,
+        *,
+        dropout: float = 0.0,
+        is_early: bool = False,
     ) -> None:
         super().__init__()
-        self.side = size // patch
-        self.embed = nn.Conv2d(1, width, patch, patch)
-        self.register_buffer("positions", _positions(self.side, width), persistent=False)
+        side = size // patch
+        self.embed: nn.Module = _early(patch, width) if is_early else nn.Conv2d(1, width, patch, patch)
+        self.positions = nn.Parameter(_positions(side, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, _EPSILON)
         self.last = nn.Identity()  # where tools that hook layers find the feature map
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, n_classes)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last tokens in their places, ``(n, width, size / patch, size / patch)``."""
         return self._run(x)[0]
 
-    def head(self, f: Tensor) -> Tensor:
-        """Return the logits ``(n, classes)`` of a feature map."""
-        y: Tensor = self.linear(f.mean(dim=(2, 3)))
-        return y
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``(n, classes)``, of ``x`` ``(n, 1, size, size)``."""
-        return self.head(self.features(x))
+    def maps(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the feature map, and the rollout."""
+        f, flow = self.rollout(x)
+        return f, (flow,)
 
     def rollout(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature map, and how far attention leads from each square to the answer.
@@ -85,21 +103,45 @@ class SmallViT(nn.Module):
             The feature map, and ``(n, rows, columns)``: the parts of the squares, which sum to 1.
         """
         f, attentions = self._run(x)
-        identity = torch.eye(self.side**2)
+        rows, columns = f.shape[2:]
+        identity = torch.eye(rows * columns)
         flow = identity.expand(1, -1, -1)
         for attention in attentions:
             # What is added to is looked at too: half of each block passes by its attention.
             flow = (attention.mean(dim=1) + identity) / 2 @ flow
-        return f, flow.mean(dim=1).reshape(-1, self.side, self.side)
+        return f, flow.mean(dim=1).reshape(-1, rows, columns)
 
     def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        tokens = self.embed(x).flatten(2).transpose(1, 2) + self.positions
+        grid = self.embed(x)
+        tokens = grid.flatten(2).transpose(1, 2) + at_side(self.positions, grid.shape[2])
         attentions = []
         for block in self.blocks:
             tokens, attention = block(tokens)
             attentions.append(attention)
-        f = self.norm(tokens).transpose(1, 2).unflatten(2, (self.side, self.side))
+        f = self.norm(tokens).transpose(1, 2).reshape(grid.shape)
         return self.last(f), attentions
+
+
+def at_side(positions: Tensor, side: int) -> Tensor:
+    """Return positions ``(1, n * n, width)`` for a grid of ``side`` rows and columns, interpolated if it is another."""
+    own = math.isqrt(positions.shape[1])
+    if own == side:
+        return positions
+    grid = positions.transpose(1, 2).reshape(1, -1, own, own)
+    resized = nn.functional.interpolate(grid, (side, side), mode="bicubic", antialias=True)
+    return resized.flatten(2).transpose(1, 2)
+
+
+def _early(patch: int, width: int) -> nn.Sequential:
+    """Return convolutions that halve the image until a square is one token."""
+    steps = patch.bit_length() - 1
+    layers: list[nn.Module] = []
+    inputs = 1
+    for step in range(steps):
+        outputs = width >> min(3, steps - 1 - step)
+        layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
 
 
 def _positions(side: int, width: int) -> Tensor:

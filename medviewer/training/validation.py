@@ -80,6 +80,8 @@ def refresh_statistics(
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima" (2018), section 3.3.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

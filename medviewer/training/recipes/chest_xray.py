@@ -23,7 +23,12 @@ from medviewer.training.film_lesson import FilmConfig as Config
 from medviewer.training.film_lesson import FilmLesson
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
-from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
+from medviewer.training.networks import (
+    EfficientNetLite0,
+    PooledClassifier,
+    imagenet_weights_path,
+    load_imagenet_weights,
+)
 from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided
@@ -80,7 +85,7 @@ def run(request: Request) -> Path:
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
-        decision, ood = _write_files(partial, network, parts, config, request)
+        decision, ood = write_files(partial, network, parts, config, request)
         document |= decided(decision, found) | {"ood": ood}
         publish(partial, request.data, document, request.progress)
     request.forget_run(folders)
@@ -124,8 +129,8 @@ def explore(request: Request, n_trials: int) -> Trial:
     return search(RANGES, n_trials, request.run_folder, score, identity=identity, progress=request.progress)
 
 
-def _write_files(
-    partial: Path, network: EfficientNetLite0, parts: Mapping[str, Part], config: Config, request: Request
+def write_files(
+    partial: Path, network: PooledClassifier, parts: Mapping[str, Part], config: Config, request: Request
 ) -> tuple[Decision, dict[str, Any]]:
     """Write every file but the card, and return what was decided and the section ``ood``."""
     size, steps = config.sizes[-1], preprocessing(config.sizes[-1])

@@ -80,7 +80,7 @@ _SPLIT_RULE = (
     "block: the lowest numbers of each file-name family; tune, report: by a hash of seed and patient; rest: train. "
     "Epoch, calibration and threshold were chosen on tune and block; report chose nothing."
 )
-_REFERENCES = (
+REFERENCES = (
     (
         "Kermany, Zhang, Goldbaum. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
         "Classification. Mendeley Data 2018, doi:10.17632/rscbjbr9sj.2 (CC BY 4.0)"
@@ -118,6 +118,7 @@ def card_document(
     steps: Sequence[Mapping[str, Any]],
     history: Sequence[Mapping[str, Any]],
     metric: str,
+    other: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the card, all but what is measured later: the files, :func:`decided`, and the evidence.
 
@@ -127,8 +128,10 @@ def card_document(
         steps: the preprocessing.
         history: what each epoch gave.
         metric: what the score of an epoch is.
+        other: the sections that another network of the same films changes; of ``training``, its keys.
     """
-    card = {
+    other = other or {}
+    card: dict[str, Any] = {
         "schema": SCHEMA_ID,
         "id": "chest-xray-pneumonia",
         "version": VERSION,
@@ -137,7 +140,7 @@ def card_document(
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
         "languages": ["en", "zh"],
-        **_interface(config.sizes[-1], steps),
+        **interface(config.sizes[-1], steps, grid=config.sizes[-1] // 32, n_features=N_FEATURES),
         "population": {"age_years": [1, 5], "sexes": [], "site": _SITE},
         "training": {
             "recipe": RECIPE,
@@ -156,12 +159,13 @@ def card_document(
             "weights": "Apache-2.0, from ImageNet weights of EfficientNet-Lite0 (Apache-2.0) and the data below",
             "data": "CC BY 4.0, Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2",
         },
-        "references": list(_REFERENCES),
+        "references": list(REFERENCES),
         "regulatory": _REGULATORY,
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
-    return of_own_data(card, found)
+    training = {**card["training"], **other.get("training", {})}
+    return of_own_data({**card, **other, "training": training}, found)
 
 
 def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:
@@ -179,9 +183,8 @@ def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:
     }
 
 
-def _interface(size: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what goes in and what comes out."""
-    grid = size // 32
+def interface(size: int, steps: Sequence[Mapping[str, Any]], *, grid: int, n_features: int) -> dict[str, Any]:
+    """Return what goes in and what comes out of a network whose last feature map has ``grid`` rows and columns."""
     return {
         "inputs": [
             {
@@ -198,7 +201,7 @@ def _interface(size: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ],
         "outputs": [
             {"name": "logits", "shape": [None, 1], "meaning": "before calibration"},
-            {"name": "features", "shape": [None, N_FEATURES], "meaning": "mean of the last feature map over positions"},
+            {"name": "features", "shape": [None, n_features], "meaning": "mean of the last feature map over positions"},
             {
                 "name": "cam",
                 "shape": [None, 1, grid, grid],
