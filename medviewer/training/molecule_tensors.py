@@ -48,7 +48,7 @@ class MoleculeTensors:
     def feed(self) -> dict[str, FloatArray]:
         """Return the graph's inputs by name."""
         n = len(NODE_FEATURES)
-        arrays = (self.fingerprint, self.atoms[:, :, :n], self.atoms[:, :, n:], self.bonds / 2, self.mask)
+        arrays: tuple[npt.NDArray[Any], ...] = (self.fingerprint, self.atoms[:, :, :n], self.atoms[:, :, n:], self.bonds / 2, self.mask)
         return {name: array.astype(np.float32) for name, array in zip(ARRAYS, arrays, strict=True)}
 
 

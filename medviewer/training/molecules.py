@@ -201,7 +201,8 @@ def _identity(molecule: Any) -> tuple[str, str]:
     from rdkit import Chem  # noqa: PLC0415 - an extra
     from rdkit.Chem.Scaffolds import MurckoScaffold  # noqa: PLC0415
 
-    return Chem.MolToSmiles(molecule), MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=False)
+    scaffold: Any = MurckoScaffold.MurckoScaffoldSmiles  # untyped in RDKit's stubs
+    return Chem.MolToSmiles(molecule), str(scaffold(mol=molecule, includeChirality=False))
 
 
 def _contradicted(rows: list[Floats]) -> npt.NDArray[np.bool_]:

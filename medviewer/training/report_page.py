@@ -202,7 +202,7 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         axes.set(title="Decision curve", xlabel="threshold", ylabel="net benefit of acting", ylim=(-0.05, top + 0.05))
         axes.legend(loc="lower left", fontsize="small")
 
-    found = [
+    found: list[tuple[str, Callable[[Any], None]]] = [
         ("ROC", roc),
         ("precision-recall", precision_recall),
         ("reliability", reliability),

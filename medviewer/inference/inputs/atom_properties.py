@@ -37,13 +37,14 @@ def atom_properties(molecule: Any) -> npt.NDArray[np.float32]:
     from rdkit.Chem import EState, rdMolDescriptors, rdPartialCharges  # noqa: PLC0415
 
     with rdBase.BlockLogs():  # charges of metals are not known, which is said by a 0
+        indices: Any = EState.EStateIndices  # untyped in RDKit's stubs
         rdPartialCharges.ComputeGasteigerCharges(molecule)
         columns = [
             *np.array(rdMolDescriptors._CalcCrippenContribs(molecule)).T,
             rdMolDescriptors._CalcTPSAContribs(molecule),
             list(rdMolDescriptors._CalcLabuteASAContribs(molecule)[0]),
             [atom.GetDoubleProp("_GasteigerCharge") for atom in molecule.GetAtoms()],
-            EState.EStateIndices(molecule),
+            indices(molecule),
         ]
     found = np.zeros((molecule.GetNumAtoms(), len(ATOM_PROPERTIES)))
     found[:, : len(columns)] = np.array(columns).T
