@@ -48,7 +48,8 @@ class MoleculeTensors:
     def feed(self) -> dict[str, FloatArray]:
         """Return the graph's inputs by name."""
         n = len(NODE_FEATURES)
-        arrays: tuple[npt.NDArray[Any], ...] = (self.fingerprint, self.atoms[:, :, :n], self.atoms[:, :, n:], self.bonds / 2, self.mask)
+        nodes, links = self.atoms[:, :, :n], self.atoms[:, :, n:]
+        arrays: tuple[npt.NDArray[Any], ...] = (self.fingerprint, nodes, links, self.bonds / 2, self.mask)
         return {name: array.astype(np.float32) for name, array in zip(ARRAYS, arrays, strict=True)}
 
 

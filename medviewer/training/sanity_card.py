@@ -12,10 +12,10 @@ from typing import Any
 from medviewer.domain.errors import CardError
 from medviewer.inference.card import read_card
 from medviewer.inference.card_json import CARD_NAME
+from medviewer.training.card_page import MADE, readme
 from medviewer.whole_file import write_whole
 
 README_NAME = "README.md"
-MADE = "<!-- Made from model.json by the training recipe. Do not edit. -->"
 
 
 def write_sanity(model: Path, sanity: Mapping[str, Any]) -> str:
@@ -47,8 +47,6 @@ def write_sanity(model: Path, sanity: Mapping[str, Any]) -> str:
     write_whole(model / CARD_NAME, content.encode())
     page = model / README_NAME
     if page.is_file() and MADE in page.read_text(encoding="utf-8", errors="replace"):
-        from medviewer.training.card import readme  # noqa: PLC0415 - it uses sanity_lines
-
         write_whole(page, readme(document).encode())
     return version
 
@@ -63,41 +61,3 @@ def next_version(version: str) -> str:
     if found is None:
         raise CardError(f"The version “{version}” on the card is no version; it should read like 1.0.0.")
     return f"{found[1]}.{found[2]}.{int(found[3]) + 1}"
-
-
-def sanity_lines(card: Mapping[str, Any]) -> list[str]:
-    """What the page for people says of the model's explanations."""
-    sanity = card.get("explain", {}).get("sanity")
-    if not sanity:
-        return []
-    whose = "held-out images" if sanity["held_out"] else "images"
-    about = (
-        f"Up to {sanity['n']} {whose} with the finding (split {sanity['split']}). Deletion and insertion: on which "
-        f"share of them the map beats 95% of {sanity['n_random']} random maps of the same smoothness; chance is 5%. "
-        f"Shuffled weights, grain and repetition: {sanity['n_few']} images."
-    )
-    lines = [
-        "## How far its heat maps can be believed",
-        "",
-        about,
-        "",
-        "| method | n | deletion | insertion | both | like the map of a shuffled network | with a grain | repeated |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, found in sanity["methods"].items():
-        shuffled = found.get("randomised")
-        row = [
-            name,
-            str(found["n"]),
-            *(_share(found[key]) for key in ("deletion", "insertion", "both")),
-            f"{shuffled['rank'][-1]:.2f}" if shuffled else "not measured",
-            f"{found['grain']['rank']:.2f}" if "grain" in found else "not measured",
-            f"{found['repeated']['largest_difference']:.1g}" if "repeated" in found else "not measured",
-        ]
-        lines.append(f"| {' | '.join(row)} |")
-    lines += ["", *(f"- {name}: {found['verdict']['en']}" for name, found in sanity["methods"].items()), ""]
-    return lines
-
-
-def _share(share: Mapping[str, Any]) -> str:
-    return f"{share['value']:.0%} ({share['ci95'][0]:.0%} to {share['ci95'][1]:.0%})"

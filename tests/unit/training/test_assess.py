@@ -17,7 +17,8 @@ from medviewer.explain import methods as table
 from medviewer.explain.question import Question, Saliency
 from medviewer.inference.card import read_card
 from medviewer.training.assess import Plan, assess
-from medviewer.training.sanity_card import MADE, next_version, write_sanity
+from medviewer.training.card_page import MADE
+from medviewer.training.sanity_card import next_version, write_sanity
 from tests import fakes
 
 PLAN = Plan(n=6, n_few=2, splits=("all",))
