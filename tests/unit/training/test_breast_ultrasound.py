@@ -1,0 +1,148 @@
+"""The whole recipe on made-up pictures: judged by folds, shipped as one network, and measured part by part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medviewer.domain.errors import InputError, UsageError
+from medviewer.inference.card import read_card
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
+from medviewer.training import report_data, train
+from medviewer.training.evaluate import evaluate
+from tests.breast_maker import arrays, breast_case, write_npz
+
+torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.slow,
+    # The exporter and its parts warn about themselves.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch"),
+]
+
+SETTINGS = {
+    "width": "4", "n_members": "2", "n_folds": "2", "n_repeats": "1", "epochs": "2", "passes": "8", "batch": "16",
+    "n_statistics": "3", "rate": "0.01", "average": "0.8", "dropout": "0.0",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_npz(tmp_path_factory.mktemp("data") / "breast.npz", 80)
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    lines: list[str] = []
+    out = tmp_path_factory.mktemp("models") / "breast-ultrasound"
+    return train("breast-ultrasound", data, out, SETTINGS, lines.append), lines
+
+
+def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list[str]]) -> None:
+    out, lines = made
+    card = read_card(out)
+    (evidence,) = card.evidence
+    metrics = evidence["metrics"]
+    assert metrics["auc"]["value"] > 0.85
+    assert metrics["auc"]["ci95"][0] <= metrics["auc"]["value"] <= metrics["auc"]["ci95"][1]
+    assert (evidence["n"], evidence["per_class"]) == (120, {"BENIGN_OR_NORMAL": 90, "MALIGNANT": 30})
+    assert set(evidence["robustness"]) >= {"as it is", "noise", "black frame"}
+    assert set(evidence["novelty"]) == {"warned", "abstained"}
+    assert card.training["validation"]["value"] == pytest.approx(metrics["auc"]["value"], abs=1e-4)
+    assert card.labels[0].operating_point is not None
+    assert card.labels[0].operating_point.n == 120
+    assert "28 x 28" in card.not_for.en
+    assert (card.inputs[0].modality, card.inputs[0].body_part) == (("US",), ("BREAST",))
+    assert any("judged by folds" in line for line in lines)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_malignant_is_what_is_reported(made: tuple[Path, list[str]], data: Path, tmp_path: Path) -> None:
+    """A fold of new pictures: were the labels turned round anywhere, this would be near 0."""
+    np.savez(tmp_path / "test.npz", **arrays(60, seed=7, prefix="test"))
+    report = evaluate(made[0], tmp_path / "test.npz", tmp_path / "out", split="test")
+    assert report["metrics"]["auc"]["value"] > 0.85
+    assert report["data"]["was_learned_from"] is False
+    assert report["data"]["per_class"] == {"BENIGN_OR_NORMAL": 45, "MALIGNANT": 15}
+
+
+def test_one_network_answers_as_the_ensemble_did(made: tuple[Path, list[str]]) -> None:
+    import onnxruntime
+
+    out, _ = made
+    with Engine(Catalogue([out.parent]), providers=("cpu",)) as engine:
+        (found,) = engine.verify("breast-ultrasound")
+        answer = engine.ask(breast_case(), "breast-ultrasound")
+    assert found.passed
+    assert found.largest_error < 1e-4
+    assert answer.provenance.model_id == "breast-ultrasound"
+    with np.load(out / "reference.npz") as stored:
+        reference = dict(stored)
+    assert reference["output.features"].shape == (4, 2 * 2 * 16)
+    said, feature_map, gradient, _ = onnxruntime.InferenceSession((out / "model.explain.onnx").read_bytes()).run(
+        None, {"x": reference["input.x"], "selector": np.ones((4, 1), np.float32)}
+    )
+    np.testing.assert_allclose(said, reference["output.logits"], atol=1e-4)
+    grad_cam = np.einsum("nk,nkhw->nhw", gradient.sum(axis=(2, 3)), feature_map)
+    np.testing.assert_allclose(grad_cam, reference["output.cam"][:, 0], atol=1e-4)
+
+
+def test_parts_that_were_learned_from_are_known_by_their_digest(
+    made: tuple[Path, list[str]], data: Path, tmp_path: Path
+) -> None:
+    with np.load(data) as stored:
+        published = dict(stored)
+    new = arrays(40, seed=7, prefix="test")
+    copied = int(np.flatnonzero(published["train_labels"] == new["test_labels"][3])[0])
+    new["test_images"][3] = published["train_images"][copied]
+    np.savez(tmp_path / "all.npz", **published, **new)
+    assert evaluate(made[0], tmp_path / "all.npz", tmp_path / "a", split="val")["data"]["was_learned_from"] is True
+    assert evaluate(made[0], tmp_path / "all.npz", tmp_path / "b")["data"]["was_learned_from"] is True
+    report = evaluate(made[0], tmp_path / "all.npz", tmp_path / "c", split="test")
+    assert report["data"]["was_learned_from"] is False
+    groups = {entry["name"]: entry["n"] for entry in report["subgroups"]}
+    assert groups["without a near copy in another part of the file"] <= 39
+    with pytest.raises(UsageError, match="no split 'block'; there are test, train, val"):
+        evaluate(made[0], tmp_path / "all.npz", tmp_path / "d", split="block")
+
+
+def test_noise_and_flat_images_get_no_answer(made: tuple[Path, list[str]]) -> None:
+    from dataclasses import replace
+
+    from medviewer.domain.frame import Frame
+
+    case = breast_case()
+    description = case.images[0].description
+    noise = np.random.default_rng(0).integers(0, 256, (112, 112)).astype(np.uint16)
+    chess = np.kron(np.indices((28, 28)).sum(0) % 2 * 255, np.ones((4, 4))).astype(np.uint16)
+    with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
+        for stored in (noise, chess):
+            stored.setflags(write=False)
+            answer = engine.ask(replace(case, images=(Frame(stored, description),)), "breast-ultrasound")
+            assert answer.status == "abstained", answer.guards
+        chest = replace(description, body_part_examined="CHEST")
+        other = engine.ask(replace(case, images=(Frame(case.images[0].stored, chest),)), "breast-ultrasound")
+        assert other.status == "abstained"
+
+
+def test_the_data_are_described_with_their_folds(data: Path, tmp_path: Path) -> None:
+    report = report_data("breast-ultrasound", data, tmp_path, {})
+    assert report["n"] == 120
+    assert set(report["splits"]) == {f"fold {index}" for index in range(1, 6)}
+    assert not any(problem["stops_training"] for problem in report["problems"])
+    assert json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))["n"] == 120
+
+
+@pytest.mark.parametrize("malignant", [0, 3])
+def test_too_few_of_a_class_leave_no_folder(tmp_path: Path, malignant: int) -> None:
+    made = arrays(20)
+    made["train_labels"][:] = 1
+    made["train_labels"][:malignant] = 0
+    np.savez(tmp_path / "few.npz", **made)
+    with pytest.raises(InputError, match=r"no usable image|too few for 5 folds"):
+        train("breast-ultrasound", tmp_path / "few.npz", tmp_path / "model", {}, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["few.npz"]
