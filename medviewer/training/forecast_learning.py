@@ -155,8 +155,7 @@ def learn_forecaster(moments: Moments, scale: Floats, config: ForecastConfig, ar
         Stopped, TrainingError, StorageError: as :func:`medviewer.training.loop.fit`.
     """
     said, nets = np.empty((*moments.truth.shape, 3), np.float32), []
-    stays = np.random.default_rng(config.seed).permutation(int(moments.stay.max()) + 1)
-    fold = stays[moments.stay] % config.n_folds  # a stay lies in one fold with all of its moments
+    fold = folds_of(moments.stay, config.n_folds, config.seed)
     for index in range(config.n_folds):
         own = dataclasses.replace(config, seed=config.seed + 1000 * index)
         torch.manual_seed(own.seed)
@@ -167,6 +166,12 @@ def learn_forecaster(moments: Moments, scale: Floats, config: ForecastConfig, ar
         said[fold == index] = run_nets([net], held_out)
         nets.append(net)
     return Forecaster(nets, moved_by(said, z_scores(moments.truth, scale)))
+
+
+def folds_of(stay: npt.NDArray[np.int64], n_folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the fold of each moment, ``(n,)``: a stay lies in one fold with all of its moments."""
+    shuffled = np.random.default_rng(seed).permutation(int(stay.max()) + 1)
+    return np.asarray(shuffled[stay] % n_folds, np.int64)
 
 
 def new_net(n_fields: int, config: ForecastConfig) -> StayForecaster:

@@ -27,6 +27,7 @@ from medviewer.training.forecast_learning import (
     ForecastConfig,
     Forecaster,
     ForecastLesson,
+    folds_of,
     moved_by,
     new_net,
     pinball,
@@ -182,6 +183,14 @@ def test_a_record_that_ends_at_the_moment_is_the_same_array() -> None:
     assert isinstance(raw, series.SeriesRaw)
     found = moments_of([stay], documents)
     np.testing.assert_allclose(series.encode(raw, spec).tensors["joined"], found.joined[-1], atol=1e-5)
+
+
+def test_all_moments_of_a_stay_lie_in_one_fold() -> None:
+    stay = np.repeat(np.arange(40), 6)
+    fold = folds_of(stay, 4, seed=0)
+    assert all(len(set(fold[stay == one].tolist())) == 1 for one in range(40))
+    assert sorted(np.bincount(fold).tolist()) == [60] * 4
+    assert (folds_of(stay, 4, seed=1) != fold).any()
 
 
 # Bands

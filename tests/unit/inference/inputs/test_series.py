@@ -174,3 +174,14 @@ def test_a_group_holds_the_cells_to_which_its_values_were_carried(spec: InputSpe
     assert np.flatnonzero(pulse[:, 6]).tolist() == [5, 6, 7, 8, 9, 10]
     assert not pulse[:, [1, 2, 4, 5, 7, 8]].any()
     assert len(groups) == 6
+
+
+def test_what_is_recent_was_measured_within_the_hours_and_is_plausible(spec: InputSpec) -> None:
+    case = data_models.series_case()  # twelve hours; the lactate was taken at the ninth
+    raw = pulled(case, spec)
+    assert series.is_recent(raw, spec, "lactate", 3.5)
+    assert not series.is_recent(raw, spec, "lactate", 3)  # exactly so long ago is too long
+    wild = Observation("2524-7", "Lactate", 900.0, "mmol/L", data_models.START + timedelta(hours=11.5))
+    assert not series.is_recent(
+        pulled(replace(case, observations=(*case.observations, wild)), spec), spec, "lactate", 3
+    )
