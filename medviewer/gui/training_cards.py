@@ -15,6 +15,7 @@ from medviewer.inference.card import Card as ModelCard
 
 _NAME_PX = 96
 _MOST_PROBLEMS = 12
+_STRETCH = (4, 5, 5, 6)  # of a table's columns: a difference has a sign more than a figure
 _FIGURES = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 _SPLITS = ("report", "b")  # of those that chose nothing, by which a model is judged
 
@@ -117,7 +118,7 @@ def _figure(entry: Mapping[str, Any] | None, *, sign: str = "") -> str:
         return "–"
     whole = f"{entry['value']:{sign}.3f}"
     interval = entry.get("ci95")
-    return f"{whole}  ({interval[0]:.3f}, {interval[1]:.3f})" if interval else whole
+    return f"{whole} ({interval[0]:.3f}, {interval[1]:.3f})" if interval else whole
 
 
 def _counts(per_class: Mapping[str, int]) -> str:
@@ -129,11 +130,11 @@ def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> QWidget:
     made.setProperty("kind", "clear")
     grid = QGridLayout(made)
     grid.setContentsMargins(0, 0, 0, 0)
-    grid.setHorizontalSpacing(12)
+    grid.setHorizontalSpacing(8)
     grid.setVerticalSpacing(6)
     for column, words in enumerate(heads):
         grid.addWidget(PlainLabel(words, "small", wrap=True), 0, column, Qt.AlignmentFlag.AlignBottom)
-        grid.setColumnStretch(column, 1)
+        grid.setColumnStretch(column, _STRETCH[column])
     for number, row in enumerate(rows, start=1):
         for column, words in enumerate(row):
             grid.addWidget(PlainLabel(words, "secondary" if column == 0 else "", wrap=True), number, column)

@@ -117,28 +117,34 @@ class TrainingDialog(QDialog):
             self._live.show_progress(self.trainer.live, is_running=self.trainer.stage(recipe.name) == "running")
 
     def _redraw(self, recipe: Recipe | None, looks: tuple[object, ...]) -> None:
-        """Draw the right half anew; the keyboard stays in it, and the reader's place where the stage is the same."""
+        """Draw the right half anew; the keyboard stays in it, and the reader's place unless something is said above."""
         before, self._drawn = self._drawn, looks
-        place = self._right.verticalScrollBar().value() if before[:2] == looks[:2] else 0
+        place = self._right.verticalScrollBar().value() if before[:3] == looks[:3] else 0
         had_keyboard = self._right.isAncestorOf(self.focusWidget() or self)
         self._live = None
+        self._right.setUpdatesEnabled(False)  # until it has its sizes
         clear(self._right.column)
         for part in self._parts(recipe):
             self._right.column.addWidget(part)
         if had_keyboard:
             self._right.setFocus(Qt.FocusReason.OtherFocusReason)
-        QTimer.singleShot(0, self._right, lambda: self._right.verticalScrollBar().setValue(place))
+        QTimer.singleShot(0, self._right, lambda: self._settle(place))
+
+    def _settle(self, place: int) -> None:
+        """Show what was drawn anew, once its layout has its sizes."""
+        self._right.verticalScrollBar().setValue(place)
+        self._right.setUpdatesEnabled(True)
 
     def _looks(self) -> tuple[object, ...]:
-        """What the right half is drawn from, but for the run that goes on."""
+        """What the right half is drawn from, but for the run that goes on: recipe, stage, what is said, the rest."""
         recipe, trainer, shelf = self.chosen, self.trainer, self.shelf
         jobs = tuple(trainer.is_doing(job) for job in (LIST_JOB, DATA_JOB, COMPARE_JOB))
-        asked = (id(shelf.waiting), shelf.problem, shelf.done, shelf.is_busy)
         if recipe is None:
             return (None, trainer.problems.get(""), jobs)
         name = recipe.name
-        found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), trainer.problems.get(name))
-        return (name, trainer.stage(name), trainer.is_running, self._data.get(name), found, jobs, asked)
+        said = (trainer.problems.get(name), id(shelf.waiting), shelf.problem, shelf.done)
+        found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), self._data.get(name))
+        return (name, trainer.stage(name), said, trainer.is_running, found, jobs, shelf.is_busy)
 
     def _fill_list(self) -> None:
         lines = [f"{visible(tr_pick(one.title))}\n{_stage_words(self.trainer.stage(one.name))}" for one in self.recipes]
@@ -318,7 +324,7 @@ class TrainingDialog(QDialog):
         if is_used:
             parts.append(SignalRow("good", tr("The trained model is in use."), word=f"{new.id} {new.version}"))
         other = old.card if old is not None and not is_used else None
-        report = trainer.comparisons.get(name)
+        report = trainer.comparisons.get(name) if other is not None else None
         parts += [section(tr("How well it does")), figures_card(new, other)]
         if other is None and not is_used:
             parts.append(SignalRow("info", tr("There is no model in use to compare it with."), word=""))

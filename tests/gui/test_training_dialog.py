@@ -218,16 +218,18 @@ def test_both_models_are_measured_and_the_new_one_takes_the_place_only_after_a_y
     reader: Reader, dialog: TrainingDialog, data: Path
 ) -> None:
     trained(reader, dialog, data)
-    assert "0.900  (0.850, 0.950)" in all_words(dialog)
+    assert "0.900 (0.850, 0.950)" in all_words(dialog)
     press(dialog, "Measure both on the same cases")
     reader.wait(lambda: "On the same cases: 40 of 33 patients" in all_words(dialog))
     said = all_words(dialog)
-    assert "+0.030  (0.010, 0.050)" in said
+    assert "+0.030 (0.010, 0.050)" in said
     assert "Right where the other is wrong: 7 cases and 2 cases (McNemar's exact test: p = 0.180)." in said
     assert "In use 1.0.0" in said
     assert "It learned from these data, so that its figures here are no evidence." in said
+    dialog._right.verticalScrollBar().setValue(10_000)
     press(dialog, "Put it into use")
     reader.wait(lambda: "takes the place of 1.0.0" in all_words(dialog))
+    reader.wait(lambda: dialog._right.verticalScrollBar().value() == 0)  # the question is in view
     assert version_in_use(reader) == "1.0.0"
     press(dialog, "Leave it as it is")
     assert version_in_use(reader) == "1.0.0"
@@ -236,6 +238,7 @@ def test_both_models_are_measured_and_the_new_one_takes_the_place_only_after_a_y
     press(dialog, "Replace")
     reader.wait(lambda: "The trained model is in use." in all_words(dialog))
     assert version_in_use(reader).startswith("1.0.1-trained.")
+    assert "On the same cases" not in all_words(dialog)  # the one that was in use is not any more
     press(dialog, "Version before")
     reader.wait(lambda: is_offered(dialog, "Put it into use"))
     assert version_in_use(reader) == "1.0.0"
@@ -379,3 +382,50 @@ def test_one_model_is_trained_at_a_time(reader: Reader, dialog: TrainingDialog, 
     assert dialog.trainer.problems["bare"] == "One model is being trained already; stop it, or wait for its end."
     assert dialog.trainer.stage("films") == "running"
     assert len((data / "asked").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_a_real_training_is_stopped_gone_on_with_and_its_model_put_into_use(
+    main_window, qtbot, medviewer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real recipe on made-up films, in a real process; the model is run before it is taken."""
+    pytest.importorskip("torch")
+    import numpy as np
+    from PIL import Image
+
+    from tests.unit.training.test_chest_xray import SETTINGS, film
+
+    monkeypatch.setattr(window, "may_stop_training", lambda _parent: True)
+    main_window.app.engine.catalogue = Catalogue([medviewer_home / "models"], TrustFile(medviewer_home))
+    chance = np.random.default_rng(0)
+    for number in range(60):
+        for name, is_sick in ((f"NORMAL/IM-{number:04d}-0001.png", False), (f"PNEUMONIA/person{number}.png", True)):
+            (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.uint8(255 * film(chance, is_sick))).save(tmp_path / "films" / name)
+
+    def wait(condition) -> None:
+        qtbot.waitUntil(condition, timeout=600_000)
+
+    main_window.app.run_command("model.train")
+    dialog = main_window.training
+    wait(lambda: dialog.list.count() > 0)
+    dialog.list.setCurrentRow([recipe.name for recipe in dialog.recipes].index("chest-xray"))
+    dialog.use_data("chest-xray", tmp_path / "films")
+    dialog._edited["chest-xray"].update(SETTINGS | {"threads": "1", "n_statistics": "2"})
+    press(dialog, "Begin")
+    trainer = dialog.trainer
+    wait(lambda: not trainer.is_running or trainer.live.done >= 2)
+    press(dialog, "Stop")
+    wait(lambda: is_offered(dialog, "Go on"))
+    assert trainer.problems == {}
+    assert (trainer.folder / "chest-xray.training" / "run.pt").is_file()
+    press(dialog, "Go on")
+    wait(lambda: not trainer.is_running)
+    assert trainer.problems == {}
+    steps = trainer.live.curves[""].steps
+    assert steps == list(range(1, len(steps) + 1))
+    wait(lambda: is_offered(dialog, "Put it into use"))
+    press(dialog, "Put it into use")
+    wait(lambda: "The trained model is in use." in all_words(dialog))
+    assert main_window.app.engine.catalogue.card("chest-xray-pneumonia").training["config"]["sizes"] == [32, 32]
