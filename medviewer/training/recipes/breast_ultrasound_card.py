@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
+from medviewer.training.about import About
 from medviewer.training.breastmnist import CLASSES, part_digests
 from medviewer.training.card import library_versions
 from medviewer.training.data import ClassFolders
@@ -25,6 +26,16 @@ VERSION = "1.0.0"
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
 _TITLE = {"en": "Malignancy on small breast ultrasound pictures", "zh": "小尺寸乳腺超声图像恶性判别"}
+ABOUT = About(
+    title=_TITLE,
+    data={
+        "en": "MedMNIST's file breastmnist.npz (28 x 28 pixels); its parts train and val are learned from, "
+        "test is left alone.",
+        "zh": "MedMNIST的breastmnist.npz文件（28×28像素）；仅用train与val部分训练，不使用test部分。",
+    },
+    duration={"en": "About twenty minutes on one processor core.", "zh": "单核处理器上约需二十分钟。"},
+    config=SmallConfig(),
+)
 _INTENDED_USE = {
     "en": "Research and teaching: says how typical a picture of breast ultrasound, squeezed to 28 x 28 pixels, is of a "
     "malignant lesion, with a heat map of where the networks looked. It shows what can be learned from few and small "

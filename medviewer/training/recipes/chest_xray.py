@@ -23,12 +23,7 @@ from medviewer.training.film_lesson import FilmConfig as Config
 from medviewer.training.film_lesson import FilmLesson
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
-from medviewer.training.networks import (
-    EfficientNetLite0,
-    PooledClassifier,
-    imagenet_weights_path,
-    load_imagenet_weights,
-)
+from medviewer.training.networks import EfficientNetLite0, PooledClassifier, load_imagenet_weights
 from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided
@@ -102,7 +97,7 @@ def learn(
     if "resume" in folders:
         return network, load_chosen(network, folders["resume"])
     if config.pretrained:
-        load_imagenet_weights(network, imagenet_weights_path())
+        load_imagenet_weights(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     size = config.sizes[-1]
     lesson = FilmLesson(learned_from(parts, size), preprocessing(size), config)

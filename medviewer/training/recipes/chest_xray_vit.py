@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +19,8 @@ from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table, write_data_report
 from medviewer.training.export import open_forward
 from medviewer.training.film_comparison import check_beside, compare
-from medviewer.training.film_lesson import FilmConfig, FilmLesson
+from medviewer.training.film_lesson import FilmLesson
+from medviewer.training.film_lesson import TransformerConfig as Config
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
 from medviewer.training.networks_vit import SmallViT
@@ -29,7 +29,7 @@ from medviewer.training.publish import check_better, check_place, model_folder, 
 from medviewer.training.recipes import chest_xray
 from medviewer.training.recipes.chest_xray import CLASSES, METRIC, preprocessing, write_files
 from medviewer.training.recipes.chest_xray_card import decided
-from medviewer.training.recipes.chest_xray_vit_card import RECIPE, card_document
+from medviewer.training.recipes.chest_xray_vit_card import ABOUT, RECIPE, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -44,33 +44,6 @@ RANGES: Mapping[str, Range] = {
     "strength": Range(0.3, 1.5),
     "average": Range(0.98, 0.999),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Config(FilmConfig):
-    """The settings of a radiograph's lesson, and the shape of the transformer.
-
-    Attributes:
-        patch: side of a square, in pixels.
-        width: numbers a token.
-        depth: blocks.
-        heads: of the attention.
-    """
-
-    sizes: tuple[int, ...] = (96,) * 9
-    finish: int = 1
-    backbone_rate: float = 6e-4
-    head_rate: float = 1e-3
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    dropout: float = 0.1
-    n_validation: int = 40
-    threads: int = 1
-    pretrained: bool = False
-    patch: int = 16
-    width: int = 192
-    depth: int = 4
-    heads: int = 3
 
 
 def run(request: Request) -> Path:
@@ -107,14 +80,18 @@ def run(request: Request) -> Path:
 
 def configured(overrides: Mapping[str, str]) -> tuple[Config, dict[str, Path]]:
     """Return settings and paths; ``pretrained`` says whether there are weights to begin with."""
-    config, folders = configure(Config(), overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, overrides, FOLDERS)
     if config.pretrained and "weights" not in folders:
         raise UsageError("No published weights come with this recipe; give yours as --set weights=FILE.safetensors.")
     return dataclasses.replace(config, pretrained="weights" in folders), folders
 
 
 def learn(
-    found: ClassFolders, parts: Mapping[str, Part], config: Config, request: Request, folders: Mapping[str, Path]
+    found: ClassFolders,
+    parts: Mapping[str, Part],
+    config: Config,
+    request: Request,
+    folders: Mapping[str, Path],
 ) -> tuple[SmallViT, History]:
     """Return the network with its chosen weights, and what each epoch gave."""
     torch.manual_seed(config.seed)

@@ -20,7 +20,6 @@ from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, document
 from medviewer.training.forecast_evaluation import by_variable
 from medviewer.training.forecast_export import Offered, ServedForecast, write_forecast, write_reference
 from medviewer.training.forecast_learning import (
-    ForecastConfig,
     learn_forecaster,
     pinball,
     run_nets,
@@ -31,7 +30,7 @@ from medviewer.training.forecast_scores import HOURS, measure_forecasts, offered
 from medviewer.training.lesson import Surroundings
 from medviewer.training.physionet import Stays, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.icu_forecast_card import EVIDENCE_TEXT, RECIPE, card_document
+from medviewer.training.recipes.icu_forecast_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -53,7 +52,7 @@ def run(request: Request) -> Path:
     Learns from set A alone; its folds say how wide the bands are. Set B judges, once: a variable whose band
     does not hold what it says, or that two baselines forecast as well, is left out of the model.
     """
-    config, folders = configure(ForecastConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     sets = read_both(request)
     learned, judged = sets["a"].stays, sets["b"].stays
@@ -128,7 +127,7 @@ def describe(request: Request) -> DataTable:
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try settings within :data:`RANGES`, each judged on a fifth of the stays of set A; B stays unseen."""
-    config, _ = configure(ForecastConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found = read_both(request)["a"]
     inputs = documents_of(found.stays)
     moments, scale = moments_of(found.stays, inputs), scale_of(inputs[0])

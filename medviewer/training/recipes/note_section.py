@@ -22,12 +22,12 @@ from medviewer.training.dialogues import (
     without_copies,
 )
 from medviewer.training.eight_bits import round_to_eight_bits
-from medviewer.training.note_blend import NoteConfig, Reader, notes_of
+from medviewer.training.note_blend import Reader, notes_of
 from medviewer.training.note_decision import decide, report_of_folds
 from medviewer.training.note_evaluation import judge
 from medviewer.training.note_export import write_graph, write_reference
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.note_section_card import EVIDENCE_TEXTS, RECIPE, card_document
+from medviewer.training.recipes.note_section_card import ABOUT, EVIDENCE_TEXTS, RECIPE, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -51,7 +51,7 @@ def run(request: Request) -> Path:
     The parts are learned in folds, which choose the blend and its temperature; then from all training dialogues. What
     is shipped is rounded to eight bits, and it is the written file that validation and test 1 judge.
     """
-    config, folders = configure(NoteConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     sets, pretrained = _read(request), read_pretrained(folders.get("encoder"))
     digest, n_pieces = f"{sets['training'].digest} {pretrained.digest}", len(pretrained.pieces)
@@ -116,7 +116,7 @@ def describe(request: Request) -> DataTable:
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of the training table alone, and return the best."""
-    config, folders = configure(NoteConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     found, pretrained = _read(request)["training"], read_pretrained(folders.get("encoder"))
     sections, notes = notes_of(found, pretrained.pieces, config.length)
     below = Reader(pretrained, len(sections), config).below(notes)

@@ -20,6 +20,7 @@ from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import Floats, Truth
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.survival_card import (
+    ABOUT,
     COLUMNS,
     EVIDENCE_TEXT,
     FIELDS,
@@ -49,7 +50,7 @@ def run(request: Request) -> Path:
     Cox's model by folds, which is the evidence; beside it a small network on the same folds, to see whether it is
     worth more; then Cox's model from all patients, which is what is shipped.
     """
-    config, folders = configure(SurvivalConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     cohort, spec, document = _read(request)
     around = request.surroundings(config, cohort.digest, folders)
@@ -119,7 +120,7 @@ def describe(request: Request) -> DataTable:
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` penalties on folds of another seed than those that judge, and return the best."""
-    config, _ = configure(SurvivalConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     cohort, spec, _ = _read(request)
     x = encoded(cohort.values, spec)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
+from medviewer.training.about import About
 from medviewer.training.card import library_versions
 from medviewer.training.cohorts import EVENT, TIME, Cohort
 from medviewer.training.cox import Cox
@@ -70,6 +71,15 @@ COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 
 _TITLE = {"en": "Survival after a heart attack", "zh": "心肌梗死后生存"}
+ABOUT = About(
+    title=_TITLE,
+    data={
+        "en": "The folder with whas500.arff and GBSG2.arff that scikit-survival brings along; only the files are read.",
+        "zh": "scikit-survival附带的whas500.arff与GBSG2.arff所在文件夹；仅读取文件。",
+    },
+    duration={"en": "A minute or two.", "zh": "约一两分钟。"},
+    config=SurvivalConfig(),
+)
 _INTENDED_USE = {
     "en": "Research and teaching: how many patients of a published cohort were alive up to three years after they had "
     "been admitted with a heart attack, if 13 values at admission were like these, and which values count most. It is "

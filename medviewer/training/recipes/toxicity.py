@@ -26,7 +26,7 @@ from medviewer.training.molecule_table import molecules_table
 from medviewer.training.molecule_tensors import MOST_ATOMS, Bytes, encode_molecules, input_document
 from medviewer.training.molecules import ASSAYS, Molecules, one_sided, read_molecules, scaffold_folds, scaffold_split
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.toxicity_card import EVIDENCE_TEXT, RECIPE, Findings, card_document
+from medviewer.training.recipes.toxicity_card import ABOUT, EVIDENCE_TEXT, RECIPE, Findings, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -51,7 +51,7 @@ def run(request: Request) -> Path:
     blend of the training part is then judged, once, on the validation and test parts, whose skeletons it never met.
     What is shipped learned from all molecules.
     """
-    config, folders = configure(MoleculeConfig(), request.overrides, FOLDERS)
+    config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     found, where, folds = _read(request, config)
     around = request.surroundings(config, found.digest, folders)
@@ -131,7 +131,7 @@ def describe(request: Request) -> DataTable:
 
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of the training part; the others stay unseen."""
-    config, _ = configure(MoleculeConfig(), request.overrides, FOLDERS)
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, where, folds = _read(request, config)
     learned = encode_molecules(found.where(where == "train"), input_document())
 
