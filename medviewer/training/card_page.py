@@ -224,7 +224,8 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
         for name, spec in limits
     ]
     shares = [(entry, entry["novelty"]) for entry in card["evidence"] if entry.get("novelty")]
-    lines += ["", *(f"- {_en(e['data'])}: {n['warned']:.1%} warned, {n['abstained']:.1%} refused." for e, n in shares)]
+    told = [f"- {_en(e['data'])}: {n['warned']:.1%} warned, {n['abstained']:.1%} refused." for e, n in shares]
+    lines += ["", *told] if told else []
     return [
         *lines,
         "",

@@ -55,9 +55,9 @@ class MoleculeConfig(LoopConfig):
     clip_norm: float = 1.0
     weight_decay: float = 0.1
     keep_every: int = 1000
-    epochs: int = 10
+    epochs: int = 8
     rate: float = 1e-3
-    hidden: int = 256
+    hidden: int = 128
     dropout: float = 0.5
     graph_epochs: int = 14
     graph_rate: float = 3e-3

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medviewer.training.calibration import Decision, balanced_threshold, fit_platt, sigmoid
-from medviewer.training.metrics import Floats, expected_calibration_error, rates
+from medviewer.training.calibration import Decision, fit_platt, sigmoid
+from medviewer.training.metrics import Floats, expected_calibration_error, rates, roc_curve
 
 
 def decide(truth: Floats, logits: Floats) -> list[Decision]:
@@ -30,11 +30,11 @@ def decide(truth: Floats, logits: Floats) -> list[Decision]:
 def _decide(truth: np.ndarray, logit: Floats) -> Decision:
     slope, intercept = fit_platt(truth, logit, np.ones(len(truth)))
     probability = sigmoid(slope * logit + intercept)
-    # Where both results weigh the same the best place is somewhere around 0.5, so that it is looked for there.
-    steep, shift = fit_platt(truth, logit)
-    even = balanced_threshold([(truth, sigmoid(steep * logit + shift))])
-    at_logit = (np.log(even / (1 - even)) - shift) / steep
-    threshold = round(float(sigmoid(np.array(slope * at_logit + intercept))), 4)
+    # Every probability that was given is tried: where few are active, all that counts may lie between 0.02 and 0.04.
+    false_rate, true_rate, called_from = roc_curve(truth, probability)
+    best = int(np.argmax(np.minimum(true_rate, 1 - false_rate)))
+    below = called_from[min(best + 1, len(called_from) - 1)]
+    threshold = round(float((called_from[best] + below) / 2), 5)
     at = rates(truth, probability, threshold)
     before = expected_calibration_error(truth, sigmoid(logit))
     after = expected_calibration_error(truth, probability)

@@ -73,7 +73,7 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
         },
         **measured,
         "robustness": {},
-        "novelty": novelty_of(card, scored),
+        "novelty": None if card.ood is None else novelty_of(scored, card.ood.warn_above, card.ood.abstain_above),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
@@ -151,14 +151,14 @@ def describe_molecules(data: Path, split: str | None, scored: ScoredMolecules, d
     }
 
 
-def novelty_of(card: Card, scored: ScoredMolecules) -> dict[str, Any] | None:
+def novelty_of(scored: ScoredMolecules, warn_above: float, abstain_above: float) -> dict[str, Any] | None:
     """Return the share of molecules that the guard of strange ones would warn of or refuse."""
-    if card.ood is None or scored.novelty is None:
-        return None
     far = scored.novelty
+    if far is None:
+        return None
     return {
-        "warned": round(float(np.mean(far > card.ood.warn_above)), 4),
-        "abstained": round(float(np.mean(far > card.ood.abstain_above)), 4),
+        "warned": round(float(np.mean(far > warn_above)), 4),
+        "abstained": round(float(np.mean(far > abstain_above)), 4),
         "median_distance": round(float(np.median(far)), 3),
     }
 

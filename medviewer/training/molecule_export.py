@@ -52,6 +52,11 @@ def write_graph(blend: Blend, known: Bytes, path: Path) -> float:
     """
     onnx.save(_completed(_exported(blend), blend, known), path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
+    return check_graph_of(blend, known, path)
+
+
+def check_graph_of(blend: Blend, known: Bytes, path: Path) -> float:
+    """Return the largest difference between a file and what was learned; see :func:`write_graph`."""
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     largest = 0.0
     for n in _BATCHES:

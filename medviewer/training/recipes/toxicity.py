@@ -19,7 +19,7 @@ from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_blend import PARTS, Blend, MoleculeConfig, learn_blend, out_of_fold
 from medviewer.training.molecule_decision import decide, probabilities_of
-from medviewer.training.molecule_evaluation import describe_molecules, scaffold_marks, scored_molecules
+from medviewer.training.molecule_evaluation import describe_molecules, novelty_of, scaffold_marks, scored_molecules
 from medviewer.training.molecule_export import FAR, far_in_folds, nearest, write_distance, write_graph, write_reference
 from medviewer.training.molecule_scores import mean_auc, report_on
 from medviewer.training.molecule_table import molecules_table
@@ -108,6 +108,7 @@ def _judged(
     thresholds = dict(zip(ASSAYS, [one.threshold for one in findings.decisions], strict=True))
     about = describe_molecules(request.data, split, scored, findings.molecules.digest)
     found = {"data": about | {"text": EVIDENCE_TEXT[split]}, **report_on(scored, thresholds, PARTS)}
+    found["novelty"] = novelty_of(scored, *findings.limits)
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in found["metrics"].items())
     request.progress(f"{split}: {told}")
     return found

@@ -154,11 +154,17 @@ class Findings:
     far: Floats
     training: Mapping[str, Any]
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Return the distances above which a molecule is warned of, and refused."""
+        warn, abstain = (round(float(limit), 1) for limit in np.percentile(self.far, (95, 99.5)))
+        return warn, abstain
+
 
 def card_document(findings: Findings) -> dict[str, Any]:
     """Return the card, all but files and evidence."""
     config, decisions = findings.config, findings.decisions
-    warn, abstain = (round(float(limit), 1) for limit in np.percentile(findings.far, (95, 99.5)))
+    warn, abstain = findings.limits
     return {
         "schema": SCHEMA_ID,
         "id": RECIPE,

@@ -16,8 +16,9 @@ from medviewer.domain.progress import StopToken
 from medviewer.explain import methods as table
 from medviewer.explain.question import Question, Saliency
 from medviewer.inference.card import read_card
+from medviewer.training import sanity_card
 from medviewer.training.assess import Plan, assess
-from medviewer.training.card_page import MADE
+from medviewer.training.card_page import MADE, sanity_lines
 from medviewer.training.sanity_card import next_version, write_sanity
 from tests import fakes
 
@@ -201,9 +202,7 @@ def test_what_would_be_no_valid_card_is_not_written(model: Path) -> None:
 
 def test_the_page_made_from_the_card_says_it_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (model / "README.md").write_text(MADE, encoding="utf-8")
-    from medviewer.training import card as page
-
-    monkeypatch.setattr(page, "readme", lambda card: "\n".join([MADE, *page.sanity_lines(card)]))
+    monkeypatch.setattr(sanity_card, "readme", lambda card: "\n".join([MADE, *sanity_lines(card)]))
     write_sanity(model, sanity_of(model))
     written = (model / "README.md").read_text(encoding="utf-8")
     assert "| grad-cam | 9 | 50% (40% to 60%) |" in written
