@@ -103,7 +103,6 @@ class MoleculeDesk:
 
     def close(self) -> None:
         """Let go of everything: the dialog is gone."""
-        self._changed = _nobody
         self._app.jobs.stop(_DRAWING)
         self.stop()
 
@@ -124,7 +123,3 @@ class MoleculeDesk:
         if said.answer is not None and (before is None or before.answer is not said.answer):
             keep_event(self._app, "model.run", "", model_id)  # without a subject: it is about nobody
         self._changed()
-
-
-def _nobody() -> None:
-    """Nobody looks any more."""

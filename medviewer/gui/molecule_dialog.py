@@ -98,7 +98,7 @@ class MoleculeDialog(QDialog):
             card.stop.connect(self.desk.stop)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
-        """Return in the line draws at once, and does not press a button elsewhere."""
+        """Return in the line draws at once; it presses no button, of which Qt would take the first, Stop."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.line.hasFocus():
             self._look()
             return

@@ -116,6 +116,19 @@ def test_return_draws_at_once_and_neither_closes_nor_runs(dialog: MoleculeDialog
     assert dialog.desk.answer_of(MODEL) is None
 
 
+def test_return_in_the_line_does_not_stop_what_runs(dialog: MoleculeDialog, app: Application) -> None:
+    typed(dialog, ASPIRIN)
+    dialog.desk._asked = MODEL
+    app.session.update(jobs=(JobStatus(JOB, "Occlusion", 3, 14),))
+    QApplication.processEvents()
+    assert is_offered(dialog, "Stop it")
+    stopped: list[str] = []
+    app.jobs.stop = stopped.append  # type: ignore[method-assign]
+    dialog.activateWindow()
+    QTest.keyClick(dialog.line, Qt.Key.Key_Return)
+    assert stopped == []
+
+
 def test_an_answer_its_bars_guards_and_what_made_it(dialog: MoleculeDialog) -> None:
     answered(dialog)
     bars = [bar.accessibleName().split(":")[0] for bar in dialog.findChildren(LabelBar) if bar.isVisibleTo(dialog)]
