@@ -225,7 +225,7 @@ class Reader:
         found = np.zeros((len(notes.truth), len(PARTS), self.n_classes))
         for index, (place, name) in itertools.product(range(self.config.n_folds), enumerate(PARTS)):
             held, learned = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
-            rows = {key: [every[i] for i in learned] for key, every in below.items()}
+            rows = {key: [every[i] for i in learned.tolist()] for key, every in below.items()}
             part = self.learn(name, notes.where(fold != index), rows, folder_of(around, f"fold-{index}"))
             found[held, place] = self._said(name, part, notes, below, held)
             right = float(np.mean(found[held, place].argmax(1) == notes.truth[held]))
