@@ -1,4 +1,4 @@
-"""Three ways to read a dialogue, learned and blended: counted pieces, a bidirectional LSTM, a fine-tuned transformer.
+"""Ways to read a dialogue, learned and blended: counted pieces, an encoder as it came or fine-tuned, an LSTM.
 
 Each is learned in folds of the training dialogues; the parts whose mean says most sections right there are shipped.
 """
@@ -26,7 +26,7 @@ from medviewer.training.text_encoder import Pretrained
 from medviewer.training.text_networks import Bottom, NoteNetwork, PieceWeights, Top, TwoWayLstm
 
 Whole = npt.NDArray[np.int64]
-PARTS = ("linear", "lstm", "transformer")
+PARTS = ("linear", "probe", "lstm", "transformer")
 _SERVED_AT_ONCE = 32
 _NEARBY = 8  # batches within which dialogues of like length are put together
 
@@ -47,6 +47,7 @@ class NoteConfig(LoopConfig):
         dropout: chance that a unit of the networks is hidden.
         balance: how far rare sections weigh more in the networks' loss: 0 as they are, 1 all sections alike.
         penalty: inverse strength of the linear part's pull towards zero.
+        probe_penalty: the same of the probe, on what the encoder's untaught layers make of the dialogue.
         n_folds: in which parts, blend and temperature are chosen, by dialogues that the fold did not learn from.
     """
 
@@ -67,6 +68,7 @@ class NoteConfig(LoopConfig):
     dropout: float = 0.1
     balance: float = 0.5
     penalty: float = 30.0
+    probe_penalty: float = 0.003
     n_folds: int = 5
 
 
@@ -186,9 +188,10 @@ class Reader:
             for some in np.array_split(np.argsort(lengths), max(1, len(lengths) // _SERVED_AT_ONCE)):
                 most = int(lengths[some].max(initial=0))
                 ids, mask = (torch.from_numpy(array[some, :most]) for array in (notes.ids, notes.mask))
-                seen = {"lstm": bottom.embeddings.word_embeddings(ids), "transformer": bottom(ids, mask)}
+                whole, tokens = bottom(ids, mask)
+                seen = {"probe": whole, "lstm": bottom.embeddings.word_embeddings(ids), "transformer": tokens}
                 for (name, x), (row, index) in itertools.product(seen.items(), enumerate(some.tolist())):
-                    found[name][index] = x[row, : lengths[index]].clone()
+                    found[name][index] = (x[row] if name == "probe" else x[row, : lengths[index]]).clone()
         return found
 
     def learn(self, name: str, notes: Notes, below: Mapping[str, Sequence[Tensor]], around: Surroundings) -> nn.Module:
@@ -200,6 +203,8 @@ class Reader:
         config = self.config
         if name == "linear":
             return fit_pieces(notes, len(self.pretrained.pieces), self.n_classes, config)
+        if name == "probe":
+            return fit_probe(torch.stack(list(below[name])), notes.truth, self.n_classes, config)
         torch.manual_seed(config.seed)
         network: nn.Module
         if name == "lstm":
@@ -220,7 +225,7 @@ class Reader:
         found = np.zeros((len(notes.truth), len(PARTS), self.n_classes))
         for index, (place, name) in itertools.product(range(self.config.n_folds), enumerate(PARTS)):
             held, learned = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
-            rows = {key: [every[int(i)] for i in learned] for key, every in below.items()}
+            rows = {key: [every[i] for i in learned.tolist()] for key, every in below.items()}
             part = self.learn(name, notes.where(fold != index), rows, folder_of(around, f"fold-{index}"))
             found[held, place] = self._said(name, part, notes, below, held)
             right = float(np.mean(found[held, place].argmax(1) == notes.truth[held]))
@@ -233,6 +238,8 @@ class Reader:
         with torch.inference_mode():
             if name == "linear":
                 return np.asarray(part(torch.from_numpy(notes.ids[chosen])).double().numpy())
+            if name == "probe":
+                return np.asarray(part(torch.stack([below[name][i] for i in chosen.tolist()])).double().numpy())
             parts = [chosen[i : i + _SERVED_AT_ONCE] for i in range(0, len(chosen), _SERVED_AT_ONCE)]
             said = [part(*padded([below[name][i] for i in some.tolist()])) for some in parts]
         return np.asarray(torch.cat(said).double().numpy())
@@ -245,7 +252,6 @@ class Reader:
 def fit_pieces(notes: Notes, n_pieces: int, n_classes: int, config: NoteConfig) -> PieceWeights:
     """Fit a logistic regression, sections weighing alike, on TF-IDF of the pieces; idf as scikit-learn smooths it."""
     from scipy.sparse import csr_array  # noqa: PLC0415 - training only, and slow to load
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     network, n = PieceWeights(n_pieces, n_classes), len(notes.truth)
     row, column = np.nonzero(notes.mask[:, 1:])  # [CLS], at the first place, says nothing
@@ -259,14 +265,36 @@ def fit_pieces(notes: Notes, n_pieces: int, n_classes: int, config: NoteConfig) 
     counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
     length = np.sqrt(np.bincount(np.repeat(np.arange(n), np.diff(counts.indptr)), counts.data**2, n))
     counts.data /= np.repeat(np.maximum(length, 1e-9), np.diff(counts.indptr))
-    model = LogisticRegression(C=config.penalty, max_iter=2000, class_weight="balanced").fit(counts, notes.truth)
+    weight, bias = _regression(counts, notes.truth, n_classes, config.penalty)
     with torch.no_grad():
         network.idf.copy_(torch.from_numpy(idf))
-        network.map.weight.zero_()
-        network.bias.fill_(float(model.intercept_.min()) - 5)  # a section that no dialogue is of is never said
-        network.map.weight[:, model.classes_] = torch.from_numpy(model.coef_.T * known[:, None]).float()
-        network.bias[model.classes_] = torch.from_numpy(model.intercept_).float()
+        network.map.weight.copy_(torch.from_numpy(weight.T * known[:, None]))
+        network.bias.copy_(torch.from_numpy(bias))
     return network.eval().requires_grad_(False)
+
+
+def fit_probe(x: Tensor, truth: Whole, n_classes: int, config: NoteConfig) -> nn.Linear:
+    """Fit a logistic regression on standardised columns ``(n, K)``, and fold the standardising into its weights."""
+    columns = x.double().numpy()
+    mean, std = columns.mean(0), columns.std(0)
+    std[std < 1e-6] = 1.0
+    weight, bias = _regression((columns - mean) / std, truth, n_classes, config.probe_penalty)
+    linear = nn.Linear(columns.shape[1], n_classes)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(weight / std))
+        linear.bias.copy_(torch.from_numpy(bias - weight / std @ mean))
+    return linear.eval().requires_grad_(False)
+
+
+def _regression(x: Any, truth: Whole, n_classes: int, penalty: float) -> tuple[Floats, Floats]:
+    """Return weights ``(C, K)`` and biases ``(C,)`` of a logistic regression in which all sections weigh alike."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - training only, and slow to load
+
+    model = LogisticRegression(C=penalty, max_iter=2000, class_weight="balanced").fit(x, truth)
+    weight = np.zeros((n_classes, x.shape[1]))
+    bias = np.full(n_classes, float(model.intercept_.min()) - 5)  # a section that no dialogue is of is never said
+    weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    return weight, bias
 
 
 def folds_of(notes: Notes, config: NoteConfig) -> Whole:

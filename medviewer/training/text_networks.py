@@ -129,12 +129,13 @@ class Bottom(nn.Module):
         self.embeddings = encoder.embeddings
         self.layers = nn.ModuleList(encoder.layers[: encoder.shape.layers - n_taught])
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return ``(N, T, width)``."""
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last two layers' tokens, pooled ``(N, 4 * width)``, and the last one's ``(N, T, width)``."""
         x: Tensor = self.embeddings(ids)
+        before = x
         for layer in self.layers:
-            x = layer(x, bias_of(mask))
-        return x
+            before, x = x, layer(x, bias_of(mask))
+        return torch.cat([pooled(before, mask), pooled(x, mask)], 1), x
 
 
 class Top(nn.Module):
@@ -209,7 +210,7 @@ class NoteNetwork(nn.Module):
 
     Args:
         bottom: the embeddings, and what is below ``transformer``.
-        parts: one or more of ``linear``, ``lstm``, ``transformer``.
+        parts: one or more of ``linear``, ``probe`` (of what is pooled), ``lstm``, ``transformer``.
         window: how many tokens the networks read; ``linear`` counts all.
     """
 
@@ -220,13 +221,12 @@ class NoteNetwork(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``logits`` ``(N, classes)`` and ``parts`` ``(N, parts, classes)``."""
         seen, real = ids[:, : self.window], mask[:, : self.window]
-        said = []
-        for name, part in self.parts.items():
-            if name == "linear":
-                said.append(part(ids))
-            elif name == "lstm":
-                said.append(part(self.bottom.embeddings.word_embeddings(seen), real))
-            else:
-                said.append(part(self.bottom(seen, real), real))
-        each = torch.stack(said, 1)
+        whole, tokens = self.bottom(seen, real)
+        given = {
+            "linear": (ids,),
+            "probe": (whole,),
+            "lstm": (self.bottom.embeddings.word_embeddings(seen), real),
+            "transformer": (tokens, real),
+        }
+        each = torch.stack([part(*given[name]) for name, part in self.parts.items()], 1)
         return each.mean(1), each

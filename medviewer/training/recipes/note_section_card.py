@@ -71,15 +71,23 @@ _FOLDS = {
 }
 _SPLIT_RULE = (
     "Learned from the training table alone, without the dialogues that are in validation or test 1 as well. Parts, "
-    "blend and temperature are chosen by grouped folds of it; validation and test 1 judged what was chosen."
+    "blend and temperature are chosen by grouped folds of it; validation and test 1 judged what was chosen. They did "
+    "so twice: a first version without the probe had 0.700 and 0.750 there; the probe was then tried and kept for what "
+    "it does in the folds (0.801 to 0.813), so that the validation figure is a little hopeful."
 )
 EVIDENCE_TEXTS: Mapping[str, Mapping[str, str]] = {
     "folds": {
         "en": "Training dialogues in grouped folds; chose the parts and the temperature, by networks before rounding",
         "zh": "训练对话的分组交叉验证；用于选择模型组成与温度，取整前的网络",
     },
-    "validation": {"en": "Validation table of MTS-Dialog; chose nothing", "zh": "MTS-Dialog验证集；未用于任何选择"},
-    "test-1": {"en": "Test table 1 of MTS-Dialog; chose nothing", "zh": "MTS-Dialog测试集1；未用于任何选择"},
+    "validation": {
+        "en": "Validation table of MTS-Dialog; not learned from, judged two versions",
+        "zh": "MTS-Dialog验证集；未用于训练，评判过两个版本",
+    },
+    "test-1": {
+        "en": "Test table 1 of MTS-Dialog; not learned from, judged two versions",
+        "zh": "MTS-Dialog测试集1；未用于训练，评判过两个版本",
+    },
 }
 _REFERENCES = (
     (

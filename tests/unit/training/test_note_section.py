@@ -56,6 +56,7 @@ def test_every_part_learns(made: tuple[Path, list[str]]) -> None:
     """Chance is a third; each part is judged by dialogues that it did not learn from."""
     folds = next(one for one in card(made[0])["evidence"] if one["split"] == "folds")
     assert folds["metrics"]["accuracy_linear"]["value"] > 0.9
+    assert folds["metrics"]["accuracy_probe"]["value"] > 0.6
     assert folds["metrics"]["accuracy_lstm"]["value"] > 0.6
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in made[1] if line.startswith("epoch 1:")]
     later = [float(line.split("loss ")[1].split(",")[0]) for line in made[1] if line.startswith("epoch 2:")]
@@ -66,7 +67,7 @@ def test_the_card_tells_what_chose_and_what_judged(made: tuple[Path, list[str]])
     found = card(made[0])
     assert [one["split"] for one in found["evidence"]] == ["folds", "validation", "test-1"]
     compared = found["training"]["compared"]
-    assert len(compared) == 7
+    assert len(compared) == 15
     assert compared["+".join(found["training"]["parts"])] == max(compared.values())
     assert found["training"]["validation"]["value"] == pytest.approx(max(compared.values()), abs=1e-4)
     assert found["evidence"][2]["metrics"]["accuracy"]["ci95"]

@@ -11,12 +11,13 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from medviewer.domain.errors import InputError, ModelError, RuntimeMissingError
 from medviewer.training import note_export, text_encoder
 from medviewer.training.eight_bits import EmbeddingInEight, LinearInEight, round_to_eight_bits
-from medviewer.training.note_blend import NoteConfig, Notes, fit_pieces
+from medviewer.training.note_blend import NoteConfig, Notes, fit_pieces, fit_probe
 from medviewer.training.note_export import answers, check_graph_of, synthetic_notes, write_graph
 from medviewer.training.text_encoder import read_pretrained
 from medviewer.training.text_networks import (
@@ -69,8 +70,12 @@ def test_bottom_and_top_together_are_the_encoder() -> None:
     ids, mask = notes()
     bottom, top = Bottom(whole, 1).eval(), Top(whole, 1, 4, 0.0).eval()
     with torch.inference_mode():
-        x = top.layers[0](bottom(ids, mask), (mask[:, None, None, :].float() - 1) * 1e4)
+        pooled, tokens = bottom(ids, mask)
+        x = top.layers[0](tokens, (mask[:, None, None, :].float() - 1) * 1e4)
         torch.testing.assert_close(x, whole(ids, mask))
+        first, last = whole.embeddings(ids)[1, : mask[1].sum()], tokens[1, : mask[1].sum()]
+        by_hand = torch.cat([first.mean(0), first.amax(0), last.mean(0), last.amax(0)])
+        torch.testing.assert_close(pooled[1], by_hand, atol=1e-5, rtol=1e-5)
 
 
 def parts() -> dict[str, nn.Module]:
@@ -78,7 +83,8 @@ def parts() -> dict[str, nn.Module]:
     linear = PieceWeights(SHAPE.pieces, 4)
     nn.init.uniform_(linear.idf, 1, 4)
     linear.idf.data[0] = 0  # padding
-    return {"linear": linear, "lstm": TwoWayLstm(128, 12, 4, 0.1), "transformer": Top(encoder(), 1, 4, 0.1)}
+    lstm, probe = TwoWayLstm(128, 12, 4, 0.1), nn.Linear(512, 4)
+    return {"linear": linear, "probe": probe, "lstm": lstm, "transformer": Top(encoder(), 1, 4, 0.1)}
 
 
 def network(*names: str, window: int = 20) -> NoteNetwork:
@@ -86,7 +92,7 @@ def network(*names: str, window: int = 20) -> NoteNetwork:
     return NoteNetwork(Bottom(encoder(), 1), chosen, window).eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("name", ["linear", "lstm", "transformer"])
+@pytest.mark.parametrize("name", ["linear", "probe", "lstm", "transformer"])
 def test_padding_counts_for_nothing(name: str) -> None:
     ids, mask = notes(4, 20)
     served = network(name)
@@ -131,6 +137,19 @@ def test_counted_pieces_are_scikit_learns_tf_idf_and_regression() -> None:
     assert (found[:, 4] < found[:, :4].min(1)).all()  # a section without a dialogue is never said
 
 
+def test_the_probe_is_scikit_learns_regression_on_standardised_columns() -> None:
+    chance = np.random.default_rng(4)
+    x, truth = chance.normal(3, 5, (40, 6)).astype(np.float32), np.arange(40) % 4
+    x[:, 2] = 7  # a column that never varies says nothing
+    made = fit_probe(torch.from_numpy(x), truth, 5, NoteConfig(probe_penalty=0.5))
+    model = LogisticRegression(C=0.5, max_iter=2000, class_weight="balanced").fit(
+        StandardScaler().fit_transform(x), truth
+    )
+    found = made(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found[:, :4], model.decision_function(StandardScaler().fit_transform(x)), atol=2e-3)
+    assert (found[:, 4] < found[:, :4].min(1)).all()
+
+
 def test_a_hidden_word_is_a_missing_one() -> None:
     ids, mask = synthetic_notes(12, 30, 40)
     ids = np.where(mask > 0, np.maximum(ids, 4), 0)
@@ -142,7 +161,7 @@ def test_a_hidden_word_is_a_missing_one() -> None:
     torch.testing.assert_close(made(hidden), made(without))
 
 
-@pytest.mark.parametrize("names", [("linear",), ("lstm",), ("transformer",), ("linear", "lstm", "transformer")])
+@pytest.mark.parametrize("names", [("linear",), ("lstm",), ("linear", "probe", "lstm", "transformer")])
 def test_the_graph_runs_at_other_shapes_than_the_example(tmp_path: Path, names: tuple[str, ...]) -> None:
     served = network(*names)
     round_to_eight_bits(served)
