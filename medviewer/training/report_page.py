@@ -196,13 +196,15 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         axes.set(title="Decision curve", xlabel="threshold", ylabel="net benefit of acting", ylim=(-0.05, top + 0.05))
         axes.legend(loc="lower left", fontsize="small")
 
-    found = [
+    found: list[tuple[str, Callable[[Any], None]]] = [
         ("ROC", roc),
         ("precision-recall", precision_recall),
         ("reliability", reliability),
         ("confusion", confusion),
     ]
-    return [*found, ("decision curve", benefit)] if "decision_curve" in report else found
+    if "decision_curve" in report:
+        found.append(("decision curve", benefit))
+    return found
 
 
 def figure(draw: Callable[[Any], None]) -> str:
