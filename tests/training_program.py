@@ -26,8 +26,12 @@ RECIPES = [
         "data": {"en": "A folder of films.", "zh": "胶片文件夹。"},
         "duration": {"en": "A moment.", "zh": "片刻。"},
         "settings": [{"name": "batch", "value": "32"}, {"name": "rate", "value": "0.01"}],
+        "problem": "",
     },
-    {"recipe": "bare", "title": {"en": "A recipe that says nothing"}, "data": {}, "duration": {}, "settings": []},
+    {"recipe": "bare", "title": {"en": "A recipe that says nothing"}, "data": {}, "duration": {}, "settings": []}
+    | {"problem": ""},
+    {"recipe": "lacking", "title": {"en": "lacking"}, "data": {}, "duration": {}, "settings": []}
+    | {"problem": "Training needs the package weights: pip install 'medviewer[torch,cpu]'."},
 ]
 DATA = {
     "schema": "medviewer-data/1",

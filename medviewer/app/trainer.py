@@ -41,13 +41,14 @@ Text = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What can be trained; ``settings`` are its defaults, as text."""
+    """What can be trained; ``settings`` are its defaults, as text; ``problem`` says why it cannot be trained here."""
 
     name: str
     title: Text
     data: Text
     duration: Text
     settings: Mapping[str, str]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +387,7 @@ def _renumber(card: Card, version: str) -> None:
 
 def _recipe(entry: Mapping[str, Any]) -> Recipe:
     settings = {one["name"]: one["value"] for one in entry["settings"]}
-    return Recipe(entry["recipe"], entry["title"], entry["data"], entry["duration"], settings)
+    return Recipe(entry["recipe"], entry["title"], entry["data"], entry["duration"], settings, entry["problem"])
 
 
 def _collected(words: list[str], stop: StopToken) -> tuple[Ending, list[Line]]:

@@ -55,7 +55,8 @@ def recipes(arguments: argparse.Namespace) -> int:
         return 0
     for recipe in found:
         say(recipe["recipe"])
-        for said in filter(None, (recipe[name].get("en", "") for name in ("title", "data", "duration"))):
+        words = (recipe[name].get("en", "") for name in ("title", "data", "duration"))
+        for said in filter(None, (*words, recipe["problem"])):
             say(f"  {said}")
         say("  " + " ".join(f"{setting['name']}={setting['value']}" for setting in recipe["settings"]))
     return 0

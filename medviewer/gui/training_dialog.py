@@ -178,6 +178,8 @@ class TrainingDialog(QDialog):
         stage = trainer.stage(recipe.name)
         parts = about_rows(recipe)
         parts += self._said(recipe)
+        if recipe.problem:
+            return [*parts, SignalRow("alarm", visible(tr(recipe.problem)), word=tr("It cannot be trained here"))]
         if stage == "running":
             return [*parts, *self._live_part()]
         if stage == "trained":

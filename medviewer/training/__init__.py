@@ -122,13 +122,27 @@ def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]
 def describe_recipes() -> list[dict[str, Any]]:
     """Return what people should know of each recipe: the content of ``medviewer.recipes/1``.
 
-    Raises:
-        RuntimeMissingError: a package that training needs is not installed.
-    """
-    modules = {name: _recipe(name) for name in RECIPES}
-    from medviewer.training.about import described  # noqa: PLC0415 - torch, which the recipes have loaded
+    A recipe that needs a package which is not installed says so in its place; the others can be used.
 
-    return [described(name, module) for name, module in modules.items()]
+    Raises:
+        RuntimeMissingError: a package that all training needs is not installed.
+    """
+    found: list[dict[str, Any]] = []
+    missing: list[RuntimeMissingError] = []
+    for name in RECIPES:
+        try:
+            module = _recipe(name)
+        except RuntimeMissingError as error:
+            missing.append(error)
+            found.append({"recipe": name, "title": {"en": name}, "data": {}, "duration": {}, "settings": []})
+            found[-1]["problem"] = str(error)
+            continue
+        from medviewer.training.about import described  # noqa: PLC0415 - torch, which the recipe has loaded
+
+        found.append(described(name, module) | {"problem": ""})
+    if missing and len(missing) == len(found):
+        raise missing[0]
+    return found
 
 
 def _silent(_: str) -> None:

@@ -208,7 +208,9 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         ("reliability", reliability),
         ("confusion", confusion),
     ]
-    return [*found, ("decision curve", benefit)] if "decision_curve" in report else found
+    if "decision_curve" in report:
+        found.append(("decision curve", benefit))
+    return found
 
 
 def figure(draw: Callable[[Any], None]) -> str:

@@ -23,7 +23,7 @@ from medviewer.training.scoring import BATCH, Classifier, Progress, Scored, open
 from medviewer.training.shifts import SHIFTS, STRENGTHS
 
 # Changed copies are made of at most this many images of each class, and no larger.
-N_SHIFTED, N_CURVE, N_ATTACKED = 250, 100, 50
+N_SHIFTED, N_CURVE, N_ATTACKED = 250, 100, 25
 SHIFTED_SIDE = 672
 BRIEF = ("auc", "sensitivity", "specificity", "ece_balanced")
 ATTACK = "attack"

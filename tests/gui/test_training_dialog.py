@@ -52,7 +52,7 @@ def dialog(reader: Reader) -> TrainingDialog:
     reader.window.app.run_command("model.train")
     made = reader.window.training
     assert made is not None
-    reader.wait(lambda: made.list.count() == 2)
+    reader.wait(lambda: made.list.count() == 3)
     return made
 
 
@@ -109,6 +109,14 @@ def test_a_recipe_that_says_nothing_can_be_trained_all_the_same(
     assert not [one for one in dialog.findChildren(Disclosure) if one.header.text() == "Settings"]
     press(dialog, "Begin")
     reader.wait(lambda: is_offered(dialog, "Put it into use"))
+
+
+def test_a_recipe_that_lacks_a_package_says_which_and_leaves_the_others_usable(dialog: TrainingDialog) -> None:
+    dialog.list.setCurrentRow(2)
+    assert "Training needs the package weights: pip install 'medviewer[torch,cpu]'." in all_words(dialog)
+    assert "Begin" not in all_words(dialog)
+    dialog.list.setCurrentRow(0)
+    assert "Begin" in all_words(dialog)
 
 
 def test_what_stops_a_training_is_said_before_it(

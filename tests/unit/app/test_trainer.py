@@ -54,9 +54,10 @@ def asked(data: Path) -> list[list[str]]:
 
 
 def test_recipes_are_listed_with_their_settings(trainer: Trainer) -> None:
-    assert [recipe.name for recipe in trainer.recipes] == ["films", "bare"]
+    assert [recipe.name for recipe in trainer.recipes] == ["films", "bare", "lacking"]
     assert trainer.recipes[0].settings == {"batch": "32", "rate": "0.01"}
     assert trainer.recipes[1].settings == {}
+    assert [bool(recipe.problem) for recipe in trainer.recipes] == [False, False, True]
     assert trainer.stage("films") == "new"
 
 

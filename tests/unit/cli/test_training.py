@@ -154,6 +154,21 @@ def test_every_recipe_says_what_it_is_in_both_languages(capsys: pytest.CaptureFi
     assert "chest-xray\n  Pneumonia on children's" in capsys.readouterr().out
 
 
+def test_a_recipe_that_lacks_a_package_does_not_hide_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    known = dict(medviewer.training.RECIPES)
+    monkeypatch.setattr(medviewer.training, "RECIPES", {**known, "odd": "a_package_that_is_nowhere.recipe"})
+    assert main(["recipes", "--json"]) == 0
+    found = {one["recipe"]: one["problem"] for one in json.loads(capsys.readouterr().out)["recipes"]}
+    assert found.pop("odd").startswith("Training needs the package a_package_that_is_nowhere")
+    assert set(found.values()) == {""}
+    monkeypatch.setattr(medviewer.training, "RECIPES", {"odd": "a_package_that_is_nowhere.recipe"})
+    assert main(["recipes"]) == 3
+    assert "pip install" in capsys.readouterr().err
+
+
 def test_a_described_setting_is_read_as_it_is_written() -> None:
     pytest.importorskip("torch")
     from medviewer.training.about import settings_of
