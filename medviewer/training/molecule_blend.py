@@ -6,7 +6,7 @@ A linear model on the bits of a fingerprint is what others are compared with; it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,7 +221,7 @@ def _batch(molecules: MoleculeTensors, summary: np.ndarray, chosen: Tensor, name
     """Return the tensors of some molecules, cut where the largest of them ends."""
     index = chosen.numpy()
     n = _most(molecules.mask[index])
-    made = {
+    made: dict[str, Callable[[], np.ndarray]] = {
         "fingerprint": lambda: molecules.fingerprint[index].astype(np.float32),
         "summary": lambda: summary[index],
         "atoms": lambda: molecules.atoms[index, :n],

@@ -113,9 +113,11 @@ def subgroups_of_molecules(scored: ScoredMolecules, thresholds: Mapping[str, flo
 
 
 def _where(scored: ScoredMolecules, members: Truth) -> ScoredMolecules:
-    scaffolds = [one for one, is_member in zip(scored.scaffolds, members, strict=True) if is_member]
-    arrays = (scored.truth, scored.probability, scored.parts, scored.n_atoms, scored.n_molecules)
-    return ScoredMolecules(scaffolds, *(array[members] for array in arrays))
+    return ScoredMolecules(
+        [one for one, is_member in zip(scored.scaffolds, members, strict=True) if is_member],
+        scored.truth[members], scored.probability[members], scored.parts[members], scored.n_atoms[members],
+        scored.n_molecules[members],
+    )  # fmt: skip
 
 
 def _auc_of(scored: ScoredMolecules, logits: Floats, thresholds: Mapping[str, float]) -> dict[str, Any]:

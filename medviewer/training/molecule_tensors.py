@@ -48,8 +48,9 @@ class MoleculeTensors:
     def feed(self) -> dict[str, FloatArray]:
         """Return the graph's inputs by name."""
         n = len(NODE_FEATURES)
-        arrays = (self.fingerprint, self.atoms[:, :, :n], self.atoms[:, :, n:], self.bonds / 2, self.mask)
-        return {name: array.astype(np.float32) for name, array in zip(ARRAYS, arrays, strict=True)}
+        bits, bonds = self.fingerprint.astype(np.float32), self.bonds.astype(np.float32) * np.float32(0.5)
+        arrays: tuple[FloatArray, ...] = (bits, self.atoms[:, :, :n], self.atoms[:, :, n:], bonds, self.mask)
+        return {name: np.ascontiguousarray(array) for name, array in zip(ARRAYS, arrays, strict=True)}
 
 
 def input_document() -> dict[str, Any]:

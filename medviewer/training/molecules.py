@@ -201,7 +201,9 @@ def _identity(molecule: Any) -> tuple[str, str]:
     from rdkit import Chem  # noqa: PLC0415 - an extra
     from rdkit.Chem.Scaffolds import MurckoScaffold  # noqa: PLC0415
 
-    return Chem.MolToSmiles(molecule), MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=False)
+    # RDKit has no types there.
+    scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=False)  # type: ignore[no-untyped-call]
+    return Chem.MolToSmiles(molecule), scaffold
 
 
 def _contradicted(rows: list[Floats]) -> npt.NDArray[np.bool_]:

@@ -43,7 +43,7 @@ def atom_properties(molecule: Any) -> npt.NDArray[np.float32]:
             rdMolDescriptors._CalcTPSAContribs(molecule),
             list(rdMolDescriptors._CalcLabuteASAContribs(molecule)[0]),
             [atom.GetDoubleProp("_GasteigerCharge") for atom in molecule.GetAtoms()],
-            EState.EStateIndices(molecule),
+            EState.EStateIndices(molecule),  # type: ignore[no-untyped-call]  # RDKit has no types there
         ]
     found = np.zeros((molecule.GetNumAtoms(), len(ATOM_PROPERTIES)))
     found[:, : len(columns)] = np.array(columns).T
