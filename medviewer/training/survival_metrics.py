@@ -100,7 +100,8 @@ def brier_score(time: Floats, event: Truth, free: Floats, horizon: float, weight
     had, free_still = (time <= horizon) & event, time > horizon
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(had, free**2 / g, 0.0) + np.where(free_still, (1 - free) ** 2 / at_horizon, 0.0)
-    return float(np.average(share, weights=w))
+    drawn = w > 0  # who was not has no chance of having been watched either
+    return float(np.average(share[drawn], weights=w[drawn]))
 
 
 def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_groups: int = 5) -> list[dict[str, Any]]:
