@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import RuntimeMissingError, StorageError, UsageError
+from medviewer.domain.errors import ModelError, RuntimeMissingError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.loading import check_graph, read_file
 from medviewer.inference.outcomes import is_possible
@@ -120,7 +120,7 @@ def survival_of(card: Card, cohort: Cohort) -> Floats:
     ]
     found = np.concatenate(parts)
     if not np.isfinite(found).all() or not is_possible(card, {"survival": found}):
-        raise UsageError(f"The model {card.id} gives what is no survival curve; it is broken.")
+        raise ModelError(f"The model {card.id} gives what is no survival curve; it is broken.")
     return np.asarray(np.clip(found, 0, 1), np.float64)
 
 

@@ -95,12 +95,14 @@ def brier_score(time: Floats, event: Truth, free: Floats, horizon: float, weight
     Who was censored before it counts through those who were watched for longer. NaN where nobody was.
     """
     w = np.ones(len(time)) if weights is None else weights
-    watched = kaplan_meier(time, ~event, w)
+    # Who has the event and who is lost at one time: the event came first, so he was no longer there to be lost.
+    watched = kaplan_meier(np.where(event, np.nextafter(time, 0), time), ~event, w)
     g, at_horizon = watched.at(time, before=True), float(watched.at(horizon))
     had, free_still = (time <= horizon) & event, time > horizon
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(had, free**2 / g, 0.0) + np.where(free_still, (1 - free) ** 2 / at_horizon, 0.0)
-    return float(np.average(share, weights=w))
+    drawn = w > 0  # who was not has no chance of having been watched either
+    return float(np.average(share[drawn], weights=w[drawn]))
 
 
 def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_groups: int = 5) -> list[dict[str, Any]]:

@@ -143,7 +143,8 @@ def without(case: Case, card: Card, field: str) -> Case:
             text_observations=tuple(o for o in case.text_observations if o.code not in codes),
         )
     if spec.kind == "image":
-        return replace(case, images=tuple(f for f in case.images if f.description.view_position not in spec.view))
+        others = [f for f in case.images if spec.view and f.description.view_position not in spec.view]
+        return replace(case, images=tuple(others))
     gone = {"text": {"note": None}, "molecule": {"smiles": ()}, "volume": {"volumes": ()}}
     return replace(case, **gone[spec.kind])
 

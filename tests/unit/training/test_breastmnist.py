@@ -68,6 +68,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, np.ndarray]], object], str]] = {
     "no labels": (lambda a: a.pop("train_labels"), "only one of"),
     "colour": (lambda a: a.update(train_images=np.zeros((8, 28, 28, 3), np.uint8)), "not grey images"),
     "floats": (lambda a: a.update(train_images=np.full((8, 28, 28), np.nan)), "not grey images"),
+    "too large": (lambda a: a.update(train_images=np.zeros((8, 513, 28), np.uint8)), "not grey images"),
     "one label too few": (lambda a: a.update(train_labels=np.zeros((7, 1), np.uint8)), "not one whole number"),
     "labels that are no numbers": (lambda a: a.update(train_labels=np.full((8, 1), np.nan)), "not one whole number"),
     "another label": (lambda a: a.update(train_labels=np.full((8, 1), 2, np.uint8)), "other numbers than 0"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, ModelError, StorageError, UsageError
 from medviewer.explain.methods import explain
 from medviewer.inference.card import input_spec, read_card
 from medviewer.inference.catalogue import Catalogue
@@ -24,8 +25,11 @@ from medviewer.training import report_data, train
 from medviewer.training.cohorts import encoded, read_cohort, statistics, stratified_folds
 from medviewer.training.cox import fit_cox
 from medviewer.training.evaluate import evaluate
+from medviewer.training.export import file_entry
 from medviewer.training.recipes.survival_card import COLUMNS, FIELDS, PUBLISHED, TIMES, input_document
+from medviewer.training.survival_export import check_graph_of, write_graph
 from medviewer.training.survival_folds import answer_by_folds, survival_measures
+from tests import data_models
 from tests.survival_maker import NAMES, case_of, make_patients, write_arff, write_csv
 
 SETTINGS = {"epochs": "2", "n_folds": "3", "n_repeats": "2"}
@@ -121,16 +125,47 @@ def test_new_patients_are_measured(made: Path, tmp_path: Path) -> None:
         evaluate(made, table, tmp_path / "again", split="test")
 
 
+def test_a_graph_that_is_not_the_model_or_gives_no_curve_is_refused(made: Path, tmp_path: Path) -> None:
+    x, time, event = np.eye(13)[np.arange(60) % 13] + 0.1, np.arange(1.0, 61.0), np.arange(60) % 3 == 0
+    model = fit_cox(x, time, event, penalty=1.0)
+    rising = replace(model, hazard=-0.01 * model.hazard)
+    folder = tmp_path / "broken"
+    shutil.copytree(made, folder)
+    write_graph(rising, TIMES, folder / "model.onnx")
+    with pytest.raises(ModelError, match="differs from what was fitted"):
+        check_graph_of(model, TIMES, folder / "model.onnx")
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    entries = [file_entry("model", folder / "model.onnx")]
+    card["files"] = entries + [entry for entry in card["files"] if entry["role"] != "model"]
+    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match="no survival curve"):
+        evaluate(folder, write_csv(tmp_path / "new.csv", make_patients(40)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_several_arrays_and_a_report_in_the_way_of_a_file_are_one_sentence(
+    made: Path, tmp_path: Path
+) -> None:
+    table = write_csv(tmp_path / "new.csv", make_patients(40))
+    with pytest.raises(UsageError, match="more than one table"):
+        evaluate(data_models.make("survival", tmp_path / "model"), table, tmp_path / "out")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written"):
+        evaluate(made, table, tmp_path / "file" / "report")
+
+
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medviewer.training.cohorts._LARGEST", 100)
+    with pytest.raises(InputError, match="larger than"):
+        read_cohort(write_csv(tmp_path / "a.csv", make_patients(5)), input_spec(input_document(FIELDS)))
+
+
 def test_the_patients_it_learned_from_are_no_evidence(tmp_path: Path) -> None:
     table = write_csv(tmp_path / "ours.csv", make_patients(80))
     model = train("survival", table, tmp_path / "model", SETTINGS, lambda _: None)
     report = evaluate(model, table, tmp_path / "out")
     assert report["data"]["was_learned_from"] is True
     assert "no evidence" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-
-
-def spoilt(**changes: str) -> Callable[[dict[str, str]], dict[str, str]]:
-    return lambda row: {**row, **changes}
 
 
 ROWS: dict[str, tuple[dict[str, str], str]] = {

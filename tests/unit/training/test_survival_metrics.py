@@ -97,6 +97,20 @@ def test_brier_is_the_squared_error_where_nobody_is_lost() -> None:
     assert brier_score(time, event, free, 2.5) == pytest.approx(np.mean([0.1**2, 0.4**2, 0.3**2, 0]))
 
 
+def test_brier_counts_who_is_lost_at_the_time_of_an_event_by_hand() -> None:
+    """At 1 one dies, then one of the three left is lost: the two who are watched on stand for three, and all for four."""
+    time, event = np.array([1.0, 1.0, 2.0, 3.0]), np.array([True, False, True, True])
+    found = brier_score(time, event, np.full(4, 0.5), 1.5)
+    assert found == pytest.approx(0.25 * (1 + 2 / (2 / 3)) / 4)
+    assert brier_score(time, event, np.array([0.5, 0.5, 1.0, 1.0]), 2.5) == pytest.approx((0.25 + 1.5) / 4)
+
+
+def test_brier_is_a_number_where_nobody_who_was_drawn_was_watched_for_longer() -> None:
+    time, event = np.array([1.0, 2.0, 9.0]), np.array([True, False, True])
+    found = brier_score(time, event, np.array([0.25, 0.5, 0.5]), 5.0, np.array([1.0, 1.0, 0.0]))
+    assert found == pytest.approx(0.25**2 / 2)
+
+
 def test_calibration_tells_what_was_said_and_seen_in_groups_of_rising_risk() -> None:
     chance = np.random.default_rng(7)
     hazard = chance.uniform(0.01, 0.3, 4000)
