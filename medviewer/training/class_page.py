@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from medviewer.training.report_page import STYLE, figure, interval_words, number_words, table
+from medviewer.training.report_page import figure, interval_words, number_words, page_head, table
 
 _MEANING = {
     "accuracy": "share whose most probable class is the true one",
@@ -20,25 +20,9 @@ _CALL = {"abstain": "no result", "warn": "result with a warning"}
 
 def class_page(report: Mapping[str, Any]) -> str:
     """Return the page of a ``report.json`` with the keys ``classes`` and ``guards``."""
-    model, data = report["model"], report["data"]
-    title = html.escape(f"Evaluation of {model['id']} {model['version']}")
-    split = f", split “{data['split']}”" if data["split"] else ""
-    what = f"{data['n']} cases, {data['n_patients']} of them different{split}"
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>{html.escape(what)}.",
-        f"<br><small>data {html.escape(data['digest'][:16])}, {report['started']},",
-        f"model {model['sha256'][:16]}</small></p>",
-        "<p>Research use only. Intervals: 95%, bootstrap over different cases.</p>",
-    ]
-    if data["was_learned_from"]:
-        parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
-    if data["unusable"]:
-        rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
-        parts += [
-            f"<p class=warning>{len(rows)} rows could not be used and are not counted:</p>",
-            table(["row", "reason"], rows),
-        ]
+    data = report["data"]
+    what = f"{data['n']} cases, {data['n_patients']} of them different"
+    parts = page_head(report, what, unit="different cases", row="row")
     absent = [entry["name"] for entry in report["classes"] if entry["n"] == 0]
     if absent:
         named = html.escape(", ".join(absent))

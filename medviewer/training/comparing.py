@@ -8,7 +8,6 @@ Sources: McNemar (1947), in its exact form; Efron and Tibshirani (1993) for the 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,9 @@ from medviewer.domain.errors import UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.comparison_page import comparison_page
 from medviewer.training.data import find_images
-from medviewer.training.evaluate import NEGATIVE_FOLDER, describe_images, split_images, write_report
+from medviewer.training.evaluate import NEGATIVE_FOLDER, describe_images, split_images
 from medviewer.training.metrics import N_RESAMPLES, Floats, Measure, Truth, measures, patient_draws, with_intervals
+from medviewer.training.report_page import write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
 from medviewer.training.stay_evaluation import describe_stays, read_outcomes, score_stays
 
@@ -82,7 +82,7 @@ def compare(
         "elapsed_s": round(time.time() - started, 1),
     }
     page = comparison_page(report, first.truth, (first.probability, second.probability))
-    write_report(out, "comparison", json.dumps(report, indent=1, ensure_ascii=False), page)
+    write_report(out, report, page, name="comparison")
     progress(f"comparison written to {out}")
     return report
 

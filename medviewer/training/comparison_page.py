@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medviewer.training.metrics import Floats, Truth, roc_curve
-from medviewer.training.report_page import STYLE, figure, interval_words, table
+from medviewer.training.report_page import STYLE, figure, interval_words, of_patients, table
 
 _INTERVALS = (
     "Research use only. Both models answered the same cases. Intervals: 95%, bootstrap over patients, of differences "
@@ -30,9 +30,7 @@ def comparison_page(report: Mapping[str, Any], truth: Truth, probabilities: Sequ
     names = [f"{model['id']} {model['version']}" for model in report["models"]]
     data, test = report["data"], report["mcnemar"]
     title = html.escape(f"{names[0]} against {names[1]}")
-    counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
-    split = f", split “{data['split']}”" if data["split"] else ""
-    what = f"{data['n']} cases of {data['n_patients']} patients: {counts}{split}"
+    what = of_patients(data) + (f", split “{data['split']}”" if data["split"] else "")
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
         f"<h1>{title}</h1><p>{html.escape(what)}.",

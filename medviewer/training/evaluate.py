@@ -6,7 +6,6 @@ calibration and threshold are those that a reader of the viewer gets.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.metrics import Truth, counted, measures, with_intervals
-from medviewer.training.report_page import report_page
+from medviewer.training.report_page import report_page, write_report
 from medviewer.training.robustness import BRIEF, strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
-from medviewer.whole_file import write_whole
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
@@ -104,7 +102,7 @@ def evaluate(
         "elapsed_s": round(time.time() - started, 1),
     }
     page = report_page(report, scored.truth, scored.probability)
-    write_report(out, "report", json.dumps(report, indent=1, ensure_ascii=False), page)
+    write_report(out, report, page)
     progress(f"report written to {out}")
     return report
 
@@ -237,18 +235,3 @@ def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("onnxruntime", "numpy", "pillow")} | {"medviewer": __version__}
-
-
-def write_report(out: Path, name: str, content: str, page: str) -> None:
-    """Write ``name.json`` and ``name.html``, each whole.
-
-    Raises:
-        StorageError: the disk is full or cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"The report cannot be written to {out} ({error.strerror})"
-        raise StorageError(f"{reason}; free some space or choose another folder.") from error
-    write_whole(out / f"{name}.html", page.encode())
-    write_whole(out / f"{name}.json", content.encode())

@@ -15,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer import __version__
-from medviewer.domain.errors import RuntimeMissingError
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.loading import check_graph, read_file
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, moments_of
 from medviewer.training.forecast_export import OUTPUT, Offered
 from medviewer.training.forecast_scores import COVERAGE, measure_forecasts
 from medviewer.training.physionet import Stay
-from medviewer.training.report_page import figure, interval_words, page_head, table
-from medviewer.training.stay_evaluation import FEWEST, SCHEMA, groups_of, read_sets, write_report
+from medviewer.training.report_page import figure, interval_words, of_patients, page_head, table, write_report
+from medviewer.training.scoring import open_session
+from medviewer.training.stay_evaluation import FEWEST, SCHEMA, groups_of, read_sets
 from medviewer.training.stays import FIELDS
 
 _BATCH = 512
@@ -77,14 +76,7 @@ def said_by(card: Card, moments: Moments) -> Said:
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-    except ImportError as error:
-        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
-    file, n = card.require("model"), len(FIELDS)
-    content = read_file(card.folder, file)
-    check_graph(content, name=file.path, control_flow=file.control_flow)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session, n = open_session(card, "model"), len(FIELDS)
     found = []
     for start in range(0, len(moments.stay), _BATCH):
         about = moments.fields[start : start + _BATCH]
@@ -146,7 +138,7 @@ def describe_moments(data: Path, split: str | None, moments: Moments, digest: st
 
 def forecast_page(report: Mapping[str, Any]) -> str:
     """Return the page: error and band of each variable over the hours ahead, beside the baselines."""
-    parts = page_head(report)
+    parts = page_head(report, of_patients(report["data"]))
     for one in report["forecasts"]:
         parts.append(f"<h2>{one['name']}</h2>")
         parts += [f"<figure><img alt='{name}' src='{figure(draw)}'></figure>" for name, draw in _figures(one)]

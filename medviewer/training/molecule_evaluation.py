@@ -7,7 +7,6 @@ molecules reports several assays; each has its figures, and beside them stands t
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, RuntimeMissingError, StorageError, UsageError
+from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, InputSpec, read_card
 from medviewer.inference.inputs.molecule import MoleculeRaw, encode, read_molecule
-from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.loading import read_arrays
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_page import molecule_page
 from medviewer.training.molecule_scores import ScoredMolecules, report_on
 from medviewer.training.molecules import SPLITS, Molecules, read_molecules, scaffold_split
-from medviewer.whole_file import write_whole
+from medviewer.training.report_page import write_report
+from medviewer.training.scoring import open_session
 
 SCHEMA = "medviewer-evaluation/1"
 SCAFFOLDS = "scaffolds"  # of the out-of-distribution file: scaffold_marks of what was learned from
@@ -78,13 +78,7 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = f"The report cannot be written to {out} ({error.strerror})"
-        raise StorageError(f"{reason}; choose another folder.") from error
-    write_whole(out / "report.html", molecule_page(report, scored.truth, scored.probability).encode())
-    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    write_report(out, report, molecule_page(report, scored.truth, scored.probability))
     progress(f"report written to {out}")
     return report
 
@@ -95,14 +89,7 @@ def score_molecules(card: Card, found: Molecules) -> ScoredMolecules:
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-    except ImportError as error:
-        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
-    file, spec = card.require("model"), card.inputs[0]
-    content = read_file(card.folder, file)
-    check_graph(content, name=file.path, control_flow=file.control_flow)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session, spec = open_session(card, "model"), card.inputs[0]
     names = [output.name for output in card.outputs]
     made: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
     for start in range(0, len(found.smiles), _BATCH):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medviewer.training.metrics import Floats, roc_curve
-from medviewer.training.report_page import STYLE, figure, interval_words, table
+from medviewer.training.report_page import figure, interval_words, page_head, table
 
 _MEANING = {
     "auc": "chance that an active molecule scores above an inactive one",
@@ -30,17 +30,12 @@ def molecule_page(report: Mapping[str, Any], truth: Floats, probability: Floats)
         truth: ``(n, assays)``, NaN where not known.
         probability: ``(n, assays)``, what the model said.
     """
-    model, data = report["model"], report["data"]
-    title = html.escape(f"Evaluation of {model['id']} {model['version']}")
+    data = report["data"]
     counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
-    split = f", split “{data['split']}”" if data["split"] else ""
-    what = f"{data['n']} molecules of {data['n_scaffolds']} skeletons: {counts}{split}"
+    what = f"{data['n']} molecules of {data['n_scaffolds']} skeletons: {counts}"
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>{html.escape(what)}.",
-        f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
-        "<p>Research use only. Intervals: 95%, bootstrap over skeletons.</p>",
-        *_warnings(report),
+        *page_head(report, what, unit="skeletons", row="row"),
+        *_left_out(report["left_out"]),
         "<h2>Mean over assays</h2>",
         table(["measure", "value (95% interval)", "meaning"], _means(report)),
         "<h2>Assays</h2>",
@@ -56,16 +51,10 @@ def molecule_page(report: Mapping[str, Any], truth: Floats, probability: Floats)
     return "\n".join([*parts, "</html>"])
 
 
-def _warnings(report: Mapping[str, Any]) -> list[str]:
-    found = []
-    if report["data"]["was_learned_from"]:
-        found.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
-    if report["left_out"]:
-        names = html.escape(", ".join(report["left_out"]))
-        found.append(f"<p class=warning>Of these only one result is there, so they have no measures: {names}.</p>")
-    if rows := [[entry["file"], entry["reason"]] for entry in report["data"]["unusable"]]:
-        found += [f"<p class=warning>{len(rows)} rows are not counted:</p>", table(["row", "reason"], rows)]
-    return found
+def _left_out(assays: Sequence[str]) -> list[str]:
+    names = html.escape(", ".join(assays))
+    words = f"Of these only one result is there, so they have no measures: {names}."
+    return [f"<p class=warning>{words}</p>"] if assays else []
 
 
 def _means(report: Mapping[str, Any]) -> list[list[str]]:

@@ -5,7 +5,6 @@ Runs the shipped files as the viewer does: the card's own tokens, network and ca
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, ModelError, RuntimeMissingError, StorageError, UsageError
+from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.inputs import text
-from medviewer.inference.loading import check_graph, read_file
 from medviewer.training.class_metrics import (
     MEASURES,
     Classes,
@@ -34,8 +32,8 @@ from medviewer.training.class_metrics import (
 from medviewer.training.class_page import class_page
 from medviewer.training.dialogues import Dialogue, Dialogues, encode_dialogues, find_tables, read_dialogues
 from medviewer.training.metrics import Floats
-from medviewer.training.scoring import Progress
-from medviewer.whole_file import write_whole
+from medviewer.training.report_page import write_report
+from medviewer.training.scoring import Progress, open_session
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 32
@@ -100,14 +98,7 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"The report cannot be written to {out} ({error.strerror}); choose another folder."
-        ) from error
-    write_whole(out / "report.html", class_page(report).encode())
-    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    write_report(out, report, class_page(report))
     progress(f"report written to {out}")
     return report
 
@@ -147,14 +138,7 @@ def score_notes(card: Card, rows: Sequence[Dialogue]) -> ScoredNotes:
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable, or the network gives what is no number.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-    except ImportError as error:
-        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
-    file, spec = card.require("model"), card.inputs[0]
-    content = read_file(card.folder, file)
-    check_graph(content, name=file.path, control_flow=file.control_flow)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session, spec = open_session(card, "model"), card.inputs[0]
     has_parts = any(output.name == "parts" for output in card.outputs)
     by_part, names = encode_dialogues(rows, spec), {tensor.part: tensor.name for tensor in spec.tensors}
     logits, parts = [], []

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from medviewer.domain.errors import StorageError
 from medviewer.training.metrics import Floats, Truth, precision_recall_curve, roc_curve
+from medviewer.whole_file import write_whole
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -42,7 +46,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
     """
-    parts = [*page_head(report), "<h2>Measures</h2>", _metrics(report)]
+    parts = [*page_head(report, of_patients(report["data"])), "<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
         for name, draw in _figures(report, truth, probability)
@@ -57,28 +61,52 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     return "\n".join([*parts, "</html>"])
 
 
-def page_head(report: Mapping[str, Any]) -> list[str]:
-    """Return how a report begins: which model, on which data, and what to know of them first."""
+def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", row: str = "file") -> list[str]:
+    """Return how a report begins: which model, on which data, and what to know of them first.
+
+    Args:
+        report: the content of ``report.json``.
+        what: how many cases, of whom.
+        unit: what the bootstrap draws.
+        row: what cannot be used, one by one.
+    """
     model, data = report["model"], report["data"]
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
-    counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
     split = f", split “{data['split']}”" if data["split"] else ""
-    what = f"{data['n']} cases of {data['n_patients']} patients: {counts}{split}"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>{html.escape(what)}.",
-        f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
-        "<p>Research use only. Intervals: 95%, bootstrap over patients.</p>",
+        f"<h1>{title}</h1><p>{html.escape(what + split)}.",
+        f"<br><small>data {html.escape(data['digest'][:16])}, {report['started']},",
+        f"model {model['sha256'][:16]}</small></p>",
+        f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
     ]
     if data["was_learned_from"]:
         parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
-    if data["unusable"]:
-        rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
-        parts += [
-            f"<p class=warning>{len(rows)} files could not be used and are not counted:</p>",
-            table(["file", "reason"], rows),
-        ]
+    if rows := [[entry["file"], entry["reason"]] for entry in data["unusable"]]:
+        words = f"{len(rows)} {row}s could not be used and are not counted:"
+        parts += [f"<p class=warning>{words}</p>", table([row, "reason"], rows)]
     return parts
+
+
+def of_patients(data: Mapping[str, Any]) -> str:
+    """Return how many cases of how many patients there are, and how many of each class."""
+    counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
+    return f"{data['n']} cases of {data['n_patients']} patients: {counts}"
+
+
+def write_report(out: Path, report: Mapping[str, Any], page: str, name: str = "report") -> None:
+    """Write ``name.json`` and ``name.html``, each whole.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"The report cannot be written to {out} ({error.strerror})"
+        raise StorageError(f"{reason}; free some space or choose another folder.") from error
+    write_whole(out / f"{name}.html", page.encode())
+    write_whole(out / f"{name}.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
 
 
 def number_words(value: float | None) -> str:

@@ -6,7 +6,6 @@ challenge's own two scores and those of each part of a blend.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +15,15 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
 from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
-from medviewer.training.report_page import report_page
+from medviewer.training.report_page import report_page, write_report
 from medviewer.training.scoring import open_session
 from medviewer.training.stays import FIELDS, encode
-from medviewer.whole_file import write_whole
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
@@ -94,22 +92,6 @@ def read_sets(data: Path, split: str | None) -> dict[str, Stays]:
     if split is not None and split not in sets:
         raise UsageError(f"There is no set {split!r} in {data}; there are: {', '.join(sets)}.")
     return {letter: read_stays(path) for letter, path in sets.items() if split in (None, letter)}
-
-
-def write_report(out: Path, report: Mapping[str, Any], page: str) -> None:
-    """Write ``report.json`` and ``report.html``, each whole.
-
-    Raises:
-        StorageError: the disk is full or cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"The report cannot be written to {out} ({error.strerror}); choose another folder."
-        ) from error
-    write_whole(out / "report.html", page.encode())
-    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
 
 
 def read_outcomes(data: Path, split: str | None) -> tuple[list[Stay], list[dict[str, str]], list[str]]:

@@ -6,7 +6,6 @@ Runs the shipped files as the viewer does, on a CSV file with the model's fields
 from __future__ import annotations
 
 import html
-import json
 import time as clock
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,16 +15,15 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import ModelError, RuntimeMissingError, StorageError, UsageError
+from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.loading import check_graph, read_file
 from medviewer.inference.outcomes import is_possible
 from medviewer.training.cohorts import Cohort, encoded, read_cohort
 from medviewer.training.metrics import Floats
-from medviewer.training.report_page import STYLE, figure, interval_words, table
+from medviewer.training.report_page import figure, interval_words, page_head, table, write_report
+from medviewer.training.scoring import open_session
 from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures
 from medviewer.training.survival_metrics import calibration
-from medviewer.whole_file import write_whole
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 4096
@@ -87,14 +85,7 @@ def evaluate_survival(
         "started": clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(started)),
         "elapsed_s": round(clock.time() - started, 1),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"The report cannot be written to {out} ({error.strerror}); choose another folder."
-        ) from error
-    write_whole(out / "report.html", survival_page(report).encode())
-    write_whole(out / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    write_report(out, report, survival_page(report))
     progress(f"report written to {out}")
     return report
 
@@ -105,14 +96,7 @@ def survival_of(card: Card, cohort: Cohort) -> Floats:
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable, or gives what is no survival curve.
     """
-    try:
-        import onnxruntime  # noqa: PLC0415 - an extra; its absence is explained
-    except ImportError as error:
-        raise RuntimeMissingError("Evaluation needs ONNX Runtime: pip install 'medviewer[cpu]'.") from error
-    file, spec = card.require("model"), card.inputs[0]
-    content = read_file(card.folder, file)
-    check_graph(content, name=file.path, control_flow=file.control_flow)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session, spec = open_session(card, "model"), card.inputs[0]
     x = encoded(cohort.values, spec).astype(np.float32)
     parts = [
         session.run(["survival"], {spec.tensors[0].name: x[start : start + _BATCH]})[0]
@@ -126,20 +110,9 @@ def survival_of(card: Card, cohort: Cohort) -> Floats:
 
 def survival_page(report: Mapping[str, Any]) -> str:
     """Return the report as one HTML page: no script, no link, images inside."""
-    model, data = report["model"], report["data"]
-    title = html.escape(f"Evaluation of {model['id']} {model['version']}")
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
-        f"<h1>{title}</h1><p>{data['n']} patients, {data['per_class']['event']} with the event.",
-        f"<br><small>data {data['digest'][:16]}, model {model['sha256'][:16]}, {report['started']}</small></p>",
-        "<p>Research use only. Intervals: 95%, bootstrap over patients; of observed shares by Greenwood's error.</p>",
-    ]
-    if data["was_learned_from"]:
-        parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
-    if data["unusable"]:
-        rows = [[entry["file"], entry["reason"]] for entry in data["unusable"]]
-        parts += [f"<p class=warning>{len(rows)} rows could not be used and are not counted:</p>"]
-        parts.append(table(["row", "reason"], rows))
+    data = report["data"]
+    what = f"{data['n']} patients, {data['per_class']['event']} with the event"
+    parts = page_head(report, what, unit="patients; of observed shares by Greenwood's error", row="row")
     rows = [[name, interval_words(entry)] for name, entry in report["metrics"].items()]
     parts += ["<h2>Measures</h2>", table(["measure", "value (95% interval)"], rows)]
     for name, draw in (("risk groups", _draw_groups), ("calibration", _draw_calibration)):
