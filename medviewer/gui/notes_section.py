@@ -20,7 +20,7 @@ from medviewer.gui.diverging import Legend
 from medviewer.gui.label_bars import title_of
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.text import PlainLabel, set_tooltip, tr, visible
-from medviewer.records.record import Document
+from medviewer.records.record import Document, shown_moment
 
 _SHOWN = 10  # notes; the others on request
 _SIGN_PX = 40  # of the sign before a title, with what is around both
@@ -103,7 +103,7 @@ class NoteRow(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        self._title = " · ".join(part for part in (visible(note.title), visible(note.date)) if part)
+        self._title = " · ".join(part for part in (visible(note.title), visible(shown_moment(note.date))) if part)
         self.fold = Disclosure(self._title)
         self.fold.header.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.fold.header.setAccessibleName(self._title)

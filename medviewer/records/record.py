@@ -326,8 +326,17 @@ def _entries(record: PatientRecord) -> Iterator[TimelineEntry]:
     for kind, date_text, title, detail, uid in _dated(record):
         parsed = parse_moment(date_text)
         if parsed is not None:
-            when = parsed[0].strftime("%Y-%m-%d %H:%M") if parsed[1] == "time" else date_text
-            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, when)
+            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text))
+
+
+def shown_moment(text: str) -> str:
+    """Return a recorded date or time as people read it, as precise as it was recorded; other text as it is.
+
+    >>> shown_moment("2004-08-25T17:45:00-04:00"), shown_moment("2004-08")
+    ('2004-08-25 17:45', '2004-08')
+    """
+    parsed = parse_moment(text)
+    return parsed[0].strftime("%Y-%m-%d %H:%M") if parsed is not None and parsed[1] == "time" else text
 
 
 def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
@@ -342,7 +351,7 @@ def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str,
     for a in record.allergies or ():
         yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
     for e in record.encounters:
-        yield "encounter", e.start, e.text or e.kind or "Visit", f"until {e.end}" if e.end else "", None
+        yield "encounter", e.start, e.text or e.kind or "Visit", f"until {shown_moment(e.end)}" if e.end else "", None
     for d in record.documents:
         yield "document", d.date, d.title, "", None
 

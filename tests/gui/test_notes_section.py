@@ -34,7 +34,7 @@ from tests.gui.test_narrow_panels import NARROW_PX, cut, laid_out
 
 TEXT = "The patient has a cough and fever. She denies chest pain."
 DOCUMENTS = (
-    Document("Letter", "2003-11-25", TEXT),
+    Document("Letter", "2003-11-25T09:30:00+01:00", TEXT),
     Document("Round <b>now</b>", "2004-02-01", "Cough.\r\nNo fever."),
     Document("Scan", "2001-01-01", ""),
 )
@@ -309,7 +309,7 @@ def test_shares_and_amounts() -> None:
 def test_the_newest_note_stands_first_and_unfolds_to_its_text(panel) -> None:
     text = unfolded(panel, opened(), title="Round")
     order = [word for word in words(panel) if word.startswith(("Letter ·", "Round <b>now</b> ·", "Scan ·"))]
-    assert order == ["Round <b>now</b> · 2004-02-01", "Letter · 2003-11-25", "Scan · 2001-01-01"]
+    assert order == ["Round <b>now</b> · 2004-02-01", "Letter · 2003-11-25 09:30", "Scan · 2001-01-01"]
     assert text.toPlainText() == "Cough.\nNo fever."
 
 

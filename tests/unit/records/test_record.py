@@ -23,6 +23,7 @@ from medviewer.records.record import (
     format_observation,
     iso_date,
     parse_moment,
+    shown_moment,
     snapshot,
     timeline,
 )
@@ -200,3 +201,12 @@ def test_no_text_breaks_the_reading_of_dates(text: str) -> None:
 )
 def test_values_are_shown_with_their_own_unit(value: float, unit: str, shown: str) -> None:
     assert format_observation(Observation("x", "x", value, unit, FILM)) == shown
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [("2004-08-25T17:45:00-04:00", "2004-08-25 17:45"), ("2004-08-25", "2004-08-25"), ("2004-08", "2004-08"),
+     ("spring", "spring"), ("", "")],
+)  # fmt: skip
+def test_a_moment_is_shown_as_precisely_as_it_was_recorded(recorded: str, shown: str) -> None:
+    assert shown_moment(recorded) == shown

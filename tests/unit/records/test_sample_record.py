@@ -76,7 +76,16 @@ def test_it_has_what_the_panel_shows(record: PatientRecord) -> None:
     assert wanted <= {o.code for o in record.observations}
     assert [s.date for s in record.studies] == ["2002-11-14"]
     kinds = {entry.kind for entry in timeline(record)}
-    assert kinds >= {"study", "observation", "text result", "condition", "medication", "allergy", "encounter", "document"}
+    assert kinds >= {
+        "study",
+        "observation",
+        "text result",
+        "condition",
+        "medication",
+        "allergy",
+        "encounter",
+        "document",
+    }
     assert [document.title for document in record.documents] == ["Conversation at admission"]
 
 
