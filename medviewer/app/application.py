@@ -25,6 +25,7 @@ from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.layer_planes import LayerCutter
 from medviewer.app.linking import share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
+from medviewer.app.model_choice import ModelChooser
 from medviewer.app.model_queue import ModelQueue
 from medviewer.app.note_models import NoteReader
 from medviewer.app.patient import RecordRoom
@@ -267,6 +268,7 @@ class Application:
         self._adopt_settings()
         self._adopt_hanging()
         self.measured = MeasurementKeeper(self)
+        self.session.watch(ModelChooser(self).watch)
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(AnswerWatcher(self).watch)
         self.session.watch(self.measured.watch)

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.gui.text import for_button, tr
+from medviewer.gui.cards import button
+from medviewer.gui.text import PlainLabel, tr
+
+
+class TrainingQuestion(QDialog):
+    """Stop the training, or stay; Escape and closing the question mean staying."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Train a model"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 20, 20, 16)
+        column.setSpacing(16)
+        words = tr("A model is being trained. To close MedViewer stops the training; its last checkpoint is kept.")
+        column.addWidget(PlainLabel(words, wrap=True))
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addStretch(1)
+        self.stop = button(tr("Stop it and close"))
+        self.stop.setAutoDefault(False)
+        self.stay = button(tr("Keep MedViewer open"), kind="primary")
+        self.stay.setDefault(True)
+        self.stop.clicked.connect(self.accept)
+        self.stay.clicked.connect(self.reject)
+        row.addWidget(self.stop)
+        row.addWidget(self.stay)
+        column.addLayout(row)
+        self.setMinimumWidth(420)
+        self.stay.setFocus()
 
 
 def may_stop_training(parent: QWidget) -> bool:
-    """Ask; Escape and closing the question mean no."""
-    box = QMessageBox(parent)
-    box.setIcon(QMessageBox.Icon.Question)
-    box.setWindowTitle(tr("Train a model"))
-    box.setText(tr("A model is being trained. To close MedViewer stops the training; its last checkpoint is kept."))
-    stop = box.addButton(for_button(tr("Stop it and close")), QMessageBox.ButtonRole.DestructiveRole)
-    stay = box.addButton(for_button(tr("Keep MedViewer open")), QMessageBox.ButtonRole.RejectRole)
-    box.setDefaultButton(stay)
-    box.setEscapeButton(stay)
-    box.exec()
-    return box.clickedButton() is stop
+    """Ask the reader."""
+    return TrainingQuestion(parent).exec() == QDialog.DialogCode.Accepted

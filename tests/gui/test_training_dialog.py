@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLineEdit, QProgressBar, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QLineEdit, QProgressBar, QWidget
 
 from medviewer.app import own_process
 from medviewer.app.training_progress import Curve, RunProgress
@@ -21,6 +21,7 @@ from medviewer.gui.training_cards import figures_card
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
 from medviewer.gui.training_plot import TrainingPlot
+from medviewer.gui.training_question import TrainingQuestion
 from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
@@ -420,7 +421,7 @@ def test_a_real_training_is_stopped_gone_on_with_and_its_model_put_into_use(
     wait(lambda: dialog.list.count() > 0)
     dialog.list.setCurrentRow([recipe.name for recipe in dialog.recipes].index("chest-xray"))
     dialog.use_data("chest-xray", tmp_path / "films")
-    dialog._edited["chest-xray"].update(SETTINGS | {"threads": "1", "n_statistics": "2"})
+    dialog._edited["chest-xray"].update(SETTINGS | {"threads": "1"})
     press(dialog, "Begin")
     trainer = dialog.trainer
     wait(lambda: not trainer.is_running or trainer.live.done >= 2)
@@ -437,3 +438,18 @@ def test_a_real_training_is_stopped_gone_on_with_and_its_model_put_into_use(
     press(dialog, "Put it into use")
     wait(lambda: "The trained model is in use." in all_words(dialog))
     assert main_window.app.engine.catalogue.card("chest-xray-pneumonia").training["config"]["sizes"] == [32, 32]
+
+
+def test_closing_while_a_model_learns_stays_unless_stopping_is_pressed(main_window, qtbot) -> None:
+    for press_it, answer in (
+        (lambda box: box.stop.click(), QDialog.DialogCode.Accepted),
+        (lambda box: box.stay.click(), QDialog.DialogCode.Rejected),
+        (lambda box: qtbot.keyClick(box, Qt.Key.Key_Escape), QDialog.DialogCode.Rejected),
+        (lambda box: qtbot.keyClick(box, Qt.Key.Key_Return), QDialog.DialogCode.Rejected),
+    ):
+        box = TrainingQuestion(main_window)
+        qtbot.addWidget(box)
+        box.show()
+        press_it(box)
+        assert box.result() == answer.value
+        assert not box.isVisible()

@@ -43,6 +43,9 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SIZE, N_CLASSES = 64, 3
+# Of the largest value. Where a ReLU is at its kink, rounding decides: PyTorch's own float32 gradients of DenseNet-121 lie
+# up to 3e-2 from its float64 ones, and which pixels do differs between processors.
+BOUND = 3e-2
 NETWORKS = ("densenet", "vit")
 GRADIENT_METHODS = ("integrated-gradients", "gradient-shap", "smooth-grad", "saliency", "input-x-gradient")
 
@@ -154,8 +157,8 @@ def test_gradient_methods_are_captums(
         question, target = b.question(image), int(finding[-1])
         exact = by_captum(b.exact, question, method, target, monkeypatch)
         monkeypatch.undo()
-        ours.append(gap(b.maps[f"{image} {method}"], exact, 2e-2))
-        theirs.append(gap(by_captum(b.network, question, method, target, monkeypatch), exact, 2e-2))
+        ours.append(gap(b.maps[f"{image} {method}"], exact, BOUND))
+        theirs.append(gap(by_captum(b.network, question, method, target, monkeypatch), exact, BOUND))
         monkeypatch.undo()
     limit = 1e-6 if max(theirs) <= 1e-6 else max(GRADIENT_MEDIAN, 3 * np.median(theirs))
     assert np.median(ours) <= limit

@@ -210,7 +210,7 @@ def test_an_evaluation_repeats_the_card(trained, films, tmp_path):
     assert report["metrics"]["auc"]["value"] == pytest.approx(on_card["metrics"]["auc"]["value"], abs=1e-4)
     assert json.loads((tmp_path / "a/report.json").read_text(encoding="utf-8"))["threshold"] == report["threshold"]
     page = (tmp_path / "a/report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 10  # four of the figures, the decision curve, five of strengths
     assert "<script" not in page
     assert "http" not in page
 

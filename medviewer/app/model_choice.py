@@ -1,0 +1,49 @@
+"""Which model is ready for the image on screen, while the reader has chosen none that may be asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from medviewer.app.record_models import takes_images
+from medviewer.app.state import State
+from medviewer.domain.study import Image
+from medviewer.inference.card import Card
+from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.variants import is_variant
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
+
+
+def suited_model(cards: Sequence[Card], chosen: str, image: Image) -> str:
+    """The chosen model, unless it would refuse the image by its header and another one would not.
+
+    Args:
+        cards: of the models that can be used, in the order in which they are listed.
+        chosen: the id of the model that is chosen now; empty if there is none.
+        image: on screen.
+    """
+    of_images = [card for card in cards if takes_images(card)]
+    now = next((card for card in of_images if card.id == chosen), None)
+    if now is not None and (len(of_images) == 1 or not unsuited_because(image, now)):
+        return chosen
+    offered = (card for card in of_images if not is_variant(card.id))
+    return next((card.id for card in offered if not unsuited_because(image, card)), chosen)
+
+
+class ModelChooser:
+    """Watches for another series on screen. What the reader chose stays wherever it may be asked."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    def watch(self, old: State, new: State) -> None:
+        """Choose anew where the images are others."""
+        now = new.selection
+        if now is None or (old.selection is not None and old.selection.series is now.series):
+            return
+        cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
+        model_id = suited_model(cards, new.model_id, now.image)
+        if model_id != new.model_id:
+            self._app.session.update(model_id=model_id, provider="")
