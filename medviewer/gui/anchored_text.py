@@ -162,9 +162,9 @@ class AnchoredText(QTextEdit):
         if self.cursorRect(self._cursor(at, at)).left() > position.x():
             at -= 1
         under = next((one for one in self._painted if one.start <= at < one.end), None)
-        words = plain_tooltip(under.words) if under is not None else ""
-        if self.viewport().toolTip() != words:
-            self.viewport().setToolTip(words)
+        wanted = plain_tooltip(under.words) if under is not None else ""
+        if self.viewport().toolTip() != wanted:
+            self.viewport().setToolTip(wanted)
             self.told.emit(under.words if under is not None else self._chosen_words())
 
     def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802 - Qt's name
