@@ -17,7 +17,7 @@ _NAME_PX = 96
 _MOST_PROBLEMS = 12
 _STRETCH = (4, 5, 5, 6)  # of a table's columns: a difference has a sign more than a figure
 _FIGURES = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
-_SPLITS = ("report", "b")  # of those that chose nothing, by which a model is judged
+_SPLITS = ("report", "b", "test", "test-1")  # of those that chose nothing, by which a model is judged
 
 
 def about_rows(recipe: Recipe) -> list[QWidget]:

@@ -36,6 +36,15 @@ DATA_TEXTS: Mapping[str, Text] = {
         "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
         "最新数值已有 {age}（通常不超过 {limit} 小时）；患者情况可能已变化。",
     ),
+    "too_old": Text(
+        "The newest value is {age} old, and the model is only for values of the last {limit} h; there is no result.",
+        "最新数值已有 {age}，而该模型仅适用于最近 {limit} 小时内的数值；没有结果。",
+    ),
+    "grid_ends_later": Text(
+        "The newest value is {age} before the moment that is asked about. Hours ahead are counted from that moment, "
+        "but the model was measured only from the newest value on: its bands may not hold.",
+        "最新数值比所询问的时刻早 {age}。预测小时从该时刻算起，但模型仅从最新数值起算进行过验证：其区间可能不成立。",
+    ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
         "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",

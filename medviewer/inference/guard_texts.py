@@ -149,6 +149,10 @@ TEXTS: Mapping[str, Text] = {
         "Nobody has measured how often this model is right; what its threshold means is not known.",
         "没有人测量过该模型的正确率；其阈值的含义未知。",
     ),
+    "unmeasured.some": Text(
+        "Too few cases were known to measure how often the model is right about: {names}.",
+        "已知病例过少，未能测量模型对以下类别的正确率：{names}。",
+    ),
     "stability.ok": Text(
         "{label}: small shifts, turns and contrast changes leave the answer as it is ({low} to {high}).",
         "{label}：轻微平移、旋转和对比度变化不改变结论（{low} 至 {high}）。",

@@ -251,8 +251,12 @@ def check_evidence(card: Card, language: str = "en") -> tuple[GuardResult, ...]:
     doubts = []
     if card.calibration is not None and card.calibration.method == "none":
         doubts.append(say("uncalibrated", "warn", language))
-    if any(label.operating_point is None for label in card.labels):
+    unmeasured = [label.title.say(language) for label in card.labels if label.operating_point is None]
+    if unmeasured and len(unmeasured) == len(card.labels):
         doubts.append(say("unmeasured", "warn", language))
+    elif unmeasured:
+        names = "; ".join(unmeasured)
+        doubts.append(say("unmeasured.some", "warn", language, names=names))
     return tuple(doubts)
 
 

@@ -142,7 +142,7 @@ _TABLE = _object(
         "preprocessing": _steps(z_score={}, log1p={"fields": {"type": "array", "items": _NAME}}),
     },
     # how far apart in time the values may be; how old the newest may be before it is warned of
-    {"together_h": _POSITIVE, "warn_older_h": _POSITIVE},
+    {"together_h": _POSITIVE, "warn_older_h": _POSITIVE, "abstain_older_h": _POSITIVE},
 )
 _TEXT_INPUT = _object(
     {

@@ -22,7 +22,7 @@ from medviewer.domain.errors import UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.comparison_page import comparison_page
 from medviewer.training.data import find_images
-from medviewer.training.evaluate import NEGATIVE_FOLDER, describe_images, split_images
+from medviewer.training.evaluate import classes_of, describe_images, split_images
 from medviewer.training.metrics import N_RESAMPLES, Floats, Measure, Truth, measures, patient_draws, with_intervals
 from medviewer.training.report_page import write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
@@ -159,6 +159,8 @@ def _entry(judged: Judged) -> dict[str, Any]:
 
 def _judged(cards: Sequence[Card], data: Path, split: str | None, progress: Progress) -> list[Judged]:
     """Have both models answer the same cases."""
+    if not ({"image", "series"} & set(_kinds(cards[0]))) or len(cards[0].labels) != 1:
+        raise UsageError(f"{cards[0].id} is no model of one finding in images or stays; it cannot be compared yet.")
     asked = [(card.labels[0].name if len(card.labels) == 1 else "", _kinds(card)) for card in cards]
     if asked[0] != asked[1] or not asked[0][0]:
         first, second = (f"{card.id} {card.version}" for card in cards)
@@ -167,7 +169,7 @@ def _judged(cards: Sequence[Card], data: Path, split: str | None, progress: Prog
         return _judged_stays(cards, data, split, progress)
     if not cards[0].is_of_one_image:
         raise UsageError(f"{cards[0].id} is no model of images or stays; two such models cannot be compared yet.")
-    found = find_images(data, (NEGATIVE_FOLDER, cards[0].labels[0].name.upper()))
+    found = find_images(data, classes_of(cards[0]))
     chosen = split_images(cards[0], found, split)
     judged = []
     for card in cards:

@@ -27,7 +27,7 @@ from medviewer.inference.card import Card, CardFile, read_card
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.data import LabelledImage, find_images
-from medviewer.training.evaluate import NEGATIVE_FOLDER, split_images
+from medviewer.training.evaluate import classes_of, split_images
 from medviewer.training.export import file_entry, whole_folder
 from medviewer.training.gradient_graph import remove_traces
 from medviewer.training.metrics import roc_auc
@@ -98,7 +98,7 @@ def lighten(model: Path, data: Path, out: Path, *, force: bool = False, progress
     """
     card = read_card(model)
     _check(card, out)
-    found = find_images(data, (NEGATIVE_FOLDER, card.labels[0].name.upper()))
+    found = find_images(data, classes_of(card))
     learned = _evenly(split_images(card, found, "train"), N_CALIBRATED)
     held_out = [image for split in HELD_OUT for image in split_images(card, found, split)]
     content = read_file(card.folder, card.require("model"))

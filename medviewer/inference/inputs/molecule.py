@@ -211,7 +211,8 @@ def read_molecule(smiles: str) -> Any:
         raise RuntimeMissingError(f"RDKit reads molecules and is not installed; install it with: {REQUIRES}.")
     from rdkit import Chem, rdBase  # noqa: PLC0415 - an extra
 
-    if not smiles or len(smiles) > MOST_CHARACTERS:
+    # RDKit takes what follows a space for a name: a second molecule there would go unread.
+    if not smiles or len(smiles) > MOST_CHARACTERS or any(character.isspace() for character in smiles):
         return None
     with rdBase.BlockLogs():  # what is wrong is said by us, in one sentence
         molecule = Chem.MolFromSmiles(smiles)

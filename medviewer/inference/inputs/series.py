@@ -18,6 +18,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import TimeCell
 from medviewer.domain.case import Case
 from medviewer.inference.card import InputSpec, Text
+from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
 from medviewer.inference.inputs.quantity import (
     implausible,
@@ -91,10 +92,10 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
             rows.append((one.time, column, value))
     if doubts:  # one wrong unit among many values must not pass because the others are right
         return Missing(tuple(doubts), tuple(doubts.values()))
-    span = float(spec.document["hours"])
+    length = float(spec.document["hours"])
     start = _start(case, [time for time, _, _ in rows], spec)
     hours = [] if start is None else [_hours(start, time) for time, _, _ in rows]
-    on_grid = [(h, column, value) for h, (_, column, value) in zip(hours, rows, strict=True) if 0 <= h <= span]
+    on_grid = [(h, column, value) for h, (_, column, value) in zip(hours, rows, strict=True) if 0 <= h <= length]
     raw = _raw(on_grid, start)
     usable = Counter(raw.columns[_plausible(raw, spec)].tolist())
     absent = [one for i, one in enumerate(quantities(spec)) if one.is_required and not usable[i]]
@@ -103,7 +104,7 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
         return Missing(tuple(one.name for one in absent), missing)
     least = int(spec.document.get("least_values", 1))
     if sum(usable.values()) < least:
-        facts = {"found": str(sum(usable.values())), "least": str(least), "hours": plain(span)}
+        facts = {"found": str(sum(usable.values())), "least": str(least), "hours": plain(length)}
         return Missing((spec.name,), (Doubt("too_few", "abstain", spec.name, facts),))
     return raw
 
@@ -113,6 +114,9 @@ def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
     doubts: list[Doubt] = []
     used: list[Used] = []
     fits = _plausible(raw, spec)
+    gap = float(spec.document["hours"]) - float(raw.hours.max(initial=0.0))
+    if spec.document["origin"] != "first" and gap > float(spec.document["step_h"]):
+        doubts.append(Doubt("grid_ends_later", "warn", "", {"age": span(gap)}))
     for index, one in enumerate(quantities(spec)):
         own = raw.columns == index
         n_out = int((own & ~fits).sum())

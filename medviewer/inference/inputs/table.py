@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.anchor import Field
+from medviewer.domain.answer import GuardLevel
 from medviewer.domain.case import Case
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.data_guard_texts import span
@@ -105,6 +106,9 @@ def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
     return TableRaw(np.array(values, np.float64), tuple(used), newest, case.at)
 
 
+_OLDER: tuple[tuple[str, GuardLevel], ...] = (("abstain_older_h", "abstain"), ("warn_older_h", "warn"))
+
+
 def examine(raw: TableRaw, spec: InputSpec) -> tuple[list[Doubt], tuple[Used, ...]]:
     """Implausible values, columns that never varied in training, what was assumed, and how old it all is."""
     doubts: list[Doubt] = []
@@ -130,10 +134,14 @@ def examine(raw: TableRaw, spec: InputSpec) -> tuple[list[Doubt], tuple[Used, ..
         for used in raw.used
         if used.note == _ASSUMED
     ]
-    limit = spec.document.get("warn_older_h")
-    if limit is not None and raw.newest is not None and raw.at is not None and _is_before(raw.newest, raw.at, limit):
+    if raw.newest is not None and raw.at is not None:
         hours = (_moment(raw.at) - _moment(raw.newest)) / 3600
-        doubts.append(Doubt("old", "warn", "", {"age": span(hours), "limit": plain(limit)}))
+        for name, level in _OLDER:
+            limit = spec.document.get(name)
+            if limit is not None and hours > limit:
+                key = "old" if level == "warn" else "too_old"
+                doubts.append(Doubt(key, level, "", {"age": span(hours), "limit": plain(limit)}))
+                break
     return doubts, raw.used
 
 

@@ -152,7 +152,8 @@ def input_document(fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "fields": known,
         "preprocessing": [{"op": "z_score"}],
         "together_h": 24,
-        "warn_older_h": 48,
+        "warn_older_h": 24,
+        "abstain_older_h": 48,
     }
 
 
@@ -218,7 +219,7 @@ def _outcome(cohort: Cohort, proof: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": "survival",
         "code": {"scheme": "SCT", "value": "419620001", "meaning": "Death"},
-        "title": {"en": "Alive after the heart attack", "zh": "心肌梗死后存活"},
+        "title": {"en": "Death after the heart attack", "zh": "心肌梗死后死亡"},
         "unit": "d",
         "times": list(TIMES),
         "horizon": HORIZON,

@@ -18,12 +18,13 @@ from medviewer.domain.answer import Answer, Forecast, SurvivalCurve
 from medviewer.domain.case import Case, Observation
 from medviewer.domain.errors import CardError, UsageError
 from medviewer.explain.methods import explain
-from medviewer.inference.card import read_card
+from medviewer.inference.card import OperatingPoint, Text, read_card
 from medviewer.inference.card_checks import OUTCOME_OUTPUTS
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.data_guard_texts import DATA_TEXTS, span
 from medviewer.inference.engine import Engine
 from medviewer.inference.gathering import gather, tensors_of
+from medviewer.inference.guards import check_evidence
 from medviewer.inference.outcomes import explained_scores
 from tests import data_models, fakes
 
@@ -221,3 +222,15 @@ def test_every_sentence_is_in_both_languages() -> None:
 )  # fmt: skip
 def test_an_age_is_told_in_the_unit_that_people_use(hours: float, en: str, zh: str) -> None:
     assert (span(hours).en, span(hours).say("zh")) == (en, zh)
+
+
+def test_labels_that_nobody_measured_are_named_and_the_others_are_not_doubted(tmp_path: Path) -> None:
+    card = read_card(data_models.make("table", tmp_path / "m"))
+    first, *others = card.labels
+    measured = replace(first, operating_point=OperatingPoint(0.9, 0.8, 50, Text("measured"), Text("cases"), None))
+    (some,) = check_evidence(replace(card, labels=(measured, *(replace(one, operating_point=None) for one in others))))
+    assert some.code == "unmeasured.some"
+    assert first.title.en not in some.text
+    assert all(one.title.en in some.text for one in others)
+    (none,) = check_evidence(replace(card, labels=tuple(replace(one, operating_point=None) for one in card.labels)))
+    assert none.code == "unmeasured"

@@ -137,6 +137,12 @@ def test_the_data_are_described_with_their_folds(data: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))["n"] == 120
 
 
+def test_the_part_that_judges_is_never_learned_from(tmp_path: Path) -> None:
+    write_npz(tmp_path / "breastmnist.npz", 80, **arrays(40, seed=7, prefix="test"))
+    for data in (tmp_path / "breastmnist.npz", tmp_path):  # the file, or the folder that it lies in
+        assert report_data("breast-ultrasound", data, tmp_path / "out", {})["n"] == 120
+
+
 @pytest.mark.parametrize("malignant", [0, 3])
 def test_too_few_of_a_class_leave_no_folder(tmp_path: Path, malignant: int) -> None:
     made = arrays(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from medviewer.domain.errors import UsageError
 from medviewer.inference.card import read_card
 from medviewer.training.comparing import COMPARED, Judged, compare, differences, mcnemar
 from medviewer.training.metrics import patient_draws, roc_auc, with_intervals
-from tests import fakes
+from tests import data_models, fakes
 
 
 def judged(card_folder: Path, probability: np.ndarray, truth: np.ndarray, patients: list[str]) -> Judged:
@@ -153,6 +154,26 @@ def test_models_of_two_findings_are_not_compared(model: Path, films: Path, tmp_p
     with pytest.raises(UsageError, match="do not answer the same question"):
         compare(model, other, films, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_models_that_cannot_be_compared_yet_say_so(films: Path, tmp_path: Path) -> None:
+    table = data_models.make("table", tmp_path / "table")
+    with pytest.raises(UsageError, match="cannot be compared yet"):
+        compare(table, table, films, tmp_path / "out")
+
+
+def test_the_class_folders_are_those_that_the_card_names(model: Path, films: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    named = shutil.copytree(model, tmp_path / model.name)
+    card = json.loads((named / "model.json").read_text(encoding="utf-8"))
+    card["training"]["classes"] = ["CLEAR", "SICK"]
+    fakes.write_card(named, card)
+    for old, new in (("NORMAL", "CLEAR"), ("PNEUMONIA", "SICK")):
+        shutil.copytree(films / old, tmp_path / "renamed" / new)
+    assert compare(named, named, tmp_path / "renamed", tmp_path / "out")["data"]["per_class"].keys() == {
+        "CLEAR",
+        "SICK",
+    }
 
 
 def test_that_one_learned_from_the_data_is_said(model: Path, films: Path, tmp_path: Path) -> None:

@@ -116,6 +116,21 @@ def test_a_grid_that_ends_at_the_cases_moment(tmp_path: Path) -> None:
     assert later.hours.tolist() == [0, 3, 4.5, 4.75, 7, 9]
 
 
+@pytest.mark.parametrize(("after_h", "is_said"), [(0.0, False), (0.9, False), (2.0, True)])
+def test_a_grid_that_ends_after_the_newest_value_says_so(tmp_path: Path, after_h: float, is_said: bool) -> None:
+    spec = spec_of(tmp_path, origin="last")
+    case = data_models.series_case()
+    newest = max(one.time for one in case.observations if one.code in {"8867-4", "8310-5", "2524-7"})
+    doubts, _ = series.examine(pulled(replace(case, at=newest + timedelta(hours=after_h)), spec), spec)
+    assert [doubt.code for doubt in doubts if doubt.level == "warn"] == (["grid_ends_later"] if is_said else [])
+
+
+def test_a_grid_that_begins_with_the_first_value_may_end_when_it_likes(spec: InputSpec) -> None:
+    case = data_models.series_case()
+    doubts, _ = series.examine(pulled(replace(case, at=data_models.START + timedelta(hours=40)), spec), spec)
+    assert "grid_ends_later" not in [doubt.code for doubt in doubts]
+
+
 def test_what_lies_beyond_the_grid_is_left_out(spec: InputSpec) -> None:
     case = data_models.series_case()
     late = Observation("8867-4", "", 66, "/min", data_models.START + timedelta(hours=12, minutes=1))

@@ -83,6 +83,15 @@ def test_old_values_are_said_to_be_old(spec: InputSpec) -> None:
     ]
 
 
+@pytest.mark.parametrize(("hours", "code", "level"), [(30, "old", "warn"), (49, "too_old", "abstain")])
+def test_values_older_than_the_card_allows_give_no_result(tmp_path: Path, hours: int, code: str, level: str) -> None:
+    inputs = [data_models.table_input(abstain_older_h=48)]
+    spec = read_card(data_models.make("table", tmp_path / "m", inputs=inputs)).inputs[0]
+    raw = table.pull(replace(data_models.table_case(), at=AT + timedelta(hours=hours)), spec)
+    doubts, _ = table.examine(raw, spec)
+    assert [(doubt.code, doubt.level) for doubt in doubts] == [(code, level)]
+
+
 def test_an_implausible_value_is_no_value(spec: InputSpec) -> None:
     raw = table.pull(
         with_(data_models.table_case(), Observation("8867-4", "", 9600, "/min", AT + timedelta(minutes=1))), spec
