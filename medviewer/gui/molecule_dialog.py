@@ -70,12 +70,16 @@ class MoleculeDialog(QDialog):
         body.addLayout(self._above)
         halves = QHBoxLayout()
         halves.setSpacing(16)
-        left = QVBoxLayout()
-        left.setSpacing(8)
-        left.addWidget(self.view, 1)
-        left.addWidget(self._word)
-        left.addLayout(self._below)
-        halves.addLayout(left, 1)
+        left = ScrollColumn(margin=2)  # on a low screen the legend is scrolled to, and never lies over the drawing
+        left.setAccessibleName(tr("Molecule"))
+        left.setMinimumWidth(self.view.minimumWidth() + 28)  # its margins and bar
+        left.column.addWidget(self.view, 1)
+        left.column.addWidget(self._word)
+        left.column.addLayout(self._below)
+        content = left.widget()
+        if content is not None and isinstance(inside := content.layout(), QVBoxLayout):
+            inside.setStretch(0, 100)  # the drawing takes the room that there is
+        halves.addWidget(left, 1)
         self._scroll.setAccessibleName(tr("What models say of the molecule"))
         self._scroll.setFixedWidth(_CARDS_PX)
         self._scroll.column.addWidget(self._remark)

@@ -139,6 +139,16 @@ def test_an_answer_its_bars_guards_and_what_made_it(dialog: MoleculeDialog) -> N
     assert "Unverified" in words(dialog)
 
 
+def test_on_a_low_screen_the_legend_never_lies_over_the_drawing(dialog: MoleculeDialog) -> None:
+    dialog.resize(680, 352)
+    answered(dialog)
+    QApplication.processEvents()
+    drawing = dialog.view.geometry()
+    assert drawing.height() >= dialog.view.minimumHeight()
+    assert dialog._word.isVisibleTo(dialog)
+    assert dialog._word.geometry().top() >= drawing.bottom()
+
+
 def test_the_atoms_it_rests_on_are_tinted_and_ringed(dialog: MoleculeDialog) -> None:
     why = answered(dialog)
     (legend,) = [one for one in dialog.findChildren(Legend) if one.isVisibleTo(dialog)]
