@@ -34,7 +34,7 @@ class OneModel(Catalogue):
     def __init__(self, card: Card) -> None:
         tried = replace(card, files=tuple(file for file in card.files if file.role != "reference"))
         super().__init__([])
-        self.entries = (Entry(card.id, card.folder, tried),)
+        self._list([Entry(card.id, card.folder, tried)])
 
 
 def accept(

@@ -52,8 +52,16 @@ class Catalogue:
         self.folders = tuple(Path(folder) for folder in folders)
         self.trusted = trusted
         self._trust = trust
-        self.entries: tuple[Entry, ...] = ()
         self.refresh()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All model folders, those that cannot be used among them."""
+        return self._entries
+
+    def _list(self, entries: Sequence[Entry]) -> None:
+        self._entries = tuple(entries)
+        self._by_id = {entry.id: entry for entry in reversed(entries)}  # the first of an id counts
 
     def refresh(self) -> None:
         """Look again: models may have been added, removed or repaired."""
@@ -73,7 +81,7 @@ class Catalogue:
                 entries.append(entry)
                 if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
                     entries += [Entry(name, candidate, card, why) for name, card, why in variants_of(entry.card)]
-        self.entries = tuple(entries)
+        self._list(entries)
 
     def card(self, model_id: str) -> Card:
         """The card of a model.
@@ -82,7 +90,7 @@ class Catalogue:
             UsageError: there is no such model; the message names those there are.
             ModelError: there is, but it cannot be used; the message says why.
         """
-        entry = next((entry for entry in self.entries if entry.id == model_id), None)
+        entry = self._by_id.get(model_id)
         if entry is None:
             known = ", ".join(entry.id for entry in self.entries) or "none"
             raise UsageError(f"There is no model “{model_id}”; the models here are: {known}.")

@@ -7,6 +7,7 @@ tracker removes the name.
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -46,15 +47,16 @@ def plan(arrays: Mapping[str, npt.NDArray[Any]]) -> Layout:
         UsageError: an array's type cannot cross.
         EngineError: together they are larger than one request may be.
     """
-    return _plan(tuple((name, array.dtype.str, array.shape, array.nbytes) for name, array in arrays.items()))
+    return _plan(*[(name, array.dtype, array.shape) for name, array in arrays.items()])
 
 
 @lru_cache(maxsize=64)
-def _plan(forms: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> Layout:
+def _plan(*forms: tuple[str, np.dtype[Any], tuple[int, ...]]) -> Layout:
     """A model is asked with arrays of one form again and again."""
     slots: list[Slot] = []
     offset = 0
-    for name, kind, shape, n_bytes in forms:
+    for name, dtype, shape in forms:
+        kind, n_bytes = dtype.str, dtype.itemsize * math.prod(shape)
         if kind not in _KINDS:
             raise UsageError(f"The array “{name}” has the type {kind}, which a model cannot be given.")
         slots.append((name, kind, shape, offset))

@@ -51,6 +51,7 @@ class Supervisor:
         self._control_lock = threading.Lock()
         self._ticket = 0
         self._wait: _Wait = _never
+        self._asked: tuple[tuple[Any, ...], bytes] = ((), b"")
         self._last: tuple[bytes, list[Any]] = (b"", [])
 
     @property
@@ -108,7 +109,7 @@ class Supervisor:
         """
         self._ticket += 1
         ticket = self._ticket
-        self._send((verb, ticket, *rest))
+        self._send(ticket, (verb, *rest))
         withdraw = stop.on_stop(lambda: self._stop(ticket)) if stop else None
         try:
             return self._answer(ticket, stop, time.monotonic() + budget_s)
@@ -141,10 +142,12 @@ class Supervisor:
                     connection.close()
             self._requests = self._control = None
 
-    def _send(self, message: tuple[Any, ...]) -> None:
+    def _send(self, ticket: int, request: tuple[Any, ...]) -> None:
         assert self._requests is not None  # noqa: S101 - started
+        if request != self._asked[0]:  # the same from run to run, as a rule
+            self._asked = (request, pickle.dumps(request, pickle.HIGHEST_PROTOCOL))
         try:
-            self._requests.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+            self._requests.send_bytes(ticket.to_bytes(worker.TICKET_BYTES, "little") + self._asked[1])
         except OSError as error:
             raise self._died() from error
 

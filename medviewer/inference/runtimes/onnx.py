@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,19 @@ class OnnxModel:
         """Compute some outputs (all, if None); ``options`` is a ``RunOptions`` through which a run can be ended."""
         result: list[npt.NDArray[Any]] = self.session.run(list(outputs) if outputs else None, dict(inputs), options)
         return result
+
+    def bind(self, inputs: Arrays, outputs: Arrays, options: Any) -> Callable[[], None]:
+        """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``.
+
+        Without a copy: the arrays are the operators' own memory, and must outlive what is returned.
+        """
+        binding = self.session.io_binding()
+        for bound, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bound(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        held = partial(self.session.run_with_iobinding, binding, options)
+        held.arrays = (inputs, outputs)  # type: ignore[attr-defined]
+        return held
 
 
 def is_available() -> bool:

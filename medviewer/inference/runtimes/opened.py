@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -37,3 +37,11 @@ class OpenModel(Protocol):
         self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str] | None, options: Any = None
     ) -> list[npt.NDArray[Any]]:
         """Compute some outputs (all, if None) of a batch."""
+
+    def bind(
+        self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]], options: Any
+    ) -> Callable[[], None]:
+        """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``.
+
+        It raises an exception where an output is not of the shape of its array.
+        """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,19 @@ class TorchModel:
         with torch.inference_mode():
             found = self.module(**given)
         return [found[name].numpy() for name in (outputs or self.outputs)]
+
+    def bind(
+        self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]], options: Any
+    ) -> Callable[[], None]:
+        """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``."""
+
+        def run() -> None:
+            for target, found in zip(outputs.values(), self.run(inputs, tuple(outputs), options), strict=True):
+                if target.shape != found.shape:
+                    raise ValueError("an output of another shape")
+                np.copyto(target, found, casting="no")
+
+        return run
 
     def _gradients(self, given: Mapping[str, Any], selector: Any, wanted: tuple[str, ...]) -> list[npt.NDArray[Any]]:
         """What the logit that ``selector`` ``(n, labels)`` says owes to its input and to the last feature map."""

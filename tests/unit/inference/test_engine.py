@@ -79,6 +79,12 @@ def test_results_are_the_callers_own(engine: Engine) -> None:
     np.testing.assert_array_equal(first, kept)
 
 
+def test_the_same_question_again_is_answered_from_its_own_values(engine: Engine) -> None:
+    for seed in range(6):
+        x = fakes.images(2, seed=seed)
+        np.testing.assert_allclose(engine.run(ASKED, {"x": x})["logits"], fakes.forward(x)["logits"], atol=1e-5)
+
+
 def test_outputs_of_any_size_come_back(engine: Engine) -> None:
     x = np.tile(fakes.images(1), (600, 1, 1, 1))  # its gradients are larger than the first block
     found = engine.run(ASKED, _explain(x), role="explain")
