@@ -164,6 +164,7 @@ def make_model(
     reference: bool = True,
     features_known: int = FILTERS,
     statistics: Mapping[str, np.ndarray] | None = None,
+    more_files: Sequence[tuple[str, str]] = (),
     **changes: Any,
 ) -> Path:
     """Write a whole, valid model folder.
@@ -176,6 +177,7 @@ def make_model(
         reference: whether to write ``reference.npz``.
         features_known: how many features ``ood.npz`` is for; the network has four.
         statistics: more arrays of ``ood.npz``.
+        more_files: role and name of files that lie in the folder already.
         changes: replaces top-level fields of the card; None removes one.
 
     Returns:
@@ -195,6 +197,7 @@ def make_model(
         known = {f"output.{name}": answers[name] for name in ("logits", "features", "cam")}
         np.savez(folder / "reference.npz", **{"input.x": x}, **known)
         files.append(("reference", "reference.npz"))
+    files.extend(more_files)
     card = card_document(labels, [file_entry(role, folder / name) for role, name in files])
     if control_flow:
         card["files"][0]["control_flow"] = list(control_flow)

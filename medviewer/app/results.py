@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def answer_document(
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    stability = finding.stability
+    stability, near = finding.stability, finding.neighbours
     return {
         "label": finding.label,
         "code": finding.code,
@@ -150,6 +150,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "flagged": finding.flagged,
         "stability": None if stability is None else {"low": stability[0], "high": stability[1]},
         "meaning": finding.meaning,
+        "neighbours": None if near is None else asdict(near),
     }
 
 

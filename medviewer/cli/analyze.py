@@ -160,6 +160,8 @@ def summary(result: Result) -> list[str]:
         if finding.stability is not None:
             low, high = finding.stability
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
+        if finding.neighbours is not None:
+            lines.append(f"    {finding.neighbours.sentence}")
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     for attribution in result.attributions:
         sentence = attribution.faithfulness.sentence if attribution.faithfulness else "not tested against random maps"

@@ -37,6 +37,18 @@ class GuardResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Of the ``n`` training cases most like this one, as the network sees them, ``positive`` had the finding.
+
+    ``sentence`` says so, and how often the model was wrong in validation on cases with such neighbours.
+    """
+
+    n: int
+    positive: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One label with its calibrated probability and the threshold that flags it.
 
@@ -52,6 +64,7 @@ class Finding:
     flagged: bool
     stability: tuple[float, float] | None = None
     meaning: str = ""  # what the threshold means, in numbers: one sentence from the card
+    neighbours: Neighbours | None = None  # where the model's card has its training cases
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from medviewer.app.analysis import age_years
 from medviewer.app.state import Selection
-from medviewer.domain.answer import Answer, Finding, GuardResult
+from medviewer.domain.answer import Answer, Finding, GuardResult, Neighbours
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, Level, SignalRow, StillSlider, level_color, line, section, shape_of
 from medviewer.gui.icons import IconLabel
@@ -112,6 +112,8 @@ class TrustCard(Card):
         found = signs(answer, finding)
         self._is_unlike = any(sign.level in ("caution", "alarm") for sign in found[:3])  # all but steadiness
         self.add(section(tr("How far can it be believed?")), _sign_grid(found))
+        if finding.neighbours is not None:
+            self.add(line(), section(tr("Training cases most like this one")), *_neighbours(finding.neighbours))
         if validation is not None:
             rows = list(_beside_each_other(validation, selection))
             if rows:
@@ -170,6 +172,13 @@ class TrustCard(Card):
         )
         self.flagged.show_people(found.hit, found.false_alarm, self._flagged_words.text())
         self.clear.show_people(found.missed, found.cleared, self._clear_words.text())
+
+
+def _neighbours(found: Neighbours) -> tuple[QWidget, QWidget]:
+    """The nearest training cases as dots, and in words."""
+    dots = People()
+    dots.show_people(found.positive, found.n - found.positive, found.sentence)
+    return dots, PlainLabel(found.sentence, wrap=True)
 
 
 def share_words(share: Bounded) -> str:

@@ -22,6 +22,7 @@ from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, CardFile, Label
 from medviewer.inference.gathering import Gathered, gather, tensors_of
 from medviewer.inference.loading import read_arrays
+from medviewer.inference.neighbours import neighbours_of
 from medviewer.inference.outcomes import is_possible, outcomes_of, wanted_outputs
 from medviewer.inference.provenance import provenance_of
 from medviewer.inference.stability import variants
@@ -90,8 +91,9 @@ class _Question:
 
     def run(self, batch: Arrays) -> Arrays:
         """The network's outputs that an answer needs."""
-        wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ())]
-        return self.engine.run(self.card.id, batch, outputs=wanted, stop=self.manner.stop)
+        near = (self.card.neighbours.output,) if self.card.neighbours else ()
+        wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ()), *near]
+        return self.engine.run(self.card.id, batch, outputs=tuple(dict.fromkeys(wanted)), stop=self.manner.stop)
 
     def check(self, outputs: Arrays) -> Sequence[GuardResult]:
         """Whether the outputs are possible numbers, and how unlike the training data the case is."""
@@ -134,6 +136,9 @@ class _Question:
             steady = bands if bands is not None else [None] * len(self.card.labels)
             rows = zip(self.card.labels, self.probabilities(outputs)[0], steady, strict=True)
             findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
+            if (spec := self.card.neighbours) is not None:
+                near = neighbours_of(self.card, outputs[spec.output], self.manner.language)
+                findings = tuple(replace(one, neighbours=its) for one, its in zip(findings, near, strict=True))
         loaded = self.engine.load(self.card.id, stop=self.manner.stop)
         withheld = {one.name for one in self.gathered.too_old()}
         outcomes = tuple(

@@ -22,8 +22,9 @@ from medviewer.inference.input_schema import INPUT
 
 if TYPE_CHECKING:
     from medviewer.inference.card_outcomes import OutcomeSpec
+    from medviewer.inference.neighbours import NeighbourSpec
 
-Role = Literal["model", "explain", "cam", "reference", "ood", "vocabulary", "int8", "fp16"]
+Role = Literal["model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", "int8", "fp16"]
 Task = Literal["multilabel", "multiclass", "score", "survival", "forecast"]
 Kind = Literal["image", "volume", "series", "text", "table", "molecule"]
 RuntimeName = Literal["onnx", "torch", "rule"]
@@ -264,6 +265,7 @@ class Card:
     licences: Mapping[str, str]
     regulatory: Text
     ood: OodSpec | None = None
+    neighbours: NeighbourSpec | None = None
     explain: ExplainSpec | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     subgroups: tuple[Mapping[str, Any], ...] = ()
@@ -400,6 +402,7 @@ def _text(value: str | Mapping[str, str] | None) -> Text:
 def _build(folder: Path, d: dict[str, Any]) -> Card:
     """Turn a validated document into data."""
     from medviewer.inference.card_outcomes import read_outcome  # noqa: PLC0415 - made of the words of a card
+    from medviewer.inference.neighbours import read_spec  # noqa: PLC0415
 
     population = d["population"]
     ages = population["age_years"]
@@ -433,6 +436,7 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         licences=d["licences"],
         regulatory=_text(d["regulatory"]),
         ood=_ood(ood) if ood else None,
+        neighbours=read_spec(d["neighbours"]) if "neighbours" in d else None,
         explain=_explain(explain) if explain else None,
         ranges={name: (float(low), float(high)) for name, (low, high) in d.get("ranges", {}).items()},
         subgroups=tuple(d.get("subgroups", ())),

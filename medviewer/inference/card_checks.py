@@ -143,7 +143,7 @@ def _lacks_file(spec: InputSpec) -> bool:
 
 
 def _of_guards(card: Card) -> Checks:
-    ages, ood = card.population.age_years, card.ood
+    ages, ood, near = card.population.age_years, card.ood, card.neighbours
     outputs = {output.name for output in card.outputs}
     return [
         (
@@ -163,5 +163,17 @@ def _of_guards(card: Card) -> Checks:
         (
             ood is not None and ood.file not in {file.path for file in card.files if file.role == "ood"},
             "the out-of-distribution file is not among the files with the role “ood”",
+        ),
+        (
+            near is not None and near.output not in outputs,
+            "the neighbours name an output that is not listed",
+        ),
+        (
+            near is not None and near.file not in {file.path for file in card.files if file.role == "neighbours"},
+            "the neighbours' file is not among the files with the role “neighbours”",
+        ),
+        (
+            near is not None and not set(near.seen) <= {label.name for label in card.labels},
+            "the neighbours were counted for a label that is not listed",
         ),
     ]

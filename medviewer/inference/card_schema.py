@@ -15,7 +15,7 @@ from medviewer.inference.input_schema import INPUT, SHAPE, TEXT
 
 SCHEMA_ID = "medviewer-model-card/1"
 VARIANTS = ("int8", "fp16")
-ROLES = ("model", "explain", "cam", "reference", "ood", "vocabulary", *VARIANTS)
+ROLES = ("model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", *VARIANTS)
 TASKS = ("multilabel", "multiclass", "score", "survival", "forecast")
 RUNTIMES = ("onnx", "torch", "rule")
 CONTROL_FLOW = ("If", "Loop", "Scan")
@@ -169,6 +169,23 @@ _OOD = _object(
     is_open=True,
 )
 
+# Which training cases are most like a case. npz with "mean" (F), "scale" (F, above zero), "directions" (D, F,
+# orthonormal rows), "points" (n, D) of the training cases, and "truth" (n, labels), 0 or 1; the distance is that of
+# directions @ ((features - mean) / scale).
+_NEIGHBOURS = _object(
+    {"file": _FILE_NAME, "output": _NAME, "k": {"type": "integer", "minimum": 1, "maximum": 200}},
+    {
+        # by label: how often the model was wrong on held-out cases, by how many of the k had the label
+        "seen": {
+            "type": "object",
+            "additionalProperties": _list(
+                _object({"least": _COUNT, "most": _COUNT, "n": _COUNT, "n_wrong": _COUNT}), most=201
+            ),
+        },
+        "on": _TEXT,
+    },
+)
+
 _METHOD_ID = "^[a-z0-9-]{1,64}$"
 _SHARE = _object({"value": _UNIT, "ci95": _pair(_UNIT)})
 _CORRELATION = {"type": "number", "minimum": -1, "maximum": 1}
@@ -305,6 +322,7 @@ CARD_SCHEMA: dict[str, Any] = {
             "calibration": _CALIBRATION,  # of classification
             "outcomes": _list(_OUTCOME, most=100),  # of the other tasks
             "ood": _OOD,
+            "neighbours": _NEIGHBOURS,
             "explain": _EXPLAIN,
             "ranges": {"type": "object", "additionalProperties": _pair(_NUMBER)},  # input name: [lowest, highest]
             "subgroups": _list(_SUBGROUP),

@@ -42,6 +42,7 @@ _SUFFIXES = {
     "cam": (".onnx",),
     "reference": (".npz",),
     "ood": (".npz",),
+    "neighbours": (".npz",),
     "vocabulary": (".txt", ".json"),
     "int8": (".onnx",),
     "fp16": (".onnx",),

@@ -59,6 +59,15 @@ class Plan:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Images of a data set of which those with the finding may be taken; ``boxes`` say where it is, by file name."""
+
+    found: ClassFolders
+    images: Sequence[LabelledImage]
+    boxes: Mapping[str, Sequence[sanity.Box]] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class _Run:
     """One assessment under way."""
@@ -182,22 +191,47 @@ def assess(
     """
     plan = plan or Plan()
     card = read_card(model)
-    methods = methods_for(card)
-    if not card.is_of_one_image or len(card.labels) != 1 or not methods:
+    if not card.is_of_one_image or len(card.labels) != 1 or not methods_for(card):
         raise UsageError(
             f"The model {card.id} cannot be assessed: that needs one image, one label and an explanation method."
         )
     found = find_images(data, classes_of(card))
-    images = _chosen(card, found, plan)
+    pool = _held_out(card, found, plan)
+    return measure_explanations(
+        model, Pool(found, pool, _read_boxes(data)), work=work, plan=plan, stop=stop, progress=progress
+    )
+
+
+def measure_explanations(
+    model: Path,
+    pool: Pool,
+    *,
+    work: Path,
+    plan: Plan,
+    stop: StopToken | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure the explanation methods on images that have been chosen already; see :func:`assess`.
+
+    Args:
+        model: the model folder; a model with one label and a method.
+        pool: the images that may be taken.
+        work: the file in which what was measured is kept.
+        plan: how much; its ``splits`` only say where ``pool`` is from.
+        stop: to cancel.
+        progress: told of each step.
+    """
+    card = read_card(model)
+    methods, images = methods_for(card), _chosen(pool.images, plan)
     head = {
         "model": card.sha256,
-        "data": found.digest,
+        "data": pool.found.digest,
         "n_random": plan.n_random,
         "seed": plan.seed,
         "splits": list(plan.splits),
     }
     few = min(plan.n_few, len(images))
-    run = _Run(card, plan, images, _read_boxes(data), _Kept(work, head), stop, progress, methods)
+    run = _Run(card, plan, images, pool.boxes, _Kept(work, head), stop, progress, methods)
     stages = randomise.stages(randomise.n_layers(card))
     run.total = len(methods) * (len(images) + few * (len(stages) + 2))
     with Engine(Catalogue([model.parent]), providers=("cpu",)) as engine:
@@ -205,17 +239,22 @@ def assess(
         steady = _steady(run, engine, few)
         cascade = _cascade(run, engine, few, stages)
     run.progress(run.total, run.total, "Assessed")
-    return _document(run, found, judged, steady, cascade)
+    return _document(run, pool.found, judged, steady, cascade)
 
 
-def _chosen(card: Card, found: ClassFolders, plan: Plan) -> tuple[LabelledImage, ...]:
-    """Images with the finding, in an order that depends on nothing but their names and the seed."""
+def _held_out(card: Card, found: ClassFolders, plan: Plan) -> list[LabelledImage]:
+    """The images of the patients whom the card says were held out, or all."""
     if plan.splits != (ALL,) and not isinstance(card.training.get("split"), Mapping):
         raise UsageError(f"The card of {card.id} does not say which patients training held out; use --split all.")
     splits = [None] if plan.splits == (ALL,) else plan.splits
-    pool = [image for split in splits for image in split_images(card, found, split) if image.label == 1]
-    pool.sort(key=lambda image: hashlib.sha256(f"{plan.seed}/{image.name}".encode()).hexdigest())
-    return tuple(pool[: plan.n])
+    return [image for split in splits for image in split_images(card, found, split)]
+
+
+def _chosen(pool: Sequence[LabelledImage], plan: Plan) -> tuple[LabelledImage, ...]:
+    """Images with the finding, in an order that depends on nothing but their names and the seed."""
+    with_it = [image for image in pool if image.label == 1]
+    with_it.sort(key=lambda image: hashlib.sha256(f"{plan.seed}/{image.name}".encode()).hexdigest())
+    return tuple(with_it[: plan.n])
 
 
 def _read_boxes(data: Path) -> dict[str, list[sanity.Box]]:

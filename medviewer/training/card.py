@@ -22,6 +22,7 @@ ROLES = {
     "cam": "model.cam.onnx",
     "reference": "reference.npz",
     "ood": "ood.npz",
+    "neighbours": "neighbours.npz",
     "vocabulary": "vocab.txt",
 }
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "pillow")

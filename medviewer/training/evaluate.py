@@ -6,6 +6,7 @@ calibration and threshold are those that a reader of the viewer gets.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from medviewer.training.scoring import Classifier, Progress, Scored, score, sile
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
+_N_EXPLAINED, _N_CHANGED, _EXPLAINING_MINUTES = 8, 2, 4.0
 
 
 def evaluate(
@@ -49,7 +51,8 @@ def evaluate(
             card's training section puts there, to repeat the internal validation; or a part that
             the data declare themselves; None: every image.
         progress: called with one line of text at a time.
-        with_curves: measure images at growing strengths of change, and attacked, too: some minutes.
+        with_curves: measure images at growing strengths of change, and attacked, and a few explanations, too:
+            some minutes.
 
     Returns:
         The content of ``report.json``; see ``docs/json.md``.
@@ -97,6 +100,7 @@ def evaluate(
         "robustness": under_shifts(classifier, scored, progress),
         "curves": strength_curves(classifier, scored, progress) if with_curves else {},
         "novelty": _novelty(card, scored),
+        "explanations": _explanations(model, found, chosen, progress) if with_curves else None,
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
@@ -105,6 +109,25 @@ def evaluate(
     write_report(out, report, page)
     progress(f"report written to {out}")
     return report
+
+
+def _explanations(
+    model: Path, found: ClassFolders, chosen: Sequence[LabelledImage], progress: Progress
+) -> Mapping[str, Any] | None:
+    """Return how far the model's heat maps can be believed on a few of these images; None where it has none.
+
+    A few images say whether something is wrong; ``medviewer models assess`` measures on hundreds.
+    """
+    from medviewer.explain.methods import methods_for  # noqa: PLC0415 - of heat maps alone
+    from medviewer.training.assess import Plan, Pool, measure_explanations  # noqa: PLC0415 - uses this module
+
+    if not methods_for(read_card(model)):
+        return None
+    progress("measuring a few explanations")
+    plan = Plan(n=_N_EXPLAINED, n_few=_N_CHANGED, minutes=_EXPLAINING_MINUTES, splits=("evaluated",))
+    with tempfile.TemporaryDirectory(prefix="medviewer-evaluate-") as folder:
+        measured = measure_explanations(model, Pool(found, chosen), work=Path(folder) / "rows.jsonl", plan=plan)
+    return {name: measured[name] for name in ("n", "n_random", "n_few", "methods")}
 
 
 def summarise(scored: Scored, threshold: float) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def copy_networks(model: Path, folder: Path) -> dict[str, Any]:
         InputError: it has no licence.
     """
     card = read_card(model)
-    for file in (file for file in card.files if file.role != "ood"):
+    for file in (file for file in card.files if file.role not in ("ood", "neighbours")):
         (folder / file.path).write_bytes(read_file(model, file))
     document = copy.deepcopy(dict(card.document))
     for measured in ("files", "evidence", "subgroups"):

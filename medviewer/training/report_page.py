@@ -38,6 +38,14 @@ _MEANING = {
 }
 
 
+_EXPLANATIONS_TEXT = (
+    "Deletion and insertion: share of the images on which the map does better than 95 of 100 random maps of the same "
+    "smoothness; by chance 0.05. With a grain: rank correlation with the map of the same image with a grain that "
+    "nobody sees; it should be near 1. Weights shuffled: the same with the map of a network that knows nothing; it "
+    "should be near 0. A few images show that something is wrong, not how good it is."
+)
+
+
 def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) -> str:
     """Return the page.
 
@@ -57,6 +65,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         "<h2>Under shifts that keep the diagnosis</h2>",
         _robustness(report),
         *_curves(report),
+        *_explanations(report),
     ]
     return "\n".join([*parts, "</html>"])
 
@@ -156,6 +165,32 @@ _CURVES_TEXT = (
     "strength, in the direction that harms most: nobody meets such an image by chance, and a model that holds there is "
     "steadier than one that does not."
 )
+
+
+def _explanations(report: Mapping[str, Any]) -> list[str]:
+    """Return how far heat maps can be believed, on the few images that were looked at."""
+    measured = report.get("explanations")
+    if not measured:
+        return []
+    rows = []
+    for method, found in measured["methods"].items():
+        shuffled, grain = found.get("randomised"), found.get("grain")
+        rows.append(
+            [
+                method,
+                interval_words(found["deletion"]),
+                interval_words(found["insertion"]),
+                number_words(grain["rank"] if grain else None),
+                number_words(shuffled["rank"][-1] if shuffled else None),
+                found["verdict"]["en"],
+            ]
+        )
+    head = ["method", "deletion", "insertion", "with a grain", "weights shuffled", "in words"]
+    return [
+        "<h2>Explanations</h2>",
+        f"<p>On {measured['n']} images with the finding. {_EXPLANATIONS_TEXT}</p>",
+        table(head, rows),
+    ]
 
 
 def _curves(report: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import pytest
 
-from medviewer.domain.answer import Answer, Finding, GuardResult
+from medviewer.domain.answer import Answer, Finding, GuardResult, Neighbours
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel
-from medviewer.gui.trust_panel import TrustCard, Validation, share_words, signs
+from medviewer.gui.trust_panel import People, TrustCard, Validation, share_words, signs
 from medviewer.inference.card import Text
 from medviewer.inference.predictive import Accuracy, Bounded
 from tests.gui import panel_states as made
@@ -82,6 +82,18 @@ def test_the_share_follows_how_common_the_reader_says_it_is_and_is_kept(qtbot) -
     show(panel, made.opened())
     show(panel, made.answered())
     assert card_of(panel).slider.value() == 50
+
+
+def test_the_training_cases_most_like_this_one_are_dots_and_a_sentence(qtbot) -> None:
+    panel = panel_with(qtbot, CHILDREN)
+    near = Neighbours(20, 17, "Of the 20 training cases most like this one, 17 had the label “Pneumonia”.")
+    show(panel, made.answered(said=made.answer(findings=(replace(made.PNEUMONIA, neighbours=near),))))
+    card = card_of(panel)
+    assert near.sentence in all_words(card)
+    (dots,) = [one for one in card.findChildren(People) if one.accessibleName() == near.sentence]
+    assert (dots.sick, dots.well) == (17, 3)
+    show(panel, made.answered())
+    assert "Training cases most like this one" not in all_words(card_of(panel))
 
 
 @pytest.mark.parametrize("flagged", [True, False])

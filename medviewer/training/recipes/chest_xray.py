@@ -27,7 +27,7 @@ from medviewer.training.networks import EfficientNetLite0, PooledClassifier, loa
 from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided
-from medviewer.training.recipes.chest_xray_novelty import write_novelty
+from medviewer.training.recipes.chest_xray_novelty import write_statistics
 from medviewer.training.refresh import check_same_data, copy_networks
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
@@ -80,8 +80,8 @@ def run(request: Request) -> Path:
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
-        decision, ood = write_files(partial, network, parts, config, request)
-        document |= decided(decision, found) | {"ood": ood}
+        document |= decided(write_files(partial, network, parts, config, request), found)
+        document |= write_statistics(partial, parts, document)
         publish(partial, request.data, document, request.progress)
     request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")
@@ -126,15 +126,15 @@ def explore(request: Request, n_trials: int) -> Trial:
 
 def write_files(
     partial: Path, network: PooledClassifier, parts: Mapping[str, Part], config: Config, request: Request
-) -> tuple[Decision, dict[str, Any]]:
-    """Write every file but the card, and return what was decided and the section ``ood``."""
+) -> Decision:
+    """Write the networks and the reference, and return what was decided."""
     size, steps = config.sizes[-1], preprocessing(config.sizes[-1])
     write_graphs(network, partial, size, request.progress)
     # From here on the shipped file answers: what is calibrated is what readers get.
     decision = decide(open_forward(partial / "model.onnx"), parts, steps)
     request.progress(f"calibrated; threshold {decision.threshold}")
     write_reference(network, partial / "reference.npz", size, steps)
-    return decision, write_novelty(partial, parts, steps)
+    return decision
 
 
 def _refresh(request: Request, model: Path) -> Path:
@@ -144,6 +144,6 @@ def _refresh(request: Request, model: Path) -> Path:
         check_better(request.out, document["training"], force=request.force)
         found, parts = read_parts(request.data, CLASSES, int(document["training"]["seed"]), request.progress)
         check_same_data(found, document, model)
-        document["ood"] = write_novelty(partial, parts, document["preprocessing"])
+        document |= write_statistics(partial, parts, document)
         publish(partial, request.data, document, request.progress)
     return request.out

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
 
 RECIPE = "chest-xray"
-VERSION = "1.0.2"
+VERSION = "1.1.0"
 
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")

@@ -1,4 +1,4 @@
-"""Which images are too unlike the training images: two distances and their limits.
+"""What training images look like: two distances with limits above which an image is strange, and its neighbours.
 
 Statistics are learned from training images; every limit comes from validation
 patients, since images that were learned from lie nearer to their own mean.
@@ -14,8 +14,10 @@ import numpy as np
 
 from medviewer.inference.guards import ResidualStatistics
 from medviewer.training.batches import Part
+from medviewer.training.calibration import sigmoid
 from medviewer.training.export import open_forward
 from medviewer.training.metrics import Floats
+from medviewer.training.neighbours import remember, write_neighbours
 from medviewer.training.novelty import Novelty, fit_novelty, fit_residual, save_statistics
 from medviewer.training.shifts import SHIFTS, shifted
 from medviewer.training.validation import Forward, run_over
@@ -24,7 +26,23 @@ Steps = Sequence[Mapping[str, Any]]
 Limits = tuple[float, float]
 
 _PARTS = ("tune", "block")
+_HELD_OUT = ("tune", "block", "report")
 _WARN, _ABSTAIN = 97.5, 99.9  # percentiles
+
+
+def write_statistics(folder: Path, parts: Mapping[str, Part], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``ood.npz`` and ``neighbours.npz`` of a folder that holds ``model.onnx``.
+
+    Args:
+        folder: the model folder.
+        parts: the images by split.
+        document: the card, with its preprocessing, calibration and threshold.
+
+    Returns:
+        The sections ``ood`` and ``neighbours`` of the card.
+    """
+    novelty = write_novelty(folder, parts, document["preprocessing"])
+    return {"ood": novelty, "neighbours": write_memory(folder, parts, document)}
 
 
 def write_novelty(folder: Path, parts: Mapping[str, Part], steps: Steps) -> dict[str, Any]:
@@ -56,6 +74,34 @@ def write_novelty(folder: Path, parts: Mapping[str, Part], steps: Steps) -> dict
             "99.9th percentile of the same as they are and shifted",
         },
     }
+
+
+def write_memory(folder: Path, parts: Mapping[str, Part], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``neighbours.npz`` of a folder that holds ``model.onnx``.
+
+    Args:
+        folder: the model folder.
+        parts: the images by split.
+        document: the card, whose calibration and threshold say when the model was wrong.
+
+    Returns:
+        The section ``neighbours`` of the card.
+    """
+    served, steps, label = (
+        open_forward(folder / "model.onnx", "features"),
+        document["preprocessing"],
+        document["labels"][0],
+    )
+    memory = remember(run_over(served, parts["train"].pixels, steps)[1], parts["train"].labels[:, None].astype(bool))
+    fitted = document["calibration"]["parameters"]
+    found, wrong = [], []
+    for part in (parts[name] for name in _HELD_OUT):
+        logit, features = run_over(served, part.pixels, steps)
+        called = sigmoid(fitted["slope"][0] * logit + fitted["intercept"][0]) >= label["threshold"]
+        found.append(features)
+        wrong.append(called != part.labels.astype(bool))
+    section = write_neighbours(folder, memory, np.concatenate(found), {label["name"]: np.concatenate(wrong)})
+    return section | {"on": "held-out patients (splits tune, block and report), as their films are"}
 
 
 def learn_novelty(served: Forward, parts: Mapping[str, Part], steps: Steps) -> tuple[Novelty, Limits]:

@@ -29,6 +29,7 @@ from medviewer.training.publish import check_better, check_place, model_folder, 
 from medviewer.training.recipes import chest_xray
 from medviewer.training.recipes.chest_xray import CLASSES, METRIC, preprocessing, write_files
 from medviewer.training.recipes.chest_xray_card import decided
+from medviewer.training.recipes.chest_xray_novelty import write_statistics
 from medviewer.training.recipes.chest_xray_vit_card import ABOUT, RECIPE, card_document
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
@@ -67,8 +68,8 @@ def run(request: Request) -> Path:
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
-        decision, ood = write_files(partial, network, parts, config, request)
-        document |= decided(decision, found) | {"ood": ood}
+        document |= decided(write_files(partial, network, parts, config, request), found)
+        document |= write_statistics(partial, parts, document)
         if "beside" in folders:
             served = open_forward(partial / "model.onnx"), preprocessing(config.sizes[-1])
             document["training"]["beside"] = compare(served, folders["beside"], found, parts["report"], config.seed)

@@ -15,7 +15,7 @@ from medviewer.training.request import Request
 from tests import fakes
 from tests.radiographs import write_radiograph
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_explanations"), pytest.mark.torch, pytest.mark.slow]
 
 SPLITS = ("train", "block", "tune", "report")
 SETTINGS = {

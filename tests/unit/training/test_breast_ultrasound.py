@@ -18,6 +18,7 @@ from tests.breast_maker import arrays, breast_case, write_npz
 
 torch = pytest.importorskip("torch")
 pytestmark = [
+    pytest.mark.usefixtures("no_explanations"),
     pytest.mark.torch,
     pytest.mark.slow,
     # The exporter and its parts warn about themselves.

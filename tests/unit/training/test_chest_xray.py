@@ -24,6 +24,7 @@ from medviewer.training.shifts import SHIFTS
 
 torch = pytest.importorskip("torch")
 pytestmark = [
+    pytest.mark.usefixtures("no_explanations"),
     pytest.mark.torch,
     pytest.mark.slow,
     # The exporter and its parts warn about themselves.

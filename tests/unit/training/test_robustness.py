@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,8 +171,18 @@ def test_the_report_has_curves_and_their_plots(model: Path, films: Path, tmp_pat
     for kind in (*report["curves"], "decision curve"):
         assert f"alt='{kind}'" in page
     assert len(report["decision_curve"]) == 99
+    methods = report["explanations"]["methods"]
+    assert set(methods) == {"grad-cam", "integrated-gradients", "occlusion"}
+    assert report["explanations"]["n"] == 8
+    for name, found in methods.items():
+        assert f"<td>{name}</td>" in page
+        assert html.escape(found["verdict"]["en"]) in page
+        assert found["n"] == 8
+        assert found["repeated"]["largest_difference"] == 0
     without = evaluate(model, films, tmp_path / "quick", with_curves=False)
     assert without["curves"] == {}
+    assert without["explanations"] is None
+    assert "<h2>Explanations</h2>" not in (tmp_path / "quick" / "report.html").read_text()
     assert "alt='attack'" not in (tmp_path / "quick" / "report.html").read_text()
 
 

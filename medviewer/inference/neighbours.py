@@ -1,0 +1,165 @@
+"""The training cases that are most like a case, as the network sees them, and what was true of them.
+
+A probability says how far a case lies from a boundary; its neighbours say what lies around it. Where they
+disagree with the answer, or with each other, the answer rests on little. The file holds no training images, only a
+few numbers and the labels of each.
+
+Source: Papernot and McDaniel, "Deep k-Nearest Neighbors: Towards Confident, Interpretable and Robust Deep
+Learning" (2018), on the last layer only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medviewer.domain.answer import Neighbours
+from medviewer.domain.errors import CardError
+from medviewer.inference.card import Card, CardFile, Label, Text
+from medviewer.inference.loading import read_arrays
+
+ARRAYS = {"mean": 1, "scale": 1, "directions": 2, "points": 2, "truth": 2}  # name: axes
+
+_HAD = Text(
+    "Of the {n} training cases most like this one, {positive} had the label “{label}”.",
+    "在与本例最相似的{n}个训练病例中，{positive}个标注为“{label}”。",
+)
+_SEEN = Text(
+    "In validation the model was wrong on {wrong} of {cases} cases with such neighbours.",
+    "在验证数据中，邻近情况与此相同的{cases}例里，模型判断错误{wrong}例。",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How often a model was wrong in validation where ``least`` to ``most`` of the neighbours had the label."""
+
+    least: int
+    most: int
+    n: int
+    n_wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourSpec:
+    """Which file and graph output tell the ``k`` nearest training cases; ``seen`` is by label."""
+
+    file: str
+    output: str
+    k: int
+    seen: Mapping[str, tuple[Seen, ...]]
+
+
+def read_spec(d: Mapping[str, Any]) -> NeighbourSpec:
+    """The section ``neighbours`` of a validated card."""
+    seen = {
+        label: tuple(Seen(one["least"], one["most"], one["n"], one["n_wrong"]) for one in rows)
+        for label, rows in d.get("seen", {}).items()
+    }
+    return NeighbourSpec(d["file"], d["output"], d["k"], seen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """The training cases.
+
+    Attributes:
+        mean: ``(F,)`` of the features.
+        scale: ``(F,)`` that they are divided by, above zero.
+        directions: ``(D, F)`` orthonormal rows; distances are between ``directions @ ((features - mean) / scale)``.
+        points: ``(n, D)`` of the training cases.
+        truth: ``(n, labels)`` 0 or 1.
+    """
+
+    mean: npt.NDArray[np.floating]
+    scale: npt.NDArray[np.floating]
+    directions: npt.NDArray[np.floating]
+    points: npt.NDArray[np.floating]
+    truth: npt.NDArray[np.integer]
+
+    def place(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Return where cases of ``features`` ``(m, F)`` lie, ``(m, D)``."""
+        scaled = (features.astype(np.float64) - self.mean) / self.scale
+        return np.asarray(scaled @ self.directions.astype(np.float64).T, dtype=np.float64)
+
+    def nearest(self, features: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.intp]:
+        """Return the ``k`` nearest training cases of each case, ``(m, k)``, nearest first; of equals the first."""
+        points = self.points.astype(np.float64)
+        gaps = np.stack([((points - place) ** 2).sum(axis=1) for place in self.place(features)])
+        return np.argsort(gaps, axis=1, kind="stable")[:, :k]
+
+    def positives(self, features: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
+        """Return how many of the ``k`` nearest have each label, ``(m, labels)``."""
+        return np.asarray(self.truth[self.nearest(features, k)].sum(axis=1), dtype=np.int64)
+
+
+def neighbours_of(card: Card, features: npt.NDArray[np.floating], language: str) -> list[Neighbours | None]:
+    """What was true of the training cases nearest to one case, for each label; None where the card has none.
+
+    Args:
+        card: of the model.
+        features: ``(1, F)``, the graph output that the card names.
+        language: of the sentences.
+
+    Raises:
+        ModelError: the file is missing, changed, or not for this network.
+    """
+    spec = card.neighbours
+    if spec is None:
+        return [None] * len(card.labels)
+    memory = read_memory(card.folder, card.require("neighbours"))
+    if memory.directions.shape[1] != features.shape[1] or memory.truth.shape[1] != len(card.labels):
+        raise CardError(f"The neighbours' file of {card.id} is not of this network; install the model again.")
+    found = memory.positives(features, spec.k)[0]
+    return [
+        _neighbours(spec, label, int(positive), language)
+        for label, positive in zip(card.labels, found, strict=True)
+    ]  # fmt: skip
+
+
+def _neighbours(spec: NeighbourSpec, label: Label, positive: int, language: str) -> Neighbours:
+    title = label.title.say(language)
+    sentences = [_HAD.say(language).format(n=spec.k, positive=positive, label=title)]
+    seen = next((one for one in spec.seen.get(label.name, ()) if one.least <= positive <= one.most and one.n), None)
+    if seen is not None:
+        sentences.append(_SEEN.say(language).format(wrong=seen.n_wrong, cases=seen.n))
+    return Neighbours(spec.k, positive, ("" if language == "zh" else " ").join(sentences))
+
+
+@lru_cache(maxsize=8)
+def read_memory(folder: Path, file: CardFile) -> Memory:
+    """Read the training cases and check that they can be used.
+
+    Raises:
+        ModelError: the file is missing, changed, or does not hold them.
+    """
+    arrays = read_arrays(folder, file)
+    problem = _problem(arrays)
+    if problem:
+        raise CardError(f"“{file.path}” {problem}; install the model again.")
+    return Memory(*(arrays[name] for name in ARRAYS))
+
+
+def _problem(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    if not ARRAYS.keys() <= arrays.keys():
+        return f"lacks one of “{'”, “'.join(ARRAYS)}”"
+    if any(arrays[name].ndim != axes for name, axes in ARRAYS.items()):
+        return "holds an array with another number of axes than it should have"
+    mean, scale, directions, points, truth = (arrays[name] for name in ARRAYS)
+    floats: Sequence[npt.NDArray[Any]] = (mean, scale, directions, points)
+    if not all(np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() for array in floats):
+        return "holds values that are not numbers"
+    if not (scale > 0).all():
+        return "divides by nothing"
+    if not np.issubdtype(truth.dtype, np.integer) or not np.isin(truth, (0, 1)).all():
+        return "holds labels other than 0 and 1"
+    widths = {len(mean), len(scale), directions.shape[1]}
+    if len(widths) > 1 or points.shape[1] != len(directions) or len(points) != len(truth):
+        return "holds arrays that do not fit each other"
+    return ""

@@ -1,0 +1,129 @@
+"""The nearest training cases: which they are, what is said of them, and what file is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medviewer.domain.errors import CardError, ModelError
+from medviewer.inference.card import Card, read_card
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
+from medviewer.inference.neighbours import Memory, neighbours_of
+from tests import fakes
+
+SECTION = {
+    "file": "neighbours.npz",
+    "output": "features",
+    "k": 3,
+    "seen": {"pneumonia": [{"least": 0, "most": 1, "n": 40, "n_wrong": 1}, {"least": 2, "most": 3, "n": 0, "n_wrong": 0}]},
+}  # fmt: skip
+
+
+def arrays(**changes: Any) -> Mapping[str, np.ndarray]:
+    """Six cases on a line in the first of four features; the last three had the finding."""
+    points = np.array([[0.0], [1], [2], [3], [4], [5]], np.float16)
+    truth = np.array([[0], [0], [0], [1], [1], [1]], np.uint8)
+    directions = np.eye(1, fakes.FILTERS, dtype=np.float16)
+    mean, scale = np.zeros(fakes.FILTERS, np.float32), np.full(fakes.FILTERS, 2, np.float32)
+    return {"mean": mean, "scale": scale, "directions": directions, "points": points, "truth": truth, **changes}
+
+
+def card_with(folder: Path, section: Any = SECTION, **changes: Any) -> Card:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "neighbours.npz", **{k: v for k, v in arrays(**changes).items() if v is not None})
+    return read_card(fakes.make_model(folder, neighbours=section, more_files=(("neighbours", "neighbours.npz"),)))
+
+
+def features(first: float) -> np.ndarray:
+    return np.array([[first, *([7.0] * (fakes.FILTERS - 1))]], np.float32)
+
+
+def test_the_nearest_are_counted_along_the_directions_alone(tmp_path: Path) -> None:
+    card = card_with(tmp_path / "near")
+    for at, positive in ((0.0, 0), (4.0, 1), (6.2, 2), (20.0, 3)):  # halved by the scale: 0, 2, 3.1, 10
+        (found,) = neighbours_of(card, features(at), "en")
+        assert found is not None
+        assert (found.n, found.positive) == (3, positive)
+
+
+def test_of_cases_that_are_as_near_the_first_counts() -> None:
+    memory = Memory(**{name: np.asarray(array) for name, array in arrays().items()})
+    assert memory.nearest(features(3.0), 2).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "second"),
+    [
+        ("en", "Of the 3 training cases most like this one, 1 had the label “Pneumonia”.", "wrong on 1 of 40 cases"),
+        ("zh", "在与本例最相似的3个训练病例中，1个标注为“肺炎”。", "40例里，模型判断错误1例"),
+    ],
+)
+def test_the_sentence_says_how_often_the_model_erred_among_such_cases(
+    tmp_path: Path, language: str, first: str, second: str
+) -> None:
+    (found,) = neighbours_of(card_with(tmp_path / "near"), features(4.0), language)
+    assert found is not None
+    assert found.sentence.startswith(first)
+    assert second in found.sentence
+
+
+def test_what_nobody_met_in_validation_is_not_spoken_of(tmp_path: Path) -> None:
+    (found,) = neighbours_of(card_with(tmp_path / "near"), features(20.0), "en")
+    assert found is not None
+    assert "validation" not in found.sentence
+
+
+def test_an_answer_carries_them(tmp_path: Path) -> None:
+    card_with(tmp_path / "near")
+    fakes.make_model(tmp_path / "plain", id="plain")
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        (finding,) = engine.ask(fakes.make_case(), "fake-chest").findings
+        assert finding.neighbours is not None
+        assert finding.neighbours.n == 3
+        (plain,) = engine.ask(fakes.make_case(), "plain").findings
+        assert plain.neighbours is None
+        assert replace(finding, neighbours=None) == plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"truth": None}, "lacks one of"),
+        ({"points": np.zeros(6, np.float16)}, "another number of axes"),
+        ({"points": np.full((6, 1), np.nan, np.float16)}, "values that are not numbers"),
+        ({"scale": np.zeros(fakes.FILTERS, np.float32)}, "divides by nothing"),
+        ({"truth": np.full((6, 1), 2, np.uint8)}, "labels other than 0 and 1"),
+        ({"truth": np.zeros((5, 1), np.uint8)}, "do not fit each other"),
+        ({"points": np.zeros((6, 2), np.float16)}, "do not fit each other"),
+        ({"mean": np.zeros(3, np.float32)}, "do not fit each other"),
+        ({"truth": np.zeros((6, 2), np.uint8)}, "not of this network"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, changes: Mapping[str, Any], says: str) -> None:
+    card = card_with(tmp_path / "near", **changes)
+    with pytest.raises(CardError, match=says):
+        neighbours_of(card, features(0.0), "en")
+
+
+def test_features_of_another_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="not of this network"):
+        neighbours_of(card_with(tmp_path / "near"), np.zeros((1, 9), np.float32), "en")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"output": "nowhere"}, "name an output that is not listed"),
+        ({"file": "ood.npz"}, "not among the files with the role “neighbours”"),
+        ({"seen": {"mass": []}}, "a label that is not listed"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(tmp_path: Path, change: Mapping[str, Any], says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        card_with(tmp_path / "near", {**SECTION, **change})
