@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.forecast_data import AHEAD_H, COLUMNS, WINDOW_H, Moments
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.stay_blend import folder_of
@@ -66,7 +66,7 @@ class Forecaster:
     moved: npt.NDArray[np.float64]
 
 
-class ForecastLesson:
+class ForecastLesson(FixedSchedule):
     """What is measured in the hours to come; the last epoch is taken, so that no stay is spent on choosing.
 
     Args:
@@ -76,24 +76,12 @@ class ForecastLesson:
     """
 
     def __init__(self, moments: Moments, held_out: Moments, scale: Floats, config: ForecastConfig) -> None:
+        super().__init__(len(moments.truth), config, config.epochs, config.rate)
         self._joined, self._fields = torch.from_numpy(moments.joined), torch.from_numpy(moments.fields)
         self._truth = torch.from_numpy(z_scores(moments.truth, scale))
         self._held_out, self._scale, self._config = held_out, scale, config
         self._may_hide = torch.ones(len(VARIABLES), dtype=torch.bool)
         self._may_hide[list(COLUMNS)] = False
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.epochs, self._config.seed),)
-
-    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Return all of them."""
-        return [{"params": list(network.parameters()), "peak": self._config.rate}]
-
-    def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
-        """Return all moments, shuffled."""
-        return list(torch.split(torch.randperm(len(self._truth), generator=chance), self._config.batch))
 
     def batch(self, chosen: Tensor, _: Epoch, chance: Generator) -> Batch:
         """Return some moments, in each some variables as if they had never been measured."""
@@ -105,14 +93,11 @@ class ForecastLesson:
         """Return the pinball loss where something was measured, each variable weighing the same."""
         return pinball(network(batch["joined"], batch["fields"]), batch["truth"])
 
-    def settle(self, average: nn.Module, epoch: Epoch) -> None:
-        """Nothing to do: there is no batch normalisation."""
-
-    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score, and tell the loss on stays that are held out."""
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+        """Return the loss on stays that are held out."""
         said = torch.from_numpy(run_nets([average], self._held_out))
         held_out = float(pinball(said, torch.from_numpy(z_scores(self._held_out.truth, self._scale))))
-        return float(epoch.number), {"held_out": round(held_out, 5)}
+        return {"held_out": round(held_out, 5)}
 
 
 def pinball(said: Tensor, truth: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.domain.progress import Progress, no_progress
@@ -87,6 +88,47 @@ class Lesson(Protocol):
 
     def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
         """Return the score (higher is better; None: this epoch cannot be chosen) and what the history keeps of it."""
+
+
+class FixedSchedule:
+    """What is the same in each lesson of one stage whose last epoch is taken: no case is spent on choosing one.
+
+    A lesson that inherits adds ``batch`` and ``loss``.
+
+    Args:
+        n_cases: that are learned from.
+        config: ``batch`` and ``seed`` are read.
+        epochs: of the stage.
+        rate: peak learning rate of all parameters.
+    """
+
+    def __init__(self, n_cases: int, config: LoopConfig, epochs: int, rate: float) -> None:
+        self._n_cases, self._batch, self._rate = n_cases, config.batch, rate
+        self._stages = (Stage(epochs, config.seed),)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the one stage."""
+        return self._stages
+
+    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return all of them."""
+        return [{"params": list(network.parameters()), "peak": self._rate}]
+
+    def order(self, epoch: Epoch, chance: Generator) -> list[Tensor]:  # noqa: ARG002 - of the protocol
+        """Return all cases, shuffled."""
+        return list(torch.split(torch.randperm(self._n_cases, generator=chance), self._batch))
+
+    def settle(self, average: nn.Module, epoch: Epoch) -> None:
+        """Do nothing: most small networks have no batch normalisation."""
+
+    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
+        """Return the number of the epoch as its score, and what :meth:`told` tells."""
+        return float(epoch.number), self.told(average, epoch)
+
+    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:  # noqa: ARG002 - for those that inherit
+        """Return what the history keeps of an epoch."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

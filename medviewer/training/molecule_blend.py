@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed, stepped
@@ -97,28 +97,21 @@ class Blend:
         return np.concatenate([parts, parts[:, :BLENDED].mean(1, keepdims=True)], 1)
 
 
-class MoleculeLesson:
+class MoleculeLesson(FixedSchedule):
     """Which assays a molecule is active in; the last epoch is taken, so that no molecule is spent on choosing."""
 
     def __init__(
         self, molecules: MoleculeTensors, checked: MoleculeTensors | None, reads: Sequence[str], config: MoleculeConfig
     ) -> None:
+        is_graph = "bonds" in reads
+        epochs, rate = (config.graph_epochs, config.graph_rate) if is_graph else (config.epochs, config.rate)
+        super().__init__(len(molecules.truth), config, epochs, rate)
         self._molecules, self._checked, self._reads, self._config = molecules, checked, tuple(reads), config
         self._summary = summarised(molecules)
-        self._is_graph = "bonds" in reads
+        self._is_graph = is_graph
         self._truth = torch.from_numpy(np.nan_to_num(molecules.truth)).float()
         self._known = torch.from_numpy(np.isfinite(molecules.truth)).float()
         self._size = torch.from_numpy(molecules.mask.sum(1))
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.graph_epochs if self._is_graph else self._config.epochs, self._config.seed),)
-
-    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Return all of them."""
-        rate = self._config.graph_rate if self._is_graph else self._config.rate
-        return [{"params": list(network.parameters()), "peak": rate}]
 
     def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
         """Return all molecules, shuffled; for a graph those of about one size together."""
@@ -141,18 +134,15 @@ class MoleculeLesson:
         each = nn.functional.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
         return (each * batch["known"]).sum() / batch["known"].sum().clamp(min=1)
 
-    def settle(self, average: nn.Module, epoch: Epoch) -> None:
-        """Nothing to do: there is no batch normalisation."""
-
-    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score; at the end tell the AUC on molecules that are held out."""
+    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:
+        """Return, at the end, the AUC on molecules that are held out."""
         if self._checked is None or epoch.number < self.stages[0].epochs:
-            return float(epoch.number), {}
+            return {}
         batch = _batch(self._checked, summarised(self._checked), torch.arange(len(self._checked.truth)), self._reads)
         with torch.inference_mode():
             logits = average(*(batch[name] for name in self._reads)).numpy().astype(np.float64)
         auc = mean_auc(self._checked.truth, logits)
-        return float(epoch.number), {"auc": round(auc, 4)} if np.isfinite(auc) else {}
+        return {"auc": round(auc, 4)} if np.isfinite(auc) else {}
 
 
 def learn_blend(

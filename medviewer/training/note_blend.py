@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.dialogues import Dialogues, encode_dialogues, input_of
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.stay_blend import folder_of
@@ -96,7 +96,7 @@ def notes_of(found: Dialogues, pieces: Sequence[str], length: int) -> tuple[list
     return sections, Notes(arrays["ids"], arrays["mask"], truth, [row.group for row in found.rows])
 
 
-class NoteLesson:
+class NoteLesson(FixedSchedule):
     """Which section a dialogue became; the last epoch is taken, so that no dialogue is spent on choosing.
 
     Args:
@@ -110,16 +110,12 @@ class NoteLesson:
     def __init__(
         self, rows: Sequence[Tensor], truth: Whole, n_classes: int, config: NoteConfig, fresh: Sequence[str] = ()
     ) -> None:
+        super().__init__(len(rows), config, config.epochs, config.rate)
         self._rows, self._truth, self._config, self._fresh = rows, torch.from_numpy(truth), config, tuple(fresh)
         self._lengths = torch.tensor([len(row) for row in rows])
         times = torch.bincount(self._truth, minlength=n_classes).float().clamp(min=1)
         weight = (len(rows) / times) ** config.balance
         self._weight = weight / weight[self._truth].mean()
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.epochs, self._config.seed),)
 
     def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
         """Return what came pretrained, and what is new."""
@@ -148,17 +144,6 @@ class NoteLesson:
         """Return the weighted cross entropy."""
         logits = network(batch["x"], batch["mask"])
         return (nn.functional.cross_entropy(logits, batch["target"], reduction="none") * batch["weight"]).mean()
-
-    def settle(self, average: nn.Module, epoch: Epoch) -> None:
-        """Nothing to do: there is no batch normalisation."""
-
-    def validate(
-        self,
-        average: nn.Module,  # noqa: ARG002 - of the protocol
-        epoch: Epoch,
-    ) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score."""
-        return float(epoch.number), {}
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -7,17 +7,15 @@ taken. What one network owes to chance, the mean of several does not.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.augment import augment_lightly
 from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.networks_small import Ensemble, SmallNet
 from medviewer.training.validation import refresh_statistics
@@ -58,21 +56,13 @@ class SmallConfig(LoopConfig):
     n_statistics: int = 12
 
 
-class SmallLesson:
+class SmallLesson(FixedSchedule):
     """Images with one label each, 0 or 1; the last epoch is taken."""
 
     def __init__(self, train: Part, steps: Steps, config: SmallConfig) -> None:
+        super().__init__(len(train.labels), config, config.epochs, config.rate)
         self._train, self._steps, self._config = train, steps, config
         self._change = partial(augment_lightly, strength=config.strength)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.epochs, self._config.seed),)
-
-    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Return all of them."""
-        return [{"params": list(network.parameters()), "peak": self._config.rate}]
 
     def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
         """Return batches with both classes alike."""
@@ -93,10 +83,6 @@ class SmallLesson:
         """Measure the statistics of batch normalisation anew."""
         n, size = self._config.n_statistics, self._config.size
         refresh_statistics(average, self._train, self._steps, size, n_batches=n, change=self._change)
-
-    def validate(self, _: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score."""
-        return float(epoch.number), {}
 
 
 def learn_ensemble(train: Part, steps: Steps, config: SmallConfig, around: Surroundings) -> Ensemble:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.stay_networks import StayGru, StaySummary, hide
@@ -75,26 +75,14 @@ class Blend:
         return np.concatenate([parts, parts.mean(1, keepdims=True)], 1)
 
 
-class StayLesson:
+class StayLesson(FixedSchedule):
     """Whether the patient of a stay dies in hospital; the last epoch is taken, so that no stay is spent on choosing."""
 
     def __init__(self, stays: StayTensors, checked: StayTensors | None, config: StayConfig) -> None:
+        super().__init__(len(stays.truth), config, config.epochs, config.rate)
         self._joined, self._fields = torch.from_numpy(stays.joined), torch.from_numpy(stays.fields)
         self._truth = torch.from_numpy(stays.truth).float()
         self._checked, self._config = checked, config
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.epochs, self._config.seed),)
-
-    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Return all of them."""
-        return [{"params": list(network.parameters()), "peak": self._config.rate}]
-
-    def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
-        """Return all stays, shuffled."""
-        return list(torch.split(torch.randperm(len(self._truth), generator=chance), self._config.batch))
 
     def batch(self, chosen: Tensor, _: Epoch, chance: Generator) -> Batch:
         """Return some stays, in each some variables as if they had never been measured."""
@@ -108,17 +96,14 @@ class StayLesson:
         logit = network(batch["joined"], batch["fields"])[:, 0]
         return nn.functional.binary_cross_entropy_with_logits(logit, batch["target"])
 
-    def settle(self, average: nn.Module, epoch: Epoch) -> None:
-        """Nothing to do: there is no batch normalisation."""
-
-    def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score; where stays are held out, tell the AUC on them."""
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+        """Return the AUC on stays that are held out, where there are any."""
         if self._checked is None:
-            return float(epoch.number), {}
+            return {}
         with torch.inference_mode():
             logit = average(torch.from_numpy(self._checked.joined), torch.from_numpy(self._checked.fields))[:, 0]
         auc = roc_auc(self._checked.truth, logit.numpy().astype(np.float64))
-        return float(epoch.number), {"auc": round(auc, 4)}
+        return {"auc": round(auc, 4)}
 
 
 def learn_blend(

@@ -5,15 +5,13 @@ Source: Gensheimer and Narasimhan, "A scalable discrete-time survival model for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, Truth
 
@@ -47,30 +45,18 @@ class SurvivalConfig(LoopConfig):
     n_stretches: int = 12
 
 
-class SurvivalLesson:
+class SurvivalLesson(FixedSchedule):
     """Whether the event comes in each stretch that a patient was watched through; the last epoch is taken."""
 
     def __init__(self, x: Floats, time: Floats, event: Truth, cuts: Floats, config: SurvivalConfig) -> None:
-        self._x, self._config = torch.from_numpy(x.astype(np.float32)), config
+        super().__init__(len(x), config, config.epochs, config.rate)
+        self._x = torch.from_numpy(x.astype(np.float32))
         ends = np.append(cuts[1:], np.inf)
         # Watched through a stretch: past its end, or in it until the event; who is censored in it tells nothing of it.
         here = (time[:, None] > cuts[None]) & (time[:, None] <= ends[None]) & event[:, None]
         past = time[:, None] > ends[None]
         self._watched = torch.from_numpy((here | past).astype(np.float32))
         self._had = torch.from_numpy(here.astype(np.float32))
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the one stage."""
-        return (Stage(self._config.epochs, self._config.seed),)
-
-    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Return all of them."""
-        return [{"params": list(network.parameters()), "peak": self._config.rate}]
-
-    def order(self, _: Epoch, chance: Generator) -> list[Tensor]:
-        """Return all patients, shuffled."""
-        return list(torch.split(torch.randperm(len(self._x), generator=chance), self._config.batch))
 
     def batch(self, chosen: Tensor, _: Epoch, __: Generator) -> Batch:
         """Return some patients."""
@@ -80,13 +66,6 @@ class SurvivalLesson:
         """Return the negative log likelihood of a patient."""
         each = nn.functional.binary_cross_entropy_with_logits(network(batch["x"]), batch["had"], reduction="none")
         return (each * batch["watched"]).sum(dim=1).mean()
-
-    def settle(self, average: nn.Module, epoch: Epoch) -> None:
-        """Nothing to do: there is no batch normalisation."""
-
-    def validate(self, _: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score."""
-        return float(epoch.number), {}
 
 
 class SurvivalNet:
