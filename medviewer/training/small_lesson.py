@@ -44,11 +44,11 @@ class SmallConfig(LoopConfig):
     average: float = 0.98
     size: int = 28
     width: int = 16
-    n_members: int = 2
+    n_members: int = 3
     n_folds: int = 5
     n_repeats: int = 2
-    epochs: int = 3
-    passes: int = 9
+    epochs: int = 5
+    passes: int = 12
     rate: float = 3e-3
     dropout: float = 0.3
     smoothing: float = 0.05

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
 
 RECIPE = "breast-ultrasound"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 # Ids of medviewer.explain.methods.METHODS.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
