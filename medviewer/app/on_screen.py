@@ -13,6 +13,7 @@ from medviewer.domain.answer import Answer, Attribution, Impression, Subject
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Collection, Image, Plane
 from medviewer.imaging.reslice import across, axes_of
 
@@ -133,6 +134,27 @@ def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
         return state.frame.overlays
     own = (plane for plane in state.frame.overlays if plane.group in appearance.overlay_groups)
     return (*own, *appearance.overlays)
+
+
+def shutters_of(state: State) -> Shutters | None:
+    """What covers the image on screen: the file's own shutters; with a presentation state only those that it has."""
+    found = _wished_shutters(state)
+    if found is None or state.frame is None or found.fits(*state.frame.stored.shape[:2]):
+        return found
+    return replace(found, bitmap=None) if found.shapes else None
+
+
+def has_misfit(state: State) -> bool:
+    """Whether a bitmap shutter is not shown, as it is of another size than the image on screen."""
+    found = _wished_shutters(state)
+    return found is not None and state.frame is not None and not found.fits(*state.frame.stored.shape[:2])
+
+
+def _wished_shutters(state: State) -> Shutters | None:
+    if state.frame is None:
+        return None
+    appearance = appearance_of(state)
+    return state.frame.shutters if appearance is None else appearance.shutters
 
 
 def is_key_image(state: State) -> bool:

@@ -133,7 +133,8 @@ def _presented(app: Application, index: int, state: State, picture: Picture) -> 
     key = (picture.frame, state.view.presentation)
     kept = app.presented.get(index)
     if kept is None or kept[0] != key:
-        kept = app.presented[index] = (key, picture.presented(presented(picture.frame.description, appearance)))
+        wished = picture.presented(presented(picture.frame.description, appearance), appearance.profile)
+        kept = app.presented[index] = (key, wished)
     return kept[1]
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medviewer.domain.frame import Frame
+from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import PixelDescription, Window
-from medviewer.imaging.display import default_window, display_table, to_display
+from medviewer.imaging.display import default_window, display_table, managed, to_display
 
 _CHUNK_ROWS = 64
 
@@ -33,12 +33,14 @@ class Picture:
 
     A window change touches only the pixels that can be seen: zoomed out, a copy at half,
     quarter... size (means of 2 x 2 stored values) is drawn, as the screen could not show
-    more; zoomed in, only the part in view. No float copy of the image is made.
+    more; zoomed in, only the part in view. No float copy of the image is made. Colours of a
+    device are turned into the screen's (sRGB) once.
     Made in a worker thread, then used by one thread.
     """
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
+        self._managed = managed(frame) if frame.is_color else None  # here, and not when it is painted
         self.default_window: Window | None = None if frame.is_color else default_window(frame)
         self._levels = [np.ascontiguousarray(frame.stored)]
         # Means would mix padding with anatomy at its border.
@@ -52,13 +54,25 @@ class Picture:
         self._display_key: tuple[Window | None, bool] | None = None
         self._display = np.zeros((0, 0), np.uint8)
 
-    def presented(self, description: PixelDescription) -> Picture:
-        """The same pixels on another way to grey, as a presentation state wishes; nothing is copied or decoded."""
+    def presented(self, description: PixelDescription, profile: ColorProfile | None = None) -> Picture:
+        """The same pixels on another way to grey or colour, as a presentation state wishes; nothing is decoded.
+
+        Args:
+            description: says the way to grey.
+            profile: of the colours, in the place of the image's own; None leaves that.
+        """
         other = copy(self)
         other.frame = replace(self.frame, description=description)
+        if self.frame.is_color and profile is not None and profile != self.frame.profile:
+            other._managed = managed(replace(self.frame, profile=profile))
         other.default_window = None if other.frame.is_color else default_window(other.frame)
         other._table_key = other._display_key = None
         return other
+
+    @property
+    def _seen(self) -> Frame:
+        """The frame as the screen shows its colours."""
+        return self.frame if self._managed is None else self._managed
 
     @property
     def is_tabled(self) -> bool:
@@ -74,7 +88,8 @@ class Picture:
     def size_bytes(self) -> int:
         """What the picture keeps in memory."""
         levels = sum(level.nbytes for level in self._levels[1:])
-        return int(self.frame.stored.nbytes + levels)
+        shown = self._seen.stored.nbytes if self._seen.stored is not self.frame.stored else 0
+        return int(self.frame.stored.nbytes + levels + shown)
 
     def level_for(self, zoom: float) -> int:
         """The smallest copy that still has a pixel for each of the screen's at ``zoom`` (screen per stored pixel)."""
@@ -123,7 +138,7 @@ class Picture:
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
         if key != self._display_key:
-            self._display, self._display_key = to_display(self.frame, window, invert=invert), key
+            self._display, self._display_key = to_display(self._seen, window, invert=invert), key
         return self._display
 
 
