@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -88,6 +89,7 @@ def test_a_bitmap_covers_the_pixels_that_it_marks(group: int, syntax: str, tmp_p
     )  # fmt: skip
     seen = found.for_image("2.25.31", 0)
     np.testing.assert_array_equal(seen.shutters.bitmap, MASK)
+    np.testing.assert_array_equal(seen.shutters.bitmap, pydicom.dcmread(tmp_path / "state.dcm").overlay_array(group))
     assert (seen.shutters.shapes, found.not_understood) == ((), ())
     assert (seen.overlays, seen.overlay_groups) == ((), frozenset())
 
