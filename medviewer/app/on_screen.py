@@ -10,7 +10,7 @@ import numpy as np
 
 from medviewer.app.state import Cut, Key, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
 from medviewer.domain.answer import Answer, Attribution, Impression, Subject
-from medviewer.domain.frame import OverlayPlane
+from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
 from medviewer.domain.shutter import Shutters
@@ -103,13 +103,7 @@ def presentations_of(state: State) -> tuple[PresentationState, ...]:
     now, where = state.selection, stored_image(state)
     if now is None or where is None:
         return ()
-    return tuple(
-        one
-        for one in state.presentations
-        if one.study_instance_uid == now.study.study_instance_uid
-        and one.patient_id == now.patient.patient_id
-        and one.names(*where)
-    )
+    return tuple(one for one in state.presentations if _is_of_study(one, now) and one.names(*where))
 
 
 def shown_presentation(state: State) -> PresentationState | None:
@@ -123,6 +117,15 @@ def appearance_of(state: State) -> Appearance | None:
     """What the presentation state that is shown says of the image on screen."""
     shown, where = shown_presentation(state), stored_image(state)
     return shown.for_image(*where) if shown is not None and where is not None else None
+
+
+def wished_profile(state: State, image: Image) -> ColorProfile | None:
+    """With what profile the presentation state in use wishes an image of the study on screen; None: its own."""
+    if state.selection is None or state.cut is not None or not state.view.presentation:
+        return None
+    of_study = (one for one in state.presentations if _is_of_study(one, state.selection))
+    chosen = next((one for one in of_study if one.sop_instance_uid == state.view.presentation), None)
+    return chosen.common.profile if chosen is not None and chosen.names(image.sop_instance_uid, image.frame) else None
 
 
 def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
@@ -168,7 +171,7 @@ def key_objects_of(state: State) -> tuple[KeyObjects, ...]:
     now, where = state.selection, stored_image(state)
     if now is None or where is None:
         return ()
-    return tuple(one for one in state.key_objects if _is_own(one, now) and are_named(one.images, *where))
+    return tuple(one for one in state.key_objects if _is_of_study(one, now) and are_named(one.images, *where))
 
 
 def named_key_images(state: State) -> set[Stored]:
@@ -176,7 +179,7 @@ def named_key_images(state: State) -> set[Stored]:
     now = state.selection
     if now is None:
         return set()
-    documents = [one for one in state.key_objects if _is_own(one, now) and not one.is_rejection]
+    documents = [one for one in state.key_objects if _is_of_study(one, now) and not one.is_rejection]
     if not documents:
         return set()
     own = ((image.sop_instance_uid, image.frame) for image in _images_of(now))
@@ -193,7 +196,7 @@ def keys_of_stack(state: State) -> list[int]:
     return [index for index, image in images if (image.sop_instance_uid, image.frame) in wanted]
 
 
-def _is_own(document: KeyObjects, now: Selection) -> bool:
+def _is_of_study(document: KeyObjects | PresentationState, now: Selection) -> bool:
     is_of_study = document.study_instance_uid == now.study.study_instance_uid
     return is_of_study and document.patient_id == now.patient.patient_id
 

@@ -38,9 +38,18 @@ class Picture:
     Made in a worker thread, then used by one thread.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, profile: ColorProfile | None = None) -> None:
+        """Make it ready.
+
+        Args:
+            frame: the pixels.
+            profile: with which a presentation state that is shown wishes colours to be seen.
+        """
         self.frame = frame
         self._managed = managed(frame) if frame.is_color else None  # here, and not when it is painted
+        self._wished: tuple[ColorProfile, Frame] | None = None
+        if profile is not None and not self.has_colors_of(profile):
+            self._wished = profile, managed(replace(frame, profile=profile))
         self.default_window: Window | None = None if frame.is_color else default_window(frame)
         self._levels = [np.ascontiguousarray(frame.stored)]
         # Means would mix padding with anatomy at its border.
@@ -63,11 +72,18 @@ class Picture:
         """
         other = copy(self)
         other.frame = replace(self.frame, description=description)
-        if self.frame.is_color and profile is not None and profile != self.frame.profile:
-            other._managed = managed(replace(self.frame, profile=profile))
+        if profile is not None and not self.has_colors_of(profile):
+            other._wished = profile, managed(replace(self.frame, profile=profile))
+        if other._wished is not None and other._wished[0] == profile:
+            other._managed = other._wished[1]
         other.default_window = None if other.frame.is_color else default_window(other.frame)
         other._table_key = other._display_key = None
         return other
+
+    def has_colors_of(self, profile: ColorProfile | None) -> bool:
+        """Whether it is ready to be shown with a profile in the place of the image's own (None: with that)."""
+        is_own = not self.frame.is_color or profile is None or profile == self.frame.profile
+        return is_own or (self._wished is not None and self._wished[0] == profile)
 
     @property
     def _seen(self) -> Frame:
@@ -88,7 +104,8 @@ class Picture:
     def size_bytes(self) -> int:
         """What the picture keeps in memory."""
         levels = sum(level.nbytes for level in self._levels[1:])
-        shown = self._seen.stored.nbytes if self._seen.stored is not self.frame.stored else 0
+        managed_too = (self._seen, *((self._wished[1],) if self._wished is not None else ()))
+        shown = sum(one.stored.nbytes for one in managed_too if one.stored is not self.frame.stored)
         return int(self.frame.stored.nbytes + levels + shown)
 
     def level_for(self, zoom: float) -> int:

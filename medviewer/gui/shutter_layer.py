@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log2
+
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPolygonF
@@ -16,7 +18,7 @@ class ShutterLayer:
     """Covers what lies under the shutters of the image on screen; the picture of a bitmap is kept while it stays."""
 
     def __init__(self) -> None:
-        self._bitmap: tuple[Shutters, QImage] | None = None
+        self._bitmap: tuple[tuple[Shutters, int], QImage] | None = None
 
     def paint(self, painter: QPainter, state: State, placed: Placement) -> None:
         """Cover, with the image's own transform, unless the reader wishes to see all."""
@@ -32,11 +34,15 @@ class ShutterLayer:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.fillPath(_covered(shutters, placed), QColor(*shutters.color))
         if shutters.bitmap is not None:
-            if self._bitmap is None or self._bitmap[0] is not shutters:
-                self._bitmap = shutters, _picture(shutters.bitmap, QColor(*shutters.color))
-            # Shrunken, a line of one pixel must not vanish between the screen's pixels.
+            # Shrunken, what is covered must not show between the screen's pixels.
+            step = 2 ** max(0, int(-log2(placed.zoom * min(1.0, placed.aspect))))
+            if self._bitmap is None or self._bitmap[0] != (shutters, step):
+                covered = _shrunken(shutters.bitmap, step)
+                self._bitmap = (shutters, step), _picture(covered, QColor(*shutters.color))
+            picture = self._bitmap[1]
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, placed.zoom < 1)
-            painter.drawImage(QPointF(0, 0), self._bitmap[1])
+            painter.setClipRect(QRectF(0, 0, placed.columns, placed.rows))  # a step may reach beyond the last pixel
+            painter.drawImage(QRectF(0, 0, picture.width() * step, picture.height() * step), picture)
         painter.restore()
 
 
@@ -59,6 +65,14 @@ def _path(shutter: Shutter, aspect: float) -> QPainterPath:
         path.addPolygon(QPolygonF([QPointF(*point) for point in shutter.points]))
         path.closeSubpath()
     return path
+
+
+def _shrunken(covered: np.ndarray, step: int) -> np.ndarray:
+    """Blocks of ``step`` x ``step`` pixels as one: covered where any of them is."""
+    if step == 1:
+        return covered
+    rows, columns = (np.arange(0, size, step) for size in covered.shape)
+    return np.logical_or.reduceat(np.logical_or.reduceat(covered, rows, axis=0), columns, axis=1)
 
 
 def _picture(covered: np.ndarray, ink: QColor) -> QImage:

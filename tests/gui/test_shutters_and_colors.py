@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from PySide6.QtCore import QPointF, QSizeF
 from PySide6.QtGui import QImage, QPainter
 
 from medviewer.app.commands import command
+from medviewer.app.filming import FilmWish
 from medviewer.app.measuring import Drawn
 from medviewer.app.state import View
 from medviewer.domain.shutter import Shutters
 from medviewer.gui.corner_text import fidelity, probe_text
 from medviewer.gui.placing import Placement
 from medviewer.gui.shutter_layer import ShutterLayer
+from medviewer.imaging import color_management, display
 from tests.color_profiles import ADOBE, SRGB, make_profile, on_screen
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
@@ -56,16 +59,31 @@ def test_a_bitmap_covers_its_pixels_under_any_turn_flip_and_zoom(
     np.testing.assert_array_equal(drawn, np.where(wished[..., None], (10, 200, 30), (255, 255, 255)))
 
 
-def test_one_covered_pixel_does_not_vanish_when_the_image_is_shrunken(qapp: Any) -> None:
-    mask = np.zeros((40, 60), bool)
-    mask[COVERED] = True
-    picture = QImage(20, 14, QImage.Format.Format_RGB32)
+def painted(layer: ShutterLayer, shutters: Shutters, columns: int, rows: int) -> np.ndarray:
+    """A white picture of 60 x 40 pixels on a screen of so many, covered: (rows, columns) of red."""
+    picture = QImage(columns, rows, QImage.Format.Format_RGB32)
     picture.fill(0xFFFFFFFF)
     painter = QPainter(picture)
-    ShutterLayer().cover(painter, Placement(QSizeF(20, 14), 1.0, 60, 40, 1.0, View()), Shutters(bitmap=mask))
+    layer.cover(painter, Placement(QSizeF(columns, rows), 1.0, 60, 40, 1.0, View()), shutters)
     painter.end()
-    drawn = np.frombuffer(picture.constBits(), np.uint8).reshape(14, 20, 4)[..., 0]
-    assert drawn.min() < 250
+    return np.frombuffer(picture.constBits(), np.uint8).reshape(rows, columns, 4)[..., 2].copy()
+
+
+@pytest.mark.parametrize("size", [(50, 34), (27, 18), (20, 14), (9, 6)])
+def test_not_one_covered_pixel_vanishes_when_the_image_is_shrunken(size: tuple[int, int], qapp: Any) -> None:
+    for row, column in np.ndindex(8, 8):
+        mask = np.zeros((40, 60), bool)
+        mask[12 + row, 33 + column] = True
+        assert painted(ShutterLayer(), Shutters(bitmap=mask), *size).min() < 250
+    edge = np.zeros((40, 60), bool)
+    edge[-1, -1] = True
+    assert painted(ShutterLayer(), Shutters(bitmap=edge), *size)[: size[1] // 2].min() == 255
+
+
+def test_another_images_bitmap_is_never_kept(qapp: Any) -> None:
+    layer, mask = ShutterLayer(), half_covered()
+    for covered in (mask, ~mask, mask):
+        np.testing.assert_array_equal(painted(layer, Shutters(bitmap=covered), 60, 40) == 0, covered)
 
 
 def strip(reader: Reader) -> dict[str, bool]:
@@ -239,8 +257,59 @@ def test_a_colour_states_profile_counts_and_goes_with_it(opened: Any) -> None:
     )
     own = color_at(reader, 30, 20)
     reader.window.app.run_command("view.next_presentation")
+    reader.settle()
     assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0], ADOBE, 2.0)), abs=1.1)
     assert strip(reader)["colours by the presentation state's ICC profile"] is False
     assert "colours by the file's ICC profile" not in strip(reader)
     reader.window.app.run_command("view.reset")
     assert color_at(reader, 30, 20) == own != [200, 40, 90]
+
+
+def test_colours_are_never_managed_in_the_windows_thread(
+    main_window: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening, a colour state, scrolling with it in both directions, inverting, a film: all wait elsewhere."""
+    threads: list[bool] = []
+
+    def to_srgb(picture: np.ndarray, profile: Any) -> np.ndarray:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return color_management.to_srgb(picture, profile)
+
+    monkeypatch.setattr(display, "to_srgb", to_srgb)
+    images = [
+        make_dataset(COLORS // number, SOPInstanceUID=f"2.25.3{number}", InstanceNumber=number,
+                     ICCProfile=make_profile(SWAPPED))
+        for number in (1, 2, 3)
+    ]  # fmt: skip
+    for number, image in enumerate(images):
+        write_dataset(tmp_path / f"{number}.dcm", image)
+    write_state(
+        tmp_path / "state.dcm", *images, SOPInstanceUID="2.25.91", SOPClassUID="1.2.840.10008.5.1.4.1.1.11.2",
+        PresentationLUTShape=None, ICCProfile=make_profile(ADOBE, 2.0),
+    )  # fmt: skip
+    reader = Reader(main_window, qtbot)
+    app = main_window.app
+    app.run_command("file.open_folder", tmp_path)
+    reader.settle()
+    app.run_command("image.first")
+    reader.settle()
+    assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0], SWAPPED)), abs=1.1)
+    app.run_command("view.next_presentation")
+    reader.wait(lambda: reader.state.frame is not None)
+    assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0], ADOBE, 2.0)), abs=1.1)
+    for step, number in (("image.next", 2), ("image.next", 3), ("image.previous", 2)):
+        app.run_command(step)
+        reader.wait(lambda: reader.state.frame is not None)
+        assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0] // number, ADOBE, 2.0)), abs=1.1)
+    app.run_command("view.invert")
+    assert color_at(reader, 30, 20) == pytest.approx(
+        [255 - v for v in on_screen(COLORS[0, 0] // 2, ADOBE, 2.0)], abs=1.1
+    )
+    app.run_command("file.export_film", FilmWish(tmp_path / "film.avi", 0, 2, 5.0))
+    reader.settle()
+    app.run_command("view.reset")
+    reader.settle()
+    assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0] // 2, SWAPPED)), abs=1.1)
+    assert (tmp_path / "film.avi").is_file()
+    assert len(threads) > 3
+    assert not any(threads)
