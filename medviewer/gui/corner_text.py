@@ -334,7 +334,10 @@ def _loss(d: PixelDescription) -> tuple[str, bool]:
 def _caveats(now: Selection, state: State) -> tuple[str, ...]:
     own = now.image.warnings if state.cut is None else ()
     all_of_them = (*own, *now.stack.warnings, *(state.frame.caveats if state.frame is not None else ()))
-    return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in all_of_them))
+    appearance = appearance_of(state)
+    is_replaced = appearance is not None and appearance.profile is not None  # then the file's own does not matter
+    told = (caveat for caveat in all_of_them if not (is_replaced and caveat.code == "color.profile"))
+    return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in told))
 
 
 def _clause(sentence: str) -> str:

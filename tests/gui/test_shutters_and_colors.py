@@ -247,14 +247,14 @@ def test_without_a_profile_nothing_is_said(opened: Any) -> None:
     assert not [words for words in strip(reader) if "colour" in words]
 
 
+COLOUR_STATE: dict[str, Any] = {
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.2", "PresentationLUTShape": None, "ICCProfile": make_profile(ADOBE, 2.0),
+}  # fmt: skip
+
+
 def test_a_colour_states_profile_counts_and_goes_with_it(opened: Any) -> None:
-    colour = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.2", "PresentationLUTShape": None,
-        "ICCProfile": make_profile(ADOBE, 2.0), "ContentLabel": "ADOBE",
-    }  # fmt: skip
-    reader = opened(
-        make_dataset(COLORS, SOPInstanceUID="2.25.31", ICCProfile=make_profile(SWAPPED)), colour=((), colour)
-    )
+    image = make_dataset(COLORS, SOPInstanceUID="2.25.31", ICCProfile=make_profile(SWAPPED))
+    reader = opened(image, colour=((), COLOUR_STATE))
     own = color_at(reader, 30, 20)
     reader.window.app.run_command("view.next_presentation")
     reader.settle()
@@ -263,6 +263,16 @@ def test_a_colour_states_profile_counts_and_goes_with_it(opened: Any) -> None:
     assert "colours by the file's ICC profile" not in strip(reader)
     reader.window.app.run_command("view.reset")
     assert color_at(reader, 30, 20) == own != [200, 40, 90]
+
+
+def test_what_is_wrong_with_the_files_profile_is_not_said_where_a_state_has_another(opened: Any) -> None:
+    image = make_dataset(COLORS, SOPInstanceUID="2.25.31", ICCProfile=make_profile(SWAPPED)[:-50])
+    reader = opened(image, colour=((), COLOUR_STATE))
+    assert [words for words in strip(reader) if "damaged" in words]
+    reader.window.app.run_command("view.next_presentation")
+    reader.settle()
+    assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0], ADOBE, 2.0)), abs=1.1)
+    assert not [words for words in strip(reader) if "damaged" in words]
 
 
 def test_colours_are_never_managed_in_the_windows_thread(
