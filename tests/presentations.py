@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage, generate_uid
 
@@ -71,6 +72,23 @@ def write_state(path: Path, *images: Dataset, **attributes: Any) -> Path:
 def window(center: float, width: float, **more: Any) -> Dataset:
     """An item of the softcopy VOI LUT sequence."""
     return item(WindowCenter=str(center), WindowWidth=str(width), **more)
+
+
+def overlay(mask: np.ndarray, group: int, layer: str = "") -> Dataset:
+    """An overlay plane of ``(rows, columns)`` bool in a group (0x6000, ...); with a layer it is switched on."""
+    plane = Dataset()
+    for element, representation, value in (
+        (0x0010, "US", mask.shape[0]), (0x0011, "US", mask.shape[1]), (0x0040, "CS", "G"), (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 1), (0x0102, "US", 0), (0x3000, "OB", _padded(np.packbits(mask, bitorder="little").tobytes())),
+    ):  # fmt: skip
+        plane.add_new((group, element), representation, value)
+    if layer:
+        plane.add_new((group, 0x1001), "CS", layer)
+    return plane
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(len(data) % 2)
 
 
 def table(values: Sequence[int], first: int = 0, bits: int = 16) -> Dataset:

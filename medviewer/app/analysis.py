@@ -13,7 +13,7 @@ from medviewer.app.picture import Picture
 from medviewer.app.state import Cut
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
-from medviewer.domain.frame import Frame
+from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection, Image, Patient, Stack, Study
@@ -46,11 +46,11 @@ def open_paths(
     return scan(paths, progress=progress, stop=stop, on_found=on_found, index=data_folder / INDEX_FILE)
 
 
-def make_picture(image: Image, stop: StopToken) -> Picture:
-    """The image's pixels, decoded and made ready for the screen."""
+def make_picture(image: Image, stop: StopToken, profile: ColorProfile | None = None) -> Picture:
+    """The image's pixels, decoded and made ready for the screen; with the colour profile of a presentation state."""
     frame = read_frame(image, stop=stop)
     stop.raise_if_stopped()
-    return Picture(frame)
+    return Picture(frame, profile)
 
 
 def read_slices(stack: Stack, stop: StopToken, progress: Progress) -> Volume:

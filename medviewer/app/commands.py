@@ -38,7 +38,7 @@ from medviewer.app import (
 )
 from medviewer.app.decisions import decide
 from medviewer.app.note_models import explain_note, run_on_note
-from medviewer.app.on_screen import current_answer, decidable_answer, scene_of
+from medviewer.app.on_screen import current_answer, decidable_answer, scene_of, shutters_of
 from medviewer.app.patient import import_records
 from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
@@ -154,6 +154,10 @@ def _has_view(state: State) -> bool:
 
 def _has_pixels(state: State) -> bool:
     return state.frame is not None
+
+
+def _has_shutters(state: State) -> bool:
+    return shutters_of(state) is not None
 
 
 def _has_panes(state: State) -> bool:
@@ -358,6 +362,8 @@ _ROWS = (
     _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
     _row("view.drawings|Hide or show the file's drawings|隐藏或显示文件中的标注|G|pencil", viewing.toggle_drawings,
          _has_image),
+    _row("view.shutters|Cover or show what shutters cover|遮住或显示被遮挡的图像|Alt+G|square-dashed",
+         viewing.toggle_shutters, _has_shutters),
     _row("view.next_presentation|Show as in the next presentation state|按下一显示状态显示|Shift+G|layers-2",
          presentations.show_next, presentations.has_presentations),
     _asked("view.presentation|Show as in a presentation state|按显示状态显示", presentations.show, _has_image),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from medviewer.app import analysis
 from medviewer.app.exporting import FILM, Drawn, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
+from medviewer.app.on_screen import wished_profile
 from medviewer.app.patient import keep_event
 from medviewer.app.picture import Picture
 from medviewer.app.state import Selection, State
@@ -97,7 +98,7 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
 def _frame(app: Application, draw: Draw, state: State, stop: StopToken) -> Drawn:
     """One image of the stack, read here and drawn on the GUI thread."""
     assert state.selection is not None  # noqa: S101 - of a state that shows one
-    picture = analysis.make_picture(state.selection.image, stop)
+    picture = analysis.make_picture(state.selection.image, stop, wished_profile(state, state.selection.image))
     shown = with_layers_cut(replace(state, frame=picture.frame, frame_problem=""), stop)
     return _on_gui_thread(app, lambda: draw(shown, picture), stop)
 

@@ -103,6 +103,7 @@ def save_state(app: Application, folder: str | Path | None) -> None:
             view.quarter_turns,
             view.flip_horizontal,
             view.flip_vertical,
+            frame.shutters if state.shutters_shown else None,
         )
         gsps.write_presentation_state(image, shown, _measured(items, stop), path=path)
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from medviewer.app.state import Cut, Key, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
 from medviewer.domain.answer import Answer, Attribution, Impression, Subject
-from medviewer.domain.frame import OverlayPlane
+from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Collection, Image, Plane
 from medviewer.imaging.reslice import across, axes_of
 
@@ -102,13 +103,7 @@ def presentations_of(state: State) -> tuple[PresentationState, ...]:
     now, where = state.selection, stored_image(state)
     if now is None or where is None:
         return ()
-    return tuple(
-        one
-        for one in state.presentations
-        if one.study_instance_uid == now.study.study_instance_uid
-        and one.patient_id == now.patient.patient_id
-        and one.names(*where)
-    )
+    return tuple(one for one in state.presentations if _is_of_study(one, now) and one.names(*where))
 
 
 def shown_presentation(state: State) -> PresentationState | None:
@@ -124,6 +119,15 @@ def appearance_of(state: State) -> Appearance | None:
     return shown.for_image(*where) if shown is not None and where is not None else None
 
 
+def wished_profile(state: State, image: Image) -> ColorProfile | None:
+    """With what profile the presentation state in use wishes an image of the study on screen; None: its own."""
+    if state.selection is None or state.cut is not None or not state.view.presentation:
+        return None
+    of_study = (one for one in state.presentations if _is_of_study(one, state.selection))
+    chosen = next((one for one in of_study if one.sop_instance_uid == state.view.presentation), None)
+    return chosen.common.profile if chosen is not None and chosen.names(image.sop_instance_uid, image.frame) else None
+
+
 def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
     """The overlay planes over the image on screen; with a presentation state those that it wishes."""
     if state.frame is None:
@@ -133,6 +137,27 @@ def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
         return state.frame.overlays
     own = (plane for plane in state.frame.overlays if plane.group in appearance.overlay_groups)
     return (*own, *appearance.overlays)
+
+
+def shutters_of(state: State) -> Shutters | None:
+    """What covers the image on screen: the file's own shutters; with a presentation state only those that it has."""
+    found = _wished_shutters(state)
+    if found is None or state.frame is None or found.fits(*state.frame.stored.shape[:2]):
+        return found
+    return replace(found, bitmap=None) if found.shapes else None
+
+
+def has_misfit(state: State) -> bool:
+    """Whether a bitmap shutter is not shown, as it is of another size than the image on screen."""
+    found = _wished_shutters(state)
+    return found is not None and state.frame is not None and not found.fits(*state.frame.stored.shape[:2])
+
+
+def _wished_shutters(state: State) -> Shutters | None:
+    if state.frame is None:
+        return None
+    appearance = appearance_of(state)
+    return state.frame.shutters if appearance is None else appearance.shutters
 
 
 def is_key_image(state: State) -> bool:
@@ -146,7 +171,7 @@ def key_objects_of(state: State) -> tuple[KeyObjects, ...]:
     now, where = state.selection, stored_image(state)
     if now is None or where is None:
         return ()
-    return tuple(one for one in state.key_objects if _is_own(one, now) and are_named(one.images, *where))
+    return tuple(one for one in state.key_objects if _is_of_study(one, now) and are_named(one.images, *where))
 
 
 def named_key_images(state: State) -> set[Stored]:
@@ -154,7 +179,7 @@ def named_key_images(state: State) -> set[Stored]:
     now = state.selection
     if now is None:
         return set()
-    documents = [one for one in state.key_objects if _is_own(one, now) and not one.is_rejection]
+    documents = [one for one in state.key_objects if _is_of_study(one, now) and not one.is_rejection]
     if not documents:
         return set()
     own = ((image.sop_instance_uid, image.frame) for image in _images_of(now))
@@ -171,7 +196,7 @@ def keys_of_stack(state: State) -> list[int]:
     return [index for index, image in images if (image.sop_instance_uid, image.frame) in wanted]
 
 
-def _is_own(document: KeyObjects, now: Selection) -> bool:
+def _is_of_study(document: KeyObjects | PresentationState, now: Selection) -> bool:
     is_of_study = document.study_instance_uid == now.study.study_instance_uid
     return is_of_study and document.patient_id == now.patient.patient_id
 

@@ -18,7 +18,7 @@ from medviewer.app.findings import continue_run, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
-from medviewer.app.on_screen import keys_of_stack, selections
+from medviewer.app.on_screen import keys_of_stack, selections, wished_profile
 from medviewer.app.panes import forget_panes, prefetch, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
@@ -200,6 +200,8 @@ def select(app: Application, selection: Selection) -> None:
     stays = old is not None and old.stack_key == selection.stack_key and not is_cut
     view = app.state.view if stays else app.wishes.views.get(selection.stack_key, View(smooth=app.state.view.smooth))
     picture = app.frames.get(selection.image.key)
+    profile = wished_profile(replace(app.state, selection=selection, cut=None, view=view), selection.image)
+    picture = picture if picture is not None and picture.has_colors_of(profile) else None
     is_unchecked = app.state.reading is not None and not app.state.is_record_checked  # a document of another patient
     before = old or next((pane.selection for pane in app.state.parked.values() if pane.selection is not None), None)
     is_other_patient = before is None or _who(before) != _who(selection)

@@ -13,7 +13,7 @@ from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.jobs import Work
-from medviewer.app.on_screen import active_pane, appearance_of, pane_state
+from medviewer.app.on_screen import active_pane, appearance_of, pane_state, wished_profile
 from medviewer.app.picture import Picture
 from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
@@ -133,7 +133,8 @@ def _presented(app: Application, index: int, state: State, picture: Picture) -> 
     key = (picture.frame, state.view.presentation)
     kept = app.presented.get(index)
     if kept is None or kept[0] != key:
-        kept = app.presented[index] = (key, picture.presented(presented(picture.frame.description, appearance)))
+        wished = picture.presented(presented(picture.frame.description, appearance), appearance.profile)
+        kept = app.presented[index] = (key, wished)
     return kept[1]
 
 
@@ -153,9 +154,11 @@ def _reading(app: Application, wanted: State) -> Work[Picture]:
     selection, cut = wanted.selection, wanted.cut
     assert selection is not None  # noqa: S101 - read_pane has looked
 
+    profile = wished_profile(wanted, selection.image)
+
     def work(stop: StopToken, _progress: Progress) -> Picture:
         if cut is None:
-            return analysis.make_picture(selection.image, stop)
+            return analysis.make_picture(selection.image, stop, profile)
         return analysis.make_cut(_volume_of(app, selection), cut)
 
     return work
@@ -205,12 +208,13 @@ def prefetch(app: Application, selection: Selection, direction: int) -> None:
     wanted = [images[i] for i in order if images[i].key not in app.frames]
     if not wanted:
         return
+    state = app.state
 
     def work(stop: StopToken, _progress: Progress) -> None:
         for image in wanted:
             stop.raise_if_stopped()
             try:
-                picture = analysis.make_picture(image, stop)
+                picture = analysis.make_picture(image, stop, wished_profile(state, image))
             except MedViewerError:
                 continue  # said when the reader gets there
             app.post(partial(_keep, app, stop, image, picture))
@@ -247,7 +251,7 @@ def _room(app: Application, selection: Selection) -> int:
 
 
 def _keep(app: Application, stop: StopToken, image: Image, picture: Picture) -> None:
-    if stop.is_stopped:
+    if stop.is_stopped or image.key in app.frames:  # what was read meanwhile is on screen
         return
     for index in pane_numbers(app.state):  # what is on screen is not what goes for it
         shown = pane_state(app.state, index).selection

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medviewer.domain.frame import Frame
+from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import PixelDescription, Window
-from medviewer.imaging.display import default_window, display_table, to_display
+from medviewer.imaging.display import default_window, display_table, managed, to_display
 
 _CHUNK_ROWS = 64
 
@@ -33,12 +33,23 @@ class Picture:
 
     A window change touches only the pixels that can be seen: zoomed out, a copy at half,
     quarter... size (means of 2 x 2 stored values) is drawn, as the screen could not show
-    more; zoomed in, only the part in view. No float copy of the image is made.
+    more; zoomed in, only the part in view. No float copy of the image is made. Colours of a
+    device are turned into the screen's (sRGB) once.
     Made in a worker thread, then used by one thread.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, profile: ColorProfile | None = None) -> None:
+        """Make it ready.
+
+        Args:
+            frame: the pixels.
+            profile: with which a presentation state that is shown wishes colours to be seen.
+        """
         self.frame = frame
+        self._managed = managed(frame) if frame.is_color else None  # here, and not when it is painted
+        self._wished: tuple[ColorProfile, Frame] | None = None
+        if profile is not None and not self.has_colors_of(profile):
+            self._wished = profile, managed(replace(frame, profile=profile))
         self.default_window: Window | None = None if frame.is_color else default_window(frame)
         self._levels = [np.ascontiguousarray(frame.stored)]
         # Means would mix padding with anatomy at its border.
@@ -52,13 +63,32 @@ class Picture:
         self._display_key: tuple[Window | None, bool] | None = None
         self._display = np.zeros((0, 0), np.uint8)
 
-    def presented(self, description: PixelDescription) -> Picture:
-        """The same pixels on another way to grey, as a presentation state wishes; nothing is copied or decoded."""
+    def presented(self, description: PixelDescription, profile: ColorProfile | None = None) -> Picture:
+        """The same pixels on another way to grey or colour, as a presentation state wishes; nothing is decoded.
+
+        Args:
+            description: says the way to grey.
+            profile: of the colours, in the place of the image's own; None leaves that.
+        """
         other = copy(self)
         other.frame = replace(self.frame, description=description)
+        if profile is not None and not self.has_colors_of(profile):
+            other._wished = profile, managed(replace(self.frame, profile=profile))
+        if other._wished is not None and other._wished[0] == profile:
+            other._managed = other._wished[1]
         other.default_window = None if other.frame.is_color else default_window(other.frame)
         other._table_key = other._display_key = None
         return other
+
+    def has_colors_of(self, profile: ColorProfile | None) -> bool:
+        """Whether it is ready to be shown with a profile in the place of the image's own (None: with that)."""
+        is_own = not self.frame.is_color or profile is None or profile == self.frame.profile
+        return is_own or (self._wished is not None and self._wished[0] == profile)
+
+    @property
+    def _seen(self) -> Frame:
+        """The frame as the screen shows its colours."""
+        return self.frame if self._managed is None else self._managed
 
     @property
     def is_tabled(self) -> bool:
@@ -74,7 +104,9 @@ class Picture:
     def size_bytes(self) -> int:
         """What the picture keeps in memory."""
         levels = sum(level.nbytes for level in self._levels[1:])
-        return int(self.frame.stored.nbytes + levels)
+        managed_too = (self._seen, *((self._wished[1],) if self._wished is not None else ()))
+        shown = sum(one.stored.nbytes for one in managed_too if one.stored is not self.frame.stored)
+        return int(self.frame.stored.nbytes + levels + shown)
 
     def level_for(self, zoom: float) -> int:
         """The smallest copy that still has a pixel for each of the screen's at ``zoom`` (screen per stored pixel)."""
@@ -123,7 +155,7 @@ class Picture:
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
         if key != self._display_key:
-            self._display, self._display_key = to_display(self.frame, window, invert=invert), key
+            self._display, self._display_key = to_display(self._seen, window, invert=invert), key
         return self._display
 
 

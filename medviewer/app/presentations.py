@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.on_screen import presentations_of
+from medviewer.app.panes import read_pane
 from medviewer.app.state import State, View
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import MedViewerError
@@ -92,4 +93,19 @@ def show(app: Application, uid: str) -> None:
             "flip_horizontal": one.flip_horizontal,
         }
     app.session.settle()
+    needs_colors = not _has_colors(app, one)
+    if needs_colors:  # first, so that nothing paints the pixels meanwhile and has their colours managed there
+        app.session.update(frame=None)
     change_view(app, **changes)
+    if needs_colors:
+        read_pane(app, app.state.active)
+
+
+def _has_colors(app: Application, one: PresentationState | None) -> bool:
+    """Whether the picture on screen is there with the colours that a presentation state wishes."""
+    now = app.state.selection
+    profile = one.common.profile if one is not None else None
+    if profile is None or now is None or app.state.frame is None:
+        return True
+    picture = app.frames.get(now.image.key)
+    return picture is not None and picture.has_colors_of(profile)

@@ -366,6 +366,7 @@ class State:
     corner_text: CornerText = "all"
     identity_hidden: bool = False
     drawings_shown: bool = True  # overlay planes, which the file lays over its image
+    shutters_shown: bool = True  # else what they cover is seen; ask shutters_of
     overlay: Overlay = field(default_factory=Overlay)
     layers: Mapping[Key, tuple[Layer, ...]] = field(default_factory=_empty)  # by the stack that they lie over
     layers_shown: bool = True

@@ -175,6 +175,11 @@ def toggle_drawings(app: Application, _argument: object) -> None:
     app.session.update(drawings_shown=not app.state.drawings_shown)
 
 
+def toggle_shutters(app: Application, _argument: object) -> None:
+    """Show what shutters cover, or cover it again."""
+    app.session.update(shutters_shown=not app.state.shutters_shown)
+
+
 def toggle_identity(app: Application, _argument: object) -> None:
     """Hide who the patient is, everywhere in the window, or show it again."""
     is_hidden = not app.state.identity_hidden

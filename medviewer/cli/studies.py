@@ -269,6 +269,8 @@ def render(arguments: argparse.Namespace) -> int:
     write_png(arguments.out, pixels)
     for caveat in frame.caveats:
         tell(caveat.text)
+    if frame.shutters is not None:
+        tell("The file's display shutter is left out: the picture shows what it covers.")
     tell(f"{arguments.out}: {what}, {pixels.shape[1]} x {pixels.shape[0]} pixels")
     return 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Caveat, PixelDescription
 
 
@@ -29,6 +30,17 @@ class OverlayPlane:
     group: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ColorProfile:
+    """An ICC profile that says what colours an image's RGB values stand for (PS3.3 C.11.15); it has been tried out.
+
+    ``digest`` (SHA-256) is what tells two apart.
+    """
+
+    digest: str
+    data: bytes = field(compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded frame. Identity-free: it may be handed to a model.
@@ -36,16 +48,20 @@ class Frame:
     Attributes:
         stored: ``(rows, columns)`` integer or float stored values for greyscale,
             or ``(rows, columns, 3)`` uint8/uint16 RGB for colour (YBR and palette are
-            already converted). Read-only.
+            already converted; a colour profile is not applied). Read-only.
         description: how to read them.
         caveats: what the reader must be told (truncated, sign disagreement, ...).
         overlays: drawings that the file lays over the image; no part of what a model is given.
+        profile: what its colours stand for; None for greyscale, and where sRGB is taken for granted.
+        shutters: what the file wishes to be covered; None: nothing. The pixels under them are whole.
     """
 
     stored: np.ndarray
     description: PixelDescription
     caveats: tuple[Caveat, ...] = ()
     overlays: tuple[OverlayPlane, ...] = ()
+    profile: ColorProfile | None = None
+    shutters: Shutters | None = None
 
     @property
     def is_color(self) -> bool:

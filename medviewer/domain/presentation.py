@@ -1,7 +1,8 @@
 """Presentation states: how somebody wishes images to be seen, kept apart from the images.
 
-Source: PS3.3 A.33 (presentation states), C.7.6.11 (Display Shutter), C.10.4 (Displayed Area), C.10.5 (Graphic
-Annotation), C.10.6 (Spatial Transformation), C.11.1, C.11.6, C.11.8 (look-up tables).
+Source: PS3.3 A.33 (presentation states), C.10.4 (Displayed Area), C.10.5 (Graphic
+Annotation), C.10.6 (Spatial Transformation), C.11.1, C.11.6, C.11.8 (look-up tables), C.11.12 (shutters),
+C.11.15 (ICC Profile).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from medviewer.domain.frame import OverlayPlane
+from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import Point
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import LookUpTable, Window
 
 T = TypeVar("T")
@@ -73,19 +75,6 @@ class DisplayedArea:
     aspect: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shutter:
-    """What is seen lies inside; all else is covered. Numbers are (column, row) of the image.
-
-    ``points`` are two opposite corners of a rectangle, the middle of a circle, or the corners of a polygon;
-    ``radius`` is of the circle, in columns.
-    """
-
-    shape: Literal["RECTANGULAR", "CIRCULAR", "POLYGONAL"]
-    points: tuple[Point, ...]
-    radius: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Appearance:
     """What a presentation state says of one frame.
@@ -97,9 +86,10 @@ class Appearance:
         is_inverse: low values are bright.
         presentation_lut: over the grey levels, from black to white.
         area: None: the whole image.
-        shutter_grey: of what the shutters cover, 0 to 1.
+        shutters: None: nothing is covered, whatever the image says.
         overlay_groups: of the image's own overlay planes those that are seen, as their group's number.
         overlays: planes that the state brings along.
+        profile: of the image's colours, in the place of the image's own; None leaves that.
     """
 
     slope: float = 1.0
@@ -111,10 +101,10 @@ class Appearance:
     presentation_lut: LookUpTable | None = None
     area: DisplayedArea | None = None
     annotations: tuple[Annotation, ...] = ()
-    shutters: tuple[Shutter, ...] = ()
-    shutter_grey: float = 0.0
+    shutters: Shutters | None = None
     overlay_groups: frozenset[int] = frozenset()
     overlays: tuple[OverlayPlane, ...] = ()
+    profile: ColorProfile | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +146,7 @@ class PresentationState:
         return Appearance(
             common.slope, common.intercept, common.modality_lut, next(iter(own(self.voi)), None),
             common.is_greyscale, common.is_inverse, common.presentation_lut, next(iter(own(self.areas)), None),
-            tuple(drawn), common.shutters, common.shutter_grey, common.overlay_groups, common.overlays,
+            tuple(drawn), common.shutters, common.overlay_groups, common.overlays, common.profile,
         )  # fmt: skip
 
 

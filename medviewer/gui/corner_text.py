@@ -7,12 +7,15 @@ from unicodedata import east_asian_width
 
 from medviewer.app.on_screen import (
     appearance_of,
+    has_misfit,
     is_key_image,
     key_objects_of,
     keys_of_stack,
+    measurements_of,
     overlays_of,
     presentations_of,
     shown_presentation,
+    shutters_of,
 )
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
@@ -20,6 +23,7 @@ from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import unit_word
+from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.display import modality_value
@@ -102,6 +106,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if has_drawings(state):
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
+    parts += _shutters(state) + _colors(state)
     if shown is not None:
         parts += shown.layers
     if shown is not None and shown.level:
@@ -177,6 +182,31 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
     if changes_values(now.image.description, appearance):
         parts.append((tr("values and measurements are the image's own, not the presentation state's"), True))
     return parts
+
+
+def _shutters(state: State) -> list[tuple[str, bool]]:
+    """Whether a part of the image is covered, and whether something was measured there."""
+    parts = [(tr("not shown: {what}").format(what=tr("a bitmap shutter")), True)] if has_misfit(state) else []
+    shutters = shutters_of(state)
+    if shutters is None or state.frame is None:
+        return parts
+    if not state.shutters_shown:
+        return [*parts, (tr("shutters are off"), True)]
+    parts.append((tr("covered in part by a shutter"), False))
+    aspect = pixel_aspect(state.frame.description)
+    if any(shutters.covers(one.points, aspect) for one in measurements_of(state)):
+        parts.append((tr("measurements reach under the shutter"), True))
+    return parts
+
+
+def _colors(state: State) -> list[tuple[str, bool]]:
+    """By whose profile colours are shown."""
+    frame, appearance = state.frame, appearance_of(state)
+    if frame is None or not frame.is_color:
+        return []
+    if appearance is not None and appearance.profile is not None:
+        return [(tr("colours by the presentation state's ICC profile"), False)]
+    return [(tr("colours by the file's ICC profile"), False)] if frame.profile is not None else []
 
 
 def _document_words(state: State, document: KeyObjects) -> str:
@@ -304,7 +334,10 @@ def _loss(d: PixelDescription) -> tuple[str, bool]:
 def _caveats(now: Selection, state: State) -> tuple[str, ...]:
     own = now.image.warnings if state.cut is None else ()
     all_of_them = (*own, *now.stack.warnings, *(state.frame.caveats if state.frame is not None else ()))
-    return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in all_of_them))
+    appearance = appearance_of(state)
+    is_replaced = appearance is not None and appearance.profile is not None  # then the file's own does not matter
+    told = (caveat for caveat in all_of_them if not (is_replaced and caveat.code == "color.profile"))
+    return tuple(dict.fromkeys(tr(caveat.text).rstrip(".。") for caveat in told))
 
 
 def _clause(sentence: str) -> str:

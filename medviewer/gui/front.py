@@ -196,9 +196,13 @@ class WindowFront(QMainWindow):
         def draw(shown: State, picture: Picture) -> DrawnImage:
             state = replace(shown, identity_hidden=not with_identity)
             assert state.selection is not None  # noqa: S101 - an image of the stack
-            self.app.frames.put(state.selection.image.key, picture)
+            key = state.selection.image.key
+            before = self.app.frames.get(key)
+            self.app.frames.put(key, picture)
             seen = picture_of(self.app, state.active, state) or picture  # as a presentation state wishes it
             image = stored_image(seen, state) if what == "stored" else viewport.drawn(state)
+            if before is not None:  # it may be on screen, and would have to be made again there
+                self.app.frames.put(key, before)
             return DrawnImage(with_foot(image, state, with_identity=with_identity))
 
         return draw

@@ -1,4 +1,4 @@
-"""What a presentation state lays over the image: shutters, graphics and words."""
+"""What a presentation state lays over the image: graphics and words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from medviewer.domain.presentation import (
     DisplayedArea,
     Graphic,
     PresentationState,
-    Shutter,
     TextObject,
     Units,
     from_display,
@@ -28,23 +27,6 @@ _WIDTH = 1.5
 _RIM = 1.25
 _POINT_PX = 3.0
 _GAP_PX = 6.0
-
-
-def paint_shutters(painter: QPainter, placed: Placement, appearance: Appearance) -> None:
-    """Cover what lies outside of any of the shutters."""
-    if not appearance.shutters:
-        return
-    whole = QPainterPath()
-    whole.addRect(QRectF(0, 0, placed.columns, placed.rows))
-    seen = whole
-    for shutter in appearance.shutters:
-        seen = seen.intersected(_shutter_path(shutter, placed.aspect))
-    grey = round(255 * appearance.shutter_grey)
-    painter.save()
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setTransform(placed.transform, True)
-    painter.fillPath(whole.subtracted(seen), QColor(grey, grey, grey))
-    painter.restore()
 
 
 class AnnotationPainter:
@@ -143,18 +125,6 @@ def _through(points: Sequence[QPointF]) -> QPainterPath:
     for index in range(1, len(around) - 2):
         start, end = around[index], around[index + 1]
         path.cubicTo(start + (end - around[index - 1]) / 6, end - (around[index + 2] - start) / 6, end)
-    return path
-
-
-def _shutter_path(shutter: Shutter, aspect: float) -> QPainterPath:
-    path = QPainterPath()
-    if shutter.shape == "RECTANGULAR":
-        path.addRect(QRectF(QPointF(*shutter.points[0]), QPointF(*shutter.points[1])).normalized())
-    elif shutter.shape == "CIRCULAR":
-        path.addEllipse(QPointF(*shutter.points[0]), shutter.radius, shutter.radius / aspect)
-    else:
-        path.addPolygon(QPolygonF([QPointF(*point) for point in shutter.points]))
-        path.closeSubpath()
     return path
 
 

@@ -40,8 +40,9 @@ from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import HeatMaps, OverlayLayer
 from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
-from medviewer.gui.presentation_layer import AnnotationPainter, paint_shutters
+from medviewer.gui.presentation_layer import AnnotationPainter
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
+from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.gui.text import visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
@@ -78,6 +79,7 @@ class Viewport(QWidget):
         self._overlay = OverlayLayer()
         self._layers = LayerPainter()
         self._drawings = DrawingsLayer()
+        self._shutters = ShutterLayer()
         self._measurements = MeasurementLayer()
         self._measuring = MeasurementTool(self._measurements)
         self._corners = viewport_marks.CornerPainter()
@@ -216,7 +218,7 @@ class Viewport(QWidget):
         if placed is not None:
             level = self._paint_image(painter, placed)
             self._layers.paint(painter, placed, laid)
-            self._paint_shutters(painter, placed)
+            self._shutters.paint(painter, self._state, placed)
             self.painted_heat_maps = self._overlay.paint(
                 painter, self._state, placed.transform, placed.size, placed.ratio
             )
@@ -431,11 +433,6 @@ class Viewport(QWidget):
         painter.restore()
         return level
 
-    def _paint_shutters(self, painter: QPainter, placed: Placement) -> None:
-        appearance = appearance_of(self._state)
-        if appearance is not None:
-            paint_shutters(painter, placed, appearance)
-
     def _paint_annotations(self, painter: QPainter, placed: Placement) -> None:
         shown, appearance = shown_presentation(self._state), appearance_of(self._state)
         if shown is not None and appearance is not None and self._state.drawings_shown:
@@ -487,11 +484,10 @@ class Viewport(QWidget):
 
 
 _DRAWN_FROM = (
-    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "keys_only",
-    "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements",
-    "values",
-    "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
-    "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
+    "selection", "cut", "vacancy", "crosshair", "drawings_shown", "shutters_shown", "presentations", "key_images",
+    "keys_only", "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions",
+    "measurements", "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text",
+    "identity_hidden", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
 )  # fmt: skip
 
 

@@ -8,12 +8,14 @@ bad data; one that does costs one image and nothing else.
 from __future__ import annotations
 
 import atexit
+import hashlib
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
 
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError
-from medviewer.domain.frame import Frame, OverlayPlane
+from medviewer.domain.frame import ColorProfile, Frame, OverlayPlane
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
 from medviewer.imaging import code_stream, tags
@@ -28,6 +30,7 @@ from medviewer.imaging.codecs import (
     RLE,
     FrameSpec,
 )
+from medviewer.imaging.color_profile import DAMAGED, Found, find_profile
 from medviewer.imaging.decode_pool import DecodePool
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
@@ -36,14 +39,16 @@ from medviewer.imaging.native import read_native, read_raw
 from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
+from medviewer.imaging.shutters import read_frame_shutters
 from medviewer.imaging.source import ByteSource
 from medviewer.imaging.volume_file import read_slice
 
 _EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _END_MARKER = b"\xff\xd9"
-
+_MAX_PROFILES = 64
 
 _pool = DecodePool()
+_tried: OrderedDict[str, bool] = OrderedDict()  # profiles by their digest: whether they can be used
 
 
 def read_frame(
@@ -96,6 +101,27 @@ def _read_other(image: Image, stop: StopToken | None) -> Frame:
     return read_picture(image)
 
 
+def usable_profile(found: Found, *, stop: StopToken | None = None) -> tuple[ColorProfile | None, Caveat | None]:
+    """Give a colour profile once it has been tried out, or what the reader must be told of it.
+
+    May be called from any thread. Another process is asked, once for each profile.
+
+    Raises:
+        Stopped: ``stop`` was used.
+    """
+    if found.data is None:
+        return None, found.caveat
+    digest = hashlib.sha256(found.data).hexdigest()
+    if digest not in _tried:
+        try:
+            _tried[digest] = _pool.try_profile(found.data, stop=stop)
+        except DecodeError:  # no process could be started, which says nothing of the profile
+            return None, DAMAGED
+        while len(_tried) > _MAX_PROFILES:
+            _tried.popitem(last=False)
+    return (ColorProfile(digest, found.data), None) if _tried.get(digest) else (None, DAMAGED)
+
+
 def warm_up() -> None:
     """Start a decoding process ahead of the first compressed image. Slow: call it from a background thread."""
     _pool.warm_up()
@@ -131,8 +157,13 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3 and complete < format_.rows:
         stored[complete:] = 0
     stored.setflags(write=False)
+    profile: ColorProfile | None = None
+    if stored.ndim == 3:
+        profile, doubt = usable_profile(find_profile(header.dataset, source, image.frame), stop=stop)
+        caveats += [doubt] if doubt is not None else []
     all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
-    return Frame(stored, image.description, all_caveats, _overlays(image, layout, source))
+    shutters = read_frame_shutters(header.dataset, image.frame)
+    return Frame(stored, image.description, all_caveats, _overlays(image, layout, source), profile, shutters)
 
 
 def _overlays(image: Image, layout: Layout, source: ByteSource) -> tuple[OverlayPlane, ...]:

@@ -15,7 +15,7 @@ from medviewer.domain.errors import DecodeError
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.codecs import Decoded, FrameSpec
 from medviewer.imaging.confined import HungUpError, LateError, Worker, ask, end, kill, make_memory, start
-from medviewer.imaging.decode_worker import Reply, Request, run
+from medviewer.imaging.decode_worker import Reply, Request, Trial, run
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,23 @@ class DecodePool:
             memory.close()
             with contextlib.suppress(FileNotFoundError):
                 memory.unlink()
+
+    def try_profile(self, data: bytes, *, stop: StopToken | None = None) -> bool:
+        """Say whether a colour profile can be used, after another process has done so and lived.
+
+        Raises:
+            DecodeError: no process could be started.
+            Stopped: ``stop`` was used; the worker is ended.
+        """
+        try:
+            with self._borrow(stop) as worker:
+                _try(worker, data, stop)
+        except _RefusedError:
+            return False
+        except (HungUpError, LateError):
+            logger.warning("A process ended, or had to be ended, while it tried out a colour profile")
+            return False
+        return True
 
     def warm_up(self) -> None:
         """Start one worker, so that the first compressed image does not wait for it."""
@@ -136,6 +153,15 @@ def _refused(reply: Reply) -> DecodeError:
         f"The compressed pixels of this image cannot be decoded ({reply.error[:300]}); "
         "ask for the file to be sent again, uncompressed if possible."
     )
+
+
+class _RefusedError(Exception):
+    """A colour profile cannot be used; the process that said so ends."""
+
+
+def _try(worker: Worker, profile: bytes, stop: StopToken | None) -> None:
+    if Reply(*ask(worker, Trial(DEADLINE_S), (profile,), DEADLINE_S, stop)).error:
+        raise _RefusedError
 
 
 def _ask(worker: Worker, request: Request, data: bytes, stop: StopToken | None) -> Reply:

@@ -1,7 +1,8 @@
 """The process in which compressed pixels are decoded: it may die without taking anything along.
 
 One request at a time comes through a pipe, with the compressed bytes; the decoded
-pixels go into shared memory that the parent made and will remove. Whatever a
+pixels go into shared memory that the parent made and will remove. Colour profiles
+are tried out here too, before the window's process uses them. Whatever a
 decoder does wrong ends here: exceptions of any kind are answered as an error,
 endless loops are ended by a watchdog even if the parent is gone, and memory is
 limited by the system.
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medviewer.imaging.codecs import FrameSpec, NoCodecError, decode_with_codecs, preload
+from medviewer.imaging.color_management import try_out
 from medviewer.imaging.confined import READY
 from medviewer.imaging.worker_process import (
     address_space_bytes,
@@ -41,8 +43,14 @@ class Request(NamedTuple):
     deadline_s: float
 
 
+class Trial(NamedTuple):
+    """A colour profile to try out; its bytes follow as a message of their own."""
+
+    deadline_s: float
+
+
 class Reply(NamedTuple):
-    """How it went: the pixels' type and shape, or ``error``."""
+    """How it went: the pixels' type and shape (of a trial none), or ``error``."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -62,14 +70,14 @@ def run(connection: Connection) -> None:
     connection.send(READY)
     while True:
         try:
-            request: Request = connection.recv()
+            request: Request | Trial = connection.recv()
             data = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        _limit_memory(floor, request.spec)
+        _limit_memory(floor, request.spec if isinstance(request, Request) else None)
         faulthandler.dump_traceback_later(request.deadline_s + _WATCHDOG_SLACK_S, exit=True, file=_SILENCE)
         try:
-            reply = _decode(request, data)
+            reply = _decode(request, data) if isinstance(request, Request) else _try_out(data)
         except NoCodecError as error:
             reply = Reply("", (), "", (), str(error))
         except MemoryError:
@@ -88,9 +96,9 @@ def run(connection: Connection) -> None:
 _SILENCE = open(os.devnull, "w", encoding="ascii")  # noqa: SIM115 - lives as long as the process
 
 
-def _limit_memory(floor: int, spec: FrameSpec) -> None:
-    """Let the process grow by what this frame can sensibly need, and no further."""
-    pixels = spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
+def _limit_memory(floor: int, spec: FrameSpec | None) -> None:
+    """Let the process grow by what this frame, or a trial, can sensibly need, and no further."""
+    pixels = 0 if spec is None else spec.rows * spec.columns * spec.samples * max(1, spec.bits_allocated // 8)
     limit_address_space(floor + _BASE_BYTES + _BYTES_PER_PIXEL_BYTE * pixels)
 
 
@@ -107,3 +115,8 @@ def _decode(request: Request, data: bytes) -> Reply:
     finally:
         memory.close()
     return Reply(pixels.dtype.str, pixels.shape, decoded.codec, decoded.refusals, "", decoded.is_doubtful)
+
+
+def _try_out(data: bytes) -> Reply:
+    try_out(data)
+    return Reply("", (), "", (), "")

@@ -3,10 +3,10 @@
 Stored value > modality (rescale or LUT) > VOI (window or LUT) > presentation
 (MONOCHROME1 and the reader's inversion). For integer pixels the whole chain is one
 table, so that a step of window and level is a look-up and not arithmetic on
-millions of pixels.
+millions of pixels. Colours go through their ICC profile to sRGB, where the file has one.
 
 Source: PS3.4 N.2 (grayscale pipeline), PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT),
-C.7.6.3.1.2 (photometric interpretation).
+C.7.6.3.1.2 (photometric interpretation), C.11.15 (ICC profile).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
+from medviewer.imaging.color_management import to_srgb
 
 # Cut off at each end where the file gives no window: a few hot pixels must not make the image dark.
 _TAIL = 0.001
@@ -158,11 +159,20 @@ def to_display(
     return _to_bytes(_grey_levels(frame, frame.stored, window, table, invert=invert))
 
 
+def managed(frame: Frame) -> Frame:
+    """Give a colour frame with the pixels that the screen shows: uint8 sRGB, its profile applied and done with."""
+    stored = frame.stored
+    picture = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
+    if frame.profile is not None:
+        picture = to_srgb(picture, frame.profile)
+    return frame if picture is stored else replace(frame, stored=picture, profile=None)
+
+
 def to_grey(frame: Frame, window: Window | None = None) -> np.ndarray:
     """Give the image for a model: what is dense is bright, at full precision.
 
     Args:
-        frame: the pixels; colour becomes luminance.
+        frame: the pixels; colour becomes luminance, as it is stored.
         window: on modality values; None as in :func:`to_display`.
 
     Returns:
@@ -271,8 +281,7 @@ def _to_bytes(levels: np.ndarray) -> np.ndarray:
 
 
 def _color_to_display(frame: Frame, *, invert: bool) -> np.ndarray:
-    stored = frame.stored
-    picture = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
+    picture = managed(frame).stored
     return np.asarray(255 - picture) if invert else picture.copy()
 
 

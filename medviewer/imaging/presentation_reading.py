@@ -8,12 +8,14 @@ Source: PS3.3 A.33.1 (greyscale) and A.33.2 (colour), with the modules that :mod
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from medviewer.domain.errors import UnsupportedError
+from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import Point
 from medviewer.domain.presentation import (
     Annotation,
@@ -25,17 +27,20 @@ from medviewer.domain.presentation import (
     PresentationState,
     References,
     Scope,
-    Shutter,
     TextObject,
     Units,
 )
 from medviewer.domain.study import LookUpTable, VoiFunction, Window
 from medviewer.imaging import tags
+from medviewer.imaging.color_profile import Found, find_profile
 from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.decode import usable_profile
 from medviewer.imaging.description import read_look_up_table
-from medviewer.imaging.header import read_header
+from medviewer.imaging.header import Header, inflated, read_header, unreadable
 from medviewer.imaging.overlay_planes import read_overlays
 from medviewer.imaging.pixel_format import PRESENTATION_STATES
+from medviewer.imaging.shutters import read_shutters, shutter_group
+from medviewer.imaging.source import ByteSource
 
 _GREYSCALE, _COLOUR = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.11.2"
 _MOST_OBJECTS = 5_000  # of graphics and texts
@@ -65,14 +70,26 @@ def read_presentation_state(path: Path) -> PresentationState:
         raise UnsupportedError(
             "Of presentation states only those for greyscale and colour images are shown; this one is of another kind."
         )
-    return _Reading(header.dataset, is_greyscale=header.sop_class_uid == _GREYSCALE).state()
+    is_greyscale = header.sop_class_uid == _GREYSCALE
+    profile = Found() if is_greyscale else _find_profile(path, header)
+    return _Reading(header.dataset, profile, is_greyscale=is_greyscale).state()
+
+
+def _find_profile(path: Path, header: Header) -> Found:
+    try:
+        with io.FileIO(path) as file:
+            source = ByteSource(file)
+            content = ByteSource.of_bytes(inflated(source)) if header.is_deflated else source
+            return find_profile(header.dataset, content, 0)
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 class _Reading:
     """One file; collects what was not understood."""
 
-    def __init__(self, root: DataSet, *, is_greyscale: bool) -> None:
-        self._root, self._is_greyscale = root, is_greyscale
+    def __init__(self, root: DataSet, profile: Found, *, is_greyscale: bool) -> None:
+        self._root, self._profile, self._is_greyscale = root, profile, is_greyscale
         self._not_understood: dict[str, None] = {}
         self._points = self._objects = 0
 
@@ -126,8 +143,8 @@ class _Reading:
         tables = [read_look_up_table(item, is_signed=False) for item in root.items(tags.PRESENTATION_LUT_SEQUENCE)]
         if None in luts or None in tables or slope == 0:
             raise UnsupportedError("A look-up table of the presentation state makes no sense, so it cannot be shown.")
-        shutters, grey = self._shutters()
-        own, groups = self._overlays()
+        planes = read_overlays(root, 0)
+        own, groups = self._overlays(planes)
         return Appearance(
             slope=1.0 if slope is None else slope,
             intercept=intercept or 0.0,
@@ -135,17 +152,26 @@ class _Reading:
             is_greyscale=self._is_greyscale,
             is_inverse=root.text(tags.PRESENTATION_LUT_SHAPE) == "INVERSE",
             presentation_lut=tables[0] if tables else None,
-            shutters=shutters,
-            shutter_grey=grey,
+            shutters=read_shutters(root, planes, self._name),
             overlay_groups=groups,
             overlays=own,
+            profile=self._usable_profile(),
         )
 
-    def _overlays(self) -> tuple[tuple[Any, ...], frozenset[int]]:
+    def _usable_profile(self) -> ColorProfile | None:
+        """What the state takes the images' colours for; without one they stay as the images say."""
+        profile, doubt = usable_profile(self._profile)
+        if doubt is not None:
+            self._name("its colour profile")
+        return profile
+
+    def _overlays(self, planes: tuple[OverlayPlane, ...]) -> tuple[tuple[OverlayPlane, ...], frozenset[int]]:
         """Planes that the state brings along, and the groups of the images' own that it switches on."""
-        active = {group for group in tags.OVERLAY_GROUPS if self._root.text(tags.OVERLAY_ACTIVATION_LAYER + group)}
-        planes = tuple(plane for plane in read_overlays(self._root, 0) if plane.group in active)
-        return planes, frozenset(active - {plane.group for plane in planes})
+        shutter = shutter_group(self._root)  # which is no drawing (PS3.3 C.7.6.15)
+        named = {group for group in tags.OVERLAY_GROUPS if self._root.text(tags.OVERLAY_ACTIVATION_LAYER + group)}
+        active = {group for group in named if group != shutter}
+        brought = tuple(plane for plane in planes if plane.group in active)
+        return brought, frozenset(active - {plane.group for plane in brought})
 
     def _voi(self, common: Appearance) -> tuple[Scope[Window | LookUpTable], ...]:
         found: list[Scope[Window | LookUpTable]] = []
@@ -231,45 +257,6 @@ class _Reading:
     def _has_room(self) -> bool:
         self._objects += 1
         return self._objects <= _MOST_OBJECTS
-
-    def _shutters(self) -> tuple[tuple[Shutter, ...], float]:
-        """Shapes of which all must leave a place open; a missing grey is black."""
-        read = {"RECTANGULAR": self._rectangle, "CIRCULAR": self._circle, "POLYGONAL": self._polygon}
-        found = []
-        for shape in self._root.texts(tags.SHUTTER_SHAPE):
-            shutter = read[shape]() if shape in read else None
-            if shutter is None:
-                self._name("a shutter of another shape")
-            else:
-                found.append(shutter)
-        return tuple(found), _share(self._root.number(tags.SHUTTER_PRESENTATION_VALUE)) or 0.0
-
-    def _rectangle(self) -> Shutter | None:
-        left, right, upper, lower = (
-            self._root.integer(tag)
-            for tag in (
-                tags.SHUTTER_LEFT_VERTICAL_EDGE, tags.SHUTTER_RIGHT_VERTICAL_EDGE,
-                tags.SHUTTER_UPPER_HORIZONTAL_EDGE, tags.SHUTTER_LOWER_HORIZONTAL_EDGE,
-            )
-        )  # fmt: skip
-        if left is None or right is None or upper is None or lower is None:
-            return None
-        return Shutter("RECTANGULAR", ((left - 1, upper - 1), (right, lower)))
-
-    def _circle(self) -> Shutter | None:
-        middle = self._pixels(tags.CENTER_OF_CIRCULAR_SHUTTER)
-        radius = self._root.number(tags.RADIUS_OF_CIRCULAR_SHUTTER)
-        if len(middle) != 1 or radius is None or not 0 < radius < _FARTHEST:
-            return None
-        return Shutter("CIRCULAR", middle, radius)
-
-    def _polygon(self) -> Shutter | None:
-        corners = self._pixels(tags.VERTICES_OF_THE_POLYGONAL_SHUTTER)
-        return Shutter("POLYGONAL", corners) if 3 <= len(corners) <= _MOST_POINTS else None
-
-    def _pixels(self, tag: int) -> tuple[Point, ...]:
-        """Pixels as shutters name them, row first and counted from 1: their centres."""
-        return tuple((column - 0.5, row - 0.5) for row, column in _points(self._root, tag))
 
 
 def read_references(items: list[DataSet]) -> dict[str, frozenset[int]]:

@@ -16,6 +16,7 @@ from pydicom.valuerep import DSfloat
 
 from medviewer.domain.errors import UsageError
 from medviewer.domain.measurement import Point, Quantity
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Image, LookUpTable, PixelDescription, Window
 from medviewer.imaging.derived_object import copy_elements, now_at, read_header, start_object, write_object
 from medviewer.imaging.measurement_report import MEASUREMENT_BANNER, Measured, check_measured
@@ -31,7 +32,7 @@ _MOST_CHARACTERS = 1024  # VR ST
 class Presentation:
     """How an image is looked at: as ``app.session.View`` has it, with the window that is really used.
 
-    Turns are counter-clockwise quarters, after the flips.
+    Turns are counter-clockwise quarters, after the flips. ``shutters`` are the image's own, where they are in use.
     """
 
     window: Window | None
@@ -39,6 +40,7 @@ class Presentation:
     quarter_turns: int = 0
     flip_horizontal: bool = False
     flip_vertical: bool = False
+    shutters: Shutters | None = None
 
 
 def write_presentation_state(
@@ -58,7 +60,8 @@ def write_presentation_state(
         StorageError: the disk is full, read-only or gone; no half file remains.
 
     Source: PS3.3 A.33.1; C.11.10 (identification), C.11.11 (relationship), C.10.4 (displayed area), C.10.5 (graphic
-    annotation), C.10.6 (spatial transformation), C.11.1, C.11.6, C.11.8 (look-up tables).
+    annotation), C.10.6 (spatial transformation), C.11.1, C.11.6, C.11.8 (look-up tables),
+    C.11.12 (shutters).
     """
     if image.description.samples_per_pixel != 1 or image.description.photometric_interpretation == "PALETTE COLOR":
         raise UsageError("A colour image has no greyscale presentation; save a picture or a report instead.")
@@ -84,6 +87,8 @@ def write_presentation_state(
     _turn(state, presentation)
     state.DisplayedAreaSelectionSequence = [_displayed_area(image, presentation, reference)]
     _add_values(state, image.description, presentation)
+    if presentation.shutters is not None:
+        _add_shutters(state, presentation.shutters)
     if measured:
         state.GraphicAnnotationSequence = [_annotation(measured, image.description, reference)]
         state.GraphicLayerSequence = [_layer()]
@@ -159,6 +164,23 @@ def _add_values(state: Dataset, description: PixelDescription, presentation: Pre
     # The image's own photometric interpretation counts no more: what MONOCHROME1 turned round is said here.
     is_inverse = (description.photometric_interpretation == "MONOCHROME1") != presentation.inverted
     state.PresentationLUTShape = "INVERSE" if is_inverse else "IDENTITY"
+
+
+def _add_shutters(state: Dataset, shutters: Shutters) -> None:
+    """Cover what the image's own file covers: without a word of it others would show all (PS3.3 C.7.6.11)."""
+    state.ShutterShape = [shape.shape for shape in shutters.shapes]
+    for shape in shutters.shapes:
+        pixels = [round(value + 0.5) for x, y in shape.points for value in (y, x)]  # row first, counted from 1
+        if shape.shape == "RECTANGULAR":
+            (left, upper), (right, lower) = shape.points
+            state.ShutterLeftVerticalEdge, state.ShutterRightVerticalEdge = round(left) + 1, round(right)
+            state.ShutterUpperHorizontalEdge, state.ShutterLowerHorizontalEdge = round(upper) + 1, round(lower)
+        elif shape.shape == "CIRCULAR":
+            state.CenterOfCircularShutter, state.RadiusOfCircularShutter = pixels, round(shape.radius)
+        else:
+            state.VerticesOfThePolygonalShutter = pixels
+    red, green, blue = shutters.color
+    state.ShutterPresentationValue = round(257 * (0.299 * red + 0.587 * green + 0.114 * blue))  # ITU-R BT.601
 
 
 def _table(table: LookUpTable, *, is_signed: bool) -> Dataset:

@@ -7,18 +7,18 @@ Source: PS3.3 A.51 (Segmentation IOD), C.8.20 (Segmentation modules), C.10.7.1.1
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from types import MappingProxyType
 
 import numpy as np
 
 from medviewer.domain.errors import GeometryError, InputError, TooLargeError, UnsupportedError
-from medviewer.domain.layer import Color, LabelFrame, LabelPlane, Segment, Segmentation
+from medviewer.domain.layer import LabelFrame, LabelPlane, Segment, Segmentation
 from medviewer.domain.presentation import References
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Caveat, Image, Plane, Stack
 from medviewer.imaging import tags
+from medviewer.imaging.cielab import rgb_of_lab
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.header import read_header
@@ -29,7 +29,6 @@ from medviewer.imaging.reslice import PlaneGrid
 MAX_BYTES = 2**30  # of the masks in memory
 _SAME_PLACE_MM = 1e-3
 _GAP = 1.5  # times the thickness: planes that far apart are not neighbours
-_D65 = (0.95047, 1.0, 1.08883)
 
 FRACTIONS = "The segments are fractional: what is at least half of a voxel is outlined."
 
@@ -215,26 +214,3 @@ def _references(dataset: DataSet) -> References:
         for one in derivation.items(tags.SOURCE_IMAGE_SEQUENCE)
     ]
     return MappingProxyType({**read_references(listed), **read_references(derived)})
-
-
-def rgb_of_lab(stored: tuple[float, float, float]) -> Color:
-    """Give the screen's colour (sRGB) of a CIELab value as DICOM stores it: 0 to 65535 for each (PS3.3 C.10.7.1.1)."""
-    lightness, a, b = stored[0] * 100 / 65535, stored[1] * 255 / 65535 - 128, stored[2] * 255 / 65535 - 128
-    fy = (lightness + 16) / 116
-    x, y, z = (white * _unfolded(f) for white, f in zip(_D65, (fy + a / 500, fy, fy - b / 200), strict=True))
-    linear = (
-        3.2404542 * x - 1.5371385 * y - 0.4985314 * z,
-        -0.9692660 * x + 1.8760108 * y + 0.0415560 * z,
-        0.0556434 * x - 0.2040259 * y + 1.0572252 * z,
-    )
-    red, green, blue = (_as_level(value) for value in linear)
-    return red, green, blue
-
-
-def _unfolded(f: float) -> float:
-    return f**3 if f > 6 / 29 else 3 * (6 / 29) ** 2 * (f - 4 / 29)
-
-
-def _as_level(linear: float) -> int:
-    shown = 12.92 * linear if linear <= 0.0031308 else 1.055 * math.pow(linear, 1 / 2.4) - 0.055
-    return round(255 * min(max(shown, 0.0), 1.0))

@@ -235,12 +235,12 @@ def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> Guard
 def _caveats(frame: Frame, language: str) -> list[GuardResult]:
     """A file that had to be repaired: no result where pixels are missing, else a warning with the repair.
 
-    Where the image lies in the patient is nothing that a network sees.
+    Where the image lies in the patient is nothing that a network sees, nor is a colour profile.
     """
     results: list[GuardResult] = []
     for caveat in frame.caveats:
         kind = caveat.code.split(".")[0]
-        if kind != "geometry":
+        if kind not in ("geometry", "color"):
             level: GuardLevel = "abstain" if kind in _BROKEN or caveat.code in _BROKEN else "warn"
             results.append(say(f"image.{caveat.code}", level, language, f"image.{level}", text=caveat.text))
     return results

@@ -14,7 +14,8 @@ from medviewer.app.state import View
 from medviewer.domain.presentation import Appearance, DisplayedArea, Graphic, PresentationState
 from medviewer.gui.corner_text import fidelity
 from medviewer.gui.placing import Placement
-from medviewer.gui.presentation_layer import AnnotationPainter, graphic_path, paint_shutters
+from medviewer.gui.presentation_layer import AnnotationPainter, graphic_path
+from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.imaging.presentation_reading import read_presentation_state
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
@@ -56,10 +57,11 @@ def test_shutters_cover_every_pixel_outside_and_none_inside(kind: str, tmp_path:
     path = write_state(tmp_path / "state.dcm", source, ShutterPresentationValue=0, **SHUTTERS[kind])
     appearance = read_presentation_state(path).for_image("2.25.31", 0)
     assert appearance is not None
+    assert appearance.shutters is not None
     picture = QImage(60, 40, QImage.Format.Format_Grayscale8)
     picture.fill(255)
     painter = QPainter(picture)
-    paint_shutters(painter, Placement(QSizeF(60, 40), 1.0, 60, 40, 1.0, View()), appearance)
+    ShutterLayer().cover(painter, Placement(QSizeF(60, 40), 1.0, 60, 40, 1.0, View()), appearance.shutters)
     painter.end()
     ours = np.frombuffer(picture.constBits(), np.uint8).reshape(40, picture.bytesPerLine())[:, :60]
     seen = inside(kind)

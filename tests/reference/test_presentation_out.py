@@ -19,6 +19,7 @@ from medviewer.imaging.display import default_window, to_display
 from medviewer.imaging.header import NATIVE_SYNTAXES
 from medviewer.imaging.measurement_report import Measured
 from medviewer.imaging.measurement_shapes import graphics_of
+from medviewer.imaging.presentation_reading import read_presentation_state
 from medviewer.imaging.presentation_state import Presentation, write_presentation_state
 from tests import samples
 from tests.answers import make_radiograph
@@ -204,3 +205,27 @@ def test_the_corpus_is_written_without_errors_of_ours_and_shown_alike(tmp_path: 
         assert np.abs(dcmtk_picture(image, path, tmp_path) - ours)[~is_padding].max() <= 2, source.name
         compared += 1
     assert compared >= 3
+
+
+@pytest.mark.parametrize("shape", [["RECTANGULAR", "CIRCULAR"], "POLYGONAL"], ids=["rectangle and circle", "polygon"])
+def test_the_shutter_that_was_in_use_is_in_the_state(shape: str | list[str], tmp_path: Path) -> None:
+    own = {
+        "ShutterLeftVerticalEdge": 4, "ShutterRightVerticalEdge": 21, "ShutterUpperHorizontalEdge": 3,
+        "ShutterLowerHorizontalEdge": 15, "CenterOfCircularShutter": [9, 12], "RadiusOfCircularShutter": 7,
+        "VerticesOfThePolygonalShutter": [3, 4, 3, 25, 18, 20, 15, 6],
+    }  # fmt: skip
+    image = made(tmp_path, np.zeros((20, 30), np.uint16), ShutterShape=shape, ShutterPresentationValue=0x8080, **own)
+    frame = read_frame(image)
+    assert frame.shutters is not None
+    path, state = written(image, tmp_path, shutters=frame.shutters)
+    assert state.ShutterShape == shape
+    for name, value in own.items():
+        if name in state:
+            assert state[name].value == value
+    assert state.ShutterPresentationValue == 0x8080
+    back = read_presentation_state(path).for_image(image.sop_instance_uid, 0)
+    assert back is not None
+    assert back.shutters is not None
+    assert (back.shutters.shapes, back.shutters.color) == (frame.shutters.shapes, frame.shutters.color)
+    assert errors_of(path) == []
+    assert "ShutterShape" not in written(image, tmp_path)[1]

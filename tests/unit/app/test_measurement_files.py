@@ -15,6 +15,7 @@ from medviewer.app.start import running_application
 from medviewer.domain.measurement import Measurement
 from medviewer.imaging.measurement_reading import read_measurement_report
 from tests.conftest import InlineExecutor
+from tests.dicom_maker import make_dataset, write_dataset
 from tests.radiographs import write_slices
 from tests.unit.app.test_measuring import LINE, draw, where
 
@@ -88,6 +89,17 @@ def test_the_view_is_saved_with_what_was_measured_on_its_image(measured: Applica
     assert state.ReferencedSeriesSequence[0].ReferencedImageSequence[0].ReferencedSOPInstanceUID == where(measured)[0]
     assert len(state.GraphicAnnotationSequence[0].GraphicObjectSequence) == 1
     assert state.ImageRotation == 90
+
+
+@pytest.mark.parametrize("is_off", [False, True])
+def test_a_saved_view_covers_what_was_covered(is_off: bool, application: Application, tmp_path: Path) -> None:
+    shutter = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [4, 4], "RadiusOfCircularShutter": 2}
+    source = write_dataset(tmp_path / "image.dcm", make_dataset(StudyDate="", StudyTime="", **shutter))
+    application.run_command("file.open_files", [source])
+    if is_off:
+        application.run_command("view.shutters")
+    application.run_command("measure.save_state", tmp_path)
+    assert ("ShutterShape" in pydicom.dcmread(tmp_path / STATE)) is not is_off
 
 
 def test_without_a_measurement_there_is_no_report_and_the_command_is_off(

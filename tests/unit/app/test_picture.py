@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.picture import Picture
-from medviewer.domain.frame import Frame
+from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
+from medviewer.imaging import display
 from medviewer.imaging.display import to_display
+from tests.color_profiles import ADOBE, SRGB, Matrix, every_color, make_profile, on_screen
 
 
 def frame(stored: np.ndarray, **changes: object) -> Frame:
@@ -47,6 +49,46 @@ def test_full_resolution_equals_the_imaging_layer(dtype: str, invert: bool, phot
     for window in (None, Window(40, 400), Window(0, 90, "SIGMOID")):
         patch = Picture(made).draw(window, invert, 0, (0, 0, 70, 50))
         np.testing.assert_array_equal(grey(patch.pixels), to_display(made, window, invert=invert))
+
+
+def colors_of(pixels: np.ndarray) -> np.ndarray:
+    return np.stack([pixels >> 16 & 255, pixels >> 8 & 255, pixels & 255], axis=-1)
+
+
+SWAPPED: Matrix = (SRGB[2], SRGB[1], SRGB[0])
+
+
+def test_colours_are_managed_where_the_picture_is_made_and_not_where_it_is_painted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = frame(every_color(15), samples_per_pixel=3, photometric_interpretation="RGB")
+    made = replace(made, profile=ColorProfile("swapped", make_profile(SWAPPED)))
+    wished = to_display(made)
+    plain = Picture(replace(made, profile=None))
+    picture = Picture(made)
+    monkeypatch.setattr(display, "to_srgb", lambda *_arguments: pytest.fail("managed while painting"))
+    rows, columns = made.stored.shape[:2]
+    for invert in (False, True, False):
+        drawn = colors_of(picture.draw(None, invert, 0, (0, 0, rows, columns)).pixels)
+        np.testing.assert_array_equal(drawn, 255 - wished if invert else wished)
+    assert picture.frame.stored is made.stored  # what is measured, probed and given to models
+    assert np.abs(wished.astype(int) - made.stored).max() > 100
+    assert (plain.size_bytes, picture.size_bytes) == (made.stored.nbytes, 2 * made.stored.nbytes)
+
+
+def test_a_presentation_states_profile_counts_before_the_images_own() -> None:
+    made = frame(every_color(15), samples_per_pixel=3, photometric_interpretation="RGB")
+    made = replace(made, profile=ColorProfile("swapped", make_profile(SWAPPED)))
+    rows, columns = made.stored.shape[:2]
+
+    def drawn(picture: Picture) -> np.ndarray:
+        return colors_of(picture.draw(None, False, 0, (0, 0, rows, columns)).pixels)
+
+    own = Picture(made)
+    other = own.presented(made.description, ColorProfile("Adobe RGB", make_profile(ADOBE, 2.0)))
+    assert np.abs(drawn(other) - on_screen(made.stored, ADOBE, 2.0)).max() <= 1.1
+    for same in (own, own.presented(made.description, None), own.presented(made.description, made.profile)):
+        assert np.abs(drawn(same) - on_screen(made.stored, SWAPPED)).max() <= 1.1
 
 
 def test_a_files_voi_table_is_what_it_opens_with() -> None:

@@ -13,11 +13,15 @@ import pydicom
 import pytest
 from PIL import Image as PillowImage
 
+from medviewer.app.picture import Picture
 from medviewer.cli import main
 from medviewer.cli.studies import collection_document
 from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDescription, Problem, Series, Stack, Study
+from medviewer.imaging.decode import read_frame
+from medviewer.imaging.scan import images_of, scan
 from tests import samples
 from tests.answers import make_radiograph
+from tests.color_profiles import SRGB, every_color, make_profile, on_screen
 from tests.dicom_maker import make_dataset, write_dataset, write_volumes
 from tests.document_maker import make_pdf, write_pdf
 
@@ -211,6 +215,33 @@ def test_render_gives_the_window_asked_for(tmp_path: Path, capsys: pytest.Captur
 def test_a_window_below_zero_is_a_number_not_an_option(tmp_path: Path) -> None:
     drawn = rendered(tmp_path, make_radiograph(tmp_path / "a.dcm").path, "--window", "-600", "100")
     assert (drawn == 255).all()
+
+
+def test_render_shows_colours_as_the_window_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    colors = every_color(51)
+    swapped = (SRGB[2], SRGB[1], SRGB[0])
+    source = write_dataset(tmp_path / "color.dcm", make_dataset(colors, ICCProfile=make_profile(swapped)))
+    assert main(["render", str(source), "--out", str(tmp_path / "a.png")]) == 0
+    drawn = np.asarray(PillowImage.open(tmp_path / "a.png"))
+    assert np.abs(drawn - on_screen(colors, swapped)).max() <= 1.1
+    (image,) = images_of(scan([source]))
+    seen = Picture(read_frame(image)).draw(None, False, 0, (0, 0, *colors.shape[:2])).pixels
+    np.testing.assert_array_equal(drawn, np.stack([seen >> 16 & 255, seen >> 8 & 255, seen & 255], axis=-1))
+    capsys.readouterr()
+    write_dataset(source, make_dataset(colors, ICCProfile=b"no profile"))
+    assert main(["render", str(source), "--out", str(tmp_path / "a.png")]) == 0
+    assert "The file's colour profile is damaged" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.asarray(PillowImage.open(tmp_path / "a.png")), colors)
+
+
+def test_render_says_that_it_leaves_the_shutter_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutter = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [4, 4], "RadiusOfCircularShutter": 2}
+    covered = write_dataset(tmp_path / "a.dcm", make_dataset(**shutter))
+    plain = write_dataset(tmp_path / "b.dcm", make_dataset())
+    for source, is_told in ((covered, True), (plain, False)):
+        assert main(["render", str(source), "--out", str(tmp_path / f"{source.stem}.png")]) == 0
+        assert ("display shutter is left out" in capsys.readouterr().err) is is_told
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_render_turns_monochrome1(tmp_path: Path) -> None:

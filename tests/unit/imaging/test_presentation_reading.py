@@ -13,15 +13,17 @@ import pytest
 from highdicom import pr
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from medviewer.domain.errors import UnsupportedError
-from medviewer.domain.presentation import DisplayedArea, Shutter, from_display
+from medviewer.domain.presentation import DisplayedArea, from_display
+from medviewer.domain.shutter import Shutter
 from medviewer.domain.study import LookUpTable, Window
 from medviewer.imaging.presentation_reading import read_presentation_state
 from medviewer.imaging.presentation_state import Presentation, write_presentation_state
 from medviewer.imaging.presenting import changes_values, presented
 from medviewer.imaging.scan import images_of, scan
+from tests.color_profiles import make_profile
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.presentations import annotation, area, graphic, item, make_state, reference, table, text, window, write_state
 
@@ -147,18 +149,21 @@ def test_shutters_are_read_in_pixels_of_the_image(tmp_path: Path) -> None:
         CenterOfCircularShutter=[10, 15], RadiusOfCircularShutter=6,
         VerticesOfThePolygonalShutter=[1, 2, 3, 4, 5, 6], ShutterPresentationValue=65535,
     )  # fmt: skip
-    assert seen.shutters == (
+    assert seen.shutters.shapes == (
         Shutter("RECTANGULAR", ((2, 1), (20, 15))),
         Shutter("CIRCULAR", ((14.5, 9.5),), 6),
         Shutter("POLYGONAL", ((1.5, 0.5), (3.5, 2.5), (5.5, 4.5))),
     )
-    assert seen.shutter_grey == 1.0
+    assert seen.shutters.color == (255, 255, 255)
+    assert seen.shutters.bitmap is None
 
 
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
-        ({"ShutterShape": "BITMAP"}, "a shutter of another shape"),
+        ({"ShutterShape": "STAR"}, "a shutter of another shape"),
+        ({"ShutterShape": "BITMAP"}, "a bitmap shutter"),
+        ({"ShutterShape": "BITMAP", "ShutterOverlayGroup": 0x6002}, "a bitmap shutter"),
         ({"CompoundGraphicSequence": [item(CompoundGraphicInstanceID=1)]}, "compound graphics"),
         ({"DisplayedAreaSelectionSequence": [area(IMAGE, PresentationSizeMode="TRUE SIZE")]}, "true size"),
         ({"DisplayedAreaSelectionSequence": [item(DisplayedAreaTopLeftHandCorner=[1, 1])]}, "displayed area"),
@@ -194,6 +199,28 @@ def test_what_would_look_otherwise_than_wished_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         read(tmp_path, **attributes)
+
+
+COLOUR: dict[str, Any] = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.2", "PresentationLUTShape": None}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_the_profile_of_a_colour_state_is_read(syntax: str, tmp_path: Path) -> None:
+    profile = make_profile(gamma=1.7)
+    path = write_dataset(tmp_path / "state.dcm", make_state(IMAGE, ICCProfile=profile, **COLOUR), syntax)
+    found = read_presentation_state(path)
+    seen = found.for_image("2.25.31", 0)
+    assert seen is not None
+    assert seen.profile is not None
+    assert (seen.profile.data, found.not_understood) == (profile, ())
+
+
+def test_a_profile_that_cannot_be_used_is_named_and_greys_have_none(tmp_path: Path) -> None:
+    found = read(tmp_path, ICCProfile=make_profile(kind=b"mntr"), **COLOUR)
+    assert (found.for_image("2.25.31", 0).profile, found.not_understood) == (None, ("its colour profile",))
+    assert read(tmp_path, **COLOUR).not_understood == ()
+    grey = read(tmp_path, ICCProfile=make_profile(gamma=1.7))
+    assert (grey.for_image("2.25.31", 0).profile, grey.not_understood) == (None, ())
 
 
 def test_a_colour_state_leaves_the_values(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from medviewer.domain.errors import GeometryError, InputError, TooLargeError, Un
 from medviewer.domain.layer import LabelPlane, Segmentation
 from medviewer.domain.study import Stack
 from medviewer.imaging import segmentation as module
+from medviewer.imaging.cielab import rgb_of_lab
 from medviewer.imaging.label_planes import outlines_of
 from medviewer.imaging.planes import grid_of, to_patient
 from medviewer.imaging.reslice import PlaneGrid, standard_grid
 from medviewer.imaging.scan import scan
-from medviewer.imaging.segmentation import lay_segmentation, read_segmentation, rgb_of_lab
+from medviewer.imaging.segmentation import lay_segmentation, read_segmentation
 from medviewer.imaging.volume import read_volume
 from tests.layer_objects import CT_SIZE, CT_SLICES, ball, voxels, write_ct, write_segmentation
 from tests.samples import package_file

@@ -183,12 +183,14 @@ def test_a_sex_that_was_not_validated_is_warned_of(card: Card) -> None:
     ],
 )
 def test_what_was_wrong_with_the_file_reaches_the_reader(card: Card, code: str, level: str) -> None:
-    caveats = (Caveat(code, "Half of it is missing."), Caveat("geometry.incomplete", "No place."))
+    caveats = (Caveat(code, "Half of it is missing."), Caveat("geometry.incomplete", "No place."),
+               Caveat("color.profile", "No profile."))  # fmt: skip
     frame = replace(fakes.make_frame(), caveats=caveats)
     found = checked(replace(fakes.make_case(), images=(frame,)), card)
     assert found[f"image.{code}"].level == level
     assert "Half of it is missing." in found[f"image.{code}"].text
     assert "image.geometry.incomplete" not in found
+    assert "image.color.profile" not in found
 
 
 def test_values_that_the_network_never_met_are_refused(card: Card) -> None:
