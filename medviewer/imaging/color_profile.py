@@ -1,7 +1,7 @@
 """The colour profile of an image: where its file keeps it, and whether it is one that DICOM allows.
 
-Source: PS3.3 C.11.15 (ICC Profile), C.8.12.5 (Optical Path), C.8.12.6.1 (Optical Path Identification);
-ICC.1:2022 7.2 (profile header), 7.3 (tag table).
+Source: PS3.3 C.11.15 (ICC Profile), C.8.12.5 (Optical Path; a frame names its own in the functional group Optical Path
+Identification); ICC.1:2022 7.2 (profile header), 7.3 (tag table).
 """
 
 from __future__ import annotations

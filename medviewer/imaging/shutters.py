@@ -1,7 +1,7 @@
 """Display shutters out of images and presentation states.
 
-Source: PS3.3 C.7.6.11 (Display Shutter), C.7.6.15 (Bitmap Display Shutter), C.7.6.16.2.16 (Frame Display Shutter),
-C.11.12 (Presentation State Shutter).
+Source: PS3.3 C.7.6.11 (Display Shutter, also as the functional group Frame Display Shutter), C.7.6.15 (Bitmap Display
+Shutter), C.11.12 (Presentation State Shutter).
 """
 
 from __future__ import annotations
