@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
+from medviewer.inference.card import read_card
+from medviewer.resources import models_dir
 from medviewer.training.calibration import sigmoid
 from medviewer.training.class_metrics import MEASURES, with_class_intervals
 from medviewer.training.fold_report import fold_metrics
@@ -148,3 +153,28 @@ def test_reports_of_molecules_use_it_on_each_assay_and_on_the_mean():
     each = [found["assays"][name]["metrics"]["ece"] for name in "abc"]
     assert found["metrics"]["ece"]["value"] == pytest.approx(np.mean([one["value"] for one in each]), abs=1e-5)
     assert all(is_from_zero(entry) for entry in (*each, found["metrics"]["ece"]))
+
+
+def entries(of: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every figure with an interval on a card, and where it stands."""
+    pairs = of.items() if isinstance(of, dict) else enumerate(of) if isinstance(of, list) else ()
+    for key, value in pairs:
+        if isinstance(value, dict) and value.get("ci95") is not None and "value" in value:
+            yield f"{where}/{key}", value
+        else:
+            yield from entries(value, f"{where}/{key}")
+
+
+# Its folds are not kept, and nothing but a training makes them again: its card is measured anew with the next one.
+_NEXT_TRAINING = pytest.mark.xfail(reason="intervals of calibration errors as percentiles", strict=False)
+CARDS = [
+    pytest.param(folder.name, marks=_NEXT_TRAINING if folder.name == "breast-ultrasound" else ())
+    for folder in sorted(models_dir().iterdir())
+    if (folder / "model.json").is_file()
+]
+
+
+@pytest.mark.parametrize("model", CARDS)
+def test_no_interval_on_a_bundled_card_lies_beside_its_value(model: str) -> None:
+    found = dict(entries(dict(read_card(models_dir() / model).document)))
+    assert {k: v for k, v in found.items() if not v["ci95"][0] <= v["value"] <= v["ci95"][1]} == {}
