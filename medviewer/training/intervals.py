@@ -54,7 +54,8 @@ def gap_interval(gaps: Floats, draws: Floats) -> tuple[float, float]:
     probabilities that are right, too sure or too high, spread evenly or near 0 and 1; 15 bins, 400 draws. The truth was
     covered in 94.7% (87% to 99% by setting), the value always. Percentiles covered it in 31% (never where the model is
     calibrated), bias-corrected percentiles (BC) in 40%, the basic interval in 73%, value minus bias plus and minus 1.96
-    deviations in 72%. Efron's BCa begins, as BC does, from the share of draws below the value, which is next to none.
+    deviations in 72%. Efron's BCa begins, as BC does, from the share of draws below the value, which is next to none:
+    in four settings of 300 cases it covered the truth in 0%, 0%, 52% and 76%.
 
     Args:
         gaps: ``(k,)``, said minus seen of each bin, times the bin's share of the cases.
