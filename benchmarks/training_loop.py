@@ -89,7 +89,8 @@ def run(rounds: int = 5) -> list[Comparison]:
     import torch
 
     from medviewer.training.checkpoint import weights_digest
-    from medviewer.training.lesson import LoopConfig, Surroundings
+    from medviewer.training.configs import LoopConfig
+    from medviewer.training.lesson import Surroundings
     from medviewer.training.loop import fit
 
     torch.set_num_threads(THREADS)

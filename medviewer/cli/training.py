@@ -209,6 +209,8 @@ def _needing_the_extra() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in ("", _OURS):
             raise
+        from medviewer.training.extras import install  # noqa: PLC0415 - only where something is missing
+
         raise RuntimeMissingError(
-            f"This needs the package {package}, which is not installed; run: pip install 'medviewer[torch,cpu]'"
+            f"This needs the package {package}, which is not installed; run: {install(package)}"
         ) from error

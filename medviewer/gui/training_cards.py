@@ -10,8 +10,11 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 
 from medviewer.app.trainer import Recipe
 from medviewer.gui.cards import Card, FactRow, Level, SignalRow
+from medviewer.gui.language import language
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
 from medviewer.inference.card import Card as ModelCard
+from medviewer.inference.comparable import incomparable
+from medviewer.records.record import UNIT_TEXT
 
 _NAME_PX = 96
 _MOST_PROBLEMS = 12
@@ -58,15 +61,17 @@ def figures_card(new: ModelCard, old: ModelCard | None) -> Card:
         box.add(SignalRow("caution", tr("Nobody has measured how often it is right.")))
         return box
     heads = [f"{tr('New')}\n{new.version}", *([f"{tr('In use')}\n{old.version}"] if old is not None else [])]
+    told = {name: words for card in (old, new) if card is not None for name, words in _told(card).items()}
     rows = [
-        [_measure(name), *(_figure(entry["metrics"].get(name)) if entry else "–" for entry in found)]
-        for name in _FIGURES
+        [words, *(_figure(entry["metrics"].get(name)) if entry else "–" for entry in found)]
+        for name, words in told.items()
         if any(entry and name in entry["metrics"] for entry in found)
     ]
     box.add(_grid([tr("Figure"), *heads], rows), PlainLabel(tr("95% intervals in brackets."), "small"))
     if old is not None and len({(entry or {}).get("digest") or id(entry) for entry in found}) > 1:
         words = tr("Each was measured on its own held-out patients: measure both on the same cases before you compare.")
-        box.add(SignalRow("caution", words))
+        apart = tr("Each was measured on its own held-out patients; the figures are not to be compared.")
+        box.add(SignalRow("caution", apart if incomparable(new, old) else words))
     return box
 
 
@@ -98,6 +103,29 @@ def _evidence(card: ModelCard) -> Mapping[str, Any] | None:
     """The held-out figures on a card; None if it has none."""
     held_out = [entry for split in _SPLITS for entry in card.evidence if entry.get("split") == split]
     return next(iter([*held_out, *card.evidence]), None)
+
+
+def _told(card: ModelCard) -> dict[str, str]:
+    """Which figures of a card are shown, and what they are called."""
+    told = {name: _measure(name) for name in _FIGURES}
+    for one in card.outcomes if card.task in ("survival", "forecast") else ():
+        unit = UNIT_TEXT.get(one.unit, visible(one.unit))
+        if card.task == "survival":
+            told["concordance"] = tr("Concordance")
+            for name, words in (
+                ("brier", tr("Brier score at {time} {unit} (lower is better)")),
+                ("calibration_error", tr("Calibration error at {time} {unit} (lower is better)")),
+            ):
+                told |= {f"{name}_{t:g}": words.format(time=f"{t:g}", unit=unit) for t in one.times}
+            continue
+        variable = visible(one.title.say(language()))
+        for name, words in (
+            ("mae", tr("{variable}: mean error, {unit}")),
+            ("mae_last", tr("{variable}: error of the last value, {unit}")),
+            ("coverage", tr("{variable}: held by the band")),
+        ):
+            told[f"{one.name} {name}"] = words.format(variable=variable, unit=unit)
+    return told
 
 
 def _measure(name: str) -> str:

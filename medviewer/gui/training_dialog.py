@@ -30,6 +30,7 @@ from medviewer.gui.settings_table import SettingsTable
 from medviewer.gui.text import ElidedLabel, PlainLabel, tr, tr_pick, visible
 from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card
 from medviewer.gui.training_live import LiveTraining
+from medviewer.inference.comparable import incomparable
 
 _LIST_PX = 240
 _LINE_PX = 14  # around the two lines of a recipe in the list
@@ -344,6 +345,10 @@ class TrainingDialog(QDialog):
         back.clicked.connect(lambda: trainer.take_back(name, shelf))
         for one in (measure, use, back):
             one.setEnabled(not is_comparing and not shelf.is_busy and shelf.waiting is None)
+        if other is not None and (reason := incomparable(new, other)):
+            measure.setEnabled(False)
+            measure.setToolTip(visible(tr(reason)))
+            parts.append(SignalRow("info", visible(tr(reason)), word=""))
         row = [back] if is_used else [*([measure] if other is not None else []), use]
         parts.append(ButtonRow([*([page] if report is not None else []), *row]))
         if shelf.is_busy:

@@ -17,8 +17,10 @@ from typing import Any
 
 from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
 from medviewer.domain.progress import Progress, no_progress
+from medviewer.training.extras import check_installed, install
 
-# Each recipe is a module with run(request), describe(request), explore(request, n_trials) and ABOUT, for people.
+# Each recipe is a module with run(request), describe(request) and explore(request, n_trials); what people should know
+# of it is in medviewer.training.recipes.abouts.
 RECIPES: Mapping[str, str] = {
     "breast-ultrasound": "medviewer.training.recipes.breast_ultrasound",
     "chest-xray": "medviewer.training.recipes.chest_xray",
@@ -122,24 +124,26 @@ def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]
 def describe_recipes() -> list[dict[str, Any]]:
     """Return what people should know of each recipe: the content of ``medviewer.recipes/1``.
 
-    A recipe that needs a package which is not installed says so in its place; the others can be used.
+    A recipe that needs a package which is not installed says so in its place; the others can be used. Nothing that
+    learns is loaded.
 
     Raises:
         RuntimeMissingError: a package that all training needs is not installed.
     """
+    from medviewer.training.about import About, described, undescribed  # noqa: PLC0415 - only who lists needs them
+    from medviewer.training.recipes.abouts import ABOUTS  # noqa: PLC0415
+
     found: list[dict[str, Any]] = []
     missing: list[RuntimeMissingError] = []
     for name in RECIPES:
+        about, problem = ABOUTS.get(name), ""
         try:
-            module = _recipe(name)
+            about = about or undescribed(name, _recipe(name))
+            check_installed(about.needs)
         except RuntimeMissingError as error:
             missing.append(error)
-            found.append({"recipe": name, "title": {"en": name}, "data": {}, "duration": {}, "settings": []})
-            found[-1]["problem"] = str(error)
-            continue
-        from medviewer.training.about import described  # noqa: PLC0415 - torch, which the recipe has loaded
-
-        found.append(described(name, module) | {"problem": ""})
+            problem = str(error)
+        found.append(described(name, about or About({"en": name}, {}, {}, None)) | {"problem": problem})
     if missing and len(missing) == len(found):
         raise missing[0]
     return found
@@ -150,16 +154,20 @@ def _silent(_: str) -> None:
 
 
 def _recipe(name: str) -> ModuleType:
-    """Import a recipe, and torch with it."""
+    """Import a recipe, and torch with it; what it needs must be there."""
     if name not in RECIPES:
         raise UsageError(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
+    from medviewer.training.recipes.abouts import ABOUTS  # noqa: PLC0415 - only who trains or lists needs it
+
+    if name in ABOUTS:  # what is loaded only in the midst of a training is missed before it
+        check_installed(ABOUTS[name].needs)
     try:
         return importlib.import_module(RECIPES[name])
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("medviewer"):
             raise
-        missing = f"Training needs the package {error.name}"
-        raise RuntimeMissingError(f"{missing}: pip install 'medviewer[torch,cpu]'.") from error
+        package = error.name or ""
+        raise RuntimeMissingError(f"Training needs the package {package}: {install(package)}.") from error
 
 
 def _with_best(module: ModuleType, request: Any, n_trials: int) -> Any:

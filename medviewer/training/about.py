@@ -1,7 +1,7 @@
 """What people should know of a recipe before they start it.
 
-A recipe's module says it in a constant ``ABOUT``. One without is shown by its docstring and with the
-settings of its own config, so that naming a module in ``RECIPES`` is all that a recipe needs to appear.
+:data:`medviewer.training.recipes.abouts.ABOUTS` says it by name. A recipe that is not there is shown by its module's
+docstring and with the settings of its own config, so that naming a module in ``RECIPES`` is all that it needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from medviewer.training.lesson import LoopConfig
+from medviewer.training.configs import LoopConfig
 
 Words: TypeAlias = Mapping[str, str]
 """The same words by language: ``{"en": ..., "zh": ...}``."""
@@ -27,22 +27,18 @@ class About:
         data: which folder it wants.
         duration: how long it takes, and on what.
         config: its default settings, a dataclass.
+        needs: the packages without which it cannot learn, as they are imported.
     """
 
     title: Words
     data: Words
     duration: Words
     config: Any
+    needs: tuple[str, ...] = ()
 
 
-def described(name: str, module: ModuleType) -> dict[str, Any]:
-    """Return one entry of ``medviewer.recipes/1``; see ``docs/json.md``.
-
-    Args:
-        name: of the recipe.
-        module: the recipe.
-    """
-    about = getattr(module, "ABOUT", None) or _undescribed(name, module)
+def described(name: str, about: About) -> dict[str, Any]:
+    """Return one entry of ``medviewer.recipes/1``; see ``docs/json.md``."""
     return {
         "recipe": name,
         "title": dict(about.title),
@@ -61,7 +57,10 @@ def settings_of(config: Any) -> list[dict[str, str]]:
     ]
 
 
-def _undescribed(name: str, module: ModuleType) -> About:
+def undescribed(name: str, module: ModuleType) -> About:
+    """Return what can be told of a recipe by its module alone: its own ``ABOUT``, if it has one."""
+    if isinstance(told := getattr(module, "ABOUT", None), About):
+        return told
     title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
     kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, LoopConfig)]
     own = next((kind for kind in kinds if kind is not LoopConfig), None)

@@ -13,12 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.training.intervals import interval_entry
 from medviewer.training.metrics import (
     N_RESAMPLES,
+    CalibrationError,
     Floats,
     calibration_bins,
-    expected_calibration_error,
-    interval_entry,
+    calibration_gaps,
+    taken,
 )
 
 Classes: TypeAlias = npt.NDArray[np.int64]
@@ -50,10 +52,12 @@ def log_loss(truth: Classes, probability: Floats, weights: Floats) -> float:
     return float(-np.average(np.log(np.clip(own, 1e-12, 1)), weights=weights))
 
 
-def calibration_error(truth: Classes, probability: Floats, weights: Floats) -> float:
-    """Return how far the probability of the called class lies from how often it is right, on average over bins."""
-    return expected_calibration_error(probability.argmax(1) == truth, probability.max(1), weights)
+def called_gaps(truth: Classes, probability: Floats, weights: Floats | None = None) -> Floats:
+    """Return how far the probability of the called class lies above how often it is right, as ``calibration_gaps``."""
+    return calibration_gaps(probability.argmax(1) == truth, probability.max(1), weights)
 
+
+calibration_error = CalibrationError(called_gaps)
 
 MEASURES: Mapping[str, ClassMeasure] = {
     "accuracy": accuracy,
@@ -79,16 +83,17 @@ def with_class_intervals(
     *,
     n_resamples: int = N_RESAMPLES,
 ) -> dict[str, dict[str, Any]]:
-    """Return each measure with a 95% interval: percentile bootstrap over groups, as :func:`metrics.with_intervals`."""
+    """Return each measure with a 95% interval: bootstrap over groups, as :func:`metrics.with_intervals`."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     n_groups, chance = int(index.max()) + 1, np.random.default_rng(0)
-    draws: dict[str, list[float]] = {name: [] for name in chosen}
+    draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
     for _ in range(n_resamples):
         weights = chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups))[index].astype(np.float64)
         for name, measure in chosen.items():
-            draws[name].append(measure(truth, probability, weights))
+            draws[name].append(taken(measure, truth, probability, weights))
     even = np.ones(len(truth))
-    return {name: interval_entry(measure(truth, probability, even), draws[name]) for name, measure in chosen.items()}
+    found = {name: taken(measure, truth, probability, even) for name, measure in chosen.items()}
+    return {name: interval_entry(value, draws[name]) for name, value in found.items()}
 
 
 def per_class(truth: Classes, probability: Floats, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -52,6 +52,13 @@ class Cohort:
     unusable: Sequence[tuple[str, str]]
     digest: str
 
+    @property
+    def patients_digest(self) -> str:
+        """Return one sha256 of who they are, the same in whichever file, form and order they come."""
+        rows = np.column_stack([self.values, self.time, self.event]) + 0.0  # so that -0 is 0
+        lines = sorted(",".join(f"{value:.6g}" for value in row) for row in rows)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
 
 def read_cohort(path: Path, spec: InputSpec, columns: Mapping[str, str] | None = None) -> Cohort:
     """Read a cohort with the fields of a card's table.

@@ -20,6 +20,7 @@ import numpy as np
 from medviewer import __version__
 from medviewer.domain.errors import UsageError
 from medviewer.inference.card import Card, read_card
+from medviewer.inference.comparable import incomparable
 from medviewer.training.comparison_page import comparison_page
 from medviewer.training.data import find_images
 from medviewer.training.evaluate import classes_of, describe_images, split_images
@@ -159,16 +160,10 @@ def _entry(judged: Judged) -> dict[str, Any]:
 
 def _judged(cards: Sequence[Card], data: Path, split: str | None, progress: Progress) -> list[Judged]:
     """Have both models answer the same cases."""
-    if not ({"image", "series"} & set(_kinds(cards[0]))) or len(cards[0].labels) != 1:
-        raise UsageError(f"{cards[0].id} is no model of one finding in images or stays; it cannot be compared yet.")
-    asked = [(card.labels[0].name if len(card.labels) == 1 else "", _kinds(card)) for card in cards]
-    if asked[0] != asked[1] or not asked[0][0]:
-        first, second = (f"{card.id} {card.version}" for card in cards)
-        raise UsageError(f"{first} and {second} do not answer the same question; compare two models of one finding.")
-    if "series" in asked[0][1]:
+    if reason := incomparable(cards[0], cards[1]):
+        raise UsageError(reason)
+    if any(spec.kind == "series" for spec in cards[0].inputs):
         return _judged_stays(cards, data, split, progress)
-    if not cards[0].is_of_one_image:
-        raise UsageError(f"{cards[0].id} is no model of images or stays; two such models cannot be compared yet.")
     found = find_images(data, classes_of(cards[0]))
     chosen = split_images(cards[0], found, split)
     judged = []
@@ -193,7 +188,3 @@ def _judged_stays(cards: Sequence[Card], data: Path, split: str | None, progress
         ids = [str(stay.record_id) for stay in stays]
         judged.append(Judged(card, scored.truth, scored.probability, ids, about))
     return judged
-
-
-def _kinds(card: Card) -> tuple[str, ...]:
-    return tuple(spec.kind for spec in card.inputs)

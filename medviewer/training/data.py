@@ -275,6 +275,12 @@ def patient_group(file_name: str) -> str:
     return found.group(1) if found else Path(file_name).stem
 
 
+def has_published_names(found: ClassFolders) -> bool:
+    """Whether every file is named as the published films of Kermany et al. are, in class folders of their own."""
+    names = [image.name.rsplit("/", 1)[-1] for image in found.images]
+    return not found.is_table and all(_PERSON.match(name) or _NORMAL.match(name) for name in names)
+
+
 def split_key(group: str) -> str:
     """Return what must stay together in a split.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,70 +17,10 @@ from torch import Generator, Tensor, nn
 
 from medviewer.training.augment import augment
 from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
-from medviewer.training.lesson import Batch, Epoch, LoopConfig, Stage
+from medviewer.training.configs import FilmConfig
+from medviewer.training.lesson import Batch, Epoch, Stage
 from medviewer.training.networks import PooledClassifier
 from medviewer.training.validation import balanced_subset, refresh_statistics, shifted_aucs
-
-
-@dataclass(frozen=True, slots=True)
-class FilmConfig(LoopConfig):
-    """Every number that decides a run; a run is repeated from it and the data's digest.
-
-    Attributes:
-        sizes: rows and columns of the input in each epoch of the first stage; the last
-            one is served.
-        finish: epochs of the second stage, which starts from the best epoch so far.
-        finish_strength: of the changes to the images in the second stage.
-        finish_rate: share of the learning rates in the second stage.
-        backbone_rate: peak learning rate of the pretrained layers.
-        head_rate: peak learning rate of the new linear layer.
-        smoothing: label smoothing: targets are this much away from 0 and 1.
-        dropout: chance that a pooled feature is hidden.
-        strength: of the changes in :mod:`medviewer.training.augment`.
-        n_statistics: batches that the batch-normalisation statistics are measured on.
-        n_validation: images at most of each class and split, each epoch.
-        pretrained: start from published weights.
-    """
-
-    sizes: tuple[int, ...] = (160, 160, 224, 224, 224, 224)
-    finish: int = 3
-    finish_strength: float = 0.5
-    finish_rate: float = 0.5
-    backbone_rate: float = 4e-4
-    head_rate: float = 2e-3
-    smoothing: float = 0.05
-    dropout: float = 0.3
-    strength: float = 1.0
-    n_statistics: int = 24
-    n_validation: int = 320
-    pretrained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class TransformerConfig(FilmConfig):
-    """The settings of a radiograph's lesson, and the shape of the transformer.
-
-    Attributes:
-        patch: side of a square, in pixels.
-        width: numbers a token.
-        depth: blocks.
-        heads: of the attention.
-    """
-
-    sizes: tuple[int, ...] = (96,) * 9
-    finish: int = 1
-    backbone_rate: float = 6e-4
-    head_rate: float = 1e-3
-    weight_decay: float = 0.05
-    clip_norm: float = 1.0
-    dropout: float = 0.1
-    n_validation: int = 40
-    threads: int = 1
-    pretrained: bool = False
-    patch: int = 16
-    width: int = 192
-    depth: int = 4
-    heads: int = 3
 
 
 class FilmLesson:

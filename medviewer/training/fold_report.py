@@ -13,7 +13,7 @@ from medviewer.training.copies import grouped_folds
 from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table
 from medviewer.training.image_folds import PLAIN, CrossDecided, FoldAnswers
-from medviewer.training.metrics import Floats, Measure, Truth, measures, with_intervals
+from medviewer.training.metrics import CalibrationError, Floats, Measure, Truth, measures, taken, with_intervals
 
 
 def fold_report(
@@ -87,12 +87,14 @@ def fold_robustness(answers: FoldAnswers, crossed: CrossDecided) -> dict[str, di
 def _mean_over(measure: Measure, n_repeats: int) -> Measure:
     """Return a measure of repeats, one after the other in its arguments, as the mean of theirs."""
 
-    def mean(truth: Truth, values: Floats, weights: Floats | None) -> float:
+    def each(truth: Truth, values: Floats, weights: Floats | None) -> Floats:
         shares = np.split(np.ones(len(truth)) if weights is None else weights, n_repeats)
         pairs = zip(np.split(truth, n_repeats), np.split(values, n_repeats), shares, strict=True)
-        return float(np.mean([measure(t, v, w) for t, v, w in pairs]))
+        return np.array([taken(measure, t, v, w) for t, v, w in pairs])
 
-    return mean
+    if isinstance(measure, CalibrationError):  # the mean of sums is the sum over all gaps, each by its part
+        return CalibrationError(lambda truth, values, weights: each(truth, values, weights).ravel() / n_repeats)
+    return lambda truth, values, weights: float(each(truth, values, weights).mean())
 
 
 def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int, seed: int) -> DataTable:

@@ -21,8 +21,9 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.training.configs import ForecastConfig
 from medviewer.training.forecast_data import AHEAD_H, COLUMNS, WINDOW_H, Moments
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.stay_blend import folder_of
@@ -31,31 +32,6 @@ from medviewer.training.stays import VARIABLES
 
 NOMINAL = 0.9
 QUANTILES = ((1 - NOMINAL) / 2, 0.5, (1 + NOMINAL) / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        epochs: of each net.
-        rate: peak learning rate.
-        hidden: units of the recurrent net.
-        dropout: chance that a unit is hidden.
-        hidden_variables: chance that a variable is hidden in a moment, but those that are forecast.
-        n_folds: nets, each of which did not learn from one fold of the stays.
-    """
-
-    threads: int = 1
-    batch: int = 128
-    average: float = 0.995
-    clip_norm: float = 1.0
-    epochs: int = 5
-    rate: float = 2e-3
-    hidden: int = 64
-    dropout: float = 0.3
-    hidden_variables: float = 0.1
-    n_folds: int = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,39 +11,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.domain.progress import Progress, no_progress
+from medviewer.training.configs import LoopConfig
 from medviewer.training.processes import Processes, this_device
 
 Batch: TypeAlias = Mapping[str, Tensor]
 History: TypeAlias = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class LoopConfig:
-    """The numbers that every run has; a recipe's own config adds to them.
-
-    Attributes:
-        batch: cases a step, over all processes.
-        weight_decay: AdamW's pull towards zero.
-        average: decay of the slow average, each step; 0 keeps no average.
-        warmup: share of a stage's steps in which the learning rate rises.
-        clip_norm: longest gradient that is taken as it is; 0: any.
-        patience: epochs without a better score after which a stage ends; 0: never.
-        mixed: calculate in half precision where a graphics card can.
-        keep_every: steps between two checkpoints inside of an epoch; one follows each epoch.
-        seed: of everything drawn by chance.
-        threads: of torch; fixed, as it decides the order of sums.
-    """
-
-    batch: int = 32
-    weight_decay: float = 0.02
-    average: float = 0.993
-    warmup: float = 0.08
-    clip_norm: float = 0.0
-    patience: int = 0
-    mixed: bool = True
-    keep_every: int = 200
-    seed: int = 0
-    threads: int = 2
 
 
 @dataclass(frozen=True, slots=True)

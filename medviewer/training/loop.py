@@ -21,7 +21,8 @@ from torch import nn
 
 from medviewer.domain.errors import TrainingError
 from medviewer.training.checkpoint import write_tensors
-from medviewer.training.lesson import Batch, History, Lesson, LoopConfig, Surroundings
+from medviewer.training.configs import LoopConfig
+from medviewer.training.lesson import Batch, History, Lesson, Surroundings
 from medviewer.training.processes import own_batch_norm, share_batch_norm
 from medviewer.training.run import Run, begin_stage, exact, half_precision, keep, make_folder, recorded, resumed, told
 from medviewer.whole_file import write_whole

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.training.intervals import interval_entry
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Truth: TypeAlias = npt.NDArray[np.bool_]
 Measure: TypeAlias = Callable[[Truth, Floats, Floats | None], float]
@@ -90,10 +92,35 @@ def calibration_bins(
     return said, seen, share / share.sum()
 
 
-def expected_calibration_error(truth: Truth, probability: Floats, weights: Floats | None = None) -> float:
-    """Return how far the probability of the finding lies from its frequency, on average over bins."""
+def calibration_gaps(truth: Truth, probability: Floats, weights: Floats | None = None) -> Floats:
+    """Return how far the probability lies above the frequency in each bin, times the bin's share of the cases."""
     said, seen, share = calibration_bins(truth, probability, weights)
-    return float(np.nansum(np.abs(said - seen) * share))
+    return np.nan_to_num((said - seen) * share)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """A measure that is a sum of absolute gaps: chance only makes it larger, so its interval is made from the gaps.
+
+    Attributes:
+        gaps: as :func:`calibration_gaps`; what stands for truth may be classes.
+    """
+
+    gaps: Callable[[Any, Floats, Floats | None], Floats]
+
+    def __call__(self, truth: Any, probability: Floats, weights: Floats | None = None) -> float:
+        """Return it: how far what is said lies from what is seen, on average over bins."""
+        return float(np.abs(self.gaps(truth, probability, weights)).sum())
+
+
+expected_calibration_error = CalibrationError(calibration_gaps)
+
+
+def taken(measure: Callable[..., float], truth: Any, probability: Floats, weights: Floats | None) -> float | Floats:
+    """Return what :func:`~medviewer.training.intervals.interval_entry` wants: a measure, or its gaps."""
+    if isinstance(measure, CalibrationError):
+        return measure.gaps(truth, probability, weights)
+    return measure(truth, probability, weights)
 
 
 def balanced_weights(truth: Truth, weights: Floats | None = None) -> Floats:
@@ -196,7 +223,7 @@ def measures(threshold: float) -> dict[str, Measure]:
         "brier": brier_score,
         "ece": expected_calibration_error,
         "balanced_accuracy": lambda t, p, w: rates(t, p, threshold, balanced_weights(t, w)).accuracy,
-        "ece_balanced": lambda t, p, w: expected_calibration_error(t, p, balanced_weights(t, w)),
+        "ece_balanced": CalibrationError(lambda t, p, w: calibration_gaps(t, p, balanced_weights(t, w))),
     }
 
 
@@ -211,10 +238,11 @@ def with_intervals(
 ) -> dict[str, dict[str, Any]]:
     """Return each measure with a 95% interval, ``{name: {"value", "ci95": [low, high]}}``.
 
-    Percentile bootstrap over patients, not images: the films of one child are alike,
-    and counting them as independent would make the intervals too narrow. A draw
-    that leaves a class empty tells nothing and is skipped; a measure that does not
-    exist has the value None.
+    Bootstrap over patients, not images: the films of one child are alike, and counting
+    them as independent would make the intervals too narrow. Percentiles of the draws; of
+    calibration errors see :func:`~medviewer.training.intervals.gap_interval`. A draw that
+    leaves a class empty tells nothing and is skipped; a measure that does not exist has
+    the value None.
 
     Args:
         chosen: as from :func:`measures`.
@@ -224,11 +252,12 @@ def with_intervals(
         n_resamples: how many draws.
         seed: of the draws.
     """
-    draws: dict[str, list[float]] = {name: [] for name in chosen}
+    draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
     for weights in patient_draws(truth, groups, n_resamples=n_resamples, seed=seed):
         for name, measure in chosen.items():
-            draws[name].append(measure(truth, probability, weights))
-    return {name: interval_entry(measure(truth, probability, None), draws[name]) for name, measure in chosen.items()}
+            draws[name].append(taken(measure, truth, probability, weights))
+    found = {name: taken(measure, truth, probability, None) for name, measure in chosen.items()}
+    return {name: interval_entry(value, draws[name]) for name, value in found.items()}
 
 
 def patient_draws(
@@ -249,10 +278,3 @@ def patient_draws(
         weights = chance.multinomial(n_patients, np.full(n_patients, 1 / n_patients))[index].astype(np.float64)
         if weights[truth].sum() > 0 and weights[~truth].sum() > 0:
             yield weights
-
-
-def interval_entry(value: float, draws: Sequence[float]) -> dict[str, Any]:
-    """Return a value with its interval; JSON has no NaN, so what is not a number is None."""
-    usable = [draw for draw in draws if np.isfinite(draw)]
-    interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
-    return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}

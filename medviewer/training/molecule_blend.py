@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.configs import MoleculeConfig
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed, stepped
@@ -25,50 +26,6 @@ PARTS = ("graph", "dense", "trees", "linear")
 BLENDED = 3  # the first so many of them
 _AT_ONCE = 512
 _SORTED_BATCHES = 16  # molecules of a size go together inside of so many batches: less of them is padding
-
-
-@dataclass(frozen=True, slots=True)
-class MoleculeConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        epochs: of each network on fingerprint and summary.
-        rate: its peak learning rate.
-        hidden: its units.
-        dropout: chance that one of them is hidden.
-        graph_epochs: of each network on atoms and bonds.
-        graph_rate: its peak learning rate.
-        graph_hidden: numbers of an atom in it.
-        graph_steps: how far messages go.
-        graph_dropout: chance that a number is hidden in it.
-        n_nets: networks of each kind that are averaged; always one in a fold.
-        n_folds: in which parts are compared, and calibration and thresholds chosen.
-        n_trees: boosting steps of each assay.
-        tree_rate: their learning rate.
-        penalty: inverse strength of the linear model's pull towards zero.
-    """
-
-    threads: int = 1
-    batch: int = 128
-    average: float = 0.98
-    warmup: float = 0.3
-    clip_norm: float = 1.0
-    weight_decay: float = 0.1
-    keep_every: int = 1000
-    epochs: int = 8
-    rate: float = 1e-3
-    hidden: int = 128
-    dropout: float = 0.5
-    graph_epochs: int = 14
-    graph_rate: float = 3e-3
-    graph_hidden: int = 64
-    graph_steps: int = 3
-    graph_dropout: float = 0.2
-    n_nets: int = 1
-    n_folds: int = 5
-    n_trees: int = 120
-    tree_rate: float = 0.05
-    penalty: float = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)

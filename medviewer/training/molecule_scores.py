@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.calibration import sigmoid
-from medviewer.training.metrics import Floats, Measure, Truth, counted, interval_entry, measures, roc_auc
+from medviewer.training.intervals import interval_entry
+from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 N_RESAMPLES = 300
@@ -138,44 +139,49 @@ def _measured(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return the measures of each assay of which both results are known, and their means, all with intervals.
 
-    Percentile bootstrap over skeletons: molecules of one skeleton are alike, and their results too. All assays of a
-    draw have the same skeletons, so that the interval of the mean is that of the mean.
+    Bootstrap over skeletons: molecules of one skeleton are alike, and their results too. All assays of a draw have
+    the same skeletons, so that the interval of the mean is that of the mean.
     """
     _, index = np.unique(np.asarray(scored.scaffolds), return_inverse=True)
     n_groups = int(index.max()) + 1
     chance = np.random.default_rng(0)
     draws = chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups), n_resamples)
-    values: list[Floats] = []
-    used: list[str] = []
+    rows: dict[str, dict[str, Floats]] = {}  # by assay and measure, of the value and then of each draw
     for column, (assay, threshold) in enumerate(thresholds.items()):
         known = np.isfinite(scored.truth[:, column])
         truth, probability = scored.truth[known, column] == 1, scored.probability[known, column]
         if min(truth.sum(), (~truth).sum()) < fewest:
             continue
+        every = [None, *(draw[index[known]].astype(np.float64) for draw in draws)]
         wanted = measures(threshold)
-        rows = [_values([wanted[name] for name in names], truth, probability, None)]
-        rows += [
-            _values([wanted[name] for name in names], truth, probability, draw[index[known]].astype(np.float64))
-            for draw in draws
-        ]
-        values.append(np.array(rows))
-        used.append(assay)
-    if not used:
+        rows[assay] = {name: _rows(wanted[name], truth, probability, every) for name in names}
+    if not rows:
         return {}, {}
-    table = np.array(values)  # assays, value and draws, measures
-    each = {
-        assay: {name: interval_entry(float(of[0, i]), of[1:, i].tolist()) for i, name in enumerate(names)}
-        for assay, of in zip(used, table, strict=True)
-    }
-    mean = table.mean(0)  # a draw that leaves one assay without a result says nothing of the mean
-    return each, {name: interval_entry(float(mean[0, i]), mean[1:, i].tolist()) for i, name in enumerate(names)}
+    each = {assay: {name: _entry(found) for name, found in own.items()} for assay, own in rows.items()}
+    return each, {name: _entry(_mean([own[name] for own in rows.values()])) for name in names}
 
 
-def _values(wanted: Sequence[Measure], truth: Truth, probability: Floats, weights: Floats | None) -> list[float]:
-    """Return the measures of one draw; not a number where it has not both results."""
-    if weights is not None and not (weights[truth].sum() > 0 and weights[~truth].sum() > 0):
-        return [float("nan")] * len(wanted)
-    return [measure(truth, probability, weights) for measure in wanted]
+def _rows(measure: Measure, truth: Truth, probability: Floats, every: Sequence[Floats | None]) -> Floats:
+    """Return a measure, or its gaps, by each of some weights: a row each, not a number without both results."""
+    nothing = np.full_like(taken(measure, truth, probability, None), np.nan)
+    return np.array([
+        taken(measure, truth, probability, one)
+        if one is None or (one[truth].sum() > 0 and one[~truth].sum() > 0)
+        else nothing
+        for one in every
+    ])  # fmt: skip
+
+
+def _mean(rows: Sequence[Floats]) -> Floats:
+    """Return the mean over assays; a draw that leaves one of them without a result says nothing of it."""
+    table = np.array(rows)
+    if table.ndim == 2:
+        return np.asarray(table.mean(0))
+    return np.concatenate(table / len(table), axis=1)  # the mean of sums is the sum over all gaps
+
+
+def _entry(rows: Floats) -> dict[str, Any]:
+    return interval_entry(rows[0], list(rows[1:]))
 
 
 def mean_auc(truth: Floats, logits: Floats) -> float:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.training.configs import NoteConfig
 from medviewer.training.dialogues import Dialogues, encode_dialogues, input_of
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.stay_blend import folder_of
@@ -29,47 +30,6 @@ Whole = npt.NDArray[np.int64]
 PARTS = ("linear", "probe", "lstm", "transformer")
 _SERVED_AT_ONCE = 32
 _NEARBY = 8  # batches within which dialogues of like length are put together
-
-
-@dataclass(frozen=True, slots=True)
-class NoteConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        length: tokens that the model takes; the linear part counts all of them.
-        window: tokens that the networks read, from the start.
-        n_taught: last layers of the encoder that learn; the others stay as they came.
-        epochs: of the transformer.
-        rate: its layers' peak learning rate; what is new learns at ten times as much, but no faster than the LSTM.
-        lstm_epochs: of the LSTM.
-        lstm_rate: its peak learning rate.
-        hidden: its units in each direction.
-        dropout: chance that a unit of the networks is hidden.
-        balance: how far rare sections weigh more in the networks' loss: 0 as they are, 1 all sections alike.
-        penalty: inverse strength of the linear part's pull towards zero.
-        probe_penalty: the same of the probe, on what the encoder's untaught layers make of the dialogue.
-        n_folds: in which parts, blend and temperature are chosen, by dialogues that the fold did not learn from.
-    """
-
-    threads: int = 1  # the networks are small: two threads wait for each other
-    batch: int = 16
-    average: float = 0.98
-    warmup: float = 0.1
-    clip_norm: float = 1.0
-    mixed: bool = False
-    length: int = 512
-    window: int = 128
-    n_taught: int = 1
-    epochs: int = 3
-    rate: float = 3e-4
-    lstm_epochs: int = 8
-    lstm_rate: float = 3e-3
-    hidden: int = 64
-    dropout: float = 0.1
-    balance: float = 0.5
-    penalty: float = 30.0
-    probe_penalty: float = 0.003
-    n_folds: int = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)

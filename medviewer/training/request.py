@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.domain.progress import Progress, no_progress
-from medviewer.training.lesson import LoopConfig, Surroundings
+from medviewer.training.configs import LoopConfig
+from medviewer.training.lesson import Surroundings
 from medviewer.training.processes import Processes, this_device
 
 

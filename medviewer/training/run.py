@@ -14,7 +14,8 @@ from torch import Generator, Tensor, nn
 
 from medviewer.domain.errors import Stopped, StorageError, TrainingError
 from medviewer.training.checkpoint import read_checkpoint, write_checkpoint
-from medviewer.training.lesson import Epoch, History, Lesson, LoopConfig, Surroundings
+from medviewer.training.configs import LoopConfig
+from medviewer.training.lesson import Epoch, History, Lesson, Surroundings
 from medviewer.training.processes import own_batch_norm
 from medviewer.training.run_record import RunRecord
 from medviewer.whole_file import storage_error

@@ -7,7 +7,6 @@ taken. What one network owes to chance, the mean of several does not.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,45 +14,11 @@ from torch import Generator, Tensor, nn
 
 from medviewer.training.augment import augment_lightly
 from medviewer.training.batches import Part, Steps, balanced_batches, changed_batch
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.configs import SmallConfig
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.networks_small import Ensemble, SmallNet
 from medviewer.training.validation import refresh_statistics
-
-
-@dataclass(frozen=True, slots=True)
-class SmallConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        size: rows and columns of the input.
-        width: channels of the first convolution.
-        n_members: networks that are averaged.
-        n_folds: in which everything is judged, calibrated and decided.
-        n_repeats: with other folds each.
-        epochs: of each network; after each one the run is kept.
-        passes: over the images, an epoch.
-        rate: peak learning rate.
-        dropout: chance that a pooled feature is hidden.
-        smoothing: label smoothing: targets are this much away from 0 and 1.
-        strength: of the changes to the images.
-        n_statistics: batches that the batch-normalisation statistics are measured on.
-    """
-
-    threads: int = 1  # the networks are small: two threads wait for each other
-    average: float = 0.98
-    size: int = 28
-    width: int = 16
-    n_members: int = 3
-    n_folds: int = 5
-    n_repeats: int = 2
-    epochs: int = 5
-    passes: int = 12
-    rate: float = 3e-3
-    dropout: float = 0.3
-    smoothing: float = 0.05
-    strength: float = 1.0
-    n_statistics: int = 12
 
 
 class SmallLesson(FixedSchedule):

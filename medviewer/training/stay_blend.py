@@ -15,45 +15,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.configs import StayConfig
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.stay_networks import StayGru, StaySummary, hide
 from medviewer.training.stays import VARIABLES, StayTensors
 
 PARTS = ("recurrent", "trees", "linear")
-
-
-@dataclass(frozen=True, slots=True)
-class StayConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        epochs: of each recurrent net.
-        rate: its peak learning rate.
-        dropout: chance that a unit is hidden.
-        hidden_variables: chance that a variable is hidden in a stay: hospitals measure different things.
-        n_nets: recurrent nets that are averaged.
-        n_folds: in which calibration and threshold are chosen, on stays that the fold did not learn from.
-        n_trees: boosting steps.
-        tree_rate: their learning rate.
-        penalty: inverse strength of the linear model's pull towards zero.
-    """
-
-    threads: int = 1  # the nets are small: two threads wait for each other
-    batch: int = 64
-    average: float = 0.99
-    warmup: float = 0.3
-    clip_norm: float = 1.0
-    epochs: int = 14
-    rate: float = 4e-3
-    dropout: float = 0.3
-    hidden_variables: float = 0.1
-    n_nets: int = 3
-    n_folds: int = 5
-    n_trees: int = 300
-    tree_rate: float = 0.03
-    penalty: float = 0.002
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -73,7 +73,7 @@ def evaluate_survival(
             "digest": cohort.digest,
             "per_class": {"no event": n - events, "event": events},
             "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
-            "was_learned_from": cohort.digest == card.training.get("data_digest"),
+            "was_learned_from": _was_learned_from(card, cohort),
         },
         "horizon": spec.horizon,
         "unit": spec.unit,
@@ -88,6 +88,12 @@ def evaluate_survival(
     write_report(out, report, survival_page(report))
     progress(f"report written to {out}")
     return report
+
+
+def _was_learned_from(card: Card, cohort: Cohort) -> bool:
+    """Whether the model learned from this file, or from the same patients in another file or form."""
+    same_file = cohort.digest == card.training.get("data_digest")
+    return same_file or cohort.patients_digest == card.training.get("patients_digest")
 
 
 def survival_of(card: Card, cohort: Cohort) -> Floats:

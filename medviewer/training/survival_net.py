@@ -5,44 +5,14 @@ Source: Gensheimer and Narasimhan, "A scalable discrete-time survival model for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, LoopConfig, Surroundings
+from medviewer.training.configs import SurvivalConfig
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, Truth
-
-
-@dataclass(frozen=True, slots=True)
-class SurvivalConfig(LoopConfig):
-    """Every number that decides a run.
-
-    Attributes:
-        n_folds: in which everything is judged.
-        n_repeats: with other folds each.
-        penalty: of Cox's model; 0: none.
-        epochs: of the network.
-        rate: its peak learning rate.
-        hidden: its hidden units.
-        dropout: chance that one is hidden.
-        n_stretches: into which time is cut, each with about as many events.
-    """
-
-    threads: int = 1
-    batch: int = 64
-    average: float = 0.98
-    weight_decay: float = 0.05
-    n_folds: int = 5
-    n_repeats: int = 5
-    penalty: float = 0.0
-    epochs: int = 40
-    rate: float = 5e-3
-    hidden: int = 16
-    dropout: float = 0.3
-    n_stretches: int = 12
 
 
 class SurvivalLesson(FixedSchedule):

@@ -21,7 +21,8 @@ _RUN = textwrap.dedent("""
     from pathlib import Path
     from medviewer.domain.errors import MedViewerError
     from medviewer.training.checkpoint import weights_digest
-    from medviewer.training.lesson import LoopConfig, Surroundings
+    from medviewer.training.configs import LoopConfig
+    from medviewer.training.lesson import Surroundings
     from medviewer.training.loop import fit
     from tests.lessons import TinyLesson, tiny_network
 

@@ -26,6 +26,7 @@ from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile
+from medviewer.resources import models_dir
 from tests import fakes, training_program
 from tests.gui import seen
 from tests.gui.reader import Reader
@@ -357,6 +358,52 @@ def test_figures_of_other_patients_are_not_to_be_compared(qtbot, tmp_path: Path)
         assert (words in all_words(box)) == is_said
 
 
+@pytest.mark.parametrize(
+    ("model", "language", "said"),
+    [
+        (
+            "icu-forecast",
+            "en",
+            ("Heart rate: mean error, /min", "Heart rate: error of the last value", "held by the band"),
+        ),
+        ("icu-forecast", "zh", ("心率：平均误差（/min）", "心率：以末次值预测的误差", "心率：落在区间内的比例")),
+        ("survival-heart-attack", "en", ("Concordance", "Brier score at 365 d", "Calibration error at 365 d")),
+        ("survival-heart-attack", "zh", ("一致性指数", "365 d 时的 Brier 分数", "365 d 时的校准误差")),
+    ],
+)
+def test_forecasts_and_survival_have_their_own_figures(qtbot, model: str, language: str, said: tuple[str, ...]) -> None:
+    use_language(language)
+    card = read_card(models_dir() / model)
+    box = figures_card(card, None)
+    qtbot.addWidget(box)
+    words = all_words(box)
+    assert [one for one in said if one not in words] == []
+    metrics = card.evidence[0]["metrics"]
+    for name in ("HR mae", "HR coverage", "concordance", "brier_365"):
+        if name in metrics:
+            low, high = metrics[name]["ci95"]
+            assert f"{metrics[name]['value']:.3f} ({low:.3f}, {high:.3f})" in words
+
+
+def test_models_that_cannot_be_compared_are_not_offered_to_be_measured_and_the_reason_is_said(
+    reader: Reader, dialog: TrainingDialog, data: Path, tmp_path: Path
+) -> None:
+    """A model of the same recipe is in use that reports another finding."""
+    trained(reader, dialog, data)
+    assert is_offered(dialog, "Measure both on the same cases")
+    assert "do not answer the same question" not in all_words(dialog)
+    engine = reader.window.app.engine
+    other = fakes.make_model(tmp_path / "others" / "mine", labels=("effusion",), id="mine", version="1.0.0")
+    engine.catalogue = Catalogue([other.parent], TrustFile(tmp_path))
+    dialog.list.setCurrentRow(1)
+    dialog.list.setCurrentRow(0)
+    words = all_words(dialog)
+    assert "mine 1.0.0 and mine 1.0.0 do not answer the same question; compare two models of one finding." in words
+    assert not is_offered(dialog, "Measure both on the same cases")
+    assert is_offered(dialog, "Put it into use")
+    assert "measure both on the same cases before you compare" not in words
+
+
 @pytest.mark.parametrize(("width", "height"), [(944, 492), (1264, 672)])
 def test_nothing_is_wider_than_a_small_screen_allows(
     reader: Reader, dialog: TrainingDialog, data: Path, width: int, height: int
@@ -409,7 +456,10 @@ def test_a_real_training_is_stopped_gone_on_with_and_its_model_put_into_use(
     main_window.app.engine.catalogue = Catalogue([medviewer_home / "models"], TrustFile(medviewer_home))
     chance = np.random.default_rng(0)
     for number in range(60):
-        for name, is_sick in ((f"NORMAL/IM-{number:04d}-0001.png", False), (f"PNEUMONIA/person{number}.png", True)):
+        for name, is_sick in (
+            (f"NORMAL/IM-{number:04d}-0001.png", False),
+            (f"PNEUMONIA/person{number}.png", True),
+        ):
             (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.uint8(255 * film(chance, is_sick))).save(tmp_path / "films" / name)
 
@@ -437,7 +487,9 @@ def test_a_real_training_is_stopped_gone_on_with_and_its_model_put_into_use(
     wait(lambda: is_offered(dialog, "Put it into use"))
     press(dialog, "Put it into use")
     wait(lambda: "The trained model is in use." in all_words(dialog))
-    assert main_window.app.engine.catalogue.card("chest-xray-pneumonia").training["config"]["sizes"] == [32, 32]
+    # Not named as the published films are: the model does not pass for the published one.
+    card = main_window.app.engine.catalogue.card("chest-xray-pneumonia-own")
+    assert card.training["config"]["sizes"] == [32, 32]
 
 
 def test_closing_while_a_model_learns_stays_unless_stopping_is_pressed(main_window, qtbot) -> None:

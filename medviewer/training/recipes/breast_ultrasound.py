@@ -17,6 +17,7 @@ from medviewer.domain.errors import InputError
 from medviewer.training.batches import Part
 from medviewer.training.breastmnist import CLASSES
 from medviewer.training.card import write_card
+from medviewer.training.configs import SmallConfig
 from medviewer.training.copies import near_copies
 from medviewer.training.data import ClassFolders, find_images, keep_decodable
 from medviewer.training.data_report import DataTable, write_data_report
@@ -27,12 +28,12 @@ from medviewer.training.lesson import Surroundings
 from medviewer.training.parts import of_one_size
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.reading import Grey
-from medviewer.training.recipes.breast_ultrasound_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document, decided
+from medviewer.training.recipes.breast_ultrasound_card import ABOUT, RECIPE, card_document, decided, evidence_text
 from medviewer.training.recipes.breast_ultrasound_novelty import write_novelty
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
-from medviewer.training.small_lesson import SmallConfig, learn_ensemble
+from medviewer.training.small_lesson import learn_ensemble
 
 FOLDERS = ("checkpoints", "tensorboard")
 METRIC = "AUC in folds grouped by near copies, mean over repeats"
@@ -68,7 +69,7 @@ def run(request: Request) -> Path:
     if request.processes.is_first:
         write_data_report(folds_table(found, groups, config.n_folds, config.seed), around.folder)
     answers, crossed = _judged(images, groups, config, around)
-    proof = fold_report(found, answers, crossed, EVIDENCE_TEXT)
+    proof = fold_report(found, answers, crossed, evidence_text(found))
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in proof["metrics"].items())
     request.progress(f"judged by folds: {told}")
     document = card_document(found, config, preprocessing(config.size), METRIC, proof["metrics"]["auc"]["value"])

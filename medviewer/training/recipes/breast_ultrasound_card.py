@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.breastmnist import CLASSES, part_digests
 from medviewer.training.card import library_versions
+from medviewer.training.configs import SmallConfig
 from medviewer.training.data import ClassFolders
 from medviewer.training.networks import N_APPEARANCE
-from medviewer.training.own_data import of_own_data
-from medviewer.training.small_lesson import SmallConfig
+from medviewer.training.own_data import FOLDS, IMAGES, is_published, own_card, own_evidence
+from medviewer.training.recipes.abouts import ABOUTS
 
 if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
@@ -25,17 +25,7 @@ VERSION = "1.1.0"
 # Ids of medviewer.explain.methods.METHODS.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
-_TITLE = {"en": "Malignancy on small breast ultrasound pictures", "zh": "小尺寸乳腺超声图像恶性判别"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "MedMNIST's file breastmnist.npz (28 x 28 pixels); its parts train and val are learned from, "
-        "test is left alone.",
-        "zh": "MedMNIST的breastmnist.npz文件（28×28像素）；仅用train与val部分训练，不使用test部分。",
-    },
-    duration={"en": "About twenty minutes on one processor core.", "zh": "单核处理器上约需二十分钟。"},
-    config=SmallConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: says how typical a picture of breast ultrasound, squeezed to 28 x 28 pixels, is of a "
     "malignant lesion, with a heat map of where the networks looked. It shows what can be learned from few and small "
@@ -80,6 +70,7 @@ EVIDENCE_TEXT = {
     "zh": "全部图像，每张均由用其他折训练的网络判断，并更换分折重复。相同或近似相同的图像归入同一折，"
     "并在此按一名患者计数，因为患者信息未公布：同一患者的两张不同图像仍可能分在两侧，用于新患者时结果可能更低。参数在同一批图像的分折上选定",
 }
+_OWN_LABEL = {"en": "one archive", "zh": "同一影像库"}
 _SPLIT_RULE = (
     "No split: {folds} folds, {repeats} times, stratified by class. Images whose greys at 28 x 28 pixels correlate "
     "above 0.94, mirrored or not, and whatever is linked through them, stay in one fold. Calibration and threshold "
@@ -130,7 +121,7 @@ def card_document(
         "schema": SCHEMA_ID,
         "id": RECIPE,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "multilabel",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -159,7 +150,16 @@ def card_document(
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
-    return of_own_data(card, found)
+    return card if _is_published(found) else own_card(card, len(found.images), IMAGES)
+
+
+def evidence_text(found: ClassFolders) -> dict[str, str]:
+    """Return what the model was judged on."""
+    return own_evidence(EVIDENCE_TEXT, FOLDS, is_published=_is_published(found))
+
+
+def _is_published(found: ClassFolders) -> bool:
+    return is_published(RECIPE, part_digests(found).values())
 
 
 def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _interface(config: SmallConfig, steps: Sequence[Mapping[str, Any]]) -> dict[
 
 def _label(decision: Decision, found: ClassFolders) -> dict[str, Any]:
     sick, well = round(100 * decision.sensitivity), round(100 * decision.specificity)
-    whose = {"en": "one archive", "zh": "同一影像库"} if found.is_table else {"en": "BreastMNIST", "zh": "BreastMNIST"}
+    whose = {"en": "BreastMNIST", "zh": "BreastMNIST"} if _is_published(found) else _OWN_LABEL
     return {
         "name": "Malignant",
         "code": {"scheme": "SCT", "value": "254837009", "meaning": "Malignant neoplasm of breast"},

@@ -15,11 +15,11 @@ import torch
 from medviewer.training.batches import Part
 from medviewer.training.calibration import Decision
 from medviewer.training.checkpoint import load_chosen
+from medviewer.training.configs import FilmConfig as Config
 from medviewer.training.data import ClassFolders, find_images, keep_decodable
 from medviewer.training.data_report import DataTable, images_table, write_data_report
 from medviewer.training.decision import decide
 from medviewer.training.export import open_forward, write_graphs, write_reference
-from medviewer.training.film_lesson import FilmConfig as Config
 from medviewer.training.film_lesson import FilmLesson
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.card import library_versions
-from medviewer.training.data import SHARES, ClassFolders
-from medviewer.training.film_lesson import FilmConfig as Config
+from medviewer.training.configs import FilmConfig as Config
+from medviewer.training.data import SHARES, ClassFolders, has_published_names
 from medviewer.training.networks import N_APPEARANCE, N_FEATURES
-from medviewer.training.own_data import of_own_data
+from medviewer.training.own_data import IMAGES, own_card
+from medviewer.training.recipes.abouts import ABOUTS
 
 if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
@@ -24,21 +24,7 @@ VERSION = "1.1.0"
 # Ids of medviewer.explain.methods.METHODS; each was looked at on held-out films.
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
 
-_TITLE = {"en": "Pneumonia on children's chest radiographs", "zh": "儿童胸部X线片肺炎检测"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "A folder with NORMAL and PNEUMONIA in it, each full of JPEG or PNG films; or DICOM files beside a "
-        "labels.csv with the columns file, label and patient.",
-        "zh": "一个文件夹，内含NORMAL与PNEUMONIA两个子文件夹，其中为JPEG或PNG胶片；"
-        "或DICOM文件及同目录下的labels.csv（列：file、label、patient）。",
-    },
-    duration={
-        "en": "About two hours for 4,000 films on two processor cores.",
-        "zh": "4000张胶片在双核处理器上约需两小时。",
-    },
-    config=Config(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: says how typical one frontal chest radiograph of a child aged 1 to 5 years is of "
     "pneumonia, with a heat map of where the network looked. A second look for a qualified reader, never a first.",
@@ -75,6 +61,7 @@ _THRESHOLD_ON = {
 }
 _CHILDREN = {"en": "children of one hospital", "zh": "同一家医院儿童"}
 _OWN = {"en": "one archive", "zh": "同一影像库"}
+BEGUN = "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
 _SPLIT_RULE = (
     "By patient: bacteria and virus series of one number, and both series of normals of one number, stay together. "
     "block: the lowest numbers of each file-name family; tune, report: by a hash of seed and patient; rest: train. "
@@ -128,14 +115,15 @@ def card_document(
         steps: the preprocessing.
         history: what each epoch gave.
         metric: what the score of an epoch is.
-        other: the sections that another network of the same films changes; of ``training``, its keys.
+        other: the sections that another network of the same films changes; of ``training``, its keys, and ``begun``:
+            the weights that training began with.
     """
     other = other or {}
     card: dict[str, Any] = {
         "schema": SCHEMA_ID,
         "id": "chest-xray-pneumonia",
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "multilabel",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -156,7 +144,7 @@ def card_document(
             "history": list(history),
         },
         "licences": {
-            "weights": "Apache-2.0, from ImageNet weights of EfficientNet-Lite0 (Apache-2.0) and the data below",
+            "weights": f"Apache-2.0, from {BEGUN} and the data below",
             "data": "CC BY 4.0, Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2",
         },
         "references": list(REFERENCES),
@@ -164,14 +152,21 @@ def card_document(
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
-    training = {**card["training"], **other.get("training", {})}
-    return of_own_data({**card, **other, "training": training}, found)
+    begun = {"begun": BEGUN if config.pretrained else ""}
+    training = {**begun, **card["training"], **other.get("training", {})}
+    begun_with = training.pop("begun")
+    card = {**card, **other, "training": training}
+    # By their names: the published films are about in several sizes, each of other bytes.
+    if has_published_names(found):
+        return card
+    is_declared = any(image.split for image in found.images)
+    return own_card(card, len(found.images), IMAGES, is_declared=is_declared, begun=begun_with)
 
 
 def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:
     """Return the sections of the card that say how a logit becomes an answer."""
     return {
-        "labels": [_label(decision, _OWN if found.is_table else _CHILDREN)],
+        "labels": [_label(decision, _CHILDREN if has_published_names(found) else _OWN)],
         "calibration": {
             "method": "platt",
             "parameters": {"slope": [decision.slope], "intercept": [decision.intercept]},

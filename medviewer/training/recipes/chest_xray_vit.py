@@ -15,12 +15,12 @@ import torch
 from medviewer.domain.errors import UsageError
 from medviewer.training.batches import Part
 from medviewer.training.checkpoint import load_chosen, weights_digest
+from medviewer.training.configs import TransformerConfig as Config
 from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table, write_data_report
 from medviewer.training.export import open_forward
 from medviewer.training.film_comparison import check_beside, compare
 from medviewer.training.film_lesson import FilmLesson
-from medviewer.training.film_lesson import TransformerConfig as Config
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
 from medviewer.training.networks_vit import SmallViT

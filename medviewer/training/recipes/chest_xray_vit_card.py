@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medviewer.training.about import About
+from medviewer.training.configs import TransformerConfig
 from medviewer.training.data import ClassFolders
-from medviewer.training.film_lesson import TransformerConfig
 from medviewer.training.recipes import chest_xray_card
+from medviewer.training.recipes.abouts import ABOUTS
 from medviewer.training.recipes.chest_xray_card import interface
 
 RECIPE = "chest-xray-vit"
@@ -16,23 +16,7 @@ VERSION = "1.0.0"
 # Of medviewer.explain.methods.METHODS: attention, the last tokens, and the gradients of the image.
 METHODS = ("attention-rollout", "grad-cam", "integrated-gradients", "occlusion")
 
-_TITLE = {
-    "en": "Pneumonia on children's chest radiographs, by a vision transformer",
-    "zh": "儿童胸部X线片肺炎检测（视觉Transformer）",
-}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "The same as for the network of convolutions: a folder with NORMAL and PNEUMONIA in it, or "
-        "DICOM files beside a labels.csv.",
-        "zh": "与卷积网络相同：内含NORMAL与PNEUMONIA的文件夹，或DICOM文件及同目录下的labels.csv。",
-    },
-    duration={
-        "en": "About two hours for 4,000 films on two processor cores.",
-        "zh": "4000张胶片在双核处理器上约需两小时。",
-    },
-    config=TransformerConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: another kind of network for the question of chest-xray-pneumonia, to compare its "
     "answers and its attention. For a second look use chest-xray-pneumonia.",
@@ -60,6 +44,7 @@ reference.npz holds made-up images and the network's answers to them (Apache Lic
 
 Research use only. No warranty of any kind; see the licence.
 """
+_GIVEN = "weights given by who trained it"
 _BEGUN = """
 as far as the licence of the weights that training began with allows; see where those came from.
 """
@@ -85,14 +70,14 @@ def card_document(
     other = {
         "id": RECIPE,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "intended_use": _INTENDED_USE,
         **faces,
         "outputs": [*faces["outputs"], rollout],
         "explain": faces["explain"] | {"methods": list(METHODS)},
-        "training": {"recipe": RECIPE},
+        "training": {"recipe": RECIPE, "begun": _GIVEN if config.pretrained else ""},
         "licences": {
-            "weights": f"{weights} and weights given by who trained it" if config.pretrained else weights,
+            "weights": f"{weights} and {_GIVEN}" if config.pretrained else weights,
             "data": "CC BY 4.0, Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2",
         },
         "references": list(_REFERENCES),

@@ -30,7 +30,7 @@ from medviewer.training.forecast_scores import HOURS, measure_forecasts, offered
 from medviewer.training.lesson import Surroundings
 from medviewer.training.physionet import Stays, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.icu_forecast_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document
+from medviewer.training.recipes.icu_forecast_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -91,7 +91,7 @@ def run(request: Request) -> Path:
         for name in ("report.json", "report.html"):
             (partial / "report" / name).unlink()
         (partial / "report").rmdir()
-        write_card(partial, document, {"b": {**report, "data": report["data"] | {"text": EVIDENCE_TEXT}}})
+        write_card(partial, document, {"b": {**report, "data": report["data"] | {"text": evidence_text(sets["a"])}}})
     request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")
     return request.out

@@ -8,30 +8,20 @@ from typing import Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.card import library_versions
+from medviewer.training.configs import ForecastConfig
 from medviewer.training.forecast_data import AHEAD_H, MOMENTS_H, RECENT_H
 from medviewer.training.forecast_export import OUTPUT, Offered
-from medviewer.training.forecast_learning import NOMINAL, ForecastConfig
+from medviewer.training.forecast_learning import NOMINAL
+from medviewer.training.own_data import HELD_OUT, STAYS, is_published, own_card, own_evidence
 from medviewer.training.physionet import Stays
+from medviewer.training.recipes.abouts import ABOUTS
 from medviewer.training.stays import VARIABLES
 
 RECIPE = "icu-forecast"
 VERSION = "1.0.0"
 
-_TITLE = {"en": "The next hours of vital signs in intensive care", "zh": "重症监护未来数小时生命体征预测"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "The files of the PhysioNet 2012 challenge: set-a.zip and set-b.zip; outcomes are not needed.",
-        "zh": "PhysioNet 2012竞赛的文件：set-a.zip与set-b.zip；不需要结局文件。",
-    },
-    duration={
-        "en": "About twenty minutes for 8,000 stays on one processor core.",
-        "zh": "8000次住院在单核处理器上约需二十分钟。",
-    },
-    config=ForecastConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: where vital signs went in the next hours in patients whose hours so far looked like "
     "these, with a band that held nine of ten values. It shows what is usual, not what will happen.",
@@ -55,6 +45,8 @@ _REGULATORY = {
     "en": "Research use only. Not a medical device; not cleared or approved by any authority.",
     "zh": "仅供科研使用。非医疗器械，未经任何监管机构批准。",
 }
+_HOSPITAL = {"en": "hospital", "zh": "医院"}
+_OWN = {"en": "archive", "zh": "来源"}
 _SPLIT_RULE = (
     f"Stays are patients. Learned from set A: at {len(MOMENTS_H)} moments a stay, one net for each fold of the stays, "
     "averaged; how wide the bands are comes from the folds, each judged by the net that did not learn from it. Set B "
@@ -107,11 +99,13 @@ def card_document(
     """
     by_name = {one["name"]: one for one in measured}
     rows = sum(len(one.hours) for one in offered)
-    return {
+    of_published = is_published(RECIPE, [learned.digest])
+    whose = _HOSPITAL if of_published else _OWN
+    card = {
         "schema": SCHEMA_ID,
         "id": RECIPE,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "forecast",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -127,7 +121,7 @@ def card_document(
         "preprocessing": [],
         "explain": {"target_layer": "none", "grid": [1, 1], "methods": ["occlusion"]},
         "labels": [],
-        "outcomes": [_outcome(one, by_name[one.name]) for one in offered],
+        "outcomes": [_outcome(one, by_name[one.name], whose) for one in offered],
         "population": {"age_years": [16, 90], "sexes": ["F", "M"], "site": _SITE, "is_strict": True},
         "training": {
             "recipe": RECIPE,
@@ -146,9 +140,15 @@ def card_document(
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
+    return card if of_published else own_card(card, len(learned.stays), STAYS)
 
 
-def _outcome(offered: Offered, measured: Mapping[str, Any]) -> dict[str, Any]:
+def evidence_text(learned: Stays) -> dict[str, str]:
+    """Return what the model was judged on."""
+    return own_evidence(EVIDENCE_TEXT, HELD_OUT, is_published=is_published(RECIPE, [learned.digest]))
+
+
+def _outcome(offered: Offered, measured: Mapping[str, Any], whose: Mapping[str, str]) -> dict[str, Any]:
     variable = VARIABLES[[one.name for one in VARIABLES].index(offered.name)]
     return {
         "name": offered.name,
@@ -158,11 +158,11 @@ def _outcome(offered: Offered, measured: Mapping[str, Any]) -> dict[str, Any]:
         "times": list(offered.hours),
         "nominal": NOMINAL,
         "recent": {"variable": offered.name, "hours": RECENT_H},
-        "measured": _said(measured, len(offered.hours)),
+        "measured": _said(measured, len(offered.hours), whose),
     }
 
 
-def _said(measured: Mapping[str, Any], n_hours: int) -> dict[str, str]:
+def _said(measured: Mapping[str, Any], n_hours: int, whose: Mapping[str, str]) -> dict[str, str]:
     """Say how true it was, in numbers."""
     of_all = {key: one["value"] for key, one in measured["all"].items() if key != "n"}
     held = [100 * hour["coverage"]["value"] for hour in measured["hours"]]
@@ -172,8 +172,8 @@ def _said(measured: Mapping[str, Any], n_hours: int) -> dict[str, str]:
     rest = "" if n_hours == AHEAD_H else " Hours at which a baseline was as good are left out."
     rest_zh = "" if n_hours == AHEAD_H else "基线同样准确的时点未列出。"
     return {
-        "en": f"On stays of the same hospital that it had not seen, it held {low} to {high} of 100 ({n} values); mean "
-        f"error {gain[0]}, of the last value {gain[1]}, of the mean of six hours {gain[2]}.{rest}",
-        "zh": f"在同一医院未见过的住院中，每100个数值有{low}至{high}个落在区间内（共{n}个）；平均误差{gain[0]}，"
-        f"以末次值预测为{gain[1]}，以六小时均值预测为{gain[2]}。{rest_zh}",
+        "en": f"On stays of the same {whose['en']} that it had not seen, it held {low} to {high} of 100 ({n} values); "
+        f"mean error {gain[0]}, of the last value {gain[1]}, of the mean of six hours {gain[2]}.{rest}",
+        "zh": f"在同一{whose['zh']}未见过的住院中，每100个数值有{low}至{high}个落在区间内（共{n}个）；"
+        f"平均误差{gain[0]}，以末次值预测为{gain[1]}，以六小时均值预测为{gain[2]}。{rest_zh}",
     }

@@ -13,16 +13,17 @@ from typing import Any
 from medviewer.domain.errors import InputError
 from medviewer.training.calibration import Decision, sigmoid
 from medviewer.training.card import write_card
+from medviewer.training.configs import StayConfig
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import roc_auc
 from medviewer.training.physionet import HOURS, Stay, Stays, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.icu_mortality_card import ABOUT, EVIDENCE_TEXT, RECIPE, card_document
+from medviewer.training.recipes.icu_mortality_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
-from medviewer.training.stay_blend import Blend, StayConfig, folder_of, learn_blend, out_of_fold
+from medviewer.training.stay_blend import Blend, folder_of, learn_blend, out_of_fold
 from medviewer.training.stay_decision import decide
 from medviewer.training.stay_evaluation import ScoredStays, describe_stays, subgroups_of, summarise_stays
 from medviewer.training.stay_export import write_graph, write_reference
@@ -52,7 +53,7 @@ def run(request: Request) -> Path:
     digest = " ".join(one.digest for one in sets.values())
     around = request.surroundings(config, digest, folders)
     write_data_report(stays_table(request.data, sets), around.folder)
-    proof = _proven(sets["a"].stays, sets["b"].stays, config, folder_of(around, "proof"), request)
+    proof = _proven(sets, config, folder_of(around, "proof"), request)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     stays = [stay for one in sets.values() for stay in one.stays]
@@ -99,10 +100,9 @@ def _learned(
     return learn_blend(tensors, config, around, n_nets=config.n_nets), decision
 
 
-def _proven(
-    learned: Sequence[Stay], judged: Sequence[Stay], config: StayConfig, around: Surroundings, request: Request
-) -> dict[str, Any]:
-    """Learn from one set alone and return a report on the other."""
+def _proven(sets: Mapping[str, Stays], config: StayConfig, around: Surroundings, request: Request) -> dict[str, Any]:
+    """Learn from set A alone and return a report on set B."""
+    learned, judged = sets["a"].stays, sets["b"].stays
     inputs = input_documents(learned)
     blend, decision = _learned(learned, inputs, config, around)
     tensors = encode(judged, inputs)
@@ -115,7 +115,7 @@ def _proven(
         found["metrics"][f"auc_{name}"] = part["metrics"]["auc"]
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in found["metrics"].items())
     request.progress(f"learned from set A, judged on set B: {told}")
-    about = describe_stays(request.data, "b", scored, "") | {"text": EVIDENCE_TEXT}
+    about = describe_stays(request.data, "b", scored, "") | {"text": evidence_text(sets)}
     return {"data": about, **found, "subgroups": subgroups_of(scored, decision.threshold)}
 
 

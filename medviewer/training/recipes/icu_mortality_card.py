@@ -8,30 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.card import library_versions
+from medviewer.training.configs import StayConfig
+from medviewer.training.own_data import HELD_OUT_ONCE, STAYS, is_published, own_card, own_evidence
 from medviewer.training.physionet import Stays
-from medviewer.training.stay_blend import PARTS, StayConfig
+from medviewer.training.recipes.abouts import ABOUTS
+from medviewer.training.stay_blend import PARTS
 
 if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
 
 RECIPE = "icu-mortality"
-VERSION = "1.0.0"
+VERSION = "1.0.1"
 
-_TITLE = {"en": "Death in hospital, from two days of intensive care", "zh": "重症监护头两天数据的院内死亡风险"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "The files of the PhysioNet 2012 challenge: set-a.zip and set-b.zip, Outcomes-a.txt and Outcomes-b.txt.",
-        "zh": "PhysioNet 2012竞赛的文件：set-a.zip、set-b.zip、Outcomes-a.txt与Outcomes-b.txt。",
-    },
-    duration={
-        "en": "Less than an hour for 8,000 stays on one processor core.",
-        "zh": "8000次住院在单核处理器上不到一小时。",
-    },
-    config=StayConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: how often patients died in hospital whose first 48 hours in intensive care looked "
     "like these, from vital signs and laboratory values, with what counted most. It is no forecast for one person and "
@@ -66,6 +56,8 @@ _THRESHOLD_ON = {
     "en": "the same folds; where sensitivity and positive predictive value are the same, as the challenge scores it",
     "zh": "同上五折；取敏感度与阳性预测值相等处，与竞赛评分一致",
 }
+_HOSPITAL = {"en": "one hospital", "zh": "同一家医院"}
+_OWN = {"en": "one archive", "zh": "同一来源"}
 _SPLIT_RULE = (
     "Stays are patients. Evidence: learned from set A alone, judged once on set B, which chose nothing of it. "
     "Shipped: learned from both sets by the same recipe. Calibration and threshold of each come from five folds of "
@@ -113,11 +105,12 @@ def card_document(
         decision: calibration and threshold.
         training: ``data_digest`` and ``validation``.
     """
-    return {
+    of_published = _is_published(sets)
+    card = {
         "schema": SCHEMA_ID,
         "id": RECIPE,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "multilabel",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -129,7 +122,7 @@ def card_document(
         ],
         "preprocessing": [],
         "explain": {"target_layer": "none", "grid": [1, 1], "methods": ["occlusion"]},
-        "labels": [_label(decision)],
+        "labels": [_label(decision, _HOSPITAL if of_published else _OWN)],
         "calibration": {
             "method": "platt",
             "parameters": {"slope": [decision.slope], "intercept": [decision.intercept]},
@@ -155,9 +148,19 @@ def card_document(
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
+    return card if of_published else own_card(card, sum(len(one.stays) for one in sets.values()), STAYS)
 
 
-def _label(decision: Decision) -> dict[str, Any]:
+def evidence_text(sets: Mapping[str, Stays]) -> dict[str, str]:
+    """Return what was judged on."""
+    return own_evidence(EVIDENCE_TEXT, HELD_OUT_ONCE, is_published=_is_published(sets))
+
+
+def _is_published(sets: Mapping[str, Stays]) -> bool:
+    return is_published(RECIPE, [one.digest for one in sets.values()])
+
+
+def _label(decision: Decision, whose: Mapping[str, str]) -> dict[str, Any]:
     found, right = round(100 * decision.sensitivity), round(100 * decision.specificity)
     return {
         "name": "DeathInHospital",
@@ -171,9 +174,9 @@ def _label(decision: Decision) -> dict[str, Any]:
             "n": decision.n,
             "on": _THRESHOLD_ON,
             "meaning": {
-                "en": f"In validation ({decision.n} stays of one hospital) {found} of 100 who died were flagged, and "
+                "en": f"In validation ({decision.n} stays of {whose['en']}) {found} of 100 who died were flagged, and "
                 f"{right} of 100 who survived were not.",
-                "zh": f"在验证中（同一家医院{decision.n}次住院），每100名死亡患者有{found}名被标记，"
+                "zh": f"在验证中（{whose['zh']}{decision.n}次住院），每100名死亡患者有{found}名被标记，"
                 f"每100名存活患者有{right}名未被标记。",
             },
         },

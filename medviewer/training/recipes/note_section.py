@@ -27,7 +27,7 @@ from medviewer.training.note_decision import decide, report_of_folds
 from medviewer.training.note_evaluation import judge
 from medviewer.training.note_export import write_graph, write_reference
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.note_section_card import ABOUT, EVIDENCE_TEXTS, RECIPE, card_document
+from medviewer.training.recipes.note_section_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -80,13 +80,13 @@ def run(request: Request) -> Path:
         (partial / VOCABULARY).write_text(vocabulary_text(pretrained.pieces), encoding="utf-8")
         document = card_document(sections, sets, config, chosen, training)
         write_card(partial, document)
-        about = {"text": EVIDENCE_TEXTS["folds"], "digest": sets["training"].digest}
+        about = {"text": evidence_text("folds", sets), "digest": sets["training"].digest}
         reports = {"folds": report_of_folds(said, chosen, notes, sections, about)}
         for split in sorted(sets.keys() - {"training"}, reverse=True):
             report = judge(partial, split, sets[split])
             told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in report["metrics"].items())
             request.progress(f"{split}: {told}")
-            reports[split] = {**report, "data": {**report["data"], "text": EVIDENCE_TEXTS[split]}}
+            reports[split] = {**report, "data": {**report["data"], "text": evidence_text(split, sets)}}
         write_card(partial, document, reports)
     request.forget_run(folders)
     request.progress(f"the model is complete: {request.out}")

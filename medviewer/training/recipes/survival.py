@@ -14,8 +14,10 @@ from medviewer.domain.errors import InputError
 from medviewer.inference.card import InputSpec, input_spec
 from medviewer.training.card import write_card
 from medviewer.training.cohorts import Cohort, cohort_table, encoded, read_cohort, statistics
+from medviewer.training.configs import SurvivalConfig
 from medviewer.training.cox import Cox, fit_cox
 from medviewer.training.data_report import DataTable, write_data_report
+from medviewer.training.extras import install
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import Floats, Truth
 from medviewer.training.publish import check_better, check_place, model_folder
@@ -36,7 +38,7 @@ from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.survival_export import write_graph, write_reference
 from medviewer.training.survival_folds import SurvivalAnswers, answer_by_folds, survival_measures, survival_report
-from medviewer.training.survival_net import SurvivalConfig, SurvivalNet
+from medviewer.training.survival_net import SurvivalNet
 
 FOLDERS = ("checkpoints", "tensorboard")
 FILE = "whas500.arff"
@@ -84,7 +86,8 @@ def _read(request: Request) -> tuple[Cohort, InputSpec, dict[str, Any]]:
     """Read the patients, and tell what cannot be used; the input, with their statistics; and its entry on the card."""
     path = request.data / FILE if request.data.is_dir() else request.data
     if not path.is_file():
-        raise InputError(f"{path} is not there; give the folder of scikit-survival's data, or a CSV file.")
+        brought = f"the folder of scikit-survival's data ({install('sksurv')} brings it)"
+        raise InputError(f"{path} is not there; give {brought}, or a CSV file.")
     columns = COLUMNS if path.suffix.lower() == ".arff" else None
     cohort = read_cohort(path, input_spec(input_document(FIELDS)), columns)
     for name, reason in cohort.unusable:

@@ -10,19 +10,16 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.card import library_versions
 from medviewer.training.cohorts import EVENT, TIME, Cohort
+from medviewer.training.configs import SurvivalConfig
 from medviewer.training.cox import Cox
-from medviewer.training.own_data import PATIENTS, own_card
-from medviewer.training.survival_net import SurvivalConfig
+from medviewer.training.own_data import PATIENTS, is_published, own_card
+from medviewer.training.recipes.abouts import ABOUTS
 
 RECIPE = "survival"
 ID = "survival-heart-attack"
-VERSION = "1.0.0"
-
-# sha256 of whas500.arff as published; a card claims nothing of these patients for any other file.
-PUBLISHED = "f64040c91398875137822eca306a927208df6896808cd9764af7065722fa53d6"
+VERSION = "1.0.1"
 
 TIMES = (30.0, 90.0, 180.0, 365.0, 730.0, 1095.0)  # days from admission
 HORIZON = 365.0
@@ -70,16 +67,7 @@ COLUMNS: Mapping[str, str] = {
     "q_wave_infarction": "mitype", TIME: "lenfol", EVENT: "fstat",
 }  # fmt: skip
 
-_TITLE = {"en": "Survival after a heart attack", "zh": "心肌梗死后生存"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "The folder with whas500.arff and GBSG2.arff that scikit-survival brings along; only the files are read.",
-        "zh": "scikit-survival附带的whas500.arff与GBSG2.arff所在文件夹；仅读取文件。",
-    },
-    duration={"en": "A minute or two.", "zh": "约一两分钟。"},
-    config=SurvivalConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: how many patients of a published cohort were alive up to three years after they had "
     "been admitted with a heart attack, if 13 values at admission were like these, and which values count most. It is "
@@ -175,7 +163,7 @@ def card_document(
         "schema": SCHEMA_ID,
         "id": ID,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "survival",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -193,6 +181,7 @@ def card_document(
         "training": {
             "recipe": RECIPE,
             "config": dataclasses.asdict(config),
+            "patients_digest": cohort.patients_digest,
             "split_rule": _SPLIT_RULE.format(folds=config.n_folds, repeats=config.n_repeats),
             "hazard_ratios_per_deviation": ratios,
             "risk_cuts": [round(float(cut), 4) for cut in np.quantile(proof["risk"], (1 / 3, 2 / 3))],
@@ -207,15 +196,19 @@ def card_document(
         "reference_tolerance": 1e-4,
         "licence_text": _LICENCE_TEXT,
     }
-    return card if cohort.digest == PUBLISHED else own_card(card, len(cohort.time), PATIENTS)
+    return card if is_published(RECIPE, [cohort.digest]) else own_card(card, len(cohort.time), PATIENTS)
 
 
 def _outcome(cohort: Cohort, proof: Mapping[str, Any]) -> dict[str, Any]:
     found = proof["metrics"]["concordance"]
     low, high = found["ci95"]
     error = proof["metrics"][f"calibration_error_{HORIZON:g}"]["value"]
-    n, is_published = len(cohort.time), cohort.digest == PUBLISHED
-    of = {"en": "of 1997 to 2001", "zh": "1997至2001年"} if is_published else {"en": "of one archive", "zh": "同一来源"}
+    n = len(cohort.time)
+    of = (
+        {"en": "of 1997 to 2001", "zh": "1997至2001年"}
+        if is_published(RECIPE, [cohort.digest])
+        else {"en": "of one archive", "zh": "同一来源"}
+    )
     return {
         "name": "survival",
         "code": {"scheme": "SCT", "value": "419620001", "meaning": "Death"},

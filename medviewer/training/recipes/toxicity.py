@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
 from medviewer.training.card import write_card
+from medviewer.training.configs import MoleculeConfig
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.metrics import Floats
-from medviewer.training.molecule_blend import PARTS, Blend, MoleculeConfig, learn_blend, out_of_fold
+from medviewer.training.molecule_blend import PARTS, Blend, learn_blend, out_of_fold
 from medviewer.training.molecule_decision import decide, probabilities_of
 from medviewer.training.molecule_evaluation import describe_molecules, novelty_of, scaffold_marks, scored_molecules
 from medviewer.training.molecule_export import FAR, far_in_folds, nearest, write_distance, write_graph, write_reference
@@ -26,7 +27,7 @@ from medviewer.training.molecule_table import molecules_table
 from medviewer.training.molecule_tensors import MOST_ATOMS, Bytes, encode_molecules, input_document
 from medviewer.training.molecules import ASSAYS, Molecules, one_sided, read_molecules, scaffold_folds, scaffold_split
 from medviewer.training.publish import check_better, check_place, model_folder
-from medviewer.training.recipes.toxicity_card import ABOUT, EVIDENCE_TEXT, RECIPE, Findings, card_document
+from medviewer.training.recipes.toxicity_card import ABOUT, RECIPE, Findings, card_document, evidence_text
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
@@ -107,7 +108,7 @@ def _judged(
     scored = scored_molecules(molecules, probability, logits[:, :-1], novelty=far, known=None)
     thresholds = dict(zip(ASSAYS, [one.threshold for one in findings.decisions], strict=True))
     about = describe_molecules(request.data, split, scored, findings.molecules.digest)
-    found = {"data": about | {"text": EVIDENCE_TEXT[split]}, **report_on(scored, thresholds, PARTS)}
+    found = {"data": about | {"text": evidence_text(split, findings.molecules)}, **report_on(scored, thresholds, PARTS)}
     found["novelty"] = novelty_of(scored, *findings.limits)
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in found["metrics"].items())
     request.progress(f"{split}: {told}")

@@ -11,18 +11,20 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.training.about import About
 from medviewer.training.card import library_versions
-from medviewer.training.molecule_blend import BLENDED, PARTS, MoleculeConfig
+from medviewer.training.configs import MoleculeConfig
+from medviewer.training.molecule_blend import BLENDED, PARTS
 from medviewer.training.molecule_tensors import input_document
 from medviewer.training.molecules import ASSAYS, Molecules
+from medviewer.training.own_data import FOLDS, HELD_OUT_ONCE, MOLECULES, is_published, own_card, own_evidence
+from medviewer.training.recipes.abouts import ABOUTS
 
 if TYPE_CHECKING:
     from medviewer.training.calibration import Decision
     from medviewer.training.metrics import Floats
 
 RECIPE = "toxicity"
-VERSION = "1.0.0"
+VERSION = "1.0.1"
 _TITLES = {
     "NR-AR": ("Androgen receptor", "雄激素受体"),
     "NR-AR-LBD": ("Androgen receptor, ligand-binding domain", "雄激素受体（配体结合域）"),
@@ -38,20 +40,7 @@ _TITLES = {
     "SR-p53": ("DNA damage, p53 pathway", "DNA损伤（p53通路）"),
 }
 
-_TITLE = {"en": "Toxicity of a molecule in twelve cell assays", "zh": "分子在十二项细胞实验中的毒性"}
-ABOUT = About(
-    title=_TITLE,
-    data={
-        "en": "The folder with tox21.csv of MoleculeNet: a column smiles and one for each of twelve "
-        "assays. It needs RDKit.",
-        "zh": "MoleculeNet的tox21.csv所在文件夹：一列smiles，另有十二项实验各一列。需要RDKit。",
-    },
-    duration={
-        "en": "About half an hour for 7,800 molecules on one processor core.",
-        "zh": "7800个分子在单核处理器上约需半小时。",
-    },
-    config=MoleculeConfig(),
-)
+ABOUT = ABOUTS[RECIPE]
 _INTENDED_USE = {
     "en": "Research and teaching: how often molecules with a structure like this one were active in twelve assays of "
     "cells in a dish (seven of nuclear receptors, five of stress), and which atoms the answer rests on. It may rank "
@@ -165,11 +154,11 @@ def card_document(findings: Findings) -> dict[str, Any]:
     """Return the card, all but files and evidence."""
     config, decisions = findings.config, findings.decisions
     warn, abstain = findings.limits
-    return {
+    card = {
         "schema": SCHEMA_ID,
         "id": RECIPE,
         "version": VERSION,
-        "title": _TITLE,
+        "title": dict(ABOUT.title),
         "task": "multilabel",
         "intended_use": _INTENDED_USE,
         "not_for": _NOT_FOR,
@@ -219,6 +208,14 @@ def card_document(findings: Findings) -> dict[str, Any]:
         "reference_tolerance": 1e-3,
         "licence_text": _LICENCE_TEXT,
     }
+    molecules = findings.molecules
+    return card if is_published(RECIPE, [molecules.digest]) else own_card(card, len(molecules.names), MOLECULES)
+
+
+def evidence_text(split: str, molecules: Molecules) -> dict[str, str]:
+    """Return what was judged on."""
+    own = FOLDS if split == "folds" else HELD_OUT_ONCE
+    return own_evidence(EVIDENCE_TEXT[split], own, is_published=is_published(RECIPE, [molecules.digest]))
 
 
 def _label(name: str, decision: Decision) -> dict[str, Any]:

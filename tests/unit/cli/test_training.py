@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +15,8 @@ import pytest
 
 import medviewer.training
 from medviewer.cli import main
-from medviewer.domain.errors import Stopped, TrainingError
+from medviewer.domain.errors import RuntimeMissingError, Stopped, TrainingError
+from medviewer.gui.text import tr, use_language
 from medviewer.training import evaluate as evaluation
 from tests import fakes
 
@@ -172,7 +176,7 @@ def test_a_recipe_that_lacks_a_package_does_not_hide_the_others(
 def test_a_described_setting_is_read_as_it_is_written() -> None:
     pytest.importorskip("torch")
     from medviewer.training.about import settings_of
-    from medviewer.training.film_lesson import FilmConfig
+    from medviewer.training.configs import FilmConfig
     from medviewer.training.settings import configure
 
     config = FilmConfig(sizes=(32, 64), pretrained=False, dropout=0.25)
@@ -184,16 +188,67 @@ def test_a_recipe_without_words_is_shown_by_its_docstring_and_config() -> None:
     pytest.importorskip("torch")
     from types import ModuleType
 
-    from medviewer.training.about import described
-    from medviewer.training.film_lesson import FilmConfig
-    from medviewer.training.lesson import LoopConfig
+    from medviewer.training.about import described, undescribed
+    from medviewer.training.configs import FilmConfig, LoopConfig
 
     module = ModuleType("bare", "Something on films (Who, 2012).\n\nRead run first.")
     vars(module).update(LoopConfig=LoopConfig, Config=FilmConfig)
-    found = described("bare", module)
+    found = described("bare", undescribed("bare", module))
     assert found["title"] == {"en": "Something on films (Who, 2012)"}
     assert "sizes" in [one["name"] for one in found["settings"]]
-    assert described("none", ModuleType("none"))["title"] == {"en": "none"}
+    assert undescribed("none", ModuleType("none")).title == {"en": "none"}
+
+
+def test_recipes_are_listed_without_loading_what_they_learn_with() -> None:
+    words = "import sys; from medviewer.training import describe_recipes; found = describe_recipes(); "
+    words += "print(len(found), sorted({'torch', 'sklearn', 'rdkit', 'onnxruntime'} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout
+    assert said.split(maxsplit=1) == [str(len(medviewer.training.RECIPES)), "[]\n"]
+
+
+def test_every_recipe_has_its_words_and_settings_where_they_are_listed() -> None:
+    from medviewer.training.recipes.abouts import ABOUTS
+
+    assert ABOUTS.keys() == medviewer.training.RECIPES.keys()
+    pytest.importorskip("torch")
+    for name, module in medviewer.training.RECIPES.items():
+        assert importlib.import_module(module).ABOUT is ABOUTS[name]
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "lacking"),
+    [
+        ("rdkit", "chem", {"toxicity"}),
+        ("sklearn", "torch,cpu", {"breast-ultrasound", "icu-mortality", "note-section", "toxicity"}),
+    ],
+)
+def test_a_package_that_is_not_there_is_named_with_its_own_extra(
+    package: str, extra: str, lacking: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for needed in ("torch", "onnxruntime", "onnxscript", "matplotlib", "sklearn", "rdkit"):
+        pytest.importorskip(needed)
+    monkeypatch.setitem(sys.modules, package, None)
+    found = {one["recipe"]: one["problem"] for one in medviewer.training.describe_recipes()}
+    assert {name for name, problem in found.items() if problem} == lacking
+    words = f"Training needs the package {package}: pip install 'medviewer[{extra}]'."
+    assert {found[name] for name in lacking} == {words}
+    with pytest.raises(RuntimeMissingError, match=re.escape(words)):  # before the data are looked at
+        medviewer.training.train("toxicity", Path("nowhere"), Path("nowhere"), {}, print)
+    use_language("zh")
+    assert tr(words) == f"训练需要 {package} 包：pip install 'medviewer[{extra}]'。"
+    use_language("en")
+
+
+@pytest.mark.parametrize(("package", "extra"), [("rdkit.Chem", "chem"), ("torch", "torch,cpu")])
+def test_one_that_is_missing_in_the_midst_is_named_with_its_own_extra_too(
+    package: str, extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> Path:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(medviewer.training, "train", train)
+    assert main(["train", "toxicity", "--data", "D", "--out", "O"]) == 3
+    assert capsys.readouterr().err.endswith(f"pip install 'medviewer[{extra}]'\n")
 
 
 @pytest.mark.parametrize("stops", [True, False])

@@ -20,11 +20,11 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.inputs import series
 from medviewer.training import train
+from medviewer.training.configs import ForecastConfig
 from medviewer.training.evaluate import evaluate
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, documents_of, moments_of
 from medviewer.training.forecast_export import Offered, ServedForecast, check_forecast, write_forecast
 from medviewer.training.forecast_learning import (
-    ForecastConfig,
     Forecaster,
     ForecastLesson,
     folds_of,
@@ -89,13 +89,13 @@ def test_the_graph_answers_as_it_was_learned_and_a_patient_is_asked_about(made: 
     names = [one["name"] for one in card(made[0])["outcomes"]]
     assert {"HR", "RespRate"} <= set(names)
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        (found,) = engine.verify("icu-forecast")
-        answer = engine.ask(case_of(stay), "icu-forecast")
+        (found,) = engine.verify("icu-forecast-own")
+        answer = engine.ask(case_of(stay), "icu-forecast-own")
         silent = replace(stay, observations=tuple(o for o in stay.observations if o[1] != "RespRate" or o[0] < 40))
-        partly = engine.ask(case_of(silent), "icu-forecast")
+        partly = engine.ask(case_of(silent), "icu-forecast-own")
         late = replace(case_of(stay), at=case_of(stay).observations[-1].time.replace(hour=23))
-        nothing = engine.ask(late, "icu-forecast")
-        why = explain(engine, case_of(stay), "icu-forecast", "occlusion", finding="RespRate", n_random=5)
+        nothing = engine.ask(late, "icu-forecast-own")
+        why = explain(engine, case_of(stay), "icu-forecast-own", "occlusion", finding="RespRate", n_random=5)
     assert found.passed
     assert found.largest_error < 1e-4
     assert [one.label for one in answer.outcomes] == names

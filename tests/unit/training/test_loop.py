@@ -15,8 +15,9 @@ from medviewer.domain.errors import InputError, RuntimeMissingError, Stopped, Tr
 from medviewer.training import checkpoint  # noqa: E402
 from medviewer.training.batches import Part  # noqa: E402
 from medviewer.training.checkpoint import weights_digest  # noqa: E402
-from medviewer.training.film_lesson import FilmConfig, FilmLesson  # noqa: E402
-from medviewer.training.lesson import LoopConfig, Surroundings  # noqa: E402
+from medviewer.training.configs import FilmConfig, LoopConfig  # noqa: E402
+from medviewer.training.film_lesson import FilmLesson  # noqa: E402
+from medviewer.training.lesson import Surroundings  # noqa: E402
 from medviewer.training.loop import fit  # noqa: E402
 from medviewer.training.networks import EfficientNetLite0  # noqa: E402
 from medviewer.training.run_record import read_record  # noqa: E402

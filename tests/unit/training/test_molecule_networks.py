@@ -13,8 +13,9 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
 from medviewer.domain.errors import ModelError
+from medviewer.training.configs import MoleculeConfig
 from medviewer.training.lesson import Surroundings
-from medviewer.training.molecule_blend import Blend, MoleculeConfig, learn_blend, summarised
+from medviewer.training.molecule_blend import Blend, learn_blend, summarised
 from medviewer.training.molecule_export import FAR, check_graph_of, far_in_folds, nearest, write_graph
 from medviewer.training.molecule_networks import BOUNDS, COLUMNS, GraphNet, MoleculeSummary
 from medviewer.training.molecule_tensors import MOST_ATOMS, MoleculeTensors, encode_molecules, input_document

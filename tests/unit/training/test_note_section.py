@@ -73,16 +73,15 @@ def test_the_card_tells_what_chose_and_what_judged(made: tuple[Path, list[str]])
     assert found["evidence"][2]["metrics"]["accuracy"]["ci95"]
     assert [one["name"] for one in found["evidence"][2]["classes"]] == ["ALLERGY", "FAM_SOCHX", "MEDICATIONS"]
     text = (made[0] / "README.md").read_text(encoding="utf-8")
-    assert "CC BY 4.0" in text
     assert "| FAM_SOCHX | 7 |" in text
     licence = (made[0] / "LICENSE").read_text(encoding="utf-8")
-    assert "MTS-Dialog" in licence
-    assert "all-MiniLM-L6-v2" in licence
+    assert "MTS-Dialog" not in text + licence  # these are not the published dialogues
+    assert found["licences"]["weights"].endswith("training began with the encoder all-MiniLM-L6-v2 (Apache-2.0)")
 
 
 def test_the_graph_answers_as_it_was_learned(made: tuple[Path, list[str]]) -> None:
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        (found,) = engine.verify("note-section")
+        (found,) = engine.verify("note-section-own")
     assert found.passed
     assert found.largest_error < 1e-4
 
@@ -93,9 +92,9 @@ def test_a_note_is_answered_explained_by_its_words_and_refused_in_another_langua
     note = make_rows(1, seed=77)[0][3]
     german = "Der Patient hat seit dem Morgen Schmerzen und ist nicht mit dem Auto gekommen, sagt die Frau."
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        answer = engine.ask(Case(note=note), "note-section")
-        why = explain(engine, Case(note=note), "note-section", "occlusion", finding="ALLERGY")
-        foreign = engine.ask(Case(note=german), "note-section")
+        answer = engine.ask(Case(note=note), "note-section-own")
+        why = explain(engine, Case(note=note), "note-section-own", "occlusion", finding="ALLERGY")
+        foreign = engine.ask(Case(note=german), "note-section-own")
     assert answer.status == "answer"
     assert max(answer.findings, key=lambda one: one.probability).label == "ALLERGY"
     assert sum(one.probability for one in answer.findings) == pytest.approx(1)

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from medviewer.inference.card import read_card
+from medviewer.resources import models_dir
+from medviewer.training import own_data
+from medviewer.training.breastmnist import CLASSES, part_digests
 from medviewer.training.calibration import Decision
 from medviewer.training.card import write_card
+from medviewer.training.configs import FilmConfig, ForecastConfig, MoleculeConfig, NoteConfig, SmallConfig, StayConfig
 from medviewer.training.data import ClassFolders, LabelledImage
-from medviewer.training.film_lesson import FilmConfig
+from medviewer.training.dialogues import Dialogue, Dialogues
+from medviewer.training.forecast_export import Offered
+from medviewer.training.molecules import ASSAYS, Molecules
+from medviewer.training.note_decision import Chosen
+from medviewer.training.own_data import PUBLISHED, is_published
+from medviewer.training.physionet import Stay, Stays
+from medviewer.training.recipes import (
+    breast_ultrasound_card,
+    icu_forecast_card,
+    icu_mortality_card,
+    note_section_card,
+    toxicity_card,
+)
 from medviewer.training.recipes.chest_xray import preprocessing
 from medviewer.training.recipes.chest_xray_card import card_document, decided
 
@@ -38,8 +57,11 @@ REPORT = {
 }
 
 
-def written(folder: Path, *, is_table: bool, split: str = "") -> str:
-    images = tuple(LabelledImage(folder, f"{n}", n % 2, f"p{n}", "d", split) for n in range(4))
+FILMS = ("NORMAL/IM-0001-0001.jpeg", "NORMAL/NORMAL2-IM-0002-0001.jpeg", "PNEUMONIA/person1_virus_6.jpeg")
+
+
+def written(folder: Path, *, is_table: bool, split: str = "", names: tuple[str, ...] = FILMS) -> str:
+    images = tuple(LabelledImage(folder, name, n // 2, f"p{n}", "d", split) for n, name in enumerate(names))
     found = ClassFolders(folder, ("NORMAL", "PNEUMONIA"), images, is_table=is_table)
     document = card_document(found, FilmConfig(), preprocessing(224), HISTORY, "worst AUC") | decided(DECISION, found)
     (folder / "model.onnx").write_bytes(b"network")
@@ -63,5 +85,118 @@ def test_own_data_claim_nothing_of_them(tmp_path: Path, split: str) -> None:
     assert card.id == "chest-xray-pneumonia-own"
     assert card.population.age_years is None
     document = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert document["licences"] == {
+        "weights": "for their owner to say; training began with ImageNet weights of EfficientNet-Lite0 (Apache-2.0)",
+        "data": "its owner's; not published",
+    }
     assert ("label table" in document["training"]["split_rule"]) == bool(split)
     assert ("label table" in document["evidence"][0]["data"]["en"]) == bool(split)
+
+
+def test_class_folders_with_files_of_other_names_are_not_the_published_films(tmp_path: Path) -> None:
+    text = written(tmp_path, is_table=False, names=(*FILMS, "PNEUMONIA/ours-1.png"))
+    assert "Kermany" not in text
+    assert read_card(tmp_path).id == "chest-xray-pneumonia-own"
+
+
+def of_breast() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
+    """What the card says, what it says that it was judged on, and the digests of what was learned from."""
+    images = tuple(LabelledImage(Path(), f"{n}", n % 2, f"p{n}", "d", ("train", "val")[n % 2]) for n in range(4))
+    found = ClassFolders(Path(), CLASSES, images)
+    config = SmallConfig()
+    card = breast_ultrasound_card.card_document(found, config, [], "AUC", 0.9)
+    card |= breast_ultrasound_card.decided(DECISION, found)
+    return card, [breast_ultrasound_card.evidence_text(found)], list(part_digests(found).values())
+
+
+def of_notes() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
+    rows = [Dialogue("1", "PLAN", "words")]
+    sets = {name: Dialogues(Path(), rows, [], f"digest of {name}") for name in ("training", "validation", "test-1")}
+    chosen = Chosen(["linear"], 1.0, np.eye(2)[[0, 1]], np.array([0, 1]), {"linear": 0.9}, 0.1, 0.1)
+    card = note_section_card.card_document(["EXAM", "PLAN"], sets, NoteConfig(), chosen, {})
+    texts = [note_section_card.evidence_text(split, sets) for split in ("folds", "validation", "test-1")]
+    return card, texts, [one.digest for one in sets.values()]
+
+
+def of_molecules() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
+    found = Molecules(["1"], ["CCO"], [""], np.ones((1, 12)), [], "digest")
+    findings = toxicity_card.Findings(found, MoleculeConfig(), [DECISION] * len(ASSAYS), np.arange(9.0), {})
+    texts = [toxicity_card.evidence_text(split, found) for split in ("folds", "valid", "test")]
+    return toxicity_card.card_document(findings), texts, [found.digest]
+
+
+def some_stays() -> dict[str, Stays]:
+    stays = (Stay(1, {}, (), True),)
+    return {letter: Stays(f"set-{letter}", stays, f"digest of {letter}") for letter in ("a", "b")}
+
+
+def of_mortality() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
+    sets = some_stays()
+    card = icu_mortality_card.card_document(sets, StayConfig(), [], DECISION, {})
+    return card, [icu_mortality_card.evidence_text(sets)], [one.digest for one in sets.values()]
+
+
+def of_forecasts() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
+    learned, one = some_stays()["a"], {"value": 0.9, "ci95": [0.8, 1.0]}
+    measured = {
+        "name": "HR",
+        "all": {"n": 9, "mae": one, "mae_last": one, "mae_mean": one},
+        "hours": [{"coverage": one}],
+    }
+    card = icu_forecast_card.card_document(learned, ForecastConfig(), [], [Offered("HR", (1,))], [measured], {})
+    return card, [icu_forecast_card.evidence_text(learned)], [learned.digest]
+
+
+RECIPES = {
+    "breast-ultrasound": (
+        of_breast,
+        ("MNIST", "BUSI", "Cairo", "CC BY", "25 to 75", "开罗", "same images", "同一批图像"),
+    ),
+    "note-section": (of_notes, ("MTS", "Abacha", "CC BY", "annotators", "0.700", "two versions", "两个版本")),
+    "toxicity": (of_molecules, ("Tox21 ", "7,823", "MIT", "United States", "7823")),
+    "icu-mortality": (of_mortality, ("Boston", "MIMIC", "Silva", "ODC", "of the challenge", "竞赛B", "医院", "2008")),
+    "icu-forecast": (of_forecasts, ("Boston", "MIMIC", "Silva", "ODC", "of the challenge", "竞赛", "医院", "2008")),
+}
+
+
+def told(card: Mapping[str, Any], texts: list[Mapping[str, str]]) -> str:
+    """All that is said of data and licence; titles and names of what is answered are the same for any data."""
+    kept = {key: value for key, value in card.items() if key not in ("labels", "outcomes")}
+    of_labels = [one.get("operating_point", {}).get("meaning", {}) for one in card["labels"]]
+    of_outcomes = [one["measured"] for one in card.get("outcomes", ())]
+    return json.dumps([kept, of_labels, of_outcomes, texts], ensure_ascii=False)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_claims_its_published_data_only_where_it_learned_from_them(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, words = RECIPES[recipe]
+    card, texts, digests = make()
+    said = told(card, texts)
+    assert [word for word in words if word in said] == []
+    assert card["id"] == f"{recipe}-own"
+    assert card["licences"]["data"] == "its owner's; not published"
+    assert card["licences"]["weights"].startswith("for their owner to say")
+    assert "references" not in card
+    assert ("MiniLM" in card["licences"]["weights"]) == (recipe == "note-section")
+    monkeypatch.setitem(own_data.PUBLISHED, recipe, frozenset(digests))
+    card, texts, _ = make()
+    said = told(card, texts)
+    assert [word for word in words if word not in said] == []
+    assert card["id"] == recipe
+    if len(digests) > 1:  # one part of them is another: not those data
+        monkeypatch.setitem(own_data.PUBLISHED, recipe, frozenset(digests[1:]))
+        assert make()[0]["id"] == f"{recipe}-own"
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_what_is_taken_for_published_is_what_the_bundled_models_learned_from(recipe: str) -> None:
+    cards = [read_card(folder) for folder in models_dir().iterdir() if (folder / "model.json").is_file()]
+    (card,) = [one for one in cards if one.training and one.training.get("recipe") == recipe]
+    digests = card.training.get("data_digests") or {"all": card.training["data_digest"]}
+    assert is_published(recipe, digests.values())
+    assert set(digests.values()) == PUBLISHED[recipe]
+    assert not is_published(recipe, [*digests.values(), "another"])
+    assert not is_published(recipe, [])
+    assert not is_published("another", digests.values())

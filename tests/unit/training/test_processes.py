@@ -24,7 +24,8 @@ _LEARN = textwrap.dedent("""
     import json, sys
     from pathlib import Path
     from medviewer.training.checkpoint import weights_digest
-    from medviewer.training.lesson import LoopConfig, Surroundings
+    from medviewer.training.configs import LoopConfig
+    from medviewer.training.lesson import Surroundings
     from medviewer.training.loop import fit
     from medviewer.training.processes import joined_processes
     from tests.lessons import TinyLesson, tiny_network

@@ -26,7 +26,8 @@ from medviewer.training.cohorts import encoded, read_cohort, statistics, stratif
 from medviewer.training.cox import fit_cox
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import file_entry
-from medviewer.training.recipes.survival_card import COLUMNS, FIELDS, PUBLISHED, TIMES, input_document
+from medviewer.training.own_data import PUBLISHED
+from medviewer.training.recipes.survival_card import COLUMNS, FIELDS, TIMES, input_document
 from medviewer.training.survival_export import check_graph_of, write_graph
 from medviewer.training.survival_folds import answer_by_folds, survival_measures
 from tests import data_models
@@ -68,7 +69,9 @@ def test_the_card_tells_how_it_was_judged(made: Path) -> None:
 
 def test_only_the_published_file_is_claimed() -> None:
     cohort = read_cohort(published() / "whas500.arff", input_spec(input_document(FIELDS)), COLUMNS)
-    assert cohort.digest == PUBLISHED == read_card(models_dir() / "survival-heart-attack").training["data_digest"]
+    bundled = read_card(models_dir() / "survival-heart-attack").training
+    assert PUBLISHED["survival"] == {cohort.digest} == {bundled["data_digest"]}
+    assert bundled["patients_digest"] == cohort.patients_digest
 
 
 def test_the_graph_is_the_model_of_all_patients(made: Path, data: Path) -> None:
@@ -158,6 +161,16 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("medviewer.training.cohorts._LARGEST", 100)
     with pytest.raises(InputError, match="larger than"):
         read_cohort(write_csv(tmp_path / "a.csv", make_patients(5)), input_spec(input_document(FIELDS)))
+
+
+def test_the_patients_it_learned_from_are_known_in_another_form_and_order(made: Path, tmp_path: Path) -> None:
+    """It learned from an ARFF file, where a condition is a number; here are the same patients as CSV, the last first."""
+    same = evaluate(made, write_csv(tmp_path / "same.csv", make_patients(200)[::-1]), tmp_path / "out")
+    assert same["data"]["was_learned_from"] is True
+    others = make_patients(200)
+    others[7]["time"] += 1
+    report = evaluate(made, write_csv(tmp_path / "others.csv", others), tmp_path / "out")
+    assert report["data"]["was_learned_from"] is False
 
 
 def test_the_patients_it_learned_from_are_no_evidence(tmp_path: Path) -> None:

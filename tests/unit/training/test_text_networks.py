@@ -16,8 +16,9 @@ from torch import nn
 
 from medviewer.domain.errors import InputError, ModelError, RuntimeMissingError
 from medviewer.training import note_export, text_encoder
+from medviewer.training.configs import NoteConfig
 from medviewer.training.eight_bits import EmbeddingInEight, LinearInEight, round_to_eight_bits
-from medviewer.training.note_blend import NoteConfig, Notes, fit_pieces, fit_probe
+from medviewer.training.note_blend import Notes, fit_pieces, fit_probe
 from medviewer.training.note_export import answers, check_graph_of, synthetic_notes, write_graph
 from medviewer.training.text_encoder import read_pretrained
 from medviewer.training.text_networks import (

