@@ -16,8 +16,8 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import EngineError, InputError, Stopped, UsageError
 from medviewer.domain.progress import StopToken
 from medviewer.explain.methods import METHODS, explain, methods_for, weigh
-from medviewer.explain.placement import place_saliency
 from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.placement import place_saliency
 from tests import fakes
 
 CELLS = (fakes.SIZE // fakes.STRIDE) ** 2
