@@ -122,7 +122,7 @@ class _NothingThereError(UsageError):
 def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> Iterator[tuple[str, _Write]]:
     image, answer, maps = result.image, result.answer, result.attributions
     shown_by: list[ObjectReference] = []  # grows as they are written: the report, which names them, comes after
-    if answer.regions:
+    if answer.regions and "report" in outputs:  # which names their segments
         yield OUTLINES_NAME, partial(_write_outlines, result, shown_by)
     for names, attribution in zip(map_names(maps), maps, strict=True):
         if "maps" in outputs:

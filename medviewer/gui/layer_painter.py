@@ -14,13 +14,12 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygon
 
 from medviewer.app.layer_planes import Laid
 from medviewer.domain.layer import Color, LabelPlane, LayerSource, ScalarLayer, ScalarPlane, Segment
-from medviewer.explain.overlay import color_table
+from medviewer.explain.overlay import FILL, color_table
 from medviewer.gui import theme
 from medviewer.gui.placing import Placement
 
 _RAMP = 64  # of 255: levels over which a value comes up to the full opacity, so that the anatomy stays visible
 _OUTLINE_PX = 1.5
-_FILL = 0.35  # of the layer's opacity
 
 
 class LayerPainter:
@@ -116,18 +115,24 @@ def _draw_labels(painter: QPainter, transform: QTransform, plane: LabelPlane, la
         outlines = plane.outlines.get(segment.number, ())
         if not outlines or segment.number in laid.layer.hidden:
             continue
-        path = QPainterPath()
-        path.setFillRule(Qt.FillRule.OddEvenFill)
-        for points in outlines:
-            path.addPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in points]))
-            path.closeSubpath()
-        path = transform.map(path)
-        ink = segment_color(laid.source, segment)
-        fill = QColor(ink)
-        fill.setAlphaF(_FILL * laid.layer.opacity)
-        painter.fillPath(path, fill)
-        # A dark rim keeps a light outline legible on bone.
-        rim = QPen(theme.color(theme.tokens().viewport, 0.6), 2 * _OUTLINE_PX)
-        for pen in (rim, QPen(ink, _OUTLINE_PX)):
-            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-            painter.strokePath(path, pen)
+        draw_outlines(painter, transform, outlines, segment_color(laid.source, segment), laid.layer.opacity)
+
+
+def draw_outlines(
+    painter: QPainter, transform: QTransform, outlines: Sequence[np.ndarray], ink: QColor, opacity: float
+) -> None:
+    """Draw one thing's closed outlines, ``(n, 2)`` (column, row) each, with a light fill; the edge is always whole."""
+    path = QPainterPath()
+    path.setFillRule(Qt.FillRule.OddEvenFill)
+    for points in outlines:
+        path.addPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in points]))
+        path.closeSubpath()
+    path = transform.map(path)
+    fill = QColor(ink)
+    fill.setAlphaF(FILL * opacity)
+    painter.fillPath(path, fill)
+    # A dark rim keeps a light outline legible on bone.
+    rim = QPen(theme.color(theme.tokens().viewport, 0.6), 2 * _OUTLINE_PX)
+    for pen in (rim, QPen(ink, _OUTLINE_PX)):
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.strokePath(path, pen)

@@ -42,6 +42,7 @@ from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.presentation_layer import AnnotationPainter, paint_shutters
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
+from medviewer.gui.region_layer import paint_region_legend
 from medviewer.gui.text import visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
@@ -467,6 +468,7 @@ class Viewport(QWidget):
             viewport_marks.paint_letters(painter, area, self.letters())
         if self.painted_heat_maps is not None:
             viewport_marks.paint_color_bar(painter, area, state, self.painted_heat_maps)
+        paint_region_legend(painter, area, state)
         if state.frame_problem:
             viewport_marks.paint_problem(painter, area, state.frame_problem)
         elif state.frame is None:
@@ -489,9 +491,8 @@ class Viewport(QWidget):
 _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "presentations", "key_images", "keys_only",
     "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions", "measurements",
-    "values",
-    "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden", "language",
-    "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
+    "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text", "identity_hidden",
+    "language", "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
 )  # fmt: skip
 
 
