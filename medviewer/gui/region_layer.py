@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QTransform
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPainterPath, QTransform
 
 from medviewer.app.on_screen import current_answer
 from medviewer.app.state import State
 from medviewer.domain.answer import Region
 from medviewer.gui import theme
-from medviewer.gui.layer_painter import draw_outlines
+from medviewer.gui.outline_drawing import draw_outlines, outline_path, step_for
 from medviewer.gui.region_words import area_words, notice
 from medviewer.gui.text import visible
 
@@ -44,34 +44,37 @@ class RegionLayer:
 
     def __init__(self) -> None:
         self._drawn: tuple[object, tuple[Region, ...], QImage] | None = None
+        self._paths: tuple[tuple[Region, ...], int, list[QPainterPath]] = ((), 1, [])
 
     def paint(self, painter: QPainter, state: State, transform: QTransform, size: QSizeF, ratio: float) -> None:
         """Draw what may be drawn over the image."""
         regions = shown_regions(state)
         if not any(region.pixels for region in regions):
-            self._drawn = None
+            self._drawn, self._paths = None, ((), 1, [])
             return
+        step = step_for(transform, ratio)
+        if self._paths[:2] != (regions, step):
+            self._paths = regions, step, [outline_path(region.outlines, step) for region in regions]
         t = transform
         place = (t.m11(), t.m12(), t.m21(), t.m22(), t.dx(), t.dy())
         key = (place, size.width(), size.height(), ratio, state.overlay.opacity)
         if self._drawn is None or self._drawn[:2] != (key, regions):
-            self._drawn = (key, regions, _draw(regions, transform, size, ratio, state.overlay.opacity))
+            self._drawn = (key, regions, self._draw(transform, size, ratio, state.overlay.opacity))
         painter.drawImage(QRectF(0, 0, size.width(), size.height()), self._drawn[2])
 
-
-def _draw(regions: Sequence[Region], transform: QTransform, size: QSizeF, ratio: float, opacity: float) -> QImage:
-    width, height = round(size.width() * ratio), round(size.height() * ratio)
-    drawn = QImage(width, height, QImage.Format.Format_ARGB32_Premultiplied)
-    drawn.setDevicePixelRatio(ratio)
-    drawn.fill(0)
-    painter = QPainter(drawn)
-    try:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for region in regions:
-            draw_outlines(painter, transform, region.outlines, QColor(*region.color), opacity)
-    finally:
-        painter.end()
-    return drawn
+    def _draw(self, transform: QTransform, size: QSizeF, ratio: float, opacity: float) -> QImage:
+        width, height = round(size.width() * ratio), round(size.height() * ratio)
+        drawn = QImage(width, height, QImage.Format.Format_ARGB32_Premultiplied)
+        drawn.setDevicePixelRatio(ratio)
+        drawn.fill(0)
+        painter = QPainter(drawn)
+        try:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            for region, path in zip(self._paths[0], self._paths[2], strict=True):
+                draw_outlines(painter, transform, path, QColor(*region.color), opacity, ratio)
+        finally:
+            painter.end()
+        return drawn
 
 
 def paint_region_legend(painter: QPainter, area: QRectF, state: State) -> None:
