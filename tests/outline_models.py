@@ -6,7 +6,7 @@ itself. ``exclusive`` ones have a background of logit 0 before them and a softma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,11 @@ CHEST: Mapping[str, Any] = {
 
 
 def graph(values: str = "logits", classes: str = "independent", size: int = SIZE, **changes: Any) -> bytes:
-    """The network; ``scale``, ``channels`` or ``tail`` (an operator after it) break it."""
-    given = {"scale": 1, "channels": None, "tail": "", **changes}
+    """The network; ``scale``, ``channels`` or ``tail`` (an operator after it) break it.
+
+    With ``features`` it also gives the mean of the prepared image, ``(n, 1)``.
+    """
+    given = {"scale": 1, "channels": None, "tail": "", "features": False, **changes}
     nodes = [
         helper.make_node("Sub", ["x", "high"], ["above"]),
         helper.make_node("Mul", ["above", "steep"], ["bright"]),
@@ -63,11 +66,18 @@ def graph(values: str = "logits", classes: str = "independent", size: int = SIZE
     scales = np.array([1, 1, given["scale"], given["scale"]], np.float32)
     weights.append(numpy_helper.from_array(scales, "scales"))
     out = round(size * given["scale"])
+    outputs = [helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["n", len(parts), out, out])]
+    if given["features"]:
+        nodes += [
+            helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["features"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 1]))
     made = helper.make_graph(
         nodes,
         "outlines",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, size, size])],
-        [helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["n", len(parts), out, out])],
+        outputs,
         weights,
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", fakes.OPSET)], ir_version=9)
@@ -132,12 +142,13 @@ def make(
     size: int = SIZE,
     network: bytes | None = None,
     reference: bool = True,
+    more: Sequence[tuple[str, str]] = (),
     **changes: Any,
 ) -> Path:
-    """Write a whole, valid model folder; ``changes`` replace top-level fields of the card, None removes one."""
+    """Write a whole, valid model folder; ``more`` are other files in it by role, ``changes`` replace top-level fields of the card, None removes one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(network or graph(values, classes, size))
-    roles = [("model", "model.onnx")]
+    roles = [("model", "model.onnx"), *more]
     if reference:
         x = np.random.default_rng(2).uniform(0, 1, (3, 1, size, size)).astype(np.float32)
         np.savez(folder / "reference.npz", **{"input.x": x, "output.masks": forward(x, values, classes)})

@@ -274,6 +274,24 @@ def test_what_nobody_measured_is_warned_of(tmp_path: Path) -> None:
     assert not answer.is_calibrated
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize(("mean", "level"), [(0.47, "ok"), (0.2, "warn"), (0.0, "abstain")])
+def test_an_image_unlike_those_that_were_learned_gets_no_outline(tmp_path: Path, mean: float, level: str) -> None:
+    """The mean of the prepared image is the network's one feature; that of the picture is 0.47."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    np.savez(folder / "ood.npz", means=np.array([[mean]], np.float32), whitening=np.array([[10.0]], np.float32))
+    network = outline_models.graph(features=True)
+    outputs = [*outline_models.card_document([])["outputs"], {"name": "features", "shape": [None, 1]}]
+    ood = {"file": "ood.npz", "method": "mahalanobis", "warn_above": 1.0, "abstain_above": 4.0}
+    outline_models.make(folder, network=network, outputs=outputs, ood=ood, more=[("ood", "ood.npz")])
+    accept(read_card(folder))
+    with Engine(Catalogue([tmp_path]), providers=["cpu"], threads=1) as engine:
+        answer = engine.ask(case_of(picture()), outline_models.MODEL_ID)
+    assert [guard.level for guard in answer.guards if guard.code == "out_of_distribution"] == [level]
+    assert (answer.status == "abstained") == (level == "abstain") == (answer.regions == ())
+
+
 def test_softmax_and_sigmoid_do_not_overflow(engine: Engine) -> None:
     for name, channels in (("logits-independent", 2), ("logits-exclusive", 3)):
         huge = np.full((1, channels, 16, 16), 1e4, np.float32)
