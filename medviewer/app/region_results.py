@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,10 @@ import numpy as np
 
 from medviewer.domain.answer import Region
 
+_HUES = (  # up to which hue, of 360, a colour is called so
+    (14, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (200, "cyan"), (255, "blue"), (290, "violet"),
+    (345, "pink"), (360, "red"),
+)  # fmt: skip
 NOTHING_OUTLINED = "nothing outlined above the threshold"
 
 
@@ -53,7 +58,15 @@ def region_lines(region: Region) -> list[str]:
     numbers = f"{100 * region.share:.1f}% of the image"
     if region.mean_probability is not None:
         numbers += f", network's mean probability inside {region.mean_probability:.2f} (not calibrated)"
-    return [f"{region.label}: {area_words(region)}, {numbers}"]
+    return [f"{region.label} ({color_word(region.color)}): {area_words(region)}, {numbers}"]
+
+
+def color_word(color: tuple[int, int, int]) -> str:
+    """What people call a colour, for where a picture has no legend in colours."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(level / 255 for level in color))
+    if saturation < 0.15 or value < 0.15:
+        return "white" if value > 0.85 else "grey" if value > 0.3 else "black"
+    return next(word for most, word in _HUES if 360 * hue <= most)
 
 
 def area_words(region: Region) -> str:

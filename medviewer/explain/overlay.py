@@ -65,7 +65,7 @@ COLOR_MAPS = tuple(_COLORS)
 
 
 FILL = 0.35  # of the opacity: what is outlined stays visible inside its outline
-_EDGES_ACROSS = 700  # widths of an edge across the longer side of a picture
+_EDGES_ACROSS = 350  # widths of an edge across the longer side of a picture
 _STRONGEST = 0.995
 _SAMPLE = 1 << 16
 

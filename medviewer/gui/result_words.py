@@ -177,7 +177,11 @@ def _outcome(outcome: Outcome) -> Iterator[Paragraph]:
 def _region(region: Region, row: ModelRow | None) -> Iterator[Paragraph]:
     """What was outlined: its size, what that rests on, how sure the network is."""
     title = visible(tr_pick(row.findings.get(region.label, region.title)) if row is not None else region.title)
-    yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=area_words(region)), 4.2, True, before_mm=2.0)
+    # In its own colour, dark enough for paper: the picture has no other legend.
+    red, green, blue = (round(0.55 * level) for level in region.color)
+    ink = f"#{red:02x}{green:02x}{blue:02x}" if region.pixels else _LIGHT.text
+    words = tr("{finding}: {flag}").format(finding=title, flag=area_words(region))
+    yield Paragraph(words, 4.2, True, ink, 2.0)
     said = [basis_words(region), share_words(region) if region.pixels else "", output_words(region), region.measured]
     for words in said:
         if words:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medviewer.app.region_results import region_lines
+from medviewer.app.region_results import color_word, region_lines
 from medviewer.app.result import Result
 from medviewer.app.results import save_results
 from medviewer.domain.answer import Answer
@@ -103,9 +103,21 @@ def test_people_read_the_area_or_why_there_is_none() -> None:
     mask = np.zeros((10, 10), bool)
     mask[:5, :4] = True
     assert region_lines(make_region("dark", mask, area_mm2=12.4)) == [
-        "dark: 12 mm2 (at detector), 20.0% of the image, network's mean probability inside 0.93 (not calibrated)"
+        "dark (cyan): 12 mm2 (at detector), 20.0% of the image, network's mean probability inside 0.93 (not calibrated)"
     ]
     because = "The file gives no pixel spacing."
     [line] = region_lines(make_region("dark", mask, area_mm2=None, basis="", remark=because))
     assert f"20 pixels (no area in mm2: {because})" in line
     assert region_lines(make_region("dark", mask & False)) == ["dark: nothing outlined above the threshold (0.5)"]
+
+
+@pytest.mark.parametrize(
+    ("color", "word"),
+    [
+        ((255, 0, 0), "red"), ((255, 160, 40), "orange"), ((255, 230, 0), "yellow"), ((92, 197, 143), "green"),
+        ((76, 201, 240), "cyan"), ((0, 60, 255), "blue"), ((180, 140, 255), "violet"), ((244, 154, 193), "pink"),
+        ((255, 0, 30), "red"), ((250, 250, 250), "white"), ((128, 128, 128), "grey"), ((10, 0, 0), "black"),
+    ],
+)  # fmt: skip
+def test_colours_are_called_as_people_call_them(color: tuple[int, int, int], word: str) -> None:
+    assert color_word(color) == word

@@ -67,7 +67,7 @@ def test_people_read_what_was_outlined(tmp_path: Path, models: Path, capsys: pyt
     assert analyze(models, film(tmp_path / "a.dcm")) == 0
     told = capsys.readouterr().out
     assert "mm2 (at detector)" in told
-    assert "bright: " in told
+    assert "bright (orange): " in told
     assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
 
 
