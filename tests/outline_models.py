@@ -204,7 +204,7 @@ def make_region(label: str, mask: np.ndarray, **changes: Any) -> Region:
     known: dict[str, Any] = {
         "label": label, "code": f"SCT:{document['code']['value']}", "code_meaning": document["code"]["meaning"],
         "category": "SCT:91723000", "category_meaning": "Anatomical Structure", "title": label.capitalize(),
-        "threshold": 0.5, "mask": mask, "outlines": outlines_of(mask), "pixels": pixels, "area_mm2": pixels * 0.2,
+        "threshold": 0.5, "shape": mask.shape, "packed": np.packbits(mask), "outlines": outlines_of(mask), "pixels": pixels, "area_mm2": pixels * 0.2,
         "basis": "at detector", "remark": "", "mean_probability": 0.93 if pixels else None,
         "stability": (0.9 * pixels / mask.size, 1.1 * pixels / mask.size), "color": tuple(document["color"]),
         "measured": "Dice 0.95 on 20 made-up images.",

@@ -37,7 +37,7 @@ def regions_of(regions: Sequence[Region], file: str | None) -> list[dict[str, An
             "stability": {"low": region.stability[0], "high": region.stability[1]},
             "measured": region.measured,
             "color": list(region.color),
-            "shape": list(region.mask.shape),
+            "shape": list(region.shape),
             "mask_sha256": mask_sha256(region.mask),
             "file": file if number in numbers else None,
             "segment_number": number if file is not None and number in numbers else None,

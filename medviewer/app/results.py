@@ -210,7 +210,7 @@ def _check_belonging(result: Result) -> None:
         raise UsageError("The pixels are not those of the image; open the image again before saving.")
     if result.answer.status != "answer" and result.attributions:
         raise UsageError("The model abstained, so that there is nothing to explain; save without heat maps.")
-    if any(region.mask.shape != shape for region in result.answer.regions):
+    if any(region.shape != shape for region in result.answer.regions):
         raise UsageError("An outline is of another image; run the model on this one again before saving.")
     for attribution in result.attributions:
         is_placed = bool(attribution.anchors) or attribution.placed.shape == shape

@@ -137,7 +137,8 @@ class Region:
         category: Segmented Property Category, likewise.
         title: for people.
         threshold: of a pixel's probability, from which on it is inside.
-        mask: ``(rows, columns)`` bool, of the stored image; not to be written to.
+        shape: rows and columns of the stored image, and of ``mask``.
+        packed: ``mask`` in bits, row after row: a reader may have many answers open, on large images.
         outlines: its edges as closed outlines, ``(n, 2)`` (column, row) from the corner of the first pixel; a pixel
             is inside if its centre is inside an odd number of them.
         pixels: how many there are inside.
@@ -158,7 +159,8 @@ class Region:
     category_meaning: str
     title: str
     threshold: float
-    mask: np.ndarray
+    shape: tuple[int, int]
+    packed: np.ndarray
     outlines: tuple[np.ndarray, ...]
     pixels: int
     area_mm2: float | None
@@ -170,9 +172,17 @@ class Region:
     measured: str = ""
 
     @property
+    def mask(self) -> np.ndarray:
+        """``(rows, columns)`` bool, of the stored image; not to be written to. Unpacked anew each time."""
+        rows, columns = self.shape
+        unpacked = np.unpackbits(self.packed, count=rows * columns).reshape(rows, columns).view(np.bool_)
+        unpacked.setflags(write=False)
+        return unpacked
+
+    @property
     def share(self) -> float:
         """Which part of the image it takes, 0 to 1."""
-        return self.pixels / self.mask.size
+        return self.pixels / (self.shape[0] * self.shape[1])
 
 
 Outcome: TypeAlias = Score | SurvivalCurve | Forecast

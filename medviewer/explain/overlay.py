@@ -185,11 +185,11 @@ def blend_regions(display: Bytes, regions: Sequence[Region], *, opacity: float =
     alpha = round(255 * FILL * float(np.clip(opacity, 0, 1)))
     width = max(1, round(max(display.shape[:2]) / _EDGES_ACROSS))
     for region in regions:
-        if region.mask.shape != display.shape[:2]:
-            raise UsageError(f"An outline of {region.mask.shape} cannot lie on an image of {display.shape[:2]} pixels.")
-        ink = np.array(region.color, np.uint16)
-        drawn[region.mask] = (drawn[region.mask] * (255 - alpha) + ink * alpha + 127) // 255
-        drawn[_edge(region.mask, width)] = ink
+        if region.shape != display.shape[:2]:
+            raise UsageError(f"An outline of {region.shape} cannot lie on an image of {display.shape[:2]} pixels.")
+        ink, mask = np.array(region.color, np.uint16), region.mask
+        drawn[mask] = (drawn[mask] * (255 - alpha) + ink * alpha + 127) // 255
+        drawn[_edge(mask, width)] = ink
     return drawn.astype(np.uint8)
 
 

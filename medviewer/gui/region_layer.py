@@ -36,7 +36,7 @@ def shown_regions(state: State) -> tuple[Region, ...]:
         return ()
     shape = state.frame.stored.shape[:2]
     regions = found[1].regions
-    return regions if all(region.mask.shape == shape for region in regions) else ()
+    return regions if all(region.shape == shape for region in regions) else ()
 
 
 class RegionLayer:

@@ -62,7 +62,7 @@ def write_outlines(source: Image, answer: Answer, *, path: Path) -> ObjectRefere
     if not drawn:
         raise UsageError("Nothing was outlined above the threshold, so there is no segment to write.")
     size = (source.description.rows, source.description.columns)
-    if any(region.mask.shape != size for region in answer.regions):
+    if any(region.shape != size for region in answer.regions):
         raise UsageError("The outlines are not of the image's size; run the model on this image again before saving.")
     header, made_by = read_header(source), answer.provenance
     result = start_object(header, sop_class_uid=SegmentationStorage, modality="SEG", series_number=_SERIES)

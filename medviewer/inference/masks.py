@@ -169,7 +169,6 @@ def _mean(values: Floats, mask: Mask) -> float | None:
 def _region(label: Label, mask: Mask, inside: float | None, frame: Frame, band: Share, language: str) -> Region:
     outline, pixels = _outline(label), int(mask.sum())
     area, basis, remark = _area(mask, pixels, frame)
-    mask.setflags(write=False)
     share = pixels / mask.size
     return Region(
         label=label.name,
@@ -179,7 +178,8 @@ def _region(label: Label, mask: Mask, inside: float | None, frame: Frame, band: 
         category_meaning=outline.category.meaning,
         title=label.title.say(language),
         threshold=label.threshold,
-        mask=mask,
+        shape=(mask.shape[0], mask.shape[1]),
+        packed=np.packbits(mask),
         outlines=outlines_of(mask),
         pixels=pixels,
         area_mm2=area,
