@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,11 @@ def test_an_outline_is_its_own_explanation(tmp_path: Path, models: Path, capsys:
     assert not (tmp_path / "out").exists()
 
 
-def test_many_studies_have_a_row_a_region(tmp_path: Path, models: Path) -> None:
+def test_many_studies_have_a_row_a_region(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         film(tmp_path / "in" / f"{number}.dcm", PatientID=str(number))
     assert analyze(models, tmp_path / "in") == 0
+    assert re.search(r"-tiny-outlines: bright \d+ mm2; dark \d+ mm2", capsys.readouterr().out)
     with (tmp_path / "out" / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["bright", "dark"] * 2
