@@ -23,7 +23,7 @@ from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Plane
 from medviewer.domain.volume import Volume
 from medviewer.inference.catalogue import Catalogue
-from tests import fakes
+from tests import fakes, outline_models
 
 START = datetime(2024, 3, 1, 8, 0)  # noqa: DTZ001 - local, as recorded
 NOTE = "The patient has a cough and fever. She denies chest pain and was not short of breath."
@@ -199,6 +199,7 @@ KINDS: Mapping[str, Made] = {
     "score": Made(lambda: [table_input()], table_case, task="score"),
     "survival": Made(lambda: [table_input()], table_case, task="survival"),
     "forecast": Made(lambda: [series_input()], series_case, task="forecast"),
+    "segmentation": Made(lambda: [view_input("film", "PA")], view_case, task="segmentation"),
 }
 
 _OUTPUTS = {
@@ -207,6 +208,7 @@ _OUTPUTS = {
     "score": ("score", [1]),
     "survival": ("survival", [3]),
     "forecast": ("quantiles", [4, 3]),
+    "segmentation": ("masks", [2, 8, 8]),
 }
 
 
@@ -240,6 +242,10 @@ def card(kind: str, inputs: Sequence[Mapping[str, Any]], files: Sequence[Mapping
     document["explain"] = {"target_layer": "", "grid": [1, 1], "methods": ["occlusion"]}
     for absent in ("ood", "ranges"):
         del document[absent]
+    if task == "segmentation":
+        del document["calibration"], document["explain"]
+        outlined = [outline_models.label_document(name, "轮廓", (255, 160, 40)) for name in ("first", "second")]
+        return {**document, "labels": outlined, "masks": {"values": "logits", "classes": "independent"}}
     if task in ("multilabel", "multiclass"):
         return document
     del document["calibration"]

@@ -172,7 +172,7 @@ def write_segmentation(
     for source in sources:  # what highdicom copies into its own object
         source.PatientBirthDate, source.AccessionNumber, source.ReferringPhysicianName = "19700101", "", ""
         source.StudyID = ""
-    organ = CodedConcept("123037004", "SCT", "Anatomical Structure")
+    organ = CodedConcept("91723000", "SCT", "Anatomical Structure")
     described = [
         hd.seg.SegmentDescription(
             number, f"Segment {number}", organ, organ, hd.seg.SegmentAlgorithmTypeValues.MANUAL,

@@ -22,7 +22,7 @@ BATCH_SCHEMA = "medviewer.batch/1"
 SUMMARY_JSON, SUMMARY_CSV, SOURCES_CSV = "summary.json", "summary.csv", "sources.csv"
 COLUMNS = (
     "study", "result", "model", "version", "status", "label", "code", "probability", "threshold", "flagged",
-    "low", "high", "warnings", "reason",
+    "low", "high", "warnings", "reason", "area_mm2", "share",
 )  # fmt: skip
 _WAITING = "waiting"
 
@@ -54,6 +54,7 @@ def result_row(out: Path, question: BatchQuestion, done: Done | None) -> dict[st
         "reason": done.reason if done is not None else "",
         "warnings": [],
         "findings": [],
+        "regions": [],
     }
     if done is None or done.outcome == "failed":
         return row
@@ -68,6 +69,7 @@ def _said(document: Any) -> dict[str, Any]:
         "reason": "; ".join(document["reasons"]),
         "warnings": [guard["text"] for guard in document["guards"] if guard["level"] == "warn"],
         "findings": document["findings"],
+        "regions": document.get("regions", []),
     }
 
 
@@ -124,19 +126,23 @@ def _left_out(one: NotAsked) -> dict[str, Any]:
 
 
 def _csv_rows(document: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
-    """One row a finding; one without a finding says why there is none."""
+    """One row a finding or region; one without says why there is none."""
     for study in document["studies"]:
         for result in study["results"]:
             folder = f"{study['study']}/{result['result']}"
             start = (study["study"], folder, result["model"], result["version"], result["status"])
             end = ("; ".join(result["warnings"]), result["reason"])
-            for finding in result["findings"] or [{}]:
+            regions = result.get("regions", [])
+            for finding in result["findings"] or ([{}] if not regions else []):
                 band = finding.get("stability") or {}
                 numbers = [finding.get(name) for name in COLUMNS[5:10]]
-                yield (*start, *numbers, band.get("low"), band.get("high"), *end)
+                yield (*start, *numbers, band.get("low"), band.get("high"), *end, None, None)
+            for region in regions:
+                said = (region["label"], region["code"], region["mean_probability"], region["threshold"])
+                yield (*start, *said, None, None, None, *end, region["area_mm2"], region["share"])
         for one in study["not_asked"]:
             reason = f"{one['images']} images: {one['reason']}"
-            yield (study["study"], None, one["model"], None, "not asked", *(None,) * 8, reason)
+            yield (study["study"], None, one["model"], None, "not asked", *(None,) * 8, reason, None, None)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

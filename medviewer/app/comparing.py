@@ -15,7 +15,7 @@ from medviewer.app.on_screen import active_pane, current_answer, pane_state
 from medviewer.app.panes import SECOND, numbers_in
 from medviewer.app.state import HeatMap, Pane, State
 from medviewer.domain.errors import UsageError
-from medviewer.explain.methods import METHODS, methods_for
+from medviewer.explain.methods import METHODS, OWN_EXPLANATION, is_own_explanation, methods_for
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -38,7 +38,10 @@ def compare(app: Application, method: str | None) -> None:
     found = current_answer(state)
     if found is None or found[1].status != "answer" or state.frame is None:
         raise UsageError("Run a model on the image first; then its explanations can be compared.")
-    if method not in [row.id for row in methods_for(app.engine.catalogue.card(state.model_id))]:
+    card = app.engine.catalogue.card(state.model_id)
+    if is_own_explanation(card):
+        raise UsageError(OWN_EXPLANATION)
+    if method not in [row.id for row in methods_for(card)]:
         raise UsageError("The chosen model cannot be explained by this method; choose another one.")
     overlay = replace(state.overlay, second=method, visible=True)
     app.session.settle()

@@ -16,7 +16,7 @@ from medviewer.app.record_models import takes_images
 from medviewer.app.state import Overlay, Selection, State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
-from medviewer.explain.methods import METHODS, methods_for
+from medviewer.explain.methods import METHODS, OWN_EXPLANATION, is_own_explanation, methods_for
 from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -113,6 +113,9 @@ def use_method(app: Application, method: str) -> None:
     """Show where the model looked by another method; it is worked out if it is not there yet."""
     if not any(row.id == method for row in METHODS):
         raise UsageError(f"There is no method {method!r}.")
+    if app.state.model_id and is_own_explanation(app.engine.catalogue.card(app.state.model_id)):
+        app.notify("info", OWN_EXPLANATION)
+        return
     before = app.state.overlay
     second = before.method if method == before.second else before.second  # one cannot be compared with itself
     app.session.change(overlay=replace(before, method=method, second=second, visible=True))
@@ -207,8 +210,9 @@ def _method_for(app: Application, model_id: str) -> str:
 
 
 def _start_explaining(app: Application, asked: Subject, question: Question, method: str, slot: str = "explain") -> None:
-    if not app.engine.catalogue.card(question.model_id).is_of_one_image:
-        return  # what it rests on is no map over this image alone
+    card = app.engine.catalogue.card(question.model_id)
+    if not card.is_of_one_image or is_own_explanation(card):
+        return  # what it rests on is no map over this image alone, or is what it outlined
 
     def done(attribution: Attribution) -> None:
         _take_attribution(app, asked, attribution)

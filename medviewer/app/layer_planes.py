@@ -13,7 +13,7 @@ from medviewer.app.on_screen import layers_of, pane_state, reference_of, scene_o
 from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Key, Layer, ShownPlane, State
 from medviewer.domain.errors import MedViewerError, UsageError
-from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, ScalarPlane, Segmentation, StructureSet
+from medviewer.domain.layer import LayerPlane, LayerSource, ScalarLayer, Segmentation, StructureSet
 from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Image
@@ -47,16 +47,15 @@ def laid_on(state: State) -> tuple[Laid, ...]:
 
 def _is_map(source: LayerSource) -> bool:
     """Whether it lies on the pixels of one image, and is never cut."""
-    return isinstance(source, ScalarLayer) and source.on is not None
+    return not isinstance(source, StructureSet) and source.on is not None
 
 
-def _on_pixels(source: LayerSource, state: State) -> ScalarPlane | None:
-    """The values of a map that was made on the very image on screen, and has its size."""
+def _on_pixels(source: LayerSource, state: State) -> LayerPlane | None:
+    """What was made on the very image on screen, and has its size."""
     d = state.selection.image.description if state.selection is not None else None
-    if d is None or not isinstance(source, ScalarLayer) or source.on != stored_image(state):
+    if d is None or isinstance(source, StructureSet) or source.on != stored_image(state):
         return None
-    plane = source.as_plane
-    return plane if plane.values.shape == (d.rows, d.columns) else None
+    return source.as_plane if source.shape == (d.rows, d.columns) else None
 
 
 def _laid(state: State, where: ShownPlane | None) -> tuple[Laid, ...]:

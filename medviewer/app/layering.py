@@ -16,7 +16,7 @@ from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image, Series, Stack
 from medviewer.explain.overlay import COLOR_MAPS
-from medviewer.imaging.grouping import SEGMENTATION_STORAGES
+from medviewer.imaging.description import SEGMENTATION_STORAGES
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.planes import grid_of
 from medviewer.imaging.rt_dose import RT_DOSE_STORAGE
@@ -32,7 +32,7 @@ NO_REFERENCE = "This image does not say in which frame of reference it lies, so 
 NO_PLACE = "The file does not say where this image lies in the patient, so nothing can be laid over it."
 STILL_OPENING = "The files are still being read; lay it over the image when all are there."
 OTHER_IMAGES = "The segmentation was made on other images than these: show those to lay it over them."
-OTHER_IMAGE = "The map was made on another image, or on one of another size: show that one to lay it over it."
+OTHER_IMAGE = "It was made on another image, or on one of another size: show that one to lay it over it."
 OTHER_REFERENCE = "It lies in another frame of reference, so where it belongs on this image is not known."
 
 _MADE_FOR_IT = frozenset(
@@ -274,7 +274,7 @@ def _why_not(stack: Stack, kind: Kind, reference: str) -> str:
 
 def _add(app: Application, now: Selection, key: Key, source: LayerSource) -> None:
     """Put a layer that has been read over the stack on screen."""
-    is_map = isinstance(source, ScalarLayer) and source.on is not None
+    is_map = isinstance(source, ScalarLayer | Segmentation) and source.on is not None
     if not is_map and source.frame_of_reference_uid != now.image.frame_of_reference_uid:
         raise UsageError(OTHER_REFERENCE)
     own = layers_of(app.state)

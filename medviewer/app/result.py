@@ -10,7 +10,7 @@ import numpy as np
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, Window
-from medviewer.explain.overlay import blend
+from medviewer.explain.overlay import blend, blend_regions
 from medviewer.imaging.display import to_display
 
 Output = Literal["report", "capture", "maps", "segments", "keys"]
@@ -43,10 +43,17 @@ class Result:
 
 
 def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    """The image as shown, and with its first heat map (None without one): each ``(rows, columns, 3)`` uint8."""
+    """The image as shown, and with its first heat map or what was outlined (None without): ``(rows, columns, 3)``."""
     display = to_display(result.frame, result.window, invert=result.inverted)
     plain = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
-    return plain, overlay_of(display, result.attributions[0], result) if result.attributions else None
+    if result.attributions:
+        return plain, overlay_of(display, result.attributions[0], result)
+    return plain, outlined(display, result) if result.answer.regions else None
+
+
+def outlined(display: np.ndarray, result: Result) -> np.ndarray:
+    """What the model outlined over the image as shown, ``(rows, columns, 3)`` uint8."""
+    return blend_regions(display, result.answer.regions, opacity=result.opacity)
 
 
 def overlay_of(display: np.ndarray, attribution: Attribution, result: Result) -> np.ndarray:

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from medviewer.app.result import Output, Result, overlay_of
+from medviewer.app.region_results import region_lines
+from medviewer.app.result import Output, Result, outlined, overlay_of
 from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_words
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
@@ -20,11 +21,13 @@ from medviewer.imaging.derived_object import ObjectReference
 from medviewer.imaging.display import to_display
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.imaging.key_objects import write_flagged_image
+from medviewer.imaging.outline_object import write_outlines
 from medviewer.imaging.png import write_png
 from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
 from medviewer.imaging.structured_report import write_structured_report
 
 PDF_NAME = "report.pdf"
+OUTLINES_NAME = "outlines.seg.dcm"
 _REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME, _KEYS_NAME = (
     "finding.sr.dcm",
     "capture.sc.dcm",
@@ -33,7 +36,7 @@ _REPORT_NAME, _CAPTURE_NAME, _OVERLAY_NAME, _KEYS_NAME = (
 )
 OURS = re.compile(
     r"overlay[a-z0-9-]*\.png|map-[a-z0-9-]+\.pm\.dcm|attention-[a-z0-9-]+\.seg\.dcm|"
-    + "|".join(map(re.escape, (_REPORT_NAME, _CAPTURE_NAME, _KEYS_NAME, PDF_NAME)))
+    + "|".join(map(re.escape, (_REPORT_NAME, _CAPTURE_NAME, _KEYS_NAME, PDF_NAME, OUTLINES_NAME)))
 )
 """Names that files of a result can have."""
 
@@ -78,7 +81,7 @@ def write_files(folder: Path, result: Result, outputs: frozenset[Output], pdf: b
 
 
 def _write_pictures(folder: Path, result: Result, written: Written) -> np.ndarray:
-    """Write one picture a heat map; returns the one for archives."""
+    """Write one picture a heat map, or one of what was outlined; returns the one for archives."""
     display = to_display(result.frame, result.window, invert=result.inverted)
     shown = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
     for index, (names, attribution) in enumerate(zip(map_names(result.attributions), result.attributions, strict=True)):
@@ -89,6 +92,10 @@ def _write_pictures(folder: Path, result: Result, written: Written) -> np.ndarra
             write_png(folder / _OVERLAY_NAME, drawn)
         write_png(folder / names.overlay, drawn)
         written.names.append(names.overlay)
+    if result.answer.regions and not result.attributions:
+        shown = outlined(display, result)
+        write_png(folder / _OVERLAY_NAME, shown)
+        written.names.append(_OVERLAY_NAME)
     return shown
 
 
@@ -114,21 +121,29 @@ class _NothingThereError(UsageError):
 
 def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> Iterator[tuple[str, _Write]]:
     image, answer, maps = result.image, result.answer, result.attributions
-    explained_by: list[ObjectReference] = []  # grows as they are written: the report, which names them, comes after
+    shown_by: list[ObjectReference] = []  # grows as they are written: the report, which names them, comes after
+    if answer.regions and "report" in outputs:  # which names their segments
+        yield OUTLINES_NAME, partial(_write_outlines, result, shown_by)
     for names, attribution in zip(map_names(maps), maps, strict=True):
         if "maps" in outputs:
-            yield names.values, partial(_write_map, result, attribution, explained_by)
+            yield names.values, partial(_write_map, result, attribution, shown_by)
         if "segments" in outputs:
-            yield names.segment, partial(_write_segment, result, attribution, explained_by)
-    if "report" in outputs and not answer.findings:
+            yield names.segment, partial(_write_segment, result, attribution, shown_by)
+    if "report" in outputs and not (answer.findings or answer.regions):
         yield _REPORT_NAME, _no_finding
     elif "report" in outputs:
         said = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
-        yield _REPORT_NAME, partial(said, explained_by=explained_by)
+        yield _REPORT_NAME, partial(said, shown_by=shown_by)
     if "capture" in outputs:
         yield _CAPTURE_NAME, partial(write_secondary_capture, image, shown, text=capture_text(result))
     if "keys" in outputs and any(finding.flagged for finding in answer.findings):
         yield _KEYS_NAME, partial(write_flagged_image, image, answer)
+
+
+def _write_outlines(result: Result, made: list[ObjectReference], *, path: Path) -> None:
+    if not any(region.pixels for region in result.answer.regions):
+        raise _NothingThereError("Nothing was outlined above the threshold, so there is no segment to write.")
+    made.append(write_outlines(result.image, result.answer, path=path))
 
 
 def _no_finding(*, path: Path) -> None:
@@ -164,6 +179,7 @@ def capture_text(result: Result) -> list[str]:
     answer = result.answer
     kind = "probability" if answer.is_calibrated else "output"
     lines = [_finding_words(finding, kind) for finding in answer.findings]
+    lines += [line for region in answer.regions for line in region_lines(region)]
     decision = result.decision
     if decision is not None and decision.kind != "withdrawn":
         reason = " ".join(decision.reason.split())

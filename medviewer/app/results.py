@@ -18,8 +18,9 @@ from typing import Any
 
 from medviewer import __version__
 from medviewer.app.data_results import evidence_of, outcomes_of, parts_of
+from medviewer.app.region_results import regions_of
 from medviewer.app.result import USUAL, Output, Result
-from medviewer.app.result_objects import OURS, MapNames, map_names, write_files
+from medviewer.app.result_objects import OURS, OUTLINES_NAME, MapNames, map_names, write_files
 from medviewer.domain.answer import Answer, Attribution, Decision, Finding
 from medviewer.domain.errors import UsageError
 from medviewer.imaging.derived_object import BANNER
@@ -117,6 +118,7 @@ def answer_document(
         "status": answer.status,
         "reasons": list(answer.reasons),
         "findings": [_finding(finding) for finding in answer.findings],
+        "regions": regions_of(answer.regions, OUTLINES_NAME if OUTLINES_NAME in names else None),
         "outcomes": outcomes_of(answer),
         "evidence": evidence_of(answer, at),
         "calibration": {name: _finite(value) for name, value in answer.calibration.items()},
@@ -209,6 +211,8 @@ def _check_belonging(result: Result) -> None:
         raise UsageError("The pixels are not those of the image; open the image again before saving.")
     if result.answer.status != "answer" and result.attributions:
         raise UsageError("The model abstained, so that there is nothing to explain; save without heat maps.")
+    if any(region.shape != shape for region in result.answer.regions):
+        raise UsageError("An outline is of another image; run the model on this one again before saving.")
     for attribution in result.attributions:
         is_placed = bool(attribution.anchors) or attribution.placed.shape == shape
         if not attribution.provenance.is_same_question(of_answer) or not is_placed:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from medviewer.app.answering import Asking, answer_image
 from medviewer.app.patient import RecordRoom
+from medviewer.app.region_results import region_lines
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import home
@@ -22,7 +23,7 @@ from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say
 from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.errors import StorageError, UsageError
-from medviewer.explain.methods import methods_for
+from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Catalogue
@@ -133,6 +134,8 @@ def check_methods(methods: Sequence[str], card: Card) -> None:
     Raises:
         UsageError: the message names the methods that there are.
     """
+    if methods and is_own_explanation(card):
+        raise UsageError(f"{OWN_EXPLANATION} Ask {card.id} without --explain.")
     known = [row.id for row in methods_for(card)]
     for method in methods:
         if method not in known:
@@ -162,6 +165,7 @@ def summary(result: Result) -> list[str]:
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
         if finding.neighbours is not None:
             lines.append(f"    {finding.neighbours.sentence}")
+    lines += [f"  {line}" for region in answer.regions for line in region_lines(region)]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     for attribution in result.attributions:
         sentence = attribution.faithfulness.sentence if attribution.faithfulness else "not tested against random maps"

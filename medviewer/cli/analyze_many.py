@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -152,6 +152,7 @@ class _Run:
             return
         clear_progress()
         told = [f"{f['label']} {f['probability']:.3f}{' flagged' if f['flagged'] else ''}" for f in row["findings"]]
+        told += [f"{region['label']} {_size_of(region)}" for region in row.get("regions", ())]
         said = "; ".join(told) or f"{row['status']}: {row['reason']}"
         say(f"{len(self._done)}/{len(self._plan.questions)} {done.question.name}: {said}")
 
@@ -190,6 +191,11 @@ def _by_reason(not_asked: Sequence[NotAsked]) -> dict[tuple[str, str], list[NotA
     for one in not_asked:
         found.setdefault((one.model_id, one.reason), []).append(one)
     return found
+
+
+def _size_of(region: Mapping[str, Any]) -> str:
+    """How large an outline is, of a row of the summary."""
+    return f"{region['pixels']} pixels" if region["area_mm2"] is None else f"{region['area_mm2']:.0f} mm2"
 
 
 def _words(seconds: float) -> str:

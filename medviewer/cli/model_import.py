@@ -72,7 +72,7 @@ def _import_weights(arguments: argparse.Namespace) -> int:
 
 
 def _told(card: Card, arguments: argparse.Namespace) -> int:
-    explain = card.document["explain"]
+    explain = card.document.get("explain", {})
     if "without_gradients" in explain:
         tell(f"  caution: {explain['without_gradients']['en']} Heat maps by: {', '.join(explain['methods'])}.")
     tell("  caution: nothing is known of how well it does; complete model.json before anybody relies on it.")

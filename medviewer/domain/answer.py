@@ -140,6 +140,64 @@ class Forecast:
     measured: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """What a segmentation model outlined of one label, on the image as it is stored. An empty mask is an answer too.
+
+    Attributes:
+        label: its name on the card.
+        code: of what is outlined, ``scheme:value``: the Segmented Property Type; ``code_meaning`` in words.
+        category: Segmented Property Category, likewise.
+        title: for people.
+        threshold: of a pixel's probability, from which on it is inside.
+        shape: rows and columns of the stored image, and of ``mask``.
+        packed: ``mask`` in bits, row after row: a reader may have many answers open, on large images.
+        outlines: its edges as closed outlines, ``(n, 2)`` (column, row) from the corner of the first pixel; a pixel
+            is inside if its centre is inside an odd number of them.
+        pixels: how many there are inside.
+        area_mm2: None where the file's pixels have no size that can be trusted; ``remark`` says why.
+        basis: what the area rests on ("patient plane", "at detector", "calibrated", "ultrasound region").
+        remark: one sentence; empty where there is an area.
+        mean_probability: the network's own, not calibrated, over the mask; None if that is empty.
+        stability: the smallest and largest share of the image that it took under small changes that do not change
+            what the image shows.
+        color: red, green, blue; 0 to 255.
+        measured: how well such outlines fitted those of people, one sentence from the card; may be empty.
+    """
+
+    label: str
+    code: str
+    code_meaning: str
+    category: str
+    category_meaning: str
+    title: str
+    threshold: float
+    shape: tuple[int, int]
+    packed: np.ndarray
+    outlines: tuple[np.ndarray, ...]
+    pixels: int
+    area_mm2: float | None
+    basis: str
+    remark: str
+    mean_probability: float | None
+    stability: tuple[float, float]
+    color: tuple[int, int, int]
+    measured: str = ""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """``(rows, columns)`` bool, of the stored image; not to be written to. Unpacked anew each time."""
+        rows, columns = self.shape
+        unpacked = np.unpackbits(self.packed, count=rows * columns).reshape(rows, columns).view(np.bool_)
+        unpacked.setflags(write=False)
+        return unpacked
+
+    @property
+    def share(self) -> float:
+        """Which part of the image it takes, 0 to 1."""
+        return self.pixels / (self.shape[0] * self.shape[1])
+
+
 Outcome: TypeAlias = Score | SurvivalCurve | Forecast
 
 
@@ -166,7 +224,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """The outcome of one run: findings or other outcomes, or an abstention whose reasons are in ``guards``."""
+    """The outcome of one run: findings, regions or other outcomes, or an abstention whose reasons are in ``guards``."""
 
     status: AnswerStatus
     model_title: str
@@ -177,6 +235,7 @@ class Answer:
     validated_on: str = ""  # one sentence: where and on whom the model was validated
     outcomes: tuple[Outcome, ...] = ()  # of tasks other than classification
     evidence: tuple[Evidence, ...] = ()  # the recorded values that were used; of an image there are none
+    regions: tuple[Region, ...] = ()  # of segmentation, one a label in the card's order
 
     @property
     def is_calibrated(self) -> bool:

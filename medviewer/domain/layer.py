@@ -52,6 +52,11 @@ class ScalarLayer:
         return ScalarPlane(self.volume.stored[0])
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return self.volume.stored.shape[1], self.volume.stored.shape[2]
+
+    @property
     def size_bytes(self) -> int:
         """What it keeps in memory."""
         return int(self.volume.stored.nbytes)
@@ -105,6 +110,10 @@ class Segmentation:
         remark: one sentence on how it is drawn; "" for nothing.
         title: the file's text for it; may be empty.
         caveats: what the reader must be told.
+        on: the one image (SOP Instance UID, frame) on whose pixels its own lie, where it has no place in the patient;
+            None: it lies where its frames do.
+        as_plane: then its segments on those pixels.
+        shape: rows and columns of ``as_plane``.
     """
 
     segments: tuple[Segment, ...]
@@ -119,11 +128,15 @@ class Segmentation:
     remark: str = ""
     title: str = ""
     caveats: tuple[Caveat, ...] = ()
+    on: tuple[str, int] | None = None
+    as_plane: LabelPlane | None = None
+    shape: tuple[int, int] = (0, 0)
 
     @property
     def size_bytes(self) -> int:
         """What it keeps in memory."""
-        return sum(frame.mask.nbytes for frame in self.frames)
+        own = self.as_plane.size_bytes if self.as_plane is not None else 0
+        return own + sum(frame.mask.nbytes for frame in self.frames)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -173,7 +173,7 @@ class Image:
     stamp: str = ""
     scratch: Path | None = None
     frame_of_reference_uid: str = ""  # in which its plane's numbers mean a place; "" where the file does not say
-    made_on: tuple[str, int] | None = None  # of a map: the image (SOP Instance UID, frame) whose pixels its own lie on
+    made_on: tuple[str, int] | None = None  # of a map: the image (UID, frame) on whose pixels it lies
 
     @property
     def file(self) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.explain.overlay import Bytes, FloatArray, normalise_map
-from medviewer.explain.placement import grid_to_network, place_saliency
+from medviewer.inference.placement import grid_to_network, place_saliency
 
 GRID = 14
 """Rows and columns on which two maps are compared: finer, single pixels would count, of which no method is sure."""

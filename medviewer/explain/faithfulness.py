@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.answer import Faithfulness
-from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.explain.question import FloatArray, Question, mean_grey
+from medviewer.inference.placement import grid_to_network, place_saliency
 
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85)
 """Which part of the pixels has been taken; dense where good maps act."""

@@ -23,7 +23,6 @@ from medviewer.explain.groups import ask_about, group_occlusion, judge_groups
 from medviewer.explain.input_x_gradient import input_x_gradient
 from medviewer.explain.integrated_gradients import integrated_gradients
 from medviewer.explain.occlusion import occlusion
-from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.explain.question import FloatArray, Question, Saliency
 from medviewer.explain.rise import rise
 from medviewer.explain.saliency import saliency
@@ -32,6 +31,7 @@ from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
 from medviewer.inference.gathering import gather
+from medviewer.inference.placement import grid_to_network, place_saliency
 from medviewer.inference.provenance import inputs_sha256, provenance_of, tensor_sha256
 
 
@@ -61,6 +61,8 @@ class Method:
 
     def suits(self, card: Card) -> bool:
         """Whether the card allows the method and the model has a graph for it."""
+        if is_own_explanation(card):
+            return False
         if not card.is_of_one_image:  # values, words and atoms are taken away one by one: no graph is needed
             return self.id == "occlusion" and (card.explain is None or self.id in card.explain.methods)
         has_graph = any(card.graph(role) for role in self.needs)
@@ -174,6 +176,14 @@ METHODS: tuple[Method, ...] = (
         output="rollout",
     ),
 )
+
+
+OWN_EXPLANATION = "The outline of this model is its own explanation: there is no heat map of it."
+
+
+def is_own_explanation(card: Card) -> bool:
+    """Whether what a model says lies on the image already: where it found something is its answer."""
+    return card.task == "segmentation"
 
 
 def methods_for(card: Card) -> tuple[Method, ...]:
@@ -340,6 +350,8 @@ def _suitable(method: str, card: Card) -> Method:
     if row is None:
         known = ", ".join(row.id for row in METHODS)
         raise UsageError(f"There is no explanation method “{method}”; there are: {known}.")
+    if is_own_explanation(card):
+        raise UsageError(OWN_EXPLANATION)
     if not row.suits(card):
         possible = ", ".join(row.id for row in methods_for(card)) or "none"
         raise UsageError(f"The model {card.id} cannot be explained by {row.title}; possible are: {possible}.")

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.explain.question import FloatArray, Question
 from medviewer.inference.card import Text
+from medviewer.inference.placement import grid_to_network, place_saliency
 
 DEPENDS_BELOW = 0.5
 """Mean rank correlation with the randomised network's maps below which a map is about the network (our convention)."""

@@ -34,6 +34,7 @@ from medviewer.gui.finding_card import (
 from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.outcome_rows import outcome_rows
 from medviewer.gui.queue_list import QueueList
+from medviewer.gui.region_cards import RegionControls, regions_card
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
 
@@ -94,6 +95,8 @@ class FindingsPanel(QWidget):
         self._origin.setSpacing(8)
         self.explain = ExplainControls(methods)
         self.explain.requested.connect(self.requested)
+        self.outlines = RegionControls()
+        self.outlines.requested.connect(self.requested)
         self.comparison = ComparisonControls(methods)
         self.comparison.requested.connect(self.requested)
         self.decision = DecisionBox()
@@ -126,6 +129,7 @@ class FindingsPanel(QWidget):
         scroll.column.addWidget(self.impression)
         scroll.column.addLayout(self._cards)
         scroll.column.addWidget(self.explain)
+        scroll.column.addWidget(self.outlines)
         scroll.column.addWidget(self.comparison)
         scroll.column.addWidget(self.decision)
         scroll.column.addLayout(self._origin)
@@ -165,6 +169,7 @@ class FindingsPanel(QWidget):
             self.model.setCurrentIndex(self.model.findData(new.model_id))
             self.explain.offer(new.model_id)
             self.explain.show_overlay(new.overlay)
+            self.outlines.show_overlay(new.overlay)
         self._show_jobs(new)
         self.impression.show_state(new)
         self.queue.show_state(old, new)
@@ -173,6 +178,7 @@ class FindingsPanel(QWidget):
             self._show_answer(new)
         if everything or (old and old.overlay != new.overlay):
             self.explain.show_overlay(new.overlay)
+            self.outlines.show_overlay(new.overlay)
         if everything or (old and _where_it_looked(old) != _where_it_looked(new)):
             row = self._row(new.model_id)
             worth = tr_pick(row.worth.get(new.overlay.method, "")) if row is not None else ""
@@ -198,6 +204,7 @@ class FindingsPanel(QWidget):
         set_tooltip(self.run, tr("Run the model on the image on screen"), self._shortcuts.get("model.run", ""))
         set_tooltip(self.cancel, tr("Stop the model"), self._shortcuts.get("job.cancel", ""))
         self.explain.translate(self._shortcuts.get("explain.toggle", ""))
+        self.outlines.translate(self._shortcuts.get("explain.toggle", ""))
 
     def _show_jobs(self, state: State) -> None:
         job = next((j for j in state.jobs if j.name == MODEL_JOB), None)
@@ -236,14 +243,7 @@ class FindingsPanel(QWidget):
             self._cards.addWidget(abstained_card(answer, confirm))
         else:
             row = self._row(state.model_id)
-            titles = row.findings if row is not None else {}
-            model_title = in_this_language(row.title, answer.model_title) if row else answer.model_title
-            said: list[QWidget] = []
-            for finding in answer.findings:
-                title = tr_pick(titles.get(finding.label, finding.label))
-                said.append(finding_card(finding, answer, title, model_title))
-            said += self._trust(answer, row, state)
-            said += _other_outcomes(answer, model_title)
+            said = self._said(answer, row, state)
             # A reservation read after the number comes too late.
             at = 0 if has_reservation(answer) else len(said)
             site = in_this_language(row.validated_on, answer.validated_on) if row else answer.validated_on
@@ -253,9 +253,24 @@ class FindingsPanel(QWidget):
         if answer is not None:
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"
-        self.explain.setVisible(has_findings)
-        self.comparison.setVisible(has_findings)
+        has_outlines = answer is not None and bool(answer.regions)
+        self.outlines.setVisible(has_outlines)
+        self.explain.setVisible(has_findings and not has_outlines)
+        self.comparison.setVisible(has_findings and not has_outlines)
         self.decision.setVisible(has_findings)
+
+    def _said(self, answer: Answer, row: ModelRow | None, state: State) -> list[QWidget]:
+        """A card for each finding, one for all that was outlined, one for how far to believe it, one for the rest."""
+        titles = row.findings if row is not None else {}
+        model_title = in_this_language(row.title, answer.model_title) if row else answer.model_title
+        said: list[QWidget] = []
+        for finding in answer.findings:
+            title = tr_pick(titles.get(finding.label, finding.label))
+            said.append(finding_card(finding, answer, title, model_title))
+        if answer.regions:
+            said.append(regions_card(answer, titles, model_title))
+        said += self._trust(answer, row, state)
+        return [*said, *_other_outcomes(answer, model_title)]
 
     def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> list[TrustCard]:
         """How far the answer can be believed: of several findings the most probable flagged one."""

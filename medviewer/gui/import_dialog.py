@@ -11,8 +11,10 @@ from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBo
 from medviewer.app.model_shelf import Asked, Tried
 from medviewer.domain.answer import Answer, probability_words
 from medviewer.domain.errors import UsageError
+from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, StillCombo, button, clear, section
 from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.region_words import area_words
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
 from medviewer.inference.card import Text
 from medviewer.inference.importing.questions import Answers, Question, read_answers
@@ -20,7 +22,7 @@ from medviewer.inference.importing.questions import Answers, Question, read_answ
 _TITLES_PX = 190
 _SECTIONS = {
     "The model": ("title", "id", "intended_use", "licence"),
-    "Its findings": ("labels", "task", "output", "threshold"),
+    "Its findings": ("labels", "category", "task", "output", "threshold"),
     "Its images": ("modality", "body_part", "view", "rows", "columns", "values", "aspect"),
 }
 
@@ -64,7 +66,7 @@ class ImportDialog(QDialog):
             grid.setVerticalSpacing(2)
             grid.setColumnMinimumWidth(0, _TITLES_PX)
             grid.setColumnStretch(1, 1)
-            for row, name in enumerate(names):
+            for row, name in enumerate(name for name in names if name in known):
                 self._add(grid, 2 * row, known[name])
             scroll.column.addLayout(grid)
         whole.addWidget(scroll, 1)
@@ -149,9 +151,11 @@ class ImportDialog(QDialog):
 
 def _result(tried: Tried) -> Card:
     box = Card()
-    explain: Any = tried.card.document["explain"]
+    explain: Any = tried.card.document.get("explain", {})
     reason = explain.get("without_gradients")
-    if reason:
+    if is_own_explanation(tried.card):
+        box.add(SignalRow("good", tr(OWN_EXPLANATION), word=tr("Checked")))
+    elif reason:
         box.add(SignalRow("caution", visible(tr_pick(reason)), word=tr("Heat maps by occlusion only.")))
     else:
         words = tr("Its gradients agree with differences of its own answers; heat maps by: {methods}.")
@@ -167,6 +171,7 @@ def _said(answer: Answer) -> list[QWidget]:
     if answer.status == "abstained":
         return [SignalRow("caution", " ".join(answer.reasons), word=tr("No answer about the image on screen"))]
     lines = [f"{visible(f.label)} {probability_words(f.probability, f.threshold)}" for f in answer.findings]
+    lines += [f"{visible(r.label)} {area_words(r)} ({100 * r.share:.1f}%)" for r in answer.regions]
     words = ", ".join(lines[:8]) + (" …" if len(lines) > 8 else "")
     said = SignalRow("info", words, word=tr("About the image on screen (not calibrated)"))
     return [

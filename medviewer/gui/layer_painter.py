@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF, QTransform
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
 from medviewer.app.layer_planes import Laid
 from medviewer.domain.layer import Color, LabelPlane, LayerSource, ScalarLayer, ScalarPlane, Segment
 from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
+from medviewer.gui.outline_drawing import draw_outlines, outline_path, step_for
 from medviewer.gui.placing import Placement
 
 _RAMP = 64  # of 255: levels over which a value comes up to the full opacity, so that the anatomy stays visible
-_OUTLINE_PX = 1.5
-_FILL = 0.35  # of the layer's opacity
 
 
 class LayerPainter:
@@ -64,7 +63,7 @@ class LayerPainter:
                     painter.drawImage(QRectF(0, 0, image.width(), image.height()), image)
                     painter.restore()
                 elif isinstance(one.plane, LabelPlane):
-                    _draw_labels(painter, placed.transform, one.plane, one)
+                    _draw_labels(painter, placed.transform, one.plane, one, ratio)
         finally:
             painter.end()
         self._colored = used
@@ -108,7 +107,7 @@ def _colored(plane: ScalarPlane, source: ScalarLayer, laid: Laid) -> QImage:
     return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
 
 
-def _draw_labels(painter: QPainter, transform: QTransform, plane: LabelPlane, laid: Laid) -> None:
+def _draw_labels(painter: QPainter, transform: QTransform, plane: LabelPlane, laid: Laid, ratio: float) -> None:
     if isinstance(laid.source, ScalarLayer):
         return
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -116,18 +115,7 @@ def _draw_labels(painter: QPainter, transform: QTransform, plane: LabelPlane, la
         outlines = plane.outlines.get(segment.number, ())
         if not outlines or segment.number in laid.layer.hidden:
             continue
-        path = QPainterPath()
-        path.setFillRule(Qt.FillRule.OddEvenFill)
-        for points in outlines:
-            path.addPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in points]))
-            path.closeSubpath()
-        path = transform.map(path)
         ink = segment_color(laid.source, segment)
-        fill = QColor(ink)
-        fill.setAlphaF(_FILL * laid.layer.opacity)
-        painter.fillPath(path, fill)
-        # A dark rim keeps a light outline legible on bone.
-        rim = QPen(theme.color(theme.tokens().viewport, 0.6), 2 * _OUTLINE_PX)
-        for pen in (rim, QPen(ink, _OUTLINE_PX)):
-            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-            painter.strokePath(path, pen)
+        draw_outlines(
+            painter, transform, outline_path(outlines, step_for(transform, ratio)), ink, laid.layer.opacity, ratio
+        )

@@ -1,4 +1,4 @@
-"""The heat map over the image: only ever the one that belongs to the image on screen."""
+"""The heat map or the outlines over the image: only ever those that belong to the image on screen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.comparison import difference, difference_levels, difference_table
 from medviewer.explain.overlay import color_table, to_levels
+from medviewer.gui.region_layer import RegionLayer
 
 BAR_STEPS = 256
 _LONGEST_SIDE = 1024  # of the drawn copy: saliency is far coarser than the image
@@ -58,11 +59,13 @@ class OverlayLayer:
         self._step = 1
         self._colored: tuple[object, QImage] | None = None
         self._drawn: tuple[object, QImage] | None = None
+        self._regions = RegionLayer()
 
     def paint(
         self, painter: QPainter, state: State, transform: QTransform, size: QSizeF, ratio: float
     ) -> HeatMaps | None:
-        """Draw what may be drawn over the image; returns it."""
+        """Draw what may be drawn over the image, outlines below; returns the heat maps."""
+        self._regions.paint(painter, state, transform, size, ratio)
         maps = shown_heat_maps(state)
         if maps is None or not maps.is_same(self._maps):
             self._take(maps)

@@ -13,6 +13,7 @@ from medviewer.domain.answer import (
     Decision,
     Finding,
     Outcome,
+    Region,
     Score,
     SurvivalCurve,
     probability_words,
@@ -27,6 +28,7 @@ from medviewer.gui.finding_card import ran_on
 from medviewer.gui.findings_panel import ModelRow, in_this_language
 from medviewer.gui.page_flow import Paragraph
 from medviewer.gui.placing import pixel_aspect
+from medviewer.gui.region_words import area_words, basis_words, notice, output_words, share_words
 from medviewer.gui.result_page import ResultPage, Shown
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, tr_pick, visible
 from medviewer.imaging.orientation import orientation_letters
@@ -47,6 +49,7 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
     answer = result.answer
     findings = tuple((tuple(_finding(one, row, is_calibrated=answer.is_calibrated)), one) for one in answer.findings)
     others = tuple((tuple(_outcome(one)), None) for one in answer.outcomes)
+    others += tuple((tuple(_region(one, row)), None) for one in answer.regions)
     abstained = ((tuple(_abstention(answer)), None),) if answer.status != "answer" else ()
     right = [*_map_words(result.attributions[0])] if result.attributions else []
     right += [*_decision_words(result.decision)] if answer.status == "answer" else []
@@ -107,7 +110,9 @@ def _pictures(result: Result) -> Iterator[Shown]:
     letters, aspect = orientation_letters(description), pixel_aspect(description)
     plain, overlay = pictures_of(result)
     yield Shown(plain, letters, tr("The image as it was shown"), aspect)
-    if overlay is not None:
+    if overlay is not None and not result.attributions:
+        yield Shown(overlay, letters, f"{tr('What the model outlined')}. {notice()}", aspect)
+    elif overlay is not None:
         method = _method_title(result.attributions[0])
         words = tr("{method}: where the model looked, not the outline of a lesion").format(method=method)
         yield Shown(overlay, letters, words, aspect)
@@ -167,6 +172,20 @@ def _outcome(outcome: Outcome) -> Iterator[Paragraph]:
         measured = outcome.measured
     if measured:
         yield _small(visible(measured))
+
+
+def _region(region: Region, row: ModelRow | None) -> Iterator[Paragraph]:
+    """What was outlined: its size, what that rests on, how sure the network is."""
+    title = visible(tr_pick(row.findings.get(region.label, region.title)) if row is not None else region.title)
+    # In its own colour, dark enough for paper: the picture has no other legend.
+    red, green, blue = (round(0.55 * level) for level in region.color)
+    ink = f"#{red:02x}{green:02x}{blue:02x}" if region.pixels else _LIGHT.text
+    words = tr("{finding}: {flag}").format(finding=title, flag=area_words(region))
+    yield Paragraph(words, 4.2, True, ink, 2.0)
+    said = [basis_words(region), share_words(region) if region.pixels else "", output_words(region), region.measured]
+    for words in said:
+        if words:
+            yield _small(visible(words))
 
 
 def _abstention(answer: Answer) -> Iterator[Paragraph]:

@@ -48,7 +48,8 @@ class SaveDialog(QDialog):
         self.always.clicked.connect(lambda: self.always.setChecked(True))  # it is no choice, but must be read well
         self.pdf = QCheckBox(for_button(tr("Page for people (PDF)")))
         self.pdf.setChecked(True)
-        self.boxes: dict[Output, QCheckBox] = {name: QCheckBox(for_button(words)) for name, words, _ in _objects()}
+        self._objects = _objects(has_regions=bool(answer.regions))
+        self.boxes: dict[Output, QCheckBox] = {name: QCheckBox(for_button(words)) for name, words, _ in self._objects}
         self.with_identity = QRadioButton(for_button(tr("With name, number and birth date")))
         self.without = QRadioButton(for_button(tr("Without identity")))
         self.choose = button(tr("Choose folder…"), "folder-open")
@@ -95,7 +96,7 @@ class SaveDialog(QDialog):
         scroll.column.addWidget(section(tr("What")))
         for box, words in ((self.always, tr("Always: what other programs read")), (self.pdf, tr("To read and print"))):
             _add_choice(scroll.column, box, words)
-        for name, _, words in _objects():
+        for name, _, words in self._objects:
             _add_choice(scroll.column, self.boxes[name], self._impossible.get(name, words))
         scroll.column.addWidget(section(tr("Patient")))
         group = QButtonGroup(self)
@@ -195,11 +196,17 @@ def open_path(path: Path) -> None:
     QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
 
-def _objects() -> tuple[tuple[Output, str, str], ...]:
+def _objects(*, has_regions: bool) -> tuple[tuple[Output, str, str], ...]:
     """The DICOM objects of a result: its name, and what it is for."""
+    capture: tuple[Output, str, str] = (
+        "capture", tr("Picture for archives (DICOM secondary capture)"), tr("For systems that show nothing else")
+    )  # fmt: skip
+    if has_regions:
+        words = tr("Outlines and report (DICOM SEG, SR)")
+        return (("report", words, tr("The masks, and their areas with checks and your decision")), capture)
     return (
         ("report", tr("Structured report (DICOM SR)"), tr("Findings with their numbers, checks, your decision")),
-        ("capture", tr("Picture for archives (DICOM secondary capture)"), tr("For systems that show nothing else")),
+        capture,
         ("maps", tr("Heat map (DICOM Parametric Map)"), tr("Its values, to be laid over the image again")),
         (
             "segments",
@@ -215,7 +222,7 @@ def _impossible(answer: Answer, *, has_map: bool) -> dict[Output, str]:
     reasons: dict[Output, str] = {}
     if answer.status != "answer":
         words = tr("The model gave no answer")
-        return {name: words for name, _, _ in _objects()}
+        return {name: words for name, _, _ in _objects(has_regions=False)}
     if not has_map:
         reasons["maps"] = reasons["segments"] = tr("There is no heat map")
     if not any(finding.flagged for finding in answer.findings):
@@ -226,7 +233,8 @@ def _impossible(answer: Answer, *, has_map: bool) -> dict[Output, str]:
 def _what_it_is(name: str) -> str:
     known = (
         (r"result\.json", tr("the result, for programs")),
-        (r"overlay.*\.png", tr("the image with the heat map")),
+        (r"overlay.*\.png", tr("the image with the heat map or outlines")),
+        (r"outlines\.seg\.dcm", "DICOM Segmentation"),
         (r"report\.pdf", tr("the page to read and print")),
         (r"finding\.sr\.dcm", "DICOM SR"),
         (r"capture\.sc\.dcm", tr("DICOM secondary capture")),

@@ -42,6 +42,7 @@ from medviewer.gui.placing import Placement, pixel_aspect
 from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.presentation_layer import AnnotationPainter
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
+from medviewer.gui.region_layer import paint_region_legend
 from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.gui.text import visible
 from medviewer.imaging.orientation import Letters, orientation_letters
@@ -464,6 +465,7 @@ class Viewport(QWidget):
             viewport_marks.paint_letters(painter, area, self.letters())
         if self.painted_heat_maps is not None:
             viewport_marks.paint_color_bar(painter, area, state, self.painted_heat_maps)
+        paint_region_legend(painter, area, state)
         if state.frame_problem:
             viewport_marks.paint_problem(painter, area, state.frame_problem)
         elif state.frame is None:

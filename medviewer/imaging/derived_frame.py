@@ -7,14 +7,18 @@ nothing is invented for it. What it was made from is named, with the pixels wher
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
+from medviewer.domain.answer import Provenance
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_object import copy_elements
 from medviewer.imaging.orientation import orientation_letters
+from medviewer.imaging.report_items import parameters_of
 
 _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
@@ -46,6 +50,52 @@ def describe_side(result: Dataset, header: Dataset, source: Image) -> None:
         result.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
     if source.description.is_lossy:
         result.LossyImageCompression = "01"
+
+
+def describe_maker(result: Dataset, made_by: Provenance) -> None:
+    """Name the model as equipment that contributed (PS3.3 C.12.1.1.5): its file's digest is its serial number."""
+    item, purpose = Dataset(), _code(codes.DCM.ProcessingEquipment)
+    item.Manufacturer = "unknown"
+    item.ManufacturerModelName = made_by.model_id
+    item.SoftwareVersions = made_by.model_version
+    item.DeviceSerialNumber = made_by.model_sha256
+    item.ContributionDescription = "; ".join(parameters_of(made_by))
+    item.PurposeOfReferenceCodeSequence = [purpose]
+    result.ContentCreatorName = None
+    result.DeviceSerialNumber = made_by.model_sha256
+    result.ContributingEquipmentSequence = [item]
+
+
+def describe_pixels(result: Dataset, header: Dataset, source: Image) -> None:
+    """Say what values that were computed from an image's pixels have in common with them."""
+    describe_side(result, header, source)
+    if "LossyImageCompression" not in result:
+        result.LossyImageCompression = "00"
+    result.BurnedInAnnotation = "NO"
+    result.SamplesPerPixel = 1
+    result.PhotometricInterpretation = "MONOCHROME2"
+    result.PresentationLUTShape = "IDENTITY"
+
+
+def describe_segmentation(result: Dataset, masks: Sequence[np.ndarray]) -> None:
+    """Put masks in as the frames of a binary segmentation, one bit a pixel (PS3.3 C.8.20.2, PS3.5 8.1.1).
+
+    Args:
+        result: has been given its pixels' description.
+        masks: ``(rows, columns)`` bool, one a frame.
+    """
+    if "Laterality" in result:  # of a series of images; a segmentation's frame says it of itself
+        if result.Laterality:
+            result.ImageLaterality = result.Laterality
+        del result.Laterality
+    result.ImageType = ["DERIVED", "PRIMARY"]
+    result.SegmentationType = "BINARY"
+    result.SegmentsOverlap = "YES" if (np.sum(masks, axis=0, dtype=np.uint16) > 1).any() else "NO"
+    result.BitsAllocated = result.BitsStored = 1
+    result.HighBit = result.PixelRepresentation = 0
+    bits = np.concatenate([np.ascontiguousarray(mask, np.uint8).ravel() for mask in masks])
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    result.add_new("PixelData", "OB", packed + b"\0" * (len(packed) % 2))
 
 
 def reference_to(header: Dataset, source: Image) -> Dataset:

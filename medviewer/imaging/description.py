@@ -22,6 +22,9 @@ from medviewer.imaging.spacing import Spacing, read_aspect_ratio, read_spacing
 from medviewer.imaging.suv import read_suv
 from medviewer.imaging.ultrasound import read_regions
 
+SEGMENTATION_STORAGES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
+"""The SOP Classes of segmentations: by frames, and as a label map."""
+
 _VOI_FUNCTIONS: dict[str, VoiFunction] = {"LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
 
 
@@ -62,10 +65,16 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
                 frame_of_reference_uid=dataset.text(tags.FRAME_OF_REFERENCE_UID),
-                made_on=_made_on(groups) if header.sop_class_uid == PARAMETRIC_MAP_STORAGE else None,
+                made_on=_made_on(groups) if _lies_on_pixels(header, description) else None,
             )
         )
     return tuple(images)
+
+
+def _lies_on_pixels(header: Header, description: PixelDescription) -> bool:
+    """Whether a frame has its place on another image's pixels: a map, or segments without a place of their own."""
+    is_unplaced = header.sop_class_uid in SEGMENTATION_STORAGES and description.plane is None
+    return is_unplaced or header.sop_class_uid == PARAMETRIC_MAP_STORAGE
 
 
 def _made_on(groups: _Groups) -> tuple[str, int] | None:

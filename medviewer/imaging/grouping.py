@@ -19,12 +19,10 @@ from medviewer.domain.person_name import names_match, names_share_nothing
 from medviewer.domain.study import Caveat, Collection, Document, Image, Patient, Problem, Series, Stack, Study
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.description import SEGMENTATION_STORAGES
 from medviewer.imaging.geometry import order_stack
 from medviewer.imaging.header import Header
 from medviewer.imaging.second_axis import shares_places, split_volumes
-
-SEGMENTATION_STORAGES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
-"""The SOP Classes of segmentations: by frames, and as a label map."""
 
 _COSINE_TOLERANCE = 0.01  # half a degree: scanners write cosines with different rounding within one series
 _SPACING_TOLERANCE_MM = 1e-4

@@ -16,13 +16,15 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
-from medviewer.domain.answer import Attribution, Finding, Provenance
+from medviewer.domain.answer import Attribution, Finding
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_frame import (
     BY_SEGMENT,
     add_one_frame,
-    describe_side,
+    describe_maker,
+    describe_pixels,
+    describe_segmentation,
     has_place,
     leave_unplaced,
     place_as_source,
@@ -36,7 +38,8 @@ from medviewer.imaging.derived_object import (
     write_object,
 )
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
-from medviewer.imaging.structured_report import finding_code, parameters_of
+from medviewer.imaging.report_items import parameters_of
+from medviewer.imaging.structured_report import finding_code
 
 _MAP_SERIES, _SEGMENT_SERIES = 9806, 9807
 _NOT_AN_OUTLINE = "where the model looked, not the outline of a lesion"
@@ -129,24 +132,14 @@ def write_heat_map_segment(
     result = _started(header, source, attribution, SegmentationStorage, "SEG", _SEGMENT_SERIES)
     derivation = codes.DCM.SegmentationImageDerivation
     shared = add_one_frame(result, header, source, derivation=derivation, dimension=BY_SEGMENT)
-    if "Laterality" in result:  # of a series of images; a segmentation's frame says it of itself
-        if result.Laterality:
-            result.ImageLaterality = result.Laterality
-        del result.Laterality
-    result.ImageType = ["DERIVED", "PRIMARY"]
+    describe_segmentation(result, [mask])
     result.ContentLabel = "MODEL_ATTENTION"
-    result.SegmentationType = "BINARY"
-    result.SegmentsOverlap = "NO"
     result.SegmentSequence = [_segment(attribution, finding, criterion)]
     if has_place(source):
         place_as_source(result, header, source)
     identification = Dataset()
     identification.ReferencedSegmentNumber = 1
     shared.SegmentIdentificationSequence = [identification]
-    result.BitsAllocated = result.BitsStored = 1
-    result.HighBit = result.PixelRepresentation = 0
-    packed = np.packbits(np.ascontiguousarray(mask, np.uint8).ravel(), bitorder="little").tobytes()
-    result.add_new("PixelData", "OB", packed + b"\0" * (len(packed) % 2))
     write_object(result, header, path)
     return reference_of(result)
 
@@ -165,36 +158,12 @@ def _checked(source: Image, attribution: Attribution, finding: Finding) -> np.nd
 def _started(
     header: Dataset, source: Image, attribution: Attribution, sop_class_uid: str, modality: str, series_number: int
 ) -> Dataset:
-    """Begin either object: whose it is, who made it, what of its pixels both have in common."""
     result = start_object(header, sop_class_uid=sop_class_uid, modality=modality, series_number=series_number)
-    made_by = attribution.provenance
     result.SeriesDescription = f"{attribution.method_title}, {attribution.finding}: {BANNER}"[:_TITLE_CHARACTERS]
     result.ContentDescription = f"{attribution.method_title}: {_NOT_AN_OUTLINE}"[:_TITLE_CHARACTERS]
-    result.ContentCreatorName = None
-    result.DeviceSerialNumber = made_by.model_sha256
-    result.ContributingEquipmentSequence = [_model(made_by)]
-    describe_side(result, header, source)
-    if "LossyImageCompression" not in result:
-        result.LossyImageCompression = "00"
-    result.BurnedInAnnotation = "NO"
-    result.SamplesPerPixel = 1
-    result.PhotometricInterpretation = "MONOCHROME2"
-    result.PresentationLUTShape = "IDENTITY"
+    describe_maker(result, attribution.provenance)
+    describe_pixels(result, header, source)
     return result
-
-
-def _model(made_by: Provenance) -> Dataset:
-    """The model as equipment that contributed (PS3.3 C.12.1.1.5): its file's digest is its serial number."""
-    item, purpose = Dataset(), Dataset()
-    item.Manufacturer = "unknown"
-    item.ManufacturerModelName = made_by.model_id
-    item.SoftwareVersions = made_by.model_version
-    item.DeviceSerialNumber = made_by.model_sha256
-    item.ContributionDescription = "; ".join(parameters_of(made_by))
-    code = codes.DCM.ProcessingEquipment
-    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = code.value, "DCM", code.meaning
-    item.PurposeOfReferenceCodeSequence = [purpose]
-    return item
 
 
 def _meaning(values: np.ndarray, attribution: Attribution, finding: Finding) -> hd.pm.RealWorldValueMapping:

@@ -16,6 +16,7 @@ from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Image, PixelDescription, Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
+from medviewer.imaging.description import SEGMENTATION_STORAGES
 from medviewer.imaging.display import to_modality
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.reslice import PlaneGrid, Slab, reslice
@@ -68,8 +69,11 @@ def read_scalar_layer(stack: Stack, *, progress: Progress = no_progress, stop: S
 
 
 def is_made_on_image(stack: Stack) -> bool:
-    """Whether it is one map that lies pixel on pixel on the one image that it names, wherever that is."""
-    return len(stack.images) == 1 and stack.images[0].made_on is not None
+    """Whether it lies pixel on pixel on the one image that it names, wherever that is: one map, or segments of one."""
+    first = stack.images[0]
+    if first.made_on is None or any(image.made_on != first.made_on for image in stack.images):
+        return False
+    return len(stack.images) == 1 or first.description.sop_class_uid in SEGMENTATION_STORAGES
 
 
 def _read_map(image: Image, stop: StopToken | None) -> ScalarLayer:

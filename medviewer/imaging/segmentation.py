@@ -25,16 +25,18 @@ from medviewer.imaging.header import read_header
 from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
 from medviewer.imaging.presentation_reading import read_references
 from medviewer.imaging.reslice import PlaneGrid
+from medviewer.imaging.scalar_layer import is_made_on_image
 
 MAX_BYTES = 2**30  # of the masks in memory
 _SAME_PLACE_MM = 1e-3
 _GAP = 1.5  # times the thickness: planes that far apart are not neighbours
+_NO_PLANE = Plane((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))  # of what lies on an image's pixels
 
 FRACTIONS = "The segments are fractional: what is at least half of a voxel is outlined."
 
 
 def read_segmentation(stack: Stack, *, progress: Progress = no_progress, stop: StopToken | None = None) -> Segmentation:
-    """Read the frames of a segmentation that lie parallel.
+    """Read the frames of a segmentation that lie parallel, or on the pixels of the one image that they were made on.
 
     Args:
         stack: of a segmentation object.
@@ -48,8 +50,9 @@ def read_segmentation(stack: Stack, *, progress: Progress = no_progress, stop: S
         TooLargeError: the segments take too much memory.
         Stopped: ``stop`` was used.
     """
-    plane, spacing = check_segmentation(stack)
     first = stack.images[0]
+    on = first.made_on if is_made_on_image(stack) else None
+    plane, spacing = check_segmentation(stack) if on is None else (_NO_PLANE, (1.0, 1.0))
     dataset = read_header(first.file).dataset
     if dataset.text(tags.SOP_INSTANCE_UID) != first.sop_instance_uid:
         raise InputError("The file has changed since it was opened; open it again.")
@@ -69,11 +72,23 @@ def read_segmentation(stack: Stack, *, progress: Progress = no_progress, stop: S
         if size > MAX_BYTES:
             raise TooLargeError("The segments take too much memory; look at the segmentation by itself.")
         progress(index, len(stack.images), "Reading the layer")
+    shape = (first.description.rows, first.description.columns)
     return Segmentation(
         _segments(dataset, frames), tuple(frames), plane.row_cosine, plane.column_cosine, spacing,
-        _thickness_mm(stack, dataset), first.frame_of_reference_uid, _references(dataset),
+        _thickness_mm(stack, dataset) if on is None else 0.0, first.frame_of_reference_uid, _references(dataset),
         remark=FRACTIONS if kind == "FRACTIONAL" else "", caveats=tuple(caveats),
+        on=on, as_plane=_on_pixels(frames, shape) if on is not None else None, shape=shape,
     )  # fmt: skip
+
+
+def _on_pixels(frames: list[LabelFrame], shape: tuple[int, int]) -> LabelPlane:
+    """The segments on the pixels of their own frames, which are those of the image that they were made on."""
+    masks: dict[int, np.ndarray] = {}
+    for frame in frames:
+        mask = masks.setdefault(frame.segment, np.zeros(shape, bool))
+        rows, columns = frame.mask.shape
+        mask[frame.row : frame.row + rows, frame.column : frame.column + columns] |= frame.mask
+    return LabelPlane({number: outlines_of(mask) for number, mask in sorted(masks.items())})
 
 
 def check_segmentation(stack: Stack) -> tuple[Plane, tuple[float, float]]:
@@ -152,9 +167,9 @@ def _masks(kind: str, stored: np.ndarray, dataset: DataSet, frame: int) -> Itera
 
 
 def _cropped(segment: int, mask: np.ndarray, image: Image) -> list[LabelFrame]:
-    """A frame without its empty border; nothing of an empty one."""
+    """A frame without its empty border; nothing of an empty one, or of one that lies nowhere."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    plane = image.description.plane
+    plane = image.description.plane or (_NO_PLANE if image.made_on is not None else None)
     if not len(rows) or plane is None:
         return []
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()

@@ -19,7 +19,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ComprehensiveSRStorage
 from pydicom.valuerep import DT
 
-from medviewer.domain.answer import Answer, Attribution, Decision, Finding, Provenance
+from medviewer.domain.answer import Answer, Attribution, Decision, Finding
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_object import (
@@ -31,11 +31,12 @@ from medviewer.imaging.derived_object import (
     start_object,
     write_object,
 )
+from medviewer.imaging.region_report import region_groups
+from medviewer.imaging.report_items import NETWORK_OUTPUT, SCHEME, algorithm_of, comment, own_code
 
 _SERIES_NUMBER = 9801
-_SCHEME = "99MEDVIEWER"
 _ASSESSMENTS = {"accept": "Accepted", "reject": "Rejected", "modify": "Modified"}  # as IHE RAD AIRA has them
-_CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", _SCHEME})
+_CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", SCHEME})
 
 
 def write_structured_report(
@@ -44,7 +45,7 @@ def write_structured_report(
     *,
     attributions: Sequence[Attribution] = (),
     decision: Decision | None = None,
-    explained_by: Sequence[ObjectReference] = (),
+    shown_by: Sequence[ObjectReference] = (),
     path: Path,
 ) -> None:
     """Write an answer as a DICOM SR in the study of the image that it is about.
@@ -58,11 +59,12 @@ def write_structured_report(
 
     Args:
         source: the image that was analysed; patient and study are copied from its file.
-        answer: findings. An abstention cannot be written: a failure is not a finding.
+        answer: findings or regions. An abstention cannot be written: a failure is not a finding.
         attributions: heat maps of this answer; their faithfulness is told in words.
         decision: what the reader thought of it. It does not verify the report:
             that needs a named, accountable person.
-        explained_by: objects in the same study that hold heat maps of this answer; the report names them.
+        shown_by: objects in the same study that hold heat maps of this answer, or of an answer with regions the
+            Segmentation that holds their masks; the report names them.
         path: where the file goes.
 
     Raises:
@@ -72,7 +74,7 @@ def write_structured_report(
 
     Source: PS3.16 TID 1500, TID 1501, TID 1004; PS3.3 A.35.3; IHE RAD AI Results (AIR).
     """
-    if answer.status != "answer" or not answer.findings:
+    if answer.status != "answer" or not (answer.findings or answer.regions):
         raise UsageError("The model gave no answer, so there is no finding to report; its reasons are in result.json.")
     if not all(attribution.provenance.is_same_question(answer.provenance) for attribution in attributions):
         raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
@@ -83,24 +85,25 @@ def write_structured_report(
     report.PreliminaryFlag = "PRELIMINARY"
     report.PerformedProcedureCodeSequence = []
     report.ReferencedPerformedProcedureStepSequence = []
-    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, explained_by)]
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, shown_by)]
     report.CodingSchemeIdentificationSequence = [
         hd.coding_schemes.CodingSchemeIdentificationItem(
-            _SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
+            SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
         )
     ]
-    content = _content(source, header, answer)
+    content = _content(source, header, answer, shown_by)
     remarks = _remarks(answer, attributions, decision, header)
-    remarks.ContentSequence.extend(_explanation(one) for one in explained_by)
+    if not answer.regions:  # their groups name their segments
+        remarks.ContentSequence.extend(_explanation(one) for one in shown_by)
     content[0].ContentSequence.append(remarks)
     report.update(content[0])
     write_object(report, header, path)
 
 
-def _evidence(header: Dataset, explained_by: Sequence[ObjectReference]) -> Dataset:
+def _evidence(header: Dataset, shown_by: Sequence[ObjectReference]) -> Dataset:
     study = Dataset()
     study.StudyInstanceUID = header.StudyInstanceUID
-    study.ReferencedSeriesSequence = [_series(one) for one in (reference_of(header), *explained_by)]
+    study.ReferencedSeriesSequence = [_series(one) for one in (reference_of(header), *shown_by)]
     return study
 
 
@@ -113,7 +116,9 @@ def _series(one: ObjectReference) -> Dataset:
     return series
 
 
-def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementReport:
+def _content(
+    source: Image, header: Dataset, answer: Answer, shown_by: Sequence[ObjectReference]
+) -> sr.MeasurementReport:
     frames = [source.frame + 1] if source.number_of_frames > 1 else None
     reference = sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, frames)
     return sr.MeasurementReport(
@@ -121,7 +126,10 @@ def _content(source: Image, header: Dataset, answer: Answer) -> sr.MeasurementRe
             observer_device_context=sr.ObserverContext(codes.DCM.Device, model_observer(answer))
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
-        imaging_measurements=[_group(finding, answer, reference) for finding in answer.findings],
+        imaging_measurements=[
+            *(_group(finding, answer, reference) for finding in answer.findings),
+            *region_groups(answer, reference, shown_by[0] if shown_by else None),
+        ],
     )
 
 
@@ -142,15 +150,15 @@ def _group(
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     concept = finding_code(finding)
     outcome = (
-        _own("flagged", "Flagged: at or above the threshold")
+        own_code("flagged", "Flagged: at or above the threshold")
         if finding.flagged
-        else _own("not-flagged", "Not flagged: below the threshold")
+        else own_code("not-flagged", "Not flagged: below the threshold")
     )
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(hd.UID(), finding.label),
         finding_type=concept if finding.flagged else None,
-        algorithm_id=_algorithm(answer.provenance),
-        measurements=_measurements(finding, codes.DCM.Probability if answer.is_calibrated else _OUTPUT),
+        algorithm_id=algorithm_of(answer.provenance),
+        measurements=_measurements(finding, codes.DCM.Probability if answer.is_calibrated else NETWORK_OUTPUT),
         qualitative_evaluations=[sr.QualitativeEvaluation(concept, outcome)],
         source_images=[reference],
     )
@@ -158,7 +166,7 @@ def _group(
     texts = [calibrated if answer.is_calibrated else raw, finding.meaning]
     if finding.stability is not None:
         texts.append("Minimum and maximum: over small changes of the image that do not change what it shows.")
-    group[0].ContentSequence.extend(_comment(text) for text in texts if text)
+    group[0].ContentSequence.extend(comment(text) for text in texts if text)
     return group
 
 
@@ -175,24 +183,6 @@ def _measurements(finding: Finding, kind: sr.CodedConcept | Code) -> list[sr.Mea
     return numbers
 
 
-def _algorithm(made_by: Provenance) -> sr.AlgorithmIdentification:
-    return sr.AlgorithmIdentification(
-        name=made_by.model_id,
-        version=made_by.model_version,
-        parameters=parameters_of(made_by),
-    )
-
-
-def parameters_of(made_by: Provenance) -> list[str]:
-    """Say, one text a fact, what makes a result the result of this very model on this very input."""
-    return [
-        f"model sha256: {made_by.model_sha256}",
-        f"input sha256: {made_by.input_sha256}",
-        f"runtime: {made_by.runtime}, {made_by.provider}",
-        "model signature: verified" if made_by.is_verified else "model signature: unverified",
-    ]
-
-
 def _remarks(
     answer: Answer, attributions: Sequence[Attribution], decision: Decision | None, header: Dataset
 ) -> sr.ContainerContentItem:
@@ -204,7 +194,7 @@ def _remarks(
     texts += [f"Check {guard.code}: {guard.level}. {guard.text}" for guard in answer.guards]
     texts += [f"Validated on: {answer.validated_on}"] if answer.validated_on else []
     texts += [_on_map(attribution) for attribution in attributions]
-    remarks.ContentSequence = sr.ContentSequence([_comment(text) for text in texts])
+    remarks.ContentSequence = sr.ContentSequence([comment(text) for text in texts])
     if decision is not None and decision.kind != "withdrawn":
         remarks.ContentSequence.extend(_on_decision(decision, header))
     return remarks
@@ -230,37 +220,28 @@ def _on_map(attribution: Attribution) -> str:
 
 
 def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
-    name = _own("decision", "Reader's decision")
+    name = own_code("decision", "Reader's decision")
     time = datetime.fromisoformat(decision.time)
     if time.tzinfo is not None:
         time = time.astimezone(now_at(header).tzinfo)
     # dcmtk up to 3.6.9 refuses the offset +0000; without one, the zone is that of the object's other dates.
     written = DT(time.strftime("%Y%m%d%H%M%S.%f%z").removesuffix("+0000"))
     items: list[sr.ContentItem] = [
-        sr.CodeContentItem(name, _own(decision.kind, _ASSESSMENTS[decision.assessment]), "CONTAINS"),
-        sr.DateTimeContentItem(_own("decision-time", "Time of the reader's decision"), written, "CONTAINS"),
+        sr.CodeContentItem(name, own_code(decision.kind, _ASSESSMENTS[decision.assessment]), "CONTAINS"),
+        sr.DateTimeContentItem(own_code("decision-time", "Time of the reader's decision"), written, "CONTAINS"),
     ]
     if decision.value:
-        items.append(sr.TextContentItem(_own("decision-value", "Reported instead"), decision.value, "CONTAINS"))
+        items.append(sr.TextContentItem(own_code("decision-value", "Reported instead"), decision.value, "CONTAINS"))
     if decision.reason:
-        items.append(sr.TextContentItem(_own("decision-reason", "Reason of the decision"), decision.reason, "CONTAINS"))
+        items.append(
+            sr.TextContentItem(own_code("decision-reason", "Reason of the decision"), decision.reason, "CONTAINS")
+        )
     return items
-
-
-def _comment(text: str) -> sr.TextContentItem:
-    return sr.TextContentItem(codes.DCM.Comment, text, "CONTAINS")
 
 
 def finding_code(finding: Finding) -> sr.CodedConcept:
     """Give the card's code, or, where it has none that everyone can look up, our own for the label."""
     scheme, _, value = finding.code.partition(":")
     if not value or scheme not in _CODES_THAT_NEED_NO_NAME:
-        scheme, value = _SCHEME, finding.code or finding.label
+        scheme, value = SCHEME, finding.code or finding.label
     return sr.CodedConcept(value, scheme, finding.label[:64])
-
-
-def _own(value: str, meaning: str) -> sr.CodedConcept:
-    return sr.CodedConcept(value, _SCHEME, meaning)
-
-
-_OUTPUT = _own("network-output", "Output of the network, not calibrated")

@@ -16,8 +16,10 @@ from medviewer.domain.errors import CardError, ModelError, TimeBudgetError
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.inference.asking import feature_statistics, residual_statistics
 from medviewer.inference.card import Card, Role
+from medviewer.inference.card_masks import MASKS
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Arrays, Engine
+from medviewer.inference.masks import are_possible, check_shape
 from medviewer.inference.preprocessing import prepare
 from medviewer.inference.runtimes import onnx
 from medviewer.inference.runtimes.onnx import largest_error, read_reference
@@ -107,6 +109,13 @@ def _check_labels(card: Card, answers: onnx.Arrays) -> None:
         raise CardError(
             f"The network of {card.id} gives {gives} numbers an image and its card names {len(card.labels)} labels."
         )
+    if card.task == "segmentation" and MASKS in answers:
+        check_shape(card, answers[MASKS])
+        if not are_possible(card, answers[MASKS]):
+            raise CardError(
+                f"The masks of {card.id} are not the probabilities that its card says they are: they lie outside of 0 "
+                "to 1, or those of a pixel's classes do not add up to 1."
+            )
 
 
 def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: StopToken | None) -> Arrays:
@@ -116,9 +125,9 @@ def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: Sto
     if missing:
         raise CardError(f"The network of {card.id} has no output “{min(missing)}”, which its card or reference names.")
     found = engine.run(card.id, inputs, outputs=outputs, stop=stop)
-    _check_labels(card, found)
     if not all(np.isfinite(array).all() for array in found.values()):
         raise ModelError(f"The network of {card.id} gives values that are not numbers (NaN): its weights are damaged.")
+    _check_labels(card, found)
     _compare(card, {name: found[name] for name in expected}, expected, "its known answers")
     first = engine.run(card.id, {n: a[:1] for n, a in inputs.items()}, outputs=tuple(expected), stop=stop)
     _compare(card, first, {n: found[n][:1] for n in expected}, "itself when images are asked about together")

@@ -20,8 +20,12 @@ from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference import guards
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, CardFile, Label
+from medviewer.inference.card_checks import CLASSIFYING
+from medviewer.inference.card_masks import MASKS
 from medviewer.inference.gathering import Gathered, gather, tensors_of
+from medviewer.inference.inputs.adapter import Encoded
 from medviewer.inference.loading import read_arrays
+from medviewer.inference.masks import Ground, check_shape, regions_of, shares
 from medviewer.inference.neighbours import neighbours_of
 from medviewer.inference.outcomes import is_possible, outcomes_of, wanted_outputs
 from medviewer.inference.provenance import provenance_of
@@ -57,7 +61,8 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     if gathered.missing or guards.is_abstention(results):
         return question.abstain(results)
     results += guards.check_evidence(card, manner.language)
-    tensors = tensors_of(gathered.encode())
+    encoded = gathered.encode()
+    tensors = tensors_of(encoded)
     for name, tensor in tensors.items():
         results += guards.check_range(tensor, card, manner.language, name)
     if guards.is_abstention(results):
@@ -68,14 +73,27 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     if guards.is_abstention(results):
         return question.abstain(results, tensors, has_run=True)
     bands: Bands | None = None
+    ground = _ground_of(gathered, encoded) if card.task == "segmentation" else None
     if is_image and card.labels:
         manner.progress(2, _STEPS, "Trying small changes of the image")
-        bands, unsteady = question.stability(next(iter(tensors.values())), outputs)
+        bands, unsteady = question.stability(next(iter(tensors.values())), outputs, ground)
         results += unsteady
     if guards.is_abstention(results):
         return question.abstain(results, tensors, has_run=True)
+    answer = question.answer(results, tensors, outputs, bands)
+    if ground is not None and bands is not None:
+        manner.progress(3, _STEPS, "Placing the outlines on the image")
+        answer = replace(answer, regions=regions_of(card, outputs[MASKS], ground, bands, manner.language))
     manner.progress(_STEPS, _STEPS, "Done")
-    return question.answer(results, tensors, outputs, bands)
+    return answer
+
+
+def _ground_of(gathered: Gathered, encoded: Mapping[str, Encoded]) -> Ground:
+    """The one image that a segmentation model is given, and where the network's grid lies on it."""
+    name = gathered.card.inputs[0].name
+    place = encoded[name].place
+    assert place is not None  # noqa: S101 - an image has a place
+    return Ground(gathered.raws[name], place)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +111,10 @@ class _Question:
         """The network's outputs that an answer needs."""
         near = (self.card.neighbours.output,) if self.card.neighbours else ()
         wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ()), *near]
-        return self.engine.run(self.card.id, batch, outputs=tuple(dict.fromkeys(wanted)), stop=self.manner.stop)
+        outputs = self.engine.run(self.card.id, batch, outputs=tuple(dict.fromkeys(wanted)), stop=self.manner.stop)
+        if MASKS in outputs:
+            check_shape(self.card, outputs[MASKS])
+        return outputs
 
     def check(self, outputs: Arrays) -> Sequence[GuardResult]:
         """Whether the outputs are possible numbers, and how unlike the training data the case is."""
@@ -117,22 +138,35 @@ class _Question:
         """Calibrated, ``(n, labels)``."""
         return probabilities(outputs["logits"], self.card.require_calibration(), self.card.task)
 
-    def stability(self, tensor: npt.NDArray[np.float32], outputs: Arrays) -> tuple[Bands, list[GuardResult]]:
-        """The band of each label's probability under small changes, and whether it crosses the threshold."""
+    def stability(
+        self, tensor: npt.NDArray[np.float32], outputs: Arrays, ground: Ground | None
+    ) -> tuple[Bands, list[GuardResult]]:
+        """The band of each label's probability under small changes, and whether it crosses the threshold.
+
+        Of outlines, which have a ``ground``, the band of their share of the image, and whether they come and go.
+        """
         name = self.card.inputs[0].name
-        changed = self.run({name: variants(tensor, self.card.ranges.get(name))})
-        broken = guards.check_outputs(changed, self.manner.language)
-        if broken:
-            return [], list(broken)
-        every = np.concatenate([self.probabilities(outputs), self.probabilities(changed)])
-        bands = [(float(column.min()), float(column.max())) for column in every.T]
+        every = [self._measures(outputs, ground)]
+        images = variants(tensor, self.card.ranges.get(name))
+        for batch in np.split(images, len(images)) if ground is not None else [images]:  # masks of all would be large
+            changed = self.run({name: batch})
+            broken = guards.check_outputs(changed, self.manner.language)
+            if broken:
+                return [], list(broken)
+            every.append(self._measures(changed, ground))
+        bands = [(float(column.min()), float(column.max())) for column in np.concatenate(every).T]
+        check = guards.check_stability if ground is None else guards.check_outline
         pairs = zip(self.card.labels, bands, strict=True)
-        return bands, [guards.check_stability(label, band, self.manner.language) for label, band in pairs]
+        return bands, [check(label, band, self.manner.language) for label, band in pairs]
+
+    def _measures(self, outputs: Arrays, ground: Ground | None) -> npt.NDArray[np.float64]:
+        """What the stability of each label is told by, ``(n, labels)``."""
+        return self.probabilities(outputs) if ground is None else shares(self.card, outputs[MASKS], ground)
 
     def answer(self, results: Sequence[GuardResult], tensors: Arrays, outputs: Arrays, bands: Bands | None) -> Answer:
         """The findings or other outcomes, with everything by which they can be weighed."""
         findings: tuple[Finding, ...] = ()
-        if self.card.labels:
+        if self.card.task in CLASSIFYING:
             steady = bands if bands is not None else [None] * len(self.card.labels)
             rows = zip(self.card.labels, self.probabilities(outputs)[0], steady, strict=True)
             findings = tuple(self._finding(label, float(probability), band) for label, probability, band in rows)
@@ -170,7 +204,7 @@ class _Question:
     def _calibration(self) -> Mapping[str, float | str]:
         calibration = self.card.calibration
         if calibration is None:
-            return {}
+            return {"method": "none"} if self.card.task == "segmentation" else {}
         errors = {"before": calibration.ece_before, "after": calibration.ece_after}
         return {
             "method": calibration.method,

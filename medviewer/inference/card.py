@@ -21,11 +21,12 @@ from medviewer.inference.card_schema import CARD_SCHEMA
 from medviewer.inference.input_schema import INPUT
 
 if TYPE_CHECKING:
+    from medviewer.inference.card_masks import MaskSpec, OutlineSpec
     from medviewer.inference.card_outcomes import OutcomeSpec
     from medviewer.inference.neighbours import NeighbourSpec
 
 Role = Literal["model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", "int8", "fp16"]
-Task = Literal["multilabel", "multiclass", "score", "survival", "forecast"]
+Task = Literal["multilabel", "multiclass", "segmentation", "score", "survival", "forecast"]
 Kind = Literal["image", "volume", "series", "text", "table", "molecule"]
 RuntimeName = Literal["onnx", "torch", "rule"]
 
@@ -103,7 +104,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """A named output of the graph: ``logits`` (N, C), ``features`` (N, F), ``cam`` (N, C, h, w), ..."""
+    """A named output of the graph: ``logits`` (N, C), ``masks`` (N, C, h, w), ``features`` (N, F), ..."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -127,14 +128,15 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One finding that the model can report. ``code`` is written ``scheme:value``."""
+    """One finding that the model can report, or one thing that it outlines. ``code`` is written ``scheme:value``."""
 
     name: str
     code: str
     code_meaning: str
     title: Text
-    threshold: float  # on the calibrated probability, 0..1
+    threshold: float  # on the calibrated probability, or on that of each pixel; 0..1
     operating_point: OperatingPoint | None  # None: nobody measured what the threshold means
+    outline: OutlineSpec | None = None  # of segmentation
 
     @property
     def meaning(self) -> Text:
@@ -242,7 +244,8 @@ class VariantSpec:
 class Card:
     """One model: identity, purpose, files, and everything that bounds what it may say.
 
-    ``labels`` and ``calibration`` are of classification, ``outcomes`` of every other task.
+    ``labels`` and ``calibration`` are of classification, ``labels`` and ``masks`` of segmentation,
+    ``outcomes`` of every other task.
     """
 
     folder: Path
@@ -275,6 +278,7 @@ class Card:
     runtime: RuntimeName = "onnx"
     rule: RuleSpec | None = None
     outcomes: tuple[OutcomeSpec, ...] = ()
+    masks: MaskSpec | None = None
     variants: tuple[VariantSpec, ...] = ()
     signed_by: str = ""  # the trusted key that signed it, by its name; empty: unverified
 
@@ -307,6 +311,10 @@ class Card:
         if self.calibration is None:
             raise CardError(f"The model {self.id} gives no probabilities.")
         return self.calibration
+
+    def output(self, name: str) -> OutputSpec | None:
+        """The output of that name, or None if the network has none."""
+        return next((output for output in self.outputs if output.name == name), None)
 
     def file(self, role: Role) -> CardFile | None:
         """The file with this role, or None if the model has none."""
@@ -401,7 +409,8 @@ def _text(value: str | Mapping[str, str] | None) -> Text:
 
 def _build(folder: Path, d: dict[str, Any]) -> Card:
     """Turn a validated document into data."""
-    from medviewer.inference.card_outcomes import read_outcome  # noqa: PLC0415 - made of the words of a card
+    from medviewer.inference.card_masks import read_masks  # noqa: PLC0415 - made of the words of a card
+    from medviewer.inference.card_outcomes import read_outcome  # noqa: PLC0415
     from medviewer.inference.neighbours import read_spec  # noqa: PLC0415
 
     population = d["population"]
@@ -447,6 +456,7 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
         variants=tuple(_variant(variant) for variant in d.get("variants", ())),
         outcomes=tuple(read_outcome(outcome) for outcome in d.get("outcomes", ())),
+        masks=read_masks(d),
     )
 
 
@@ -484,6 +494,8 @@ def _input(
 
 
 def _label(d: Mapping[str, Any]) -> Label:
+    from medviewer.inference.card_masks import read_outline  # noqa: PLC0415 - made of the words of a card
+
     code, point = d["code"], d.get("operating_point")
     return Label(
         name=d["name"],
@@ -492,6 +504,7 @@ def _label(d: Mapping[str, Any]) -> Label:
         title=_text(d["title"]),
         threshold=float(d["threshold"]),
         operating_point=_operating_point(point) if point else None,
+        outline=read_outline(d),
     )
 
 

@@ -19,8 +19,16 @@ Checks = list[tuple[bool, str]]
 
 def contradictions(card: Card) -> Checks:
     """Everything that may be wrong, worst first, each with whether it is."""
-    of_task = _of_classes(card) if card.task in CLASSIFYING else _of_outcomes(card)
-    return [*_of_files(card), *of_task, *_of_inputs(card), *_of_guards(card)]
+    return [*_of_files(card), *_of_task(card), *_of_inputs(card), *_of_guards(card)]
+
+
+def _of_task(card: Card) -> Checks:
+    if card.task == "segmentation":
+        from medviewer.inference.card_masks import mask_problems  # noqa: PLC0415 - cards are made of it
+
+        return list(mask_problems(card))
+    masks = [(card.masks is not None, f"masks are for segmentation, and its task is “{card.task}”")]
+    return [*masks, *(_of_classes(card) if card.task in CLASSIFYING else _of_outcomes(card))]
 
 
 def _of_files(card: Card) -> Checks:

@@ -16,7 +16,7 @@ from medviewer.inference.input_schema import INPUT, SHAPE, TEXT
 SCHEMA_ID = "medviewer-model-card/1"
 VARIANTS = ("int8", "fp16")
 ROLES = ("model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", *VARIANTS)
-TASKS = ("multilabel", "multiclass", "score", "survival", "forecast")
+TASKS = ("multilabel", "multiclass", "segmentation", "score", "survival", "forecast")
 RUNTIMES = ("onnx", "torch", "rule")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
@@ -49,6 +49,7 @@ _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _NUMBER = {"type": "number"}
 _UNIT = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT = {"type": "integer", "minimum": 0}
+_LEVEL = {"type": "integer", "minimum": 0, "maximum": 255}
 # One sentence or more for people. English is the fallback, so it must be there.
 _TEXT, _SHAPE = TEXT, SHAPE
 _METRICS = {
@@ -71,18 +72,22 @@ _FILE = _object(
 
 _OUTPUT = _object(
     {
-        "name": _NAME,  # logits (N, C); features (N, F) pooled; cam (N, C, h, w) analytic; feature_map (N, F, h, w)
+        # logits (N, C); masks (N, C, h, w), h and w the input's; features (N, F) pooled; cam (N, C, h, w) analytic;
+        # feature_map (N, F, h, w)
+        "name": _NAME,
         "shape": _SHAPE,
     },
     {"dtype": {"enum": ["float32"]}, "meaning": _TEXT},
 )
 
+_CODE = _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING})
+
 _LABEL = _object(
     {
         "name": _NAME,
-        "code": _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING}),  # e.g. SCT 233604007
+        "code": _CODE,  # e.g. SCT 233604007; of segmentation the Segmented Property Type, e.g. SCT 39607008
         "title": _TEXT,
-        "threshold": _UNIT,  # on the calibrated probability
+        "threshold": _UNIT,  # on the calibrated probability; of segmentation on that of each pixel
     },
     {
         # absent: nobody measured what the threshold means, and that is said beside every answer
@@ -92,10 +97,16 @@ _LABEL = _object(
             {"threshold": _UNIT},
             is_open=True,
         ),
+        # of segmentation alone, where category and colour must be there
+        "category": _CODE,  # Segmented Property Category, e.g. SCT 91723000 Anatomical Structure
+        "color": {"type": "array", "items": _LEVEL, "minItems": 3, "maxItems": 3},  # red, green, blue
+        "measured": _TEXT,  # how well its outlines fitted people's: Dice, of how many, on whom
     },
 )
 
-_CODE = _object({"scheme": _STRING, "value": _STRING, "meaning": _STRING})
+# How the output "masks" (N, channels, h, w) is read. independent: a channel a label. exclusive: the first channel is
+# the background, and a pixel is of the class whose probability is highest, where that reaches the label's threshold.
+_MASKS = _object({"values": {"enum": ["logits", "probabilities"]}, "classes": {"enum": ["independent", "exclusive"]}})
 
 # What a task other than classification reports. A score: a scale with bands. A survival curve: the
 # output "survival" (N, times), free of the event up to each. A forecast: the output "quantiles"
@@ -309,7 +320,7 @@ CARD_SCHEMA: dict[str, Any] = {
             "inputs": _list(INPUT, least=1, most=8),
             "outputs": _list(_OUTPUT, least=1, most=20),
             "preprocessing": _list(_object({"op": _NAME}, is_open=True), most=50),
-            "labels": _list(_LABEL, most=500),  # of classification
+            "labels": _list(_LABEL, most=500),  # of classification and segmentation
             "population": _POPULATION,
             "evidence": _list(_EVIDENCE),
             "licences": _object({"weights": _STRING, "data": _STRING}, is_open=True),
@@ -321,6 +332,7 @@ CARD_SCHEMA: dict[str, Any] = {
             "training": _TRAINING,  # of everything but rules
             "calibration": _CALIBRATION,  # of classification
             "outcomes": _list(_OUTCOME, most=100),  # of the other tasks
+            "masks": _MASKS,  # of segmentation
             "ood": _OOD,
             "neighbours": _NEIGHBOURS,
             "explain": _EXPLAIN,

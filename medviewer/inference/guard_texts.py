@@ -161,5 +161,18 @@ TEXTS: Mapping[str, Text] = {
         "{label}: small shifts, turns or contrast changes change the answer ({low} to {high}); do not rely on it.",
         "{label}：轻微平移、旋转或对比度变化会改变结论（{low} 至 {high}）；请勿依赖该结果。",
     ),
+    "outline.ok": Text(
+        "{label}: under small shifts, turns and contrast changes the outline takes {low}% to {high}% of the image.",
+        "{label}：在轻微平移、旋转和对比度变化下，轮廓占图像的 {low}% 至 {high}%。",
+    ),
+    "outline.none": Text(
+        "{label}: small shifts, turns and contrast changes do not bring an outline either.",
+        "{label}：轻微平移、旋转和对比度变化后仍未勾画出轮廓。",
+    ),
+    "outline.warn": Text(
+        "{label}: small shifts, turns or contrast changes make the outline come or go (up to {high}% of the image); "
+        "do not rely on it.",
+        "{label}：轻微平移、旋转或对比度变化会使轮廓出现或消失（最多占图像的 {high}%）；请勿依赖该结果。",
+    ),
     **DATA_TEXTS,
 }

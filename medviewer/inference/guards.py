@@ -251,13 +251,17 @@ def check_evidence(card: Card, language: str = "en") -> tuple[GuardResult, ...]:
     doubts = []
     if card.calibration is not None and card.calibration.method == "none":
         doubts.append(say("uncalibrated", "warn", language))
-    unmeasured = [label.title.say(language) for label in card.labels if label.operating_point is None]
+    unmeasured = [label.title.say(language) for label in card.labels if not _is_measured(label)]
     if unmeasured and len(unmeasured) == len(card.labels):
         doubts.append(say("unmeasured", "warn", language))
     elif unmeasured:
         names = "; ".join(unmeasured)
         doubts.append(say("unmeasured.some", "warn", language, names=names))
     return tuple(doubts)
+
+
+def _is_measured(label: Label) -> bool:
+    return label.operating_point is not None or (label.outline is not None and bool(label.outline.measured.en))
 
 
 def check_range(tensor: npt.NDArray[Any], card: Card, language: str = "en", name: str = "") -> tuple[GuardResult, ...]:
@@ -334,6 +338,14 @@ def check_stability(label: Label, band: tuple[float, float], language: str = "en
     facts = {"low": f"{band[0]:.2f}", "high": f"{band[1]:.2f}", "label": label.title.say(language)}
     level: GuardLevel = "warn" if flips else "ok"
     return say("stability", level, language, f"stability.{level}", **facts)
+
+
+def check_outline(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:
+    """Warn when small changes of the picture, which change nothing in the patient, make an outline come or go."""
+    level: GuardLevel = "warn" if band[0] == 0 < band[1] else "ok"
+    key = f"outline.{level}" if band[1] > 0 else "outline.none"
+    low, high = (f"{100 * value:.1f}" for value in band)
+    return say("stability", level, language, key, label=label.title.say(language), low=low, high=high)
 
 
 def _plain(value: float) -> str:

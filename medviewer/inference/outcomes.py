@@ -1,4 +1,7 @@
-"""What a network's arrays mean for tasks other than classification: scores, survival curves, forecasts."""
+"""What a network's arrays mean for tasks other than classification: scores, survival curves, forecasts.
+
+Masks are read in :mod:`medviewer.inference.masks`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import numpy.typing as npt
 from medviewer.domain.answer import Forecast, Outcome, Score, ScorePart, SurvivalCurve
 from medviewer.inference.card import Card
 from medviewer.inference.card_checks import CLASSIFYING, OUTCOME_OUTPUTS
+from medviewer.inference.card_masks import MASKS
 from medviewer.inference.card_outcomes import Band, OutcomeSpec
+from medviewer.inference.masks import are_possible
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -22,6 +27,8 @@ def wanted_outputs(card: Card) -> tuple[str, ...]:
     """The outputs that an answer is read from."""
     if card.task in CLASSIFYING:
         return ("logits",)
+    if card.task == "segmentation":
+        return (MASKS,)
     name = OUTCOME_OUTPUTS[card.task][0]
     return (name, "parts") if any(outcome.parts for outcome in card.outcomes) else (name,)
 
@@ -39,11 +46,13 @@ def is_possible(card: Card, outputs: Arrays) -> bool:
         low = np.array([one.lowest for one in card.outcomes])
         high = np.array([one.highest for one in card.outcomes])
         return bool((outputs["score"] >= low - _SLACK).all() and (outputs["score"] <= high + _SLACK).all())
+    if card.task == "segmentation":
+        return are_possible(card, outputs[MASKS])
     return True
 
 
 def outcomes_of(card: Card, outputs: Arrays, language: str) -> tuple[Outcome, ...]:
-    """The outcomes of the first case of a batch, in the reader's language; nothing for classification."""
+    """The outcomes of the first case of a batch, in the reader's language; nothing for the others."""
     if card.task == "score":
         values = outputs["score"][0]
         parts = outputs["parts"][0] if "parts" in outputs else None

@@ -167,7 +167,8 @@ class _Ranges:
 
 
 def _check(card: Card, out: Path) -> None:
-    if card.runtime != "onnx" or len(card.labels) != 1 or [spec.kind for spec in card.inputs] != ["image"]:
+    is_classifier = card.calibration is not None and len(card.labels) == 1
+    if card.runtime != "onnx" or not is_classifier or [spec.kind for spec in card.inputs] != ["image"]:
         raise UsageError(f"Only an image classifier with one label can be made lighter; {card.id} is none.")
     if any(variant.name == "int8" for variant in card.variants):
         raise UsageError(f"{card.id} has an int8 variant already.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from medviewer.gui.text import use_language
 from medviewer.inference import installing
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile, sign_model
-from tests import fakes
+from tests import fakes, outline_models
 from tests.gui import seen
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import is_offered
@@ -254,6 +255,31 @@ def test_a_bare_network_is_asked_about_tried_on_the_image_and_then_kept(
     settled(dialog, qtbot)
     assert "net.onnx\n1.0.0 · unverified" in lines(dialog)
     assert dialog._importing is None
+
+
+@pytest.mark.slow
+def test_a_bare_network_that_outlines_is_asked_what_and_tried(
+    reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot
+) -> None:
+    reader.open(write_radiograph(tmp_path / "film.dcm"))
+    (tmp_path / "lungs.onnx").write_bytes(outline_models.graph("logits", "exclusive"))
+    importing = asked_of(dialog, tmp_path / "lungs.onnx", qtbot)
+    assert "3 channels; the background is not named" in all_words(importing)
+    answers = {"labels": "Bone, Lung", "category": "structure", "task": "independent", "output": "logits"}
+    for name, value in {**answers, "values": "unit", "modality": "CR", "intended_use": "Tests."}.items():
+        fill(importing, name, value)
+    press(importing, "Check and try it")
+    assert "gives 3 channels of masks; 2 labels were named" in all_words(importing)
+    fill(importing, "task", "exclusive")
+    press(importing, "Check and try it")
+    qtbot.waitUntil(importing.keep.isEnabled, timeout=120_000)
+    QApplication.processEvents()
+    said = all_words(importing)
+    assert "its own explanation" in said
+    assert re.search(r"Bone [\d,]+ pixels \(\d+\.\d%\)", said)
+    press(importing, "Install")
+    settled(dialog, qtbot)
+    assert "lungs.onnx\n1.0.0 · unverified" in lines(dialog)
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
 from medviewer.explain.overlay import normalise_map
-from medviewer.explain.placement import grid_to_network, place_saliency
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
+from medviewer.inference.placement import grid_to_network, place_saliency
 from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, make_answer, make_attribution, make_radiograph
 from tests.layer_objects import write_ct
 from tests.reference.test_dicom_out import KINDS, errors_of, inconsistencies, make_source, run, scanned, tool

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medviewer import __version__
+from medviewer.inference.card_masks import MASKS
 from medviewer.inference.card_schema import SCHEMA_ID
-from medviewer.inference.importing.questions import VALUES, Answers, GraphFacts
+from medviewer.inference.importing.questions import CATEGORIES, VALUES, Answers, GraphFacts
 
 _NAMES = {"model": "model.onnx", "explain": "model.explain.onnx", "reference": "reference.npz"}
 GRADIENT_METHODS = ("integrated-gradients",)
@@ -51,13 +52,12 @@ def draft(
         more: fields that the importer of another format knows.
     """
     low, high = value_range(answers)
-    labels = len(answers.labels)
     return {
         "schema": SCHEMA_ID,
         "id": answers.id,
         "version": answers.version,
         "title": answers.title,
-        "task": answers.task,
+        "task": "segmentation" if facts.is_masks else answers.task,
         "intended_use": answers.intended_use,
         "not_for": _NOT_FOR,
         "languages": ["en"],
@@ -74,12 +74,9 @@ def draft(
                 "shape": [None, 1, answers.rows, answers.columns],
             }
         ],
-        "outputs": [{"name": "logits", "shape": [None, labels]}],
         "preprocessing": preprocessing(answers),
-        "labels": [_label(name, answers.threshold) for name in answers.labels],
-        "calibration": {"method": "none", "parameters": {}, "ece_before": None, "ece_after": None, "on": _NOTHING},
+        **(_of_masks(answers) if facts.is_masks else _of_classes(answers, report)),
         "ranges": {"x": [low, high]},
-        "explain": _explain(report),
         "population": {"age_years": None, "sexes": [], "site": _SITE},
         "evidence": [],
         "training": _training(facts, answers, report),
@@ -90,6 +87,33 @@ def draft(
     }
 
 
+def _of_classes(answers: Answers, report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "outputs": [{"name": "logits", "shape": [None, len(answers.labels)]}],
+        "labels": [_label(name, answers.threshold) for name in answers.labels],
+        "calibration": {"method": "none", "parameters": {}, "ece_before": None, "ece_after": None, "on": _NOTHING},
+        "explain": _explain(report),
+    }
+
+
+def _of_masks(answers: Answers) -> dict[str, Any]:
+    code, meaning, _ = CATEGORIES[answers.category]
+    category = {"scheme": "SCT", "value": code, "meaning": meaning}
+    return {
+        "outputs": [{"name": MASKS, "shape": [None, answers.channels, answers.rows, answers.columns]}],
+        MASKS: {"values": answers.output, "classes": answers.task},
+        "labels": [
+            {**_label(name, answers.threshold), "category": category, "color": list(_COLORS[at % len(_COLORS)])}
+            for at, name in enumerate(answers.labels)
+        ],
+    }
+
+
+# Told apart from their neighbours, also on grey.
+_COLORS = (
+    (76, 201, 240), (242, 181, 68), (92, 197, 143), (255, 107, 107), (180, 140, 255), (244, 154, 193), (155, 229, 100),
+    (255, 159, 90), (111, 140, 255), (229, 224, 107),
+)  # fmt: skip
 _NOT_FOR = {
     "en": "Diagnosis or treatment. Nobody has measured how well it does on images like yours.",
     "zh": "诊断或治疗。没有人测量过它在此类图像上的表现。",

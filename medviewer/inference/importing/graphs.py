@@ -28,6 +28,7 @@ _TAILS = ("Sigmoid", "Softmax")
 _MOVERS = frozenset(
     {"Transpose", "Reshape", "MatMul", "Gather", "Slice", "Expand"}
 )  # after them axes mean other things
+_MOST_CHANNELS = 120  # of masks; more is a slip of the axes
 _SMALLEST = 1e-6  # a probability of 0 has no logit
 
 
@@ -68,7 +69,7 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
     """What the graph says of itself.
 
     Raises:
-        ModelError: it is not a network that takes one image and gives one row of numbers.
+        ModelError: it is not a network that takes one image and gives one row of numbers, or masks of its size.
     """
     if len(model.graph.input) != 1:
         raise ModelError(f"“{name}” takes {len(model.graph.input)} inputs; only networks of one image can be imported.")
@@ -80,13 +81,7 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
     if not layout:
         raise ModelError(f"“{name}” takes {shape[1]} channels; networks of 1 (grey) or 3 (colour) can be imported.")
     sides = (shape[1], shape[2], shape[3]) if layout == "NCHW" else (shape[3], shape[1], shape[2])
-    rows = [value for value in model.graph.output if _is_row(value)]
-    if not rows:
-        raise ModelError(
-            f"“{name}” gives no row of numbers an image; only classifiers can be imported, "
-            "no networks that outline or locate."
-        )
-    output = rows[0]
+    output, axes = _used_output(model, sides, layout, name)
     maker = next((node for node in model.graph.node if output.name in node.output), None)
     return GraphFacts(
         file=name,
@@ -98,14 +93,49 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
         shape=(int(sides[0] or 0), sides[1], sides[2]),
         batch=shape[0],
         output=output.name,
-        labels=int(_dims(output)[1] or 0),
+        labels=int(_dims(output)[3 if axes == "NHWC" else 1] or 0),
         tail=maker.op_type if maker is not None and maker.op_type in _TAILS else "",
         names=tuple(_names(model)),
+        axes=axes,
     )
 
 
+def _used_output(model: ModelProto, sides: Sequence[int | None], layout: str, name: str) -> tuple[Any, str]:
+    """The first row of numbers, or else the first masks of the input's size, with the order of their axes."""
+    for value in model.graph.output:
+        if _is_row(value):
+            return value, ""
+    for value in model.graph.output:
+        if axes := _axes_of_masks(value, sides[1:], layout):
+            return value, axes
+    raise ModelError(
+        f"“{name}” gives neither a row of numbers an image nor masks of the image's size (n, channels, rows, columns); "
+        "only networks that classify or outline can be imported."
+    )
+
+
+def _axes_of_masks(value: Any, size: Sequence[int | None], layout: str) -> str:
+    """The order of the axes of masks; empty if these are none. What is left open may be the size."""
+    shape = _dims(value)
+    if value.type.tensor_type.elem_type != TensorProto.FLOAT or len(shape) != 4:
+        return ""
+    for axes in (layout, "NHWC" if layout == "NCHW" else "NCHW"):
+        channels, *found = shape[1:] if axes == "NCHW" else (shape[3], *shape[1:3])
+        fits = all(one is None or other is None or one == other for one, other in zip(found, size, strict=True))
+        if channels is not None and 1 <= channels <= _MOST_CHANNELS and fits:
+            return axes
+    return ""
+
+
+def result_of(facts: GraphFacts, answers: Answers) -> tuple[str, tuple[int, ...]]:
+    """What the rebuilt network gives: ``logits`` (n, labels), or ``masks`` (n, channels, rows, columns)."""
+    if facts.is_masks:
+        return "masks", (facts.labels, answers.rows, answers.columns)
+    return "logits", (facts.labels,)
+
+
 def single(model: ModelProto, facts: GraphFacts, answers: Answers, batch: int | None) -> ModelProto:
-    """The network as ``x`` (batch, 1, rows, columns) -> ``logits`` (batch, labels); ``batch`` None leaves it open."""
+    """The network as ``x`` (batch, 1, rows, columns) -> :func:`result_of`; ``batch`` None leaves it open."""
     core = compose.add_prefix(model, _PREFIX)
     graph = core.graph
     before, weights = _before(facts, answers)
@@ -113,11 +143,12 @@ def single(model: ModelProto, facts: GraphFacts, answers: Answers, batch: int | 
     after, more, made = _after(core, facts, answers, last=_PREFIX + facts.output)
     kept = [node for node in graph.node if made is None or made not in node.output]
     n: int | str = "n" if batch is None else batch
+    result = result_of(facts, answers)
     built = helper.make_graph(
         [*before, *kept, *after],
         "imported",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [n, 1, answers.rows, answers.columns])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [n, facts.labels])],
+        [helper.make_tensor_value_info(result[0], TensorProto.FLOAT, [n, *result[1]])],
         [*graph.initializer, *(numpy_helper.from_array(a, name) for name, a in {**weights, **more}.items())],
     )
     return _model(built)
@@ -176,10 +207,16 @@ def last_feature_map(model: ModelProto) -> tuple[str, tuple[int, ...]] | None:
 
 
 def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray) -> np.ndarray:
-    """The logits that the file as it came gives for ``x`` (n, 1, rows, columns), with numpy around it."""
+    """What the file as it came gives for ``x`` (n, 1, rows, columns), with numpy around it: logits, or masks.
+
+    Raises:
+        ModelError: the masks are of another size than the image.
+    """
     image = np.repeat(x, facts.shape[0], axis=1) if answers.values != "imagenet" else _imagenet(x, facts.shape[0])
     if facts.layout == "NHWC":
         image = image.transpose(0, 2, 3, 1)
+    if facts.is_masks:
+        return _own_masks(session, facts, answers, image)
     rows = [
         session.run([facts.output], {facts.input: np.ascontiguousarray(one[None])})[0].reshape(1, -1) for one in image
     ]
@@ -188,6 +225,21 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
         return found.astype(np.float32)
     p = np.clip(found, _SMALLEST, 1 - _SMALLEST)
     return (np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)).astype(np.float32)
+
+
+def _own_masks(session: Any, facts: GraphFacts, answers: Answers, image: np.ndarray) -> np.ndarray:
+    found = np.concatenate(
+        [session.run([facts.output], {facts.input: np.ascontiguousarray(one[None])})[0] for one in image]
+    )
+    masks = found.transpose(0, 3, 1, 2) if facts.axes == "NHWC" else found
+    expected = result_of(facts, answers)[1]
+    if masks.shape[1:] != expected:
+        gives, wanted = (" x ".join(map(str, shape)) for shape in (masks.shape[1:], expected))
+        raise ModelError(
+            f"“{facts.file}” gives masks of {gives} numbers, and {wanted} are needed: as many rows and columns as its "
+            "input has; export it with an output of that size, or answer “rows” and “columns” as it was trained."
+        )
+    return np.ascontiguousarray(masks, np.float32)
 
 
 def _model(graph: Any) -> ModelProto:
@@ -241,7 +293,11 @@ def _before(facts: GraphFacts, answers: Answers) -> tuple[list[Any], dict[str, n
 def _after(
     core: ModelProto, facts: GraphFacts, answers: Answers, *, last: str
 ) -> tuple[list[Any], dict[str, np.ndarray], str | None]:
-    """From the network's output to logits: nodes, their constants, and an output whose node is left out."""
+    """From the network's output to logits or masks: nodes, their constants, and an output whose node is left out."""
+    if facts.is_masks:
+        if facts.axes == "NHWC":
+            return [helper.make_node("Transpose", [last], ["masks"], perm=[0, 3, 1, 2])], {}, None
+        return [helper.make_node("Identity", [last], ["masks"])], {}, None
     if answers.output == "logits":
         return [helper.make_node("Identity", [last], ["logits"])], {}, None
     wanted = "Softmax" if answers.task == "multiclass" else "Sigmoid"

@@ -49,13 +49,13 @@ def read_bundle(folder: Path) -> Brought:
 
     Raises:
         InputError: the metadata cannot be read.
-        ModelError: it is no classifier of 2D images, or holds no ONNX file; says what to export.
+        ModelError: it is for no 2D images, or holds no ONNX file; says what to export.
     """
     metadata = _read_metadata(folder / METADATA)
     given, gives = _format(metadata, "inputs"), _format(metadata, "outputs")
-    if len(given.get("spatial_shape", (0, 0))) != 2 or gives.get("format") == "segmentation":
+    if len(given.get("spatial_shape", (0, 0))) != 2:
         raise ModelError(
-            "The bundle's network is no classifier of 2D images (metadata.json says so); only those can be imported."
+            "The bundle's network is not for 2D images (metadata.json says so); only those can be imported."
         )
     hints: dict[str, Any] = {name: value for name, value in _hints(metadata, given, gives).items() if value}
     more = {"version": _version(str(metadata.get("version", "")))}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from medviewer.domain.errors import UsageError
@@ -33,9 +33,10 @@ class GraphFacts:
         shape: (channels, rows, columns) of one input; None where it is left open.
         layout: the order of its axes, ``NCHW`` or ``NHWC``.
         batch: how many images it takes at once; None if any number.
-        output: the name of the output that is used; (n, ``labels``).
+        output: the name of the output that is used; (n, ``labels``), or masks of so many channels.
         tail: what the last operator is, where it makes probabilities: ``Sigmoid``, ``Softmax`` or empty.
         names: what its metadata call the outputs, if they do.
+        axes: of masks the order of their axes, ``NCHW`` or ``NHWC``; empty where the output is a row of numbers.
     """
 
     file: str
@@ -50,6 +51,12 @@ class GraphFacts:
     labels: int
     tail: str
     names: tuple[str, ...] = ()
+    axes: str = ""
+
+    @property
+    def is_masks(self) -> bool:
+        """Whether it outlines, instead of classifying."""
+        return bool(self.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers, checked. ``threshold`` is on the network's own output after sigmoid or softmax, 0..1."""
+    """The answers, checked. ``threshold`` is on the network's own output after sigmoid or softmax, 0..1.
+
+    ``task`` is ``multilabel`` or ``multiclass``; of masks ``independent`` or ``exclusive``, and only these have a
+    ``category``.
+    """
 
     id: str
     title: str
@@ -83,7 +94,13 @@ class Answers:
     threshold: float
     intended_use: str
     licence: str
+    category: str = ""
     version: str = "1.0.0"
+
+    @property
+    def channels(self) -> int:
+        """How many numbers the network gives an image, or a pixel."""
+        return len(self.labels) + (self.task == "exclusive")
 
 
 VALUES: Mapping[str, tuple[Text, float, float]] = {
@@ -100,6 +117,18 @@ _TASKS = (
     ("multilabel", Text("Each finding by itself; several may be present", "各所见相互独立，可同时存在")),
     ("multiclass", Text("Exactly one of them", "其中恰好一项")),
 )
+_CLASSES = (
+    ("independent", Text("Each by itself; they may overlap", "各自独立，可相互重叠")),
+    ("exclusive", Text("A pixel is of one of them or of the background, which comes first",
+                       "每个像素只属于其中一项或背景（背景在最前）")),
+)  # fmt: skip
+CATEGORIES: Mapping[str, tuple[str, str, Text]] = {
+    # code and meaning in SNOMED CT (PS3.16 CID 7150)
+    "structure": ("91723000", "Anatomical Structure", Text("Anatomical structures", "解剖结构")),
+    "abnormality": ("49755003", "Morphologically Abnormal Structure", Text("Abnormal structures", "异常结构（病灶）")),
+    "tissue": ("85756007", "Tissue", Text("Tissues", "组织")),
+}
+_BACKGROUND = frozenset({"background", "bg", "backgroud", "_background_"})
 _OUTPUTS = (
     ("logits", Text("Scores of any size (logits)", "任意大小的分值（logits）")),
     ("probabilities", Text("Numbers from 0 to 1", "0 至 1 的数值")),
@@ -112,8 +141,10 @@ _ASPECTS = (
 
 def questions(facts: GraphFacts, hints: Mapping[str, Any] | None = None) -> tuple[Question, ...]:
     """What to ask of a network; ``hints`` are better guesses that something else knows, by question."""
-    asked = (*_identity(facts), *_findings(facts), *_images(facts), *_words())
-    hints = hints or {}
+    hints = dict(hints or {})
+    if facts.is_masks and "labels" in hints:
+        facts = replace(facts, names=tuple(hints.pop("labels")))
+    asked = (*_identity(facts), *(_outlines(facts) if facts.is_masks else _findings(facts)), *_images(facts), *_words())
     return tuple(
         Question(q.id, q.kind, q.title, q.why, hints.get(q.id, q.guess), q.choices) if q.id in hints else q
         for q in asked
@@ -151,7 +182,9 @@ def read_answers(asked: Sequence[Question], given: Mapping[str, Any], facts: Gra
         raise UsageError(f"“{unknown[0]}” is no question of this import; they are: {', '.join(q.id for q in asked)}.")
     found = {q.id: _checked(q, given.get(q.id, q.guess)) for q in asked}
     labels = found["labels"]
-    if len(labels) != facts.labels:
+    if facts.is_masks:
+        _check_channels(len(labels), found["task"], facts.labels)
+    elif len(labels) != facts.labels:
         raise UsageError(f"The network gives {facts.labels} numbers an image; {len(labels)} labels were named.")
     if found["task"] == "multiclass" and len(labels) < 2:
         raise UsageError("Exactly one of several findings needs at least two labels; answer “task” with multilabel.")
@@ -162,6 +195,13 @@ def read_answers(asked: Sequence[Question], given: Mapping[str, Any], facts: Gra
     if not 0 < found["threshold"] < 1:
         raise UsageError("“threshold” must lie between 0 and 1.")
     return Answers(**found)
+
+
+def _check_channels(labels: int, task: str, channels: int) -> None:
+    ground = int(task == "exclusive")
+    if labels == 0 or labels + ground != channels:
+        beside = " beside the background" if ground else ""
+        raise UsageError(f"The network gives {channels} channels of masks; {labels} labels{beside} were named.")
 
 
 def _checked(q: Question, value: Any) -> Any:
@@ -233,6 +273,40 @@ def _findings(facts: GraphFacts) -> tuple[Question, ...]:
         ),
         Question(
             "threshold", "number", Text("From where a finding is flagged", "标记所见的阈值"),
+            Text("Between 0 and 1; nobody has measured what it means.", "0 至 1 之间；其含义未经测量。"), 0.5,
+        ),
+    )  # fmt: skip
+
+
+def _outlines(facts: GraphFacts) -> tuple[Question, ...]:
+    has_ground = len(facts.names) == facts.labels > 1 and facts.names[0].lower() in _BACKGROUND
+    guess = [name for name in facts.names[has_ground:] if _LABEL.fullmatch(name)]
+    is_whole = len(guess) == len(set(guess)) == facts.labels - has_ground
+    is_alone = facts.tail == "Sigmoid" or facts.labels == 1
+    task = "exclusive" if facts.tail == "Softmax" or has_ground else "independent" if is_alone else None
+    categories = tuple((name, title) for name, (_, _, title) in CATEGORIES.items())
+    return (
+        Question(
+            "labels", "words", Text("What it outlines, in order", "勾画的对象（按顺序）"),
+            Text(f"The network gives {facts.labels} channels; the background is not named.",
+                 f"网络给出 {facts.labels} 个通道；背景不必命名。"), guess if is_whole else None,
+        ),
+        Question(
+            "category", "choice", Text("What kind of thing that is", "勾画对象的类别"),
+            Text("DICOM segmentations say so.", "DICOM 分割对象须注明。"), None, categories,
+        ),
+        Question(
+            "task", "choice", Text("How they belong together", "它们之间的关系"),
+            Text("The masks are read as they were trained.", "须与训练时一致。"), task, _CLASSES,
+        ),
+        Question(
+            "output", "choice", Text("What its numbers are", "输出数值的类型"),
+            Text(f"Its last operator is {facts.tail}." if facts.tail else "The graph does not say.",
+                 f"最后一个算子为 {facts.tail}。" if facts.tail else "计算图未说明。"),
+            "probabilities" if facts.tail else None, _OUTPUTS,
+        ),
+        Question(
+            "threshold", "number", Text("From where a pixel is inside", "像素归入轮廓的阈值"),
             Text("Between 0 and 1; nobody has measured what it means.", "0 至 1 之间；其含义未经测量。"), 0.5,
         ),
     )  # fmt: skip

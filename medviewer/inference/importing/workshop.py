@@ -34,6 +34,7 @@ MEMORY_LIMIT_BYTES = 12 << 30  # of addresses; a third of it is libraries
 _LOOK_S = 0.2
 _MESSAGE_LIMIT_BYTES = 1 << 20
 _IMAGES = 4
+_MASKS = 2  # images whose masks are kept: each is as large as the image, once a channel
 _PARITY = 1e-3
 
 
@@ -71,7 +72,7 @@ def build(
 
     Returns:
         What the card needs to know: ``control_flow`` by role, ``feature_map``, ``grid``, ``gradient_errors``,
-        ``why_no_gradients``, ``libraries``.
+        ``why_no_gradients``, ``libraries``; of masks, which have no gradients, the first and the last only.
 
     Raises:
         As :func:`inspect`; ModelError also if the rebuilt network does not give what the file gives.
@@ -208,7 +209,7 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     facts = graphs.facts_of(model, data, path.name)
     if facts.sha256 != request["facts"]["sha256"]:
         raise InputError(f"“{path.name}” changed while it was imported; try again.")
-    images = _made_up_images(answers)
+    images = _made_up_images(answers)[: _MASKS if facts.is_masks else _IMAGES]
     session = _session(data)
     expected = graphs.own_answers(session, facts, answers, images)
     if not np.isfinite(expected).all():
@@ -217,8 +218,11 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     one = graphs.single(model, facts, answers, batch=1)
     served, control_flow = _served(graphs, model, facts, answers, images, expected)
     (folder / "model.onnx").write_bytes(served)
-    np.savez_compressed(folder / "reference.npz", **{"input.x": images, "output.logits": expected})
+    known: dict[str, Any] = {"input.x": images, f"output.{graphs.result_of(facts, answers)[0]}": expected}
+    np.savez_compressed(folder / "reference.npz", **known)
     report: dict[str, Any] = {"control_flow": {"model": control_flow}, "libraries": _libraries()}
+    if facts.is_masks:  # an outline is its own explanation
+        return report
     progress(2, 4, "Writing its gradients")
     try:
         made = differentiate(one, images, facts.labels, _session)
@@ -241,12 +245,13 @@ def _served(
         ModelError: neither gives what the file gives.
     """
     ways: list[tuple[Callable[[], Any], list[str]]] = []
+    name, shape = graphs.result_of(facts, answers)
     if facts.batch is None:
         ways.append((lambda: graphs.single(model, facts, answers, batch=None), []))
 
     def one_by_one() -> Any:
         one = graphs.single(model, facts, answers, batch=1)
-        return graphs.batched(one, {"x": images.shape[1:]}, {"logits": (facts.labels,)})
+        return graphs.batched(one, {"x": images.shape[1:]}, {name: shape})
 
     ways.append((one_by_one, ["Scan"]))
     reason = ""
@@ -254,7 +259,7 @@ def _served(
         try:
             data: bytes = make().SerializeToString()
             session = _session(data)
-            found = [session.run(["logits"], {"x": x})[0] for x in (images, images[:1])]
+            found = [session.run([name], {"x": x})[0] for x in (images, images[:1])]
             gap = max(float(np.abs(a - expected[: len(a)]).max()) for a in found)
         except Exception as error:  # noqa: BLE001 - whatever the runtime says of it, the next way is tried
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -15,13 +15,16 @@ from medviewer.app.layering import OTHER_IMAGE, offers
 from medviewer.app.on_screen import selections
 from medviewer.domain.layer import LabelPlane, ScalarLayer, ScalarPlane, Segmentation
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
+from medviewer.imaging.outline_object import write_outlines
 from medviewer.imaging.scalar_layer import NOT_AN_OUTLINE
 from medviewer.imaging.scan import images_of, scan
 from tests.answers import PNEUMONIA, make_attribution, make_radiograph
 from tests.layer_objects import write_ct
+from tests.outline_models import make_outlines
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
+    from medviewer.domain.answer import Answer
     from medviewer.domain.study import Image
 
 
@@ -149,3 +152,83 @@ def test_the_segment_of_a_slice_is_laid_over_it_as_any_segmentation(application:
         for row, column in zip(rows.ravel(), columns.ravel(), strict=True)
     ]
     assert np.array_equal(np.array(inside).reshape(mask.shape), mask)
+
+
+@pytest.fixture
+def film(application: Application, tmp_path: Path) -> tuple[Application, Image, Answer]:
+    """A folder with a radiograph, what a model outlined on it, and another radiograph of the same study and size."""
+    study = tmp_path / "study"
+    study.mkdir()
+    image = make_radiograph(study / "a.dcm")
+    other = pydicom.dcmread(study / "a.dcm")
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    other.SeriesInstanceUID = "2.25.78"
+    other.save_as(study / "b.dcm")
+    answer = make_outlines(image.description.rows, image.description.columns)
+    write_outlines(image, answer, path=study / "outlines.seg.dcm")
+    return application, image, answer
+
+
+def lay_outlines(app: Application, image: Image) -> str:
+    """Lay the segmentation over the image; why that cannot be, if so."""
+    app.run_command("file.open_folder", image.path.parent)
+    show(app, image.sop_instance_uid)
+    [offer] = [one for one in offers(app.state) if one.modality == "SEG"]
+    if not offer.why_not:
+        app.run_command("layer.lay", offer.key)
+    return offer.why_not
+
+
+def test_what_a_model_outlined_on_a_radiograph_comes_back_on_its_pixels(
+    film: tuple[Application, Image, Answer],
+) -> None:
+    app, image, answer = film
+    assert lay_outlines(app, image) == ""
+    (laid,) = laid_on(app.state)
+    assert isinstance(laid.plane, LabelPlane)
+    assert isinstance(laid.source, Segmentation)
+    assert [segment.label for segment in laid.source.segments] == ["bright", "dark"]
+    for number, region in enumerate(answer.regions, start=1):
+        known = {tuple(map(tuple, outline)) for outline in region.outlines}
+        assert {tuple(map(tuple, outline)) for outline in laid.plane.outlines[number]} == known
+
+
+@pytest.mark.reliability
+def test_it_is_never_drawn_on_another_radiograph(film: tuple[Application, Image, Answer]) -> None:
+    app, image, _answer = film
+    lay_outlines(app, image)
+    assert laid_on(app.state)
+    show(app, "2.25.77")
+    assert not laid_on(app.state)
+    [offer] = [one for one in offers(app.state) if one.modality == "SEG"]
+    assert offer.why_not == OTHER_IMAGE
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("change", ["moved", "other image", "other size", "two images"])
+def test_segments_that_may_not_fit_are_refused_with_the_reason(
+    film: tuple[Application, Image, Answer], change: str
+) -> None:
+    app, image, _answer = film
+    path = image.path.parent / "outlines.seg.dcm"
+    dataset = pydicom.dcmread(path)
+    named = [
+        frame.DerivationImageSequence[0].SourceImageSequence[0] for frame in dataset.PerFrameFunctionalGroupsSequence
+    ]
+    if change == "moved":
+        for source in named:
+            source.SpatialLocationsPreserved = "NO"
+    elif change == "other image":
+        for source in named:
+            source.ReferencedSOPInstanceUID = "2.25.5"
+    elif change == "two images":
+        named[1].ReferencedSOPInstanceUID = "2.25.77"
+    else:
+        dataset.Rows -= 8
+        bits = np.unpackbits(np.frombuffer(dataset.PixelData, np.uint8), bitorder="little")
+        fewer = bits[: dataset.Rows * dataset.Columns * 2]
+        dataset.PixelData = np.packbits(fewer, bitorder="little").tobytes()
+    dataset.save_as(path)
+    why_not = lay_outlines(app, image)
+    assert why_not
+    assert not laid_on(app.state)

@@ -16,9 +16,9 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import EngineError, InputError, Stopped, UsageError
 from medviewer.domain.progress import StopToken
 from medviewer.explain.methods import METHODS, explain, methods_for, weigh
-from medviewer.explain.placement import place_saliency
 from medviewer.inference.catalogue import Catalogue
-from tests import fakes
+from medviewer.inference.placement import place_saliency
+from tests import fakes, outline_models
 
 CELLS = (fakes.SIZE // fakes.STRIDE) ** 2
 
@@ -299,3 +299,15 @@ def test_no_runtime_is_loaded_to_explain() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_outline_is_its_own_explanation(tmp_path: Path) -> None:
+    """No method is offered of a model that outlines, and whoever asks is told so in a sentence."""
+    outline_models.make(tmp_path / "m")
+    engine = outline_models.OutlineEngine(Catalogue([tmp_path]))
+    assert methods_for(engine.catalogue.card(outline_models.MODEL_ID)) == ()
+    case = outline_models.case_of(outline_models.picture())
+    for method in ("occlusion", "grad-cam"):
+        with pytest.raises(UsageError, match="its own explanation"):
+            explain(engine, case, outline_models.MODEL_ID, method)
+    assert engine.calls == []

@@ -86,7 +86,9 @@ def test_a_case_gets_an_answer_and_the_same_one_again(engine: Engine, name: str)
         assert first.status == "abstained"
     else:
         assert first.status == "answer", first.reasons
-        assert bool(first.findings) != bool(first.outcomes)
+        assert [bool(first.findings), bool(first.regions), bool(first.outcomes)].count(True) == 1
+    for one, other in zip(first.regions, second.regions, strict=True):
+        np.testing.assert_array_equal(one.mask, other.mask)
     assert (first.findings, first.outcomes, first.guards) == (second.findings, second.outcomes, second.guards)
     assert first.provenance.input_sha256 == second.provenance.input_sha256 != ""
     assert first.provenance.runtime == engine.catalogue.card(model_id(name)).runtime
@@ -164,7 +166,7 @@ def test_each_required_field_that_is_missing_is_named(engine: Engine, name: str,
         assert field in gather(case, card).missing[input_name]
         answer = engine.ask(case, card.id, language=language)
         assert answer.status == "abstained"
-        assert answer.findings == answer.outcomes == ()
+        assert answer.findings == answer.outcomes == answer.regions == ()
         reason = next(g for g in answer.guards if g.level == "abstain" and g.code.split(".")[0] in CODES)
         assert reason.text in answer.reasons
         spec = next(s for s in card.inputs if s.name == input_name)

@@ -10,6 +10,7 @@ import pytest
 from medviewer.cli import main
 from medviewer.domain.errors import InputError, ModelError
 from medviewer.inference.importing.monai import is_bundle, read_bundle, unpack_bundle
+from tests import outline_models
 from tests.unit.inference.importing.test_onnx_file import bare_file
 
 METADATA: dict[str, Any] = {
@@ -99,15 +100,28 @@ def _changed(**image: Any) -> dict[str, Any]:
     return changed
 
 
-def test_what_is_no_classifier_of_films_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_that_outlines_becomes_a_model_that_does(tmp_path: Path) -> None:
+    """Its channels are named with the background, as bundles do."""
     segments = json.loads(json.dumps(METADATA))
-    segments["network_data_format"]["outputs"]["pred"]["format"] = "segmentation"
+    segments["network_data_format"]["outputs"]["pred"] |= {
+        "type": "image", "format": "segmentation", "channel_def": {"0": "background", "1": "bright", "2": "dark"},
+    }  # fmt: skip
+    segments["network_data_format"]["inputs"]["image"]["spatial_shape"] = [16, 16]
+    bundle = make_bundle(tmp_path / "bundle", segments)
+    (bundle / "models" / "model.onnx").write_bytes(outline_models.graph("logits", "exclusive"))
+    words = ["--set", "id=made-up", "--set", "category=tissue", "--set", "output=logits"]
+    assert main(["models", "import", str(bundle), *words, "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "model.json").read_bytes())
+    assert (card["task"], card["masks"]["classes"]) == ("segmentation", "exclusive")
+    assert [label["name"] for label in card["labels"]] == ["bright", "dark"]
+
+
+def test_what_is_not_for_films_is_refused(tmp_path: Path) -> None:
     two = json.loads(json.dumps(METADATA))
     two["network_data_format"]["inputs"]["label"] = {}
     for index, (metadata, says) in enumerate(
         [
-            (_changed(spatial_shape=[96, 96, 96]), "no classifier of 2D"),
-            (segments, "no classifier of 2D"),
+            (_changed(spatial_shape=[96, 96, 96]), "not for 2D"),
             (two, "takes 2"),
         ]
     ):

@@ -268,7 +268,7 @@ def _outside(model: onnx.ModelProto) -> None:
     [
         (_two_inputs, ModelError, "takes 2 inputs"),
         (_five_channels, ModelError, "takes 5 channels"),
-        (_no_row, ModelError, "no row of numbers"),
+        (_no_row, ModelError, "neither a row of numbers an image nor masks"),
         (_outside, UnsafeModelError, "Save it as one file first"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from medviewer.domain.errors import GeometryError
-from medviewer.explain.placement import grid_to_network, place_saliency
+from medviewer.inference.placement import grid_to_network, place_saliency
 from medviewer.inference.preprocessing import prepare
 
 SIZES = st.integers(1, 40)

@@ -1,0 +1,47 @@
+"""What is said of an outline, in the language in use: how large it is and what that rests on, or why not."""
+
+from __future__ import annotations
+
+from medviewer.domain.answer import Region
+from medviewer.gui.text import tr, visible
+
+
+def notice() -> str:
+    """What stands beside every outline on screen."""
+    return tr("AI result, research use only")
+
+
+def area_words(region: Region) -> str:
+    """An area in mm², pixels where its size is not known, or that there is nothing."""
+    if not region.pixels:
+        return tr("nothing outlined")
+    if region.area_mm2 is None:
+        return tr("{n} pixels").format(n=f"{region.pixels:,}")
+    digits = 0 if region.area_mm2 >= 100 else 1
+    return f"{region.area_mm2:,.{digits}f} mm²"
+
+
+def basis_words(region: Region) -> str:
+    """What the area rests on; why there is none. Empty of an empty mask."""
+    if not region.pixels:
+        return ""
+    if region.area_mm2 is None:
+        return tr("No area in mm²: {reason}").format(reason=visible(tr(region.remark)))
+    if region.basis == "at detector":
+        return tr("Measured at the detector: larger than in the patient.")
+    return tr("Measured by: {basis}").format(basis=tr(region.basis))
+
+
+def share_words(region: Region) -> str:
+    """Which part of the image it takes, and within which bounds under small changes."""
+    low, high = region.stability
+    words = tr("{share}% of the image; {low}% to {high}% under small changes of it that do not change what it shows")
+    return words.format(share=f"{100 * region.share:.1f}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+
+
+def output_words(region: Region) -> str:
+    """How sure the network is inside; what the threshold is where it found nothing."""
+    if region.mean_probability is None:
+        return tr("Nothing outlined above the threshold {t}").format(t=f"{region.threshold:g}")
+    words = tr("Network's mean probability inside {p}, not calibrated; threshold of a pixel {t}")
+    return words.format(p=f"{region.mean_probability:.2f}", t=f"{region.threshold:g}")
