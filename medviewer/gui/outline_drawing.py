@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen, QPolygonF, QTransform
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
 from medviewer.explain.overlay import FILL
 from medviewer.gui import theme
 
 _OUTLINE_PX = 1.5
+MOST_CORNERS = 60_000  # more, as of a network that outlines noise, would hold up the window
+_LONGEST_SIDE = 1024  # of the picture that is drawn instead
 _RIM_ALPHA = 0.3  # of one of the lines of which the rim is made; they lie over each other
 
 
@@ -81,6 +83,31 @@ def draw_outlines(
             painter.translate(x, y)
             painter.strokePath(mapped, pen)
             painter.translate(-x, -y)
+    painter.restore()
+
+
+def draw_ragged(painter: QPainter, transform: QTransform, mask: np.ndarray, ink: QColor, opacity: float) -> None:
+    """Draw a mask whose outlines have more than :data:`MOST_CORNERS`: as a picture of its pixels, the edge firm.
+
+    Args:
+        painter: in the screen's pixels.
+        transform: from the image's pixels to the screen's.
+        mask: ``(rows, columns)`` bool, of the image.
+        ink: its colour.
+        opacity: of the fill, 0 to 1.
+    """
+    step = max(1, -(-max(mask.shape) // _LONGEST_SIDE))
+    coarse = mask[::step, ::step]
+    around = np.pad(coarse, 1)
+    inner = coarse & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    rgba = np.zeros((*coarse.shape, 4), np.uint8)
+    rgba[coarse] = (ink.red(), ink.green(), ink.blue(), 255)
+    rgba[inner, 3] = round(255 * FILL * opacity)
+    rows, columns = coarse.shape
+    image = QImage(rgba.tobytes(), columns, rows, columns * 4, QImage.Format.Format_RGBA8888)
+    painter.save()
+    painter.setTransform(transform, True)
+    painter.drawImage(QRectF(0, 0, columns * step, rows * step), image)
     painter.restore()
 
 

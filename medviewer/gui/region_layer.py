@@ -11,7 +11,7 @@ from medviewer.app.on_screen import current_answer
 from medviewer.app.state import State
 from medviewer.domain.answer import Region
 from medviewer.gui import theme
-from medviewer.gui.outline_drawing import draw_outlines, outline_path, step_for
+from medviewer.gui.outline_drawing import MOST_CORNERS, draw_outlines, draw_ragged, outline_path, step_for
 from medviewer.gui.region_words import area_words, notice
 from medviewer.gui.text import visible
 
@@ -44,7 +44,7 @@ class RegionLayer:
 
     def __init__(self) -> None:
         self._drawn: tuple[object, tuple[Region, ...], QImage] | None = None
-        self._paths: tuple[tuple[Region, ...], int, list[QPainterPath]] = ((), 1, [])
+        self._paths: tuple[tuple[Region, ...], int, list[QPainterPath | None]] = ((), 1, [])  # None: ragged
 
     def paint(self, painter: QPainter, state: State, transform: QTransform, size: QSizeF, ratio: float) -> None:
         """Draw what may be drawn over the image."""
@@ -54,7 +54,7 @@ class RegionLayer:
             return
         step = step_for(transform, ratio)
         if self._paths[:2] != (regions, step):
-            self._paths = regions, step, [outline_path(region.outlines, step) for region in regions]
+            self._paths = regions, step, [_path_of(region, step) for region in regions]
         t = transform
         place = (t.m11(), t.m12(), t.m21(), t.m22(), t.dx(), t.dy())
         key = (place, size.width(), size.height(), ratio, state.overlay.opacity)
@@ -71,10 +71,19 @@ class RegionLayer:
         try:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             for region, path in zip(self._paths[0], self._paths[2], strict=True):
-                draw_outlines(painter, transform, path, QColor(*region.color), opacity, ratio)
+                if path is None:
+                    draw_ragged(painter, transform, region.mask, QColor(*region.color), opacity)
+                else:
+                    draw_outlines(painter, transform, path, QColor(*region.color), opacity, ratio)
         finally:
             painter.end()
         return drawn
+
+
+def _path_of(region: Region, step: int) -> QPainterPath | None:
+    """The outlines as a path; None where they have too many corners for one."""
+    is_ragged = sum(map(len, region.outlines)) > MOST_CORNERS
+    return None if is_ragged else outline_path(region.outlines, step)
 
 
 def paint_region_legend(painter: QPainter, area: QRectF, state: State) -> None:

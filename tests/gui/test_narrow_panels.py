@@ -23,6 +23,7 @@ from medviewer.gui.text import ElidedLabel, PlainLabel
 from medviewer.records.record import Identifier
 from tests.gui import panel_states as made
 from tests.gui.seen import press, settle, show
+from tests.outline_models import make_outlines
 
 NARROW_PX = 280
 LONG_ID = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
@@ -72,6 +73,7 @@ STATES = {
     "failed": made.failed(),
     "doubtful": doubtful(),
     "not run": made.opened(),
+    "outlined": made.answered(said=replace(make_outlines(64, 48, empty=frozenset(["bright"])), guards=made.GUARDS)),
 }
 
 

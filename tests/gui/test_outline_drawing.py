@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF
+from PySide6.QtCore import QPointF, QSizeF
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
-from medviewer.gui.outline_drawing import draw_outlines, outline_path, step_for
+from medviewer.gui import region_layer
+from medviewer.gui.outline_drawing import MOST_CORNERS, draw_outlines, draw_ragged, outline_path, step_for
 from medviewer.imaging.label_planes import outlines_of
+from tests.outline_models import make_region
 
 INK = QColor(60, 190, 255)
 
@@ -72,3 +74,33 @@ def test_the_edge_is_as_wide_on_a_fine_screen(qapp: Any) -> None:
     wide = {ratio: (drawn(mask, 1.0, 1, ratio)[50 * ratio, : 45 * ratio, 3] > 120).sum() / ratio for ratio in (1, 2)}
     assert wide[1] == pytest.approx(wide[2], abs=1.0)
     assert 1 <= wide[2] <= 4
+
+
+def test_a_ragged_mask_is_drawn_where_it_is_without_its_outlines(qapp: Any) -> None:
+    mask = disc(600, 230) & (np.random.default_rng(0).random((600, 600)) > 0.1)
+    image = QImage(300, 300, QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(0)
+    painter = QPainter(image)
+    draw_ragged(painter, QTransform.fromScale(0.5, 0.5), mask, INK, 1.0)
+    painter.end()
+    seen = np.frombuffer(image.constBits(), np.uint8).reshape(300, 300, 4)[..., 3] > 0
+    inside = disc(600, 230)[::2, ::2]
+    assert seen[inside].mean() > 0.85
+    assert not seen[~disc(600, 234)[::2, ::2]].any()
+
+
+def test_noise_is_drawn_as_a_picture_and_not_by_its_corners(qapp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an untrained network outlines must not hold up the window."""
+    noise = np.random.default_rng(0).random((400, 400)) > 0.5
+    region, quiet = make_region("bright", noise), make_region("dark", disc(400, 100))
+    assert sum(map(len, region.outlines)) > MOST_CORNERS
+    assert region_layer._path_of(region, 1) is None
+    assert region_layer._path_of(quiet, 1) is not None
+    drawn: list[int] = []
+    monkeypatch.setattr(region_layer, "draw_outlines", lambda _p, _t, path, *_rest: drawn.append(path.elementCount()))
+    layer = region_layer.RegionLayer()
+    layer._paths = (region, quiet), 1, [region_layer._path_of(one, 1) for one in (region, quiet)]
+    picture = layer._draw(QTransform(), QSizeF(400, 400), 1.0, 0.5)
+    assert len(drawn) == 1
+    seen = np.frombuffer(picture.constBits(), np.uint8).reshape(400, 400, 4)[..., 3] > 0
+    np.testing.assert_array_equal(seen, noise)

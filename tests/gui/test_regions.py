@@ -205,6 +205,15 @@ def test_an_outline_is_hidden_where_image_and_record_contradict_each_other(reade
 
 
 @pytest.mark.reliability
+def test_an_outline_is_withheld_until_the_reader_has_written_an_impression(reader: Reader) -> None:
+    run(reader)
+    reader.window.app.session.update(read_first=True)
+    assert not has_color(reader.window.viewport)
+    assert "mm²" not in all_words(reader.window.findings)
+    reader.settle()
+
+
+@pytest.mark.reliability
 def test_an_outline_of_another_size_is_never_drawn(reader: Reader) -> None:
     answer = run(reader)
     put(reader, replace(answer, regions=(make_region("dark", block_mask("dark", COLUMNS, ROWS)),)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,50 @@ def test_the_command_asks_imports_installs_and_verifies(
     assert main(["--models", str(out.parent), "models", "show", "net", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["models"][0]
     assert (shown["task"], shown["methods"]) == ("segmentation", [])
+
+
+@pytest.mark.slow
+def test_a_u_net_from_pytorch_gives_the_masks_that_pytorch_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Skips, pooling, transposed convolution and interpolation, exported as people export it, for any size."""
+    torch, tqdm = pytest.importorskip("torch"), pytest.importorskip("tqdm")
+    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)  # it would start a thread that never ends
+    nn, f = torch.nn, torch.nn.functional
+
+    class UNet(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = (nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 6), (6, 8), (8, 8)))
+            self.up, self.middle = nn.ConvTranspose2d(8, 8, 2, 2), nn.Conv2d(16, 8, 3, padding=1)
+            self.norm, self.last = nn.BatchNorm2d(8), nn.Conv2d(14, 3, 1)
+
+        def forward(self, x: Any) -> Any:
+            fine = f.relu(self.first(x))
+            half = f.relu(self.second(f.max_pool2d(fine, 2)))
+            coarse = f.relu(self.third(f.max_pool2d(half, 2)))
+            joined = f.relu(self.norm(self.middle(torch.cat([self.up(coarse), half], 1))))
+            back = f.interpolate(joined, size=fine.shape[2:], mode="bilinear", align_corners=False)
+            return self.last(torch.cat([back, fine], 1)).softmax(1)
+
+    torch.manual_seed(3)
+    network = UNet().eval()
+    dim = torch.export.Dim
+    sizes = {"x": {0: dim("n"), 2: 4 * dim("h"), 3: 4 * dim("w")}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (torch.rand(2, 3, 32, 40),), str(tmp_path / "unet.onnx"), input_names=["x"], dynamo=True,
+            external_data=False, dynamic_shapes=sizes, verbose=False,
+        )  # fmt: skip
+    facts = inspect(tmp_path / "unet.onnx")
+    assert (facts.labels, facts.tail, facts.shape) == (3, "Softmax", (3, None, None))
+    answers = answered(facts, task="exclusive", output="probabilities", rows=48, columns=32)
+    (tmp_path / "models" / "unet").mkdir(parents=True)
+    card = import_onnx(tmp_path / "unet.onnx", facts, answers, tmp_path / "models" / "unet")
+    x = np.random.default_rng(1).uniform(0, 1, (3, 1, 48, 32)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(np.repeat(x, 3, axis=1))).numpy()
+    with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
+        found = engine.run(card.id, {"x": x}, outputs=["masks"])["masks"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
