@@ -20,7 +20,16 @@ from medviewer.app import result as result_module
 from medviewer.app.result import Output
 from medviewer.app.result_objects import capture_text
 from medviewer.app.results import RESULT_NAME, Result, result_document, save_results
-from medviewer.domain.answer import Decision, Evidence, Faithfulness, Forecast, Score, ScorePart, SurvivalCurve
+from medviewer.domain.answer import (
+    Decision,
+    Evidence,
+    Faithfulness,
+    Forecast,
+    Neighbours,
+    Score,
+    ScorePart,
+    SurvivalCurve,
+)
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.faithfulness import sentence
 from medviewer.imaging.display import to_display
@@ -66,8 +75,8 @@ def test_saves_everything_and_lists_it(tmp_path: Path) -> None:
 
 def test_result_json_is_as_documented(tmp_path: Path) -> None:
     decision = Decision("accepted", "clear", "2025-06-01T12:00:00+00:00")
-    answer = make_answer(PNEUMONIA, EFFUSION)
-    result = make_result(tmp_path, "grad-cam", answer=answer, decision=decision)
+    near = replace(PNEUMONIA, neighbours=Neighbours(20, 18, "Of 20, 18."))
+    result = make_result(tmp_path, "grad-cam", answer=make_answer(near, EFFUSION), decision=decision)
     save_results(tmp_path / "out", result)
     document = read(tmp_path / "out")
     assert document["schema"] == "medviewer.result/1"
@@ -79,8 +88,10 @@ def test_result_json_is_as_documented(tmp_path: Path) -> None:
     assert document["findings"][0] == {
         "label": "pneumonia", "code": "SCT:233604007", "probability": 0.873, "threshold": 0.41, "flagged": True,
         "stability": {"low": 0.81, "high": 0.92}, "meaning": "Finds 95 of 100.",
+        "neighbours": {"n": 20, "positive": 18, "sentence": "Of 20, 18."},
     }  # fmt: skip
     assert document["findings"][1]["stability"] is None
+    assert document["findings"][1]["neighbours"] is None
     assert [g["level"] for g in document["guards"]] == ["ok", "warn"]
     assert document["calibration"]["temperature"] == 2.0
     [explanation] = document["explanations"]
