@@ -167,8 +167,7 @@ class _Worker:
         model = self._models[key]
         reply, targets = self._deliver(_Outputs(model, names, found, note), room)
         if targets and not note:
-            run = model.bind(inputs, dict(zip(names, targets, strict=True)), options)
-            self._routine = _Routine(run, options, _encoded(reply))
+            self._routine = _routine(model, inputs, dict(zip(names, targets, strict=True)), options, reply)
         return reply
 
     def _repeat(self, ticket: int) -> tuple[Any, ...] | bytes | None:
@@ -295,6 +294,16 @@ class _Worker:
         for target, array in zip(targets, made.arrays, strict=True):
             np.copyto(target, array, casting="no")
         return ("done", layout.slots, made.model.provider, made.model.reason + made.note), targets
+
+
+def _routine(
+    model: OpenModel, inputs: onnx.Arrays, outputs: onnx.Arrays, options: Any, reply: tuple[Any, ...]
+) -> _Routine | None:
+    try:
+        run = model.bind(inputs, outputs, options)
+    except Exception:  # noqa: BLE001 - the answer is there; only the next one will not be quicker
+        return None
+    return None if run is None else _Routine(run, options, _encoded(reply))
 
 
 def _encoded(reply: tuple[Any, ...]) -> bytes:

@@ -65,11 +65,15 @@ class OnnxModel:
         result: list[npt.NDArray[Any]] = self.session.run(list(outputs) if outputs else None, dict(inputs), options)
         return result
 
-    def bind(self, inputs: Arrays, outputs: Arrays, options: Any) -> Callable[[], None]:
+    def bind(self, inputs: Arrays, outputs: Arrays, options: Any) -> Callable[[], None] | None:
         """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``.
 
-        Without a copy: the arrays are the operators' own memory, and must outlive what is returned.
+        Without a copy: the arrays are the operators' own memory, and must outlive what is returned. None where
+        ONNX Runtime copies at the moment of binding, and would answer from the first values for ever: to any other
+        processor (onnxruntime#5857), and where an output is itself an input.
         """
+        if self.provider != "cpu" or set(inputs) & set(outputs):
+            return None
         binding = self.session.io_binding()
         for bound, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, array in arrays.items():

@@ -40,8 +40,9 @@ class OpenModel(Protocol):
 
     def bind(
         self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]], options: Any
-    ) -> Callable[[], None]:
+    ) -> Callable[[], None] | None:
         """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``.
 
-        It raises an exception where an output is not of the shape of its array.
+        None where it could not see what ``inputs`` holds later. It raises an exception where an output is not of the
+        shape of its array.
         """

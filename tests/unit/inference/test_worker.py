@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +17,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from medviewer.inference import worker as worker_module
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.engine import Engine
 from medviewer.inference.memory import outline_of
 from medviewer.inference.runtimes.onnx import OnnxModel, run_options
 from medviewer.inference.shared import OwnedBlock, plan, views
+from tests import fakes
 
 Request = tuple[Any, ...]
 
@@ -208,6 +213,7 @@ def test_arrays_of_every_kind_can_be_bound(kind: str, shape: tuple[int, ...]) ->
     model, dtype = _identity(kind, len(shape)), np.dtype(kind)
     given, taken = {"x": np.ones(shape, dtype)}, {"y": np.zeros(shape, dtype)}
     again = model.bind(given, taken, run_options())
+    assert again is not None
     again()
     np.testing.assert_array_equal(taken["y"], given["x"])
     given["x"][...] = np.zeros(shape, dtype)
@@ -215,10 +221,44 @@ def test_arrays_of_every_kind_can_be_bound(kind: str, shape: tuple[int, ...]) ->
     np.testing.assert_array_equal(taken["y"], np.zeros(shape, dtype))
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("provider", ["cuda", "directml", "coreml"])
+def test_nothing_is_bound_on_another_processor(provider: str) -> None:
+    """There an input is copied when it is bound: the next patient would get the answer of the one before."""
+    model = replace(_identity("<f4", 2), provider=provider)
+    arrays = {"x": np.ones((2, 3), np.float32)}, {"y": np.zeros((2, 3), np.float32)}
+    assert model.bind(*arrays, run_options()) is None
+
+
+@pytest.mark.reliability
+def test_an_input_that_is_given_back_is_that_of_the_moment(tmp_path: Path) -> None:
+    graph = fakes.model_graph()
+    graph.graph.output.append(graph.graph.input[0])
+    fakes.make_model(tmp_path / "echo", id="echo", graph=graph, reference=False)
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        for seed in range(4):
+            x = fakes.images(2, seed=seed)
+            np.testing.assert_array_equal(engine.run("echo", {"x": x}, outputs=["x"])["x"], x)
+
+
+@pytest.mark.reliability
+def test_an_answer_is_not_lost_where_the_next_one_cannot_be_prepared(scene: Scene) -> None:
+    scene.model.bind = _failing  # type: ignore[method-assign]
+    replies = scene.serve(3)
+    assert [reply[0] for reply in replies] == ["done"] * 3
+    assert scene.model.plain == 3
+
+
+def _failing(*_: Any) -> Any:
+    raise RuntimeError("CUDA failure 2: out of memory")
+
+
 def test_an_output_of_another_size_than_its_place_is_an_error() -> None:
     given, taken = {"x": np.ones((2, 3), np.float32)}, {"y": np.zeros((3, 3), np.float32)}
+    again = _identity("<f4", 2).bind(given, taken, run_options())
+    assert again is not None
     with pytest.raises(Exception, match="shape"):
-        _identity("<f4", 2).bind(given, taken, run_options())()
+        again()
 
 
 def _identity(kind: str, n_axes: int) -> OnnxModel:
