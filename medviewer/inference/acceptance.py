@@ -20,6 +20,7 @@ from medviewer.inference.card_masks import MASKS
 from medviewer.inference.catalogue import Catalogue, Entry
 from medviewer.inference.engine import Arrays, Engine
 from medviewer.inference.masks import are_possible, check_shape
+from medviewer.inference.neighbours import memory_of
 from medviewer.inference.preprocessing import prepare
 from medviewer.inference.runtimes import onnx
 from medviewer.inference.runtimes.onnx import largest_error, read_reference
@@ -120,7 +121,8 @@ def _check_labels(card: Card, answers: onnx.Arrays) -> None:
 
 def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: StopToken | None) -> Arrays:
     """All cases at once, and the first alone: a network whose batch is fixed gives one of the two only."""
-    outputs = tuple(dict.fromkeys([*expected, *(card.ood.outputs if card.ood else ())]))
+    near = (card.neighbours.output,) if card.neighbours else ()
+    outputs = tuple(dict.fromkeys([*expected, *(card.ood.outputs if card.ood else ()), *near]))
     missing = set(outputs) - set(engine.load(card.id, stop=stop).outputs)
     if missing:
         raise CardError(f"The network of {card.id} has no output “{min(missing)}”, which its card or reference names.")
@@ -135,6 +137,8 @@ def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: Sto
         feature_statistics(card, found[card.ood.output].shape[1])
         if card.ood.residual is not None:
             residual_statistics(card, found[card.ood.residual.output].shape[1])
+    if card.neighbours is not None:
+        memory_of(card, found[card.neighbours.output])
     return found
 
 

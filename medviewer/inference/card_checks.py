@@ -184,4 +184,8 @@ def _of_guards(card: Card) -> Checks:
             near is not None and not set(near.seen) <= {label.name for label in card.labels},
             "the neighbours were counted for a label that is not listed",
         ),
+        (
+            near is not None and not near.are_counts_possible,
+            "the counts of the neighbours cannot be",
+        ),
     ]

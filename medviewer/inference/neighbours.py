@@ -10,6 +10,7 @@ Learning" (2018), on the last layer only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,8 +32,8 @@ _HAD = Text(
     "在与本例最相似的{n}个训练病例中，{positive}个标注为“{label}”。",
 )
 _SEEN = Text(
-    "In validation the model was wrong on {wrong} of {cases} cases with such neighbours.",
-    "在验证数据中，邻近情况与此相同的{cases}例里，模型判断错误{wrong}例。",
+    "In validation, where {range} of the {n} had it, the model was wrong on {wrong} of {cases} cases.",
+    "在验证数据中，{n}个最相似病例里有{range}个如此标注的共{cases}例，模型判断错误{wrong}例。",
 )
 
 
@@ -45,6 +46,11 @@ class Seen:
     n: int
     n_wrong: int
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether the numbers can be counts."""
+        return self.least <= self.most and self.n_wrong <= self.n
+
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSpec:
@@ -54,6 +60,16 @@ class NeighbourSpec:
     output: str
     k: int
     seen: Mapping[str, tuple[Seen, ...]]
+
+    @property
+    def are_counts_possible(self) -> bool:
+        """Whether what was seen are counts, and no number of neighbours lies in two of them or above ``k``."""
+        for rows in self.seen.values():
+            ordered = sorted(rows, key=lambda one: one.least)
+            apart = all(one.most < other.least for one, other in itertools.pairwise(ordered))
+            if not apart or not all(one.is_possible and one.most <= self.k for one in rows):
+                return False
+        return True
 
 
 def read_spec(d: Mapping[str, Any]) -> NeighbourSpec:
@@ -113,14 +129,26 @@ def neighbours_of(card: Card, features: npt.NDArray[np.floating], language: str)
     spec = card.neighbours
     if spec is None:
         return [None] * len(card.labels)
-    memory = read_memory(card.folder, card.require("neighbours"))
-    if memory.directions.shape[1] != features.shape[1] or memory.truth.shape[1] != len(card.labels):
-        raise CardError(f"The neighbours' file of {card.id} is not of this network; install the model again.")
-    found = memory.positives(features, spec.k)[0]
+    found = memory_of(card, features).positives(features, spec.k)[0]
     return [
         _neighbours(spec, label, int(positive), language)
         for label, positive in zip(card.labels, found, strict=True)
     ]  # fmt: skip
+
+
+def memory_of(card: Card, features: npt.NDArray[np.floating]) -> Memory:
+    """The training cases of a card that has them, held against what its network gives.
+
+    Raises:
+        ModelError: the file is missing, changed, not for this network, or of fewer cases than are counted.
+    """
+    assert card.neighbours is not None  # noqa: S101 - asked for only then
+    memory = read_memory(card.folder, card.require("neighbours"))
+    if features.shape[1:] != memory.mean.shape or memory.truth.shape[1] != len(card.labels):
+        raise CardError(f"The neighbours' file of {card.id} is not of this network; install the model again.")
+    if card.neighbours.k > len(memory.points):
+        raise CardError(f"The neighbours' file of {card.id} has fewer cases than are counted; install the model again.")
+    return memory
 
 
 def _neighbours(spec: NeighbourSpec, label: Label, positive: int, language: str) -> Neighbours:
@@ -128,7 +156,8 @@ def _neighbours(spec: NeighbourSpec, label: Label, positive: int, language: str)
     sentences = [_HAD.say(language).format(n=spec.k, positive=positive, label=title)]
     seen = next((one for one in spec.seen.get(label.name, ()) if one.least <= positive <= one.most and one.n), None)
     if seen is not None:
-        sentences.append(_SEEN.say(language).format(wrong=seen.n_wrong, cases=seen.n))
+        span = str(seen.least) if seen.least == seen.most else f"{seen.least}–{seen.most}"
+        sentences.append(_SEEN.say(language).format(wrong=seen.n_wrong, cases=seen.n, range=span, n=spec.k))
     return Neighbours(spec.k, positive, ("" if language == "zh" else " ").join(sentences))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from medviewer.domain.errors import CardError, ModelError
+from medviewer.inference.acceptance import accept
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
@@ -60,8 +61,12 @@ def test_of_cases_that_are_as_near_the_first_counts() -> None:
 @pytest.mark.parametrize(
     ("language", "first", "second"),
     [
-        ("en", "Of the 3 training cases most like this one, 1 had the label “Pneumonia”.", "wrong on 1 of 40 cases"),
-        ("zh", "在与本例最相似的3个训练病例中，1个标注为“肺炎”。", "40例里，模型判断错误1例"),
+        (
+            "en",
+            "Of the 3 training cases most like this one, 1 had the label “Pneumonia”.",
+            "where 0–1 of the 3 had it, the model was wrong on 1 of 40 cases",
+        ),
+        ("zh", "在与本例最相似的3个训练病例中，1个标注为“肺炎”。", "有0–1个如此标注的共40例，模型判断错误1例"),
     ],
 )
 def test_the_sentence_says_how_often_the_model_erred_among_such_cases(
@@ -122,8 +127,50 @@ def test_features_of_another_network_are_refused(tmp_path: Path) -> None:
         ({"output": "nowhere"}, "name an output that is not listed"),
         ({"file": "ood.npz"}, "not among the files with the role “neighbours”"),
         ({"seen": {"mass": []}}, "a label that is not listed"),
+        (
+            {"seen": {"pneumonia": [{"least": 0, "most": 1, "n": 4, "n_wrong": 40}]}},
+            "counts of the neighbours cannot be",
+        ),
+        (
+            {"seen": {"pneumonia": [{"least": 2, "most": 1, "n": 4, "n_wrong": 0}]}},
+            "counts of the neighbours cannot be",
+        ),
+        (
+            {"seen": {"pneumonia": [{"least": 0, "most": 4, "n": 4, "n_wrong": 0}]}},
+            "counts of the neighbours cannot be",
+        ),
+        (
+            {
+                "seen": {
+                    "pneumonia": [
+                        {"least": 0, "most": 2, "n": 4, "n_wrong": 0},
+                        {"least": 2, "most": 3, "n": 4, "n_wrong": 0},
+                    ]
+                }
+            },
+            "counts of the neighbours cannot be",
+        ),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(tmp_path: Path, change: Mapping[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         card_with(tmp_path / "near", {**SECTION, **change})
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "says"),
+    [
+        (SECTION, {"truth": np.zeros((6, 2), np.uint8)}, "not of this network"),
+        ({**SECTION, "output": "cam"}, {}, "not of this network"),
+        ({**SECTION, "k": 7, "seen": {}}, {}, "fewer cases than are counted"),
+    ],
+)
+def test_a_model_whose_neighbours_cannot_be_counted_is_not_installed(
+    tmp_path: Path, section: Any, changes: Mapping[str, Any], says: str
+) -> None:
+    with pytest.raises(CardError, match=says):
+        accept(card_with(tmp_path / "near", section, **changes))
+
+
+def test_a_model_with_neighbours_is_accepted(tmp_path: Path) -> None:
+    accept(card_with(tmp_path / "near"))
