@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -144,7 +145,12 @@ def shutters_of(state: State) -> Shutters | None:
     found = _wished_shutters(state)
     if found is None or state.frame is None or found.fits(*state.frame.stored.shape[:2]):
         return found
-    return replace(found, bitmap=None) if found.shapes else None
+    return _without_bitmap(found) if found.shapes else None
+
+
+@lru_cache(maxsize=1)  # the same one each time, so that what is known of it stays known
+def _without_bitmap(shutters: Shutters) -> Shutters:
+    return replace(shutters, bitmap=None)
 
 
 def has_misfit(state: State) -> bool:

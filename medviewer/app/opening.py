@@ -27,7 +27,6 @@ from medviewer.app.state import EMPTY, Pane, Selection, State, View
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Document, Image
-from medviewer.imaging.display import to_display
 from medviewer.imaging.element_list import ElementList, list_elements
 from medviewer.imaging.scan import documents_of
 from medviewer.resources import resource
@@ -349,7 +348,7 @@ def make_thumbnail(app: Application, image: Image, deliver: Callable[[np.ndarray
 
 
 def _small(picture: Picture) -> np.ndarray:
-    display = to_display(picture.frame)  # as the file wishes, like the image itself
+    display = picture.whole()
     step = max(1, -(-max(display.shape[:2]) // THUMBNAIL_SIZE))
     down, across = (min(step, n) for n in display.shape[:2])  # a strip thinner than a step keeps a line
     rows, columns = display.shape[0] // down * down, display.shape[1] // across * across

@@ -129,6 +129,10 @@ class Picture:
         pixels = self._looked_up(cut, window, invert) if self.is_tabled else _packed(cut)
         return Patch(pixels, level, top * scale, left * scale)
 
+    def whole(self) -> np.ndarray:
+        """The whole image at full size, as its file wishes it: ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
+        return self._direct(None, invert=False)
+
     def _looked_up(self, cut: np.ndarray, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
         if key != self._table_key:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
+from medviewer.domain.presentation import Appearance
 from medviewer.domain.study import Image, Window
 from medviewer.explain.overlay import blend, blend_regions
 from medviewer.imaging.display import to_display
+from medviewer.imaging.presenting import presented
 
 Output = Literal["report", "capture", "maps", "segments", "keys"]
 USUAL: frozenset[Output] = frozenset(("report", "capture"))
@@ -25,7 +27,8 @@ class Result:
     ``image`` and ``frame`` are the image that the answer is about. ``window`` None
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
     ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
-    ``impressions`` are what the reader wrote of the image, the first version first.
+    ``impressions`` are what the reader wrote of the image, the first version first. ``appearance`` is the
+    presentation state with which the image was shown; None without one.
     """
 
     image: Image
@@ -40,15 +43,24 @@ class Result:
     threshold: float = 0.2
     is_in_audit_trail: bool | None = None
     impressions: tuple[Impression, ...] = ()
+    appearance: Appearance | None = None
 
 
 def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
     """The image as shown, and with its first heat map or what was outlined (None without): ``(rows, columns, 3)``."""
-    display = to_display(result.frame, result.window, invert=result.inverted)
+    display = as_shown(result)
     plain = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
     if result.attributions:
         return plain, overlay_of(display, result.attributions[0], result)
     return plain, outlined(display, result) if result.answer.regions else None
+
+
+def as_shown(result: Result) -> np.ndarray:
+    """The image as the reader saw it, ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
+    frame, wish = result.frame, result.appearance
+    if wish is not None:
+        frame = replace(frame, description=presented(frame.description, wish), profile=wish.profile or frame.profile)
+    return to_display(frame, result.window, invert=result.inverted)
 
 
 def outlined(display: np.ndarray, result: Result) -> np.ndarray:

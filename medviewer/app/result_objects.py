@@ -12,13 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from medviewer.app.region_results import region_lines
-from medviewer.app.result import Output, Result, outlined, overlay_of
+from medviewer.app.result import Output, Result, as_shown, outlined, overlay_of
 from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_words
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import normalise_map
 from medviewer.imaging.derived_object import ObjectReference
-from medviewer.imaging.display import to_display
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.imaging.key_objects import write_flagged_image
 from medviewer.imaging.outline_object import write_outlines
@@ -82,7 +81,7 @@ def write_files(folder: Path, result: Result, outputs: frozenset[Output], pdf: b
 
 def _write_pictures(folder: Path, result: Result, written: Written) -> np.ndarray:
     """Write one picture a heat map, or one of what was outlined; returns the one for archives."""
-    display = to_display(result.frame, result.window, invert=result.inverted)
+    display = as_shown(result)
     shown = np.repeat(display[..., None], 3, axis=2) if display.ndim == 2 else display
     for index, (names, attribution) in enumerate(zip(map_names(result.attributions), result.attributions, strict=True)):
         drawn = overlay_of(display, attribution, result)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from medviewer.app.on_screen import current_answer
+from medviewer.app.on_screen import appearance_of, current_answer
 from medviewer.app.patient import keep_event
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.state import State
@@ -105,6 +105,7 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         opacity=state.overlay.opacity,
         threshold=state.overlay.threshold,
         impressions=state.impressions.get(state.selection.image.key, ()),
+        appearance=appearance_of(state),
     )
 
 

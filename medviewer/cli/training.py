@@ -177,8 +177,8 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _with_interval(entry: Mapping[str, Any]) -> str:
-    interval = entry["ci95"] or (None, None)
-    return f"{_number(entry['value'])} (95% {' to '.join(map(_number, interval))})"
+    told = _number(entry["value"])
+    return told if entry["ci95"] is None else f"{told} (95% {' to '.join(map(_number, entry['ci95']))})"
 
 
 def _number(value: float | None) -> str:

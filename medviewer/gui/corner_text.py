@@ -26,6 +26,7 @@ from medviewer.gui.layer_words import unit_word
 from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
+from medviewer.imaging.covering import reaches_under
 from medviewer.imaging.display import modality_value
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import value_unit
@@ -194,7 +195,8 @@ def _shutters(state: State) -> list[tuple[str, bool]]:
         return [*parts, (tr("shutters are off"), True)]
     parts.append((tr("covered in part by a shutter"), False))
     aspect = pixel_aspect(state.frame.description)
-    if any(shutters.covers(one.points, aspect) for one in measurements_of(state)):
+    rows, columns = state.frame.stored.shape[:2]
+    if any(reaches_under(shutters, one, (rows, columns), aspect) for one in measurements_of(state)):
         parts.append((tr("measurements reach under the shutter"), True))
     return parts
 

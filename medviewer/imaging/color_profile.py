@@ -23,6 +23,10 @@ _SPACES = (b"XYZ ", b"Lab ")  # into which it leads
 DAMAGED = Caveat(
     "color.profile", "The file's colour profile is damaged, so it is not used: the colours are shown as sRGB."
 )
+NOT_TRIED = Caveat(
+    "color.profile",
+    "The file's colour profile could not be tried out, so it is not used: the colours are shown as sRGB.",
+)
 TOO_LARGE = Caveat(
     "color.profile", "The file's colour profile is larger than 4 MB, so it is not used: the colours are shown as sRGB."
 )

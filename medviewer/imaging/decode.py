@@ -30,7 +30,7 @@ from medviewer.imaging.codecs import (
     RLE,
     FrameSpec,
 )
-from medviewer.imaging.color_profile import DAMAGED, Found, find_profile
+from medviewer.imaging.color_profile import DAMAGED, NOT_TRIED, Found, find_profile
 from medviewer.imaging.decode_pool import DecodePool
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
@@ -46,9 +46,11 @@ from medviewer.imaging.volume_file import read_slice
 _EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _END_MARKER = b"\xff\xd9"
 _MAX_PROFILES = 64
+_MOST_TRIALS = 3  # of a profile whose trial ends or is late: each may cost a process, and seconds
 
 _pool = DecodePool()
-_tried: OrderedDict[str, bool] = OrderedDict()  # profiles by their digest: whether they can be used
+# Profiles by their digest: whether they can be used (None: no trial has told), and the number of trials.
+_tried: OrderedDict[str, tuple[bool | None, int]] = OrderedDict()
 
 
 def read_frame(
@@ -104,7 +106,7 @@ def _read_other(image: Image, stop: StopToken | None) -> Frame:
 def usable_profile(found: Found, *, stop: StopToken | None = None) -> tuple[ColorProfile | None, Caveat | None]:
     """Give a colour profile once it has been tried out, or what the reader must be told of it.
 
-    May be called from any thread. Another process is asked, once for each profile.
+    May be called from any thread. Another process is asked, until it answers, once for each profile.
 
     Raises:
         Stopped: ``stop`` was used.
@@ -112,14 +114,18 @@ def usable_profile(found: Found, *, stop: StopToken | None = None) -> tuple[Colo
     if found.data is None:
         return None, found.caveat
     digest = hashlib.sha256(found.data).hexdigest()
-    if digest not in _tried:
+    said, trials = _tried.get(digest, (None, 0))
+    if said is None and trials < _MOST_TRIALS:
         try:
-            _tried[digest] = _pool.try_profile(found.data, stop=stop)
+            said = _pool.try_profile(found.data, stop=stop)
         except DecodeError:  # no process could be started, which says nothing of the profile
-            return None, DAMAGED
+            return None, NOT_TRIED
+        _tried[digest] = said, trials + 1
         while len(_tried) > _MAX_PROFILES:
             _tried.popitem(last=False)
-    return (ColorProfile(digest, found.data), None) if _tried.get(digest) else (None, DAMAGED)
+    if said is None:
+        return None, NOT_TRIED
+    return (ColorProfile(digest, found.data), None) if said else (None, DAMAGED)
 
 
 def warm_up() -> None:

@@ -61,8 +61,10 @@ class DecodePool:
             with contextlib.suppress(FileNotFoundError):
                 memory.unlink()
 
-    def try_profile(self, data: bytes, *, stop: StopToken | None = None) -> bool:
+    def try_profile(self, data: bytes, *, stop: StopToken | None = None) -> bool | None:
         """Say whether a colour profile can be used, after another process has done so and lived.
+
+        None where the process did not say: it ended or was late, for which a busy machine may be the reason as well.
 
         Raises:
             DecodeError: no process could be started.
@@ -75,7 +77,7 @@ class DecodePool:
             return False
         except (HungUpError, LateError):
             logger.warning("A process ended, or had to be ended, while it tried out a colour profile")
-            return False
+            return None
         return True
 
     def warm_up(self) -> None:

@@ -57,7 +57,7 @@ def pixels_inside(measurement: Measurement, shape: tuple[int, int]) -> PixelRegi
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
         mask = np.outer((y >= top) & (y < bottom), (x >= left) & (x < right))
     else:
-        mask = _polygon(points, x, y)
+        mask = fill_polygon(points, x, y)
     return PixelRegion(int(low[1]), int(low[0]), mask)
 
 
@@ -69,8 +69,19 @@ def _ellipse(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(down[:, None] + across[None, :] <= 1.0)
 
 
-def _polygon(points: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Fill row by row: every edge that crosses a row of centres turns inside to outside for all that is right of it."""
+def fill_polygon(points: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Fill an outline, by the even-odd rule.
+
+    Row by row: every edge that crosses a row of centres turns inside to outside for all that is right of it.
+
+    Args:
+        points: ``(n, 2)`` (column, row), closed from the last to the first.
+        x: columns of the centres, rising.
+        y: rows of the centres.
+
+    Returns:
+        ``(len(y), len(x))`` bool.
+    """
     flips = np.zeros((len(y), len(x) + 1), np.int32)
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
         rows = np.flatnonzero((y0 <= y) != (y1 <= y))

@@ -122,7 +122,7 @@ def _of_outcome(task: str, outcome: OutcomeSpec) -> Checks:
         (is_score and outcome.lowest >= outcome.highest, f"the scale of {outcome.name} is empty"),
         (is_score and starts[:1] != [outcome.lowest], f"the bands of {outcome.name} do not begin where its scale does"),
         (starts != sorted(set(starts)), f"the bands of {outcome.name} are not in order"),
-        (not is_score and not times, f"{outcome.name} has no times"),
+        (not is_score and not times, f"the outcome {outcome.name} has no times"),
         (list(times) != sorted(set(times)) or any(time <= 0 for time in times), "times do not rise from above zero"),
         (task == "survival" and outcome.horizon not in times, f"the horizon of {outcome.name} is not one of its times"),
         (task == "forecast" and not 0 < outcome.nominal < 1, f"the band of {outcome.name} has no nominal coverage"),

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import interval_entry
+from medviewer.training.intervals import group_draws, interval_entry
 from medviewer.training.metrics import (
     N_RESAMPLES,
     CalibrationError,
@@ -85,10 +85,9 @@ def with_class_intervals(
 ) -> dict[str, dict[str, Any]]:
     """Return each measure with a 95% interval: bootstrap over groups, as :func:`metrics.with_intervals`."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    n_groups, chance = int(index.max()) + 1, np.random.default_rng(0)
     draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
-    for _ in range(n_resamples):
-        weights = chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups))[index].astype(np.float64)
+    for drawn in group_draws(int(index.max()) + 1, n_resamples):
+        weights = drawn[index].astype(np.float64)
         for name, measure in chosen.items():
             draws[name].append(taken(measure, truth, probability, weights))
     even = np.ones(len(truth))

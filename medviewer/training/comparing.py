@@ -109,8 +109,10 @@ def differences(first: Judged, second: Judged, *, n_resamples: int = N_RESAMPLES
 
 def _difference(value: float, drawn: Floats) -> dict[str, Any]:
     usable = drawn[np.isfinite(drawn)]
-    if not len(usable) or not math.isfinite(value):
+    if not math.isfinite(value):
         return {"value": None, "ci95": None, "p": None}
+    if not len(usable):  # as of one patient, whom every draw holds as they are
+        return {"value": round(value, 5), "ci95": None, "p": None}
     # One is added to each: that no draw of a thousand lies beyond zero is no proof that none would.
     beyond = min(int((usable <= 0).sum()), int((usable >= 0).sum()))
     interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))]

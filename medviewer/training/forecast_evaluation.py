@@ -179,7 +179,9 @@ def _figures(one: Mapping[str, Any]) -> list[tuple[str, Any]]:
         values = [row["coverage"] for row in one["hours"]]
         axes.axhspan(*COVERAGE, color="0.9")
         axes.plot(hours, [entry["value"] for entry in values])
-        axes.vlines(hours, *zip(*(entry["ci95"] for entry in values), strict=True))
+        for hour, entry in zip(hours, values, strict=True):
+            if entry["ci95"] is not None:
+                axes.vlines(hour, *entry["ci95"])
         axes.set(title="Held by the band (meant: 90%)", xlabel="hours ahead", ylim=(0.8, 1))
 
     return [(f"{one['name']} error", errors), (f"{one['name']} coverage", held)]

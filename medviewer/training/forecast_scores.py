@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments
 from medviewer.training.forecast_export import Offered
+from medviewer.training.intervals import group_draws
 from medviewer.training.metrics import Floats
 
 HOURS = tuple(range(1, AHEAD_H + 1))
@@ -50,8 +51,8 @@ def measure_forecasts(moments: Moments, quantiles: npt.NDArray[np.floating], nam
     sums = sums[np.unique(moments.stay)]
     sums = np.concatenate([sums, sums.sum(1, keepdims=True)], 1)
     n_stays = len(sums)
-    weights = np.random.default_rng(0).multinomial(n_stays, np.full(n_stays, 1 / n_stays), N_RESAMPLES)
-    drawn = np.tensordot(weights.astype(np.float64), sums, 1)
+    weights = np.array(list(group_draws(n_stays, N_RESAMPLES)), np.float64).reshape(-1, n_stays)
+    drawn = np.tensordot(weights, sums, 1)
     by_hour = [
         {"hour": hour, **_measured(sums[:, at].sum(0), drawn[:, at])}
         for at, hour in enumerate(HOURS)

@@ -7,7 +7,7 @@ draw of them, so that percentiles of the draws lie above the truth, and often ab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,22 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 _LOW, _HIGH = 2.5, 97.5  # percent
 _STEPS = 25  # of a bisection
+
+
+def group_draws(n_groups: int, n_resamples: int, *, seed: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+    """Give how often each of some patients (or stays, skeletons) is drawn, ``(n_groups,)``: bootstrap draws, in turn.
+
+    Of a single one there is none: it would be drawn as it is each time, and the interval have no width, where in truth
+    nothing is known of how much patients differ.
+
+    Args:
+        n_groups: how many there are.
+        n_resamples: how many draws.
+        seed: of the draws.
+    """
+    chance = np.random.default_rng(seed)
+    for _ in range(n_resamples if n_groups > 1 else 0):
+        yield chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups))
 
 
 def interval_entry(value: float | Floats, draws: Sequence[float | Floats]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import interval_entry
+from medviewer.training.intervals import group_draws, interval_entry
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Truth: TypeAlias = npt.NDArray[np.bool_]
@@ -242,7 +242,7 @@ def with_intervals(
     them as independent would make the intervals too narrow. Percentiles of the draws; of
     calibration errors see :func:`~medviewer.training.intervals.gap_interval`. A draw that
     leaves a class empty tells nothing and is skipped; a measure that does not exist has
-    the value None.
+    the value None. Where all cases are of one patient there is no interval: None.
 
     Args:
         chosen: as from :func:`measures`.
@@ -272,9 +272,7 @@ def patient_draws(
         seed: of the draws.
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    n_patients = int(index.max()) + 1
-    chance = np.random.default_rng(seed)
-    for _ in range(n_resamples):
-        weights = chance.multinomial(n_patients, np.full(n_patients, 1 / n_patients))[index].astype(np.float64)
+    for drawn in group_draws(int(index.max()) + 1, n_resamples, seed=seed):
+        weights = drawn[index].astype(np.float64)
         if weights[truth].sum() > 0 and weights[~truth].sum() > 0:
             yield weights

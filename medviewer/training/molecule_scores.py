@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.calibration import sigmoid
-from medviewer.training.intervals import interval_entry
+from medviewer.training.intervals import group_draws, interval_entry
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
@@ -143,9 +143,7 @@ def _measured(
     the same skeletons, so that the interval of the mean is that of the mean.
     """
     _, index = np.unique(np.asarray(scored.scaffolds), return_inverse=True)
-    n_groups = int(index.max()) + 1
-    chance = np.random.default_rng(0)
-    draws = chance.multinomial(n_groups, np.full(n_groups, 1 / n_groups), n_resamples)
+    draws = list(group_draws(int(index.max()) + 1, n_resamples))
     rows: dict[str, dict[str, Floats]] = {}  # by assay and measure, of the value and then of each draw
     for column, (assay, threshold) in enumerate(thresholds.items()):
         known = np.isfinite(scored.truth[:, column])

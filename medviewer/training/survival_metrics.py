@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.training.intervals import group_draws
 from medviewer.training.metrics import Floats, Truth
 
 N_RESAMPLES = 1000
@@ -139,8 +140,7 @@ def calibration_error(groups: list[dict[str, Any]]) -> float:
 
 def with_interval(measure: Callable[[Floats | None], float], n: int, *, seed: int = 0) -> dict[str, Any]:
     """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients."""
-    chance = np.random.default_rng(seed)
-    draws = [measure(chance.multinomial(n, np.full(n, 1 / n)).astype(np.float64)) for _ in range(N_RESAMPLES)]
+    draws = [measure(drawn.astype(np.float64)) for drawn in group_draws(n, N_RESAMPLES, seed=seed)]
     usable, value = [draw for draw in draws if np.isfinite(draw)], measure(None)
     interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
     return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}

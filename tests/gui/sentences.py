@@ -35,6 +35,11 @@ def sentences(*folders: str) -> dict[str, str]:
     return found
 
 
+def words_of(node: ast.expr | None) -> list[str]:
+    """What a literal says, with its values as ``GAP0``, ``GAP1``; nothing of what is no literal."""
+    return _words(node, {}, 0) if isinstance(node, ast.Constant | ast.JoinedStr) else []
+
+
 def _said(node: ast.AST, known: Assigned) -> Iterator[str]:
     if not isinstance(node, ast.Call) or not node.args:
         return

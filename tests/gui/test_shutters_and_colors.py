@@ -14,12 +14,16 @@ from PySide6.QtGui import QImage, QPainter
 from medviewer.app.commands import command
 from medviewer.app.filming import FilmWish
 from medviewer.app.measuring import Drawn
+from medviewer.app.result import pictures_of
+from medviewer.app.saving import result_on_screen
 from medviewer.app.state import View
+from medviewer.domain.answer import Subject
 from medviewer.domain.shutter import Shutters
 from medviewer.gui.corner_text import fidelity, probe_text
 from medviewer.gui.placing import Placement
 from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.imaging import color_management, display
+from tests.answers import make_answer
 from tests.color_profiles import ADOBE, SRGB, make_profile, on_screen
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
@@ -263,6 +267,35 @@ def test_a_colour_states_profile_counts_and_goes_with_it(opened: Any) -> None:
     assert "colours by the file's ICC profile" not in strip(reader)
     reader.window.app.run_command("view.reset")
     assert color_at(reader, 30, 20) == own != [200, 40, 90]
+
+
+def saved_color(reader: Reader) -> list[int]:
+    """In the picture that is saved of an answer about the image on screen."""
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
+    return list(pictures_of(result_on_screen(reader.state, subject, make_answer()))[0][20, 30])
+
+
+def test_a_saved_picture_has_the_colours_of_the_state_that_is_shown(opened: Any) -> None:
+    image = make_dataset(COLORS, SOPInstanceUID="2.25.31", ICCProfile=make_profile(SWAPPED))
+    reader = opened(image, colour=((), COLOUR_STATE))
+    assert saved_color(reader) == color_at(reader, 30, 20) != [200, 40, 90]
+    own = saved_color(reader)
+    reader.window.app.run_command("view.next_presentation")
+    reader.settle()
+    assert saved_color(reader) == color_at(reader, 30, 20) != own
+    reader.window.app.run_command("view.invert")
+    assert saved_color(reader) == color_at(reader, 30, 20)
+
+
+def test_a_saved_picture_has_the_greys_of_the_state_that_is_shown(opened: Any) -> None:
+    image = make_dataset(BRIGHT // 2, SOPInstanceUID="2.25.31", WindowCenter="128", WindowWidth="255")
+    dark = {"SoftcopyVOILUTSequence": [window(200, 255)], "PresentationLUTShape": "INVERSE"}
+    reader = opened(image, dark=((), dark))
+    assert saved_color(reader) == color_at(reader, 30, 20)
+    own = saved_color(reader)
+    reader.window.app.run_command("view.next_presentation")
+    assert saved_color(reader) == color_at(reader, 30, 20) != own
 
 
 def test_what_is_wrong_with_the_files_profile_is_not_said_where_a_state_has_another(opened: Any) -> None:

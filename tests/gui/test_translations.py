@@ -25,7 +25,7 @@ from medviewer.records.record import Identifier
 from medviewer.resources import models_dir, resource
 from tests.gui import panel_states as made
 from tests.gui.seen import all_words, show
-from tests.gui.sentences import sentences
+from tests.gui.sentences import PACKAGE, sentences, words_of
 
 GUI = Path(medviewer.gui.__file__).parent
 TABLE: dict[str, str] = json.loads(resource("translations/zh.json").read_text(encoding="utf-8"))
@@ -157,6 +157,49 @@ def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
     left -= {"Python", "PyTorch", "install", "medviewer", "torch"}  # of a command to type
     assert left <= {"pydicom", "data"}, said  # and GAP, whose place is checked here:
     assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
+
+
+def contradictions_of_cards() -> dict[str, str]:
+    """Every clause for "The card of ... contradicts itself: ...", with where it stands; values are ``GAP``."""
+    found = {}
+    inference = PACKAGE / "inference"
+    for path in (inference / "card_checks.py", inference / "card_masks.py", *(inference / "inputs").glob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and ("problems" in function.name or function.name[:4] == "_of_"):
+                for node in ast.walk(function):
+                    checked = node.value if isinstance(node, ast.Yield) else node
+                    if isinstance(checked, ast.Tuple) and len(checked.elts) == 2:
+                        checked = checked.elts[1]
+                    elif not isinstance(node, ast.Yield):
+                        continue
+                    for words in filter(lambda words: " " in words, words_of(checked)):
+                        found[words] = f"{path.name}:{node.lineno}"
+    return found
+
+
+CONTRADICTIONS = contradictions_of_cards()
+CONTRADICTIONS["the masks have not one channel for the background and one for each label"] = CONTRADICTIONS.pop(
+    "the masks have not GAP1"
+)
+
+
+def test_contradictions_are_found() -> None:
+    assert len(CONTRADICTIONS) > 75
+    assert {"two inputs have the same name", "the scale of GAP1 is empty", "GAP0 is of the wrong type"} <= set(
+        CONTRADICTIONS
+    )
+
+
+@pytest.mark.parametrize("clause", CONTRADICTIONS, ids=CONTRADICTIONS.values())
+def test_what_contradicts_itself_in_a_card_is_chinese_to_its_end(clause: str) -> None:
+    text.use_language("zh")
+    said = text.tr(f"The card of some-model contradicts itself: {clause}.")
+    text.use_language("en")
+    start, _, rest = said.partition("some-model 的卡片自相矛盾：")
+    assert start == ""
+    assert re.search("[\u4e00-\u9fff]", rest), said
+    assert sorted(re.findall(r"GAP\d", rest)) == sorted(re.findall(r"GAP\d", clause))
+    assert rest.endswith("。")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def problems(spec: InputSpec) -> Iterator[str]:
     for tensor in spec.tensors:
         operation = "fingerprint" if tensor.part == "fingerprint" else "graph"
         if operation not in steps:
-            yield f"{tensor.name} needs the step {operation}"
+            yield f"{tensor.name} needs the preprocessing step {operation}"
             continue
         step = steps[operation]
         atoms = step.get("atoms", 0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medviewer.app.frame_cache import FrameCache
+from medviewer.app.opening import _small
 from medviewer.app.picture import Picture
 from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
@@ -74,6 +75,15 @@ def test_colours_are_managed_where_the_picture_is_made_and_not_where_it_is_paint
     assert picture.frame.stored is made.stored  # what is measured, probed and given to models
     assert np.abs(wished.astype(int) - made.stored).max() > 100
     assert (plain.size_bytes, picture.size_bytes) == (made.stored.nbytes, 2 * made.stored.nbytes)
+
+
+def test_a_thumbnails_colours_are_those_of_its_picture_and_managed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = frame(np.full((40, 30, 3), (200, 40, 90), np.uint8), samples_per_pixel=3, photometric_interpretation="RGB")
+    picture = Picture(replace(made, profile=ColorProfile("swapped", make_profile(SWAPPED))))
+    monkeypatch.setattr(display, "to_srgb", lambda *_arguments: pytest.fail("managed again"))
+    small = _small(picture)
+    assert small.shape == (40, 30, 3)
+    assert np.abs(small - np.array(on_screen(made.stored[0, 0], SWAPPED))).max() <= 1.1
 
 
 def test_a_presentation_states_profile_counts_before_the_images_own() -> None:

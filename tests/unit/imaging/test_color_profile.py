@@ -18,6 +18,7 @@ from pydicom.uid import (
     VLWholeSlideMicroscopyImageStorage,
 )
 
+from medviewer.domain.errors import DecodeError
 from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import Image
 from medviewer.imaging import color_management, color_profile, decode, decode_pool
@@ -239,19 +240,57 @@ def test_a_colour_space_profile_counts_and_one_of_a_camera_is_read(tmp_path: Pat
 def test_a_profile_that_kills_or_stops_its_process_is_not_used(
     error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    profile = make_profile(SWAPPED, 1.1)
+    asked: list[object] = []
 
-    def ask(*_arguments: object) -> None:
+    def ask(*arguments: object) -> None:
+        asked.append(arguments)
         raise error
 
     monkeypatch.setattr(decode_pool, "ask", ask)
     monkeypatch.setattr(decode, "_tried", type(decode._tried)())
-    frame = read(tmp_path, ICCProfile=profile)
-    assert (frame.profile, frame.caveats) == (None, (color_profile.DAMAGED,))
+    for _ in range(5):
+        frame = read(tmp_path, ICCProfile=make_profile(SWAPPED, 1.1))
+        assert (frame.profile, frame.caveats) == (None, (color_profile.NOT_TRIED,))  # nobody knows that it is damaged
     assert "while it tried out a colour profile" in caplog.text
-    monkeypatch.undo()
+    assert len(asked) == 3  # it may not cost a process for every frame of a film
+
+
+@pytest.mark.parametrize("error", [HungUpError, LateError])
+def test_a_trial_that_told_nothing_is_repeated(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    profile = make_profile(SWAPPED, 1.1)
     monkeypatch.setattr(decode, "_tried", type(decode._tried)())
-    assert read(tmp_path, ICCProfile=profile).profile is not None  # another process took its place
+    with monkeypatch.context() as busy:
+        busy.setattr(decode_pool, "ask", lambda *_arguments: (_ for _ in ()).throw(error))
+        assert read(tmp_path, ICCProfile=profile).caveats == (color_profile.NOT_TRIED,)
+    assert len(caplog.records) == 1
+    frame = read(tmp_path, ICCProfile=profile)
+    assert frame.profile is not None
+    assert frame.caveats == ()
+
+
+def test_where_no_process_starts_a_profile_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_data: object, **_more: object) -> None:
+        raise DecodeError("The decoding process did not start; close other programs and try again.")
+
+    profile = make_profile(SWAPPED, 1.2)
+    monkeypatch.setattr(decode, "_tried", type(decode._tried)())
+    with monkeypatch.context() as crowded:
+        crowded.setattr(decode._pool, "try_profile", refuse)
+        for _ in range(5):
+            frame = read(tmp_path, ICCProfile=profile)
+            assert (frame.profile, frame.caveats) == (None, (color_profile.NOT_TRIED,))
+    assert read(tmp_path, ICCProfile=profile).profile is not None
+
+
+def test_a_refusal_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = make_profile(left_out=(b"gTRC",))
+    assert read(tmp_path, ICCProfile=refused).caveats == (color_profile.DAMAGED,)
+    monkeypatch.setattr(decode._pool, "try_profile", lambda *_data, **_more: pytest.fail("tried again"))
+    assert read(tmp_path, ICCProfile=refused).caveats == (color_profile.DAMAGED,)
 
 
 def test_the_window_never_opens_a_profile_that_was_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,7 +194,7 @@ def test_an_image_cannot_be_prepared_for_a_model_of_values(engine: Engine) -> No
         ("series", lambda d: d["inputs"][0].update(step_h=5), "whole number|has not the shape"),
         ("series", lambda d: d["inputs"][0]["preprocessing"].pop(), "age of values"),
         ("volume", lambda d: d["inputs"][0]["preprocessing"].pop(1), "not resized"),
-        ("molecule", lambda d: d["inputs"][0]["preprocessing"].pop(), "needs the step graph"),
+        ("molecule", lambda d: d["inputs"][0]["preprocessing"].pop(), "needs the preprocessing step graph"),
         ("views", lambda d: d["inputs"][0].update(view=[]), "chosen by view"),
         ("fusion", lambda d: d["inputs"].append(d["inputs"][0]), "two inputs"),
     ],

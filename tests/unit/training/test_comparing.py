@@ -149,6 +149,30 @@ def test_both_answer_the_same_films_and_the_report_says_it(
     assert "accuracy: " in capsys.readouterr().out
 
 
+def test_films_of_one_patient_give_figures_without_intervals(
+    model: Path, films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    data = shutil.copytree(films, tmp_path / "films")
+    rows = [f"{path.relative_to(data).as_posix()},one" for path in sorted(data.rglob("*.png"))]
+    (tmp_path / "films.csv").write_text("\n".join(["file,patient_group", *rows]))
+    other = other_model(tmp_path / "two")
+    assert main(["evaluate", str(model), "--against", str(other), "--data", str(data), "--out", str(tmp_path)]) == 0
+    assert "auc: 0.0000, p not defined" in capsys.readouterr().out
+    report = json.loads((tmp_path / "comparison.json").read_text())
+    assert report["data"]["n_patients"] == 1
+    told = report["differences"]["auc"]
+    assert told == {"value": 0.0, "ci95": None, "p": None}
+    assert {one["metrics"]["auc"]["ci95"] for one in report["models"]} == {None}
+    page = (tmp_path / "comparison.html").read_text()
+    assert "<td>0.000</td><td>–</td>" in page
+    assert main(["evaluate", str(model), "--data", str(data), "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {entry["ci95"] for entry in report["metrics"].values()} == {None}
+    auc = report["metrics"]["auc"]["value"]
+    assert f"<td>auc</td><td>{auc:.3f}</td>" in (tmp_path / "report.html").read_text()
+
+
 def test_models_of_two_findings_are_not_compared(model: Path, films: Path, tmp_path: Path) -> None:
     other = fakes.make_model(tmp_path / "other", labels=("effusion",), id="other")
     with pytest.raises(UsageError, match="do not answer the same question"):

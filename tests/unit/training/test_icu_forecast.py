@@ -23,6 +23,7 @@ from medviewer.training import train
 from medviewer.training.configs import ForecastConfig
 from medviewer.training.evaluate import evaluate
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, documents_of, moments_of
+from medviewer.training.forecast_evaluation import _figures
 from medviewer.training.forecast_export import Offered, ServedForecast, check_forecast, write_forecast
 from medviewer.training.forecast_learning import (
     Forecaster,
@@ -33,9 +34,10 @@ from medviewer.training.forecast_learning import (
     pinball,
     scale_of,
 )
-from medviewer.training.forecast_scores import measure_forecasts, offered_of
+from medviewer.training.forecast_scores import MEASURES, measure_forecasts, offered_of
 from medviewer.training.lesson import Epoch
 from medviewer.training.physionet import Stay
+from medviewer.training.report_page import figure
 from medviewer.training.stays import FIELDS, VARIABLES
 from tests.stay_maker import case_of, make_walks, write_stays
 
@@ -297,6 +299,13 @@ def test_stays_are_the_unit_of_chance() -> None:
     quantiles = said(200)
     width = [np.ptp(measure_forecasts(one, quantiles, "HR")["hours"][0]["coverage"]["ci95"]) for one in (many, few)]
     assert width[1] > 2 * width[0]
+
+
+def test_moments_of_one_stay_have_no_interval_and_are_not_offered() -> None:
+    found = measure_forecasts(replace(moments(200), stay=np.zeros(200, np.int64)), said(200), "HR")
+    assert {found["hours"][0][name]["ci95"] for name in MEASURES} == {None}
+    assert offered_of([found])[0] == []
+    figure(dict(_figures(found))["HR coverage"])  # is drawn without
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from medviewer.training.calibration import sigmoid
 from medviewer.training.class_metrics import MEASURES, with_class_intervals
 from medviewer.training.fold_report import fold_metrics
 from medviewer.training.image_folds import PLAIN, CrossDecided, FoldAnswers
-from medviewer.training.intervals import gap_interval, interval_entry
+from medviewer.training.intervals import gap_interval, group_draws, interval_entry
 from medviewer.training.metrics import CalibrationError, calibration_gaps, measures, with_intervals
 from medviewer.training.molecule_scores import ScoredMolecules, summarise_molecules
 
@@ -103,6 +103,35 @@ def test_entries_of_numbers_and_of_gaps():
     assert interval_entry(np.array([0.1, -0.2]), []) == {"value": 0.3, "ci95": None}
     entry = interval_entry(np.array([0.1, -0.2]), [np.full(2, np.nan), np.array([0.1, -0.2])])
     assert entry == {"value": 0.3, "ci95": [0.3, 0.3]}
+
+
+def test_cases_of_one_patient_tell_nothing_of_chance_between_patients():
+    """Each draw would be the same cases again: an interval without width, as if everything were known."""
+    chance = np.random.default_rng(12)
+    truth, probability = cases("too sure", 60, chance)
+    found = with_intervals(measures(0.5), truth, probability, ["one"] * 60, n_resamples=20)
+    assert {name for name, entry in found.items() if entry["ci95"] is not None or entry["value"] is None} == set()
+    two = with_intervals(measures(0.5), truth, probability, ["one", "two"] * 30, n_resamples=20)
+    assert all(entry["ci95"] is not None for entry in two.values())
+
+    shares = chance.dirichlet((1, 1, 1), 60)
+    classes = with_class_intervals(MEASURES, shares.argmax(1), shares, ["one"] * 60, n_resamples=20)
+    assert {entry["ci95"] for entry in classes.values()} == {None}
+
+    ones = np.ones(60, np.int64)
+    molecules = ScoredMolecules(
+        ["c1ccccc1"] * 60, truth[:, None].astype(float), probability[:, None], np.zeros((60, 0, 1)), ones, ones
+    )
+    metrics = summarise_molecules(molecules, {"a": 0.5})["metrics"]
+    assert {entry["ci95"] for entry in metrics.values()} == {None}
+    assert metrics["auc"]["value"] is not None
+
+
+def test_draws_are_of_groups_and_repeat():
+    draws = list(group_draws(3, 50))
+    assert {int(one.sum()) for one in draws} == {3}
+    np.testing.assert_array_equal(draws, list(group_draws(3, 50)))
+    assert list(group_draws(1, 50)) == []
 
 
 def is_from_zero(entry):

@@ -127,6 +127,11 @@ def test_calibration_tells_what_was_said_and_seen_in_groups_of_rising_risk() -> 
     assert (one["n"], one["events"], one["said"], one["seen"]) == (2, 1, 0.5, 0.5)
 
 
+def test_one_patient_has_no_interval() -> None:
+    assert with_interval(lambda _weights: 0.25, 1) == {"value": 0.25, "ci95": None}
+    assert with_interval(lambda _weights: 0.25, 2)["ci95"] is not None
+
+
 def test_the_interval_holds_the_value_and_narrows_with_more_patients() -> None:
     widths = []
     for n in (60, 240):
