@@ -29,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 Share = tuple[float, float]
 
 _SLACK = 1e-3  # of probabilities that a network has rounded
+_LONGEST_SIDE = 1024  # of the image when shares are counted: of seven runs at full size it would take minutes
 NOT_BOTH_LENGTHS = "The axes here are not both lengths."
 
 
@@ -44,12 +45,15 @@ class Ground:
         """Rows and columns of the stored image."""
         return self.frame.stored.shape[0], self.frame.stored.shape[1]
 
-    def seen(self, grid: tuple[int, int]) -> Mask:
-        """Which cells of the network's grid have their centre on the image; others are the border put around it."""
-        row, column = np.indices(grid)
-        at = self.model_to_image[:2] @ np.stack([row.ravel(), column.ravel(), np.ones(row.size)])
-        is_on = (at >= -0.5) & (at <= np.array(self.shape)[:, None] - 0.5)
-        return np.asarray(is_on.all(axis=0).reshape(grid))
+    def thinned(self, grid: tuple[int, int]) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
+        """Every n-th pixel of the image: the map to them from the network's ``grid``, and how many there are.
+
+        All of them up to a side of 1024, or of twice the grid's if that is more, so that none of its cells is left out.
+        """
+        step = max(1, max(self.shape) // max(_LONGEST_SIDE, 2 * max(grid)))
+        rows, columns = (-(-(side - step // 2) // step) for side in self.shape)
+        to_thin = np.array([[1 / step, 0, -(step // 2) / step], [0, 1 / step, -(step // 2) / step], [0, 0, 1]])
+        return to_thin @ self.model_to_image, (rows, columns)
 
 
 def check_shape(card: Card, masks: npt.NDArray[Any]) -> None:
@@ -96,12 +100,16 @@ def probabilities(card: Card, masks: npt.NDArray[Any]) -> Floats:
 
 
 def shares(card: Card, masks: npt.NDArray[Any], ground: Ground) -> npt.NDArray[np.float64]:
-    """Which share of the image each label takes, ``(n, labels)``, counted on the network's own grid."""
-    found = probabilities(card, masks)
-    seen = ground.seen((masks.shape[2], masks.shape[3]))
-    counted = [
-        [(mask & seen).sum() / max(seen.sum(), 1) for mask, _ in _cut(card, iter(channels))] for channels in found
-    ]
+    """Which share of the image each label takes, ``(n, labels)``, by the rule of :func:`regions_of`.
+
+    Placed and cut on the image, as what is drawn is: on the network's grid a threshold below a half, or a class that
+    wins between two cells, would give another share. Of a large image on every n-th pixel.
+    """
+    to_image, shape = ground.thinned((masks.shape[2], masks.shape[3]))
+    counted = []
+    for channels in probabilities(card, masks):
+        placed = (place_saliency(channel, to_image, shape) for channel in channels)
+        counted.append([mask.mean() for mask, _ in _cut(card, placed)])
     return np.asarray(counted, np.float64)
 
 

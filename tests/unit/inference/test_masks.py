@@ -416,8 +416,3 @@ def test_a_network_that_does_not_do_what_its_card_says_is_not_installed(tmp_path
     not_numbers = card("nan", network=outline_models.graph(tail="Log"))
     with pytest.raises(ModelError, match="not numbers"):
         accept(not_numbers)
-
-
-def test_the_area_of_a_share_is_counted_on_what_is_seen() -> None:
-    ground = Ground(frame_of(picture(8, 32)), np.array([[2.0, 0, -12], [0, 2, 0.5], [0, 0, 1]]))
-    assert ground.seen((16, 16)).sum(axis=1).tolist() == [0] * 6 + [16] * 4 + [0] * 6
