@@ -39,6 +39,11 @@ def share_words(region: Region) -> str:
     return words.format(share=f"{100 * region.share:.1f}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
 
 
+def ragged_words(region: Region) -> str:
+    """That it is drawn as a picture, where its edge has too many corners for a line; else empty."""
+    return tr("Too ragged for an outline: drawn as a picture of its pixels.") if region.is_ragged else ""
+
+
 def output_words(region: Region) -> str:
     """How sure the network is inside; what the threshold is where it found nothing."""
     if region.mean_probability is None:

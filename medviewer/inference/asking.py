@@ -83,7 +83,8 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     answer = question.answer(results, tensors, outputs, bands)
     if ground is not None and bands is not None:
         manner.progress(3, _STEPS, "Placing the outlines on the image")
-        answer = _outlined(answer, card, regions_of(card, outputs[MASKS], ground, bands, manner.language), manner)
+        regions = regions_of(card, outputs[MASKS], ground, bands, manner.language, manner.stop)
+        answer = _outlined(answer, card, regions, manner)
     manner.progress(_STEPS, _STEPS, "Done")
     return answer
 
@@ -174,7 +175,9 @@ class _Question:
 
     def _measures(self, outputs: Arrays, ground: Ground | None) -> npt.NDArray[np.float64]:
         """What the stability of each label is told by, ``(n, labels)``."""
-        return self.probabilities(outputs) if ground is None else shares(self.card, outputs[MASKS], ground)
+        if ground is None:
+            return self.probabilities(outputs)
+        return shares(self.card, outputs[MASKS], ground, self.manner.stop)
 
     def answer(self, results: Sequence[GuardResult], tensors: Arrays, outputs: Arrays, bands: Bands | None) -> Answer:
         """The findings or other outcomes, with everything by which they can be weighed."""

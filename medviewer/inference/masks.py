@@ -7,9 +7,9 @@ as smooth as the network is sure, and lies where its pixels do to within half a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from medviewer.domain.answer import Region
 from medviewer.domain.errors import CardError
 from medviewer.domain.frame import Frame
-from medviewer.imaging.label_planes import outlines_of
+from medviewer.domain.progress import StopToken
+from medviewer.imaging.label_planes import is_ragged, outlines_of
 from medviewer.imaging.scale import scale_at
 from medviewer.inference.card import Card, Label
 from medviewer.inference.card_masks import MASKS, MaskSpec, OutlineSpec
@@ -27,6 +28,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Share = tuple[float, float]
+_One = TypeVar("_One")
 
 _SLACK = 1e-3  # of probabilities that a network has rounded
 _LONGEST_SIDE = 1024  # of the image when shares are counted: of seven runs at full size it would take minutes
@@ -99,22 +101,32 @@ def probabilities(card: Card, masks: npt.NDArray[Any]) -> Floats:
     return np.asarray(np.where(values >= 0, 1, small) / (1 + small), np.float32)
 
 
-def shares(card: Card, masks: npt.NDArray[Any], ground: Ground) -> npt.NDArray[np.float64]:
+def shares(
+    card: Card, masks: npt.NDArray[Any], ground: Ground, stop: StopToken | None = None
+) -> npt.NDArray[np.float64]:
     """Which share of the image each label takes, ``(n, labels)``, by the rule of :func:`regions_of`.
 
     Placed and cut on the image, as what is drawn is: on the network's grid a threshold below a half, or a class that
     wins between two cells, would give another share. Of a large image on every n-th pixel.
+
+    Raises:
+        Stopped: the reader cancelled; looked at for each channel.
     """
     to_image, shape = ground.thinned((masks.shape[2], masks.shape[3]))
     counted = []
     for channels in probabilities(card, masks):
-        placed = (place_saliency(channel, to_image, shape) for channel in channels)
+        placed = (place_saliency(channel, to_image, shape) for channel in _until(stop, channels))
         counted.append([mask.mean() for mask, _ in _cut(card, placed)])
     return np.asarray(counted, np.float64)
 
 
 def regions_of(
-    card: Card, masks: npt.NDArray[Any], ground: Ground, bands: Sequence[Share], language: str = "en"
+    card: Card,
+    masks: npt.NDArray[Any],
+    ground: Ground,
+    bands: Sequence[Share],
+    language: str = "en",
+    stop: StopToken | None = None,
 ) -> tuple[Region, ...]:
     """What the network outlines on the first image of a batch; a label of which it found nothing has an empty mask.
 
@@ -124,15 +136,25 @@ def regions_of(
         ground: the image, and where the network's grid lies on it.
         bands: for each label, the smallest and largest share of the image under small changes of it.
         language: of titles.
+        stop: to cancel; looked at for each channel and each label.
+
+    Raises:
+        Stopped: the reader cancelled.
     """
-    placed = (
-        place_saliency(channel, ground.model_to_image, ground.shape) for channel in probabilities(card, masks[:1])[0]
-    )
-    cut = _cut(card, placed)
+    channels = _until(stop, probabilities(card, masks[:1])[0])
+    cut = _cut(card, (place_saliency(channel, ground.model_to_image, ground.shape) for channel in channels))
     return tuple(
         _region(label, mask, inside, ground.frame, band, language)
-        for label, (mask, inside), band in zip(card.labels, cut, bands, strict=True)
+        for label, (mask, inside), band in _until(stop, zip(card.labels, cut, bands, strict=True))
     )
+
+
+def _until(stop: StopToken | None, many: Iterable[_One]) -> Iterator[_One]:
+    """One after the other, until somebody asks to stop."""
+    for one in many:
+        if stop is not None:
+            stop.raise_if_stopped()
+        yield one
 
 
 def _spec(card: Card) -> MaskSpec:
@@ -188,7 +210,7 @@ def _region(label: Label, mask: Mask, inside: float | None, frame: Frame, band: 
         threshold=label.threshold,
         shape=(mask.shape[0], mask.shape[1]),
         packed=np.packbits(mask),
-        outlines=outlines_of(mask),
+        outlines=() if is_ragged(mask) else outlines_of(mask),
         pixels=pixels,
         area_mm2=area,
         basis=basis,

@@ -1,4 +1,4 @@
-"""How steady an outline is: counted by the rule by which it is drawn, and said by the numbers that are shown."""
+"""How steady an outline is: counted by the rule by which it is drawn, and said by the numbers shown; stopped in time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from medviewer.domain.answer import Answer
+from medviewer.domain.errors import Stopped
+from medviewer.domain.progress import StopToken
+from medviewer.inference import masks as masks_module
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
@@ -132,3 +135,45 @@ def test_a_changed_image_whose_masks_cannot_be_probabilities_gives_no_answer(
     answer = engine.ask(case_of(picture()), EXCLUSIVE)
     assert (answer.status, answer.regions) == ("abstained", ())
     assert [guard.code for guard in answer.guards if guard.level == "abstain"] == ["no_result"]
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("step", ["Trying", "Placing"])
+@pytest.mark.parametrize("model", ["own", EXCLUSIVE])
+def test_stop_is_heard_between_two_labels(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, model: str, step: str
+) -> None:
+    """While outlines are placed, and while their shares are counted: the first is the last."""
+    stop, place = StopToken(), masks_module.place_saliency
+    now, placed = [""], list[str]()
+
+    def placing(*given: Any) -> Any:
+        placed.append(now[0])
+        if now[0] == step:
+            stop.stop()
+        return place(*given)
+
+    def hear(_done: int, _total: int, what: str) -> None:
+        now[0] = what.split(maxsplit=1)[0]
+
+    give(monkeypatch, engine, outline_models.forward(np.full((1, 1, 16, 16), 0.9, np.float32)))
+    if model == EXCLUSIVE:
+        give(monkeypatch, engine, striped())
+    monkeypatch.setattr(masks_module, "place_saliency", placing)
+    with pytest.raises(Stopped):
+        engine.ask(case_of(picture(64, 64)), model, stop=stop, progress=hear)
+    assert placed.count(step) == 1
+
+
+@pytest.mark.reliability
+def test_a_mask_of_noise_is_an_answer_without_outlines_and_in_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(5).normal(0, 9, (1, 2, 16, 16)).astype(np.float32)
+    give(monkeypatch, engine, noise)
+    monkeypatch.setattr("medviewer.imaging.label_planes.MOST_CORNERS", 50)
+    monkeypatch.setattr(masks_module, "outlines_of", lambda _mask: pytest.fail("it was traced"))
+    for region in engine.ask(case_of(picture(160, 160)), "own").regions:
+        assert region.is_ragged
+        assert region.outlines == ()
+        assert region.pixels == region.mask.sum() > 0
