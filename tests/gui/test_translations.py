@@ -159,6 +159,29 @@ def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
     assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
 
 
+OF_MASKS = (
+    (
+        "“net.onnx” gives whole numbers only for trial images, as a map of classes or a mask that has been cut does; export "
+        "the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a class, without argmax "
+        "or a threshold."
+    ),
+    (
+        "“net.onnx” outlines all of every trial image when its numbers are read as logits; answer “output” as it was "
+        "exported, or export the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a "
+        "class."
+    ),
+)
+
+
+@pytest.mark.parametrize("sentence", OF_MASKS, ids=range(len(OF_MASKS)))
+def test_what_is_said_of_masks_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]{4}", said), sentence
+    assert "{" not in said
+
+
 @pytest.mark.parametrize(
     ("record", "named"),
     [
