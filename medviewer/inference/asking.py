@@ -123,7 +123,7 @@ class _Question:
         wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ()), *near]
         outputs = self.engine.run(self.card.id, batch, outputs=tuple(dict.fromkeys(wanted)), stop=self.manner.stop)
         if MASKS in outputs:
-            check_shape(self.card, outputs[MASKS])
+            check_shape(self.card, outputs[MASKS], len(next(iter(batch.values()))))
         return outputs
 
     def check(self, outputs: Arrays) -> Sequence[GuardResult]:

@@ -58,17 +58,24 @@ class Ground:
         return to_thin @ self.model_to_image, (rows, columns)
 
 
-def check_shape(card: Card, masks: npt.NDArray[Any]) -> None:
-    """Refuse masks of another size than the card's: they would lie somewhere else on the image.
+def check_shape(card: Card, masks: npt.NDArray[Any], images: int) -> None:
+    """Refuse masks of another size than the card's, which would lie somewhere else, and those of other images.
+
+    Args:
+        card: of a segmentation model.
+        masks: what its network gives.
+        images: how many it was given.
 
     Raises:
-        CardError: they are.
+        CardError: they are of another size, or of more or fewer images.
     """
     output = card.output(MASKS)
     expected = output.shape[1:] if output is not None else ()
     if masks.shape[1:] != expected:
         gives, names = (" x ".join(map(str, shape)) or "no" for shape in (masks.shape[1:], expected))
         raise CardError(f"The network of {card.id} gives masks of {gives} numbers and its card says {names}; refused.")
+    if len(masks) != images:
+        raise CardError(f"The network of {card.id} gives masks of {len(masks)} images for {images}; refused.")
 
 
 def are_possible(card: Card, masks: npt.NDArray[Any]) -> bool:

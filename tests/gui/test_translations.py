@@ -170,6 +170,7 @@ OF_MASKS = (
         "exported, or export the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a "
         "class."
     ),
+    "The network of chest-net gives masks of 2 images for 1; refused.",
 )
 
 

@@ -242,6 +242,23 @@ def test_masks_of_another_size_are_refused_and_not_stretched(engine: Engine, mon
             engine.ask(case_of(picture()), "logits-independent")
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("images", [0, 2])
+def test_masks_of_no_image_or_of_two_are_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    monkeypatch.setattr(engine, "run", lambda *_a, **_m: {"masks": np.zeros((images, 2, 16, 16), np.float32)})
+    with pytest.raises(CardError, match=f"gives masks of {images} images for 1; refused"):
+        engine.ask(case_of(picture()), "logits-independent")
+
+
+def test_known_answers_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
+    folder = outline_models.make(tmp_path / "m", reference=False)
+    x = np.random.default_rng(2).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
+    np.savez(folder / "reference.npz", **{"input.x": x, "output.masks": outline_models.forward(x[:2])})  # type: ignore[arg-type]
+    outline_models.make(folder, reference=False, more=[("reference", "reference.npz")])
+    with pytest.raises(CardError, match="gives masks of 2 images for 3"):
+        accept(read_card(folder))
+
+
 def test_how_far_an_outline_moves_under_small_changes_is_said(engine: Engine) -> None:
     answer = engine.ask(case_of(picture(64, 48)), "logits-independent")
     for region in outlined(answer).values():
