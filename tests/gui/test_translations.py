@@ -171,6 +171,8 @@ OF_MASKS = (
         "class."
     ),
     "The network of chest-net gives masks of 2 images for 1; refused.",
+    "The outlines are not of the image's size; run the model on this image again before saving.",
+    "The heat map is not of the image's size; explain this image again before saving it.",
 )
 
 
