@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
+from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.card_outcomes import OutcomeSpec
@@ -356,7 +357,7 @@ def check_outline(label: Label, band: tuple[float, float], language: str = "en")
     key = "outline.none" if band[1] == 0 else f"outline.{level}"
     if level == "warn" and not comes_and_goes:
         key = "outline.grows"
-    low, high = (f"{100 * value:.{1 if value >= 0.001 else 3}f}" for value in band)
+    low, high = (percent_number(value) for value in band)
     return say("stability", level, language, key, label=label.title.say(language), low=low, high=high)
 
 
