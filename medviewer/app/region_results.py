@@ -53,13 +53,14 @@ def mask_sha256(mask: np.ndarray) -> str:
 
 
 def region_lines(region: Region) -> list[str]:
-    """One outline in a line or two, in English."""
+    """One outline in a line or two, in English: the second is how well such outlines fitted those of people."""
+    measured = [f"  {region.measured}"] if region.measured else []
     if not region.pixels:
-        return [f"{region.label}: {NOTHING_OUTLINED} ({region.threshold:g})"]
+        return [f"{region.label}: {NOTHING_OUTLINED} ({region.threshold:g})", *measured]
     numbers = f"{percent_number(region.share)}% of the image"
     if region.mean_probability is not None:
         numbers += f", network's mean probability inside {region.mean_probability:.2f} (not calibrated)"
-    return [f"{region.label} ({color_word(region.color)}): {area_words(region)}, {numbers}"]
+    return [f"{region.label} ({color_word(region.color)}): {area_words(region)}, {numbers}", *measured]
 
 
 def color_word(color: tuple[int, int, int]) -> str:
