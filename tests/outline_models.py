@@ -18,7 +18,7 @@ from medviewer.domain.answer import Answer, Region
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription
-from medviewer.imaging.label_planes import outlines_of
+from medviewer.imaging.label_planes import is_ragged, outlines_of
 from tests import fakes
 from tests.answers import make_answer
 
@@ -204,7 +204,7 @@ def make_region(label: str, mask: np.ndarray, **changes: Any) -> Region:
     known: dict[str, Any] = {
         "label": label, "code": f"SCT:{document['code']['value']}", "code_meaning": document["code"]["meaning"],
         "category": "SCT:91723000", "category_meaning": "Anatomical Structure", "title": label.capitalize(),
-        "threshold": 0.5, "shape": mask.shape, "packed": np.packbits(mask), "outlines": outlines_of(mask), "pixels": pixels, "area_mm2": pixels * 0.2,
+        "threshold": 0.5, "shape": mask.shape, "packed": np.packbits(mask), "outlines": () if is_ragged(mask) else outlines_of(mask), "pixels": pixels, "area_mm2": pixels * 0.2,
         "basis": "at detector", "remark": "", "mean_probability": 0.93 if pixels else None,
         "stability": (0.9 * pixels / mask.size, 1.1 * pixels / mask.size), "color": tuple(document["color"]),
         "measured": "Dice 0.95 on 20 made-up images.",

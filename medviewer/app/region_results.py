@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medviewer.domain.answer import Region
+from medviewer.domain.digits import area_number, percent_number
 
 _HUES = (  # up to which hue, of 360, a colour is called so
     (14, "red"), (42, "orange"), (68, "yellow"), (160, "green"), (200, "cyan"), (255, "blue"), (290, "violet"),
@@ -52,13 +53,14 @@ def mask_sha256(mask: np.ndarray) -> str:
 
 
 def region_lines(region: Region) -> list[str]:
-    """One outline in a line or two, in English."""
+    """One outline in a line or two, in English: the second is how well such outlines fitted those of people."""
+    measured = [f"  {region.measured}"] if region.measured else []
     if not region.pixels:
-        return [f"{region.label}: {NOTHING_OUTLINED} ({region.threshold:g})"]
-    numbers = f"{100 * region.share:.1f}% of the image"
+        return [f"{region.label}: {NOTHING_OUTLINED} ({region.threshold:g})", *measured]
+    numbers = f"{percent_number(region.share)}% of the image"
     if region.mean_probability is not None:
         numbers += f", network's mean probability inside {region.mean_probability:.2f} (not calibrated)"
-    return [f"{region.label} ({color_word(region.color)}): {area_words(region)}, {numbers}"]
+    return [f"{region.label} ({color_word(region.color)}): {area_words(region)}, {numbers}", *measured]
 
 
 def color_word(color: tuple[int, int, int]) -> str:
@@ -73,4 +75,4 @@ def area_words(region: Region) -> str:
     """The area with what it rests on; pixels with the reason, where no area can be trusted."""
     if region.area_mm2 is None:
         return f"{region.pixels} pixels (no area in mm2: {region.remark})"
-    return f"{region.area_mm2:.0f} mm2 ({region.basis})"
+    return f"{area_number(region.area_mm2)} mm2 ({region.basis})"

@@ -20,7 +20,7 @@ from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, is_of_data, kin
 from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
-from medviewer.cli.terminal import clear_progress, print_json, progress, say
+from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation, methods_for
@@ -46,6 +46,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     cards = [catalogue.card(model_id) for model_id in models]
     for card in cards:
         check_methods(arguments.explain, card)
+        _tell_what_there_is_not(arguments.also, card)
     if arguments.identity and not arguments.pdf:
         raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
     asking = Asking(tuple(arguments.explain), arguments.language, USUAL | frozenset(arguments.also))
@@ -142,6 +143,15 @@ def check_methods(methods: Sequence[str], card: Card) -> None:
             raise UsageError(
                 f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
             )
+
+
+def _tell_what_there_is_not(also: Sequence[str], card: Card) -> None:
+    """Say that what would be saved of heat maps and flagged findings is nothing for a model that outlines."""
+    if also and is_own_explanation(card):
+        tell(
+            f"--also {' '.join(sorted(set(also)))}: there is none of {card.id}, which has no heat maps and no flagged "
+            "findings; what it outlines is saved as a DICOM Segmentation without being asked for."
+        )
 
 
 def summary(result: Result) -> list[str]:

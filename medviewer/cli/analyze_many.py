@@ -18,6 +18,7 @@ from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result
 from medviewer.app.settings import home
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
+from medviewer.domain.digits import area_number
 from medviewer.domain.errors import InputError, StorageError
 from medviewer.domain.study import Collection
 from medviewer.imaging.decode import shutdown
@@ -195,7 +196,7 @@ def _by_reason(not_asked: Sequence[NotAsked]) -> dict[tuple[str, str], list[NotA
 
 def _size_of(region: Mapping[str, Any]) -> str:
     """How large an outline is, of a row of the summary."""
-    return f"{region['pixels']} pixels" if region["area_mm2"] is None else f"{region['area_mm2']:.0f} mm2"
+    return f"{region['pixels']} pixels" if region["area_mm2"] is None else f"{area_number(region['area_mm2'])} mm2"
 
 
 def _words(seconds: float) -> str:

@@ -149,6 +149,8 @@ def _lines(model: dict[str, Any]) -> list[str]:
             f"  validated on: {model['validated_on']}",
             f"  sha256: {model['sha256']}",
         ]
+        if document["task"] == "segmentation":
+            lines += [f"  {label['name']}: {_measured(label)}" for label in document["labels"]]
         for evidence in document["evidence"]:
             metrics = ", ".join(f"{name} {metric['value']:.3f}" for name, metric in evidence["metrics"].items())
             lines.append(f"  {_english(evidence['data'])}, n = {evidence['n']}: {metrics}")
@@ -171,6 +173,11 @@ def _whence(origin: dict[str, Any]) -> str:
     if origin["kind"] == "installed":
         return f"installed {origin['installed'][:10]} from “{origin['source']}”"
     return "came with MedViewer" if origin["kind"] == "bundled" else "put there by hand"
+
+
+def _measured(label: Mapping[str, Any]) -> str:
+    """How well a segmentation label's outlines fitted those of people."""
+    return (_english(label["measured"]) if label.get("measured") else "") or "nobody measured how well its outlines fit"
 
 
 def _english(text: Any) -> str:

@@ -153,7 +153,7 @@ class Region:
         shape: rows and columns of the stored image, and of ``mask``.
         packed: ``mask`` in bits, row after row: a reader may have many answers open, on large images.
         outlines: its edges as closed outlines, ``(n, 2)`` (column, row) from the corner of the first pixel; a pixel
-            is inside if its centre is inside an odd number of them.
+            is inside if its centre is inside an odd number of them. None of a mask that is too ragged to be traced.
         pixels: how many there are inside.
         area_mm2: None where the file's pixels have no size that can be trusted; ``remark`` says why.
         basis: what the area rests on ("patient plane", "at detector", "calibrated", "ultrasound region").
@@ -191,6 +191,11 @@ class Region:
         unpacked = np.unpackbits(self.packed, count=rows * columns).reshape(rows, columns).view(np.bool_)
         unpacked.setflags(write=False)
         return unpacked
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether it has too many corners to be traced, so that there is its mask and no outline."""
+        return bool(self.pixels) and not self.outlines
 
     @property
     def share(self) -> float:

@@ -19,7 +19,6 @@ from medviewer.explain.overlay import FILL
 from medviewer.gui import theme
 
 _OUTLINE_PX = 1.5
-MOST_CORNERS = 60_000  # more, as of a network that outlines noise, would hold up the window
 _LONGEST_SIDE = 1024  # of the picture that is drawn instead
 _RIM_ALPHA = 0.3  # of one of the lines of which the rim is made; they lie over each other
 
@@ -87,7 +86,7 @@ def draw_outlines(
 
 
 def draw_ragged(painter: QPainter, transform: QTransform, mask: np.ndarray, ink: QColor, opacity: float) -> None:
-    """Draw a mask whose outlines have more than :data:`MOST_CORNERS`: as a picture of its pixels, the edge firm.
+    """Draw a mask that has no outlines for having too many corners: as a picture of its pixels, the edge firm.
 
     Args:
         painter: in the screen's pixels.

@@ -15,7 +15,7 @@ from medviewer.gui import theme
 from medviewer.gui.cards import Card, SignalRow, button, line, section
 from medviewer.gui.explain_controls import ValueSlider
 from medviewer.gui.icons import icon
-from medviewer.gui.region_words import area_words, basis_words, notice, output_words, share_words
+from medviewer.gui.region_words import area_words, basis_words, notice, output_words, ragged_words, share_words
 from medviewer.gui.text import PlainLabel, Role, set_tooltip, tr, tr_pick, visible
 
 _SWATCH_PX = 14
@@ -56,7 +56,8 @@ def _region_rows(region: Region, title: str, card: Card) -> QWidget:
     column.addLayout(head)
     role: Role = "title" if region.pixels else "secondary"
     column.addWidget(PlainLabel(area_words(region), role, wrap=True))
-    said = [basis_words(region), share_words(region) if region.pixels else "", output_words(region), region.measured]
+    share = share_words(region) if region.pixels else ""
+    said = [basis_words(region), share, output_words(region), ragged_words(region), region.measured]
     for words in said:
         if words:
             column.addWidget(PlainLabel(visible(words), "small", wrap=True))

@@ -11,7 +11,7 @@ from medviewer.app.on_screen import current_answer
 from medviewer.app.state import State
 from medviewer.domain.answer import Region
 from medviewer.gui import theme
-from medviewer.gui.outline_drawing import MOST_CORNERS, draw_outlines, draw_ragged, outline_path, step_for
+from medviewer.gui.outline_drawing import draw_outlines, draw_ragged, outline_path, step_for
 from medviewer.gui.region_words import area_words, notice
 from medviewer.gui.text import visible
 
@@ -82,8 +82,7 @@ class RegionLayer:
 
 def _path_of(region: Region, step: int) -> QPainterPath | None:
     """The outlines as a path; None where they have too many corners for one."""
-    is_ragged = sum(map(len, region.outlines)) > MOST_CORNERS
-    return None if is_ragged else outline_path(region.outlines, step)
+    return None if region.is_ragged else outline_path(region.outlines, step)
 
 
 def paint_region_legend(painter: QPainter, area: QRectF, state: State) -> None:

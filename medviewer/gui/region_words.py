@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medviewer.domain.answer import Region
+from medviewer.domain.digits import area_number, percent_number
 from medviewer.gui.text import tr, visible
 
 
@@ -17,8 +18,7 @@ def area_words(region: Region) -> str:
         return tr("nothing outlined")
     if region.area_mm2 is None:
         return tr("{n} pixels").format(n=f"{region.pixels:,}")
-    digits = 0 if region.area_mm2 >= 100 else 1
-    return f"{region.area_mm2:,.{digits}f} mm²"
+    return f"{area_number(region.area_mm2)} mm²"
 
 
 def basis_words(region: Region) -> str:
@@ -36,7 +36,12 @@ def share_words(region: Region) -> str:
     """Which part of the image it takes, and within which bounds under small changes."""
     low, high = region.stability
     words = tr("{share}% of the image; {low}% to {high}% under small changes of it that do not change what it shows")
-    return words.format(share=f"{100 * region.share:.1f}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+    return words.format(share=percent_number(region.share), low=percent_number(low), high=percent_number(high))
+
+
+def ragged_words(region: Region) -> str:
+    """That it is drawn as a picture, where its edge has too many corners for a line; else empty."""
+    return tr("Too ragged for an outline: drawn as a picture of its pixels.") if region.is_ragged else ""
 
 
 def output_words(region: Region) -> str:

@@ -28,7 +28,7 @@ from medviewer.gui.finding_card import ran_on
 from medviewer.gui.findings_panel import ModelRow, in_this_language
 from medviewer.gui.page_flow import Paragraph
 from medviewer.gui.placing import pixel_aspect
-from medviewer.gui.region_words import area_words, basis_words, notice, output_words, share_words
+from medviewer.gui.region_words import area_words, basis_words, notice, output_words, ragged_words, share_words
 from medviewer.gui.result_page import ResultPage, Shown
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, tr_pick, visible
 from medviewer.imaging.orientation import orientation_letters
@@ -182,7 +182,8 @@ def _region(region: Region, row: ModelRow | None) -> Iterator[Paragraph]:
     ink = f"#{red:02x}{green:02x}{blue:02x}" if region.pixels else _LIGHT.text
     words = tr("{finding}: {flag}").format(finding=title, flag=area_words(region))
     yield Paragraph(words, 4.2, True, ink, 2.0)
-    said = [basis_words(region), share_words(region) if region.pixels else "", output_words(region), region.measured]
+    share = share_words(region) if region.pixels else ""
+    said = [basis_words(region), share, output_words(region), ragged_words(region), region.measured]
     for words in said:
         if words:
             yield _small(visible(words))

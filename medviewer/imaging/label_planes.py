@@ -13,6 +13,8 @@ from medviewer.imaging.reslice import PlaneGrid
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+MOST_CORNERS = 60_000  # more, as of a network that outlines noise, take minutes to trace and seconds to draw
+MOST_EDGES = 1_000_000  # of pixels, along the outlines: a second of tracing
 _SLACK_MM = 1e-3  # rounding of positions must not leave a slice without its label
 
 
@@ -50,6 +52,25 @@ def pixels_by_plane(grid: PlaneGrid, normal: Floats, along: Floats, thickness_mm
     for plane, own in zip(planes, np.split(chosen, starts[1:]), strict=True):
         points = np.array(grid.plane.position) + columns[own, None] * right + rows[own, None] * down
         yield Pixels(int(plane), rows[own], columns[own], points)
+
+
+def is_ragged(mask: npt.NDArray[np.bool_]) -> bool:
+    """Whether the outlines of a mask would be too long to be traced and drawn; found without tracing them.
+
+    Args:
+        mask: ``(rows, columns)``.
+    """
+    filled = np.flatnonzero(mask.any(axis=1))
+    if not len(filled):
+        return False
+    inside = np.pad(mask[filled[0] : filled[-1] + 1], 1)
+    above, below = inside[:-1], inside[1:]
+    edges = np.count_nonzero(above ^ below) + np.count_nonzero(inside[:, :-1] ^ inside[:, 1:])
+    # Of the four pixels around a place: an odd number inside makes a corner, two that touch only there make two.
+    odd = above[:, :-1] ^ above[:, 1:] ^ below[:, :-1] ^ below[:, 1:]
+    crossed = (above[:, :-1] == below[:, 1:]) & (above[:, 1:] == below[:, :-1]) & (above[:, :-1] != above[:, 1:])
+    corners = np.count_nonzero(odd) + 2 * np.count_nonzero(crossed)
+    return bool(corners > MOST_CORNERS or edges > MOST_EDGES)
 
 
 def outlines_of(mask: npt.NDArray[np.bool_]) -> tuple[Floats, ...]:

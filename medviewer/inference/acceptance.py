@@ -99,11 +99,11 @@ def _reference(card: Card) -> tuple[Arrays, Arrays]:
     numbers = [array for array in (*inputs.values(), *expected.values()) if array.dtype.kind == "f"]
     if not all(np.isfinite(array).all() for array in numbers):
         raise CardError(f"The reference inputs of {card.id} hold values that are not numbers.")
-    _check_labels(card, expected)
+    _check_labels(card, expected, len(next(iter(inputs.values()))))
     return inputs, expected
 
 
-def _check_labels(card: Card, answers: onnx.Arrays) -> None:
+def _check_labels(card: Card, answers: onnx.Arrays, images: int) -> None:
     logits = answers.get("logits")
     if card.labels and logits is not None and logits.shape[1:] != (len(card.labels),):
         gives = " x ".join(map(str, logits.shape[1:])) or "no"
@@ -111,7 +111,7 @@ def _check_labels(card: Card, answers: onnx.Arrays) -> None:
             f"The network of {card.id} gives {gives} numbers an image and its card names {len(card.labels)} labels."
         )
     if card.task == "segmentation" and MASKS in answers:
-        check_shape(card, answers[MASKS])
+        check_shape(card, answers[MASKS], images)
         if not are_possible(card, answers[MASKS]):
             raise CardError(
                 f"The masks of {card.id} are not the probabilities that its card says they are: they lie outside of 0 "
@@ -129,7 +129,7 @@ def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: Sto
     found = engine.run(card.id, inputs, outputs=outputs, stop=stop)
     if not all(np.isfinite(array).all() for array in found.values()):
         raise ModelError(f"The network of {card.id} gives values that are not numbers (NaN): its weights are damaged.")
-    _check_labels(card, found)
+    _check_labels(card, found, len(next(iter(inputs.values()))))
     _compare(card, {name: found[name] for name in expected}, expected, "its known answers")
     first = engine.run(card.id, {n: a[:1] for n, a in inputs.items()}, outputs=tuple(expected), stop=stop)
     _compare(card, first, {n: found[n][:1] for n in expected}, "itself when images are asked about together")

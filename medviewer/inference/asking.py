@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance
+from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance, Region
 from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError
 from medviewer.domain.progress import Progress, StopToken
@@ -83,9 +83,19 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     answer = question.answer(results, tensors, outputs, bands)
     if ground is not None and bands is not None:
         manner.progress(3, _STEPS, "Placing the outlines on the image")
-        answer = replace(answer, regions=regions_of(card, outputs[MASKS], ground, bands, manner.language))
+        regions = regions_of(card, outputs[MASKS], ground, bands, manner.language, manner.stop)
+        answer = _outlined(answer, card, regions, manner)
     manner.progress(_STEPS, _STEPS, "Done")
     return answer
+
+
+def _outlined(answer: Answer, card: Card, regions: tuple[Region, ...], manner: Manner) -> Answer:
+    """With outlines, and how steady each is by the very numbers that are shown beside it."""
+    steady = [
+        guards.check_outline(label, region.stability, manner.language)
+        for label, region in zip(card.labels, regions, strict=True)
+    ]
+    return replace(answer, regions=regions, guards=(*answer.guards, *steady))
 
 
 def _ground_of(gathered: Gathered, encoded: Mapping[str, Encoded]) -> Ground:
@@ -113,7 +123,7 @@ class _Question:
         wanted = [*wanted_outputs(self.card), *(self.card.ood.outputs if self.card.ood else ()), *near]
         outputs = self.engine.run(self.card.id, batch, outputs=tuple(dict.fromkeys(wanted)), stop=self.manner.stop)
         if MASKS in outputs:
-            check_shape(self.card, outputs[MASKS])
+            check_shape(self.card, outputs[MASKS], len(next(iter(batch.values()))))
         return outputs
 
     def check(self, outputs: Arrays) -> Sequence[GuardResult]:
@@ -143,25 +153,31 @@ class _Question:
     ) -> tuple[Bands, list[GuardResult]]:
         """The band of each label's probability under small changes, and whether it crosses the threshold.
 
-        Of outlines, which have a ``ground``, the band of their share of the image, and whether they come and go.
+        Of outlines, which have a ``ground``, the band of their share of the image: what it means is said once they
+        are drawn.
         """
         name = self.card.inputs[0].name
         every = [self._measures(outputs, ground)]
         images = variants(tensor, self.card.ranges.get(name))
         for batch in np.split(images, len(images)) if ground is not None else [images]:  # masks of all would be large
             changed = self.run({name: batch})
-            broken = guards.check_outputs(changed, self.manner.language)
+            broken = list(guards.check_outputs(changed, self.manner.language))
+            if not broken and not is_possible(self.card, changed):
+                broken = [guards.say("no_result", "abstain", self.manner.language)]
             if broken:
-                return [], list(broken)
+                return [], broken
             every.append(self._measures(changed, ground))
         bands = [(float(column.min()), float(column.max())) for column in np.concatenate(every).T]
-        check = guards.check_stability if ground is None else guards.check_outline
+        if ground is not None:
+            return bands, []
         pairs = zip(self.card.labels, bands, strict=True)
-        return bands, [check(label, band, self.manner.language) for label, band in pairs]
+        return bands, [guards.check_stability(label, band, self.manner.language) for label, band in pairs]
 
     def _measures(self, outputs: Arrays, ground: Ground | None) -> npt.NDArray[np.float64]:
         """What the stability of each label is told by, ``(n, labels)``."""
-        return self.probabilities(outputs) if ground is None else shares(self.card, outputs[MASKS], ground)
+        if ground is None:
+            return self.probabilities(outputs)
+        return shares(self.card, outputs[MASKS], ground, self.manner.stop)
 
     def answer(self, results: Sequence[GuardResult], tensors: Arrays, outputs: Arrays, bands: Bands | None) -> Answer:
         """The findings or other outcomes, with everything by which they can be weighed."""

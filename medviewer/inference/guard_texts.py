@@ -174,5 +174,10 @@ TEXTS: Mapping[str, Text] = {
         "do not rely on it.",
         "{label}：轻微平移、旋转或对比度变化会使轮廓出现或消失（最多占图像的 {high}%）；请勿依赖该结果。",
     ),
+    "outline.grows": Text(
+        "{label}: under small shifts, turns or contrast changes the outline takes from {low}% to {high}% of the image, "
+        "more than twice as much; do not rely on its size.",
+        "{label}：在轻微平移、旋转或对比度变化下，轮廓占图像的 {low}% 至 {high}%，相差超过一倍；请勿依赖其大小。",
+    ),
     **DATA_TEXTS,
 }

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
+from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.card_outcomes import OutcomeSpec
@@ -35,6 +36,9 @@ _BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate"})
 _NO_HEADER = "identity.none"  # the caveat of a file that is no DICOM
 _FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3
+# How many times the smallest outline the largest may be: shifts and turns leave an area as it is, and a window 5% wider
+# or narrower moves its edge a little. At twice it is another outline.
+_MOST_GROWTH = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +345,19 @@ def check_stability(label: Label, band: tuple[float, float], language: str = "en
 
 
 def check_outline(label: Label, band: tuple[float, float], language: str = "en") -> GuardResult:
-    """Warn when small changes of the picture, which change nothing in the patient, make an outline come or go."""
-    level: GuardLevel = "warn" if band[0] == 0 < band[1] else "ok"
-    key = f"outline.{level}" if band[1] > 0 else "outline.none"
-    low, high = (f"{100 * value:.1f}" for value in band)
+    """Warn when small changes of the picture, which change nothing in the patient, make an outline come, go or double.
+
+    Args:
+        label: what is outlined.
+        band: the smallest and largest share of the image that its outline takes under them, the drawn one included.
+        language: of the sentence.
+    """
+    comes_and_goes = band[0] == 0 < band[1]
+    level: GuardLevel = "warn" if comes_and_goes or band[1] > _MOST_GROWTH * band[0] else "ok"
+    key = "outline.none" if band[1] == 0 else f"outline.{level}"
+    if level == "warn" and not comes_and_goes:
+        key = "outline.grows"
+    low, high = (percent_number(value) for value in band)
     return say("stability", level, language, key, label=label.title.say(language), low=low, high=high)
 
 

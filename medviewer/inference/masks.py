@@ -7,9 +7,9 @@ as smooth as the network is sure, and lies where its pixels do to within half a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from medviewer.domain.answer import Region
 from medviewer.domain.errors import CardError
 from medviewer.domain.frame import Frame
-from medviewer.imaging.label_planes import outlines_of
+from medviewer.domain.progress import StopToken
+from medviewer.imaging.label_planes import is_ragged, outlines_of
 from medviewer.imaging.scale import scale_at
 from medviewer.inference.card import Card, Label
 from medviewer.inference.card_masks import MASKS, MaskSpec, OutlineSpec
@@ -27,8 +28,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Share = tuple[float, float]
+_One = TypeVar("_One")
 
 _SLACK = 1e-3  # of probabilities that a network has rounded
+_LONGEST_SIDE = 1024  # of the image when shares are counted: of seven runs at full size it would take minutes
 NOT_BOTH_LENGTHS = "The axes here are not both lengths."
 
 
@@ -44,25 +47,35 @@ class Ground:
         """Rows and columns of the stored image."""
         return self.frame.stored.shape[0], self.frame.stored.shape[1]
 
-    def seen(self, grid: tuple[int, int]) -> Mask:
-        """Which cells of the network's grid have their centre on the image; others are the border put around it."""
-        row, column = np.indices(grid)
-        at = self.model_to_image[:2] @ np.stack([row.ravel(), column.ravel(), np.ones(row.size)])
-        is_on = (at >= -0.5) & (at <= np.array(self.shape)[:, None] - 0.5)
-        return np.asarray(is_on.all(axis=0).reshape(grid))
+    def thinned(self, grid: tuple[int, int]) -> tuple[npt.NDArray[np.float64], tuple[int, int]]:
+        """Every n-th pixel of the image: the map to them from the network's ``grid``, and how many there are.
+
+        All of them up to a side of 1024, or of twice the grid's if that is more, so that none of its cells is left out.
+        """
+        step = max(1, max(self.shape) // max(_LONGEST_SIDE, 2 * max(grid)))
+        rows, columns = (-(-(side - step // 2) // step) for side in self.shape)
+        to_thin = np.array([[1 / step, 0, -(step // 2) / step], [0, 1 / step, -(step // 2) / step], [0, 0, 1]])
+        return to_thin @ self.model_to_image, (rows, columns)
 
 
-def check_shape(card: Card, masks: npt.NDArray[Any]) -> None:
-    """Refuse masks of another size than the card's: they would lie somewhere else on the image.
+def check_shape(card: Card, masks: npt.NDArray[Any], images: int) -> None:
+    """Refuse masks of another size than the card's, which would lie somewhere else, and those of other images.
+
+    Args:
+        card: of a segmentation model.
+        masks: what its network gives.
+        images: how many it was given.
 
     Raises:
-        CardError: they are.
+        CardError: they are of another size, or of more or fewer images.
     """
     output = card.output(MASKS)
     expected = output.shape[1:] if output is not None else ()
     if masks.shape[1:] != expected:
         gives, names = (" x ".join(map(str, shape)) or "no" for shape in (masks.shape[1:], expected))
         raise CardError(f"The network of {card.id} gives masks of {gives} numbers and its card says {names}; refused.")
+    if len(masks) != images:
+        raise CardError(f"The network of {card.id} gives masks of {len(masks)} images for {images}; refused.")
 
 
 def are_possible(card: Card, masks: npt.NDArray[Any]) -> bool:
@@ -95,18 +108,32 @@ def probabilities(card: Card, masks: npt.NDArray[Any]) -> Floats:
     return np.asarray(np.where(values >= 0, 1, small) / (1 + small), np.float32)
 
 
-def shares(card: Card, masks: npt.NDArray[Any], ground: Ground) -> npt.NDArray[np.float64]:
-    """Which share of the image each label takes, ``(n, labels)``, counted on the network's own grid."""
-    found = probabilities(card, masks)
-    seen = ground.seen((masks.shape[2], masks.shape[3]))
-    counted = [
-        [(mask & seen).sum() / max(seen.sum(), 1) for mask, _ in _cut(card, iter(channels))] for channels in found
-    ]
+def shares(
+    card: Card, masks: npt.NDArray[Any], ground: Ground, stop: StopToken | None = None
+) -> npt.NDArray[np.float64]:
+    """Which share of the image each label takes, ``(n, labels)``, by the rule of :func:`regions_of`.
+
+    Placed and cut on the image, as what is drawn is: on the network's grid a threshold below a half, or a class that
+    wins between two cells, would give another share. Of a large image on every n-th pixel.
+
+    Raises:
+        Stopped: the reader cancelled; looked at for each channel.
+    """
+    to_image, shape = ground.thinned((masks.shape[2], masks.shape[3]))
+    counted = []
+    for channels in probabilities(card, masks):
+        placed = (place_saliency(channel, to_image, shape) for channel in _until(stop, channels))
+        counted.append([mask.mean() for mask, _ in _cut(card, placed)])
     return np.asarray(counted, np.float64)
 
 
 def regions_of(
-    card: Card, masks: npt.NDArray[Any], ground: Ground, bands: Sequence[Share], language: str = "en"
+    card: Card,
+    masks: npt.NDArray[Any],
+    ground: Ground,
+    bands: Sequence[Share],
+    language: str = "en",
+    stop: StopToken | None = None,
 ) -> tuple[Region, ...]:
     """What the network outlines on the first image of a batch; a label of which it found nothing has an empty mask.
 
@@ -116,15 +143,25 @@ def regions_of(
         ground: the image, and where the network's grid lies on it.
         bands: for each label, the smallest and largest share of the image under small changes of it.
         language: of titles.
+        stop: to cancel; looked at for each channel and each label.
+
+    Raises:
+        Stopped: the reader cancelled.
     """
-    placed = (
-        place_saliency(channel, ground.model_to_image, ground.shape) for channel in probabilities(card, masks[:1])[0]
-    )
-    cut = _cut(card, placed)
+    channels = _until(stop, probabilities(card, masks[:1])[0])
+    cut = _cut(card, (place_saliency(channel, ground.model_to_image, ground.shape) for channel in channels))
     return tuple(
         _region(label, mask, inside, ground.frame, band, language)
-        for label, (mask, inside), band in zip(card.labels, cut, bands, strict=True)
+        for label, (mask, inside), band in _until(stop, zip(card.labels, cut, bands, strict=True))
     )
+
+
+def _until(stop: StopToken | None, many: Iterable[_One]) -> Iterator[_One]:
+    """One after the other, until somebody asks to stop."""
+    for one in many:
+        if stop is not None:
+            stop.raise_if_stopped()
+        yield one
 
 
 def _spec(card: Card) -> MaskSpec:
@@ -180,7 +217,7 @@ def _region(label: Label, mask: Mask, inside: float | None, frame: Frame, band: 
         threshold=label.threshold,
         shape=(mask.shape[0], mask.shape[1]),
         packed=np.packbits(mask),
-        outlines=outlines_of(mask),
+        outlines=() if is_ragged(mask) else outlines_of(mask),
         pixels=pixels,
         area_mm2=area,
         basis=basis,

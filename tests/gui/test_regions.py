@@ -19,6 +19,7 @@ from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Region, Subject
 from medviewer.gui.findings_panel import FindingsPanel, ModelRow
 from medviewer.gui.region_layer import shown_regions
+from medviewer.gui.region_words import area_words, share_words
 from medviewer.gui.save_dialog import SaveDialog
 from medviewer.inference.catalogue import Catalogue
 from tests import fakes, outline_models
@@ -219,6 +220,18 @@ def test_an_outline_of_another_size_is_never_drawn(reader: Reader) -> None:
     put(reader, replace(answer, regions=(make_region("dark", block_mask("dark", COLUMNS, ROWS)),)))
     assert shown_regions(reader.state) == ()
     assert not has_color(reader.window.viewport)
+
+
+@pytest.mark.parametrize(
+    ("mm2", "said"),
+    [(1234.4, "1,234 mm²"), (99.94, "99.9 mm²"), (9.26, "9.3 mm²"), (0.0432, "0.043 mm²"), (0.0, "0.0 mm²")],
+)
+def test_a_small_area_is_not_none(mm2: float, said: str) -> None:
+    mask = block_mask("dark", ROWS, COLUMNS)
+    assert area_words(make_region("dark", mask, area_mm2=mm2)) == said
+    tiny = np.zeros((2000, 2000), bool)
+    tiny[3, 3:6] = True
+    assert share_words(make_region("dark", tiny)).startswith("0.000075% of the image; ")
 
 
 @pytest.mark.reliability

@@ -202,6 +202,32 @@ def test_what_contradicts_itself_in_a_card_is_chinese_to_its_end(clause: str) ->
     assert rest.endswith("。")
 
 
+OF_MASKS = (
+    (
+        "“net.onnx” gives whole numbers only for trial images, as a map of classes or a mask that has been cut does; export "
+        "the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a class, without argmax "
+        "or a threshold."
+    ),
+    (
+        "“net.onnx” outlines all of every trial image when its numbers are read as logits; answer “output” as it was "
+        "exported, or export the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a "
+        "class."
+    ),
+    "The network of chest-net gives masks of 2 images for 1; refused.",
+    "The outlines are not of the image's size; run the model on this image again before saving.",
+    "The heat map is not of the image's size; explain this image again before saving it.",
+)
+
+
+@pytest.mark.parametrize("sentence", OF_MASKS, ids=range(len(OF_MASKS)))
+def test_what_is_said_of_masks_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]{4}", said), sentence
+    assert "{" not in said
+
+
 @pytest.mark.parametrize(
     ("record", "named"),
     [

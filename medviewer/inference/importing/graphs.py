@@ -242,6 +242,44 @@ def _own_masks(session: Any, facts: GraphFacts, answers: Answers, image: np.ndar
     return np.ascontiguousarray(masks, np.float32)
 
 
+def check_trial_masks(facts: GraphFacts, answers: Answers, masks: np.ndarray) -> None:
+    """Refuse masks that cannot be what the answers say they are; they would lie over every image to come.
+
+    Args:
+        facts: of the network.
+        answers: how its numbers are to be read.
+        masks: ``(n, channels, rows, columns)``, what it gives for trial images.
+
+    Raises:
+        ModelError: they are whole numbers only, as maps of classes and cut masks are, or cover all of every image.
+    """
+    wanted = "the numbers before sigmoid or softmax (logits), or the probabilities after it, a channel a class"
+    if (masks == np.round(masks)).all():
+        raise ModelError(
+            f"“{facts.file}” gives whole numbers only for trial images, as a map of classes or a mask that has been "
+            f"cut does; export {wanted}, without argmax or a threshold."
+        )
+    if _covers_all(answers, masks):
+        raise ModelError(
+            f"“{facts.file}” outlines all of every trial image when its numbers are read as {answers.output}; answer "
+            f"“output” as it was exported, or export {wanted}."
+        )
+
+
+def _covers_all(answers: Answers, masks: np.ndarray) -> bool:
+    """Whether each label by itself, or one of exclusive classes, is everywhere on every image."""
+    if answers.task == "exclusive":
+        found = masks.astype(np.float64)
+        if answers.output == "logits":
+            found = np.exp(found - found.max(axis=1, keepdims=True))
+            found /= found.sum(axis=1, keepdims=True)
+        winner = found.argmax(axis=1)
+        is_one = bool((winner == winner.flat[0]).all()) and winner.flat[0] > 0  # the background, which is first, may be
+        return is_one and bool((found.max(axis=1) >= answers.threshold).all())
+    limit = answers.threshold
+    return bool((masks >= (math.log(limit / (1 - limit)) if answers.output == "logits" else limit)).all())
+
+
 def _model(graph: Any) -> ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     model.producer_name = "MedViewer import"

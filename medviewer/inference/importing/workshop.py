@@ -214,6 +214,8 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     expected = graphs.own_answers(session, facts, answers, images)
     if not np.isfinite(expected).all():
         raise ModelError(f"“{path.name}” gives values that are not numbers (NaN); its weights are damaged.")
+    if facts.is_masks:
+        graphs.check_trial_masks(facts, answers, expected)
     progress(1, 4, "Rebuilding the network")
     one = graphs.single(model, facts, answers, batch=1)
     served, control_flow = _served(graphs, model, facts, answers, images, expected)

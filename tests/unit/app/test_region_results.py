@@ -103,12 +103,16 @@ def test_people_read_the_area_or_why_there_is_none() -> None:
     mask = np.zeros((10, 10), bool)
     mask[:5, :4] = True
     assert region_lines(make_region("dark", mask, area_mm2=12.4)) == [
-        "dark (cyan): 12 mm2 (at detector), 20.0% of the image, network's mean probability inside 0.93 (not calibrated)"
+        "dark (cyan): 12.4 mm2 (at detector), 20.0% of the image, network's mean probability inside 0.93 (not calibrated)",
+        "  Dice 0.95 on 20 made-up images.",
     ]
+    [line, _] = region_lines(make_region("dark", mask, area_mm2=0.0312))
+    assert "0.031 mm2" in line  # a spacing of 0.04 mm: not 0 of what takes a fifth of the image
     because = "The file gives no pixel spacing."
-    [line] = region_lines(make_region("dark", mask, area_mm2=None, basis="", remark=because))
+    [line, _] = region_lines(make_region("dark", mask, area_mm2=None, basis="", remark=because))
     assert f"20 pixels (no area in mm2: {because})" in line
-    assert region_lines(make_region("dark", mask & False)) == ["dark: nothing outlined above the threshold (0.5)"]
+    nothing = make_region("dark", mask & False, measured="")  # which nobody has measured
+    assert region_lines(nothing) == ["dark: nothing outlined above the threshold (0.5)"]
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,34 @@ def test_an_outline_is_its_own_explanation(tmp_path: Path, models: Path, capsys:
     assert not (tmp_path / "out").exists()
 
 
+def test_how_well_its_outlines_fit_is_told(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = outline_models.card_document([])["labels"]
+    del labels[1]["measured"]
+    outline_models.make(models / outline_models.MODEL_ID, labels=labels)
+    assert analyze(models, film(tmp_path / "a.dcm")) == 0
+    assert capsys.readouterr().out.count("Dice 0.95 on 20 made-up images.") == 1
+    assert main(["--models", str(models), "models", "show", outline_models.MODEL_ID]) == 0
+    told = capsys.readouterr().out
+    assert "bright: Dice 0.95 on 20 made-up images." in told
+    assert "dark: nobody measured how well its outlines fit" in told
+
+
+def test_what_there_is_not_of_outlines_is_said(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert analyze(models, film(tmp_path / "a.dcm"), "--json") == 0
+    assert "--also" not in capsys.readouterr().err
+    assert analyze(models, film(tmp_path / "a.dcm"), "--also", "maps", "--also", "keys", "--json") == 0
+    told = capsys.readouterr()
+    assert f"--also keys maps: there is none of {outline_models.MODEL_ID}, which has no heat maps" in told.err
+    assert "outlines.seg.dcm" in json.loads(told.out)["outputs"]
+
+
 def test_many_studies_have_a_row_a_region(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2):
         film(tmp_path / "in" / f"{number}.dcm", PatientID=str(number))
     assert analyze(models, tmp_path / "in") == 0
-    assert re.search(r"-tiny-outlines: bright \d+ mm2; dark \d+ mm2", capsys.readouterr().out)
+    assert re.search(r"-tiny-outlines: bright 56\.8 mm2; dark 83\.2 mm2", capsys.readouterr().out)
     with (tmp_path / "out" / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["bright", "dark"] * 2

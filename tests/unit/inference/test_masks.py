@@ -242,6 +242,23 @@ def test_masks_of_another_size_are_refused_and_not_stretched(engine: Engine, mon
             engine.ask(case_of(picture()), "logits-independent")
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("images", [0, 2])
+def test_masks_of_no_image_or_of_two_are_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    monkeypatch.setattr(engine, "run", lambda *_a, **_m: {"masks": np.zeros((images, 2, 16, 16), np.float32)})
+    with pytest.raises(CardError, match=f"gives masks of {images} images for 1; refused"):
+        engine.ask(case_of(picture()), "logits-independent")
+
+
+def test_known_answers_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
+    folder = outline_models.make(tmp_path / "m", reference=False)
+    x = np.random.default_rng(2).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
+    np.savez(folder / "reference.npz", **{"input.x": x, "output.masks": outline_models.forward(x[:2])})  # type: ignore[arg-type]
+    outline_models.make(folder, reference=False, more=[("reference", "reference.npz")])
+    with pytest.raises(CardError, match="gives masks of 2 images for 3"):
+        accept(read_card(folder))
+
+
 def test_how_far_an_outline_moves_under_small_changes_is_said(engine: Engine) -> None:
     answer = engine.ask(case_of(picture(64, 48)), "logits-independent")
     for region in outlined(answer).values():
@@ -348,6 +365,10 @@ def _set(path: str, value: Any) -> Any:
         ({"change": _set("labels/0/category", None)}, "bright has no colour or no category"),
         ({"change": _set("labels/0/color", [0, 0, 256])}, "labels/0/color/2"),
         ({"change": _set("labels/0/code/value", "")}, "code of bright is none that DICOM can hold"),
+        ({"change": _set("labels/0/code/value", "RID:58")}, "code of bright is none that DICOM can hold (scheme and value"),
+        ({"change": _set("labels/0/code/scheme", "99:X")}, "code of bright is none that DICOM can hold"),
+        ({"change": _set("labels/0/category/value", "9:1")}, "category of bright is no code"),
+        ({"change": _set("labels/0/category/scheme", "99:X")}, "category of bright is no code"),
         ({"change": _set("labels/0/category/value", "1" * 17)}, "category of bright is no code"),
         ({"change": _set("labels/0/threshold", 0)}, "every pixel would be inside"),
         ({"explain": {"target_layer": "", "grid": [1, 1], "methods": []}}, "its own explanation"),
@@ -416,8 +437,3 @@ def test_a_network_that_does_not_do_what_its_card_says_is_not_installed(tmp_path
     not_numbers = card("nan", network=outline_models.graph(tail="Log"))
     with pytest.raises(ModelError, match="not numbers"):
         accept(not_numbers)
-
-
-def test_the_area_of_a_share_is_counted_on_what_is_seen() -> None:
-    ground = Ground(frame_of(picture(8, 32)), np.array([[2.0, 0, -12], [0, 2, 0.5], [0, 0, 1]]))
-    assert ground.seen((16, 16)).sum(axis=1).tolist() == [0] * 6 + [16] * 4 + [0] * 6

@@ -185,6 +185,60 @@ def test_logits_are_not_taken_for_probabilities(tmp_path: Path) -> None:
         imported(bare(tmp_path / "net.onnx"), tmp_path / "net", output="probabilities")
 
 
+def ending(*nodes: Any, channels: int, **constants: float) -> Any:
+    """The network's own masks go through some operators more: from ``inner`` to ``masks``."""
+
+    def change(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        graph.node[-1].output[0] = "inner"
+        graph.node.extend(nodes)
+        graph.initializer.extend(numpy_helper.from_array(np.array(n, np.float32), k) for k, n in constants.items())
+        graph.output[0].type.tensor_type.shape.dim[1].dim_value = channels
+
+    return change
+
+
+@pytest.mark.reliability
+def test_a_map_of_classes_is_not_taken_for_logits(tmp_path: Path) -> None:
+    node = helper.make_node
+    classes = ending(
+        node("ArgMax", ["inner"], ["i"], axis=1, keepdims=1), node("Cast", ["i"], ["masks"], to=1), channels=1
+    )
+    path = bare(tmp_path / "argmax.onnx", "logits", "exclusive", classes)
+    with pytest.raises(ModelError, match=r"whole numbers only .* without argmax or a threshold"):
+        imported(path, tmp_path / "net", labels=["bright"])
+    cut = ending(node("Greater", ["inner", "half"], ["i"]), node("Cast", ["i"], ["masks"], to=1), channels=2, half=0.5)
+    path = bare(tmp_path / "cut.onnx", "probabilities", "independent", cut)
+    for output in ("logits", "probabilities"):
+        with pytest.raises(ModelError, match="whole numbers only"):
+            imported(path, tmp_path / output, output=output)
+
+
+@pytest.mark.reliability
+def test_masks_that_cover_all_of_every_image_are_refused(tmp_path: Path) -> None:
+    """Probabilities taken for logits: none is below 0, so that each pixel would be inside."""
+    with pytest.raises(ModelError, match=r"outlines all of every trial image when .* as logits; answer “output”"):
+        imported(bare(tmp_path / "net.onnx", "probabilities"), tmp_path / "net")
+    add = ending(helper.make_node("Add", ["inner", "more"], ["masks"]), channels=3)
+
+    def one_class(model: onnx.ModelProto, large: float = 99.5) -> None:
+        add(model)
+        more = np.array([0, large, 0], np.float32).reshape(1, 3, 1, 1)
+        model.graph.initializer.append(numpy_helper.from_array(more, "more"))
+
+    with pytest.raises(ModelError, match="outlines all of every trial image"):
+        imported(bare(tmp_path / "one.onnx", "logits", "exclusive", one_class), tmp_path / "one", task="exclusive")
+
+    def ground_only(model: onnx.ModelProto) -> None:
+        one_class(model, -99.5)
+        model.graph.initializer[-1].CopyFrom(
+            numpy_helper.from_array(np.array([99.5, 0, 0], np.float32).reshape(1, 3, 1, 1), "more")
+        )
+
+    path = bare(tmp_path / "ground.onnx", "logits", "exclusive", ground_only)
+    assert imported(path, tmp_path / "ground", task="exclusive").task == "segmentation"
+
+
 def test_the_command_asks_imports_installs_and_verifies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
