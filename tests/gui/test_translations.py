@@ -15,9 +15,11 @@ import medviewer.gui
 from medviewer import whole_file
 from medviewer.app.commands import COMMANDS, MENUS, named
 from medviewer.app.hanging_protocol import BUILT_IN
+from medviewer.domain.study import Caveat
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
+from medviewer.imaging import color_profile
 from medviewer.inference.data_guard_texts import DATA_TEXTS
 from medviewer.inference.guard_texts import TEXTS
 from medviewer.records.identity import mismatch
@@ -157,6 +159,12 @@ def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
     left -= {"Python", "PyTorch", "install", "medviewer", "torch"}  # of a command to type
     assert left <= {"pydicom", "data"}, said  # and GAP, whose place is checked here:
     assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
+
+
+def test_what_is_said_of_a_colour_profile_has_its_chinese() -> None:
+    said = [one.text for one in vars(color_profile).values() if isinstance(one, Caveat)]
+    assert len(said) >= 6
+    assert [words for words in said if not TABLE.get(words)] == []
 
 
 def contradictions_of_cards() -> dict[str, str]:
