@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 MASKS = "masks"  # the graph's output, and the card's field
 _LONGEST_VALUE, _LONGEST_MEANING = 16, 64  # of a code in DICOM (SH, LO)
-_OF_A_CODE = " (scheme and value of 1 to 16 characters without “:”, a meaning of 1 to 64)"
 
 Values = Literal["logits", "probabilities"]
 Classes = Literal["independent", "exclusive"]
@@ -109,10 +108,19 @@ def _label_problems(label: Label) -> Iterator[tuple[bool, str]]:
     outline = label.outline
     yield outline is None, f"{label.name} has no colour or no category"
     if outline is not None:
-        yield not outline.type.is_for_dicom, f"the code of {label.name} is none that DICOM can hold{_OF_A_CODE}"
+        yield (
+            not outline.type.is_for_dicom,
+            (
+                f"the code of {label.name} is none that DICOM can hold"
+                " (scheme and value of 1 to 16 characters without “:”, a meaning of 1 to 64)"
+            ),
+        )
         yield (
             not outline.category.is_for_dicom,
-            f"the category of {label.name} is no code that DICOM can hold{_OF_A_CODE}",
+            (
+                f"the category of {label.name} is no code that DICOM can hold"
+                " (scheme and value of 1 to 16 characters without “:”, a meaning of 1 to 64)"
+            ),
         )
     yield label.threshold <= 0, f"the threshold of {label.name} is 0, so that every pixel would be inside"
     yield label.operating_point is not None, f"{label.name} has an operating point, which is for classification"

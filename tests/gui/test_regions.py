@@ -243,7 +243,7 @@ def test_a_failed_run_takes_the_outlines_away(reader: Reader, fake_engine: Outli
     reader.window.app.run_command("model.run")
     reader.settle()
     assert not has_color(reader.window.viewport)
-    assert "There is no result" in all_words(reader.window.findings)
+    reader.wait(lambda: "There is no result" in all_words(reader.window.findings))
 
 
 def test_another_method_is_answered_with_a_sentence_and_not_with_a_failure(reader: Reader) -> None:
