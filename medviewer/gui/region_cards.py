@@ -68,7 +68,7 @@ def _swatch(region: Region, ratio: float) -> QPixmap:
     """The colour of an outline; a bare rim where there is none."""
     made = QPixmap(round(_SWATCH_PX * ratio), round(_SWATCH_PX * ratio))
     made.setDevicePixelRatio(ratio)
-    made.fill(QColor(*region.color) if region.pixels else QColor(0, 0, 0, 0))
+    made.fill(QColor(*region.color) if region.pixels else Qt.GlobalColor.transparent)
     painter = QPainter(made)
     painter.setPen(theme.color(theme.tokens().edge))
     painter.drawRect(QRectF(0.5, 0.5, _SWATCH_PX - 1, _SWATCH_PX - 1))

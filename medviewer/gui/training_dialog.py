@@ -27,7 +27,7 @@ from medviewer.gui.cards import Card, Disclosure, ScrollColumn, SignalRow, butto
 from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.save_dialog import open_path
 from medviewer.gui.settings_table import SettingsTable
-from medviewer.gui.text import ElidedLabel, PlainLabel, tr, tr_pick, visible
+from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, visible
 from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card
 from medviewer.gui.training_live import LiveTraining
 from medviewer.inference.comparable import incomparable
@@ -347,7 +347,7 @@ class TrainingDialog(QDialog):
             one.setEnabled(not is_comparing and not shelf.is_busy and shelf.waiting is None)
         if other is not None and (reason := incomparable(new, other)):
             measure.setEnabled(False)
-            measure.setToolTip(visible(tr(reason)))
+            set_tooltip(measure, tr(reason))
             parts.append(SignalRow("info", visible(tr(reason)), word=""))
         row = [back] if is_used else [*([measure] if other is not None else []), use]
         parts.append(ButtonRow([*([page] if report is not None else []), *row]))
