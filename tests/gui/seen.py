@@ -20,6 +20,16 @@ def words(widget: QWidget) -> list[str]:
     return [part.text() for part in parts if isinstance(part, QLabel | QAbstractButton) and part.text()]
 
 
+TURNS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("view.flip_horizontal",),
+    ("view.rotate_left",),
+    ("view.rotate_right", "view.flip_vertical"),
+    ("view.flip_vertical", "view.rotate_left", "view.flip_horizontal"),
+)
+"""Commands that turn an image in ways that no other of them does."""
+
+
 def all_words(widget: QWidget) -> str:
     return "\n".join(words(widget))
 

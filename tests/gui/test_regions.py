@@ -26,7 +26,7 @@ from tests import fakes, outline_models
 from tests.answers import make_answer, make_radiograph
 from tests.gui import panel_states as made
 from tests.gui.reader import Reader, has_color, pixels
-from tests.gui.seen import Asked, all_words, press, show
+from tests.gui.seen import TURNS, Asked, all_words, press, show
 from tests.outline_models import OutlineEngine, block_mask, make_outlines, make_region, picture
 
 if TYPE_CHECKING:
@@ -79,16 +79,7 @@ def run(reader: Reader) -> Answer:
 # On the image
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        (),
-        ("view.flip_horizontal",),
-        ("view.rotate_left",),
-        ("view.rotate_right", "view.flip_vertical"),
-        ("view.flip_vertical", "view.rotate_left", "view.flip_horizontal"),
-    ],
-)
+@pytest.mark.parametrize("steps", TURNS)
 def test_each_outline_lies_on_what_it_outlines(reader: Reader, steps: tuple[str, ...]) -> None:
     answer, zoom = run(reader), 4
     app, viewport = reader.window.app, reader.window.viewport

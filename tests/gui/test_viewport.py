@@ -25,6 +25,7 @@ from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
 from tests.gui.reader import Reader, pixels
+from tests.gui.seen import TURNS
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -80,16 +81,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(
-    "steps",
-    [
-        (),
-        ("view.flip_horizontal",),
-        ("view.rotate_left",),
-        ("view.rotate_right", "view.flip_vertical"),
-        ("view.flip_vertical", "view.rotate_left", "view.flip_horizontal"),
-    ],
-)
+@pytest.mark.parametrize("steps", TURNS)
 def test_the_pixels_on_screen_are_the_images(shown: Reader, steps: tuple[str, ...]) -> None:
     expected = to_display(shown.state.frame)
     for step in steps:

@@ -252,11 +252,20 @@ def _identity(facts: GraphFacts) -> tuple[Question, ...]:
     )
 
 
+def _of_numbers(facts: GraphFacts) -> Question:
+    """Whether the graph ends in numbers of any size or in probabilities."""
+    return Question(
+        "output", "choice", Text("What its numbers are", "输出数值的类型"),
+        Text(f"Its last operator is {facts.tail}." if facts.tail else "The graph does not say.",
+             f"最后一个算子为 {facts.tail}。" if facts.tail else "计算图未说明。"),
+        "probabilities" if facts.tail else None, _OUTPUTS,
+    )  # fmt: skip
+
+
 def _findings(facts: GraphFacts) -> tuple[Question, ...]:
     guess = [name for name in facts.names if _LABEL.fullmatch(name)]
     has_names = len(guess) == len(set(guess)) == facts.labels
     task = "multiclass" if facts.tail == "Softmax" else "multilabel" if facts.tail or facts.labels == 1 else None
-    output = "probabilities" if facts.tail else None
     return (
         Question(
             "labels", "words", Text("What its numbers are called, in order", "各输出的名称（按顺序）"),
@@ -266,11 +275,7 @@ def _findings(facts: GraphFacts) -> tuple[Question, ...]:
             "task", "choice", Text("How they belong together", "它们之间的关系"),
             Text("The number is read as it was trained.", "须与训练时一致。"), task, _TASKS,
         ),
-        Question(
-            "output", "choice", Text("What its numbers are", "输出数值的类型"),
-            Text(f"Its last operator is {facts.tail}." if facts.tail else "The graph does not say.",
-                 f"最后一个算子为 {facts.tail}。" if facts.tail else "计算图未说明。"), output, _OUTPUTS,
-        ),
+        _of_numbers(facts),
         Question(
             "threshold", "number", Text("From where a finding is flagged", "标记所见的阈值"),
             Text("Between 0 and 1; nobody has measured what it means.", "0 至 1 之间；其含义未经测量。"), 0.5,
@@ -299,12 +304,7 @@ def _outlines(facts: GraphFacts) -> tuple[Question, ...]:
             "task", "choice", Text("How they belong together", "它们之间的关系"),
             Text("The masks are read as they were trained.", "须与训练时一致。"), task, _CLASSES,
         ),
-        Question(
-            "output", "choice", Text("What its numbers are", "输出数值的类型"),
-            Text(f"Its last operator is {facts.tail}." if facts.tail else "The graph does not say.",
-                 f"最后一个算子为 {facts.tail}。" if facts.tail else "计算图未说明。"),
-            "probabilities" if facts.tail else None, _OUTPUTS,
-        ),
+        _of_numbers(facts),
         Question(
             "threshold", "number", Text("From where a pixel is inside", "像素归入轮廓的阈值"),
             Text("Between 0 and 1; nobody has measured what it means.", "0 至 1 之间；其含义未经测量。"), 0.5,
