@@ -38,7 +38,7 @@ def occlusion(question: Question) -> Saliency:
         batch = np.repeat(question.tensor[None], part.stop - part.start, axis=0)
         for covered, (r, c) in zip(batch, places[part], strict=True):
             covered[:, r, c] = cover[:, r, c]
-        for score, place in zip(question.scores(batch), places[part], strict=True):
+        for score, place in zip(question.scores(batch, is_near=True), places[part], strict=True):
             fall[place] += whole - score
             times[place] += 1
     question.progress(len(places), len(places), "Occlusion")

@@ -54,8 +54,12 @@ class Question:
         """Rows and columns of the network's input."""
         return self.tensor.shape[-2], self.tensor.shape[-1]
 
-    def run(self, batch: FloatArray, role: Role, outputs: Sequence[str]) -> dict[str, FloatArray]:
+    def run(
+        self, batch: FloatArray, role: Role, outputs: Sequence[str], *, is_near: bool = False
+    ) -> dict[str, FloatArray]:
         """Run one of the model's graphs on ``batch`` ``(n, 1, rows, columns)``.
+
+        ``is_near`` says that each of them is the image itself but for a small rectangle, which saves work.
 
         Raises:
             EngineError: an output holds a value that is not a number: no map is better
@@ -66,17 +70,18 @@ class Question:
             selector = np.zeros((len(batch), len(self.card.labels)), np.float32)
             selector[:, self.finding] = 1
             inputs["selector"] = selector
-        found = self.engine.run(self.card.id, inputs, role=role, outputs=outputs, stop=self.stop)
+        near = {"near": {self.card.inputs[0].name: self.tensor[None]}} if is_near else {}
+        found = self.engine.run(self.card.id, inputs, role=role, outputs=outputs, stop=self.stop, **near)
         if not all(np.isfinite(array).all() for array in found.values()):
             raise EngineError("The model gave values that are not numbers; there is no explanation of this image.")
         return found
 
-    def scores(self, batch: FloatArray) -> npt.NDArray[np.float64]:
-        """The logit of the finding for each image of ``batch``, ``(n,)``.
+    def scores(self, batch: FloatArray, *, is_near: bool = False) -> npt.NDArray[np.float64]:
+        """The logit of the finding for each image of ``batch``, ``(n,)``; ``is_near`` as for :meth:`run`.
 
         Logits, not probabilities: a probability of 0.999 hardly moves whatever is hidden.
         """
-        return self.run(batch, "model", ["logits"])["logits"][:, self.finding].astype(np.float64)
+        return self.run(batch, "model", ["logits"], is_near=is_near)["logits"][:, self.finding].astype(np.float64)
 
     def batches(self, n: int) -> Iterator[slice]:
         """Cut ``n`` images into runs of bounded memory, with a look at ``stop`` before each."""

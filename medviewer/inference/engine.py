@@ -39,6 +39,7 @@ from medviewer.inference.runtimes.providers import PROVIDERS, TITLES, resolve
 from medviewer.inference.shared import OwnedBlock, plan
 from medviewer.inference.supervisor import Supervisor
 from medviewer.inference.turns import Turns
+from medviewer.inference.worker import NEAR
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -183,6 +184,7 @@ class Engine:
         *,
         role: Role = "model",
         outputs: Sequence[str] | None = None,
+        near: Mapping[str, npt.NDArray[Any]] | None = None,
         stop: StopToken | None = None,
     ) -> Arrays:
         """Run one graph of a model on arrays: what answers and explanations are made of.
@@ -192,6 +194,8 @@ class Engine:
             inputs: every input of the graph by name, batch first.
             role: which of the model's graphs.
             outputs: which outputs to compute; all, if None.
+            near: inputs for one item from which those of the batch differ in a small rectangle each; the outputs
+                are the same up to rounding, for less work where the network allows it.
             stop: ends the run within a few hundredths of a second.
 
         Returns:
@@ -209,9 +213,10 @@ class Engine:
         if card.runtime == "rule":
             return rule.run(card, inputs, outputs)
         source = self._source(card, role)
+        given = inputs if near is None else {**inputs, **{NEAR + name: array for name, array in near.items()}}
         with self._turns.taking(stop):
             self._ensure_loaded(source, stop)
-            return self._run(source, inputs, outputs, stop)
+            return self._run(source, given, outputs, stop)
 
     def ask(
         self,

@@ -57,6 +57,7 @@ from medviewer.inference.runtimes.providers import PROVIDERS
 from medviewer.inference.shared import AttachedBlock, Slot, plan, views
 
 TICKET_BYTES = 8
+NEAR = "near "  # before the names of arrays from which those of the batch differ in a small part each
 _PR_SET_PDEATHSIG = 1
 
 
@@ -161,12 +162,13 @@ class _Worker:
         names = tuple(outputs) if outputs else model.outputs
         del model  # or its session could not be released when memory runs out
         inputs = views(self._input.buffer(block), slots)
+        base = {name.removeprefix(NEAR): inputs.pop(name) for name in [*inputs] if name.startswith(NEAR)}
         if not self._begin(ticket, options):
             return ("error", "Stopped", "Cancelled.")
-        found, note = self._compute(key, inputs, names, options)
+        found, note = self._compute(key, inputs, base, names, options)
         model = self._models[key]
         reply, targets = self._deliver(_Outputs(model, names, found, note), room)
-        if targets and not note:
+        if targets and not note and not base:
             self._routine = _routine(model, inputs, dict(zip(names, targets, strict=True)), options, reply)
         return reply
 
@@ -198,7 +200,9 @@ class _Worker:
         with self._lock:
             self._running = (0, None)
 
-    def _compute(self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any) -> tuple[list[Any], str]:
+    def _compute(
+        self, key: str, inputs: onnx.Arrays, base: onnx.Arrays, names: tuple[str, ...], options: Any
+    ) -> tuple[list[Any], str]:
         """Run within the memory that there is; the second value says in words if that took more than one run.
 
         What does not fit by its estimate is made in smaller batches, or refused. Where memory runs out all the
@@ -209,7 +213,7 @@ class _Worker:
             size = self._fitting(key, inputs)
         while True:
             try:
-                return self._run_in_parts(key, inputs, names, options, size), in_parts_words(size, whole)
+                return self._run_in_parts(key, inputs, base, names, options, size), in_parts_words(size, whole)
             except Exception as error:
                 if not is_out_of_memory(error) or not self._has_another_way(key, size):
                     raise
@@ -248,12 +252,16 @@ class _Worker:
         return size
 
     def _run_in_parts(
-        self, key: str, inputs: onnx.Arrays, names: tuple[str, ...], options: Any, size: int
+        self, key: str, inputs: onnx.Arrays, base: onnx.Arrays, names: tuple[str, ...], options: Any, size: int
     ) -> list[npt.NDArray[Any]]:
         model = self._models[key]
+
+        def run(part: onnx.Arrays) -> list[npt.NDArray[Any]]:
+            return model.run_near(part, base, names, options) if base else model.run(part, names, options)
+
         if size >= batch_size(inputs):
-            return model.run(inputs, names, options)
-        return joined([model.run(part, names, options) for part in parts(inputs, size)])
+            return run(inputs)
+        return joined([run(part) for part in parts(inputs, size)])
 
     def _release_all_but(self, key: str) -> bool:
         """Release the other models; False if there are none."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from medviewer.domain.progress import StopToken, no_progress
 from medviewer.explain.methods import METHODS
 from medviewer.explain.question import Question
 from medviewer.inference.card import Card, read_card
+from medviewer.inference.runtimes.near import Near
 from tests import fakes
 
 
@@ -24,10 +27,12 @@ class DirectEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as the engine does
-        self.sessions = {
-            role: ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-            for role, path in paths.items()
-        }
+
+        def opened(data: bytes) -> ort.InferenceSession:
+            return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+        self.sessions = {role: opened(path.read_bytes()) for role, path in paths.items()}
+        self.near = {role: Near(partial(onnx.load, path), opened) for role, path in paths.items()}
 
     def run(
         self,
@@ -36,11 +41,17 @@ class DirectEngine:
         *,
         role: str = "model",
         outputs: Sequence[str] | None = None,
+        near: Mapping[str, np.ndarray] | None = None,
         stop: StopToken | None = None,  # noqa: ARG002
     ) -> dict[str, np.ndarray]:
         session = self.sessions[role]
-        names = list(outputs or [output.name for output in session.get_outputs()])
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        names = tuple(outputs or [output.name for output in session.get_outputs()])
+
+        def whole(batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            return session.run(list(names), dict(batch))
+
+        found = self.near[role].run(inputs, near, names, whole, None) if near is not None else None
+        return dict(zip(names, whole(inputs) if found is None else found, strict=True))
 
 
 def make_card(folder: Path, n_classes: int, *, has_map: bool, has_cam_graph: bool) -> Card:

@@ -16,6 +16,7 @@ from medviewer.domain.errors import ModelError, RuntimeMissingError
 from medviewer.inference.card import CardFile
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.memory import Outline, outline_of
+from medviewer.inference.runtimes.near import Near
 from medviewer.inference.runtimes.providers import PROVIDERS, ProviderFailedError, choose
 
 TITLE = "ONNX Runtime"
@@ -54,6 +55,7 @@ class OnnxModel:
     reason: str
     size_bytes: int
     outline: Outline  # of its graph, to work out what a run will take
+    near: Near | None = None  # for images that are nearly the same; on the CPU
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -64,6 +66,17 @@ class OnnxModel:
         """Compute some outputs (all, if None); ``options`` is a ``RunOptions`` through which a run can be ended."""
         result: list[npt.NDArray[Any]] = self.session.run(list(outputs) if outputs else None, dict(inputs), options)
         return result
+
+    def run_near(
+        self, inputs: Arrays, base: Arrays, outputs: Sequence[str], options: Any = None
+    ) -> list[npt.NDArray[Any]]:
+        """Compute some outputs of a batch whose items differ from one, ``base``, in a small part each."""
+
+        def whole(batch: Arrays) -> list[npt.NDArray[Any]]:
+            return self.run(batch, outputs, options)
+
+        found = self.near.run(inputs, base, tuple(outputs), whole, options) if self.near is not None else None
+        return whole(inputs) if found is None else found
 
     def bind(self, inputs: Arrays, outputs: Arrays, options: Any) -> Callable[[], None] | None:
         """Return what runs it, again and again, on whatever ``inputs`` holds then, and writes into ``outputs``.
@@ -130,7 +143,17 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     session, name, reason = choose(
         source.providers, tuple(ort.get_available_providers()), attempt, is_automatic=source.is_automatic
     )
-    return OnnxModel(session, name, reason, len(data), outline)
+    near = Near(partial(_parse, source), partial(_session, ort, provider="cpu", threads=source.threads))
+    return OnnxModel(session, name, reason, len(data), outline, near if name == "cpu" else None)
+
+
+def _parse(source: Source) -> Any:
+    """The graph anew: to keep its bytes beside the session's own would double what a model takes."""
+    import onnx  # noqa: PLC0415 - a tenth of a second; few networks are ever taken apart
+
+    data = read_file(source.folder, source.file)
+    check_graph(data, name=source.file.path, control_flow=source.file.control_flow)
+    return onnx.load_model_from_string(data)
 
 
 def on_cpu(source: Source, *, reason: str) -> OnnxModel:

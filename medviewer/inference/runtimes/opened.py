@@ -38,6 +38,18 @@ class OpenModel(Protocol):
     ) -> list[npt.NDArray[Any]]:
         """Compute some outputs (all, if None) of a batch."""
 
+    def run_near(
+        self,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        base: Mapping[str, npt.NDArray[Any]],
+        outputs: Sequence[str],
+        options: Any = None,
+    ) -> list[npt.NDArray[Any]]:
+        """Compute some outputs of a batch whose items differ from one, ``base``, in a small part each.
+
+        The same as :meth:`run` up to rounding, with less work where the network allows it.
+        """
+
     def bind(
         self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]], options: Any
     ) -> Callable[[], None] | None:

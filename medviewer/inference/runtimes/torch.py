@@ -64,6 +64,16 @@ class TorchModel:
             found = self.module(**given)
         return [found[name].numpy() for name in (outputs or self.outputs)]
 
+    def run_near(
+        self,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        base: Mapping[str, npt.NDArray[Any]],  # noqa: ARG002 - an exported module is not taken apart
+        outputs: Sequence[str],
+        options: Any = None,
+    ) -> list[npt.NDArray[Any]]:
+        """Compute some outputs of a batch, whatever its items have in common."""
+        return self.run(inputs, outputs, options)
+
     def bind(
         self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, npt.NDArray[Any]], options: Any
     ) -> Callable[[], None]:

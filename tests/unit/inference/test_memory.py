@@ -247,7 +247,7 @@ def test_a_shortage_ends_in_the_mildest_way(
         worker._models[f"other {number}"] = FakeModel(log, "cuda", 100)
     worker._models["it"], worker._sources["it"] = FakeModel(log, "cuda", on_gpu), SimpleNamespace(runtime="onnx")
     x = np.arange(8.0)
-    [y], said = worker._compute("it", {"x": x}, ("y",), None)
+    [y], said = worker._compute("it", {"x": x}, {}, ("y",), None)
     assert np.array_equal(y, 2 * x)
     first = next((i for i, step in enumerate(log) if step == steps[-1]), None)
     assert log[: (first or 0) + 1] == steps
@@ -297,5 +297,5 @@ def test_a_shortage_that_nothing_helps_is_an_error(monkeypatch: pytest.MonkeyPat
     worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
     worker._models["it"], worker._sources["it"] = FakeModel(log, "cpu", 0), SimpleNamespace(runtime="onnx")
     with pytest.raises(RuntimeError, match="out of memory"):
-        worker._compute("it", {"x": np.arange(4.0)}, ("y",), None)
+        worker._compute("it", {"x": np.arange(4.0)}, {}, ("y",), None)
     assert log == ["cpu 4", "cpu 2", "cpu 1"]
