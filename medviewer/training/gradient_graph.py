@@ -59,6 +59,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from medviewer.domain.errors import ModelError
+from medviewer.training.gradient_folding import fold_scales
 from medviewer.training.gradient_operations import decompositions
 
 INPUTS = ("x", "selector")
@@ -120,6 +121,7 @@ def export_gradient_graph(
     if program is None:
         raise AssertionError("the exporter gave nothing")
     model = program.model_proto
+    fold_scales(model)
     remove_traces(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

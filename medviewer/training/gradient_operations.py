@@ -144,6 +144,10 @@ def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signa
     divisor_override: int | None,
 ) -> Tensor:
     """Spread each gradient evenly over its window: pooling is linear along each axis."""
+    n_cells = kernel[0] * kernel[1]
+    is_tiling = list(kernel) == list(stride or kernel) and not any(padding)
+    if is_tiling and all(int(x.shape[2 + i]) == int(gradient.shape[2 + i]) * kernel[i] for i in (0, 1)):
+        return _repeated(gradient / float(divisor_override or n_cells), kernel)
     matrices = []
     for axis, (size, across, edge) in enumerate(zip(kernel, stride or kernel, padding, strict=True)):
         rows = int(x.shape[2 + axis])
@@ -158,6 +162,14 @@ def average_pool_backward(  # noqa: PLR0913, PLR0917 - the primitive's own signa
             counts = [float(end - start) for start, end in windows]
         matrices.append(_averaging_matrix(rows, windows, counts))
     return _spread(gradient, matrices[0], matrices[1])
+
+
+def _repeated(y: Tensor, times: Sequence[int]) -> Tensor:
+    """Return ``y`` with each cell repeated along rows and columns: an operator that keeps the blocked layout."""
+    scales = torch.tensor([1.0, 1.0, *map(float, times)])
+    shape = [*y.shape[:2], y.shape[2] * times[0], y.shape[3] * times[1]]
+    how: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return onnx_symbolic("Resize", (y, None, scales), how, dtype=y.dtype, shape=shape, version=13)
 
 
 def _averaging_matrix(size: int, windows: Sequence[tuple[int, int]], counts: Sequence[float]) -> Tensor:

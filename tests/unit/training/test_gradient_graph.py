@@ -59,6 +59,7 @@ class TinyDenseNet(nn.Module):
         self.stem = nn.Conv2d(1, 6, 3, 2, 1)
         self.norms = nn.ModuleList(nn.BatchNorm2d(6 + 4 * i) for i in range(4))
         self.convs = nn.ModuleList(nn.Conv2d(6 + 4 * i, 4, 3, 1, 1) for i in range(4))
+        self.first_pool = nn.AvgPool2d((3, 2))
         self.pool = nn.AvgPool2d(3, 2, 1, count_include_pad=False, ceil_mode=True)
         self.norm = nn.BatchNorm2d(22)
         self.head_pool = nn.AdaptiveAvgPool2d((2, 3))
@@ -68,6 +69,8 @@ class TinyDenseNet(nn.Module):
         x = self.stem(x)
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
             x = torch.cat([x, conv(F.relu(norm(x)))], 1)
+            if i == 0:
+                x = self.first_pool(x)
             if i == 1:
                 x = self.pool(x)
         return F.relu(self.norm(x))
@@ -278,6 +281,19 @@ def test_network_is_left_as_it_was(tmp_path: Path) -> None:
     assert all(p.requires_grad for p in network.parameters())
     assert set(before) == set(after)
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_scales_go_into_filters_and_pooling_back_keeps_its_layout(
+    exported: Callable[[str], tuple[nn.Module, Path]],
+) -> None:
+    """What four of the five normalisations scale a gradient by is in filters; the fifth has none before it."""
+    graph = onnx.load(exported("densenet")[1]).graph
+    by_channel = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 4 and tensor.dims[0] == 1}
+    scaled = [node for node in graph.node if node.op_type == "Mul" and by_channel.intersection(node.input)]
+    assert len(scaled) == 1
+    filters = [name for tensor in graph.initializer if (name := tensor.name).endswith("_scale")]
+    assert len(filters) == 4
+    assert [node.op_type for node in graph.node].count("Resize") == 1
 
 
 def test_an_operation_without_a_forward_form_is_named(tmp_path: Path) -> None:
