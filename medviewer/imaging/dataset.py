@@ -90,6 +90,8 @@ class DataSet:
 
     def text(self, tag: int) -> str:
         """Give the element's first value as text."""
+        if tag not in self.values:
+            return ""
         texts = self.texts(tag)
         return texts[0] if texts else ""
 
@@ -131,12 +133,12 @@ class DataSet:
 
     def _representation(self, tag: int) -> str:
         written = self.representations.get(tag, "")
-        expected = tags.VALUE_REPRESENTATIONS[tag]
-        if written in ("", "UN", "OB", "OW"):
-            written = expected
+        if written in _VAGUE:
+            written = tags.VALUE_REPRESENTATIONS[tag]
         return "US" if written == "US/SS" else written
 
 
+_VAGUE = frozenset({"", "UN", "OB", "OW"})  # the dictionary says what is meant
 # The files of a series say nearly all the same, so that most texts and numbers have been read before.
 _SHORT_BYTES = 128
 _decode_short = lru_cache(maxsize=4096)(decode_text)
@@ -214,6 +216,7 @@ class DataSetReader:
         Raises:
             InputError: nested too deeply, too many elements, or bytes that are no data set.
         """
+        self._read_plain()
         while self._stack and self.pixels is None and not self.is_truncated:
             level = self._stack[-1]
             if level.end is not None and self._position >= level.end:
@@ -361,31 +364,50 @@ def read_plain(
     return read(block, at, encoding.is_little_endian, dataset, range(first, end))
 
 
+_Form: TypeAlias = tuple[int, str, int]  # tag, value representation or "" where the value is not wanted, whole length
+_MAX_FORMS = 8192
+# How elements of a short form begin: the files of a series begin them alike, so that most have been understood before.
+_forms: dict[tuple[bool, range], dict[bytes, _Form]] = {}
+
+
 def _read_plain_explicit(block: bytes, at: int, is_little: bool, dataset: DataSet, readable: range) -> tuple[int, int]:
-    unpack, wanted = _EXPLICIT[is_little].unpack_from, tags.VALUE_REPRESENTATIONS
-    first, last = readable.start, readable.stop
+    forms = _forms.setdefault((is_little, readable), {})
+    values, representations = dataset.values, dataset.representations
     size, count = len(block), 0
     while at + 12 <= size:
-        group, element, name, length = unpack(block, at)
-        tag = group << 16 | element
-        if not first <= tag < last:
+        begin = at + 8
+        form = forms.get(block[at:begin]) or _understand(block, at, is_little, readable, forms)
+        if form is None:
             break
-        representation = _SHORT_NAMES.get(name)
-        if representation is not None:
-            begin = at + 8
-        elif name in _LONG_VRS and tag not in wanted:
-            begin = at + 12
-            (length,) = _LONG_LENGTH[is_little].unpack_from(block, at + 8)
-        else:
-            break
-        end = begin + length
+        tag, representation, length = form
+        end = at + length
         if end > size:
             break
-        if representation is not None and tag in wanted:
-            dataset.keep(tag, representation, block[begin:end])
+        if representation:
+            values[tag], representations[tag] = block[begin:end], representation
+            if tag == tags.SPECIFIC_CHARACTER_SET:
+                dataset.keep(tag, representation, values[tag])
         at = end
         count += 1
     return at, count
+
+
+def _understand(block: bytes, at: int, is_little: bool, readable: range, forms: dict[bytes, _Form]) -> _Form | None:
+    """Tell what the element at ``at`` is; None if it is not ordinary."""
+    group, element, name, length = _EXPLICIT[is_little].unpack_from(block, at)
+    tag = group << 16 | element
+    if tag not in readable:
+        return None
+    is_wanted = tag in tags.VALUE_REPRESENTATIONS
+    representation = _SHORT_NAMES.get(name)
+    if representation is not None:
+        if len(forms) >= _MAX_FORMS:
+            forms.clear()
+        form = forms[block[at : at + 8]] = (tag, representation if is_wanted else "", 8 + length)
+        return form
+    if name in _LONG_VRS and not is_wanted:  # its length comes after what is looked up
+        return tag, "", 12 + int(_LONG_LENGTH[is_little].unpack_from(block, at + 8)[0])
+    return None
 
 
 def _read_plain_implicit(block: bytes, at: int, is_little: bool, dataset: DataSet, readable: range) -> tuple[int, int]:

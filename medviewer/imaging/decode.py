@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import io
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -84,7 +85,7 @@ def read_frame(
     try:
         if image.kind != "DICOM":
             return _read_other(image, stop)
-        with image.file.open("rb") as file:
+        with io.FileIO(image.file) as file:  # what is read here is read whole: a buffer would only copy
             layout, source = open_layout(image.file, file)
             if as_indices:
                 layout = replace(layout, format=replace(layout.format, photometric=_without_palette(layout)))

@@ -90,7 +90,7 @@ def _order_by_position(images: Sequence[Image], planes: Sequence[Plane]) -> Stac
     along = positions @ normal
     ties = [(image.instance_number or 0, image.acquisition_time, str(image.path), image.frame) for image in images]
     # Distances closer than a micrometre are one place: rounding in the file must not decide.
-    places = np.round(along / _SAME_PLACE_MM)
+    places = np.round(along / _SAME_PLACE_MM).tolist()
     ranks = sorted(range(len(images)), key=lambda index: (places[index], ties[index]))
     ordered = tuple(images[index] for index in ranks)
     positions, along = positions[ranks], along[ranks]

@@ -69,6 +69,7 @@ class Header:
     Attributes:
         dataset: the attributes that MedViewer reads.
         transfer_syntax_uid: as the file says; the plain one that fits if it says nothing.
+        sop_class_uid: the SOP Class; of the file meta information where the data set has none.
         encoding: how the data set is really written.
         pixels: where the pixel data are (in the inflated bytes, if ``is_deflated``).
         file_size: of the file on disk.
@@ -79,7 +80,7 @@ class Header:
 
     dataset: DataSet
     transfer_syntax_uid: str
-    media_storage_sop_class_uid: str
+    sop_class_uid: str
     encoding: Encoding
     pixels: PixelElement | None
     file_size: int
@@ -87,11 +88,6 @@ class Header:
     is_deflated: bool
     is_truncated: bool
     first_bytes: bytes = b""
-
-    @property
-    def sop_class_uid(self) -> str:
-        """The SOP Class; of the file meta information where the data set has none."""
-        return self.dataset.text(tags.SOP_CLASS_UID) or self.media_storage_sop_class_uid
 
     @property
     def is_encapsulated(self) -> bool:
@@ -161,7 +157,7 @@ def parse_header(source: ByteSource) -> Header:
     return Header(
         dataset=reader.dataset,
         transfer_syntax_uid=syntax,
-        media_storage_sop_class_uid=meta.text(tags.MEDIA_STORAGE_SOP_CLASS_UID),
+        sop_class_uid=reader.dataset.text(tags.SOP_CLASS_UID) or meta.text(tags.MEDIA_STORAGE_SOP_CLASS_UID),
         encoding=encoding,
         pixels=pixels,
         file_size=file_size,

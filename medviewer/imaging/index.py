@@ -157,7 +157,7 @@ def pack_header(header: Header) -> bytes:
     pixels = list(header.pixels) if header.pixels is not None else None
     encoding = [header.encoding.is_explicit, header.encoding.is_little_endian]
     form = [
-        header.transfer_syntax_uid, header.media_storage_sop_class_uid, encoding, pixels, header.file_size,
+        header.transfer_syntax_uid, header.sop_class_uid, encoding, pixels, header.file_size,
         header.content_size, header.is_deflated, header.is_truncated, header.first_bytes.decode("latin-1"),
         _pack_dataset(header.dataset),
     ]  # fmt: skip
@@ -172,10 +172,11 @@ def unpack_header(entry: bytes) -> Header | None:
     try:
         form = json.loads(entry[4:].decode("utf-8", "surrogatepass"))
         syntax, sop_class, encoding, pixels, file_size, content_size, is_deflated, is_truncated, first, dataset = form
+        elements = _unpack_dataset(dataset)
         return Header(
-            dataset=_unpack_dataset(dataset),
+            dataset=elements,
             transfer_syntax_uid=syntax,
-            media_storage_sop_class_uid=sop_class,
+            sop_class_uid=elements.text(tags.SOP_CLASS_UID) or sop_class,
             encoding=Encoding(*encoding),
             pixels=None if pixels is None else PixelElement(*pixels),
             file_size=file_size,

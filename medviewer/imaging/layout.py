@@ -82,7 +82,7 @@ def scan_header(path: Path) -> Header:
     return header
 
 
-def open_layout(path: Path, file: BinaryIO) -> tuple[Layout, ByteSource]:
+def open_layout(path: Path, file: io.FileIO) -> tuple[Layout, ByteSource]:
     """Give the layout of an open file, and the bytes that it points into.
 
     Raises:

@@ -14,6 +14,7 @@ from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 
 _MOST_PIXELS = 1 << 28  # a plane that claims more is not one
+_SIZES = frozenset(tags.OVERLAY_ROWS + group for group in tags.OVERLAY_GROUPS)
 
 
 def read_overlays(dataset: DataSet, frame: int, raw: npt.NDArray[np.integer] | None = None) -> tuple[OverlayPlane, ...]:
@@ -36,6 +37,8 @@ def has_embedded_overlay(dataset: DataSet) -> bool:
 
 def _groups(dataset: DataSet) -> list[int]:
     """The groups that the file has: nearly always none, and this is asked for every frame."""
+    if _SIZES.isdisjoint(dataset.values):
+        return []
     return [group for group in tags.OVERLAY_GROUPS if tags.OVERLAY_ROWS + group in dataset.values]
 
 

@@ -138,12 +138,13 @@ def _places(images: Sequence[Image]) -> list[list[int]] | None:
     known = [plane for plane in planes if plane is not None]
     if len(known) != len(images):
         return None
-    positions = np.array([plane.position for plane in known])
-    along = positions @ np.array(known[0].normal)
+    positions = [plane.position for plane in known]
+    along = (np.array(positions) @ np.array(known[0].normal)).tolist()  # plain numbers: each is looked at by itself
     places: list[list[int]] = []
-    for index in np.argsort(along, kind="stable").tolist():
+    for index in sorted(range(len(along)), key=along.__getitem__):
         if places and along[index] - along[places[-1][0]] < _SAME_PLACE_MM:
-            if np.abs(positions[index] - positions[places[-1][0]]).max() > _SAME_POSITION_MM:
+            first = positions[places[-1][0]]
+            if max(abs(a - b) for a, b in zip(positions[index], first, strict=True)) > _SAME_POSITION_MM:
                 return None
             places[-1].append(index)
         else:

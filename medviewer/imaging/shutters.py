@@ -46,6 +46,8 @@ def read_shutters(holder: DataSet, planes: tuple[OverlayPlane, ...], name: Calla
 
 def read_frame_shutters(dataset: DataSet, frame: int) -> Shutters | None:
     """Give the shutters that an image's own file wishes for a frame (0-based); one that makes no sense is left out."""
+    if not dataset.sequences and tags.SHUTTER_SHAPE not in dataset.values:
+        return None  # nearly all, and this is asked of every slice of a series
     per_frame = dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
     groups = (
         per_frame[frame] if frame < len(per_frame) else DataSet(),

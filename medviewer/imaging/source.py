@@ -48,9 +48,16 @@ class ByteSource:
             if offset < 0 or offset >= self.size or count <= 0:
                 return b""
             self._file.seek(offset)
-            self._buffer = self._file.read(min(max(count, _READ_AHEAD), self.size - offset))
+            self._buffer = self._read(min(max(count, _READ_AHEAD), self.size - offset))
             self._start, begin = offset, 0
         return self._buffer[begin : begin + count]
+
+    def _read(self, count: int) -> bytes:
+        """Read on where the system gives less than it was asked for, which is no end."""
+        data = self._file.read(count) or b""
+        while len(data) < count and (more := self._file.read(count - len(data))):
+            data += more
+        return data
 
     def read_into(self, offset: int, target: memoryview) -> int:
         """Fill ``target`` from ``offset`` without a copy; give the number of bytes that were there."""

@@ -115,11 +115,10 @@ def _placed(stack: Stack) -> list[Image]:
             "The files do not say where each slice lies in the patient, so no other plane can be cut; "
             "look at the slices as they are."
         )
-    normal = np.array(_plane(stack.images[0]).normal)
+    positions = np.array([_plane(image).position for image in stack.images])
     images: list[Image] = []
     last = -np.inf
-    for image in stack.images:
-        along = float(np.array(_plane(image).position) @ normal)
+    for image, along in zip(stack.images, (positions @ _plane(stack.images[0]).normal).tolist(), strict=True):
         if along - last >= _SAME_PLACE_MM:
             images.append(image)
             last = along

@@ -21,7 +21,7 @@ class Walk:
         self._stop = stop
         self._folders: set[tuple[int, int]] = set()
         self._seen: dict[tuple[int, int], Path] = {}
-        self._given: set[Path] = set()
+        self._given: set[str] = set()
 
     def files(self, paths: Sequence[Path]) -> Iterator[Path]:
         """Give regular files in the order of their names; what cannot be entered becomes a problem."""
@@ -62,9 +62,9 @@ class Walk:
             pending.extend(reversed(folders))
 
     def _file(self, path: Path) -> Iterator[Path]:
-        if path in self._given:
+        if str(path) in self._given:
             return
-        self._given.add(path)
+        self._given.add(str(path))
         try:
             status = path.stat()
         except OSError as error:

@@ -41,7 +41,7 @@ def header(**changed: bytes) -> Header:
     return Header(
         dataset,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
-        media_storage_sop_class_uid="",
+        sop_class_uid=dataset.text(tags.SOP_CLASS_UID),
         encoding=Encoding(),
         pixels=PixelElement(tags.PIXEL_DATA, 1000, 32, "OW"),
         file_size=1032,
