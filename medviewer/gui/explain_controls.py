@@ -52,6 +52,9 @@ class ExplainControls(Card):
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
         self.toggle = button("", "eye")
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
+        self.hottest = button("", "crosshair")
+        self.hottest.clicked.connect(lambda: self.requested.emit("explain.hottest", None))
+        self.hottest.hide()
         self.color_map = ElidedCombo()
         self.color_map.setIconSize(QSize(26, 12))
         for name in COLOR_MAPS:
@@ -93,10 +96,11 @@ class ExplainControls(Card):
             row.addWidget(self._labels[name])
             row.addWidget(control, 1)
             self.column.addLayout(row)
+        self.add(self.hottest)
         self.column.addLayout(self._belief)
         self.add(self._caveat)
 
-    def translate(self, toggle_key: str = "") -> None:
+    def translate(self, toggle_key: str = "", hottest_key: str = "") -> None:
         """Say everything in the language in use."""
         self._toggle_key = toggle_key
         self._title.setText(tr("Where the model looked"))
@@ -112,6 +116,8 @@ class ExplainControls(Card):
         self._labels["colors"].setText(tr("Colours"))
         self._caveat.setText(tr("The overlay shows where the model looked, not the outline of a lesion."))
         set_tooltip(self.toggle, tr("Show or hide the heat map"), toggle_key)
+        self.hottest.setText(tr("Go to the strongest slice"))
+        set_tooltip(self.hottest, tr("Show where the heat map speaks most for the finding"), hottest_key)
         set_tooltip(self.opacity.slider, tr("How strongly the heat map covers the image"))
         set_tooltip(self.threshold.slider, tr("Values below this part of the highest value are left clear"))
         set_tooltip(self.method, tr("How the model is asked where it looked"))
@@ -141,6 +147,7 @@ class ExplainControls(Card):
         same answer by other methods.
         """
         clear(self._belief)
+        self.hottest.setVisible(attribution is not None and attribution.volume is not None)
         if running:
             self._belief.addWidget(SignalRow("info", running, word=tr("Working out the heat map")))
         elif attribution is None:
