@@ -231,12 +231,13 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
         image = image.transpose(0, 2, 3, 1)
     if facts.is_masks:
         return _own_masks(session, facts, answers, image)
-    found = np.concatenate([rows.reshape(len(rows), -1) for rows in _runs(session, facts, image)])
-    found = found[: len(image)].astype(np.float64)
+    rows = np.concatenate([some.reshape(len(some), -1) for some in _runs(session, facts, image)])
+    found = np.asarray(rows[: len(image)], np.float64)
     if answers.output == "logits":
         return found.astype(np.float32)
     p = np.clip(found, _SMALLEST, 1 - _SMALLEST)
-    return (np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)).astype(np.float32)
+    logits = np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)
+    return np.asarray(logits, np.float32)
 
 
 def _runs(session: Any, facts: GraphFacts, image: np.ndarray) -> Iterator[np.ndarray]:
