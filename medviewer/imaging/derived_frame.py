@@ -141,7 +141,7 @@ def place_frames(  # noqa: PLR0913 - where each frame lies, and what it was made
     result.NumberOfFrames = len(frames)
     result.Rows, result.Columns = shape
     result.SharedFunctionalGroupsSequence, result.PerFrameFunctionalGroupsSequence = [shared], frames
-    _index_by(result, *BY_PLACE)
+    index_by(result, BY_PLACE)
     result.ReferencedSeriesSequence = [series_of(header, slices)]
     result.FrameOfReferenceUID = slices[0].frame_of_reference_uid
     result.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or None
@@ -208,7 +208,7 @@ def add_one_frame(
     result.NumberOfFrames = 1
     result.Rows, result.Columns = source.description.rows, source.description.columns
     result.SharedFunctionalGroupsSequence, result.PerFrameFunctionalGroupsSequence = [shared], [own]
-    _index_by(result, *dimension)
+    index_by(result, dimension)
     result.ReferencedSeriesSequence = [series_of(header, [source])]
     return shared
 
@@ -251,12 +251,17 @@ def leave_unplaced(result: Dataset, header: Dataset, source: Image) -> None:
     result.PositionReferenceIndicator = None
 
 
-def _index_by(result: Dataset, pointer: int, group: int, label: str) -> None:
-    organization, index = Dataset(), Dataset()
-    organization.DimensionOrganizationUID = index.DimensionOrganizationUID = generate_uid(prefix=None)
-    index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
-    index.DimensionDescriptionLabel = label
-    result.DimensionOrganizationSequence, result.DimensionIndexSequence = [organization], [index]
+def index_by(result: Dataset, *dimensions: tuple[int, int, str]) -> None:
+    """Say by which attributes frames are found, the first one first: attribute, its functional group, in words."""
+    organization, uid = Dataset(), generate_uid(prefix=None)
+    organization.DimensionOrganizationUID = uid
+    result.DimensionOrganizationSequence, result.DimensionIndexSequence = [organization], []
+    for pointer, group, label in dimensions:
+        index = Dataset()
+        index.DimensionOrganizationUID = uid
+        index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
+        index.DimensionDescriptionLabel = label
+        result.DimensionIndexSequence.append(index)
 
 
 def _thickness(header: Dataset) -> str | None:
