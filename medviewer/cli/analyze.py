@@ -185,6 +185,8 @@ def summary(result: Result) -> list[str]:
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
         if finding.neighbours is not None:
             lines.append(f"    {finding.neighbours.sentence}")
+            if finding.neighbours.on:
+                lines.append(f"    counted on: {finding.neighbours.on}")
     lines += [f"  {line}" for region in answer.regions for line in region_lines(region)]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     for attribution in result.attributions:

@@ -41,12 +41,14 @@ class GuardResult:
 class Neighbours:
     """Of the ``n`` training cases most like this one, as the network sees them, ``positive`` had the finding.
 
-    ``sentence`` says so, and how often the model was wrong in validation on cases with such neighbours.
+    ``sentence`` says so, and how often the model was wrong in validation on cases with such neighbours; ``on`` says of
+    which cases that was counted, and is empty where it was not or the card does not say.
     """
 
     n: int
     positive: int
     sentence: str
+    on: str = ""
 
 
 @dataclass(frozen=True, slots=True)

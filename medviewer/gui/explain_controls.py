@@ -16,7 +16,7 @@ from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
 from medviewer.explain.sanity import agreement
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
-from medviewer.gui.icons import icon
+from medviewer.gui.show_hide import ShowHideButton, ShowHideWords
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
 
 _SPARSE_SHARE = 0.02  # of the map's area; below it a reader sees a speck or nothing
@@ -45,12 +45,11 @@ class ExplainControls(Card):
     def __init__(self, methods: Sequence[MethodRow], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._is_showing = False
-        self._toggle_key = ""
         self.method = ElidedCombo()
         self._methods = tuple(methods)
         self.offer("")
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
-        self.toggle = button("", "eye")
+        self.toggle = ShowHideButton()
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
         self.hottest = button("", "crosshair")
         self.hottest.clicked.connect(lambda: self.requested.emit("explain.hottest", None))
@@ -102,7 +101,6 @@ class ExplainControls(Card):
 
     def translate(self, toggle_key: str = "", hottest_key: str = "") -> None:
         """Say everything in the language in use."""
-        self._toggle_key = toggle_key
         self._title.setText(tr("Where the model looked"))
         self._labels["method"].setText(tr("Method"))
         for row in self._methods:
@@ -115,7 +113,14 @@ class ExplainControls(Card):
         self._labels["threshold"].setText(tr("Hide values below"))
         self._labels["colors"].setText(tr("Colours"))
         self._caveat.setText(tr("The overlay shows where the model looked, not the outline of a lesion."))
-        set_tooltip(self.toggle, tr("Show or hide the heat map"), toggle_key)
+        words = ShowHideWords(
+            hide=tr("Hide map"),
+            hide_by_key=tr("Hide map ({key})"),
+            show=tr("Show map"),
+            show_by_key=tr("Show map ({key})"),
+            tip=tr("Show or hide the heat map"),
+        )
+        self.toggle.say(words, toggle_key)
         self.hottest.setText(tr("Go to the strongest slice"))
         set_tooltip(self.hottest, tr("Show where the heat map speaks most for the finding"), hottest_key)
         set_tooltip(self.opacity.slider, tr("How strongly the heat map covers the image"))
@@ -131,10 +136,7 @@ class ExplainControls(Card):
             self.color_map.setCurrentIndex(self.color_map.findData(overlay.color_map))
             self.opacity.show_value(overlay.opacity)
             self.threshold.show_value(overlay.threshold)
-            words = tr("Hide map ({key})") if overlay.visible else tr("Show map ({key})")
-            bare = tr("Hide map") if overlay.visible else tr("Show map")
-            self.toggle.setText(words.format(key=self._toggle_key) if self._toggle_key else bare)
-            self.toggle.setIcon(icon("eye" if overlay.visible else "eye-off"))
+            self.toggle.show_visible(is_visible=overlay.visible)
         finally:
             self._is_showing = False
 
