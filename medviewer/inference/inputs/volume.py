@@ -211,11 +211,16 @@ def _count_doubts(raw: Volume, spec: InputSpec, turn: Turn | None) -> Iterator[D
 
 
 def _run(block: FloatBlock, step: Mapping[str, Any]) -> FloatBlock:
+    # In place: the block is ours, and copies of a large stack would be gigabytes.
     if step["op"] == "window":
         low, high = np.float32(step["low"]), np.float32(step["high"])
-        return np.asarray(np.clip((block - low) / (high - low), 0, 1), np.float32)
+        block -= low
+        block /= high - low
+        return np.clip(block, 0, 1, out=block)
     if step["op"] == "normalise":
-        return np.asarray((block - np.float32(step["mean"])) / np.float32(step["std"]), np.float32)
+        block -= np.float32(step["mean"])
+        block /= np.float32(step["std"])
+        return block
     for axis, name in enumerate(("slices", "rows", "columns")):
         front = np.moveaxis(block, axis, 0)
         flat = filtered(np.ascontiguousarray(front).reshape(front.shape[0], -1), int(step[name]))
