@@ -139,9 +139,19 @@ def check_stack(case: Case, volume: Volume, spec: InputSpec, language: str = "en
     """What the files of a stack of slices say of themselves, as :func:`check_input` says of an image's."""
     has_header = all(caveat.code != _NO_HEADER for caveat in volume.caveats)
     gate = _Gate(case.confirmed, language, has_no_header=not has_header)
-    unknown = None if has_header or not spec.modality else gate.tag("modality", "", spec.modality)
-    doubts = (unknown, gate.sop_class(volume.description.sop_class_uid, ()), gate.burnt_in(volume.description))
-    return (*(one for one in doubts if one is not None), *_caveats(volume.caveats, language))
+    seen = volume.description
+    tags = (
+        gate.tag("modality", seen.modality, spec.modality),
+        gate.tag("body_part", seen.body_part_examined, spec.body_part),
+    )
+    # What does not fit is told by the input's own examination, but for what no header says.
+    told = [
+        one
+        for one in tags
+        if one is not None and (one.level == "ok" or (not has_header and one.code == "modality.unknown"))
+    ]
+    doubts = (gate.sop_class(seen.sop_class_uid, ()), gate.burnt_in(seen))
+    return (*told, *(one for one in doubts if one is not None), *_caveats(volume.caveats, language))
 
 
 def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResult, ...]:

@@ -138,6 +138,17 @@ def test_the_real_network_says_the_same(tmp_path: Path) -> None:
     assert attribution.volume.hottest == pytest.approx(HOT, abs=1e-6)
 
 
+def test_what_fits_is_told_too(engine: StackEngine, tmp_path: Path) -> None:
+    write_stack(tmp_path / "ct")
+    guards = engine.ask(case_of(tmp_path / "ct")[0], MODEL_ID).guards
+    assert ("modality", "ok") in [(g.code, g.level) for g in guards]
+    write_stack(tmp_path / "mr", Modality="MR")
+    other = engine.ask(case_of(tmp_path / "mr")[0], MODEL_ID)
+    assert [(g.code, g.level) for g in other.guards if g.code.startswith("modality")] == [
+        ("modality.abstain.ct", "abstain")
+    ]
+
+
 def test_without_a_way_to_turn_it_a_sagittal_stack_is_warned_of_and_an_axial_one_is_not(tmp_path: Path) -> None:
     stack_models.make(tmp_path / "models" / MODEL_ID, orient=False)
     with StackEngine(Catalogue([tmp_path / "models"])) as engine:
