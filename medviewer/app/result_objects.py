@@ -191,6 +191,9 @@ def capture_text(result: Result) -> list[str]:
         reason = " ".join(decision.reason.split())
         value = " ".join(decision.value.split())
         lines.append(f"Reader: {decision.kind}" + (f": {value}" if value else "") + (f" - {reason}" if reason else ""))
+    if result.slices:
+        shown = [one.key for one in result.slices].index(result.image.key) + 1
+        lines.append(f"Analysed: {len(result.slices)} slices as a whole; this is slice {shown}")
     lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
     if result.attributions:
         lines += _map_words(result.attributions[0])

@@ -11,7 +11,7 @@ from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.state import Overlay
-from medviewer.domain.answer import Attribution
+from medviewer.domain.answer import Attribution, Faithfulness
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
 from medviewer.explain.sanity import agreement
@@ -234,19 +234,22 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
             rows.append(SignalRow("good", reason_words(found.sentence), word=tr("Better than chance")))
         else:
             rows.append(SignalRow("caution", reason_words(found.sentence), word=tr("Not clearly better than chance")))
-        words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
-        words = words.format(
-            n=found.n_random,
-            deletion=f"{found.deletion_percentile:.0f}",
-            insertion=f"{found.insertion_percentile:.0f}",
-        )
-        rows.append(PlainLabel(words, "small", wrap=True))
+        rows.append(PlainLabel(against_chance(attribution, found), "small", wrap=True))
     if attribution.error is not None:
         words = tr("The method's own error: {name} {error}%").format(
             name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
+
+
+def against_chance(attribution: Attribution, found: Faithfulness) -> str:
+    """How a map does in numbers: against random maps, or against random orders of the parts of a stack."""
+    words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
+    if attribution.volume is not None:
+        words = tr("Against {n} random orders: better than {deletion}% when deleting, than {insertion}% when inserting")
+    deletion, insertion = (f"{value:.0f}" for value in (found.deletion_percentile, found.insertion_percentile))
+    return words.format(n=found.n_random, deletion=deletion, insertion=insertion)
 
 
 def is_sparse(attribution: Attribution) -> bool:
@@ -258,7 +261,8 @@ def is_sparse(attribution: Attribution) -> bool:
     seen = attribution.saliency[np.isfinite(attribution.saliency)]
     if not (seen > 0).any():
         return True
-    area = float((seen > 0.1 * seen.max()).mean())
+    # (One large box of a stack is no speck.)
+    area = float((seen > 0.1 * seen.max()).mean()) if attribution.volume is None else 1.0
     return area < _SPARSE_SHARE or float(seen[seen > 0].sum()) < _OUTWEIGHED * float(np.abs(seen).sum())
 
 

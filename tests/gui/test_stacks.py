@@ -11,9 +11,11 @@ import pytest
 from PySide6.QtCore import Qt
 
 from medviewer.app.on_screen import current_answer, pane_state
+from medviewer.app.saving import result_on_screen
 from medviewer.app.stack_asking import nearest_slice
 from medviewer.domain.study import Window
 from medviewer.gui.overlay import shown_heat_maps
+from medviewer.gui.result_words import _pictures
 from medviewer.imaging.planes import grid_of, to_image
 from medviewer.inference.catalogue import Catalogue
 from tests import fakes, stack_models
@@ -157,6 +159,23 @@ def test_the_button_is_there_for_a_stack_only(main_window: MainWindow, qtbot: An
     reader.settle()
     assert reader.state.model_id == fakes.MODEL_ID
     assert not button.isVisible()
+
+
+def test_the_page_says_which_slice_it_shows_and_of_how_many(
+    main_window: MainWindow, qtbot: Any, tmp_path: Path
+) -> None:
+    reader = opened(main_window, qtbot, tmp_path / "ct", "coronal")
+    reader.window.app.run_command("explain.hottest")
+    reader.settle()
+    found = current_answer(reader.state)
+    assert found is not None
+    result = result_on_screen(reader.state, *found)
+    captions = [one.caption for one in _pictures(result)]
+    assert captions[0].startswith(f"Slice {reader.state.selection.index + 1} of 32 as it was shown")
+    reader.wait(lambda: "random orders: better than" in all_words(reader.window.findings.explain))
+    words = all_words(reader.window.findings.explain)
+    assert "random maps" not in words
+    assert "Little in this image" not in words  # one box is hot: it is no speck
 
 
 def test_why_there_is_no_result_is_said_in_both_languages(main_window: MainWindow, qtbot: Any, tmp_path: Path) -> None:

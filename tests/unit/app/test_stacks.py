@@ -25,6 +25,8 @@ from medviewer.app.on_screen import (
     pane_state,
     selections,
 )
+from medviewer.app.result_objects import capture_text
+from medviewer.app.saving import result_on_screen
 from medviewer.app.stack_asking import nearest_slice
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer
@@ -322,6 +324,9 @@ def test_what_is_saved_is_of_the_slice_on_screen_with_its_place(app: Application
     place += np.array(at["row_cosine"]) * (middle[2] - 0.5) * spacing[1]
     assert place == pytest.approx(HOT, abs=1e-6)
     assert {"overlay.png", "finding.sr.dcm", "capture.sc.dcm"} <= set(document["outputs"])
+    subject, answer = current_answer(app.state)  # type: ignore[misc]
+    result = result_on_screen(app.state, subject, answer)
+    assert f"Analysed: 16 slices as a whole; this is slice {selection(app).index + 1}" in capture_text(result)
     app.run_command("layout.planes")
     app.run_command("file.save_results", tmp_path / "again")
     assert app.state.notice is not None
