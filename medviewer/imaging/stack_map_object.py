@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from medviewer.domain.answer import Attribution, Finding
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.study import Image, Plane
 from medviewer.domain.volume_map import VolumeMap
-from medviewer.imaging.derived_frame import place_frames
+from medviewer.imaging.derived_frame import has_place, place_frames
 from medviewer.imaging.derived_object import ObjectReference, read_header, reference_of, write_object
 from medviewer.imaging.heat_map_object import describe_values, started_map
 from medviewer.imaging.reslice import PlaneGrid
@@ -47,7 +47,7 @@ def write_stack_map(
 
     Raises:
         UsageError: the map is of another finding or stack.
-        InputError: the source's file is gone or is another one now.
+        InputError: the slices have no place in the patient; a source's file is gone or is another one now.
         StorageError: the disk is full, read-only or gone; no half file remains.
 
     Source: as :func:`~medviewer.imaging.heat_map_object.write_heat_map`; PS3.3 C.7.6.16.2.3 (Plane Position).
@@ -55,12 +55,14 @@ def write_stack_map(
     boxes = attribution.volume
     if boxes is None or attribution.finding != finding.label:
         raise UsageError("The heat map explains another finding; explain this one before saving it.")
+    header = read_header(slices[0])
+    if not all(has_place(image) for image in slices):
+        raise InputError("The files do not say in which frame of reference the slices lie; save as JSON instead.")
     ordered = _in_place(slices, boxes)
     grid = _grid(ordered, boxes)
     frames = [map_on_plane(boxes, PlaneGrid(plane, grid.spacing_mm, grid.shape)) for plane in grid.planes]
     values = np.stack(frames)
     first = ordered[0]
-    header = read_header(first)
     result = started_map(header, first, attribution)
     shared = place_frames(result, header, ordered, planes=grid.planes, spacing_mm=grid.spacing_mm, shape=grid.shape)
     describe_values(result, shared, values, attribution, finding, strongest=boxes.strongest)
@@ -71,11 +73,12 @@ def write_stack_map(
 
 def _in_place(slices: Sequence[Image], boxes: VolumeMap) -> list[Image]:
     """The slices in the order of the map's positions."""
-    placed = [(image, image.description.plane) for image in slices]
     normal = np.array(boxes.plane.normal)
-    known = [(image, plane) for image, plane in placed if plane is not None and image.frame_of_reference_uid]
-    ordered = [image for image, _ in sorted(known, key=lambda pair: float(np.array(pair[1].position) @ normal))]
-    found = np.array([image.description.plane.position for image in ordered if image.description.plane is not None])
+    known = [(image, image.description.plane) for image in slices]
+    placed = [(image, plane) for image, plane in known if plane is not None]  # all of them: the caller has looked
+    placed.sort(key=lambda pair: float(np.array(pair[1].position) @ normal))
+    ordered = [image for image, _ in placed]
+    found = np.array([plane.position for _, plane in placed])
     if found.shape != boxes.positions.shape or np.abs(found - boxes.positions).max() > 1e-3:
         raise UsageError("The heat map is of another stack of slices; explain this one again before saving it.")
     return ordered

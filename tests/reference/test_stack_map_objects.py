@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_a_large_stack_has_a_map_of_few_pixels_at_the_same_place(engine: StackEn
     assert (found.NumberOfFrames, found.Rows, found.Columns) == (16, 107, 107)
     assert np.abs(place_of(found, found.pixel_array) - HOT).max() < stack_models.SIDE_MM / 8
     assert errors_of(tmp_path / "big.dcm") == []
+
+
+def test_without_a_frame_of_reference_the_rest_is_saved_and_the_reason_told(
+    engine: StackEngine, tmp_path: Path
+) -> None:
+    result = answered(engine, tmp_path / "ct", "axial", FrameOfReferenceUID="")
+    save_results(tmp_path / "out", result, outputs=ASKING.outputs)
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert [one["file"] for one in document["not_written"]] == [MAP, "attention-occlusion.seg.dcm"]
+    assert "in which frame of reference" in document["not_written"][0]["reason"]
+    assert document["explanations"][0]["stack"]["hottest_mm"] == pytest.approx(HOT.tolist())
+    assert errors_of(tmp_path / "out" / REPORT) == []
 
 
 def test_a_map_of_another_stack_is_not_written(engine: StackEngine, tmp_path: Path) -> None:

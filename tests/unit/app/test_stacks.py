@@ -38,6 +38,7 @@ from tests import fakes, stack_models
 from tests.dicom_maker import make_dataset, write_dataset, write_volumes
 from tests.radiographs import write_radiograph
 from tests.stack_models import HOT, MODEL_ID, StackEngine, known_probability, write_slices, write_stack
+from tests.unit.imaging.test_volume_file import nifti
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -332,6 +333,28 @@ def test_what_is_saved_is_of_the_slice_on_screen_with_its_place(app: Application
     assert app.state.notice is not None
     assert "instead of a plane" in app.state.notice.text
     assert not (tmp_path / "again").exists()
+
+
+def test_a_volume_without_a_header_is_asked_about_once_somebody_says_what_it_is(
+    application: Application, tmp_path: Path
+) -> None:
+    """NIfTI counts to the right, to the front and to the head: the sides are those of the patient all the same."""
+    values = np.full((16, 16, 16), -500, np.int16)  # by H, A and R
+    (left, back, head), (left_end, back_end, head_end) = stack_models.LOW * 16, stack_models.HIGH * 16
+    values[int(head) : int(head_end), 16 - int(back_end) : 16 - int(back), 16 - int(left_end) : 16 - int(left)] = 500
+    (tmp_path / "v.nii").write_bytes(nifti(values))
+    application.run_command("file.open_files", [tmp_path / "v.nii"])
+    application.run_command("model.select", MODEL_ID)
+    application.run_command("model.run")
+    assert said(application).status == "abstained"
+    assert [g.code for g in said(application).guards if g.level == "abstain"] == ["modality.unknown"]
+    application.run_command("image.show", 5)
+    application.run_command("model.confirm", "modality.unknown")
+    answer = said(application)
+    assert answer.status == "answer", answer.reasons
+    assert answer.findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+    application.run_command("explain.hottest")
+    assert selection(application).index in (4, 5, 6, 7)  # towards the head
 
 
 def test_few_slices_far_apart_are_warned_of(application: Application, tmp_path: Path) -> None:
