@@ -12,7 +12,7 @@ from medviewer.imaging.reslice import PlaneGrid
 from medviewer.imaging.volume_map import map_on_plane
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)  # as many as viewports show at once; a plane of a large stack takes tens of megabytes
 def on_plane(attribution: Attribution, grid: PlaneGrid) -> Attribution:
     """The same map placed on a plane of the frame of reference of its stack; the same object each time."""
     assert attribution.volume is not None  # noqa: S101 - of a stack
