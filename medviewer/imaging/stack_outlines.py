@@ -123,7 +123,9 @@ def _drawn(images: Sequence[Image], parts: Sequence[Dataset]) -> list[_Drawn]:
         if not is_same or part.DeviceSerialNumber != parts[0].DeviceSerialNumber:
             raise InputError(f"The outlines of the slices are of different models, {_CANNOT}")
         source = part.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
-        if source.ReferencedSOPInstanceUID != image.sop_instance_uid:
+        frame_number = image.frame + 1 if image.number_of_frames > 1 else None
+        named = source.get("ReferencedFrameNumber")
+        if (source.ReferencedSOPInstanceUID, named) != (image.sop_instance_uid, frame_number):
             raise InputError(f"The outlines of a slice are of another image, {_CANNOT}")
         pixels = np.atleast_3d(part.pixel_array) if part.NumberOfFrames == 1 else part.pixel_array
         frames = pixels.reshape(int(part.NumberOfFrames), part.Rows, part.Columns)

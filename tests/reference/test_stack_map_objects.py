@@ -16,11 +16,14 @@ from medviewer.app.answering import Asking, answer_stack
 from medviewer.app.on_screen import selections
 from medviewer.app.result import Result
 from medviewer.app.results import save_results
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import InputError, UsageError
+from medviewer.imaging.outline_object import write_outlines
 from medviewer.imaging.scan import scan
 from medviewer.imaging.stack_map_object import write_stack_map
+from medviewer.imaging.stack_outlines import write_stack_outlines
 from medviewer.inference.catalogue import Catalogue
 from tests import stack_models
+from tests.outline_models import make_outlines
 from tests.reference.test_dicom_out import errors_of, inconsistencies, run, tool
 from tests.stack_models import HOT, MODEL_ID, ORIENTATIONS, StackEngine, write_stack
 
@@ -138,6 +141,55 @@ def test_a_large_stack_has_a_map_of_few_pixels_at_the_same_place(engine: StackEn
     assert (found.NumberOfFrames, found.Rows, found.Columns) == (16, 107, 107)
     assert np.abs(place_of(found, found.pixel_array) - HOT).max() < stack_models.SIDE_MM / 8
     assert errors_of(tmp_path / "big.dcm") == []
+
+
+def one_file(folder: Path, orientation: str) -> Path:
+    """The slices of a stack as the frames of one file, made by highdicom."""
+    slices = [pydicom.dcmread(path) for path in write_stack(folder, orientation, **WHOLE)]
+    for one in slices:
+        one.ImageType, one.BurnedInAnnotation, one.PatientPosition = ["ORIGINAL", "PRIMARY", "AXIAL"], "NO", "HFS"
+        one.Manufacturer, one.AcquisitionNumber, one.KVP = "Nobody", 1, "100"
+        one.SeriesDate = one.ContentDate = one.AcquisitionDate = "20240301"
+        one.SeriesTime = one.ContentTime = one.AcquisitionTime = "120000"
+    made = hd.legacy.LegacyConvertedEnhancedCTImage(
+        slices, series_instance_uid="2.25.44", series_number=2, sop_instance_uid="2.25.45", instance_number=1
+    )
+    (folder / "whole").mkdir()
+    made.save_as(folder / "whole" / "frames.dcm")
+    return folder / "whole"
+
+
+def test_slices_in_one_file_are_named_by_their_frames(engine: StackEngine, tmp_path: Path) -> None:
+    selection = next(selections(scan([one_file(tmp_path / "ct", "coronal")])))
+    result = answer_stack(engine, MODEL_ID, selection, asking=ASKING)
+    save_results(tmp_path / "out", result, outputs=ASKING.outputs)
+    found = pydicom.dcmread(tmp_path / "out" / MAP)
+    assert [errors_of(tmp_path / "out" / name) for name in (MAP, REPORT)] == [[], []]
+    assert np.abs(place_of(found, found.pixel_array) - HOT).max() < stack_models.SIDE_MM / 8
+    assert len(found.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 1
+    by_number = {image.frame + 1: image for image in result.slices}
+    for own in found.PerFrameFunctionalGroupsSequence:
+        source = own.DerivationImageSequence[0].SourceImageSequence[0]
+        plane = by_number[int(source.ReferencedFrameNumber)].description.plane
+        assert plane is not None
+        assert [float(v) for v in own.PlanePositionSequence[0].ImagePositionPatient] == pytest.approx(plane.position)
+
+
+def test_outlines_on_frames_of_one_file_are_put_together(tmp_path: Path) -> None:
+    images = next(selections(scan([one_file(tmp_path / "ct", "sagittal")]))).stack.images
+    parts = []
+    for number, image in enumerate(images):
+        parts.append((image, tmp_path / f"{number}.seg.dcm"))
+        write_outlines(image, make_outlines(16, 16), path=parts[-1][1])
+    write_stack_outlines(parts, path=tmp_path / "whole.seg.dcm")
+    assert errors_of(tmp_path / "whole.seg.dcm") == []
+    read = hd.seg.segread(tmp_path / "whole.seg.dcm")
+    masks = read.get_pixels_by_source_frame(str(images[0].sop_instance_uid), list(range(1, 17)))
+    assert masks.shape[:3] == (16, 16, 16)
+    assert (masks[..., 1] > 0).any(axis=(1, 2)).all()
+    swapped = [(parts[1][0], parts[0][1]), (parts[0][0], parts[1][1]), *parts[2:]]
+    with pytest.raises(InputError, match="of another image"):
+        write_stack_outlines(swapped, path=tmp_path / "no.dcm")
 
 
 def test_without_a_frame_of_reference_the_rest_is_saved_and_the_reason_told(
