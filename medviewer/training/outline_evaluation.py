@@ -17,6 +17,7 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.explain.sanity import interval
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_masks import MASKS
 from medviewer.inference.inputs import image as image_input
@@ -29,6 +30,7 @@ from medviewer.training.scoring import Progress, open_session
 
 SCHEMA = "medviewer-evaluation/1"
 _RESAMPLES = 1000
+_SHARES = frozenset({"found", "quiet"})
 _WORST = 20  # cases that the page lists
 _MEANING = {
     "dice": "overlap, twice the common area over both areas; mean over cases where one of the two outlined something",
@@ -149,11 +151,17 @@ def _measures(rows: Sequence[_Row]) -> dict[str, dict[str, Any]]:
         "found": (rows, lambda row: float(row.px.found > 0) if row.px.reference else None, _mean),
         "quiet": (rows, lambda row: float(row.px.found == 0) if not row.px.reference else None, _mean),
     }
-    return {name: _entry(own, value, summary) for name, (own, value, summary) in defined.items()}
+    return {
+        name: _entry(own, value, summary, is_share=name in _SHARES) for name, (own, value, summary) in defined.items()
+    }
 
 
 def _entry(
-    rows: Sequence[_Row], value: Callable[[_Row], float | None], summary: Callable[[Floats], float]
+    rows: Sequence[_Row],
+    value: Callable[[_Row], float | None],
+    summary: Callable[[Floats], float],
+    *,
+    is_share: bool,
 ) -> dict[str, Any]:
     """One measure, with an interval over draws of patients."""
     pairs = [(row.case.patient, found) for row in rows if (found := value(row)) is not None]
@@ -162,7 +170,12 @@ def _entry(
     groups = np.array([names.index(patient) for patient, _ in pairs], dtype=np.int64)
     draws = [summary(np.repeat(values, times[groups])) for times in group_draws(len(names), _RESAMPLES)]
     told = summary(values) if len(values) else float("nan")
-    return {**interval_entry(told, draws), "n": len(values)}
+    entry = interval_entry(told, draws)
+    if is_share and len(names) > 1 and len(set(values.tolist())) == 1:
+        # Every draw of what is the same for all is the same; that nobody was missed is known of so many only.
+        low, high = interval(int(values[0]) * len(names), len(names))
+        entry["ci95"] = [round(low, 5), round(high, 5)]
+    return {**entry, "n": len(values)}
 
 
 def _mean(values: Floats) -> float:

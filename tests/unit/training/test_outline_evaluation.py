@@ -119,6 +119,7 @@ def test_pictures_and_masks_of_the_same_names(model: Path, tmp_path: Path) -> No
     assert metrics["dice dark"]["value"] > 0.98
     assert metrics["hd95_mm bright"] == {"value": None, "ci95": None, "n": 0}
     assert metrics["found bright"]["value"] == 1
+    assert metrics["found bright"]["ci95"] == [pytest.approx(0.6097, abs=1e-3), 1.0]  # Wilson, 6 of 6
     assert metrics["quiet bright"]["n"] == 0
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(report))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
