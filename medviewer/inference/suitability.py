@@ -27,6 +27,7 @@ _MIXED = (
     "Several images lie at the same place and the files do not tell which of them belong together, so a model of a "
     "whole stack cannot be asked about them."
 )
+_UNLIKE = "The slices are stored in different ways, so a model of a whole stack cannot be asked about them."
 _IN_COLOR = "The slices are in colour; a model of a whole stack needs greyscale ones."
 _NO_HEADER = "identity.none"  # a file that is no DICOM could be anything
 _COLOR_MODELS = ("RGB", "PALETTE COLOR", "YBR")
@@ -78,7 +79,14 @@ def stack_problem(stack: Stack) -> str:
         return _IN_COLOR
     if stack.order != "position" or any(image.description.pixel_spacing_mm is None for image in stack.images):
         return UNPLACED
+    if len({_form(image.description) for image in stack.images}) > 1:
+        return _UNLIKE
     return _MIXED if codes & {"slices.duplicate", "axis.incomplete"} else ""
+
+
+def _form(d: PixelDescription) -> tuple[object, ...]:
+    """What slices must have in common to be one block of numbers."""
+    return d.rows, d.columns, d.is_signed, d.bits_stored > 8, d.photometric_interpretation
 
 
 def _is_color(description: PixelDescription) -> bool:

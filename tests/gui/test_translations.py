@@ -222,6 +222,16 @@ OF_MASKS = (
         "class."
     ),
     "The network of chest-net gives masks of 2 images for 1; refused.",
+    (
+        "“net.onnx” takes 64 images at once, no more and no fewer; export it for any number of images (an open batch "
+        "axis), for 1, or for at most 16."
+    ),
+    (
+        "“net.onnx” takes 3 images at once, and what it gives one of them depends on the others (its answers differ from "
+        "the file's by 0.2); export it for any number of images (an open batch axis), or for 1."
+    ),
+    "This model looks at a whole stack of slices, and the series holds a single image.",
+    "The slices are stored in different ways, so a model of a whole stack cannot be asked about them.",
     "The outlines are not of the image's size; run the model on this image again before saving.",
     "The heat map is not of the image's size; explain this image again before saving it.",
 )

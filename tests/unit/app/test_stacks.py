@@ -33,7 +33,7 @@ from medviewer.domain.answer import Answer
 from medviewer.domain.errors import WorkerDiedError
 from medviewer.imaging.scan import scan
 from medviewer.inference.catalogue import Catalogue
-from medviewer.inference.suitability import stack_unsuited_because
+from medviewer.inference.suitability import stack_problem, stack_unsuited_because
 from tests import fakes, stack_models
 from tests.dicom_maker import make_dataset, write_dataset, write_volumes
 from tests.radiographs import write_radiograph
@@ -227,6 +227,18 @@ def test_slices_of_two_kinds_at_one_place_are_refused(application: Application, 
     application.run_command("model.run")
     assert current_answer(application.state) is None
     assert "Several images lie at the same place" in problem(application)
+
+
+def test_slices_that_are_stored_in_different_ways_are_refused(tmp_path: Path) -> None:
+    write_stack(tmp_path / "ct")
+    stack = next(selections(scan([tmp_path / "ct"]))).stack
+    assert stack_problem(stack) == ""
+    for changes in ({"is_signed": False}, {"bits_stored": 8}, {"photometric_interpretation": "MONOCHROME1"}):
+        other = replace(stack.images[5], description=replace(stack.images[5].description, **changes))  # type: ignore[arg-type]
+        mixed = replace(stack, images=(*stack.images[:5], other, *stack.images[6:]))
+        assert "stored in different ways" in stack_problem(mixed)
+    color = replace(stack.images[0].description, samples_per_pixel=3, photometric_interpretation="RGB")
+    assert "in colour" in stack_problem(replace(stack, images=(replace(stack.images[0], description=color),) * 3))
 
 
 def test_gaps_and_a_tilt_are_refused_by_the_checks(application: Application, tmp_path: Path) -> None:
