@@ -112,6 +112,15 @@ def test_an_upright_plane_is_what_the_general_way_gives(engine: StackEngine, tmp
         np.testing.assert_allclose(map_on_plane(chance, grid), slow, atol=1e-4)
 
 
+def test_a_map_that_puts_the_one_box_first_is_better_than_chance(engine: StackEngine, tmp_path: Path) -> None:
+    write_stack(tmp_path / "ct")
+    case, _ = case_of(tmp_path / "ct")
+    found = explain(engine, case, MODEL_ID, "occlusion", n_random=50)
+    assert found.faithfulness is not None
+    assert min(found.faithfulness.deletion_percentile, found.faithfulness.insertion_percentile) >= 95
+    assert found.faithfulness.sentence.startswith("Better than chance")
+
+
 def test_off_the_stack_there_is_nothing(engine: StackEngine, tmp_path: Path) -> None:
     write_stack(tmp_path / "ct")
     case, _ = case_of(tmp_path / "ct")
