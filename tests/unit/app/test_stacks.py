@@ -27,10 +27,11 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.result_objects import capture_text
 from medviewer.app.saving import result_on_screen
-from medviewer.app.stack_asking import nearest_slice
+from medviewer.app.stack_asking import nearest_slice, read_stack
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer
-from medviewer.domain.errors import WorkerDiedError
+from medviewer.domain.errors import Stopped, WorkerDiedError
+from medviewer.domain.progress import StopToken
 from medviewer.imaging.scan import scan
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.suitability import stack_problem, stack_unsuited_because
@@ -296,6 +297,21 @@ def test_stopping_ends_the_reading_and_leaves_no_result(
         assert current_answer(app.state) is None
         assert problem(app) == ""
         fake_engine.gate.set()
+
+
+def test_reading_tells_how_far_it_is_and_stops_between_slices(tmp_path: Path) -> None:
+    write_stack(tmp_path / "ct")
+    stack, stop = next(selections(scan([tmp_path / "ct"]))).stack, StopToken()
+    told: list[tuple[int, int, str]] = []
+
+    def progress(done: int, total: int, text: str) -> None:
+        told.append((done, total, text))
+        if done == 3:
+            stop.stop()
+
+    with pytest.raises(Stopped):
+        read_stack(stack, stop, progress)
+    assert told == [(number, 16, "Reading slices") for number in (1, 2, 3)]
 
 
 def test_the_queue_asks_about_a_stack_once(app: Application) -> None:
