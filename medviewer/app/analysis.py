@@ -100,18 +100,26 @@ def build_case(
     Age and sex come from the image's own file, which was made with it; the record adds
     what was known at the time of the study.
     """
-    case = Case()
-    at = moment_of(study)
+    return replace(_who_it_is_of(patient, study, record), images=(frame,), confirmed=confirmed)
+
+
+def build_stack_case(
+    volume: Volume,
+    patient: Patient,
+    study: Study,
+    record: PatientRecord | None,
+    confirmed: frozenset[str] = frozenset(),
+) -> Case:
+    """As :func:`build_case`, of a whole stack of slices."""
+    return replace(_who_it_is_of(patient, study, record), volumes=(volume,), confirmed=confirmed)
+
+
+def _who_it_is_of(patient: Patient, study: Study, record: PatientRecord | None) -> Case:
+    case, at = Case(), moment_of(study)
     if record is not None and at is not None:
         case = snapshot(record, at)
     age = age_years(patient, study)
-    return replace(
-        case,
-        images=(frame,),
-        age_years=age if age is not None else case.age_years,
-        sex=patient.sex or case.sex,
-        confirmed=confirmed,
-    )
+    return replace(case, age_years=age if age is not None else case.age_years, sex=patient.sex or case.sex)
 
 
 class Asked(NamedTuple):
@@ -137,13 +145,11 @@ def ask(engine: Engine, question: Question, stop: StopToken, progress: Progress)
     return Asked(answer, provider)
 
 
-def ask_behind(
-    engine: Engine, image: Image, asked: Callable[[Frame], Question], stop: StopToken
-) -> tuple[Asked, Frame]:
-    """What a model says of an image that is not on screen; whatever the reader waits for goes first."""
-    frame = read_frame(image, stop=stop)
+def ask_behind(engine: Engine, prepare: Callable[[StopToken, Progress], Question], stop: StopToken) -> Asked:
+    """What a model says of what is not on screen; whatever the reader waits for goes first."""
+    question = prepare(stop, no_progress)
     with in_background():
-        return ask(engine, asked(frame), stop, no_progress), frame
+        return ask(engine, question, stop, no_progress)
 
 
 def warm_up(engine: Engine, model_id: str, stop: StopToken) -> str:

@@ -31,7 +31,7 @@ from medviewer.app.note_models import NoteReader
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
-from medviewer.app.record_models import RecordReader, takes_images
+from medviewer.app.record_models import RecordReader, is_for_screen, stack_models
 from medviewer.app.result import Result
 from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
@@ -392,6 +392,7 @@ class Application:
             corner_text=settings.corner_text,
             view=View(smooth=settings.smooth),
             model_id=_first_usable(self.engine, settings.model_id),
+            stack_models=stack_models(self.engine.catalogue),
         )
 
     def _adopt_hanging(self) -> None:
@@ -402,7 +403,7 @@ class Application:
 
 
 def _first_usable(engine: Engine, wanted: str) -> str:
-    """The remembered model of images if it can still be used, else the first that can."""
+    """The remembered model of images or stacks if it can still be used, else the first that can."""
     entries = engine.catalogue.entries
-    usable = [entry.id for entry in entries if entry.card is not None and takes_images(entry.card)]
+    usable = [entry.id for entry in entries if entry.card is not None and is_for_screen(entry.card)]
     return wanted if wanted in usable else next((one for one in usable if not is_variant(one)), "")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from medviewer.app.answering import Asking, answer_image
+from medviewer.app.answering import Asking, answer_image, answer_stack
 from medviewer.app.batch_journal import Entry, Journal, Outcome
 from medviewer.app.batch_plan import BatchQuestion
 from medviewer.app.results import RESULT_NAME, RESULT_SCHEMA, Result, clear_results, save_results
@@ -177,6 +177,8 @@ def _ask(engine: Engine, question: BatchQuestion, asking: Asking, frame: Callabl
     """One question, asked again while the worker dies; what fails is said and costs the others nothing."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
+            if question.is_of_stack:
+                return answer_stack(engine, question.model_id, question.selection, asking=asking)
             return answer_image(engine, question.model_id, question.selection, frame(), asking=asking)
         except EngineError as error:
             if isinstance(error, WorkerDiedError) and attempt < ATTEMPTS:
@@ -217,12 +219,18 @@ class _Frames:
 
     def __getitem__(self, name: str) -> Callable[[], Frame]:
         place = self._place[name]
-        near = self._questions[place : place + 1 + _READ_AHEAD]
+        near = [one for one in self._questions[place : place + 1 + _READ_AHEAD] if not one.is_of_stack]
         keys = {question.selection.image.key for question in near}
         self._futures = {key: future for key, future in self._futures.items() if key in keys}
         for question in near:
             image = question.selection.image
             if image.key not in self._futures:
                 self._futures[image.key] = self._pool.submit(read_frame, image, stop=self._stop)
+        if self._questions[place].is_of_stack:
+            return _nothing_to_read
         wanted = self._futures[self._questions[place].selection.image.key]
         return wanted.result
+
+
+def _nothing_to_read() -> Frame:
+    raise AssertionError  # the slices of a stack are read where they are asked about

@@ -16,12 +16,13 @@ from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
 from medviewer.domain.study import Collection, Image, Study
 from medviewer.inference.card import Card
-from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.inputs.volume import stack_input
+from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchQuestion:
-    """One image put to one model.
+    """One image, or the whole stack of slices that it is the first of, put to one model.
 
     ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file,
     ``manner`` with the model's card and with how it is asked.
@@ -33,6 +34,7 @@ class BatchQuestion:
     image: str
     stamp: str
     manner: str
+    is_of_stack: bool = False
 
     @property
     def name(self) -> str:
@@ -74,18 +76,35 @@ def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[s
     manners = [manner_of(card, wishes) for card in cards]
     for selection, study, image in _named(collection, out.resolve()):
         studies[study] = None
+        span = selection.stack.volume_span(selection.index)
         for card, manner in zip(cards, manners, strict=True):
-            reason = unsuited_because(selection.image, card)
+            is_of_stack = stack_input(card) is not None
+            if is_of_stack and selection.index != span.start:
+                continue  # it is of the question about the first one
+            reason = _refused(selection, card, is_of_stack=is_of_stack)
             if reason:
                 key = (study, card.id, reason)
                 left_out[key] = left_out.get(key, 0) + 1
                 continue
-            stamp = stamp_of(selection.image)
-            questions.append(BatchQuestion(selection, card.id, study, image, stamp, manner))
+            stamp = _stack_stamp(selection) if is_of_stack else stamp_of(selection.image)
+            questions.append(BatchQuestion(selection, card.id, study, image, stamp, manner, is_of_stack))
     order = {study: number for number, study in enumerate(studies)}
     questions.sort(key=lambda question: order[question.study])  # stable: of a study in the order of its images
     not_asked = tuple(NotAsked(*key, count) for key, count in left_out.items())
     return BatchPlan(tuple(questions), not_asked, tuple(studies))
+
+
+def _refused(selection: Selection, card: Card, *, is_of_stack: bool) -> str:
+    if is_of_stack:
+        return stack_unsuited_because(selection.stack.volume_at(selection.index), card)
+    return unsuited_because(selection.image, card)
+
+
+def _stack_stamp(selection: Selection) -> str:
+    """A digest that changes when the file of any slice does."""
+    span = selection.stack.volume_span(selection.index)
+    stamps = [stamp_of(image) for image in selection.stack.images[span.start : span.stop]]
+    return _digest(*stamps)[:16] if all(stamps) else ""
 
 
 def _named(collection: Collection, out: Path) -> Iterator[tuple[Selection, str, str]]:

@@ -9,12 +9,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medviewer.app.batch import Done, read_result
 from medviewer.app.batch_plan import BatchPlan, BatchQuestion, NotAsked
 from medviewer.app.results import NOTICE, RESULT_NAME, RESULT_SCHEMA
+from medviewer.app.stack_outlines import StackFile
 from medviewer.whole_file import write_whole
 
 STUDY_SCHEMA = "medviewer.study-result/1"
@@ -27,7 +29,13 @@ COLUMNS = (
 _WAITING = "waiting"
 
 
-def write_study(out: Path, study: str, rows: Sequence[Mapping[str, Any]], not_asked: Iterable[NotAsked]) -> None:
+def write_study(
+    out: Path,
+    study: str,
+    rows: Sequence[Mapping[str, Any]],
+    not_asked: Iterable[NotAsked],
+    stacks: Sequence[StackFile] = (),
+) -> None:
     """Write ``result.json`` of a study, of which all questions have ended; what earlier calls left there is listed too.
 
     Raises:
@@ -38,6 +46,7 @@ def write_study(out: Path, study: str, rows: Sequence[Mapping[str, Any]], not_as
         "notice": NOTICE,
         "study": study,
         "results": [*rows, *_rows_of_other_calls(out / study, {row["result"] for row in rows})],
+        "stacks": [asdict(one) for one in stacks],
         "not_asked": [_left_out(one) for one in not_asked if one.study == study],
     }
     (out / study).mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from medviewer.app import (
     filming,
     findings,
     hanging,
+    hottest,
     impressions,
     key_images,
     last_session,
@@ -38,7 +39,7 @@ from medviewer.app import (
 )
 from medviewer.app.decisions import decide
 from medviewer.app.note_models import explain_note, run_on_note
-from medviewer.app.on_screen import current_answer, decidable_answer, scene_of, shutters_of
+from medviewer.app.on_screen import asked_key, current_answer, decidable_answer, scene_of, shutters_of
 from medviewer.app.patient import import_records
 from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
@@ -190,8 +191,7 @@ def _may_decide(state: State) -> bool:
 
 
 def _may_run(state: State) -> bool:
-    is_image = state.selection is not None and state.cut is None
-    return is_image and bool(state.model_id) and not state.record_mismatch
+    return asked_key(state) is not None and bool(state.model_id) and not state.record_mismatch
 
 
 def _has_stored_image(state: State) -> bool:
@@ -514,6 +514,8 @@ _ROWS = (
     _asked("explain.opacity|Heat map opacity|热图不透明度", findings.change_overlay("opacity"), _always),
     _asked("explain.threshold|Heat map threshold|热图阈值", findings.change_overlay("threshold"), _always),
     _asked("explain.color_map|Heat map colours|热图配色", findings.change_overlay("color_map"), _always),
+    _row("explain.hottest|Go to where the heat map is strongest|转到热图最强处|Shift+X|crosshair", hottest.show,
+         hottest.has_map),
     _row("model.read_first|Read first, AI after: on or off|先阅片后看 AI：开或关||eye-off", impressions.toggle,
          _always),
     _row("model.impression|Write impression…|填写阅片印象…||pencil", impressions.write, impressions.can_write),

@@ -58,6 +58,22 @@ def parts_of(attribution: Attribution) -> list[dict[str, Any]]:
     return [{**_anchor(anchor), "value": value} for anchor, value in pairs]
 
 
+def stack_of(attribution: Attribution) -> dict[str, Any] | None:
+    """Where the boxes of a stack's map lie in the patient (LPS mm); None for what is no map of a stack."""
+    boxes = attribution.volume
+    if boxes is None:
+        return None
+    hottest = boxes.hottest
+    return {
+        "voxels": list(boxes.voxels),
+        "spacing_mm": list(boxes.spacing_mm),
+        "row_cosine": list(boxes.plane.row_cosine),
+        "column_cosine": list(boxes.plane.column_cosine),
+        "positions_mm": boxes.positions.tolist(),
+        "hottest_mm": None if hottest is None else hottest.tolist(),
+    }
+
+
 def summary_of(answer: Answer, attributions: Sequence[Attribution]) -> list[str]:
     """The outcomes in a few lines, and what they rest on."""
     lines: list[str] = []

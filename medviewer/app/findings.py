@@ -1,4 +1,4 @@
-"""Running a model on the image on screen, asking why, and saving what it says."""
+"""Running a model on the image on screen or on the stack that it is of, asking why, and keeping what it says."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.data_questions import takes_only
-from medviewer.app.on_screen import current_answer, current_attribution, second_attribution
+from medviewer.app.on_screen import asked_key, current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
-from medviewer.app.record_models import takes_images
-from medviewer.app.state import Overlay, Selection, State
+from medviewer.app.record_models import is_for_screen
+from medviewer.app.stack_asking import Prepare, key_of, question_of
+from medviewer.app.state import Key, Overlay, Selection
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
-from medviewer.explain.methods import METHODS, OWN_EXPLANATION, is_own_explanation, methods_for
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.explain.methods import METHODS, OWN_EXPLANATION, has_map, is_own_explanation, methods_for
 from medviewer.explain.overlay import COLOR_MAPS
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -49,14 +51,14 @@ def run_model(app: Application, _argument: object) -> None:
         return
     if not app.state.model_id:
         raise UsageError("No model can be used: the findings panel says what is wrong with each.")
-    app.wishes.run = now.image.key
+    app.wishes.run = key_of(app.state, now)
     continue_run(app)
 
 
 def run_if_wished(app: Application, selection: Selection) -> None:
     """Run the model on an image that comes on screen, where that is preferred."""
     if app.state.model_id and (app.settings.run_when_opened or app.wishes.runs_when_opened):
-        app.wishes.run = selection.image.key
+        app.wishes.run = key_of(app.state, selection)
 
 
 def continue_run(app: Application) -> None:
@@ -66,22 +68,22 @@ def continue_run(app: Application) -> None:
     """
     state = app.state
     now = state.selection
-    if now is None or app.wishes.run != now.image.key or state.frame is None or not state.is_record_checked:
+    if now is None or app.wishes.run != key_of(state, now) or state.frame is None or not state.is_record_checked:
         return
     app.wishes.run = None
-    if state.cut is not None:  # it came while the run waited: no model runs on the pixels of a plane
+    if asked_key(state) is None:  # a plane came while the run waited: no model of images runs on its pixels
         return
     if state.record_mismatch:
         app.notify("alarm", state.record_mismatch)
         return
-    _start_run(app, now, _question(state, now))
+    _start_run(app, key_of(state, now), question_of(app, now))
 
 
 def select_model(app: Application, model_id: str) -> None:
     """Choose the model that Run runs and whose answers are shown."""
     entry = next((e for e in app.engine.catalogue.entries if e.id == model_id), None)
     reason = "it is not installed." if entry is None else entry.problem
-    if entry is not None and entry.card is not None and not takes_images(entry.card):
+    if entry is not None and entry.card is not None and not is_for_screen(entry.card):
         is_of_molecules = takes_only(entry.card, "molecule")
         of_record = "it takes no image and stands beside the record."
         reason = "it takes a molecule: see Molecule… in the menu Model." if is_of_molecules else of_record
@@ -97,7 +99,8 @@ def confirm_guard(app: Application, code: str) -> None:
     if now is None:
         return
     confirmed = dict(app.state.confirmed)
-    confirmed[now.image.key] = confirmed.get(now.image.key, frozenset()) | {code}
+    key = key_of(app.state, now)
+    confirmed[key] = confirmed.get(key, frozenset()) | {code}
     app.session.update(confirmed=MappingProxyType(confirmed))
     run_model(app, None)
 
@@ -141,7 +144,7 @@ def _explain_by(app: Application, method: str, slot: str) -> None:
     if found is None or now is None or app.state.frame is None or found[1].status != "answer":
         return
     if not app.state.record_mismatch:
-        _start_explaining(app, found[0], _question(app.state, now), method, slot)
+        _start_explaining(app, found[0], question_of(app, now), method, slot)
 
 
 def toggle_overlay(app: Application, _argument: object) -> None:
@@ -164,39 +167,37 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
     return run
 
 
-def _question(state: State, now: Selection) -> Question:
-    if state.frame is None:
-        raise UsageError("The image is still being read: try again when it is shown.")
-    confirmed = state.confirmed.get(now.image.key, frozenset())
-    case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
-    return Question(case, state.model_id, state.language)
-
-
-def _start_run(app: Application, now: Selection, question: Question) -> None:
-    model_id, key = question.model_id, now.image.key
+def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
+    model_id = app.state.model_id
     _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
     app.jobs.stop("compare")
 
-    def done(asked: Asked) -> None:
+    def work(stop: StopToken, progress: Progress) -> tuple[Question, Asked]:
+        question = prepare(stop, progress)
+        return question, analysis.ask(app.engine, question, stop, progress)
+
+    def done(found: tuple[Question, Asked]) -> None:
+        question, asked = found
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
         take_answer(app, subject, answer)
         app.succeeded("explain")  # what was said of the check of an earlier answer
         if answer.provenance.provider:  # else a check stopped it, and nothing has run
             app.session.update(provider=asked.provider)
-        keep_answer(app, subject, now.image, question.case.images[0], answer)
+        keep_answer(app, subject, answer)
         if answer.status == "answer":
-            _start_explaining(app, subject, question, _method_for(app, model_id))
+            again: Prepare = lambda _stop, _progress: question  # noqa: E731 - what was read is there
+            _start_explaining(app, subject, again, _method_for(app, model_id))
             if app.state.overlay.second:
-                _start_explaining(app, subject, question, app.state.overlay.second, "compare")
+                _start_explaining(app, subject, again, app.state.overlay.second, "compare")
 
     def failed(error: MedViewerError) -> None:
         # A failure is no finding: nothing of an earlier run may be taken for this one's result.
         _forget_answer(app, key, model_id)
         _set_problem(app, key, model_id, str(error))
 
-    app.jobs.start("model", lambda stop, p: analysis.ask(app.engine, question, stop, p), done, failed)
+    app.jobs.start("model", work, done, failed)
 
 
 def _method_for(app: Application, model_id: str) -> str:
@@ -209,12 +210,17 @@ def _method_for(app: Application, model_id: str) -> str:
     return allowed[0]
 
 
-def _start_explaining(app: Application, asked: Subject, question: Question, method: str, slot: str = "explain") -> None:
-    card = app.engine.catalogue.card(question.model_id)
-    if not card.is_of_one_image or is_own_explanation(card):
-        return  # what it rests on is no map over this image alone, or is what it outlined
+def _start_explaining(app: Application, asked: Subject, prepare: Prepare, method: str, slot: str = "explain") -> None:
+    card = app.engine.catalogue.card(asked.model_id)
+    if not has_map(card):
+        return  # what it rests on is no map over what is on screen, or is what it outlined
 
-    def done(attribution: Attribution) -> None:
+    def work(stop: StopToken, progress: Progress) -> tuple[Question, Attribution]:
+        question = prepare(stop, progress)
+        return question, analysis.explain_finding(app.engine, question, method, stop, progress)
+
+    def done(found: tuple[Question, Attribution]) -> None:
+        question, attribution = found
         _take_attribution(app, asked, attribution)
         _start_weighing(app, asked, question, attribution, slot)
 
@@ -224,12 +230,7 @@ def _start_explaining(app: Application, asked: Subject, question: Question, meth
         else:  # the first method's map stays, and so does the answer
             app.notify("alarm", str(error), job=slot)
 
-    app.jobs.start(
-        slot,
-        lambda stop, p: analysis.explain_finding(app.engine, question, method, stop, p),
-        done,
-        failed,
-    )
+    app.jobs.start(slot, work, done, failed)
 
 
 def _start_weighing(app: Application, asked: Subject, question: Question, attribution: Attribution, slot: str) -> None:
@@ -261,7 +262,7 @@ def take_answer(app: Application, subject: Subject, answer: Answer) -> None:
     app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
 
 
-def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -> None:
+def _forget_answer(app: Application, key: Key, model_id: str) -> None:
     def others(mapping: Any) -> Any:
         return MappingProxyType({s: v for s, v in mapping.items() if (s.image_key, s.model_id) != (key, model_id)})
 
@@ -271,7 +272,7 @@ def _forget_answer(app: Application, key: tuple[str, str, int], model_id: str) -
     )
 
 
-def _set_problem(app: Application, key: tuple[str, str, int], model_id: str, text: str) -> None:
+def _set_problem(app: Application, key: Key, model_id: str, text: str) -> None:
     """Keep why one model gave nothing of an image: what failed is not said of another model."""
     asked = (key, model_id)
     problems = {k: v for k, v in app.state.analysis_problem.items() if k != asked}

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from medviewer.app.on_screen import current_answer, pane_state
+from medviewer.app.on_screen import asked_key, asks_of_stack, current_answer, pane_state
 from medviewer.app.preferences import prefer
 from medviewer.app.state import State
 from medviewer.domain.answer import Impression
@@ -31,14 +31,15 @@ NOT_KEPT = "Your impression was not saved, so the result stays withheld."
 
 
 def write(app: Application, text: str | None) -> None:
-    """Write down what the reader sees on the image on screen; from a menu or a key it is asked for.
+    """Write down what the reader sees on what is on screen, an image or a stack; from a menu or a key it is asked for.
 
     Raises:
         UsageError: there are no words, or too many.
     """
-    if not can_write(app.state) or app.state.selection is None:
+    key = asked_key(app.state)
+    if not can_write(app.state) or key is None:
         return
-    image = app.state.selection.image
+    _, uid, frame = key
     if text is None:
         text = app.front.ask_text("Your impression", "What do you see? It is kept with the time, before the result.")
         if text is None:
@@ -48,26 +49,26 @@ def write(app: Application, text: str | None) -> None:
         raise UsageError("Write what you see before it is kept.")
     if len(words) > LONGEST:
         raise UsageError("The impression is too long: shorten it to 2000 characters.")
-    impression = Impression(words, _now(), image.key in app.state.seen_answers)
+    impression = Impression(words, _now(), key in app.state.seen_answers)
     detail = json.dumps(
-        {"text": impression.text, "time": impression.time, "after_ai": impression.after_ai, "frame": image.frame},
+        {"text": impression.text, "time": impression.time, "after_ai": impression.after_ai, "frame": frame},
         ensure_ascii=False,
     )
 
     def done(_none: object) -> None:
-        kept = (*app.state.impressions.get(image.key, ()), impression)
-        app.session.update(impressions=MappingProxyType({**app.state.impressions, image.key: kept}))
+        kept = (*app.state.impressions.get(key, ()), impression)
+        app.session.update(impressions=MappingProxyType({**app.state.impressions, key: kept}))
 
     def failed(error: MedViewerError) -> None:
         app.lose(MedViewerError(f"{NOT_KEPT} {error}"))
 
     # The trail has it before the result is shown, or it is not shown.
-    app.write(lambda: app.records.note(EVENT, image.sop_instance_uid, detail), done, failed)
+    app.write(lambda: app.records.note(EVENT, uid, detail), done, failed)
 
 
 def can_write(state: State) -> bool:
-    """Whether there is a stored image on screen of which something can be written."""
-    return state.selection is not None and state.cut is None
+    """Whether there is a stored image on screen, or a stack that is asked about, of which something can be written."""
+    return state.selection is not None and (state.cut is None or asks_of_stack(state))
 
 
 def toggle(app: Application, _argument: object) -> None:
@@ -91,9 +92,9 @@ class AnswerWatcher:
             return
         panes = (pane_state(new, index) for index in {new.active, *new.parked})
         shown = {
-            pane.selection.image.key
+            key
             for pane in panes
-            if pane.selection is not None and current_answer(pane) is not None and not pane.record_mismatch
+            if (key := asked_key(pane)) is not None and current_answer(pane) is not None and not pane.record_mismatch
         }
         if not shown <= new.seen_answers:
             self._app.session.update(seen_answers=self._app.state.seen_answers | shown)

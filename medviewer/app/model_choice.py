@@ -5,31 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from medviewer.app.record_models import takes_images
+from medviewer.app.record_models import is_for_screen
 from medviewer.app.state import State
-from medviewer.domain.study import Image
+from medviewer.domain.study import Image, Stack
 from medviewer.inference.card import Card
-from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.inputs.volume import stack_input
+from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
 from medviewer.inference.variants import is_variant
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
 
 
-def suited_model(cards: Sequence[Card], chosen: str, image: Image) -> str:
+def suited_model(cards: Sequence[Card], chosen: str, image: Image, stack: Stack | None = None) -> str:
     """The chosen model, unless it would refuse the image by its header and another one would not.
 
     Args:
         cards: of the models that can be used, in the order in which they are listed.
         chosen: the id of the model that is chosen now; empty if there is none.
         image: on screen.
+        stack: the volume that it is of, for models that look at all of it; None for the image alone.
     """
-    of_images = [card for card in cards if takes_images(card)]
+
+    def refused(card: Card) -> str:
+        if stack_input(card) is not None:
+            return stack_unsuited_because(stack or Stack((image,)), card)
+        return unsuited_because(image, card)
+
+    of_images = [card for card in cards if is_for_screen(card)]
     now = next((card for card in of_images if card.id == chosen), None)
-    if now is not None and (len(of_images) == 1 or not unsuited_because(image, now)):
+    if now is not None and (len(of_images) == 1 or not refused(now)):
         return chosen
     offered = (card for card in of_images if not is_variant(card.id))
-    return next((card.id for card in offered if not unsuited_because(image, card)), chosen)
+    return next((card.id for card in offered if not refused(card)), chosen)
 
 
 class ModelChooser:
@@ -44,6 +52,6 @@ class ModelChooser:
         if now is None or (old.selection is not None and old.selection.series is now.series):
             return
         cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
-        model_id = suited_model(cards, new.model_id, now.image)
+        model_id = suited_model(cards, new.model_id, now.image, now.stack.volume_at(now.index))
         if model_id != new.model_id:
             self._app.session.update(model_id=model_id, provider="")

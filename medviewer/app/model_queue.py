@@ -12,16 +12,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
-from medviewer.app.analysis import Asked, Question
+from medviewer.app.analysis import Asked
 from medviewer.app.findings import take_answer
 from medviewer.app.on_screen import selections
 from medviewer.app.patient import keep_answer
+from medviewer.app.stack_asking import question_behind
 from medviewer.app.state import Key, QueueItem, QueueStatus, Selection, State
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, UsageError
-from medviewer.domain.frame import Frame
 from medviewer.inference.card import Card
-from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.inputs.volume import stack_input
+from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
 from medviewer.inference.variants import is_variant
 
 if TYPE_CHECKING:  # commands act on the application, which holds the queue
@@ -106,24 +107,15 @@ class ModelQueue:
         if contradiction:
             self._end(item, "failed", contradiction)
             return
-        now, image = item.selection, item.selection.image
-        confirmed = app.state.confirmed.get(image.key, frozenset())
-        language = app.state.language
-
-        def question(frame: Frame) -> Question:
-            return Question(
-                analysis.build_case(frame, now.patient, now.study, None, confirmed), item.model_id, language
-            )
-
+        prepare = question_behind(app, item.selection, item.model_id)
         app.background.start(
             _SLOT,
-            lambda stop, _progress: analysis.ask_behind(app.engine, image, question, stop),
+            lambda stop, _progress: analysis.ask_behind(app.engine, prepare, stop),
             partial(self._take, item),
             lambda error: self._fail(item, error),
         )
 
-    def _take(self, item: QueueItem, found: tuple[Asked, Frame]) -> None:
-        asked, frame = found
+    def _take(self, item: QueueItem, asked: Asked) -> None:
         app, image = self._app, item.selection.image
         if not self._is_running(item):
             return
@@ -131,7 +123,7 @@ class ModelQueue:
         subject = Subject(image.key, item.model_id, answer.provenance.model_sha256)
         if not _is_answered(app.state, image.key, item.model_id):  # else the reader has asked, and perhaps decided
             take_answer(app, subject, answer)
-            keep_answer(app, subject, image, frame, answer)
+            keep_answer(app, subject, answer)
         self._end(item, "answered" if answer.status == "answer" else "abstained")
 
     def _fail(self, item: QueueItem, error: MedViewerError) -> None:
@@ -220,11 +212,16 @@ def _suiting(
     models = list(cards)
     for selection in wanted:
         for card in models:
-            reason = unsuited_because(selection.image, card, language)
+            asked = selection
+            if stack_input(card) is None:
+                reason = unsuited_because(selection.image, card, language)
+            else:  # by its first slice, whichever of them is asked about: the queue asks once
+                asked = replace(selection, index=selection.stack.volume_span(selection.index).start)
+                reason = stack_unsuited_because(asked.stack.volume_at(asked.index), card, language)
             if reason:
                 reasons.append(reason)
             else:
-                yield selection, card.id
+                yield asked, card.id
 
 
 def _is_answered(state: State, key: Key, model_id: str) -> bool:

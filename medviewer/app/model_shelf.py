@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app.analysis import build_case
+from medviewer.app.record_models import is_for_screen, stack_models
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
@@ -225,10 +226,16 @@ class ModelShelf:
 
 def _adopt(app: Application) -> None:
     """Have the window list the models that there are now; one that went is not chosen any more."""
-    usable = [entry.id for entry in app.engine.catalogue.entries if not entry.problem]
+    entries = app.engine.catalogue.entries
+    usable = [entry.id for entry in entries if entry.card is not None and is_for_screen(entry.card)]
     chosen = app.state.model_id
     model_id = chosen if chosen in usable else next(iter(usable), "")
-    app.session.update(models_changed=app.state.models_changed + 1, model_id=model_id, provider="")
+    app.session.update(
+        models_changed=app.state.models_changed + 1,
+        model_id=model_id,
+        provider="",
+        stack_models=stack_models(app.engine.catalogue),
+    )
 
 
 def open_case(state: State) -> Case | None:

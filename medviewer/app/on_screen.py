@@ -253,9 +253,28 @@ def selections(collection: Collection) -> Iterator[Selection]:
                         yield Selection(patient, study, series, stack, index)
 
 
+def asks_of_stack(state: State) -> bool:
+    """Whether the chosen model looks at the whole stack of slices that the image on screen is of."""
+    return state.model_id in state.stack_models
+
+
+def asked_key(state: State) -> Key | None:
+    """By which image what the chosen model says goes: the one on screen, or of a whole stack its first slice.
+
+    None where nothing can be asked: no model of single images has seen a plane that was cut. Planes of a stack show
+    what was said of the stack.
+    """
+    now = state.selection
+    if now is None:
+        return None
+    if asks_of_stack(state):
+        return now.volume_key
+    return now.image.key if state.cut is None else None
+
+
 def is_withheld(state: State) -> bool:
     """Whether what models say of the image on screen is withheld until the reader has written an impression."""
-    return state.selection is not None and withholds(state, state.selection.image.key)
+    return state.selection is not None and withholds(state, asked_key(state) or state.selection.image.key)
 
 
 def withholds(state: State, key: Key) -> bool:
@@ -274,9 +293,9 @@ def has_withheld_answer(state: State) -> bool:
 
 
 def _answer_of(state: State) -> tuple[Subject, Answer] | None:
-    if state.selection is None or state.cut is not None:  # no model has seen a plane that was cut
+    key = asked_key(state)
+    if key is None:
         return None
-    key = state.selection.image.key
     for subject, answer in state.answers.items():
         if subject.image_key == key and subject.model_id == state.model_id:
             return subject, answer
@@ -290,8 +309,10 @@ def decidable_answer(state: State) -> tuple[Subject, Answer] | None:
 
 
 def impressions_of(state: State) -> tuple[Impression, ...]:
-    """What the reader wrote of the image on screen, the first version first."""
-    return state.impressions.get(state.selection.image.key, ()) if state.selection is not None else ()
+    """What the reader wrote of the image on screen (of a stack that is asked about, as a whole), the first first."""
+    if state.selection is None:
+        return ()
+    return state.impressions.get(asked_key(state) or state.selection.image.key, ())
 
 
 def current_attribution(state: State) -> Attribution | None:
@@ -320,5 +341,5 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         if subject.method
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
-        and not attribution.anchors  # those lie on values, not on the image
+        and attribution.is_map  # others lie on values, not on the image
     )

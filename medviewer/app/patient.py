@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from medviewer.app.state import Selection, Stored
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
-from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement
-from medviewer.domain.study import Image, Patient
+from medviewer.domain.study import Patient
 from medviewer.records.record import PatientRecord
 from medviewer.resources import resource
 
@@ -197,13 +196,13 @@ def sample_record() -> Path:
         raise RecordError(str(error)) from error
 
 
-def keep_answer(app: Application, subject: Subject, image: Image, frame: Frame, answer: Answer) -> None:
+def keep_answer(app: Application, subject: Subject, answer: Answer) -> None:
     """Keep an answer beside the record, as it would be saved in a file."""
 
     def work() -> None:
-        from medviewer.app.results import Result, result_document  # noqa: PLC0415 - see the top
+        from medviewer.app.results import answer_document  # noqa: PLC0415 - see the top
 
-        document = result_document(Result(image, frame, answer), [], [])
+        document = answer_document(answer, (), is_in_audit_trail=None)
         app.records.store().save_answer(subject, json.dumps(document, ensure_ascii=False))
         app.records.note("model.run", subject.image_key[1], subject.model_id)
 

@@ -21,7 +21,9 @@ from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import explain, methods_for
 from medviewer.inference.card import Card
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.inputs.volume import stack_input
 from medviewer.records.record import PatientRecord, snapshot
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -35,6 +37,17 @@ _N_RANDOM = 50
 def takes_images(card: Card) -> bool:
     """Whether a model is one for the image on screen."""
     return any(spec.kind == "image" for spec in card.inputs)
+
+
+def is_for_screen(card: Card) -> bool:
+    """Whether a model is one for what is on screen: an image, or the whole stack of slices that it is of."""
+    return takes_images(card) or stack_input(card) is not None
+
+
+def stack_models(catalogue: Catalogue) -> frozenset[str]:
+    """The models that look at a whole stack of slices."""
+    cards = (entry.card for entry in catalogue.entries if entry.card is not None)
+    return frozenset(card.id for card in cards if stack_input(card) is not None)
 
 
 def takes_records(card: Card) -> bool:

@@ -11,7 +11,7 @@ from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import Appearance
 from medviewer.domain.study import Image, Window
-from medviewer.explain.overlay import blend, blend_regions
+from medviewer.explain.overlay import blend, blend_regions, strongest_of
 from medviewer.imaging.display import to_display
 from medviewer.imaging.presenting import presented
 
@@ -28,7 +28,8 @@ class Result:
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
     ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
     ``impressions`` are what the reader wrote of the image, the first version first. ``appearance`` is the
-    presentation state with which the image was shown; None without one.
+    presentation state with which the image was shown; None without one. ``slices`` are those of the stack that was
+    analysed as a whole; then ``image`` is the one of them that is shown. Empty where the answer is of one image.
     """
 
     image: Image
@@ -44,6 +45,7 @@ class Result:
     is_in_audit_trail: bool | None = None
     impressions: tuple[Impression, ...] = ()
     appearance: Appearance | None = None
+    slices: tuple[Image, ...] = ()
 
 
 def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
@@ -76,4 +78,5 @@ def overlay_of(display: np.ndarray, attribution: Attribution, result: Result) ->
         color_map=result.color_map,
         opacity=result.opacity,
         threshold=result.threshold,
+        strongest=strongest_of(attribution),
     )

@@ -23,6 +23,7 @@ from medviewer.imaging.key_objects import write_flagged_image
 from medviewer.imaging.outline_object import write_outlines
 from medviewer.imaging.png import write_png
 from medviewer.imaging.secondary_capture import Caution, write_secondary_capture
+from medviewer.imaging.stack_map_object import write_stack_map
 from medviewer.imaging.structured_report import write_structured_report
 
 PDF_NAME = "report.pdf"
@@ -132,6 +133,7 @@ def _wanted(result: Result, shown: np.ndarray, outputs: frozenset[Output]) -> It
         yield _REPORT_NAME, _no_finding
     elif "report" in outputs:
         said = partial(write_structured_report, image, answer, attributions=maps, decision=result.decision)
+        said = partial(said, slices=result.slices)
         yield _REPORT_NAME, partial(said, shown_by=shown_by)
     if "capture" in outputs:
         yield _CAPTURE_NAME, partial(write_secondary_capture, image, shown, text=capture_text(result))
@@ -150,12 +152,17 @@ def _no_finding(*, path: Path) -> None:
 
 
 def _write_map(result: Result, attribution: Attribution, made: list[ObjectReference], *, path: Path) -> None:
-    _, strongest = normalise_map(attribution.placed)
     finding = _explained(result, attribution)
+    if attribution.volume is not None:
+        made.append(write_stack_map(result.slices, attribution, finding, path=path))
+        return
+    _, strongest = normalise_map(attribution.placed)
     made.append(write_heat_map(result.image, attribution, finding, strongest=strongest, path=path))
 
 
 def _write_segment(result: Result, attribution: Attribution, made: list[ObjectReference], *, path: Path) -> None:
+    if attribution.volume is not None:
+        raise _NothingThereError("The heat map of a stack is of a few large boxes: it is saved as values only.")
     parts, strongest = normalise_map(attribution.placed)
     mask = np.nan_to_num(parts, nan=0.0) >= max(result.threshold, 1 / 255)
     if strongest <= 0 or not mask.any():
@@ -184,6 +191,9 @@ def capture_text(result: Result) -> list[str]:
         reason = " ".join(decision.reason.split())
         value = " ".join(decision.value.split())
         lines.append(f"Reader: {decision.kind}" + (f": {value}" if value else "") + (f" - {reason}" if reason else ""))
+    if result.slices:
+        shown = [one.key for one in result.slices].index(result.image.key) + 1
+        lines.append(f"Analysed: {len(result.slices)} slices as a whole; this is slice {shown}")
     lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
     if result.attributions:
         lines += _map_words(result.attributions[0])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer import __version__
-from medviewer.app.data_results import evidence_of, outcomes_of, parts_of
+from medviewer.app.data_results import evidence_of, outcomes_of, parts_of, stack_of
 from medviewer.app.region_results import regions_of
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.result_objects import OURS, OUTLINES_NAME, MapNames, map_names, write_files
@@ -84,6 +84,7 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         decision=result.decision,
     )
     return document | {
+        "slices": len(result.slices) or None,
         "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],
         "outputs": names,
         "not_written": [{"file": name, "reason": reason} for name, reason in refused],
@@ -118,6 +119,7 @@ def answer_document(
         "status": answer.status,
         "reasons": list(answer.reasons),
         "findings": [_finding(finding) for finding in answer.findings],
+        "slices": None,
         "regions": regions_of(answer.regions, OUTLINES_NAME if OUTLINES_NAME in names else None),
         "outcomes": outcomes_of(answer),
         "evidence": evidence_of(answer, at),
@@ -157,8 +159,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _maps(attributions: tuple[Attribution, ...]) -> tuple[Attribution, ...]:
-    """Those that lie on the image; others lie on values and have no picture."""
-    return tuple(a for a in attributions if not a.anchors)
+    """Those that lie on the image or the stack; others lie on values and have no picture."""
+    return tuple(a for a in attributions if a.is_map)
 
 
 def _explanation(attribution: Attribution, own: MapNames | None, names: Sequence[str]) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _explanation(attribution: Attribution, own: MapNames | None, names: Sequence
         "error": _finite(attribution.error),
         "error_name": attribution.error_name,
         "parts": parts_of(attribution),
+        "stack": stack_of(attribution),
         "elapsed_s": attribution.elapsed_s,
     }
 
@@ -214,7 +217,7 @@ def _check_belonging(result: Result) -> None:
     if any(region.shape != shape for region in result.answer.regions):
         raise UsageError("An outline is of another image; run the model on this one again before saving.")
     for attribution in result.attributions:
-        is_placed = bool(attribution.anchors) or attribution.placed.shape == shape
+        is_placed = not attribution.is_map or attribution.placed.shape == shape
         if not attribution.provenance.is_same_question(of_answer) or not is_placed:
             raise UsageError("A heat map belongs to another answer; explain this answer again before saving it.")
 

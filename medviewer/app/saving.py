@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from medviewer.app.on_screen import appearance_of, current_answer
+from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, impressions_of
 from medviewer.app.patient import keep_event
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
+from medviewer.explain.stack_map import on_image
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table; writing DICOM takes a while to load
     from medviewer.app.application import Application, Level
@@ -93,18 +94,23 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
     """The answer on screen as it is saved: with its maps, the decision, and the image as it is shown."""
     if state.selection is None or state.frame is None:
         raise UsageError("There is no result to save: run a model first.")
+    if state.cut is not None:
+        raise UsageError("Show an image of the series instead of a plane that was cut, then save the result.")
+    now = state.selection
+    span = now.stack.volume_span(now.index) if asks_of_stack(state) else range(0)
     return Result(
-        image=state.selection.image,
+        image=now.image,
         frame=state.frame,
         answer=answer,
-        attributions=_attributions(state, subject),
+        attributions=tuple(on_image(one, now.image.description) for one in _attributions(state, subject)),
+        slices=now.stack.images[span.start : span.stop],
         decision=state.decisions.get(subject),
         window=state.view.window,
         inverted=state.view.inverted,
         color_map=state.overlay.color_map,
         opacity=state.overlay.opacity,
         threshold=state.overlay.threshold,
-        impressions=state.impressions.get(state.selection.image.key, ()),
+        impressions=impressions_of(state),
         appearance=appearance_of(state),
     )
 

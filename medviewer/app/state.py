@@ -338,7 +338,7 @@ class State:
     ``frame`` belongs to ``selection.image`` (or is the plane ``cut``) or is None while it is
     being read; ``frame_problem`` says why it cannot be read. Answers, attributions and
     decisions are kept by their :class:`Subject`; ask :func:`current_answer` and
-    friends, which return only what belongs to the image on screen. ``measurements`` has
+    friends, which return only what belongs to the image on screen, or to the stack that it is of. ``measurements`` has
     an entry, which may be empty, for each image whose own have been read from the record
     store; ask :func:`measurements_of`. What lies over the image on screen gives :func:`laid_on`.
     """
@@ -375,6 +375,7 @@ class State:
     laid: Mapping[tuple[Key, ShownPlane], LayerPlane] = field(default_factory=_empty)  # their cuts; ask laid_on
     model_id: str = ""
     models_changed: int = 0  # counts how often models came or went
+    stack_models: frozenset[str] = frozenset()  # those that look at a whole stack of slices; ask asked_key
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)

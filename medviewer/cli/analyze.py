@@ -28,6 +28,7 @@ from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.inputs.volume import stack_input
 
 
 def analyze(arguments: argparse.Namespace) -> int:
@@ -55,11 +56,10 @@ def analyze(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"The model {cards[0].id} takes no image: give --record, --note or --smiles instead of a path."
         )
-    if more or len(models) > 1 or path.is_dir():
-        if arguments.frame is not None:
-            raise UsageError("--frame chooses an image of one file; name one file and one model with it.")
-        if arguments.pdf:
-            raise UsageError("--pdf makes the page of one image; name one file and one model with it.")
+    is_of_stacks = any(stack_input(card) is not None for card in cards)
+    is_of_stacks = any(stack_input(card) is not None for card in cards)
+    if more or len(models) > 1 or path.is_dir() or is_of_stacks:
+        _check_alone(arguments, is_of_stacks=is_of_stacks)
         return analyze_many(arguments, cards, asking, lambda: Engine(catalogue), _keep_in_trail)
     try:
         selection = choose_image(path, arguments.frame, needs_frame=True)
@@ -78,6 +78,16 @@ def analyze(arguments: argparse.Namespace) -> int:
 
         _tell_and_save(result, save, room, as_json=arguments.json)
     return 0 if result.answer.status == "answer" else 4
+
+
+def _check_alone(arguments: argparse.Namespace, *, is_of_stacks: bool) -> None:
+    """Refuse what is for one image and one model alone."""
+    if arguments.frame is not None and is_of_stacks:
+        raise UsageError("--frame chooses one image, and the model looks at a whole stack of slices; leave it out.")
+    if arguments.frame is not None:
+        raise UsageError("--frame chooses an image of one file; name one file and one model with it.")
+    if arguments.pdf:
+        raise UsageError("--pdf makes the page of one image; name one file and one model with it.")
 
 
 def _page(result: Result, selection: Selection, catalogue: Catalogue, arguments: argparse.Namespace) -> bytes:
@@ -175,6 +185,8 @@ def summary(result: Result) -> list[str]:
             lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
         if finding.neighbours is not None:
             lines.append(f"    {finding.neighbours.sentence}")
+            if finding.neighbours.on:
+                lines.append(f"    counted on: {finding.neighbours.on}")
     lines += [f"  {line}" for region in answer.regions for line in region_lines(region)]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     for attribution in result.attributions:

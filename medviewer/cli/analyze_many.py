@@ -17,6 +17,7 @@ from medviewer.app.batch_tables import SUMMARY_CSV, result_row, write_study, wri
 from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result
 from medviewer.app.settings import home
+from medviewer.app.stack_outlines import StackOutlines
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.digits import area_number
 from medviewer.domain.errors import InputError, StorageError
@@ -84,6 +85,7 @@ class _Run:
         self._out, self._pace = arguments.out, Pace()
         self._rows: dict[str, dict[str, Any]] = {q.name: result_row(self._out, q, None) for q in plan.questions}
         self._done: list[Done] = []
+        self._stacks = StackOutlines(self._out, plan.questions)
 
     def go(self, make_engine: Callable[[], Engine], journal: Journal) -> None:
         """Ask all questions; however it ends, the tables say how far it came."""
@@ -137,7 +139,7 @@ class _Run:
             left[study] -= 1
             if not left[study]:
                 rows = [self._rows[question.name] for question in questions if question.study == study]
-                write_study(self._out, study, rows, self._plan.not_asked)
+                write_study(self._out, study, rows, self._plan.not_asked, self._stacks.of_study(study))
             self._tell_progress()
             self._pace.start()
 

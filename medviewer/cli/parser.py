@@ -102,7 +102,7 @@ def _command_parser() -> argparse.ArgumentParser:
         ("models", "the models that are installed", _add_models),
         ("train", "make a model folder from data", _add_train),
         ("recipes", "what can be trained, from which data, with which settings", _add_recipes),
-        ("evaluate", "measure a model on labelled images, stays, dialogues or molecules", _add_evaluate),
+        ("evaluate", "measure a model on labelled or outlined images, stays, dialogues or molecules", _add_evaluate),
         ("audit", "prove that the audit trail is whole", _add_audit),
     ):
         shared = _shared(is_inner=True, takes_models=name in USE_MODELS)
@@ -231,8 +231,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         type=_path,
         required=True,
         metavar="DIR",
-        help="holds a folder for each class, a labels.csv, or the files of the PhysioNet 2012 challenge; or a CSV "
-        "table of molecules with the results of their assays",
+        help="holds a folder for each class, a labels.csv, images/ and masks/ (or DICOM images and Segmentations) for "
+        "a model that outlines, or the files of the PhysioNet 2012 challenge; or a CSV table of molecules with the "
+        "results of their assays",
     )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from medviewer.domain.anchor import Anchor
+from medviewer.domain.volume_map import VolumeMap
 
 GuardLevel = Literal["ok", "warn", "abstain"]
 AnswerStatus = Literal["answer", "abstained"]
@@ -40,12 +41,14 @@ class GuardResult:
 class Neighbours:
     """Of the ``n`` training cases most like this one, as the network sees them, ``positive`` had the finding.
 
-    ``sentence`` says so, and how often the model was wrong in validation on cases with such neighbours.
+    ``sentence`` says so, and how often the model was wrong in validation on cases with such neighbours; ``on`` says of
+    which cases that was counted, and is empty where it was not or the card does not say.
     """
 
     n: int
     positive: int
     sentence: str
+    on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +283,8 @@ class Attribution:
             relative to the explained difference; None where the method has none.
         anchors: what each value lies on, where the data is not one image: then ``saliency`` is
             ``(len(anchors),)`` in the same order, and ``placed`` is empty, ``(0, 0)``.
+        volume: of a stack of slices, where the values of its boxes lie; ``placed`` is then empty until the map is
+            laid on one plane. None where there is no stack.
     """
 
     method: str
@@ -294,6 +299,12 @@ class Attribution:
     elapsed_s: float
     provenance: Provenance
     anchors: tuple[Anchor, ...] = ()
+    volume: VolumeMap | None = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it lies on an image or a stack of slices, so that it can be drawn there."""
+        return not self.anchors or self.volume is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ of reference. What is drawn is its cut with one plane: :class:`ScalarPlane`, :cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -193,22 +194,47 @@ class ScalarPlane:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PackedMask:
+    """A mask in bits, row after row; ``shape`` is rows and columns."""
+
+    shape: tuple[int, int]
+    packed: npt.NDArray[np.uint8]
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """``(rows, columns)``; unpacked anew each time."""
+        rows, columns = self.shape
+        return np.unpackbits(self.packed, count=rows * columns).reshape(rows, columns).astype(np.bool_)
+
+    def holds(self, column: float, row: float) -> bool:
+        """Whether a place, (column, row) from the corner of the first pixel, lies in it."""
+        if not (0 <= row < self.shape[0] and 0 <= column < self.shape[1]):
+            return False
+        byte, bit = divmod(int(row) * self.shape[1] + int(column), 8)
+        return bool(self.packed[byte] >> (7 - bit) & 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelPlane:
     """Segments on one plane: number -> closed outlines, ``(n, 2)`` (column, row) from the corner of the first pixel.
 
-    A place is inside a segment if it is inside an odd number of its outlines.
+    A place is inside a segment if it is inside an odd number of its outlines. A segment with too many corners to be
+    traced is in ``ragged`` instead, as its pixels.
     """
 
     outlines: dict[int, tuple[Floats, ...]]
+    ragged: Mapping[int, PackedMask] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def size_bytes(self) -> int:
         """What it keeps in memory."""
-        return sum(outline.nbytes for own in self.outlines.values() for outline in own)
+        traced = sum(outline.nbytes for own in self.outlines.values() for outline in own)
+        return traced + sum(mask.packed.nbytes for mask in self.ragged.values())
 
     def segments_at(self, column: float, row: float) -> tuple[int, ...]:
         """The numbers of the segments that a place lies in."""
-        return tuple(number for number, own in self.outlines.items() if _is_inside(own, column, row))
+        traced = [number for number, own in self.outlines.items() if _is_inside(own, column, row)]
+        return tuple(sorted([*traced, *(number for number, mask in self.ragged.items() if mask.holds(column, row))]))
 
 
 LayerPlane = ScalarPlane | LabelPlane

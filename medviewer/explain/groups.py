@@ -143,7 +143,7 @@ def judge_groups(question: GroupQuestion, values: npt.NDArray[np.floating], n_ra
         return Faithfulness(0.0, 0.0, n_random, "This explanation gives every part the same weight.")
     chance = np.random.default_rng(SEED)
     orders = [np.argsort(-values, kind="stable"), *(chance.permutation(n) for _ in range(n_random))]
-    counts = np.unique(np.round(np.linspace(0, n, min(n, LEVELS) + 1)).astype(int))
+    counts = _counts(n)
     hidden = [order[:count].tolist() for order in orders for count in counts]
     hidden += [order[count:].tolist() for order in orders for count in counts]
     curves = question.scores(hidden, "Comparing with random orders").reshape(2, len(orders), len(counts))
@@ -151,6 +151,17 @@ def judge_groups(question: GroupQuestion, values: npt.NDArray[np.floating], n_ra
     deletion = _percentile(-areas[0, 0], -areas[0, 1:])
     insertion = _percentile(areas[1, 0], areas[1, 1:])
     return Faithfulness(deletion, insertion, n_random, _sentence(min(deletion, insertion)))
+
+
+def _counts(n: int) -> npt.NDArray[np.int64]:
+    """How many parts are taken away at each level, 0 and all of them among these; of many, at first few at a time.
+
+    Evenly, the first level of a stack's 64 boxes would be eight: an order that puts the one box that counts first would
+    be no better than the eighth part of all random ones that have it among those.
+    """
+    if n <= LEVELS:
+        return np.arange(n + 1, dtype=np.int64)
+    return np.unique(np.concatenate([[0], np.round(np.geomspace(1, n, LEVELS))])).astype(np.int64)
 
 
 def _percentile(value: float, others: npt.NDArray[np.float64]) -> float:

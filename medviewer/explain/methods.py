@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
+from medviewer.domain.anchor import Anchor
 from medviewer.domain.answer import Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
+from medviewer.domain.volume_map import VolumeMap
 from medviewer.explain.attention_rollout import attention_rollout
 from medviewer.explain.class_activation import class_activation
 from medviewer.explain.faithfulness import judge
@@ -31,6 +33,7 @@ from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine
 from medviewer.inference.gathering import gather
+from medviewer.inference.inputs import volume
 from medviewer.inference.placement import grid_to_network, place_saliency
 from medviewer.inference.provenance import inputs_sha256, provenance_of, tensor_sha256
 
@@ -335,7 +338,18 @@ def _explain_groups(engine: Engine, case: Case, card: Card, row: Method, asking:
         elapsed_s=time.monotonic() - clock,
         provenance=provenance_of(card, engine.load(card.id, stop=asking.stop), question.arrays, started, clock),
         anchors=question.anchors,
+        volume=_volume_map(case, card, question.anchors, values),
     )
+
+
+def has_map(card: Card) -> bool:
+    """Whether an explanation of it is drawn on an image or a stack of slices."""
+    return (card.is_of_one_image or volume.stack_input(card) is not None) and not is_own_explanation(card)
+
+
+def _volume_map(case: Case, card: Card, anchors: Sequence[Anchor], values: FloatArray) -> VolumeMap | None:
+    spec = volume.stack_input(card)
+    return None if spec is None else volume.map_of(case.volumes[0], spec, anchors, values)
 
 
 def _target_index(card: Card, finding: str | None) -> int:

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.domain.answer import Region
+from medviewer.domain.answer import Attribution, Region
 from medviewer.domain.errors import UsageError
 
 Bytes = npt.NDArray[np.uint8]
@@ -110,7 +110,15 @@ def _colors(name: str) -> Bytes:
     return colors
 
 
-def normalise_map(placed: FloatArray) -> tuple[FloatArray, float]:
+def strongest_of(attribution: Attribution) -> float | None:
+    """The value that is drawn as the strongest of a stack's map, on every slice alike; None where the map has its own.
+
+    Each slice by its own strongest would make nothing look like something.
+    """
+    return attribution.volume.strongest if attribution.volume is not None else None
+
+
+def normalise_map(placed: FloatArray, strongest: float | None = None) -> tuple[FloatArray, float]:
     """Return the positive evidence as a part of its strongest, and that value.
 
     The strongest is the value that half a percent of the positive pixels reach: a map of
@@ -118,6 +126,7 @@ def normalise_map(placed: FloatArray) -> tuple[FloatArray, float]:
 
     Args:
         placed: ``(rows, columns)``, signed; NaN where nothing was examined.
+        strongest: if another value is to be drawn as 1 (:func:`strongest_of`).
 
     Returns:
         ``(rows, columns)`` float32 in 0..1, 0 where evidence is negative and NaN where
@@ -125,21 +134,28 @@ def normalise_map(placed: FloatArray) -> tuple[FloatArray, float]:
     """
     finite = np.isfinite(placed)
     positive = placed[finite & (placed > 0)]
-    if positive.size == 0:
-        return np.where(finite, np.float32(0), np.float32(np.nan)), 0.0
-    sample = positive[:: max(1, positive.size // _SAMPLE)]  # sorting millions of pixels would hold the window up
-    strongest = np.quantile(sample, _STRONGEST, method="higher")
+    if positive.size == 0 or strongest == 0:
+        return np.where(finite, np.float32(0), np.float32(np.nan)), strongest or 0.0
+    if strongest is None:
+        sample = positive[:: max(1, positive.size // _SAMPLE)]  # sorting millions of pixels would hold the window up
+        strongest = float(np.quantile(sample, _STRONGEST, method="higher"))
     return (np.clip(placed, 0, strongest) / strongest).astype(np.float32), float(strongest)
 
 
-def to_levels(placed: FloatArray) -> Bytes:
+def to_levels(placed: FloatArray, strongest: float | None = None) -> Bytes:
     """Return a map as 256 levels, 255 the strongest; 0 is no positive evidence, or not examined."""
-    parts, _ = normalise_map(placed)
+    parts, _ = normalise_map(placed, strongest)
     return np.round(np.nan_to_num(parts, nan=0.0) * 255).astype(np.uint8)
 
 
 def blend(
-    display: Bytes, placed: FloatArray, *, color_map: str = "magma", opacity: float = 0.5, threshold: float = 0.0
+    display: Bytes,
+    placed: FloatArray,
+    *,
+    color_map: str = "magma",
+    opacity: float = 0.5,
+    threshold: float = 0.0,
+    strongest: float | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Lay a heat map over the image as shown, for a picture file.
 
@@ -149,6 +165,7 @@ def blend(
         color_map: one of :data:`COLOR_MAPS`.
         opacity: of the strongest value, 0 to 1.
         threshold: see :func:`color_table`.
+        strongest: the value that is drawn as such; None for the map's own.
 
     Returns:
         ``(rows, columns, 3)`` uint8 RGB.
@@ -160,7 +177,7 @@ def blend(
         raise UsageError(f"A heat map of {placed.shape} cannot lie on an image of {display.shape[:2]} pixels.")
     base = display if display.ndim == 3 else np.repeat(display[..., None], 3, axis=2)
     table = color_table(color_map, opacity=opacity, threshold=threshold).astype(np.uint16)
-    levels = to_levels(placed)
+    levels = to_levels(placed, strongest)
     alpha = table[levels, 3][..., None]
     mixed = base * (255 - alpha) + table[levels, :3] * alpha
     return np.asarray((mixed + 127) // 255, np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medviewer.app.application import Application
-from medviewer.app.record_models import takes_images
+from medviewer.app.record_models import is_for_screen
 from medviewer.explain.methods import METHODS
 from medviewer.gui.findings_panel import MethodRow, ModelRow
 from medviewer.gui.trust_panel import Validation
@@ -13,12 +13,12 @@ from medviewer.inference.predictive import accuracy_of
 
 
 def model_rows(app: Application) -> list[ModelRow]:
-    """Every model of images, also those that cannot be used, with the reason.
+    """Every model of images and of stacks of slices, also those that cannot be used, with the reason.
 
     Models of recorded values stand beside the record.
     """
     entries = app.engine.catalogue.entries
-    return [row_of(entry) for entry in entries if entry.card is None or takes_images(entry.card)]
+    return [row_of(entry) for entry in entries if entry.card is None or is_for_screen(entry.card)]
 
 
 def row_of(entry: Entry) -> ModelRow:

@@ -11,12 +11,12 @@ from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.state import Overlay
-from medviewer.domain.answer import Attribution
+from medviewer.domain.answer import Attribution, Faithfulness
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
 from medviewer.explain.sanity import agreement
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
-from medviewer.gui.icons import icon
+from medviewer.gui.show_hide import ShowHideButton, ShowHideWords
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
 
 _SPARSE_SHARE = 0.02  # of the map's area; below it a reader sees a speck or nothing
@@ -45,13 +45,15 @@ class ExplainControls(Card):
     def __init__(self, methods: Sequence[MethodRow], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._is_showing = False
-        self._toggle_key = ""
         self.method = ElidedCombo()
         self._methods = tuple(methods)
         self.offer("")
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
-        self.toggle = button("", "eye")
+        self.toggle = ShowHideButton()
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
+        self.hottest = button("", "crosshair")
+        self.hottest.clicked.connect(lambda: self.requested.emit("explain.hottest", None))
+        self.hottest.hide()
         self.color_map = ElidedCombo()
         self.color_map.setIconSize(QSize(26, 12))
         for name in COLOR_MAPS:
@@ -93,12 +95,12 @@ class ExplainControls(Card):
             row.addWidget(self._labels[name])
             row.addWidget(control, 1)
             self.column.addLayout(row)
+        self.add(self.hottest)
         self.column.addLayout(self._belief)
         self.add(self._caveat)
 
-    def translate(self, toggle_key: str = "") -> None:
+    def translate(self, toggle_key: str = "", hottest_key: str = "") -> None:
         """Say everything in the language in use."""
-        self._toggle_key = toggle_key
         self._title.setText(tr("Where the model looked"))
         self._labels["method"].setText(tr("Method"))
         for row in self._methods:
@@ -111,7 +113,16 @@ class ExplainControls(Card):
         self._labels["threshold"].setText(tr("Hide values below"))
         self._labels["colors"].setText(tr("Colours"))
         self._caveat.setText(tr("The overlay shows where the model looked, not the outline of a lesion."))
-        set_tooltip(self.toggle, tr("Show or hide the heat map"), toggle_key)
+        words = ShowHideWords(
+            hide=tr("Hide map"),
+            hide_by_key=tr("Hide map ({key})"),
+            show=tr("Show map"),
+            show_by_key=tr("Show map ({key})"),
+            tip=tr("Show or hide the heat map"),
+        )
+        self.toggle.say(words, toggle_key)
+        self.hottest.setText(tr("Go to the strongest slice"))
+        set_tooltip(self.hottest, tr("Show where the heat map speaks most for the finding"), hottest_key)
         set_tooltip(self.opacity.slider, tr("How strongly the heat map covers the image"))
         set_tooltip(self.threshold.slider, tr("Values below this part of the highest value are left clear"))
         set_tooltip(self.method, tr("How the model is asked where it looked"))
@@ -125,10 +136,7 @@ class ExplainControls(Card):
             self.color_map.setCurrentIndex(self.color_map.findData(overlay.color_map))
             self.opacity.show_value(overlay.opacity)
             self.threshold.show_value(overlay.threshold)
-            words = tr("Hide map ({key})") if overlay.visible else tr("Show map ({key})")
-            bare = tr("Hide map") if overlay.visible else tr("Show map")
-            self.toggle.setText(words.format(key=self._toggle_key) if self._toggle_key else bare)
-            self.toggle.setIcon(icon("eye" if overlay.visible else "eye-off"))
+            self.toggle.show_visible(is_visible=overlay.visible)
         finally:
             self._is_showing = False
 
@@ -141,6 +149,7 @@ class ExplainControls(Card):
         same answer by other methods.
         """
         clear(self._belief)
+        self.hottest.setVisible(attribution is not None and attribution.volume is not None)
         if running:
             self._belief.addWidget(SignalRow("info", running, word=tr("Working out the heat map")))
         elif attribution is None:
@@ -225,19 +234,22 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
             rows.append(SignalRow("good", reason_words(found.sentence), word=tr("Better than chance")))
         else:
             rows.append(SignalRow("caution", reason_words(found.sentence), word=tr("Not clearly better than chance")))
-        words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
-        words = words.format(
-            n=found.n_random,
-            deletion=f"{found.deletion_percentile:.0f}",
-            insertion=f"{found.insertion_percentile:.0f}",
-        )
-        rows.append(PlainLabel(words, "small", wrap=True))
+        rows.append(PlainLabel(against_chance(attribution, found), "small", wrap=True))
     if attribution.error is not None:
         words = tr("The method's own error: {name} {error}%").format(
             name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"
         )
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
+
+
+def against_chance(attribution: Attribution, found: Faithfulness) -> str:
+    """How a map does in numbers: against random maps, or against random orders of the parts of a stack."""
+    words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
+    if attribution.volume is not None:
+        words = tr("Against {n} random orders: better than {deletion}% when deleting, than {insertion}% when inserting")
+    deletion, insertion = (f"{value:.0f}" for value in (found.deletion_percentile, found.insertion_percentile))
+    return words.format(n=found.n_random, deletion=deletion, insertion=insertion)
 
 
 def is_sparse(attribution: Attribution) -> bool:
@@ -249,7 +261,8 @@ def is_sparse(attribution: Attribution) -> bool:
     seen = attribution.saliency[np.isfinite(attribution.saliency)]
     if not (seen > 0).any():
         return True
-    area = float((seen > 0.1 * seen.max()).mean())
+    # (One large box of a stack is no speck.)
+    area = float((seen > 0.1 * seen.max()).mean()) if attribution.volume is None else 1.0
     return area < _SPARSE_SHARE or float(seen[seen > 0].sum()) < _OUTWEIGHED * float(np.abs(seen).sum())
 
 

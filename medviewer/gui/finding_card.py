@@ -120,6 +120,10 @@ def what_would_help(code: str) -> str:
         "image.uid.duplicate": tr("Two files claim to be this image: keep only one of the two files."),
         "image": tr("Ask for the file to be sent again: it must be whole."),
         "range": original,
+        "uneven_volume": tr("Choose a series that has all of its slices, at even distances and not tilted."),
+        "oblique_volume": tr("Choose a series that lies along the axes of the body."),
+        "slice_spacing": tr("Choose a series with slices as the model needs them."),
+        "slice_count": tr("Choose a series with slices as the model needs them."),
         "age": tr("Choose a model that was validated for patients of this age."),
         "out_of_distribution": tr(
             "The image is unlike those that the model learned from. Check that it is whole, upright and original."

@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from medviewer.app.commands import command
 from medviewer.app.on_screen import (
+    asked_key,
+    asks_of_stack,
     attributions_of,
     current_answer,
     current_attribution,
@@ -203,7 +205,8 @@ class FindingsPanel(QWidget):
     def _name_keys(self) -> None:
         set_tooltip(self.run, tr("Run the model on the image on screen"), self._shortcuts.get("model.run", ""))
         set_tooltip(self.cancel, tr("Stop the model"), self._shortcuts.get("job.cancel", ""))
-        self.explain.translate(self._shortcuts.get("explain.toggle", ""))
+        keys = (self._shortcuts.get(name, "") for name in ("explain.toggle", "explain.hottest"))
+        self.explain.translate(*keys)
         self.outlines.translate(self._shortcuts.get("explain.toggle", ""))
 
     def _show_jobs(self, state: State) -> None:
@@ -334,15 +337,18 @@ class FindingsPanel(QWidget):
         card.add(PlainLabel(tr_pick(row.title), "title", wrap=True))
         if state.selection is None:
             card.add(PlainLabel(tr("Open an image to run the model on it."), "secondary", wrap=True))
-        elif state.cut is not None:
+        elif state.cut is not None and not asks_of_stack(state):
             words = tr("Choose an original image; models do not run on reformatted planes.")
             card.add(SignalRow("info", words))
         elif has_withheld_answer(state):
-            card.add(PlainLabel(tr("It has run on this image."), "secondary", wrap=True))
+            words = tr("It has run on this stack.") if asks_of_stack(state) else tr("It has run on this image.")
+            card.add(PlainLabel(words, "secondary", wrap=True))
         elif _words_of(state.jobs, MODEL_JOB):
-            card.add(PlainLabel(tr("It is running on this image."), "secondary", wrap=True))
+            words = tr("It is running on this stack.") if asks_of_stack(state) else tr("It is running on this image.")
+            card.add(PlainLabel(words, "secondary", wrap=True))
         else:
-            card.add(PlainLabel(tr("Not run on this image yet."), "secondary", wrap=True))
+            words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
+            card.add(PlainLabel(words, "secondary", wrap=True))
         for name, words in ((tr("It is for"), tr_pick(row.intended_use)), (tr("It is not for"), tr_pick(row.not_for))):
             if words:
                 card.add(section(name), PlainLabel(words, wrap=True))
@@ -350,7 +356,7 @@ class FindingsPanel(QWidget):
 
     def _note_undo(self, old: State | None, new: State) -> None:
         """Whether "undo" now would undo the decision and nothing else."""
-        if old is None or _image_key(old) != _image_key(new) or _answer(old) is not _answer(new):
+        if old is None or asked_key(old) != asked_key(new) or _answer(old) is not _answer(new):
             self._is_decision_last = False
         elif old.decisions != new.decisions:
             self._is_decision_last = _decision(new) is not None
@@ -382,13 +388,9 @@ def in_this_language(known: str | Mapping[str, str], said: str) -> str:
     return tr_pick(known) if is_same else said
 
 
-def _image_key(state: State) -> tuple[str, str, int] | None:
-    return state.selection.image.key if state.selection else None
-
-
 def _problem(state: State) -> str:
-    key = _image_key(state)
-    if key is None or state.cut is not None:  # what failed on a stored image is not said of a plane
+    key = asked_key(state)
+    if key is None:  # what failed on a stored image is not said of a plane
         return ""
     return state.analysis_problem.get((key, state.model_id), "")
 
@@ -409,7 +411,7 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
     is_plane = state.cut is not None
     hidden = is_withheld(state), has_withheld_answer(state)
-    shown = (id(answer), _image_key(state), state.model_id, _problem(state), state.record_mismatch)
+    shown = (id(answer), asked_key(state), state.model_id, _problem(state), state.record_mismatch)
     return (*shown, is_running, is_plane, *hidden)
 
 

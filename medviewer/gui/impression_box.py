@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
 
 from medviewer.app.impressions import LONGEST
-from medviewer.app.on_screen import has_withheld_answer, impressions_of, is_withheld
+from medviewer.app.on_screen import asked_key, has_withheld_answer, impressions_of, is_withheld
 from medviewer.app.state import Key, State
 from medviewer.domain.answer import Impression
 from medviewer.gui.cards import Card, SignalRow, button, clear, line, section
@@ -38,8 +38,7 @@ class ImpressionBox(Card):
 
     def show_state(self, state: State) -> None:
         """Show what belongs to the image on screen."""
-        now = state.selection
-        key = now.image.key if now is not None and state.cut is None else None
+        key = asked_key(state)
         written, withheld = impressions_of(state), is_withheld(state)
         self.setVisible(key is not None and (withheld or bool(written)))
         if self._adds_to is not None and (key != self._adds_to or len(written) > self._counted):

@@ -16,7 +16,7 @@ from medviewer.app.layer_planes import Laid
 from medviewer.domain.layer import Color, LabelPlane, LayerSource, ScalarLayer, ScalarPlane, Segment
 from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
-from medviewer.gui.outline_drawing import draw_outlines, outline_path, step_for
+from medviewer.gui.outline_drawing import draw_outlines, draw_ragged, outline_path, step_for
 from medviewer.gui.placing import Placement
 
 _RAMP = 64  # of 255: levels over which a value comes up to the full opacity, so that the anatomy stays visible
@@ -112,10 +112,13 @@ def _draw_labels(painter: QPainter, transform: QTransform, plane: LabelPlane, la
         return
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     for segment in laid.source.segments:
-        outlines = plane.outlines.get(segment.number, ())
-        if not outlines or segment.number in laid.layer.hidden:
+        outlines, ragged = plane.outlines.get(segment.number, ()), plane.ragged.get(segment.number)
+        if not (outlines or ragged) or segment.number in laid.layer.hidden:
             continue
         ink = segment_color(laid.source, segment)
+        if ragged is not None:
+            draw_ragged(painter, transform, ragged.mask, ink, laid.layer.opacity)
+            continue
         draw_outlines(
             painter, transform, outline_path(outlines, step_for(transform, ratio)), ink, laid.layer.opacity, ratio
         )

@@ -8,11 +8,13 @@ import numpy as np
 from PySide6.QtCore import QRectF, QSizeF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
+from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import current_attribution, second_attribution
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.comparison import difference, difference_levels, difference_table
-from medviewer.explain.overlay import color_table, to_levels
+from medviewer.explain.overlay import color_table, strongest_of, to_levels
+from medviewer.explain.stack_map import on_plane
 from medviewer.gui.region_layer import RegionLayer
 
 BAR_STEPS = 256
@@ -39,11 +41,19 @@ def shown_heat_maps(state: State) -> HeatMaps | None:
     """
     if not state.overlay.visible or state.frame is None or state.record_mismatch:
         return None
-    first, second = current_attribution(state), second_attribution(state)
+    first, second = (_placed(one, state) for one in (current_attribution(state), second_attribution(state)))
     wanted = {"first": (first,), "second": (second,), "difference": (first, second), "none": ()}[state.heat_map]
     shape = state.frame.stored.shape[:2]
     there = [one for one in wanted if one is not None and one.placed.shape == shape]
     return HeatMaps(*there) if there and len(there) == len(wanted) else None
+
+
+def _placed(found: Attribution | None, state: State) -> Attribution | None:
+    """The map on what is on screen: that of a stack is laid on whatever plane of it that is."""
+    if found is None or found.volume is None:
+        return found
+    grid = shown_grid(state)
+    return None if grid is None else on_plane(found, grid)
 
 
 class OverlayLayer:
@@ -87,7 +97,7 @@ class OverlayLayer:
             placed = maps.attribution.placed
             self._step = max(1, -(-max(placed.shape) // _LONGEST_SIDE))
             if maps.against is None:
-                levels = to_levels(placed)
+                levels = to_levels(placed, strongest_of(maps.attribution))
             else:
                 levels = difference_levels(difference(placed, maps.against.placed))
             self._levels = np.ascontiguousarray(levels[:: self._step, :: self._step])

@@ -12,10 +12,10 @@ from medviewer.app.state import Overlay
 from medviewer.domain.answer import Answer, Region
 from medviewer.explain.methods import OWN_EXPLANATION
 from medviewer.gui import theme
-from medviewer.gui.cards import Card, SignalRow, button, line, section
+from medviewer.gui.cards import Card, SignalRow, line, section
 from medviewer.gui.explain_controls import ValueSlider
-from medviewer.gui.icons import icon
 from medviewer.gui.region_words import area_words, basis_words, notice, output_words, ragged_words, share_words
+from medviewer.gui.show_hide import ShowHideButton, ShowHideWords
 from medviewer.gui.text import PlainLabel, Role, set_tooltip, tr, tr_pick, visible
 
 _SWATCH_PX = 14
@@ -84,8 +84,7 @@ class RegionControls(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._is_showing = False
-        self._toggle_key = ""
-        self.toggle = button("", "eye")
+        self.toggle = ShowHideButton()
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
         self.opacity = ValueSlider(self._asking("explain.opacity"))
         self._title = section("")
@@ -106,11 +105,17 @@ class RegionControls(Card):
 
     def translate(self, toggle_key: str = "") -> None:
         """Say everything in the language in use."""
-        self._toggle_key = toggle_key
         self._title.setText(tr("Outlines on the image"))
         self._name.setText(tr("Opacity"))
         self._own.setText(tr(OWN_EXPLANATION))
-        set_tooltip(self.toggle, tr("Show or hide the outlines"), toggle_key)
+        words = ShowHideWords(
+            hide=tr("Hide outlines"),
+            hide_by_key=tr("Hide outlines ({key})"),
+            show=tr("Show outlines"),
+            show_by_key=tr("Show outlines ({key})"),
+            tip=tr("Show or hide the outlines"),
+        )
+        self.toggle.say(words, toggle_key)
         set_tooltip(self.opacity.slider, tr("How strongly the outlines are filled"))
 
     def show_overlay(self, overlay: Overlay) -> None:
@@ -118,10 +123,7 @@ class RegionControls(Card):
         self._is_showing = True
         try:
             self.opacity.show_value(overlay.opacity)
-            words = tr("Hide outlines ({key})") if overlay.visible else tr("Show outlines ({key})")
-            bare = tr("Hide outlines") if overlay.visible else tr("Show outlines")
-            self.toggle.setText(words.format(key=self._toggle_key) if self._toggle_key else bare)
-            self.toggle.setIcon(icon("eye" if overlay.visible else "eye-off"))
+            self.toggle.show_visible(is_visible=overlay.visible)
         finally:
             self._is_showing = False
 

@@ -23,7 +23,7 @@ from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui import theme
 from medviewer.gui.catalogue_rows import method_rows
 from medviewer.gui.decision_box import kind_word, local_time
-from medviewer.gui.explain_controls import reason_words
+from medviewer.gui.explain_controls import against_chance, reason_words
 from medviewer.gui.finding_card import ran_on
 from medviewer.gui.findings_panel import ModelRow, in_this_language
 from medviewer.gui.page_flow import Paragraph
@@ -109,13 +109,22 @@ def _pictures(result: Result) -> Iterator[Shown]:
     description = result.image.description
     letters, aspect = orientation_letters(description), pixel_aspect(description)
     plain, overlay = pictures_of(result)
-    yield Shown(plain, letters, tr("The image as it was shown"), aspect)
+    yield Shown(plain, letters, _caption(result), aspect)
     if overlay is not None and not result.attributions:
         yield Shown(overlay, letters, f"{tr('What the model outlined')}. {notice()}", aspect)
     elif overlay is not None:
         method = _method_title(result.attributions[0])
         words = tr("{method}: where the model looked, not the outline of a lesion").format(method=method)
         yield Shown(overlay, letters, words, aspect)
+
+
+def _caption(result: Result) -> str:
+    """What the first picture is: of a stack that was analysed as a whole, which of its slices."""
+    keys = [one.key for one in result.slices]
+    if result.image.key not in keys:
+        return tr("The image as it was shown")
+    words = tr("Slice {number} of {total} as it was shown; all of them were analysed as a whole")
+    return words.format(number=keys.index(result.image.key) + 1, total=len(keys))
 
 
 def _method_title(attribution: Attribution) -> str:
@@ -229,9 +238,7 @@ def _map_words(attribution: Attribution) -> Iterator[Paragraph]:
         reason = reason_words(judged.sentence)
         if reason:
             yield _small(visible(reason))
-        words = tr("Against {n} random maps: better than {deletion}% when deleting, than {insertion}% when inserting")
-        deletion, insertion = (f"{value:.0f}" for value in (judged.deletion_percentile, judged.insertion_percentile))
-        yield _small(words.format(n=judged.n_random, deletion=deletion, insertion=insertion))
+        yield _small(against_chance(attribution, judged))
     if attribution.error is not None:
         words = tr("The method's own error: {name} {error}%")
         yield _small(words.format(name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"))

@@ -174,11 +174,14 @@ class TrustCard(Card):
         self.clear.show_people(found.missed, found.cleared, self._clear_words.text())
 
 
-def _neighbours(found: Neighbours) -> tuple[QWidget, QWidget]:
-    """The nearest training cases as dots, and in words."""
+def _neighbours(found: Neighbours) -> Iterator[QWidget]:
+    """The nearest training cases as dots, and in words; where the model's errors among such were counted."""
     dots = People()
     dots.show_people(found.positive, found.n - found.positive, found.sentence)
-    return dots, PlainLabel(found.sentence, wrap=True)
+    yield dots
+    yield PlainLabel(found.sentence, wrap=True)
+    if found.on:
+        yield PlainLabel(tr("Counted on: {what}").format(what=tr(found.on)), "small", wrap=True)
 
 
 def share_words(share: Bounded) -> str:

@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from medviewer.domain.answer import Provenance
-from medviewer.domain.study import Image
+from medviewer.domain.study import Image, Plane
 from medviewer.imaging.derived_object import copy_elements
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.imaging.report_items import parameters_of
@@ -98,11 +98,85 @@ def describe_segmentation(result: Dataset, masks: Sequence[np.ndarray]) -> None:
     result.add_new("PixelData", "OB", packed + b"\0" * (len(packed) % 2))
 
 
+def place_frames(  # noqa: PLR0913 - where each frame lies, and what it was made of
+    result: Dataset,
+    header: Dataset,
+    slices: Sequence[Image],
+    *,
+    planes: Sequence[Plane],
+    spacing_mm: tuple[float, float],
+    shape: tuple[int, int],
+    derivation: object = codes.DCM.VisualExplanation,
+) -> Dataset:
+    """Give a multi-frame object a frame for each slice of a stack, each with its own place in the patient.
+
+    Args:
+        result: gets dimensions, references and functional groups.
+        header: of the file of one of the slices.
+        slices: of one series and one frame of reference, in the order of the frames.
+        planes: where each frame lies; its orientation is that of the first one.
+        spacing_mm: between rows and between columns of each frame.
+        shape: rows and columns of each frame.
+        derivation: the code of what was done to the slices (CID 7203).
+
+    Returns:
+        The item of the shared functional groups, for what else belongs there.
+    """
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = [_decimal(value) for value in spacing_mm]
+    if (thickness := _thickness(header)) is not None:
+        measures.SliceThickness = thickness
+    orientation.ImageOrientationPatient = [
+        _decimal(value) for value in (*planes[0].row_cosine, *planes[0].column_cosine)
+    ]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    frames = []
+    for number, (source, plane) in enumerate(zip(slices, planes, strict=True), start=1):
+        own, content, position = Dataset(), Dataset(), Dataset()
+        content.StackID, content.InStackPositionNumber, content.DimensionIndexValues = "1", number, [number]
+        position.ImagePositionPatient = [_decimal(value) for value in plane.position]
+        own.FrameContentSequence, own.PlanePositionSequence = [content], [position]
+        own.DerivationImageSequence = [derived_from([source], derivation)]
+        frames.append(own)
+    result.NumberOfFrames = len(frames)
+    result.Rows, result.Columns = shape
+    result.SharedFunctionalGroupsSequence, result.PerFrameFunctionalGroupsSequence = [shared], frames
+    index_by(result, BY_PLACE)
+    result.ReferencedSeriesSequence = [series_of(header, slices)]
+    result.FrameOfReferenceUID = slices[0].frame_of_reference_uid
+    result.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or None
+    return shared
+
+
+def derived_from(slices: Sequence[Image], derivation: object) -> Dataset:
+    """From which images a frame was made, and how (an item of the Derivation Image Sequence)."""
+    derived = Dataset()
+    derived.DerivationCodeSequence = [_code(derivation)]
+    derived.SourceImageSequence = [_reference(one.description.sop_class_uid, one) for one in slices]
+    return derived
+
+
+def series_of(header: Dataset, slices: Sequence[Image]) -> Dataset:
+    """Name the instances of one series, each once (an item of the Referenced Series Sequence)."""
+    series = Dataset()
+    series.SeriesInstanceUID = header.SeriesInstanceUID
+    series.ReferencedInstanceSequence = []
+    for uid, sop_class in {one.sop_instance_uid: one.description.sop_class_uid for one in slices}.items():
+        instance = Dataset()
+        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = sop_class, uid
+        series.ReferencedInstanceSequence.append(instance)
+    return series
+
+
 def reference_to(header: Dataset, source: Image) -> Dataset:
     """Name the image that pixels were made from, with its frame; they lie where its own do."""
+    return _reference(header.SOPClassUID, source)
+
+
+def _reference(sop_class_uid: str, source: Image) -> Dataset:
     reference = Dataset()
-    reference.ReferencedSOPClassUID = header.SOPClassUID
-    reference.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    reference.ReferencedSOPClassUID = sop_class_uid
+    reference.ReferencedSOPInstanceUID = source.sop_instance_uid
     if source.number_of_frames > 1:
         reference.ReferencedFrameNumber = source.frame + 1
     reference.PurposeOfReferenceCodeSequence = [_code(codes.DCM.SourceImageForImageProcessingOperation)]
@@ -130,15 +204,12 @@ def add_one_frame(
     shared, own, content = Dataset(), Dataset(), Dataset()
     content.StackID, content.InStackPositionNumber, content.DimensionIndexValues = "1", 1, [1]
     own.FrameContentSequence = [content]
-    derived = Dataset()
-    derived.DerivationCodeSequence = [_code(derivation)]
-    derived.SourceImageSequence = [reference_to(header, source)]
-    own.DerivationImageSequence = [derived]
+    own.DerivationImageSequence = [derived_from([source], derivation)]
     result.NumberOfFrames = 1
     result.Rows, result.Columns = source.description.rows, source.description.columns
     result.SharedFunctionalGroupsSequence, result.PerFrameFunctionalGroupsSequence = [shared], [own]
-    _index_by(result, *dimension)
-    result.ReferencedSeriesSequence = [_series(header)]
+    index_by(result, dimension)
+    result.ReferencedSeriesSequence = [series_of(header, [source])]
     return shared
 
 
@@ -180,21 +251,17 @@ def leave_unplaced(result: Dataset, header: Dataset, source: Image) -> None:
     result.PositionReferenceIndicator = None
 
 
-def _index_by(result: Dataset, pointer: int, group: int, label: str) -> None:
-    organization, index = Dataset(), Dataset()
-    organization.DimensionOrganizationUID = index.DimensionOrganizationUID = generate_uid(prefix=None)
-    index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
-    index.DimensionDescriptionLabel = label
-    result.DimensionOrganizationSequence, result.DimensionIndexSequence = [organization], [index]
-
-
-def _series(header: Dataset) -> Dataset:
-    instance, series = Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = header.SOPClassUID
-    instance.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    series.SeriesInstanceUID = header.SeriesInstanceUID
-    series.ReferencedInstanceSequence = [instance]
-    return series
+def index_by(result: Dataset, *dimensions: tuple[int, int, str]) -> None:
+    """Say by which attributes frames are found, the first one first: attribute, its functional group, in words."""
+    organization, uid = Dataset(), generate_uid(prefix=None)
+    organization.DimensionOrganizationUID = uid
+    result.DimensionOrganizationSequence, result.DimensionIndexSequence = [organization], []
+    for pointer, group, label in dimensions:
+        index = Dataset()
+        index.DimensionOrganizationUID = uid
+        index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, group
+        index.DimensionDescriptionLabel = label
+        result.DimensionIndexSequence.append(index)
 
 
 def _thickness(header: Dataset) -> str | None:

@@ -74,8 +74,35 @@ def write_heat_map(
     """
     values = _checked(source, attribution, finding)
     header = read_header(source)
-    result = _started(header, source, attribution, PARAMETRIC_MAP_STORAGE, "OT", _MAP_SERIES)
+    result = started_map(header, source, attribution)
     shared = add_one_frame(result, header, source, derivation=codes.DCM.VisualExplanation)
+    describe_values(result, shared, values, attribution, finding, strongest=strongest)
+    if has_place(source):
+        place_as_source(result, header, source)
+    else:
+        leave_unplaced(result, header, source)
+        # on which it depends that no spacing need be said
+        shared.ParametricMapFrameTypeSequence[0].VolumetricProperties = "DISTORTED"
+    result.add_new("FloatPixelData", "OF", np.ascontiguousarray(values, "<f4").tobytes())
+    write_object(result, header, path)
+    return reference_of(result)
+
+
+def started_map(header: Dataset, source: Image, attribution: Attribution) -> Dataset:
+    """Begin a Parametric Map in the study of its source."""
+    return _started(header, source, attribution, PARAMETRIC_MAP_STORAGE, "OT", _MAP_SERIES)
+
+
+def describe_values(
+    result: Dataset,
+    shared: Dataset,
+    values: np.ndarray,
+    attribution: Attribution,
+    finding: Finding,
+    *,
+    strongest: float,
+) -> None:
+    """Say of a Parametric Map what its values stand for and how they should be windowed; ``shared`` of all frames."""
     result.ImageType = ["DERIVED", "PRIMARY", "OTHER", "QUANTITY"]
     result.ContentQualification = "RESEARCH"
     result.ContentLabel = "HEAT_MAP"
@@ -84,11 +111,6 @@ def write_heat_map(
     result.BitsAllocated = 32
     frame_type, plain, window = Dataset(), Dataset(), Dataset()
     frame_type.FrameType = result.ImageType
-    if has_place(source):
-        place_as_source(result, header, source)
-    else:
-        leave_unplaced(result, header, source)
-        frame_type.VolumetricProperties = "DISTORTED"  # on which it depends that no spacing need be said
     plain.RescaleIntercept, plain.RescaleSlope, plain.RescaleType = 0, 1, "US"
     high = strongest if strongest > 0 and math.isfinite(strongest) else 1.0
     window.WindowWidth = f"{high:.6g}"
@@ -97,9 +119,6 @@ def write_heat_map(
     shared.ParametricMapFrameTypeSequence = [frame_type]
     shared.PixelValueTransformationSequence, shared.FrameVOILUTSequence = [plain], [window]
     shared.RealWorldValueMappingSequence = [_meaning(values, attribution, finding)]
-    result.add_new("FloatPixelData", "OF", np.ascontiguousarray(values, "<f4").tobytes())
-    write_object(result, header, path)
-    return reference_of(result)
 
 
 def write_heat_map_segment(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.layer import LabelPlane, PackedMask
 from medviewer.imaging.reslice import PlaneGrid
 
 Floats = npt.NDArray[np.float64]
@@ -52,6 +53,22 @@ def pixels_by_plane(grid: PlaneGrid, normal: Floats, along: Floats, thickness_mm
     for plane, own in zip(planes, np.split(chosen, starts[1:]), strict=True):
         points = np.array(grid.plane.position) + columns[own, None] * right + rows[own, None] * down
         yield Pixels(int(plane), rows[own], columns[own], points)
+
+
+def plane_of(masks: Mapping[int, npt.NDArray[np.bool_]]) -> LabelPlane:
+    """Segments on a plane by their numbers: as outlines, those with too many corners for it as their pixels.
+
+    Args:
+        masks: ``(rows, columns)`` of each segment.
+    """
+    outlines: dict[int, tuple[Floats, ...]] = {}
+    ragged: dict[int, PackedMask] = {}
+    for number, mask in sorted(masks.items()):
+        if is_ragged(mask):
+            ragged[number] = PackedMask((mask.shape[0], mask.shape[1]), np.packbits(mask))
+        else:
+            outlines[number] = outlines_of(mask)
+    return LabelPlane(outlines, ragged)
 
 
 def is_ragged(mask: npt.NDArray[np.bool_]) -> bool:

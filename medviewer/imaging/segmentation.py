@@ -22,7 +22,7 @@ from medviewer.imaging.cielab import rgb_of_lab
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.header import read_header
-from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
+from medviewer.imaging.label_planes import pixels_by_plane, plane_of
 from medviewer.imaging.presentation_reading import read_references
 from medviewer.imaging.reslice import PlaneGrid
 from medviewer.imaging.scalar_layer import is_made_on_image
@@ -88,7 +88,7 @@ def _on_pixels(frames: list[LabelFrame], shape: tuple[int, int]) -> LabelPlane:
         mask = masks.setdefault(frame.segment, np.zeros(shape, bool))
         rows, columns = frame.mask.shape
         mask[frame.row : frame.row + rows, frame.column : frame.column + columns] |= frame.mask
-    return LabelPlane({number: outlines_of(mask) for number, mask in sorted(masks.items())})
+    return plane_of(masks)
 
 
 def check_segmentation(stack: Stack) -> tuple[Plane, tuple[float, float]]:
@@ -105,16 +105,21 @@ def check_segmentation(stack: Stack) -> tuple[Plane, tuple[float, float]]:
 
 
 def lay_segmentation(layer: Segmentation, grid: PlaneGrid) -> LabelPlane:
-    """Give the segments' outlines on a plane; the nearest voxel decides, as far as the segmentation reaches.
+    """Give the segments on a plane; the nearest voxel decides, as far as the segmentation reaches.
 
     Args:
         layer: of the plane's frame of reference.
         grid: the pixels wanted.
     """
+    return plane_of(masks_on(layer, grid))
+
+
+def masks_on(layer: Segmentation, grid: PlaneGrid) -> dict[int, np.ndarray]:
+    """Give the masks ``(rows, columns)`` of the segments that a plane meets, by their numbers."""
     right, down = np.array(layer.row_cosine), np.array(layer.column_cosine)
     normal = np.cross(right, down)
     if not layer.frames:
-        return LabelPlane({})
+        return {}
     places = np.array([frame.position for frame in layer.frames]) @ normal
     along, of_place = np.unique(np.round(places / _SAME_PLACE_MM), return_inverse=True)
     masks: dict[int, np.ndarray] = {}
@@ -132,7 +137,7 @@ def lay_segmentation(layer: Segmentation, grid: PlaneGrid) -> LabelPlane:
             if len(here):
                 mask = masks.setdefault(frame.segment, np.zeros(grid.shape, bool))
                 mask[pixels.rows[here], pixels.columns[here]] = True
-    return LabelPlane({number: outlines_of(mask) for number, mask in sorted(masks.items())})
+    return masks
 
 
 def _inside(frame: LabelFrame, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

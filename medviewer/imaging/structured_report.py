@@ -7,7 +7,7 @@ probability, against which threshold, and who (which model, which file) said it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -39,13 +39,14 @@ _ASSESSMENTS = {"accept": "Accepted", "reject": "Rejected", "modify": "Modified"
 _CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", SCHEME})
 
 
-def write_structured_report(
+def write_structured_report(  # noqa: PLR0913 - each is another part of what is told
     source: Image,
     answer: Answer,
     *,
     attributions: Sequence[Attribution] = (),
     decision: Decision | None = None,
     shown_by: Sequence[ObjectReference] = (),
+    slices: Sequence[Image] = (),
     path: Path,
 ) -> None:
     """Write an answer as a DICOM SR in the study of the image that it is about.
@@ -65,6 +66,7 @@ def write_structured_report(
             that needs a named, accountable person.
         shown_by: objects in the same study that hold heat maps of this answer, or of an answer with regions the
             Segmentation that holds their masks; the report names them.
+        slices: of the stack that was analysed as a whole, ``source`` being one of them; empty for one image.
         path: where the file goes.
 
     Raises:
@@ -85,13 +87,13 @@ def write_structured_report(
     report.PreliminaryFlag = "PRELIMINARY"
     report.PerformedProcedureCodeSequence = []
     report.ReferencedPerformedProcedureStepSequence = []
-    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, shown_by)]
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(header, slices, shown_by)]
     report.CodingSchemeIdentificationSequence = [
         hd.coding_schemes.CodingSchemeIdentificationItem(
             SCHEME, name="MedViewer", responsible_organization="The MedViewer project"
         )
     ]
-    content = _content(source, header, answer, shown_by)
+    content = _content(slices or [source], answer, shown_by)
     remarks = _remarks(answer, attributions, decision, header)
     if not answer.regions:  # their groups name their segments
         remarks.ContentSequence.extend(_explanation(one) for one in shown_by)
@@ -100,37 +102,55 @@ def write_structured_report(
     write_object(report, header, path)
 
 
-def _evidence(header: Dataset, shown_by: Sequence[ObjectReference]) -> Dataset:
-    study = Dataset()
+def _evidence(header: Dataset, slices: Sequence[Image], shown_by: Sequence[ObjectReference]) -> Dataset:
+    own = {one.sop_instance_uid: one.description.sop_class_uid for one in slices}
+    study, source = Dataset(), reference_of(header)
     study.StudyInstanceUID = header.StudyInstanceUID
-    study.ReferencedSeriesSequence = [_series(one) for one in (reference_of(header), *shown_by)]
+    study.ReferencedSeriesSequence = [
+        _series(source.series_instance_uid, own or {source.sop_instance_uid: source.sop_class_uid}),
+        *(_series(one.series_instance_uid, {one.sop_instance_uid: one.sop_class_uid}) for one in shown_by),
+    ]
     return study
 
 
-def _series(one: ObjectReference) -> Dataset:
-    instance, series = Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = one.sop_class_uid
-    instance.ReferencedSOPInstanceUID = one.sop_instance_uid
-    series.SeriesInstanceUID = one.series_instance_uid
-    series.ReferencedSOPSequence = [instance]
+def _series(uid: str, instances: Mapping[str, str]) -> Dataset:
+    """One series with the SOP classes of its instances, by their UIDs."""
+    series = Dataset()
+    series.SeriesInstanceUID = uid
+    series.ReferencedSOPSequence = []
+    for instance_uid, sop_class_uid in instances.items():
+        instance = Dataset()
+        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = sop_class_uid, instance_uid
+        series.ReferencedSOPSequence.append(instance)
     return series
 
 
-def _content(
-    source: Image, header: Dataset, answer: Answer, shown_by: Sequence[ObjectReference]
-) -> sr.MeasurementReport:
-    frames = [source.frame + 1] if source.number_of_frames > 1 else None
-    reference = sr.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, frames)
+def _content(slices: Sequence[Image], answer: Answer, shown_by: Sequence[ObjectReference]) -> sr.MeasurementReport:
+    sources = _sources(slices)
     return sr.MeasurementReport(
         observation_context=sr.ObservationContext(
             observer_device_context=sr.ObserverContext(codes.DCM.Device, model_observer(answer))
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
         imaging_measurements=[
-            *(_group(finding, answer, reference) for finding in answer.findings),
-            *region_groups(answer, reference, shown_by[0] if shown_by else None),
+            *(_group(finding, answer, sources) for finding in answer.findings),
+            *region_groups(answer, sources[0], shown_by[0] if shown_by else None),
         ],
     )
+
+
+def _sources(slices: Sequence[Image]) -> list[sr.SourceImageForMeasurementGroup]:
+    """The images that were analysed: each object once, with the frames that were."""
+    frames: dict[str, list[int]] = {}
+    for one in slices:
+        frames.setdefault(one.sop_instance_uid, []).append(one.frame + 1)
+    first = {one.sop_instance_uid: one for one in reversed(slices)}
+    return [
+        sr.SourceImageForMeasurementGroup(
+            first[uid].description.sop_class_uid, uid, own if first[uid].number_of_frames > 1 else None
+        )
+        for uid, own in frames.items()
+    ]
 
 
 def model_observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
@@ -146,7 +166,7 @@ def model_observer(answer: Answer) -> sr.DeviceObserverIdentifyingAttributes:
 
 
 def _group(
-    finding: Finding, answer: Answer, reference: sr.SourceImageForMeasurementGroup
+    finding: Finding, answer: Answer, sources: Sequence[sr.SourceImageForMeasurementGroup]
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     concept = finding_code(finding)
     outcome = (
@@ -160,7 +180,7 @@ def _group(
         algorithm_id=algorithm_of(answer.provenance),
         measurements=_measurements(finding, codes.DCM.Probability if answer.is_calibrated else NETWORK_OUTPUT),
         qualitative_evaluations=[sr.QualitativeEvaluation(concept, outcome)],
-        source_images=[reference],
+        source_images=sources,
     )
     calibrated, raw = "The probability is calibrated.", "The number is the network's own output, no probability."
     texts = [calibrated if answer.is_calibrated else raw, finding.meaning]

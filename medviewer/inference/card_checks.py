@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from medviewer.inference.card_json import CARD_NAME
@@ -67,8 +68,14 @@ def _of_classes(card: Card) -> Checks:
         (len(set(labels)) != len(labels), "two labels have the same name"),
         (bool(moved), f"the threshold of {', '.join(moved)} is not the one at which its operating point was measured"),
         (card.task == "multiclass" and len(labels) < 2, "a multiclass model needs two labels or more"),
+        *_of_codes([(label.name, label.code) for label in card.labels]),
         *_of_calibration(card, len(labels)),
     ]
+
+
+def _of_codes(codes: Iterable[tuple[str, str]]) -> Checks:
+    """Answers and reports write a code as ``scheme:value``, and must be able to tell its parts apart."""
+    return [(code.count(":") > 1, f"the scheme or the value of the code of {name} holds a “:”") for name, code in codes]
 
 
 def _of_calibration(card: Card, labels: int) -> Checks:
@@ -104,6 +111,7 @@ def _of_outcomes(card: Card) -> Checks:
             bool(first and first.parts) and (parts is None or parts.shape[1:] != (len(first.parts) if first else 0,)),
             "the output “parts” has not one column for each part of the score",
         ),
+        *_of_codes([(outcome.name, outcome.code) for outcome in card.outcomes]),
         *(check for outcome in card.outcomes for check in _of_outcome(card.task, outcome)),
         *((True, f"{outcome.name} needs a variable that no series has") for outcome in card.outcomes
           if outcome.recent is not None and not _has_variable(card, outcome.recent[0])),

@@ -113,6 +113,24 @@ DATA_TEXTS: Mapping[str, Text] = {
         "Slices are missing, or they lean (gantry tilt): the model would see another anatomy; there is no result.",
         "断层缺失或倾斜（机架倾角）：模型所见将与实际解剖不符；没有结果。",
     ),
+    "oblique_volume": Text(
+        "The slices lie obliquely in the patient: the model knows stacks along the body's axes; there is no result.",
+        "断层相对于人体为斜位：该模型仅适用于沿人体轴向的断层序列；没有结果。",
+    ),
+    "unturned_volume": Text(
+        "The slices do not lie as axial ones do, and the model's card does not say which way it needs them: "
+        "sides may be taken for each other.",
+        "这些断层不是常规轴位排列，而模型卡未说明其所需方向：左右、前后或头足方向可能被混淆。",
+    ),
+    "slice_count": Text(
+        "The stack has {found} slices; the model is for {low} to {high}.",
+        "该断层序列有 {found} 层；该模型适用于 {low} 至 {high} 层。",
+    ),
+    "few_slices": Text(
+        "The stack has {found} slices where the network looks at {wanted}: most of what it sees between them is "
+        "interpolated.",
+        "该断层序列有 {found} 层，而网络按 {wanted} 层观察：层与层之间的大部分内容为插值所得。",
+    ),
     "slice_spacing": Text(
         "The slices are {found} mm apart; the model is for {low} to {high} mm.",
         "层间距为 {found} mm；该模型适用于 {low} 至 {high} mm。",

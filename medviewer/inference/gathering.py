@@ -42,6 +42,8 @@ class Gathered:
                 assert isinstance(frame, Frame)  # noqa: S101 - of an image
                 results += guards.check_input(self.case, frame, self.card, language, spec)
                 has_image = True
+            if spec.kind == "volume" and (volume := self.raws.get(spec.name)) is not None:
+                results += guards.check_stack(self.case, volume, spec, language)
         if not has_image and not self.card.is_of_one_image:
             results += guards.check_population(self.case, self.card, language)
         unsaid = dict.fromkeys(guards.check_data(self.doubts, language))

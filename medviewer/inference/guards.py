@@ -23,6 +23,8 @@ from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
+from medviewer.domain.study import Caveat, PixelDescription
+from medviewer.domain.volume import Volume
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
@@ -118,10 +120,10 @@ def check_input(
         gate.view(seen.view_position, seen.patient_orientation, spec.view),
         _photometric(frame, spec.photometric_interpretation, language),
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
-        gate.burnt_in(frame),
+        gate.burnt_in(frame.description),
         gate.age(case.age_years, card),
         gate.sex(case.sex, card),
-        *_caveats(frame, language),
+        *_caveats(frame.caveats, language),
     ]
     return tuple(result for result in results if result is not None)
 
@@ -131,6 +133,25 @@ def check_population(case: Case, card: Card, language: str = "en") -> tuple[Guar
     gate = _Gate(case.confirmed, language)
     results = (gate.age(case.age_years, card), gate.sex(case.sex, card))
     return tuple(result for result in results if result is not None)
+
+
+def check_stack(case: Case, volume: Volume, spec: InputSpec, language: str = "en") -> tuple[GuardResult, ...]:
+    """What the files of a stack of slices say of themselves, as :func:`check_input` says of an image's."""
+    has_header = all(caveat.code != _NO_HEADER for caveat in volume.caveats)
+    gate = _Gate(case.confirmed, language, has_no_header=not has_header)
+    seen = volume.description
+    tags = (
+        gate.tag("modality", seen.modality, spec.modality),
+        gate.tag("body_part", seen.body_part_examined, spec.body_part),
+    )
+    # What does not fit is told by the input's own examination, but for what no header says.
+    told = [
+        one
+        for one in tags
+        if one is not None and (one.level == "ok" or (not has_header and one.code == "modality.unknown"))
+    ]
+    doubts = (gate.sop_class(seen.sop_class_uid, ()), gate.burnt_in(seen))
+    return (*told, *(one for one in doubts if one is not None), *_caveats(volume.caveats, language))
 
 
 def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResult, ...]:
@@ -200,9 +221,9 @@ class _Gate:
             return self._doubt("secondary_capture")
         return None
 
-    def burnt_in(self, frame: Frame) -> GuardResult | None:
+    def burnt_in(self, seen: PixelDescription) -> GuardResult | None:
         """Letters in the picture are something that a network can read instead of the anatomy."""
-        return self._doubt("burnt_in_annotation") if frame.description.has_burnt_in_annotation else None
+        return self._doubt("burnt_in_annotation") if seen.has_burnt_in_annotation else None
 
     def age(self, age: float | None, card: Card) -> GuardResult | None:
         """Say how far the patient is from those on whom the model was validated."""
@@ -236,15 +257,16 @@ def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> Guard
     return say("photometric_interpretation", level, language, f"photometric_interpretation.{level}", found=found)
 
 
-def _caveats(frame: Frame, language: str) -> list[GuardResult]:
+def _caveats(caveats: Iterable[Caveat], language: str) -> list[GuardResult]:
     """A file that had to be repaired: no result where pixels are missing, else a warning with the repair.
 
-    Where the image lies in the patient is nothing that a network sees, nor is a colour profile.
+    Where the image lies in the patient is nothing that a network sees, nor is a colour profile. How the slices of a
+    stack lie to each other is examined by their numbers.
     """
     results: list[GuardResult] = []
-    for caveat in frame.caveats:
+    for caveat in caveats:
         kind = caveat.code.split(".")[0]
-        if kind not in ("geometry", "color"):
+        if kind not in ("geometry", "color", "slices"):
             level: GuardLevel = "abstain" if kind in _BROKEN or caveat.code in _BROKEN else "warn"
             results.append(say(f"image.{caveat.code}", level, language, f"image.{level}", text=caveat.text))
     return results

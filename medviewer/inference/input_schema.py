@@ -27,6 +27,7 @@ TEXT = {
         },
     ]
 }
+_SIDE = {"enum": ["L", "R", "A", "P", "H", "F"]}  # as DICOM names them
 _RANGE = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 _DICOM_CODES = {"type": "array", "items": {"type": "string", "pattern": "^[A-Z0-9_ ]{1,16}$"}, "maxItems": 1000}
 _UIDS = {"type": "array", "items": {"type": "string", "pattern": "^[0-9.]{1,64}$"}, "maxItems": 1000}
@@ -106,14 +107,20 @@ _VOLUME = _object(
         "body_part": _DICOM_CODES,
         "dtype": {"enum": ["float32"]},
         "layout": {"enum": ["NCDHW"]},
-        "shape": SHAPE,  # [null, 1, slices, rows, columns]; slices along the normal, as Volume has them
+        "shape": SHAPE,  # [null, 1, slices, rows, columns]
         "preprocessing": _steps(
+            # Towards which side of the patient each axis rises; without it the stack stays as it is stored.
+            orient={"slices": _SIDE, "rows": _SIDE, "columns": _SIDE},
             window={"low": _NUMBER, "high": _NUMBER},  # modality values (HU) to 0..1, the rest clipped
             resize={"slices": _COUNT, "rows": _COUNT, "columns": _COUNT},
             normalise={"mean": _NUMBER, "std": _POSITIVE},
         ),
     },
-    {"sop_class_uids": _UIDS, "spacing_mm": _RANGE},  # plausible distance between slices
+    {
+        "sop_class_uids": _UIDS,
+        "spacing_mm": _RANGE,  # plausible distance between slices
+        "slices": _RANGE,  # how many of them a stack may have
+    },
 )
 _SERIES = _object(
     {

@@ -156,6 +156,13 @@ def regions_of(
     )
 
 
+def masks_of(card: Card, masks: npt.NDArray[Any], ground: Ground) -> list[Mask]:
+    """The mask of each label on the first image of a batch, ``(rows, columns)``, as :func:`regions_of` has them."""
+    channels = probabilities(card, masks[:1])[0]
+    placed = (place_saliency(channel, ground.model_to_image, ground.shape) for channel in channels)
+    return [mask for mask, _ in _cut(card, placed)]
+
+
 def _until(stop: StopToken | None, many: Iterable[_One]) -> Iterator[_One]:
     """One after the other, until somebody asks to stop."""
     for one in many:

@@ -25,6 +25,7 @@ from medviewer.domain.errors import CardError
 from medviewer.inference.card import Card, CardFile, Label, Text
 from medviewer.inference.loading import read_arrays
 
+NOTHING = Text("")
 ARRAYS = {"mean": 1, "scale": 1, "directions": 2, "points": 2, "truth": 2}  # name: axes
 
 _HAD = Text(
@@ -54,12 +55,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSpec:
-    """Which file and graph output tell the ``k`` nearest training cases; ``seen`` is by label."""
+    """Which file and graph output tell the ``k`` nearest training cases; ``seen`` is by label, counted ``on`` cases."""
 
     file: str
     output: str
     k: int
     seen: Mapping[str, tuple[Seen, ...]]
+    on: Text = NOTHING
 
     @property
     def are_counts_possible(self) -> bool:
@@ -78,7 +80,7 @@ def read_spec(d: Mapping[str, Any]) -> NeighbourSpec:
         label: tuple(Seen(one["least"], one["most"], one["n"], one["n_wrong"]) for one in rows)
         for label, rows in d.get("seen", {}).items()
     }
-    return NeighbourSpec(d["file"], d["output"], d["k"], seen)
+    return NeighbourSpec(d["file"], d["output"], d["k"], seen, Text.read(d.get("on")))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +160,8 @@ def _neighbours(spec: NeighbourSpec, label: Label, positive: int, language: str)
     if seen is not None:
         span = str(seen.least) if seen.least == seen.most else f"{seen.least}–{seen.most}"
         sentences.append(_SEEN.say(language).format(wrong=seen.n_wrong, cases=seen.n, range=span, n=spec.k))
-    return Neighbours(spec.k, positive, ("" if language == "zh" else " ").join(sentences))
+    counted_on = spec.on.say(language) if seen is not None else ""
+    return Neighbours(spec.k, positive, ("" if language == "zh" else " ").join(sentences), counted_on)
 
 
 @lru_cache(maxsize=8)

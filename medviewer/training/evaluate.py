@@ -59,14 +59,16 @@ def evaluate(
 
     Raises:
         ModelError: the model folder is invalid, or the runtime is not installed.
-        UsageError: the model has more than one label, or outlines; or no such split.
+        UsageError: the model classifies and has more than one label; or no such split.
         InputError: the data cannot be used.
         StorageError: the report cannot be written.
     """
     started = time.time()
     card = read_card(model)
     if card.task == "segmentation":
-        raise UsageError(f"The model {card.id} outlines; evaluate measures models that classify or predict only.")
+        from medviewer.training.outline_evaluation import evaluate_outlines  # noqa: PLC0415 - of another kind of data
+
+        return evaluate_outlines(model, data, out, split=split, progress=progress)
     if card.task == "forecast":
         from medviewer.training.forecast_evaluation import evaluate_forecasts  # noqa: PLC0415 - of another kind of data
 

@@ -22,12 +22,14 @@ from medviewer.app.linking import shown_grid
 from medviewer.app.measuring import Drawn, Named
 from medviewer.app.on_screen import layers_of, measured_image, measurements_of, pane_state, selections
 from medviewer.domain.layer import Segment, StructureSet
+from medviewer.gui import layer_painter
 from medviewer.gui.corner_text import corners, fidelity
 from medviewer.gui.layer_painter import segment_color
 from medviewer.gui.layer_words import quantity_words, short_number, unit_word
 from medviewer.gui.layers_panel import LayersPanel
 from medviewer.gui.measurement_layer import shapes_of
 from medviewer.gui.viewport import Viewport
+from medviewer.imaging import label_planes
 from medviewer.imaging.planes import to_image
 from tests.gui.reader import Reader, has_color
 from tests.gui.seen import all_words
@@ -420,3 +422,39 @@ def test_hidden_identity_is_in_no_name_of_a_region_or_measurement(main_window: A
         assert what in told(panel)
     assert "Quentin" not in main_window.windowTitle()
     assert "Quentin" not in shapes_of(app.state)[0].lines[0]
+
+
+def test_a_noisy_segmentation_is_drawn_as_its_pixels(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise has too many corners to be traced and stroked: its mask is drawn instead, where it is."""
+    monkeypatch.setattr(label_planes, "MOST_CORNERS", 200)
+    monkeypatch.setattr(layer_painter, "draw_outlines", lambda *_a: pytest.fail("it was drawn by its corners"))
+    ct = sorted((tmp_path / "a-ct").iterdir())
+    half = np.random.default_rng(0).random(voxels(ct).shape[:-1]) < 0.5
+    half[:, :, : half.shape[2] // 2] = False  # the right half of the pixels only
+    write_segmentation(tmp_path / "noise.dcm", ct, [half])
+    (tmp_path / "z-seg.dcm").unlink()
+    reader.open(tmp_path)
+    choose(reader, "CT")
+    reader.window.app.run_command("image.show", 12)
+    reader.settle()
+    before = picture(reader.window.viewport)
+    lay(reader, "SEG")
+    [laid] = laid_on(reader.state)
+    assert laid.plane is not None
+    assert list(laid.plane.ragged) == [1]  # type: ignore[union-attr]
+    reader.window.app.run_command("layer.change", LayerChange(laid.layer.source, {"opacity": 1.0}))
+    reader.settle()
+    change = np.abs(picture(reader.window.viewport) - before).sum(axis=2) > 30
+    placed = reader.window.viewport.placement()
+    assert placed is not None
+    mask = laid.plane.ragged[1].mask  # type: ignore[union-attr]
+    seen = {True: [], False: []}  # type: ignore[var-annotated]
+    for row, column in np.random.default_rng(1).integers(0, mask.shape[0], (400, 2)):
+        at = placed.transform.map(QPointF(column + 0.5, row + 0.5))
+        seen[bool(mask[row, column])].append(bool(change[round(at.y()), round(at.x())]))
+    assert np.mean(seen[True]) > 0.9
+    assert np.mean(seen[False]) < 0.1
+    row, column = np.argwhere(mask)[40]
+    assert 1 in laid.plane.segments_at(column + 0.5, row + 0.5)  # type: ignore[union-attr]

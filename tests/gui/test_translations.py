@@ -222,6 +222,16 @@ OF_MASKS = (
         "class."
     ),
     "The network of chest-net gives masks of 2 images for 1; refused.",
+    (
+        "“net.onnx” takes 64 images at once, no more and no fewer; export it for any number of images (an open batch "
+        "axis), for 1, or for at most 16."
+    ),
+    (
+        "“net.onnx” takes 3 images at once, and what it gives one of them depends on the others (its answers differ from "
+        "the file's by 0.2); export it for any number of images (an open batch axis), or for 1."
+    ),
+    "This model looks at a whole stack of slices, and the series holds a single image.",
+    "The slices are stored in different ways, so a model of a whole stack cannot be asked about them.",
     "The outlines are not of the image's size; run the model on this image again before saving.",
     "The heat map is not of the image's size; explain this image again before saving it.",
 )
@@ -234,6 +244,36 @@ def test_what_is_said_of_masks_has_its_chinese(sentence: str) -> None:
     text.use_language("en")
     assert re.search("[\u4e00-\u9fff]{4}", said), sentence
     assert "{" not in said
+
+
+def sentences_of_statistics() -> dict[str, str]:
+    """What may be wrong with the files of neighbours and of out-of-distribution statistics."""
+    inference = PACKAGE / "inference"
+    found = {text: place for text, place in sentences("inference").items()
+             if place.startswith(("inference/neighbours.py", "inference/asking.py"))}  # fmt: skip
+    for function in ast.walk(ast.parse((inference / "neighbours.py").read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef) and function.name == "_problem":
+            for node in ast.walk(function):
+                for problem in words_of(node.value) if isinstance(node, ast.Return) else ():
+                    if problem:
+                        found[f"“GAP9” {problem}; install the model again."] = f"neighbours.py:{node.lineno}"
+    return {text: place for text, place in found.items() if not re.match(r"“GAP\d” GAP\d;", text)}
+
+
+OF_STATISTICS = sentences_of_statistics()
+
+
+def test_sentences_of_statistics_are_found() -> None:
+    assert len(OF_STATISTICS) >= 11
+
+
+@pytest.mark.parametrize("sentence", OF_STATISTICS, ids=OF_STATISTICS.values())
+def test_what_is_wrong_with_files_of_neighbours_and_statistics_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]{4}", said), sentence
+    assert sorted(re.findall(r"GAP\d", said)) == sorted(re.findall(r"GAP\d", sentence))
 
 
 @pytest.mark.parametrize(

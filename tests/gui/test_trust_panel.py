@@ -92,6 +92,14 @@ def test_the_training_cases_most_like_this_one_are_dots_and_a_sentence(qtbot) ->
     assert near.sentence in all_words(card)
     (dots,) = [one for one in card.findChildren(People) if one.accessibleName() == near.sentence]
     assert (dots.sick, dots.well) == (17, 3)
+    assert "Counted on" not in all_words(card)
+    known = "held-out patients (splits tune, block and report), as their films are"
+    near = replace(near, on=known)
+    told = made.answered(said=made.answer(findings=(replace(made.PNEUMONIA, neighbours=near),)))
+    show(panel, told)
+    assert f"Counted on: {known}" in all_words(card_of(panel))
+    show(panel, replace(told, language="zh"))
+    assert "统计来源：留出患者" in all_words(card_of(panel))
     show(panel, made.answered())
     assert "Training cases most like this one" not in all_words(card_of(panel))
 

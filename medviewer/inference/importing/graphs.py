@@ -30,6 +30,7 @@ _MOVERS = frozenset(
 )  # after them axes mean other things
 _MOST_CHANNELS = 120  # of masks; more is a slip of the axes
 _SMALLEST = 1e-6  # a probability of 0 has no logit
+MOST_AT_ONCE = 16  # images of a fixed batch: each image is asked about with so many copies of itself
 
 
 def parse(data: bytes, name: str) -> ModelProto:
@@ -80,6 +81,11 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
     layout = "NCHW" if shape[1] in (1, 3) else "NHWC" if shape[3] in (1, 3) else ""
     if not layout:
         raise ModelError(f"“{name}” takes {shape[1]} channels; networks of 1 (grey) or 3 (colour) can be imported.")
+    if shape[0] is not None and shape[0] > MOST_AT_ONCE:
+        raise ModelError(
+            f"“{name}” takes {shape[0]} images at once, no more and no fewer; export it for any number of images (an "
+            f"open batch axis), for 1, or for at most {MOST_AT_ONCE}."
+        )
     sides = (shape[1], shape[2], shape[3]) if layout == "NCHW" else (shape[3], shape[1], shape[2])
     output, axes = _used_output(model, sides, layout, name)
     maker = next((node for node in model.graph.node if output.name in node.output), None)
@@ -135,12 +141,20 @@ def result_of(facts: GraphFacts, answers: Answers) -> tuple[str, tuple[int, ...]
 
 
 def single(model: ModelProto, facts: GraphFacts, answers: Answers, batch: int | None) -> ModelProto:
-    """The network as ``x`` (batch, 1, rows, columns) -> :func:`result_of`; ``batch`` None leaves it open."""
+    """The network as ``x`` (batch, 1, rows, columns) -> :func:`result_of`; ``batch`` None leaves it open.
+
+    One that takes several images at once, no more and no fewer, is given as many copies of one; the first is read.
+    """
     core = compose.add_prefix(model, _PREFIX)
     graph = core.graph
     before, weights = _before(facts, answers)
-    before[-1].output[0] = _PREFIX + facts.input
     after, more, made = _after(core, facts, answers, last=_PREFIX + facts.output)
+    if (copies := facts.batch or 1) > 1:
+        before.append(helper.make_node("Concat", [before[-1].output[0]] * copies, ["pre.copies"], axis=0))
+        name, after[-1].output[0] = after[-1].output[0], "post.copies"
+        more["post.first"] = np.array([0], np.int64)
+        after.append(helper.make_node("Gather", ["post.copies", "post.first"], [name], axis=0))
+    before[-1].output[0] = _PREFIX + facts.input
     kept = [node for node in graph.node if made is None or made not in node.output]
     n: int | str = "n" if batch is None else batch
     result = result_of(facts, answers)
@@ -217,20 +231,29 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
         image = image.transpose(0, 2, 3, 1)
     if facts.is_masks:
         return _own_masks(session, facts, answers, image)
-    rows = [
-        session.run([facts.output], {facts.input: np.ascontiguousarray(one[None])})[0].reshape(1, -1) for one in image
-    ]
-    found = np.concatenate(rows).astype(np.float64)
+    rows = np.concatenate([some.reshape(len(some), -1) for some in _runs(session, facts, image)])
+    found = np.asarray(rows[: len(image)], np.float64)
     if answers.output == "logits":
         return found.astype(np.float32)
     p = np.clip(found, _SMALLEST, 1 - _SMALLEST)
-    return (np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)).astype(np.float32)
+    logits = np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)
+    return np.asarray(logits, np.float32)
+
+
+def _runs(session: Any, facts: GraphFacts, image: np.ndarray) -> Iterator[np.ndarray]:
+    """What the file gives, as many images at once as it takes; what is lacking to a whole number of these is repeated.
+
+    Different images stand in one batch, as its makers ran it: a network that mixes them is found out, since the
+    rebuilt one sees copies of one image.
+    """
+    size = facts.batch or 1
+    for start in range(0, len(image), size):
+        batch = np.resize(image[start : start + size], (size, *image.shape[1:]))
+        yield session.run([facts.output], {facts.input: np.ascontiguousarray(batch)})[0]
 
 
 def _own_masks(session: Any, facts: GraphFacts, answers: Answers, image: np.ndarray) -> np.ndarray:
-    found = np.concatenate(
-        [session.run([facts.output], {facts.input: np.ascontiguousarray(one[None])})[0] for one in image]
-    )
+    found = np.concatenate(list(_runs(session, facts, image)))[: len(image)]
     masks = found.transpose(0, 3, 1, 2) if facts.axes == "NHWC" else found
     expected = result_of(facts, answers)[1]
     if masks.shape[1:] != expected:

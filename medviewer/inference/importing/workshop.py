@@ -269,6 +269,11 @@ def _served(
         if gap <= _PARITY * max(1.0, float(np.abs(expected).max())):
             return data, control_flow
         reason = f"its answers differ from the file's by {gap:.2g}"
+    if (facts.batch or 1) > 1:
+        raise ModelError(
+            f"“{facts.file}” takes {facts.batch} images at once, and what it gives one of them depends on the others "
+            f"({reason}); export it for any number of images (an open batch axis), or for 1."
+        )
     raise ModelError(f"“{facts.file}” could not be rebuilt for several images at once: {reason}")
 
 

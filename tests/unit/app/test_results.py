@@ -88,7 +88,7 @@ def test_result_json_is_as_documented(tmp_path: Path) -> None:
     assert document["findings"][0] == {
         "label": "pneumonia", "code": "SCT:233604007", "probability": 0.873, "threshold": 0.41, "flagged": True,
         "stability": {"low": 0.81, "high": 0.92}, "meaning": "Finds 95 of 100.",
-        "neighbours": {"n": 20, "positive": 18, "sentence": "Of 20, 18."},
+        "neighbours": {"n": 20, "positive": 18, "sentence": "Of 20, 18.", "on": ""},
     }  # fmt: skip
     assert document["findings"][1]["stability"] is None
     assert document["findings"][1]["neighbours"] is None

@@ -124,3 +124,24 @@ def test_it_reports_and_stops(engine: Engine) -> None:
     with pytest.raises(Stopped):
         judge_groups(asked, np.arange(len(asked.groups), dtype=float), 50)
     assert seen == [(0, seen[0][1], "Comparing with random orders")]
+
+
+def test_of_a_stack_with_recorded_values_the_boxes_alone_are_a_map(tmp_path: Path) -> None:
+    data_models.make("volume", tmp_path / "both", inputs=[data_models.volume_input(), data_models.table_input()])
+    case = replace(data_models.table_case(), volumes=data_models.volume_case().volumes)
+    with Engine(Catalogue([tmp_path]), providers=["cpu"], threads=1) as engine:
+        found = explain(engine, case, "tiny-volume", "occlusion", finding="first", n_random=3)
+        judged = weigh(engine, case, found, n_random=3)
+    assert found.volume is not None
+    assert judged.volume is found.volume
+    boxes = [(a, v) for a, v in zip(found.anchors, found.saliency, strict=True) if isinstance(a, PixelBox)]
+    assert len(boxes) < len(found.anchors)  # the rest are values
+    assert found.volume.values.size == len(boxes)
+    for anchor, value in boxes:
+        assert anchor.slices is not None
+        place = [
+            int(np.flatnonzero(edges[:-1] == low)[0])
+            for edges, (low, _) in zip(found.volume.edges, (anchor.slices, anchor.rows, anchor.columns), strict=True)
+        ]
+        assert found.volume.values[tuple(place)] == value
+    assert found.volume.voxels == (8, 12, 12)

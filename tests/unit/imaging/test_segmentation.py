@@ -14,6 +14,7 @@ import pytest
 from medviewer.domain.errors import GeometryError, InputError, TooLargeError, UnsupportedError
 from medviewer.domain.layer import LabelPlane, Segmentation
 from medviewer.domain.study import Stack
+from medviewer.imaging import label_planes
 from medviewer.imaging import segmentation as module
 from medviewer.imaging.cielab import rgb_of_lab
 from medviewer.imaging.label_planes import outlines_of
@@ -272,3 +273,19 @@ def test_outlines_enclose_exactly_the_mask(seed: int) -> None:
     plane = LabelPlane({1: outlines_of(mask)})
     inside = [[bool(plane.segments_at(c + 0.5, r + 0.5)) for c in range(17)] for r in range(13)]
     assert np.array_equal(inside, mask)
+
+
+def test_noise_is_laid_as_its_pixels_and_not_traced(
+    ct: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segmentation of noise, as of an untrained network, must not hold up whoever lays it over an image."""
+    monkeypatch.setattr(label_planes, "MOST_CORNERS", 200)
+    noise = np.random.default_rng(0).random(masks(ct)[0].shape) < 0.5
+    layer = read_segmentation(only_stack(write_segmentation(tmp_path / "s.dcm", ct, [noise, masks(ct)[1]])))
+    for number, image in enumerate(only_stack(*ct).images):
+        grid = grid_of(image.description)
+        assert grid is not None
+        plane = lay_segmentation(layer, grid)
+        np.testing.assert_array_equal(plane.ragged[1].mask, noise[number])
+        assert 1 not in plane.outlines
+        assert set(plane.outlines) <= {2}

@@ -141,6 +141,8 @@ def test_a_missing_field_is_named(model_folder: Path, name: str) -> None:
         (put(-1, "calibration", "parameters", "temperature"), "calibration"),
         (put("platt", "calibration", "method"), "calibrates by platt"),
         (put({"slope": [-1], "intercept": [0]}, "calibration", "parameters"), "calibrates by temperature"),
+        (put("99A:B", "labels", 0, "code", "scheme"), "scheme or the value of the code of pneumonia holds"),
+        (put("2:3", "labels", 0, "code", "value"), "scheme or the value of the code of pneumonia holds"),
         (put(1, "misspelt"), "misspelt"),
         (put([5, 1], "population", "age_years"), "youngest age"),
         (put(200.0, "ood", "warn_above"), "abstains before it warns"),

@@ -78,6 +78,21 @@ def test_the_sentence_says_how_often_the_model_erred_among_such_cases(
     assert second in found.sentence
 
 
+@pytest.mark.parametrize(("language", "on"), [("en", "200 held-out films"), ("zh", "200 幅留出胸片")])
+def test_it_says_of_which_cases_the_errors_were_counted(tmp_path: Path, language: str, on: str) -> None:
+    section = {**SECTION, "on": {"en": "200 held-out films", "zh": "200 幅留出胸片"}}
+    card = card_with(tmp_path / "near", section)
+    (found,) = neighbours_of(card, features(4.0), language)
+    assert found is not None
+    assert found.on == on
+    (nowhere,) = neighbours_of(card, features(20.0), language)
+    assert nowhere is not None
+    assert nowhere.on == ""  # none were counted there
+    (unsaid,) = neighbours_of(card_with(tmp_path / "unsaid"), features(4.0), language)
+    assert unsaid is not None
+    assert unsaid.on == ""
+
+
 def test_what_nobody_met_in_validation_is_not_spoken_of(tmp_path: Path) -> None:
     (found,) = neighbours_of(card_with(tmp_path / "near"), features(20.0), "en")
     assert found is not None

@@ -8,7 +8,6 @@ import pytest
 
 from medviewer.domain.errors import UsageError
 from medviewer.training.assess import assess
-from medviewer.training.evaluate import evaluate
 from medviewer.training.lighter import lighten
 from tests import outline_models
 
@@ -22,12 +21,6 @@ def model(tmp_path: Path) -> Path:
     return outline_models.make(
         tmp_path / "m", labels=document["labels"][:1], outputs=outputs, network=network, reference=False
     )
-
-
-def test_evaluate(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="outlines; evaluate measures models that classify or predict"):
-        evaluate(model, tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_assess(model: Path, tmp_path: Path) -> None:

@@ -130,6 +130,39 @@ def test_a_colour_network_of_one_image_at_a_time_answers_about_many_grey_ones(tm
     np.testing.assert_allclose(1 / (1 + np.exp(-found)), p, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [2, 5])
+def test_a_network_of_several_images_at_once_answers_about_any_number(tmp_path: Path, batch: int) -> None:
+    path = colour_file(tmp_path / "net.onnx", batch=batch)
+    card = imported(path, tmp_path / "models" / "net", values="unit")
+    assert card.document["files"][0]["control_flow"] == ["Scan"]
+    grey = _CHANCE.uniform(0, 1, (3 * batch, 1, 24, 32)).astype(np.float32)
+    image = np.repeat(grey, 3, axis=1).transpose(0, 2, 3, 1)
+    original = session(path.read_bytes())
+    p = np.concatenate([original.run(None, {"image": image[n : n + batch]})[0] for n in range(0, len(image), batch)])
+    with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
+        found = engine.run(card.id, {"x": grey[:-1]}, outputs=["logits"])["logits"]
+        alone = engine.run(card.id, {"x": grey[4:5]}, outputs=["logits"])["logits"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-found.astype(float))), p[:-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(alone, found[4:5], atol=1e-6)
+
+
+def test_a_network_whose_images_depend_on_each_other_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx", batch=3, tail="Identity")
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node.append(helper.make_node("ReduceMean", ["probabilities"], ["mean"], axes=[0], keepdims=1))
+    model.graph.node[-1].output[0] = "batch_mean"
+    model.graph.node.append(helper.make_node("Sub", ["probabilities", "batch_mean"], ["out"]))
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="takes 3 images at once, and what it gives one of them depends on the others"):
+        imported(path, tmp_path / "out", output="logits")
+
+
+def test_a_network_of_very_many_images_at_once_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"takes 64 images at once, no more and no fewer; export it for any number"):
+        inspect(colour_file(tmp_path / "net.onnx", batch=64))
+
+
 @pytest.mark.parametrize("tail", ["Sigmoid", "Softmax"])
 def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_path: Path, tail: str) -> None:
     path = colour_file(tmp_path / "net.onnx", tail=tail)

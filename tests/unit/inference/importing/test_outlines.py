@@ -139,6 +139,23 @@ def test_a_colour_network_with_channels_last_answers_about_many_grey_images(tmp_
     np.testing.assert_allclose(found, np.concatenate(expected).transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
 
 
+def two_at_once(model: onnx.ModelProto) -> None:
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+
+
+def test_a_network_that_outlines_two_images_at_once_outlines_any_number(tmp_path: Path) -> None:
+    path = bare(tmp_path / "net.onnx", "logits", "independent", two_at_once)
+    assert inspect(path).batch == 2
+    card = imported(path, tmp_path / "models" / "net", task="independent", output="logits")
+    x = np.random.default_rng(3).uniform(0, 1, (3, 1, 16, 16)).astype(np.float32)
+    original = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    expected = np.concatenate([original.run(None, {"x": x[:2]})[0], original.run(None, {"x": x[1:]})[0][1:]])
+    with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
+        found = engine.run(card.id, {"x": x}, outputs=["masks"])["masks"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_network_for_any_size_is_imported_at_the_size_that_is_answered(tmp_path: Path) -> None:
     path = bare(tmp_path / "net.onnx", "logits", "independent", open_sides)
     facts = inspect(path)

@@ -1,0 +1,103 @@
+"""What a model is asked of what is on screen: the image that is there already, or the whole stack, read first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medviewer.app import analysis
+from medviewer.app.analysis import Question
+from medviewer.app.on_screen import asked_key, asks_of_stack
+from medviewer.app.state import Key, Selection, State
+from medviewer.domain.errors import GeometryError, InputError, UsageError
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Stack
+from medviewer.domain.volume import Volume
+from medviewer.imaging.decode import read_frame
+from medviewer.inference.suitability import UNPLACED, stack_problem
+
+if TYPE_CHECKING:  # commands act on the application, which holds their table
+    from medviewer.app.application import Application
+
+Prepare = Callable[[StopToken, Progress], Question]
+"""Makes a question where the work is done: reading a stack takes seconds, and can be stopped."""
+
+
+def key_of(state: State, selection: Selection) -> Key:
+    """By which image goes what the chosen model is asked of a selection."""
+    return selection.volume_key if asks_of_stack(state) else selection.image.key
+
+
+def question_of(app: Application, now: Selection) -> Prepare:
+    """What the chosen model is asked of the image on screen, or of the stack that it is of.
+
+    Slices that are in memory already, as planes are cut from them, are not read again.
+
+    Raises:
+        UsageError: the image is still being read.
+    """
+    state = app.state
+    if state.frame is None:
+        raise UsageError("The image is still being read: try again when it is shown.")
+    confirmed = state.confirmed.get(asked_key(state) or now.image.key, frozenset())
+    if not asks_of_stack(state):
+        case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+        question = Question(case, state.model_id, state.language)
+        return lambda _stop, _progress: question
+    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
+    stack = now.stack.volume_at(now.index)
+
+    def read(stop: StopToken, progress: Progress) -> Question:
+        volume = kept if kept is not None else read_stack(stack, stop, progress)
+        case = analysis.build_stack_case(volume, now.patient, now.study, state.record, confirmed)
+        return Question(case, state.model_id, state.language)
+
+    return read
+
+
+def question_behind(app: Application, selection: Selection, model_id: str) -> Prepare:
+    """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it."""
+    state, now = app.state, selection
+    confirmed = state.confirmed.get(now.image.key, frozenset())
+
+    def read(stop: StopToken, progress: Progress) -> Question:
+        if model_id in state.stack_models:
+            volume = read_stack(now.stack.volume_at(now.index), stop, progress)
+            case = analysis.build_stack_case(volume, now.patient, now.study, None, confirmed)
+        else:
+            case = analysis.build_case(read_frame(now.image, stop=stop), now.patient, now.study, None, confirmed)
+        return Question(case, model_id, state.language)
+
+    return read
+
+
+def read_stack(stack: Stack, stop: StopToken, progress: Progress) -> Volume:
+    """The slices for a model of whole stacks.
+
+    Args:
+        stack: one volume, as :meth:`~medviewer.domain.study.Stack.volume_at` gives it.
+        stop: gives up between slices.
+        progress: told after each slice.
+
+    Raises:
+        InputError: they are no volume that a model could be given; one sentence that says why.
+        Stopped: ``stop`` was used.
+    """
+    if problem := stack_problem(stack):
+        raise InputError(problem)
+    try:
+        return analysis.read_slices(stack, stop, progress)
+    except GeometryError as error:  # which speaks of other planes
+        raise InputError(UNPLACED) from error
+
+
+def nearest_slice(now: Selection, point: np.ndarray) -> int:
+    """The index of the image of the volume on screen that lies nearest to a place (LPS mm)."""
+    span = now.stack.volume_span(now.index)
+    away = []
+    for index in span:
+        plane = now.stack.images[index].description.plane
+        away.append(abs(float((point - np.array(plane.position)) @ np.array(plane.normal))) if plane else np.inf)
+    return span[int(np.argmin(away))]
