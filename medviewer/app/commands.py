@@ -431,10 +431,12 @@ _ROWS = (
     _row("volume.zoom_out|Zoom out 3D|缩小三维视图|Alt+-", volume_view.zoom(1 / volume_view.ZOOM_STEP), _has_scene),
     _row("volume.cut_deeper|Cut away more in front|从前方多切除|Alt+PgDown", volume_view.cut(1), _has_scene),
     _row("volume.cut_less|Cut away less in front|从前方少切除|Alt+PgUp", volume_view.cut(-1), _has_scene),
-    _row("volume.crop|Crop|裁剪||box", volume_view.crop, _has_scene, choices=_CROPS),
+    _row("volume.handles|Crop box with handles|带控点的裁剪框|Alt+C|box", volume_view.toggle_handles, _has_scene),
+    _row("volume.crop|Crop by steps|逐步裁剪||box", volume_view.crop, _has_scene, choices=_CROPS),
     _row("volume.uncrop|Show all sides again|取消裁剪|Alt+Shift+Home", volume_view.uncrop, volume_view.is_cropped),
     _row("volume.fit|Show all of the volume|显示整个体积|Alt+0", volume_view.fit, _has_scene),
     _row("volume.reset|Reset 3D view|重置三维视图|Alt+Home", volume_view.reset, _has_scene),
+    _asked("volume.crop_to|Move a side of the crop box|移动裁剪框的一面", volume_view.crop_to, _has_scene),
     _asked("volume.camera|Look from there|改变视角", volume_view.set_camera, _has_scene),
     _asked("volume.window|Window of the 3D view|三维视图的窗", volume_view.set_window, _has_scene),
     _asked("volume.hold|Begin of a drag in 3D|三维拖动开始", volume_view.hold, _has_scene),
@@ -536,8 +538,8 @@ _ROWS = (
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
 _OF_VIEWPORTS = frozenset({"file.export_film", "file.print", "model.run"})
 _ALSO_IN_3D = frozenset({
-    "view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags", "layout.second_window",
-    "layout.next_screen",
+    "edit.undo", "edit.redo", "view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags",
+    "layout.second_window", "layout.next_screen",
 })  # fmt: skip
 
 

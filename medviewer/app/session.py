@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
-from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, State, Stored
+from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, Scene, State, Stored
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
@@ -141,6 +141,12 @@ class Session:
             past[:] = [corrected(state) for state in past]
         self.update(key_images=corrected(self._state).key_images)
 
+    def forget_scene(self) -> None:
+        """The 3D view is closed, and its volume gone: what was changed in it can be undone no more."""
+        for past in (self._undo, self._redo):
+            past[:] = [state for state in past if state.scene is None]
+        self.settle()
+
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
         decisions = _restored_decisions(past, self._state)
@@ -148,7 +154,7 @@ class Session:
         self.update(
             view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
             measurements=measurements, key_images=_restored_key_images(past, self._state),
-            layers=_restored_layers(past, self._state),
+            layers=_restored_layers(past, self._state), scene=_restored_scene(past, self._state),
         )  # fmt: skip
 
     def _set(self, new: State) -> None:
@@ -184,7 +190,7 @@ def _remembered(state: State) -> State:
         record=None,
         parked=EMPTY,
         values=EMPTY,
-        scene=None,
+        scene=replace(state.scene, picture=None) if state.scene is not None else None,
         layer_sources=EMPTY,
         laid=EMPTY,
     )
@@ -192,6 +198,8 @@ def _remembered(state: State) -> State:
 
 def _may_restore(past: State, now: State) -> bool:
     """How an image looks is shared by its stack; a decision is undone only while its answer is on screen."""
+    if not _is_same_scene(past.scene, now.scene):
+        return False
     if past.selection is None or now.selection is None or past.active != now.active or _plane(past) != _plane(now):
         return False
     measured = _restored_measurements(past, now)
@@ -208,6 +216,21 @@ def _may_restore(past: State, now: State) -> bool:
         changed = {s for s in {**restored, **now.decisions} if restored.get(s) != now.decisions.get(s)}
         return shown is not None and changed == {shown[0]}
     return past.selection.stack_key == now.selection.stack_key
+
+
+def _is_same_scene(past: Scene | None, now: Scene | None) -> bool:
+    """Images are not changed behind a 3D view, nor it behind them; and one volume's box means nothing in another."""
+    if past is None or now is None:
+        return past is now
+    return past.block is now.block
+
+
+def _restored_scene(past: State, now: State) -> Scene | None:
+    """The 3D view as it was looked at; its picture, its room and a drag are those of now."""
+    if past.scene is None or now.scene is None:
+        return now.scene
+    was = past.scene
+    return replace(now.scene, camera=was.camera, transfer=was.transfer, front_mm=was.front_mm, box_mm=was.box_mm)
 
 
 def _measured_then(past: State, where: Measured, now: tuple[Measurement, ...]) -> tuple[Measurement, ...]:

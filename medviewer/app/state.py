@@ -231,6 +231,7 @@ class Scene:
     transfer: Transfer
     front_mm: float | None = None  # what lies nearer than this is cut away
     box_mm: Box | None = None  # the part of the patient that is shown; None: all of the volume
+    has_handles: bool = False  # the box is drawn, and its faces can be dragged
     room: tuple[int, int] = (512, 512)  # width and height on the screen, in its pixels
     is_moving: bool = False  # the reader drags: small pictures will do
     picture: ScenePicture | None = None  # the last one that came; it may be of a moment ago
