@@ -33,6 +33,7 @@ from medviewer.app import (
     printing,
     saving,
     second_axis,
+    undoing,
     viewing,
     volume_view,
 )
@@ -345,8 +346,8 @@ _ROWS = (
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
-    _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
-    _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
+    _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", undoing.undo, _has_image),
+    _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", undoing.redo, _has_image),
     _row("view.fit|Fit to window|适合窗口|F|maximize", viewing.fit, _has_view),
     _row("view.actual_size|Actual pixels (1:1)|实际像素 (1:1)|Shift+1 !|actual-size", viewing.actual_size, _has_image),
     _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_view),

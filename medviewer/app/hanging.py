@@ -169,7 +169,17 @@ def _hang(app: Application, protocol: HangingProtocol, found: Found) -> None:
 def _lay_out(
     app: Application, protocol: HangingProtocol, found: Found, source: tuple[Selection, Volume] | None
 ) -> None:
-    """Put everything in its place at once; the reader goes on in the image that was on screen, if it has one."""
+    """Put everything in its place as one change, flips and turns too, that can be undone.
+
+    The reader goes on in the image that was on screen, if it has a place.
+    """
+    with app.session.arranging():
+        _arrange(app, protocol, found, source)
+
+
+def _arrange(
+    app: Application, protocol: HangingProtocol, found: Found, source: tuple[Selection, Volume] | None
+) -> None:
     state = app.state
     now = state.selection
     if now is not None and state.cut is None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 ZOOM_STEP = 1.25
-UNDO_ELSEWHERE = "The last change was made on another image or viewport: show it again to undo the change."
 ZOOM_RANGE = (0.01, 64.0)
 CORNER_TEXTS = ("all", "minimal", "none")
 
@@ -205,18 +204,6 @@ def use_tool(name: str) -> Callable[[Application, object], None]:
         app.session.update(tool=name)
 
     return run
-
-
-def undo(app: Application, _argument: object) -> None:
-    """Take back the last change; one that is not on screen is not undone unseen, and that is said."""
-    if app.session.has_past and not app.session.can_undo:
-        app.notify("info", UNDO_ELSEWHERE)
-    app.session.undo()
-
-
-def redo(app: Application, _argument: object) -> None:
-    """Do again what was taken back."""
-    app.session.redo()
 
 
 def _bounded(zoom: float) -> float:

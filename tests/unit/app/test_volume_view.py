@@ -264,7 +264,7 @@ def test_the_images_are_not_undone_behind_it_nor_it_behind_them(application: App
 def test_undo_keeps_no_picture_in_memory(application: Application, painter: Painter) -> None:
     application.run_command("volume.show")
     application.run_command("volume.crop", ("A", 3))
-    assert all(past.scene.picture is None for past in application.session._undo if past.scene is not None)
+    assert all(past.state.scene is None or past.state.scene.picture is None for past in application.session._undo)
 
 
 def test_commands_turn_zoom_cut_and_come_back(application: Application, painter: Painter) -> None:
