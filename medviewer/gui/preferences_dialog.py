@@ -8,10 +8,11 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDialog, QGridLayout, QVBoxLayout, QWidget
 
 from medviewer.app.preferences import CHOICES
-from medviewer.gui.cards import ScrollColumn, button, clear, section
+from medviewer.gui.cards import ElidedCombo, ScrollColumn, button, clear, section
 from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, for_button, tr
 
+_LEAST_PX = 460
 _TITLES_PX = 160  # the fields of all sections stand below each other
 
 Values = Callable[[str], str | bool]
@@ -25,7 +26,9 @@ class PreferencesDialog(QDialog):
         super().__init__(parent)
         self._value, self._use, self._reset = value, use, reset
         self.fields: dict[str, QComboBox | QCheckBox] = {}
-        self.resize(size_on_screen(QSize(500, 440), self.screen().availableSize()))
+        size = size_on_screen(QSize(500, 440), self.screen().availableSize())
+        self.resize(size)
+        self.setMinimumWidth(min(size.width(), _LEAST_PX))  # in height it scrolls
         self._whole = QVBoxLayout(self)
         self._whole.setContentsMargins(0, 0, 0, 12)
         self._build("")
@@ -73,13 +76,13 @@ class PreferencesDialog(QDialog):
             grid.addWidget(box, row, 0, 1, 2)
             self.fields[name] = box
             return
-        combo = QComboBox()
+        combo = ElidedCombo()  # which leaves the wheel to the column: in a low window it scrolls, and chooses nothing
         for value, words in zip(CHOICES[name], values, strict=True):
             combo.addItem(words, value)
         combo.setCurrentIndex(max(combo.findData(self._value(name)), 0))
         combo.activated.connect(lambda index: self._choose(name, combo.itemData(index)))
         combo.setAccessibleName(title)
-        grid.addWidget(PlainLabel(title), row, 0)
+        grid.addWidget(PlainLabel(title, wrap=True), row, 0)
         grid.addWidget(combo, row, 1)
         self.fields[name] = combo
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox
+from PySide6.QtCore import QPoint, QPointF, QSize, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QPushButton
 
 from medviewer.app.preferences import CHOICES, preferred
 from medviewer.domain.study import Window
 from medviewer.gui import theme
+from medviewer.gui.cards import ScrollColumn
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import all_words, press
@@ -138,3 +140,30 @@ def test_all_can_be_done_with_the_keyboard(reader: Reader, dialog: PreferencesDi
     box = dialog.fields["run_when_opened"]
     qtbot.keyClick(box, Qt.Key.Key_Space)
     assert reader.window.app.settings.run_when_opened
+
+
+def test_in_a_low_window_it_scrolls_and_keeps_its_buttons(reader: Reader, dialog: PreferencesDialog) -> None:
+    """With the wheel over a field too, which chooses nothing; a field that Tab goes to is brought into sight."""
+    dialog.resize(500, 220)
+    reader.wait(lambda: dialog.height() == 220)
+    scroll = dialog.findChild(ScrollColumn)
+    assert scroll is not None
+    bar = scroll.verticalScrollBar()
+    assert bar.maximum() > 100
+    buttons = [one for one in dialog.findChildren(QPushButton) if one.isVisible()]
+    assert len(buttons) == 2
+    assert all(dialog.rect().contains(one.geometry()) for one in buttons)
+    field = dialog.fields["theme"]
+    at = QPointF(field.mapTo(dialog, QPoint(20, 10)))
+    QTest.wheelEvent(dialog.windowHandle(), at, QPoint(0, -360))
+    assert bar.value() > 0
+    assert reader.state.theme == "dark"
+    dialog.activateWindow()
+    for name in dialog.fields:
+        one = dialog.fields[name]
+        one.setFocus(Qt.FocusReason.TabFocusReason)
+        scroll.ensureWidgetVisible(one)
+        place = one.mapTo(scroll.viewport(), one.rect().center())
+        assert scroll.viewport().rect().contains(place), name
+    dialog.resize(100, 220)
+    assert dialog.width() >= min(460, dialog.screen().availableSize().width() - 16)
