@@ -360,6 +360,7 @@ _ROWS = (
     _row("view.flip_vertical|Flip top-bottom|上下翻转|V|flip-vertical-2", viewing.flip_upside_down, _has_image),
     _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_view),
     _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
+    _row("view.magnifier|Magnifier on or off|放大镜开或关|Q|zoom-in", viewing.toggle_magnifier, _has_image),
     _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
     _row("view.drawings|Hide or show the file's drawings|隐藏或显示文件中的标注|G|pencil", viewing.toggle_drawings,
          _has_image),

@@ -366,6 +366,7 @@ class State:
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False
+    is_magnifying: bool = False  # a glass follows the mouse over the image
     drawings_shown: bool = True  # overlay planes, which the file lays over its image
     shutters_shown: bool = True  # else what they cover is seen; ask shutters_of
     overlay: Overlay = field(default_factory=Overlay)

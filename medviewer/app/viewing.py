@@ -163,6 +163,11 @@ def toggle_smooth(app: Application, _argument: object) -> None:
     change_view(app, smooth=not app.state.view.smooth)
 
 
+def toggle_magnifier(app: Application, _argument: object) -> None:
+    """Have a glass follow the mouse over the image, or put it away."""
+    app.session.update(is_magnifying=not app.state.is_magnifying)
+
+
 def next_text(app: Application, _argument: object) -> None:
     """All corner texts, the most needed ones, none, and again."""
     now = CORNER_TEXTS.index(app.state.corner_text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
@@ -22,7 +21,7 @@ from medviewer.app.layer_planes import Laid, laid_on, of_other_volumes
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import appearance_of, shown_presentation
 from medviewer.app.panes import pane_numbers
-from medviewer.app.picture import Patch, Picture
+from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.domain.layer import ScalarLayer
@@ -33,6 +32,7 @@ from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_t
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
+from medviewer.gui.image_painter import ImagePainter, Magnifier, Seen
 from medviewer.gui.layer_painter import LayerPainter
 from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
@@ -56,15 +56,6 @@ _LEAST_PX = 480  # of all viewports together, across and down
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
 
-@dataclass(slots=True)
-class _Drawn:
-    """The last part of the image that was looked up, and for what."""
-
-    key: tuple[object, ...]
-    patch: Patch
-    image: QImage
-
-
 class Viewport(QWidget):
     """Shows the selected image and turns the mouse into commands."""
 
@@ -84,7 +75,8 @@ class Viewport(QWidget):
         self._measurements = MeasurementLayer()
         self._measuring = MeasurementTool(self._measurements)
         self._corners = viewport_marks.CornerPainter()
-        self._drawn: _Drawn | None = None
+        self._image = ImagePainter()
+        self._magnifier = Magnifier()
         self._gesture: Gesture | None = None
         self._plane_drag: PlaneDrag | None = None
         self._cursor: QPointF | None = None
@@ -216,8 +208,9 @@ class Viewport(QWidget):
         self.painted_heat_maps = None
         shown: Shown | None = None
         laid = laid_on(self._state)
+        picture = self._picture() if placed is not None else None
         if placed is not None:
-            level = self._paint_image(painter, placed)
+            level = self._image.paint(painter, placed, picture, self._sharpness) if picture is not None else 0
             self._layers.paint(painter, placed, laid)
             self._shutters.paint(painter, self._state, placed)
             self.painted_heat_maps = self._overlay.paint(
@@ -231,6 +224,9 @@ class Viewport(QWidget):
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
+            if self._state.is_magnifying and self._cursor is not None and picture is not None:
+                seen = Seen(self._state, picture, laid, self._measuring.shapes(self._state))
+                self._magnifier.paint(painter, seen, placed, self._cursor)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -272,7 +268,7 @@ class Viewport(QWidget):
             wish = self._gesture.moved(event.position())
             if wish is not None:
                 self.requested.emit(*wish)
-        if self._state.corner_text == "all" and self._state.frame is not None:
+        if (self._state.corner_text == "all" or self._state.is_magnifying) and self._state.frame is not None:
             self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
@@ -280,6 +276,7 @@ class Viewport(QWidget):
         gesture, placed = self._gesture, self.placement()
         if event.button() == Qt.MouseButton.LeftButton and self._plane_drag is not None:
             self._plane_drag = None
+            self.requested.emit("view.settle", None)  # the next tilt is undone by itself
             return
         if event.button() == Qt.MouseButton.LeftButton and placed is not None and gesture is None:
             self._request(self._measuring.release(placed, event.position()))
@@ -407,33 +404,6 @@ class Viewport(QWidget):
             place = to_patient(grid, *placed.image_point(where))
             self.requested.emit("layout.point", tuple(float(value) for value in place))
 
-    def _paint_image(self, painter: QPainter, placed: Placement) -> int:
-        """Draw the visible part; returns the level it was drawn from."""
-        picture = self._picture()
-        if picture is None:
-            return 0
-        view = self._state.view
-        level = picture.level_for(placed.zoom * self._sharpness * min(1.0, placed.aspect))
-        key = (picture, view.window, view.inverted, level, placed.visible_part())
-        if self._drawn is None or self._drawn.key != key:
-            patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
-            rows, columns = patch.pixels.shape
-            image = QImage(patch.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)
-            self._drawn = _Drawn(key, patch, image)
-        patch, image = self._drawn.patch, self._drawn.image
-        scale = 2**patch.level
-        whole = QRectF(0, 0, placed.columns, placed.rows)
-        painter.save()
-        # One to one needs no interpolation: each pixel is itself.
-        is_exact = placed.zoom == placed.aspect == self._sharpness == 1.0
-        smooth = (view.smooth or level > 0) and not is_exact
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
-        painter.setTransform(placed.transform, True)
-        painter.setClipRect(whole)  # a halved odd edge is a pixel wider than the image
-        painter.drawImage(QRectF(patch.column, patch.row, image.width() * scale, image.height() * scale), image)
-        painter.restore()
-        return level
-
     def _paint_annotations(self, painter: QPainter, placed: Placement) -> None:
         shown, appearance = shown_presentation(self._state), appearance_of(self._state)
         if shown is not None and appearance is not None and self._state.drawings_shown:
@@ -489,7 +459,8 @@ _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "shutters_shown", "presentations", "key_images",
     "keys_only", "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions",
     "measurements", "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text",
-    "identity_hidden", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
+    "identity_hidden", "is_magnifying", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first",
+    "impressions",
 )  # fmt: skip
 
 
