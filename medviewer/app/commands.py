@@ -41,6 +41,7 @@ from medviewer.app.decisions import decide
 from medviewer.app.note_models import explain_note, run_on_note
 from medviewer.app.on_screen import current_answer, decidable_answer, scene_of, shutters_of
 from medviewer.app.patient import import_records
+from medviewer.app.presets import CT_PRESETS
 from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
 from medviewer.app.state import State
@@ -270,7 +271,7 @@ def _asked(text: str, run: Callable[[Application, Any], None], enabled: Callable
 _PRESETS = (
     Choice(0, _t("Automatic", "自动"), "0"),
     *(
-        Choice(n, _t(f"{n} (CT: {viewing.CT_PRESETS[n].name.lower()})", f"{n} (CT: {name})"), str(n))
+        Choice(n, _t(f"{n} (CT: {CT_PRESETS[n].name.lower()})", f"{n} (CT: {name})"), str(n))
         for n, name in enumerate(("脑", "卒中", "硬膜下", "软组织", "纵隔", "肝", "肺", "骨", "血管"), start=1)
     ),
 )

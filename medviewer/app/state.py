@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from medviewer.app.data_questions import DataAnswer, ModelOffer
 from medviewer.app.hanging_protocol import Protocols, Vacancy
+from medviewer.app.presets import CT_PRESETS, Presets
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
 from medviewer.domain.frame import Frame
@@ -411,6 +412,7 @@ class State:
     theme: str = "dark"
     density: str = "comfortable"
     up_brightens: bool = True  # dragging up makes the image brighter
+    ct_presets: Presets = field(default_factory=lambda: CT_PRESETS)  # the windows on the digits, as the reader has them
     shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     hanging: Protocols = ()  # the first that fits a study is used for it
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed

@@ -20,19 +20,6 @@ ZOOM_STEP = 1.25
 ZOOM_RANGE = (0.01, 64.0)
 CORNER_TEXTS = ("all", "minimal", "none")
 
-CT_PRESETS: dict[int, Window] = {
-    1: Window(40, 80, name="Brain"),
-    2: Window(40, 40, name="Stroke"),
-    3: Window(75, 200, name="Subdural"),
-    4: Window(40, 400, name="Soft tissue"),
-    5: Window(50, 350, name="Mediastinum"),
-    6: Window(90, 150, name="Liver"),
-    7: Window(-600, 1500, name="Lung"),
-    8: Window(400, 2000, name="Bone"),
-    9: Window(300, 600, name="Angio"),
-}
-"""Hounsfield units; width and level as in common teaching."""
-
 SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
     1: (0.0, 100.0, "Full range"),
     2: (0.1, 99.9, "Without tails"),
@@ -50,7 +37,7 @@ SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
 def preset_window(state: State, number: int) -> Window | None:
     """The window of a digit for the image on screen; None is the image's own default.
 
-    CT has fixed presets in Hounsfield units. Elsewhere the file's own windows come first,
+    CT has presets in Hounsfield units, which the reader may change. Elsewhere the file's own windows come first,
     in its order, then percentiles of the image.
 
     Raises:
@@ -63,7 +50,7 @@ def preset_window(state: State, number: int) -> Window | None:
         return None
     description = state.frame.description
     if is_in_hounsfield(description):
-        return CT_PRESETS[number]
+        return state.ct_presets[number]
     windows = description.windows
     if number <= len(windows):
         return windows[number - 1]

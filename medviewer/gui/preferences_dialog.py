@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDialog, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QGridLayout,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from medviewer.app.preferences import CHOICES
-from medviewer.gui.cards import ElidedCombo, ScrollColumn, button, clear, section
+from medviewer.app.presets import LEVELS, WIDTHS
+from medviewer.gui.cards import Disclosure, ElidedCombo, ScrollColumn, StillSpin, button, clear, section
 from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, for_button, tr
 
 _LEAST_PX = 460
 _TITLES_PX = 160  # the fields of all sections stand below each other
 
-Values = Callable[[str], str | bool]
-Use = Callable[[str, str | bool], None]
+Values = Callable[[str], Any]
+Use = Callable[[str, Any], None]
 
 
 class PreferencesDialog(QDialog):
@@ -26,7 +38,8 @@ class PreferencesDialog(QDialog):
         super().__init__(parent)
         self._value, self._use, self._reset = value, use, reset
         self.fields: dict[str, QComboBox | QCheckBox] = {}
-        size = size_on_screen(QSize(500, 440), self.screen().availableSize())
+        self.presets: dict[int, tuple[QSpinBox, QSpinBox]] = {}  # width and level, by digit
+        size = size_on_screen(QSize(500, 490), self.screen().availableSize())
         self.resize(size)
         self.setMinimumWidth(min(size.width(), _LEAST_PX))  # in height it scrolls
         self._whole = QVBoxLayout(self)
@@ -54,11 +67,42 @@ class PreferencesDialog(QDialog):
             for row, name in enumerate(names):
                 self._add(grid, row, name)
             scroll.column.addLayout(grid)
+            if "smooth" in names:
+                scroll.column.addWidget(self._presets())
         again = button(tr("Reset all"))
         again.clicked.connect(self._start_over)
         add_close(self, self._whole, again)
         if focused in self.fields:
             self.fields[focused].setFocus()
+
+    def _presets(self) -> Disclosure:
+        """Width and level of each CT window; what the digits do is in the image's menu too."""
+        fold = Disclosure(tr("Windows of CT on the digits 1 to 9"))
+        fold.content.addWidget(
+            PlainLabel(tr("In Hounsfield units; other images have windows of their own."), wrap=True)
+        )
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(6)
+        grid.setColumnStretch(0, 1)
+        for column, words in ((1, tr("Width")), (2, tr("Level"))):
+            grid.addWidget(PlainLabel(words, "secondary"), 0, column)
+        self.presets.clear()
+        for number, window in self._value("ct_presets").items():
+            name = f"{number}  {tr(window.name)}"
+            grid.addWidget(PlainLabel(name), number, 0)
+            width, level = _spin(WIDTHS, window.width), _spin(LEVELS, window.center)
+            for column, (spin, words) in enumerate(((width, tr("Width")), (level, tr("Level"))), start=1):
+                spin.setAccessibleName(f"{name}: {words}")
+                spin.valueChanged.connect(partial(self._change_preset, number))
+                grid.addWidget(spin, number, column)
+            self.presets[number] = width, level
+        fold.content.addLayout(grid)
+        return fold
+
+    def _change_preset(self, number: int, _value: int) -> None:
+        width, level = self.presets[number]
+        self._use("ct_preset", (number, float(width.value()), float(level.value())))
 
     def _sections(self) -> Mapping[str, tuple[str, ...]]:
         return {
@@ -94,6 +138,16 @@ class PreferencesDialog(QDialog):
     def _start_over(self) -> None:
         self._reset()
         self._build("language")
+
+
+def _spin(bounds: tuple[int, int], value: float) -> StillSpin:
+    spin = StillSpin()
+    spin.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    spin.setRange(*bounds)
+    spin.setSingleStep(10)
+    spin.setKeyboardTracking(False)  # a number half typed is not meant
+    spin.setValue(round(value))
+    return spin
 
 
 def _titles() -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -11,12 +11,15 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QPushButton
 
 from medviewer.app.preferences import CHOICES, preferred
+from medviewer.app.presets import CT_PRESETS
+from medviewer.app.settings import SettingsFile
 from medviewer.domain.study import Window
 from medviewer.gui import theme
 from medviewer.gui.cards import ScrollColumn
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import all_words, press
+from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
 
@@ -150,7 +153,7 @@ def test_in_a_low_window_it_scrolls_and_keeps_its_buttons(reader: Reader, dialog
     assert scroll is not None
     bar = scroll.verticalScrollBar()
     assert bar.maximum() > 100
-    buttons = [one for one in dialog.findChildren(QPushButton) if one.isVisible()]
+    buttons = [one for one in dialog.findChildren(QPushButton) if one.isVisible() and one.property("kind") != "fold"]
     assert len(buttons) == 2
     assert all(dialog.rect().contains(one.geometry()) for one in buttons)
     field = dialog.fields["theme"]
@@ -167,3 +170,30 @@ def test_in_a_low_window_it_scrolls_and_keeps_its_buttons(reader: Reader, dialog
         assert scroll.viewport().rect().contains(place), name
     dialog.resize(100, 220)
     assert dialog.width() >= min(460, dialog.screen().availableSize().width() - 16)
+
+
+def test_a_ct_window_is_changed_used_kept_and_reset(
+    reader: Reader, dialog: PreferencesDialog, tmp_path: Path, medviewer_home: Path
+) -> None:
+    app = reader.window.app
+    write_chest(tmp_path / "ct", size=40, spacing_mm=8.0, slice_mm=10.0, n_slices=3)
+    reader.open(tmp_path / "ct")
+    width, level = dialog.presets[4]
+    assert (width.value(), level.value()) == (400, 40)
+    width.setValue(450)
+    level.setValue(60)
+    reader.settle()
+    app.run_command("view.preset", 4)
+    assert reader.state.view.window == Window(60, 450, name="Soft tissue")
+    assert SettingsFile(app.home).load().ct_presets[4] == Window(60, 450, name="Soft tissue")
+    menu = reader.window.actions_.image_menu(reader.window)
+    (presets,) = [one.menu() for one in menu.actions() if one.menu() is not None]
+    presets.aboutToShow.emit()
+    assert "Soft tissue  (450 / 60)" in [one.text() for one in presets.actions()]
+    press(dialog, "Reset all")
+    reader.settle()
+    assert dialog.presets[4][0].value() == 400
+    assert SettingsFile(app.home).load().ct_presets == CT_PRESETS
+    names = [spin.accessibleName() for pair in dialog.presets.values() for spin in pair]
+    assert len(set(names)) == 18
+    assert "4  Soft tissue: Width" in names
