@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QSizePolicy,
     QSlider,
-    QSpinBox,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
@@ -222,14 +221,6 @@ class ScrollColumn(QScrollArea):
 
 class StillCombo(QComboBox):
     """A combo box that leaves the wheel to the panel it lies in: scrolling past it chooses nothing."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
-        """Not ours: the panel scrolls."""
-        event.ignore()
-
-
-class StillSpin(QSpinBox):
-    """A number that leaves the wheel to the panel it lies in: scrolling past it changes nothing."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 - Qt's name
         """Not ours: the panel scrolls."""

@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDialog,
     QGridLayout,
-    QSpinBox,
+    QLineEdit,
     QVBoxLayout,
     QWidget,
 )
 
 from medviewer.app.preferences import CHOICES
 from medviewer.app.presets import LEVELS, WIDTHS
-from medviewer.gui.cards import Disclosure, ElidedCombo, ScrollColumn, StillSpin, button, clear, section
+from medviewer.gui.cards import Disclosure, ElidedCombo, ScrollColumn, button, clear, section
 from medviewer.gui.dialogs import add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, for_button, tr
 
 _LEAST_PX = 460
+_NUMBER_PX = 88
 _TITLES_PX = 160  # the fields of all sections stand below each other
 
 Values = Callable[[str], Any]
@@ -38,7 +38,7 @@ class PreferencesDialog(QDialog):
         super().__init__(parent)
         self._value, self._use, self._reset = value, use, reset
         self.fields: dict[str, QComboBox | QCheckBox] = {}
-        self.presets: dict[int, tuple[QSpinBox, QSpinBox]] = {}  # width and level, by digit
+        self.presets: dict[int, tuple[NumberField, NumberField]] = {}  # width and level, by digit
         size = size_on_screen(QSize(500, 490), self.screen().availableSize())
         self.resize(size)
         self.setMinimumWidth(min(size.width(), _LEAST_PX))  # in height it scrolls
@@ -91,18 +91,18 @@ class PreferencesDialog(QDialog):
         for number, window in self._value("ct_presets").items():
             name = f"{number}  {tr(window.name)}"
             grid.addWidget(PlainLabel(name), number, 0)
-            width, level = _spin(WIDTHS, window.width), _spin(LEVELS, window.center)
-            for column, (spin, words) in enumerate(((width, tr("Width")), (level, tr("Level"))), start=1):
-                spin.setAccessibleName(f"{name}: {words}")
-                spin.valueChanged.connect(partial(self._change_preset, number))
-                grid.addWidget(spin, number, column)
+            width, level = NumberField(WIDTHS, round(window.width)), NumberField(LEVELS, round(window.center))
+            for column, (field, words) in enumerate(((width, tr("Width")), (level, tr("Level"))), start=1):
+                field.setAccessibleName(f"{name}: {words}")
+                field.taken.connect(partial(self._change_preset, number))
+                grid.addWidget(field, number, column)
             self.presets[number] = width, level
         fold.content.addLayout(grid)
         return fold
 
     def _change_preset(self, number: int, _value: int) -> None:
         width, level = self.presets[number]
-        self._use("ct_preset", (number, float(width.value()), float(level.value())))
+        self._use("ct_preset", (number, float(width.value), float(level.value)))
 
     def _sections(self) -> Mapping[str, tuple[str, ...]]:
         return {
@@ -140,14 +140,25 @@ class PreferencesDialog(QDialog):
         self._build("language")
 
 
-def _spin(bounds: tuple[int, int], value: float) -> StillSpin:
-    spin = StillSpin()
-    spin.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    spin.setRange(*bounds)
-    spin.setSingleStep(10)
-    spin.setKeyboardTracking(False)  # a number half typed is not meant
-    spin.setValue(round(value))
-    return spin
+class NumberField(QLineEdit):
+    """A whole number between bounds; what is none, or lies outside, is not taken and the number before stands again."""
+
+    taken = Signal(int)
+
+    def __init__(self, bounds: tuple[int, int], value: int, parent: QWidget | None = None) -> None:
+        super().__init__(str(value), parent)
+        self._bounds, self.value = bounds, value
+        self.setMaxLength(6)
+        self.setMaximumWidth(_NUMBER_PX)
+        self.editingFinished.connect(self._take)
+
+    def _take(self) -> None:
+        text = self.text().strip()
+        is_number = text.removeprefix("-").isdecimal() and text.isascii()
+        if is_number and self._bounds[0] <= int(text) <= self._bounds[1] and int(text) != self.value:
+            self.value = int(text)
+            self.taken.emit(self.value)
+        self.setText(str(self.value))
 
 
 def _titles() -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -15,7 +15,7 @@ from medviewer.app.presets import CT_PRESETS
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.study import Window
 from medviewer.gui import theme
-from medviewer.gui.cards import ScrollColumn
+from medviewer.gui.cards import Disclosure, ScrollColumn
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import all_words, press
@@ -179,9 +179,15 @@ def test_a_ct_window_is_changed_used_kept_and_reset(
     write_chest(tmp_path / "ct", size=40, spacing_mm=8.0, slice_mm=10.0, n_slices=3)
     reader.open(tmp_path / "ct")
     width, level = dialog.presets[4]
-    assert (width.value(), level.value()) == (400, 40)
-    width.setValue(450)
-    level.setValue(60)
+    assert (width.value, level.value) == (400, 40)
+    dialog.findChild(Disclosure).header.setChecked(True)
+    for field, typed in ((width, "450"), (level, "60"), (level, "-99999"), (level, "6o"), (width, "")):
+        field.setFocus()
+        field.selectAll()
+        QTest.keyClicks(field, typed) if typed else QTest.keyClick(field, Qt.Key.Key_Delete)
+        QTest.keyClick(field, Qt.Key.Key_Return)
+    assert (width.text(), level.text()) == ("450", "60")
+    assert dialog.isVisible()
     reader.settle()
     app.run_command("view.preset", 4)
     assert reader.state.view.window == Window(60, 450, name="Soft tissue")
@@ -192,8 +198,8 @@ def test_a_ct_window_is_changed_used_kept_and_reset(
     assert "Soft tissue  (450 / 60)" in [one.text() for one in presets.actions()]
     press(dialog, "Reset all")
     reader.settle()
-    assert dialog.presets[4][0].value() == 400
+    assert dialog.presets[4][0].value == 400
     assert SettingsFile(app.home).load().ct_presets == CT_PRESETS
-    names = [spin.accessibleName() for pair in dialog.presets.values() for spin in pair]
+    names = [field.accessibleName() for pair in dialog.presets.values() for field in pair]
     assert len(set(names)) == 18
     assert "4  Soft tissue: Width" in names
