@@ -86,6 +86,16 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
     return Corners(_patient(state), _study(state, now), below, _series(state, now))
 
 
+def spoken(state: State) -> str:
+    """What a viewport shows, in one line for screen readers: the kind of series and which image or plane of it."""
+    now = state.selection
+    if now is None:
+        return tr(state.vacancy.sentence) if state.vacancy is not None else tr("Empty viewport")
+    place = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    words = (visible(now.series.modality), words_of_file(state, now.series.description), place)
+    return ", ".join(part for part in words if part)
+
+
 def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     """What to know before the picture is trusted: (words, whether it is a caution)."""
     now = state.selection

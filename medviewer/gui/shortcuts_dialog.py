@@ -146,6 +146,8 @@ class ShortcutsDialog(QDialog):
         self.keys.setMaximumSequenceLength(1)
         self.keys.setMinimumWidth(_FIELD_PX)
         self.keys.setAccessibleName(tr("Press the new keys"))
+        for inner in self.keys.findChildren(QLineEdit):  # which has the keyboard in its place
+            inner.setAccessibleName(tr("Press the new keys"))
         row.addWidget(self.keys, 1)
         for one in (self.replace, self.add, self.remove, self.reset):
             row.addWidget(one)

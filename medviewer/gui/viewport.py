@@ -28,7 +28,7 @@ from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
-from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
+from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text, spoken
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
@@ -44,7 +44,7 @@ from medviewer.gui.presentation_layer import AnnotationPainter
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
 from medviewer.gui.region_layer import paint_region_legend
 from medviewer.gui.shutter_layer import ShutterLayer
-from medviewer.gui.text import visible
+from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
 
@@ -90,7 +90,6 @@ class Viewport(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
-        self.setAccessibleName("Image")
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As large as there is room."""
@@ -111,6 +110,9 @@ class Viewport(QWidget):
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
+        if old is None or any(getattr(old, name) is not getattr(new, name) for name in _SPOKEN_FROM):
+            self.setAccessibleName(tr("Image"))
+            self.setAccessibleDescription(spoken(new))
         if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
             self.update()
 
@@ -462,6 +464,9 @@ _DRAWN_FROM = (
     "identity_hidden", "is_magnifying", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first",
     "impressions",
 )  # fmt: skip
+
+
+_SPOKEN_FROM = ("selection", "cut", "vacancy", "identity_hidden", "language")
 
 
 def _image_of(state: State) -> Image | None:

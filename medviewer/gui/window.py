@@ -282,6 +282,7 @@ class MainWindow(WindowFront):
 
     def _name_tabs(self) -> None:
         for tabs in (self._tabs, self._second_tabs):
+            tabs.setAccessibleName(tr("Panels"))
             names = (
                 (self.findings, tr("Findings")),
                 (self.record, tr("Patient")),
