@@ -328,6 +328,20 @@ _TURNS = tuple(
         (0, 1, "Down", "向下", "Down"),
     )
 )  # fmt: skip
+_MOVES = tuple(
+    Choice((right, down), _t(en, zh), f"Shift+{key}")
+    for right, down, en, zh, key in (
+        (-1, 0, "Left", "向左", "Left"), (1, 0, "Right", "向右", "Right"), (0, -1, "Up", "向上", "Up"),
+        (0, 1, "Down", "向下", "Down"),
+    )
+)  # fmt: skip
+_ADJUSTMENTS = tuple(
+    Choice((wider, brighter), _t(en, zh), f"Ctrl+Shift+{key}")
+    for wider, brighter, en, zh, key in (
+        (1, 0, "Wider", "更宽", "Right"), (-1, 0, "Narrower", "更窄", "Left"), (0, 1, "Brighter", "更亮", "Up"),
+        (0, -1, "Darker", "更暗", "Down"),
+    )
+)  # fmt: skip
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 
 _ROWS = (
@@ -354,6 +368,9 @@ _ROWS = (
     _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_view),
     _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_view),
     _row("view.preset|Window preset|窗宽窗位预设||contrast", viewing.use_preset, _has_pixels, choices=_PRESETS),
+    _row("view.adjust|Adjust the window|调整窗宽窗位||contrast", viewing.adjust_window, _has_pixels,
+         choices=_ADJUSTMENTS),
+    _row("view.move|Move the picture|移动图像||move", viewing.move_by, _has_pixels, choices=_MOVES),
     _row("view.invert|Invert|反相|Shift+I|invert", viewing.invert, _has_image),
     _row("view.rotate_left|Rotate left|向左旋转|Ctrl+L|rotate-ccw-square", viewing.rotate(1), _has_image),
     _row("view.rotate_right|Rotate right|向右旋转|Ctrl+R|rotate-cw-square", viewing.rotate(-1), _has_image),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import documents
+from medviewer.app.panes import picture_of
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
@@ -17,6 +18,9 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 ZOOM_STEP = 1.25
+WIDTH_STEP = 1.1
+_LEVEL_SHARE = 0.05  # of the window's width
+_MOVE_SHARE = 0.1  # of the image's longer side
 ZOOM_RANGE = (0.01, 64.0)
 CORNER_TEXTS = ("all", "minimal", "none")
 
@@ -106,6 +110,35 @@ def zoom_by(factor: float) -> Callable[[Application, object], None]:
             change_view(app, "zoom", zoom=_bounded(placed[0] * factor), center=placed[1])
 
     return run
+
+
+def move_by(app: Application, way: tuple[int, int]) -> None:
+    """Move the picture on the screen by steps to the right and down, a tenth of the image each."""
+    placed, frame = app.front.placement(), app.state.frame
+    if placed is None or frame is None:
+        return
+    view, (zoom, (column, row)) = app.state.view, placed
+    right, down = way
+    for _ in range(view.quarter_turns):  # from the screen back to the image: turns, then flips
+        right, down = -down, right
+    right, down = (-right if view.flip_horizontal else right), (-down if view.flip_vertical else down)
+    rows, columns = frame.stored.shape[:2]
+    step = max(rows, columns) * _MOVE_SHARE
+    change_view(app, "place", zoom=zoom, center=(column - right * step, row - down * step))
+
+
+def adjust_window(app: Application, by: tuple[int, int]) -> None:
+    """Make the window wider (or narrower) and the image brighter (or darker) by steps."""
+    state = app.state
+    picture = picture_of(app, state.active, state)
+    window = state.view.window or (picture.default_window if picture is not None else None)
+    if window is None or state.frame is None:
+        return
+    wider, brighter = by
+    is_reversed = (state.frame.description.photometric_interpretation == "MONOCHROME1") != state.view.inverted
+    shift = (brighter if is_reversed else -brighter) * _LEVEL_SHARE * window.width
+    changed = Window(window.center + shift, window.width * WIDTH_STEP**wider, window.function)
+    change_view(app, "window", window=changed)
 
 
 def invert(app: Application, _argument: object) -> None:

@@ -33,6 +33,7 @@ from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
 from medviewer.gui.image_painter import ImagePainter, Magnifier, Seen
+from medviewer.gui.key_pointer import KeyPointer
 from medviewer.gui.layer_painter import LayerPainter
 from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
@@ -74,6 +75,7 @@ class Viewport(QWidget):
         self._shutters = ShutterLayer()
         self._measurements = MeasurementLayer()
         self._measuring = MeasurementTool(self._measurements)
+        self._pointer = KeyPointer(self._measuring)
         self._corners = viewport_marks.CornerPainter()
         self._image = ImagePainter()
         self._magnifier = Magnifier()
@@ -229,6 +231,8 @@ class Viewport(QWidget):
             if self._state.is_magnifying and self._cursor is not None and picture is not None:
                 seen = Seen(self._state, picture, laid, self._measuring.shapes(self._state))
                 self._magnifier.paint(painter, seen, placed, self._cursor)
+            if self._cursor is not None:  # else this is drawn for elsewhere
+                self._pointer.paint(painter)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -253,7 +257,7 @@ class Viewport(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go on with a drag, or read the value under the cursor."""
-        self._cursor = event.position()
+        self._cursor, self._pointer.at = event.position(), None
         if self._gesture is None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self._point(event.position())
         placed = self.placement()
@@ -330,8 +334,8 @@ class Viewport(QWidget):
             self.menu_requested.emit(self.mapToGlobal(self.rect().center()))
 
     def leaveEvent(self, event: object) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
-        """No cursor, no value under it."""
-        self._cursor = None
+        """No cursor, no value under it; that of the keyboard stays."""
+        self._cursor = self._pointer.at
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
@@ -344,6 +348,9 @@ class Viewport(QWidget):
         if is_key and self._measuring.is_busy and event.key() in _DRAWING_KEYS:  # type: ignore[attr-defined]
             event.accept()
             return True
+        if is_key and self._pointer.wants(event):  # type: ignore[arg-type]
+            event.accept()
+            return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
@@ -354,8 +361,18 @@ class Viewport(QWidget):
             else:
                 self._request(self._measuring.close_outline())
             self.update()
-        else:
+            return
+        placed = self.placement()
+        if placed is None or not self._pointer.wants(event):
             event.ignore()
+            return
+        self.touched.emit()
+        self._request(self._pointer.press(event, self._state, placed, self._image_area()))
+        self._cursor = self._pointer.at
+        if self._cursor is not None and self._state.frame is not None:
+            value = probe_text(self._state.frame, *placed.image_point(self._cursor))
+            self.setAccessibleDescription(", ".join(part for part in (spoken(self._state), value) if part))
+        self.update()
 
     def _press_measuring(self, placed: Placement, at: QPointF) -> bool:
         """Let the press begin or go on with a measurement; says whether it was for one."""
