@@ -60,7 +60,7 @@ class Session:
         Changes that follow each other with the same ``gesture`` (the steps of one drag)
         are undone together, until :meth:`settle`.
         """
-        self._keep(_Past(_remembered(self._state)), gesture)
+        self._keep(self._state, gesture)
         self.update(**changes)
 
     @contextmanager
@@ -79,12 +79,12 @@ class Session:
         finally:
             self._is_arranging = False
             if arranged(before) != arranged(self._state):
-                self._keep(_Past(_remembered(before, with_panes=True), is_arrangement=True), gesture)
+                self._keep(before, gesture, is_arrangement=True)
 
-    def _keep(self, past: _Past, gesture: str) -> None:
+    def _keep(self, past: State, gesture: str, *, is_arrangement: bool = False) -> None:
         goes_on = bool(gesture) and gesture == self._gesture and self.can_undo
         if not goes_on:
-            self._undo.append(past)
+            self._undo.append(_Past(_remembered(past, with_panes=is_arrangement), is_arrangement))
             del self._undo[:-200]
         self._gesture = gesture
         self._redo.clear()
