@@ -361,6 +361,7 @@ class State:
     parked: Mapping[int, Pane] = field(default_factory=_empty)
     maximised: frozenset[int] = frozenset()  # viewports that alone are shown in their window, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
+    cine_pace: float = 1.0  # times the pace that the files say
     plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
     is_linked: bool = True  # viewports of one frame of reference scroll together
     crosshair: Place | None = None  # what the reader points at

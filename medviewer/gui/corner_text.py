@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from unicodedata import east_asian_width
 
+from medviewer.app.cine import own_rate_hz, rate_hz
 from medviewer.app.on_screen import (
     appearance_of,
     has_misfit,
@@ -167,6 +168,16 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     texts = dict.fromkeys(caveat.text for caveat in (*now.stack.warnings, *scene.block.caveats))
     parts += [(visible(tr(text).rstrip(".。")), True) for text in texts]
     return tuple(parts)
+
+
+def cine_words(state: State) -> tuple[str, bool]:
+    """How fast the images follow each other, and whether that is another pace than theirs."""
+    shown, own = rate_hz(state), own_rate_hz(state)
+    if own is None:
+        return tr("cine {hz} images/s; the file gives no rate").format(hz=f"{shown:.3g}"), False
+    if abs(shown - own) < 0.01 * own:
+        return tr("cine at its own rate, {hz} images/s").format(hz=f"{own:.3g}"), False
+    return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
 
 
 def has_drawings(state: State) -> bool:

@@ -28,7 +28,7 @@ from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
-from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text, spoken
+from medviewer.gui.corner_text import Corners, Shown, cine_words, corners, fidelity, probe_text, spoken
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
@@ -348,7 +348,8 @@ class Viewport(QWidget):
         if is_key and self._measuring.is_busy and event.key() in _DRAWING_KEYS:  # type: ignore[attr-defined]
             event.accept()
             return True
-        if is_key and self._pointer.wants(event):  # type: ignore[arg-type]
+        # A reader may have given Space to a command: it shows the pointer only where it means nothing else.
+        if is_key and self._pointer.at is not None and self._pointer.wants(event):  # type: ignore[arg-type]
             event.accept()
             return True
         return super().event(event)
@@ -471,6 +472,8 @@ class Viewport(QWidget):
         over = state.selection.series.modality if state.selection is not None else ""
         lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)
         lines = (*lines, *absent_lines(of_other_volumes(state)))
+        if state.is_playing and (self._is_active or self._shape == (1, 1)):
+            lines = (*lines, cine_words(state))
         return Shown(placed.zoom, state.view.zoom is None, self.window_shown(), level, probe, layer_probe, lines)
 
 
@@ -478,8 +481,8 @@ _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "shutters_shown", "presentations", "key_images",
     "keys_only", "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions",
     "measurements", "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text",
-    "identity_hidden", "is_magnifying", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first",
-    "impressions",
+    "identity_hidden", "is_magnifying", "is_playing", "cine_pace", "language", "layers", "layers_shown",
+    "layer_sources", "laid", "read_first", "impressions",
 )  # fmt: skip
 
 

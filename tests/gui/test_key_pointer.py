@@ -121,3 +121,10 @@ def test_the_window_is_changed_by_keys_and_up_is_brighter(reader: Reader) -> Non
             middle = pixels(viewport)[rows // 3 : rows // 2, columns // 3 : columns // 2]
             brightness.append(middle.mean())
         assert brightness[0] < brightness[1] < brightness[2]
+
+
+def test_a_command_that_has_space_keeps_it(reader: Reader) -> None:
+    reader.window.app.run_command("app.shortcuts", {"view.invert": ("Space",)})
+    reader.key(Qt.Key.Key_Space)
+    assert reader.state.view.inverted
+    assert reader.window.viewport._pointer.at is None
