@@ -383,6 +383,7 @@ class Application:
         self.session.update(
             language=settings.language,
             shortcuts=settings.shortcuts,
+            ct_presets=settings.ct_presets,
             theme=settings.theme,
             density=settings.density,
             up_brightens=settings.up_brightens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,11 @@ from medviewer.app.state import State
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
+USUAL_RATE_HZ = 15.0  # where the file does not say
+PACE_STEP = 1.25
+PACES = (0.1, 10.0)  # times the own rate
 _RATES_HZ = (1.0, 60.0)  # between which the true pace can be followed by eye
+_SHOWN_HZ = (0.5, 60.0)  # no screen shows more
 
 
 def toggle(app: Application, _argument: object) -> None:
@@ -25,6 +30,22 @@ def toggle(app: Application, _argument: object) -> None:
 def toggle_way(app: Application, _argument: object) -> None:
     """Play along the other axis: through the slices instead of in time, or the reverse."""
     app.session.update(plays_other_way=not app.state.plays_other_way)
+
+
+def change_pace(steps: int) -> Callable[[Application, object], None]:
+    """A command that plays faster (or slower) by steps; none: at the own rate again."""
+
+    def run(app: Application, _argument: object) -> None:
+        pace = app.state.cine_pace * PACE_STEP**steps if steps else 1.0
+        app.session.update(cine_pace=1.0 if abs(pace - 1.0) < 1e-6 else min(max(pace, PACES[0]), PACES[1]))
+
+    return run
+
+
+def rate_hz(state: State) -> float:
+    """How many images a second are shown: as the file says, times what the reader has chosen."""
+    wanted = (own_rate_hz(state) or USUAL_RATE_HZ) * state.cine_pace
+    return min(max(wanted, _SHOWN_HZ[0]), _SHOWN_HZ[1])
 
 
 def play_on(app: Application, _argument: object) -> None:

@@ -34,6 +34,7 @@ from medviewer.app import (
     printing,
     saving,
     second_axis,
+    undoing,
     viewing,
     volume_view,
 )
@@ -41,6 +42,7 @@ from medviewer.app.decisions import decide
 from medviewer.app.note_models import explain_note, run_on_note
 from medviewer.app.on_screen import asked_key, current_answer, decidable_answer, scene_of, shutters_of
 from medviewer.app.patient import import_records
+from medviewer.app.presets import CT_PRESETS
 from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
 from medviewer.app.state import State
@@ -269,7 +271,7 @@ def _asked(text: str, run: Callable[[Application, Any], None], enabled: Callable
 _PRESETS = (
     Choice(0, _t("Automatic", "自动"), "0"),
     *(
-        Choice(n, _t(f"{n} (CT: {viewing.CT_PRESETS[n].name.lower()})", f"{n} (CT: {name})"), str(n))
+        Choice(n, _t(f"{n} (CT: {CT_PRESETS[n].name.lower()})", f"{n} (CT: {name})"), str(n))
         for n, name in enumerate(("脑", "卒中", "硬膜下", "软组织", "纵隔", "肝", "肺", "骨", "血管"), start=1)
     ),
 )
@@ -326,6 +328,20 @@ _TURNS = tuple(
         (0, 1, "Down", "向下", "Down"),
     )
 )  # fmt: skip
+_MOVES = tuple(
+    Choice((right, down), _t(en, zh), f"Shift+{key}")
+    for right, down, en, zh, key in (
+        (-1, 0, "Left", "向左", "Left"), (1, 0, "Right", "向右", "Right"), (0, -1, "Up", "向上", "Up"),
+        (0, 1, "Down", "向下", "Down"),
+    )
+)  # fmt: skip
+_ADJUSTMENTS = tuple(
+    Choice((wider, brighter), _t(en, zh), f"Ctrl+Shift+{key}")
+    for wider, brighter, en, zh, key in (
+        (1, 0, "Wider", "更宽", "Right"), (-1, 0, "Narrower", "更窄", "Left"), (0, 1, "Brighter", "更亮", "Up"),
+        (0, -1, "Darker", "更暗", "Down"),
+    )
+)  # fmt: skip
 _LANGUAGES = (Choice("en", _t("English", "English")), Choice("zh", _t("Chinese", "简体中文")))
 
 _ROWS = (
@@ -345,13 +361,16 @@ _ROWS = (
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, _has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, _has_view),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, _always, menu="file"),
-    _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", viewing.undo, _has_image),
-    _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", viewing.redo, _has_image),
+    _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", undoing.undo, _has_image),
+    _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", undoing.redo, _has_image),
     _row("view.fit|Fit to window|适合窗口|F|maximize", viewing.fit, _has_view),
     _row("view.actual_size|Actual pixels (1:1)|实际像素 (1:1)|Shift+1 !|actual-size", viewing.actual_size, _has_image),
     _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), _has_view),
     _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), _has_view),
     _row("view.preset|Window preset|窗宽窗位预设||contrast", viewing.use_preset, _has_pixels, choices=_PRESETS),
+    _row("view.adjust|Adjust the window|调整窗宽窗位||contrast", viewing.adjust_window, _has_pixels,
+         choices=_ADJUSTMENTS),
+    _row("view.move|Move the picture|移动图像||move", viewing.move_by, _has_pixels, choices=_MOVES),
     _row("view.invert|Invert|反相|Shift+I|invert", viewing.invert, _has_image),
     _row("view.rotate_left|Rotate left|向左旋转|Ctrl+L|rotate-ccw-square", viewing.rotate(1), _has_image),
     _row("view.rotate_right|Rotate right|向右旋转|Ctrl+R|rotate-cw-square", viewing.rotate(-1), _has_image),
@@ -359,6 +378,7 @@ _ROWS = (
     _row("view.flip_vertical|Flip top-bottom|上下翻转|V|flip-vertical-2", viewing.flip_upside_down, _has_image),
     _row("view.reset|Reset view|重置视图|Esc|refresh-ccw", viewing.reset, _has_view),
     _row("view.smooth|Smooth or pixels|平滑或像素|Shift+S|image", viewing.toggle_smooth, _has_image),
+    _row("view.magnifier|Magnifier on or off|放大镜开或关|Q|zoom-in", viewing.toggle_magnifier, _has_image),
     _row("view.corner_text|More or less corner text|角落文字多或少|I|captions", viewing.next_text, _has_image),
     _row("view.drawings|Hide or show the file's drawings|隐藏或显示文件中的标注|G|pencil", viewing.toggle_drawings,
          _has_image),
@@ -377,6 +397,9 @@ _ROWS = (
     _row("image.first|First image|第一幅|Home|skip-back", opening.first_image, _has_stack),
     _row("image.last|Last image|最后一幅|End|skip-forward", opening.last_image, _has_stack),
     _row("image.cine|Play or stop|播放或停止|C|circle-play", cine.toggle, _has_stack),
+    _row("image.cine_faster|Cine faster|加快播放|.|chevrons-up", cine.change_pace(1), _has_stack),
+    _row("image.cine_slower|Cine slower|减慢播放|,|chevrons-down", cine.change_pace(-1), _has_stack),
+    _row("image.cine_pace|Cine at its own pace|按原速播放||clock", cine.change_pace(0), _has_stack),
     _row("image.cine_way|Cine in time or through the slices|沿时间或沿层面播放|Shift+C|clock", cine.toggle_way,
          second_axis.has_volumes),
     _row("image.previous_volume|Previous time, echo or b-value|上一时间、回波或 b 值|Ctrl+Up [|chevrons-up",
@@ -431,10 +454,12 @@ _ROWS = (
     _row("volume.zoom_out|Zoom out 3D|缩小三维视图|Alt+-", volume_view.zoom(1 / volume_view.ZOOM_STEP), _has_scene),
     _row("volume.cut_deeper|Cut away more in front|从前方多切除|Alt+PgDown", volume_view.cut(1), _has_scene),
     _row("volume.cut_less|Cut away less in front|从前方少切除|Alt+PgUp", volume_view.cut(-1), _has_scene),
-    _row("volume.crop|Crop|裁剪||box", volume_view.crop, _has_scene, choices=_CROPS),
+    _row("volume.handles|Crop box with handles|带控点的裁剪框|Alt+C|box", volume_view.toggle_handles, _has_scene),
+    _row("volume.crop|Crop by steps|逐步裁剪||box", volume_view.crop, _has_scene, choices=_CROPS),
     _row("volume.uncrop|Show all sides again|取消裁剪|Alt+Shift+Home", volume_view.uncrop, volume_view.is_cropped),
     _row("volume.fit|Show all of the volume|显示整个体积|Alt+0", volume_view.fit, _has_scene),
     _row("volume.reset|Reset 3D view|重置三维视图|Alt+Home", volume_view.reset, _has_scene),
+    _asked("volume.crop_to|Move a side of the crop box|移动裁剪框的一面", volume_view.crop_to, _has_scene),
     _asked("volume.camera|Look from there|改变视角", volume_view.set_camera, _has_scene),
     _asked("volume.window|Window of the 3D view|三维视图的窗", volume_view.set_window, _has_scene),
     _asked("volume.hold|Begin of a drag in 3D|三维拖动开始", volume_view.hold, _has_scene),
@@ -538,8 +563,8 @@ _ROWS = (
 _OF_IMAGES = frozenset({"edit", "view", "image", "layout", "layer", "tool", "measure", "explain", "finding"})
 _OF_VIEWPORTS = frozenset({"file.export_film", "file.print", "model.run"})
 _ALSO_IN_3D = frozenset({
-    "view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags", "layout.second_window",
-    "layout.next_screen",
+    "edit.undo", "edit.redo", "view.corner_text", "view.hide_identity", "view.panels", "image.select", "image.tags",
+    "layout.second_window", "layout.next_screen",
 })  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from medviewer.app.findings import explain_second
 from medviewer.app.on_screen import active_pane, current_answer, pane_state
 from medviewer.app.panes import SECOND, numbers_in
-from medviewer.app.state import HeatMap, Pane, State
+from medviewer.app.state import HeatMap, Overlay, Pane, State
 from medviewer.domain.errors import UsageError
 from medviewer.explain.methods import METHODS, OWN_EXPLANATION, is_own_explanation, methods_for
 
@@ -45,17 +45,23 @@ def compare(app: Application, method: str | None) -> None:
         raise UsageError("The chosen model cannot be explained by this method; choose another one.")
     overlay = replace(state.overlay, second=method, visible=True)
     app.session.settle()
+    with app.session.arranging():
+        _lay_side_by_side(app, overlay)
+    explain_second(app)
+
+
+def _lay_side_by_side(app: Application, overlay: Overlay) -> None:
+    state = app.state
     if is_comparing(state):
         app.session.update(overlay=overlay)
-    else:
-        view = replace(state.view, zoom=None, center=None)
-        pane = replace(active_pane(state), view=view)
-        parked = {index: replace(pane, heat_map=kind) for index, kind in enumerate(HEAT_MAPS) if index}
-        app.session.update(
-            layout=LAYOUT, maximised=_maximised(state), active=0, overlay=overlay, view=view, heat_map="first",
-            parked=MappingProxyType(parked | _second_window(state)),
-        )  # fmt: skip
-    explain_second(app)
+        return
+    view = replace(state.view, zoom=None, center=None)
+    pane = replace(active_pane(state), view=view)
+    parked = {index: replace(pane, heat_map=kind) for index, kind in enumerate(HEAT_MAPS) if index}
+    app.session.update(
+        layout=LAYOUT, maximised=_maximised(state), active=0, overlay=overlay, view=view, heat_map="first",
+        parked=MappingProxyType(parked | _second_window(state)),
+    )  # fmt: skip
 
 
 def leave(app: Application) -> None:
@@ -67,10 +73,12 @@ def leave(app: Application) -> None:
     app.session.settle()
     state = app.state
     shown = _first_of(state)
-    app.session.update(
-        layout=(1, 1), maximised=_maximised(state), active=0, parked=MappingProxyType(_second_window(state)),
-        overlay=replace(state.overlay, second=""), **{name: getattr(shown, name) for name in _SHARED}, heat_map="first",
-    )  # fmt: skip
+    with app.session.arranging():
+        app.session.update(
+            layout=(1, 1), maximised=_maximised(state), active=0, parked=MappingProxyType(_second_window(state)),
+            overlay=replace(state.overlay, second=""), **{name: getattr(shown, name) for name in _SHARED},
+            heat_map="first",
+        )  # fmt: skip
 
 
 def is_comparing(state: State) -> bool:

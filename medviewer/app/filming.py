@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from medviewer.app import analysis
+from medviewer.app.cine import USUAL_RATE_HZ
 from medviewer.app.exporting import FILM, Drawn, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
 from medviewer.app.on_screen import wished_profile
@@ -27,7 +28,6 @@ T = TypeVar("T")
 Draw = Callable[[State, Picture], Drawn]
 """Draws an image as it would be on screen; on the GUI thread."""
 
-CINE_RATE_HZ = 15.0  # where the file does not say
 RATES_HZ = (1.0, 60.0)  # slower is no film, faster no screen shows
 _LOOK_AGAIN_S = 0.1  # whether the reader has cancelled
 
@@ -47,7 +47,7 @@ class FilmWish:
 def rate_of(selection: Selection) -> float:
     """The rate at which a stack is played: the file's own, within what a film can have."""
     slowest, fastest = RATES_HZ
-    return min(max(selection.image.frame_rate_hz or CINE_RATE_HZ, slowest), fastest)
+    return min(max(selection.image.frame_rate_hz or USUAL_RATE_HZ, slowest), fastest)
 
 
 def export_film(app: Application, wish: FilmWish | None) -> None:

@@ -13,8 +13,8 @@ from medviewer.app.layout import PLANES, cut_through, fill_panes, read_volume_of
 from medviewer.app.linking import middle_of
 from medviewer.app.on_screen import active_pane, pane_state
 from medviewer.app.panes import SECOND, numbers_in, pane_numbers, read_pane
+from medviewer.app.presets import Presets
 from medviewer.app.state import Pane, Selection, State, View
-from medviewer.app.viewing import CT_PRESETS
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.study import Collection, PixelDescription, Study
 from medviewer.domain.volume import Volume
@@ -169,7 +169,17 @@ def _hang(app: Application, protocol: HangingProtocol, found: Found) -> None:
 def _lay_out(
     app: Application, protocol: HangingProtocol, found: Found, source: tuple[Selection, Volume] | None
 ) -> None:
-    """Put everything in its place at once; the reader goes on in the image that was on screen, if it has one."""
+    """Put everything in its place as one change, flips and turns too, that can be undone.
+
+    The reader goes on in the image that was on screen, if it has a place.
+    """
+    with app.session.arranging():
+        _arrange(app, protocol, found, source)
+
+
+def _arrange(
+    app: Application, protocol: HangingProtocol, found: Found, source: tuple[Selection, Volume] | None
+) -> None:
     state = app.state
     now = state.selection
     if now is not None and state.cut is None:
@@ -212,7 +222,7 @@ def _pane(
     state = app.state
     if isinstance(one, Vacancy):
         return Pane(view=View(smooth=state.view.smooth), vacancy=one)
-    view = hung_view(app.wishes.views.get(one.stack_key, View(smooth=state.view.smooth)), one, wanted)
+    view = hung_view(app.wishes.views.get(one.stack_key, View(smooth=state.view.smooth)), one, wanted, state.ct_presets)
     if not wanted.cut:
         picture = app.frames.get(one.image.key)
         is_here = state.selection is not None and state.selection.image.key == one.image.key and state.cut is None
@@ -226,11 +236,11 @@ def _pane(
     return Pane(one, cut_through(source[1], _plane(wanted.cut), middle), None, "", view)
 
 
-def hung_view(view: View, one: Selection, wanted: DisplaySet) -> View:
+def hung_view(view: View, one: Selection, wanted: DisplaySet, presets: Presets) -> View:
     """A view with what the protocol asks for: window, inversion, which way the body faces."""
     d = one.image.description
     if wanted.preset and is_in_hounsfield(d):
-        view = replace(view, window=CT_PRESETS[wanted.preset])
+        view = replace(view, window=presets[wanted.preset])
     if wanted.inverted:
         view = replace(view, inverted=True)
     return facing(view, d, wanted.front) if wanted.front and not wanted.cut else view

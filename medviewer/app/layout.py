@@ -34,8 +34,9 @@ def use_layout(app: Application, shape: tuple[int, int]) -> None:
     rows, columns = shape
     if (rows, columns) not in LAYOUTS:
         raise UsageError("There is no such layout; layouts have four rows and columns at most.")
-    _set_shape(app, (rows, columns))
-    fill_panes(app)
+    with app.session.arranging():
+        _set_shape(app, (rows, columns))
+        fill_panes(app)
 
 
 def fill_panes(app: Application, numbers: Sequence[int] = ()) -> None:
@@ -62,23 +63,25 @@ def compare_with_prior(app: Application, _argument: object) -> None:
         # Nothing failed: there is nothing to compare with.
         app.notify("info", "No earlier study of this patient with the same modality is open; open its folder too.")
         return
-    _set_shape(app, (1, 2))
-    first = numbers_in(app.state, window_of(app.state.active)).start
-    other = first + 1 if app.state.active == first else first
-    _assign(app, other, prior)
-    is_same_kind = prior.image.description.rescale_type == now.image.description.rescale_type
-    if is_same_kind and now.series.modality in ("CT", "PT"):  # one scale of values: compare at one window
-        change_pane(app, other, view=replace(pane_state(app.state, other).view, window=app.state.view.window))
+    with app.session.arranging():
+        _set_shape(app, (1, 2))
+        first = numbers_in(app.state, window_of(app.state.active)).start
+        other = first + 1 if app.state.active == first else first
+        _assign(app, other, prior)
+        is_same_kind = prior.image.description.rescale_type == now.image.description.rescale_type
+        if is_same_kind and now.series.modality in ("CT", "PT"):  # one scale of values: compare at one window
+            change_pane(app, other, view=replace(pane_state(app.state, other).view, window=app.state.view.window))
 
 
 def toggle_second(app: Application, _argument: object) -> None:
     """Open a second image window, for another screen, with the patient's following series; or close it."""
-    if app.state.second is not None:
-        _close_second(app)
-        return
-    shape = app.front.second_layout()
-    app.session.update(second=shape if shape in LAYOUTS else (1, 1))
-    fill_panes(app)
+    with app.session.arranging():
+        if app.state.second is not None:
+            _close_second(app)
+            return
+        shape = app.front.second_layout()
+        app.session.update(second=shape if shape in LAYOUTS else (1, 1))
+        fill_panes(app)
 
 
 def to_next_screen(app: Application, _argument: object) -> None:
@@ -113,7 +116,8 @@ def show_planes(app: Application, _argument: object) -> None:
     if now is None:
         return
     if _cut_panes(state):
-        _leave_planes(app)
+        with app.session.arranging():
+            _leave_planes(app)
         return
     read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
 
@@ -181,10 +185,11 @@ def cut_through(volume: Volume, name: PlaneName, point: Point) -> Cut:
 def use_slab(app: Application, choice: tuple[float, Slab]) -> None:
     """Make the planes on screen as thick, and combine the values so."""
     thickness, kind = choice
-    for index in _cut_panes(app.state):
-        cut = pane_state(app.state, index).cut
-        if cut is not None:
-            move_cut(app, index, replace(cut, slab_mm=thickness, slab=kind))
+    with app.session.arranging():
+        for index in _cut_panes(app.state):
+            cut = pane_state(app.state, index).cut
+            if cut is not None:
+                move_cut(app, index, replace(cut, slab_mm=thickness, slab=kind))
 
 
 def maximise(app: Application, _argument: object) -> None:
@@ -220,10 +225,11 @@ def _lay_out_planes(app: Application, volume: Volume) -> None:
     for index, name in enumerate(PLANES[1:], start=start + 1):
         panes[index] = Pane(selection, cut_through(volume, name, center), None, "", view)
     app.session.settle()
-    app.session.update(
-        **_shaped(app.state, (2, 2)), active=start, parked=MappingProxyType(panes), selection=selection,
-        cut=cut_through(volume, PLANES[0], center), frame=None, frame_problem="", view=view,
-    )  # fmt: skip
+    with app.session.arranging():
+        app.session.update(
+            **_shaped(app.state, (2, 2)), active=start, parked=MappingProxyType(panes), selection=selection,
+            cut=cut_through(volume, PLANES[0], center), frame=None, frame_problem="", view=view,
+        )  # fmt: skip
     for index in range(start, start + len(PLANES)):
         read_pane(app, index)
 

@@ -43,9 +43,10 @@ def turn(app: Application, degrees: float) -> None:
     # Towards the reader: seen against it, a positive angle turns counter-clockwise.
     axis = np.cross(down, right) * (-1.0 if is_mirrored else 1.0)
     rotation = _rotation(axis, math.radians(degrees))
-    for index, cut in cuts.items():
-        if index != app.state.active:
-            move_cut(app, index, _through(_turned(cut, rotation), meet))
+    with app.session.arranging("tilt"):  # the steps of a drag are undone together
+        for index, cut in cuts.items():
+            if index != app.state.active:
+                move_cut(app, index, _through(_turned(cut, rotation), meet))
 
 
 def turn_by(steps: int) -> Callable[[Application, object], None]:
@@ -57,10 +58,11 @@ def straighten(app: Application, _argument: object) -> None:
     """Make the planes axial, coronal and sagittal again, where they meet."""
     cuts = cuts_of(app.state)
     meet = meeting_place(cuts)
-    for index, cut in cuts.items():
-        if cut.axes is not None:
-            straight = replace(cut, axes=None)
-            move_cut(app, index, _through(straight, meet) if meet is not None else straight)
+    with app.session.arranging():
+        for index, cut in cuts.items():
+            if cut.axes is not None:
+                straight = replace(cut, axes=None)
+                move_cut(app, index, _through(straight, meet) if meet is not None else straight)
 
 
 def move_plane(app: Application, moved: PlaneMoved) -> None:

@@ -17,6 +17,7 @@ from medviewer.app.on_screen import active_pane, appearance_of, pane_state, wish
 from medviewer.app.picture import Picture
 from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Image
 from medviewer.domain.volume import Volume
@@ -110,7 +111,11 @@ def forget_panes(app: Application) -> None:
 
 
 def picture_of(app: Application, index: int, state: State) -> Picture | None:
-    """The picture of what a viewport shows; made anew if it was pushed out of memory."""
+    """The picture of what a viewport shows; made anew if it was pushed out of memory.
+
+    Colours are never managed here, where the window waits: where they would have to be, there is no picture yet, and
+    the image is read again.
+    """
     if state.selection is None or state.frame is None:
         return None
     if state.cut is not None:
@@ -119,10 +124,28 @@ def picture_of(app: Application, index: int, state: State) -> Picture | None:
             kept = app.cuts[index] = Picture(state.frame)
         return kept
     kept = app.frames.get(state.selection.image.key)
+    if not _has_colors(state, kept):
+        app.post(partial(_read_again, app, index, state.frame))
+        return None
     if kept is None or kept.frame is not state.frame:
         kept = Picture(state.frame)
         app.frames.put(state.selection.image.key, kept)
     return _presented(app, index, state, kept)
+
+
+def _has_colors(state: State, kept: Picture | None) -> bool:
+    """Whether a picture is ready with the colours that the presentation state in use wishes, or the image's own."""
+    if state.frame is None or not state.frame.is_color or state.cut is not None:
+        return True
+    appearance = appearance_of(state)
+    profile = appearance.profile if appearance is not None else None
+    return kept is not None and kept.frame is state.frame and kept.has_colors_of(profile)
+
+
+def _read_again(app: Application, index: int, frame: Frame) -> None:
+    if pane_state(app.state, index).frame is frame:
+        change_pane(app, index, frame=None)
+        read_pane(app, index)
 
 
 def _presented(app: Application, index: int, state: State, picture: Picture) -> Picture:
@@ -136,6 +159,28 @@ def _presented(app: Application, index: int, state: State, picture: Picture) -> 
         wished = picture.presented(presented(picture.frame.description, appearance), appearance.profile)
         kept = app.presented[index] = (key, wished)
     return kept[1]
+
+
+def show_again(app: Application, before: State) -> None:
+    """Bring the pixels of viewports that undo has rearranged: from memory, or read; what nobody wants is given up."""
+    numbers = pane_numbers(app.state)
+    for slot in app.jobs.running:
+        if slot.startswith("read ") and slot not in {f"read {index}" for index in numbers}:
+            app.jobs.stop(slot)
+    for index in numbers:
+        wanted, was = pane_state(app.state, index), pane_state(before, index)
+        if wanted.selection is None or wanted.frame_problem:
+            continue
+        kept = app.frames.get(wanted.selection.image.key) if wanted.cut is None else None
+        if wanted.frame is not None and wanted.cut == was.cut:
+            if _has_colors(wanted, kept):
+                continue
+            change_pane(app, index, frame=None)  # first, so that nothing is painted in other colours meanwhile
+        if kept is not None and kept.has_colors_of(wished_profile(wanted, wanted.selection.image)):
+            app.jobs.stop(f"read {index}")
+            change_pane(app, index, frame=kept.frame)
+        else:
+            read_pane(app, index)
 
 
 def read_pane(app: Application, index: int) -> None:

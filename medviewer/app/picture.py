@@ -14,6 +14,7 @@ from medviewer.domain.study import PixelDescription, Window
 from medviewer.imaging.display import default_window, display_table, managed, to_display
 
 _CHUNK_ROWS = 64
+_LEAST_SHRUNK = 512  # rows and columns of what is worth a smaller copy
 
 
 class Patch(NamedTuple):
@@ -32,8 +33,8 @@ class Picture:
     """One frame with its smaller copies, from which any part is drawn through a look-up table.
 
     A window change touches only the pixels that can be seen: zoomed out, a copy at half,
-    quarter... size (means of 2 x 2 stored values) is drawn, as the screen could not show
-    more; zoomed in, only the part in view. No float copy of the image is made. Colours of a
+    quarter... size (means of 2 x 2 stored values, or of colours as they are shown) is drawn, as the screen could not
+    show more; zoomed in, only the part in view. No float copy of the image is made. Colours of a
     device are turned into the screen's (sRGB) once.
     Made in a worker thread, then used by one thread.
     """
@@ -46,15 +47,13 @@ class Picture:
             profile: with which a presentation state that is shown wishes colours to be seen.
         """
         self.frame = frame
-        self._managed = managed(frame) if frame.is_color else None  # here, and not when it is painted
-        self._wished: tuple[ColorProfile, Frame] | None = None
+        self._colors = _pyramid(managed(frame).stored) if frame.is_color else ()  # here, and not when it is painted
+        self._wished: tuple[ColorProfile, tuple[np.ndarray, ...]] | None = None
         if profile is not None and not self.has_colors_of(profile):
-            self._wished = profile, managed(replace(frame, profile=profile))
+            self._wished = profile, _pyramid(managed(replace(frame, profile=profile)).stored)
         self.default_window: Window | None = None if frame.is_color else default_window(frame)
-        self._levels = [np.ascontiguousarray(frame.stored)]
         # Means would mix padding with anatomy at its border.
-        while self._may_shrink and min(self._levels[-1].shape) >= 512:
-            self._levels.append(_halved(self._levels[-1]))
+        self._levels = list(_pyramid(frame.stored) if self._may_shrink else (np.ascontiguousarray(frame.stored),))
         if self.is_tabled:
             # Tables are indexed by the bits of a value read as an unsigned number.
             self._levels = [level.view(f"u{level.dtype.itemsize}") for level in self._levels]
@@ -73,9 +72,9 @@ class Picture:
         other = copy(self)
         other.frame = replace(self.frame, description=description)
         if profile is not None and not self.has_colors_of(profile):
-            other._wished = profile, managed(replace(self.frame, profile=profile))
+            other._wished = profile, _pyramid(managed(replace(self.frame, profile=profile)).stored)
         if other._wished is not None and other._wished[0] == profile:
-            other._managed = other._wished[1]
+            other._colors = other._wished[1]
         other.default_window = None if other.frame.is_color else default_window(other.frame)
         other._table_key = other._display_key = None
         return other
@@ -84,11 +83,6 @@ class Picture:
         """Whether it is ready to be shown with a profile in the place of the image's own (None: with that)."""
         is_own = not self.frame.is_color or profile is None or profile == self.frame.profile
         return is_own or (self._wished is not None and self._wished[0] == profile)
-
-    @property
-    def _seen(self) -> Frame:
-        """The frame as the screen shows its colours."""
-        return self.frame if self._managed is None else self._managed
 
     @property
     def is_tabled(self) -> bool:
@@ -103,15 +97,14 @@ class Picture:
     @cached_property
     def size_bytes(self) -> int:
         """What the picture keeps in memory."""
-        levels = sum(level.nbytes for level in self._levels[1:])
-        managed_too = (self._seen, *((self._wished[1],) if self._wished is not None else ()))
-        shown = sum(one.stored.nbytes for one in managed_too if one.stored is not self.frame.stored)
-        return int(self.frame.stored.nbytes + levels + shown)
+        wished = self._wished[1] if self._wished is not None else ()
+        kept = {id(one): one.nbytes for one in (self.frame.stored, *self._levels[1:], *self._colors, *wished)}
+        return sum(kept.values())
 
     def level_for(self, zoom: float) -> int:
         """The smallest copy that still has a pixel for each of the screen's at ``zoom`` (screen per stored pixel)."""
         level = 0
-        while level + 1 < len(self._levels) and zoom * 2 ** (level + 1) <= 1.0:
+        while level + 1 < len(self._colors or self._levels) and zoom * 2 ** (level + 1) <= 1.0:
             level += 1
         return level
 
@@ -120,18 +113,24 @@ class Picture:
 
         The part is clipped to the image and widened to whole pixels of the copy.
         """
-        source = self._levels[level] if self.is_tabled else self._direct(window, invert)
+        if self._colors:
+            source = self._colors[level]
+        else:
+            source = self._levels[level] if self.is_tabled else self._direct(window, invert)
         scale = 2**level
         rows, columns = source.shape[:2]
         top, left = max(part[0] // scale, 0), max(part[1] // scale, 0)
         bottom, right = min(-(-part[2] // scale), rows), min(-(-part[3] // scale), columns)
         cut = source[top : max(bottom, top), left : max(right, left)]
-        pixels = self._looked_up(cut, window, invert) if self.is_tabled else _packed(cut)
+        if self._colors:
+            pixels = _packed(cut) ^ np.uint32(0x00FFFFFF if invert else 0)
+        else:
+            pixels = self._looked_up(cut, window, invert) if self.is_tabled else _packed(cut)
         return Patch(pixels, level, top * scale, left * scale)
 
     def whole(self) -> np.ndarray:
         """The whole image at full size, as its file wishes it: ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
-        return self._direct(None, invert=False)
+        return self._colors[0].copy() if self._colors else self._direct(None, invert=False)
 
     def _looked_up(self, cut: np.ndarray, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
@@ -159,14 +158,23 @@ class Picture:
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
         if key != self._display_key:
-            self._display, self._display_key = to_display(self._seen, window, invert=invert), key
+            self._display, self._display_key = to_display(self.frame, window, invert=invert), key
         return self._display
+
+
+def _pyramid(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The values and their copies at half, quarter... size, down to what is small on any screen."""
+    levels = [np.ascontiguousarray(values)]
+    while min(levels[-1].shape[:2]) >= _LEAST_SHRUNK:
+        levels.append(_halved(levels[-1]))
+    return tuple(levels)
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 values; an odd last row or column is doubled, so that none is lost."""
-    if values.ndim == 2 and (values.shape[0] % 2 or values.shape[1] % 2):
-        values = np.pad(values, ((0, values.shape[0] % 2), (0, values.shape[1] % 2)), mode="edge")
+    if values.shape[0] % 2 or values.shape[1] % 2:
+        odd = ((0, values.shape[0] % 2), (0, values.shape[1] % 2), (0, 0))
+        values = np.pad(values, odd[: values.ndim], mode="edge")
     total = values[::2, ::2].astype(np.int32)
     for row, column in ((0, 1), (1, 0), (1, 1)):
         total += values[row::2, column::2]

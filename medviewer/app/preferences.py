@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from medviewer.app.presets import CT_PRESETS, Presets, with_preset
 from medviewer.app.state import State
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import UsageError
@@ -31,32 +33,47 @@ CHOICES: Mapping[str, tuple[str | bool, ...]] = MappingProxyType(
 """What each preference may be, the default first."""
 
 
-def prefer(app: Application, choice: tuple[str, str | bool]) -> None:
-    """Use a preference from now on, and remember it.
+def prefer(app: Application, choice: tuple[str, Any]) -> None:
+    """Use a preference from now on, and remember it; ``ct_preset`` is (digit, width, level).
 
     Raises:
         UsageError: there is no such preference, or it cannot be that.
     """
     name, value = choice
+    if name == "ct_preset":
+        _change_preset(app, *value)
+        return
     if value not in CHOICES.get(name, ()) or type(value) is not type(CHOICES[name][0]):
         raise UsageError(f"There is no preference {name!r} that can be {value!r}.")
     _use(name)(app, value)
     app.remember(**{name: value})
 
 
+def _change_preset(app: Application, number: int, width: float, level: float) -> None:
+    """Have another width and level (Hounsfield units) of a CT window."""
+    if number not in CT_PRESETS or not (isfinite(width) and isfinite(level)):
+        raise UsageError(f"There is no window preset {number}: presets are 1 to 9.")
+    _use_presets(app, with_preset(app.state.ct_presets, number, width, level))
+
+
+def _use_presets(app: Application, presets: Presets) -> None:
+    app.session.update(ct_presets=presets)
+    app.remember(ct_presets=presets)
+
+
 def reset(app: Application, _argument: object) -> None:
     """Prefer nothing of one's own."""
     for name, values in CHOICES.items():
         prefer(app, (name, values[0]))
+    _use_presets(app, CT_PRESETS)
 
 
-def preferred(app: Application, name: str) -> str | bool:
+def preferred(app: Application, name: str) -> Any:
     """What is preferred now."""
     state: State = app.state
     if name == "smooth":
         return state.view.smooth
-    found: str | bool = getattr(app.settings if name == "run_when_opened" else state, name)
-    return found
+    return getattr(app.settings if name == "run_when_opened" else state, name)
 
 
 def _use(name: str) -> Callable[[Application, Any], None]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from medviewer.app.exporting import PDF, checked_path
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import pane_state
-from medviewer.app.panes import pane_numbers
+from medviewer.app.panes import pane_numbers, picture_of
 from medviewer.app.patient import keep_event
-from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
@@ -79,14 +78,14 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
         UsageError: identity is hidden and wanted, or an image is not there yet.
         InputError: another kind of file has that name.
     """
-    _refuse_unread(app.state)
+    _refuse_unread(app)
     wish = wish or app.front.ask_print()
     now = app.state.selection
     if wish is None or now is None:
         return
     if wish.with_identity and app.state.identity_hidden:
         raise UsageError("Identity is hidden: show it first, or print without it.")
-    _refuse_unread(app.state)
+    _refuse_unread(app)
     path = checked_path(wish.path, PDF) if wish.path is not None else None
     sheet = app.front.draw_sheet(wish)
     if sheet is None:
@@ -110,10 +109,10 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
     app.start_job("print", work, saved)
 
 
-def _refuse_unread(state: State) -> None:
+def _refuse_unread(app: Application) -> None:
     """A page with an image or a layer missing would look complete to whoever gets it."""
-    for index in pane_numbers(state):
-        pane = pane_state(state, index)
-        if pane.selection is not None and pane.frame is None and not pane.frame_problem:
+    for index in pane_numbers(app.state):
+        pane = pane_state(app.state, index)
+        if pane.selection is not None and not pane.frame_problem and picture_of(app, index, pane) is None:
             raise UsageError("An image is still being read: wait a moment and print again.")
         refuse_uncut(pane)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from medviewer.app.arrangement import arranged, rearranged, without_pixels
 from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
-from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, State, Stored
+from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, Scene, State, Stored
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
 
 Watcher = Callable[[State, State], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A state to go back to. ``is_arrangement``: the change was one of the layout, and only that is brought back."""
+
+    state: State
+    is_arrangement: bool = False
 
 
 class Session:
@@ -23,8 +33,9 @@ class Session:
     def __init__(self, state: State | None = None) -> None:
         self._state = state or State()
         self._watchers: list[Watcher] = []
-        self._undo: list[State] = []
-        self._redo: list[State] = []
+        self._undo: list[_Past] = []
+        self._redo: list[_Past] = []
+        self._is_arranging = False
         self._gesture = ""
         self._changes: deque[tuple[State, State]] = deque()
         self._is_telling = False
@@ -49,13 +60,34 @@ class Session:
         Changes that follow each other with the same ``gesture`` (the steps of one drag)
         are undone together, until :meth:`settle`.
         """
+        self._keep(self._state, gesture)
+        self.update(**changes)
+
+    @contextmanager
+    def arranging(self, gesture: str = "") -> Iterator[None]:
+        """Have what is done meanwhile to the viewports undone together, as one change; nothing, where nothing changes.
+
+        The steps of a ``gesture`` are undone together, as with :meth:`change`.
+        """
+        if self._is_arranging or self._state.scene is not None:  # what is done behind a 3D view is not undone there
+            yield
+            return
+        before = self._state
+        self._is_arranging = True
+        try:
+            yield
+        finally:
+            self._is_arranging = False
+            if arranged(before) != arranged(self._state):
+                self._keep(before, gesture, is_arrangement=True)
+
+    def _keep(self, past: State, gesture: str, *, is_arrangement: bool = False) -> None:
         goes_on = bool(gesture) and gesture == self._gesture and self.can_undo
         if not goes_on:
-            self._undo.append(_remembered(self._state))
+            self._undo.append(_Past(_remembered(past, with_panes=is_arrangement), is_arrangement))
             del self._undo[:-200]
         self._gesture = gesture
         self._redo.clear()
-        self.update(**changes)
 
     def settle(self) -> None:
         """End the gesture: the next change is undone by itself."""
@@ -64,12 +96,12 @@ class Session:
     @property
     def can_undo(self) -> bool:
         """Whether there is something to undo on the image on screen."""
-        return bool(self._undo) and _may_restore(self._undo[-1], self._state)
+        return bool(self._undo) and _may_bring_back(self._undo[-1], self._state)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is something to redo on the image on screen."""
-        return bool(self._redo) and _may_restore(self._redo[-1], self._state)
+        return bool(self._redo) and _may_bring_back(self._redo[-1], self._state)
 
     @property
     def has_past(self) -> bool:
@@ -80,15 +112,24 @@ class Session:
         """Bring back how things looked before the last change."""
         self.settle()
         if self.can_undo:
-            self._redo.append(_remembered(self._state))
-            self._restore(self._undo.pop())
+            self._swap(self._undo, self._redo)
 
     def redo(self) -> None:
         """Do again what was undone."""
         self.settle()
         if self.can_redo:
-            self._undo.append(_remembered(self._state))
-            self._restore(self._redo.pop())
+            self._swap(self._redo, self._undo)
+
+    def _swap(self, source: list[_Past], target: list[_Past]) -> None:
+        """Go to the last state of one list; that of now goes to the other."""
+        past = source.pop()
+        now = self._state
+        target.append(_Past(_remembered(now, with_panes=past.is_arrangement), past.is_arrangement))
+        changes = rearranged(past.state, now) if past.is_arrangement else None
+        if changes is not None:
+            self.update(**changes)
+        else:
+            self._restore(past.state)
 
     def take_back(self, subject: Subject, stored: Decision | None) -> None:
         """A decision could not be kept: show the one that is, here and where undo or redo would bring it back."""
@@ -100,10 +141,10 @@ class Session:
 
         for past in (self._undo, self._redo):
             past[:] = [
-                replace(state, decisions=corrected(state.decisions))
-                if lost is not None and state.decisions.get(subject) is lost
-                else state
-                for state in past
+                replace(one, state=replace(one.state, decisions=corrected(one.state.decisions)))
+                if lost is not None and one.state.decisions.get(subject) is lost
+                else one
+                for one in past
             ]
         self.update(decisions=corrected(self._state.decisions))
 
@@ -122,10 +163,10 @@ class Session:
 
         # A deletion that failed never was, for all that came after it; before the drawing there was nothing either.
         has_been = False
-        for index, state in enumerate(self._undo):
-            has_been = has_been or any(m.uid == uid for m in state.measurements.get(where, ()))
-            self._undo[index] = corrected(state, is_deletion_undone=has_been)
-        self._redo[:] = [corrected(state, is_deletion_undone=False) for state in self._redo]
+        for index, past in enumerate(self._undo):
+            has_been = has_been or any(m.uid == uid for m in past.state.measurements.get(where, ()))
+            self._undo[index] = replace(past, state=corrected(past.state, is_deletion_undone=has_been))
+        self._redo[:] = [replace(past, state=corrected(past.state, is_deletion_undone=False)) for past in self._redo]
         now = corrected(self._state, is_deletion_undone=True)
         self.update(measurements=now.measurements)
 
@@ -138,8 +179,14 @@ class Session:
             return replace(state, key_images=MappingProxyType({**state.key_images, where: is_marked}))
 
         for past in (self._undo, self._redo):
-            past[:] = [corrected(state) for state in past]
+            past[:] = [replace(one, state=corrected(one.state)) for one in past]
         self.update(key_images=corrected(self._state).key_images)
+
+    def forget_scene(self) -> None:
+        """The 3D view is closed, and its volume gone: what was changed in it can be undone no more."""
+        for past in (self._undo, self._redo):
+            past[:] = [one for one in past if one.state.scene is None]
+        self.settle()
 
     def _restore(self, past: State) -> None:
         """Take back what readers change; what arrived from workers since then stays."""
@@ -148,7 +195,7 @@ class Session:
         self.update(
             view=past.view, overlay=past.overlay, decisions=decisions, corner_text=past.corner_text,
             measurements=measurements, key_images=_restored_key_images(past, self._state),
-            layers=_restored_layers(past, self._state),
+            layers=_restored_layers(past, self._state), scene=_restored_scene(past, self._state),
         )  # fmt: skip
 
     def _set(self, new: State) -> None:
@@ -173,25 +220,33 @@ class Session:
             self._changes.clear()
 
 
-def _remembered(state: State) -> State:
+def _remembered(state: State, *, with_panes: bool = False) -> State:
     """What undo needs of a state: not its pixels, maps and records, which would all stay in memory."""
+    bare = without_pixels(state)
     return replace(
-        state,
+        bare,
         collection=Collection(),
         reading=None,
-        frame=None,
         attributions=EMPTY,
         record=None,
-        parked=EMPTY,
+        parked=bare.parked if with_panes else EMPTY,
         values=EMPTY,
-        scene=None,
+        scene=replace(state.scene, picture=None) if state.scene is not None else None,
         layer_sources=EMPTY,
         laid=EMPTY,
     )
 
 
+def _may_bring_back(past: _Past, now: State) -> bool:
+    if past.is_arrangement:
+        return rearranged(past.state, now) is not None
+    return _may_restore(past.state, now)
+
+
 def _may_restore(past: State, now: State) -> bool:
     """How an image looks is shared by its stack; a decision is undone only while its answer is on screen."""
+    if not _is_same_scene(past.scene, now.scene):
+        return False
     if past.selection is None or now.selection is None or past.active != now.active or _plane(past) != _plane(now):
         return False
     measured = _restored_measurements(past, now)
@@ -208,6 +263,21 @@ def _may_restore(past: State, now: State) -> bool:
         changed = {s for s in {**restored, **now.decisions} if restored.get(s) != now.decisions.get(s)}
         return shown is not None and changed == {shown[0]}
     return past.selection.stack_key == now.selection.stack_key
+
+
+def _is_same_scene(past: Scene | None, now: Scene | None) -> bool:
+    """Images are not changed behind a 3D view, nor it behind them; and one volume's box means nothing in another."""
+    if past is None or now is None:
+        return past is now
+    return past.block is now.block
+
+
+def _restored_scene(past: State, now: State) -> Scene | None:
+    """The 3D view as it was looked at; its picture, its room and a drag are those of now."""
+    if past.scene is None or now.scene is None:
+        return now.scene
+    was = past.scene
+    return replace(now.scene, camera=was.camera, transfer=was.transfer, front_mm=was.front_mm, box_mm=was.box_mm)
 
 
 def _measured_then(past: State, where: Measured, now: tuple[Measurement, ...]) -> tuple[Measurement, ...]:

@@ -15,6 +15,7 @@ import platformdirs
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.preferences import DENSITIES, THEMES
+from medviewer.app.presets import CT_PRESETS, Presets, as_data, from_data
 from medviewer.app.shortcuts import NO_CHANGES, Changes, checked
 from medviewer.app.state import Overlay
 from medviewer.app.viewing import CORNER_TEXTS
@@ -55,6 +56,7 @@ class Settings:
     run_when_opened: bool = False
     read_first: bool = False
     page: str = ""  # the last one printed on: app.printing reads it
+    ct_presets: Presets = field(default_factory=lambda: CT_PRESETS)
     shortcuts: Changes = field(default_factory=lambda: NO_CHANGES)
     layout: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -89,8 +91,12 @@ class SettingsFile:
         Raises:
             StorageError: the folder cannot be written.
         """
-        mappings = {"layout": dict(settings.layout), "shortcuts": dict(settings.shortcuts)}
-        data = asdict(replace(settings, layout={}, shortcuts={})) | mappings
+        mappings = {
+            "layout": dict(settings.layout),
+            "shortcuts": dict(settings.shortcuts),
+            "ct_presets": as_data(settings.ct_presets),
+        }
+        data = asdict(replace(settings, layout={}, shortcuts={}, ct_presets={})) | mappings
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,6 +115,7 @@ def _settings(data: dict[str, Any]) -> Settings:
             kept[entry.name] = value
     kept["recent"] = _texts(data.get("recent"))[:RECENT_LIMIT]
     kept["overlay"] = _overlay(data.get("overlay"))
+    kept["ct_presets"] = from_data(data.get("ct_presets"))
     kept["shortcuts"] = checked(COMMANDS, data.get("shortcuts"))
     layout = data.get("layout")
     if isinstance(layout, dict):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from medviewer.app.data_questions import DataAnswer, ModelOffer
 from medviewer.app.hanging_protocol import Protocols, Vacancy
+from medviewer.app.presets import CT_PRESETS, Presets
 from medviewer.app.shortcuts import Changes
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
 from medviewer.domain.frame import Frame
@@ -231,6 +232,7 @@ class Scene:
     transfer: Transfer
     front_mm: float | None = None  # what lies nearer than this is cut away
     box_mm: Box | None = None  # the part of the patient that is shown; None: all of the volume
+    has_handles: bool = False  # the box is drawn, and its faces can be dragged
     room: tuple[int, int] = (512, 512)  # width and height on the screen, in its pixels
     is_moving: bool = False  # the reader drags: small pictures will do
     picture: ScenePicture | None = None  # the last one that came; it may be of a moment ago
@@ -359,12 +361,14 @@ class State:
     parked: Mapping[int, Pane] = field(default_factory=_empty)
     maximised: frozenset[int] = frozenset()  # viewports that alone are shown in their window, the others are kept
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
+    cine_pace: float = 1.0  # times the pace that the files say
     plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
     is_linked: bool = True  # viewports of one frame of reference scroll together
     crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"
     corner_text: CornerText = "all"
     identity_hidden: bool = False
+    is_magnifying: bool = False  # a glass follows the mouse over the image
     drawings_shown: bool = True  # overlay planes, which the file lays over its image
     shutters_shown: bool = True  # else what they cover is seen; ask shutters_of
     overlay: Overlay = field(default_factory=Overlay)
@@ -410,6 +414,7 @@ class State:
     theme: str = "dark"
     density: str = "comfortable"
     up_brightens: bool = True  # dragging up makes the image brighter
+    ct_presets: Presets = field(default_factory=lambda: CT_PRESETS)  # the windows on the digits, as the reader has them
     shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     hanging: Protocols = ()  # the first that fits a study is used for it
     confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed

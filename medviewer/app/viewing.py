@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import documents
+from medviewer.app.panes import picture_of
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
@@ -17,22 +18,11 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 ZOOM_STEP = 1.25
-UNDO_ELSEWHERE = "The last change was made on another image or viewport: show it again to undo the change."
+WIDTH_STEP = 1.1
+_LEVEL_SHARE = 0.05  # of the window's width
+_MOVE_SHARE = 0.1  # of the image's longer side
 ZOOM_RANGE = (0.01, 64.0)
 CORNER_TEXTS = ("all", "minimal", "none")
-
-CT_PRESETS: dict[int, Window] = {
-    1: Window(40, 80, name="Brain"),
-    2: Window(40, 40, name="Stroke"),
-    3: Window(75, 200, name="Subdural"),
-    4: Window(40, 400, name="Soft tissue"),
-    5: Window(50, 350, name="Mediastinum"),
-    6: Window(90, 150, name="Liver"),
-    7: Window(-600, 1500, name="Lung"),
-    8: Window(400, 2000, name="Bone"),
-    9: Window(300, 600, name="Angio"),
-}
-"""Hounsfield units; width and level as in common teaching."""
 
 SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
     1: (0.0, 100.0, "Full range"),
@@ -51,7 +41,7 @@ SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
 def preset_window(state: State, number: int) -> Window | None:
     """The window of a digit for the image on screen; None is the image's own default.
 
-    CT has fixed presets in Hounsfield units. Elsewhere the file's own windows come first,
+    CT has presets in Hounsfield units, which the reader may change. Elsewhere the file's own windows come first,
     in its order, then percentiles of the image.
 
     Raises:
@@ -64,7 +54,7 @@ def preset_window(state: State, number: int) -> Window | None:
         return None
     description = state.frame.description
     if is_in_hounsfield(description):
-        return CT_PRESETS[number]
+        return state.ct_presets[number]
     windows = description.windows
     if number <= len(windows):
         return windows[number - 1]
@@ -122,6 +112,35 @@ def zoom_by(factor: float) -> Callable[[Application, object], None]:
     return run
 
 
+def move_by(app: Application, way: tuple[int, int]) -> None:
+    """Move the picture on the screen by steps to the right and down, a tenth of the image each."""
+    placed, frame = app.front.placement(), app.state.frame
+    if placed is None or frame is None:
+        return
+    view, (zoom, (column, row)) = app.state.view, placed
+    right, down = way
+    for _ in range(view.quarter_turns):  # from the screen back to the image: turns, then flips
+        right, down = -down, right
+    right, down = (-right if view.flip_horizontal else right), (-down if view.flip_vertical else down)
+    rows, columns = frame.stored.shape[:2]
+    step = max(rows, columns) * _MOVE_SHARE
+    change_view(app, "place", zoom=zoom, center=(column - right * step, row - down * step))
+
+
+def adjust_window(app: Application, by: tuple[int, int]) -> None:
+    """Make the window wider (or narrower) and the image brighter (or darker) by steps."""
+    state = app.state
+    picture = picture_of(app, state.active, state)
+    window = state.view.window or (picture.default_window if picture is not None else None)
+    if window is None or state.frame is None:
+        return
+    wider, brighter = by
+    is_reversed = (state.frame.description.photometric_interpretation == "MONOCHROME1") != state.view.inverted
+    shift = (brighter if is_reversed else -brighter) * _LEVEL_SHARE * window.width
+    changed = Window(window.center + shift, window.width * WIDTH_STEP**wider, window.function)
+    change_view(app, "window", window=changed)
+
+
 def invert(app: Application, _argument: object) -> None:
     """Swap black and white."""
     change_view(app, inverted=not app.state.view.inverted)
@@ -162,6 +181,11 @@ def use_preset(app: Application, number: int) -> None:
 def toggle_smooth(app: Application, _argument: object) -> None:
     """Smooth the enlarged image, or show its pixels."""
     change_view(app, smooth=not app.state.view.smooth)
+
+
+def toggle_magnifier(app: Application, _argument: object) -> None:
+    """Have a glass follow the mouse over the image, or put it away."""
+    app.session.update(is_magnifying=not app.state.is_magnifying)
 
 
 def next_text(app: Application, _argument: object) -> None:
@@ -205,18 +229,6 @@ def use_tool(name: str) -> Callable[[Application, object], None]:
         app.session.update(tool=name)
 
     return run
-
-
-def undo(app: Application, _argument: object) -> None:
-    """Take back the last change; one that is not on screen is not undone unseen, and that is said."""
-    if app.session.has_past and not app.session.can_undo:
-        app.notify("info", UNDO_ELSEWHERE)
-    app.session.undo()
-
-
-def redo(app: Application, _argument: object) -> None:
-    """Do again what was taken back."""
-    app.session.redo()
 
 
 def _bounded(zoom: float) -> float:

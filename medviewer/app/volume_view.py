@@ -9,15 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from medviewer.app import analysis
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, ScenePicture, State
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Window
-from medviewer.imaging.camera import Box, Camera, Look, Side, look_from, rolled, turned, zoomed
+from medviewer.imaging.camera import Camera, Look, Side, look_from, rolled, turned, zoomed
+from medviewer.imaging.crop_box import FACES, extent_mm, face_of, is_whole, whole_box, with_face
 from medviewer.imaging.transfer import COUNT, presets, shifted
 from medviewer.imaging.voxel_block import VoxelBlock, check_stack
 
@@ -30,10 +29,6 @@ TURN_DEG = 15.0
 ZOOM_STEP = 1.25
 CUT_STEPS = 20  # from one end of the volume to the other
 CROP_STEPS = 20  # from one side of the volume to the other
-_FACES: dict[Side, tuple[int, bool]] = {
-    "R": (0, False), "L": (0, True), "A": (1, False), "P": (1, True), "F": (2, False), "H": (2, True),
-}  # fmt: skip
-"""The LPS axis across each side of the patient, and whether the side is where it grows."""
 _DRAWING = "3d"  # the job slot of pictures
 
 
@@ -69,13 +64,18 @@ def close(app: Application) -> None:
     app.jobs.stop(_DRAWING)
     if app.state.scene is not None:
         app.session.update(scene=None)
+        app.session.forget_scene()
         app.renderer.close()
 
 
-def follow(app: Application, _old: State, new: State) -> None:
-    """Close the 3D view when another series is chosen: it is never shown beside another's name."""
-    if new.scene is not None and scene_of(new) is None:
+def follow(app: Application, old: State, new: State) -> None:
+    """Draw what changed, also by undo. Close when another series is chosen: it is never shown beside another's name."""
+    if new.scene is None:
+        return
+    if scene_of(new) is None:
         close(app)
+    elif old.scene is not None and _whole_look(old.scene) != _whole_look(new.scene):
+        _draw_next(app)
 
 
 def look(app: Application, side: Side) -> None:
@@ -86,14 +86,14 @@ def look(app: Application, side: Side) -> None:
 
 def turn(app: Application, by: tuple[float, float]) -> None:
     """Turn the volume by degrees: its front to the right, and down."""
-    _change(app, camera=turned(_scene(app).camera, *by))
+    _change(app, "camera", camera=turned(_scene(app).camera, *by))
 
 
 def roll(degrees: float) -> Callable[[Application, object], None]:
     """A command that turns the picture clockwise."""
 
     def run(app: Application, _argument: object) -> None:
-        _change(app, camera=rolled(_scene(app).camera, degrees))
+        _change(app, "camera", camera=rolled(_scene(app).camera, degrees))
 
     return run
 
@@ -102,7 +102,7 @@ def zoom(factor: float) -> Callable[[Application, object], None]:
     """A command that makes everything as many times larger."""
 
     def run(app: Application, _argument: object) -> None:
-        _change(app, camera=zoomed(_scene(app).camera, factor))
+        _change(app, "camera", camera=zoomed(_scene(app).camera, factor))
 
     return run
 
@@ -114,32 +114,40 @@ def cut(steps: int) -> Callable[[Application, object], None]:
         scene = _scene(app)
         reach = _reach_mm(scene)
         front = (scene.front_mm if scene.front_mm is not None else -reach) + steps * 2 * reach / CUT_STEPS
-        _change(app, front_mm=None if front <= -reach else min(front, reach))
+        _change(app, "cut", front_mm=None if front <= -reach else min(front, reach))
 
     return run
 
 
 def crop(app: Application, wish: tuple[Side, int]) -> None:
-    """Take a step more (or, with a negative number, less) of the volume away from one side of the patient.
-
-    At least two steps of the volume stay; where nothing is taken away any more there is no box.
-    """
+    """Take a step more (or, with a negative number, less) of the volume away from one side of the patient."""
     side, steps = wish
     scene = _scene(app)
-    corners = scene.block.corners
-    least, greatest = corners.min(axis=0), corners.max(axis=0)
-    axis, is_far = _FACES[side]
-    low, high = (list(corner) for corner in scene.box_mm or (least.tolist(), greatest.tolist()))
-    step = float(greatest[axis] - least[axis]) / CROP_STEPS
-    if is_far:
-        wanted = max(high[axis] - steps * step, low[axis] + 2 * step)
-        high[axis] = min(wanted, float(greatest[axis]))
-    else:
-        wanted = min(low[axis] + steps * step, high[axis] - 2 * step)
-        low[axis] = max(wanted, float(least[axis]))
-    is_whole = np.allclose(low, least) and np.allclose(high, greatest)
-    box: Box = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-    _change(app, box_mm=None if is_whole else box)
+    whole = whole_box(scene.block.corners)
+    step = steps * extent_mm(whole, side) / CROP_STEPS
+    _, way = FACES[side]
+    _crop(app, side, face_of(scene.box_mm or whole, side) - way * step, gesture="")
+
+
+def crop_to(app: Application, wish: tuple[Side, float]) -> None:
+    """Move one face of the box that is shown to a place on its axis (LPS mm); a drag's steps are undone together."""
+    side, at_mm = wish
+    _crop(app, side, at_mm, gesture=f"crop {side}")
+
+
+def _crop(app: Application, side: Side, at_mm: float, *, gesture: str) -> None:
+    """Something of the volume always stays; where nothing is taken away any more there is no box."""
+    scene = _scene(app)
+    whole = whole_box(scene.block.corners)
+    box = with_face(scene.box_mm or whole, side, at_mm, whole)
+    _change(app, gesture, box_mm=None if is_whole(box, whole) else box)
+
+
+def toggle_handles(app: Application, _argument: object) -> None:
+    """Show the box that crops the volume, with a handle on each face; or leave the picture alone again."""
+    scene = _scene(app)
+    app.session.settle()
+    app.session.update(scene=replace(scene, has_handles=not scene.has_handles))
 
 
 def is_cropped(state: State) -> bool:
@@ -177,12 +185,12 @@ def use_preset(app: Application, number: int) -> None:
 def set_window(app: Application, window: Window) -> None:
     """Shift and widen the values that the preset's colours stand for."""
     if window.width > 0:
-        _change(app, transfer=shifted(_scene(app).transfer, window.center, window.width))
+        _change(app, "window", transfer=shifted(_scene(app).transfer, window.center, window.width))
 
 
 def set_camera(app: Application, camera: Camera) -> None:
     """Look from where a drag has come to; small pictures follow until :func:`settle`."""
-    _change(app, camera=camera)
+    _change(app, "camera", camera=camera)
 
 
 def hold(app: Application, _argument: object) -> None:
@@ -192,7 +200,8 @@ def hold(app: Application, _argument: object) -> None:
 
 
 def settle(app: Application, _argument: object) -> None:
-    """A drag ended: make a whole picture."""
+    """A drag ended: make a whole picture; what comes next is undone by itself."""
+    app.session.settle()
     if app.state.scene is not None:
         app.session.update(scene=replace(app.state.scene, is_moving=False))
         _draw_next(app)
@@ -201,7 +210,7 @@ def settle(app: Application, _argument: object) -> None:
 def set_room(app: Application, room: tuple[int, int]) -> None:
     """As wide and high as the window shows it, in pixels of the screen."""
     if app.state.scene is not None and min(room) > 0:
-        _change(app, room=room)
+        app.session.update(scene=replace(app.state.scene, room=room))
 
 
 def _scene(app: Application) -> Scene:
@@ -218,12 +227,16 @@ def _reach_mm(scene: Scene) -> float:
     return float((extent**2).sum() ** 0.5) / 2
 
 
-def _change(app: Application, **changes: object) -> None:
+def _change(app: Application, gesture: str = "", **changes: object) -> None:
+    """Look at the volume in another way, undoably; the same steps of a ``gesture`` are one. :func:`follow` draws it."""
     scene = _scene(app)
     new = replace(scene, **changes)  # type: ignore[arg-type]
-    if _wanted(new, SIZES_PX[-1]) != _wanted(scene, SIZES_PX[-1]):
-        app.session.update(scene=new)
-        _draw_next(app)
+    if _whole_look(new) != _whole_look(scene):
+        app.session.change(gesture=gesture, scene=new)
+
+
+def _whole_look(scene: Scene) -> Look:
+    return _wanted(scene, SIZES_PX[-1])
 
 
 def _draw_next(app: Application) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QKeyEvent, QPaintEvent, QWheelEvent
+from PySide6.QtGui import QAction, QGuiApplication, QKeyEvent, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -28,6 +29,7 @@ from medviewer.gui.text import PlainLabel, Role, for_button, tr
 
 Level = Literal["good", "caution", "alarm", "info"]
 
+_LEAST_VALUE_PX = 88  # beside its name; with less a value goes below it
 _RIM_PX = 2  # of a scrolling column, drawn while it has the keyboard
 
 _SHAPES: dict[Level, str] = {
@@ -98,12 +100,13 @@ class SignalRow(QWidget):
 
 
 class FactRow(QWidget):
-    """A name and a value beside each other; the value wraps and can be copied."""
+    """A name and a value beside each other, or below where that is too narrow; the value wraps and can be copied."""
 
     def __init__(self, name: str, value: str, parent: QWidget | None = None, *, name_px: int = 88) -> None:
         super().__init__(parent)
         self.setProperty("kind", "clear")
-        row = QHBoxLayout(self)
+        self._least_px = name_px + _LEAST_VALUE_PX
+        self._row = row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
         left = PlainLabel(name, "secondary", wrap=True)
@@ -115,6 +118,15 @@ class FactRow(QWidget):
             right.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row.addWidget(left, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(right, 1, Qt.AlignmentFlag.AlignTop)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """Have the words below each other where there is no room for both."""
+        is_narrow = self.width() < self._least_px
+        way = QBoxLayout.Direction.TopToBottom if is_narrow else QBoxLayout.Direction.LeftToRight
+        if self._row.direction() != way:
+            self._row.setDirection(way)
+            self._row.setSpacing(0 if is_narrow else 8)
+        super().resizeEvent(event)
 
 
 def _offer_copy(label: PlainLabel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from unicodedata import east_asian_width
 
+from medviewer.app.cine import own_rate_hz, rate_hz
 from medviewer.app.on_screen import (
     appearance_of,
     has_misfit,
@@ -86,6 +87,16 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
     return Corners(_patient(state), _study(state, now), below, _series(state, now))
 
 
+def spoken(state: State) -> str:
+    """What a viewport shows, in one line for screen readers: the kind of series and which image or plane of it."""
+    now = state.selection
+    if now is None:
+        return tr(state.vacancy.sentence) if state.vacancy is not None else tr("Empty viewport")
+    place = cut_words(state.cut) if state.cut is not None else _frame_line(now)
+    words = (visible(now.series.modality), words_of_file(state, now.series.description), place)
+    return ", ".join(part for part in words if part)
+
+
 def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     """What to know before the picture is trusted: (words, whether it is a caution)."""
     now = state.selection
@@ -157,6 +168,16 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     texts = dict.fromkeys(caveat.text for caveat in (*now.stack.warnings, *scene.block.caveats))
     parts += [(visible(tr(text).rstrip(".。")), True) for text in texts]
     return tuple(parts)
+
+
+def cine_words(state: State) -> tuple[str, bool]:
+    """How fast the images follow each other, and whether that is another pace than theirs."""
+    shown, own = rate_hz(state), own_rate_hz(state)
+    if own is None:
+        return tr("cine {hz} images/s; the file gives no rate").format(hz=f"{shown:.3g}"), False
+    if abs(shown - own) < 0.01 * own:
+        return tr("cine at its own rate, {hz} images/s").format(hz=f"{own:.3g}"), False
+    return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
 
 
 def has_drawings(state: State) -> bool:

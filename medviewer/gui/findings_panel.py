@@ -360,7 +360,7 @@ class FindingsPanel(QWidget):
             self._is_decision_last = False
         elif old.decisions != new.decisions:
             self._is_decision_last = _decision(new) is not None
-        elif (old.view, old.overlay, old.corner_text) != (new.view, new.overlay, new.corner_text):
+        elif any(_differs(getattr(old, name), getattr(new, name)) for name in _UNDONE_TOO):
             self._is_decision_last = False
 
     def _row(self, model_id: str) -> ModelRow | None:
@@ -368,6 +368,25 @@ class FindingsPanel(QWidget):
 
     def _live_job(self) -> str | None:
         return next((j.name for j in self._state.jobs if j.name == MODEL_JOB), None)
+
+
+def _differs(old: object, new: object) -> bool:
+    return old is not new and old != new  # most states share all of it
+
+
+_UNDONE_TOO = (
+    "view",
+    "overlay",
+    "corner_text",
+    "layout",
+    "second",
+    "cut",
+    "measurements",
+    "key_images",
+    "layers",
+    "scene",
+)
+"""What undo brings back beside decisions."""
 
 
 def _other_outcomes(answer: Answer, model_title: str) -> list[QWidget]:

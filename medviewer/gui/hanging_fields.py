@@ -32,7 +32,7 @@ from medviewer.app.hanging_protocol import (
     HangingProtocol,
     count_of,
 )
-from medviewer.app.viewing import CT_PRESETS
+from medviewer.app.presets import CT_PRESETS
 from medviewer.gui.cards import StillCombo, button, section
 from medviewer.gui.text import PlainLabel, for_button, tr, tr_pick, visible
 

@@ -15,10 +15,12 @@ from medviewer.app.exporting import What
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.gui import theme
-from medviewer.gui.cards import SignalRow, button, section
+from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
+from medviewer.gui.dialogs import size_on_screen
 from medviewer.gui.text import PlainLabel, dicom_date, for_button, isolated, person_name, tr
 
 _FOOT_PX, _AROUND_PX = 12, 6
+_DIALOG_PX, _EDGE_PX = 420, 20
 _WIDTH_A_PX = 90  # a picture this many times wider has larger words: it will be shrunken to be looked at
 _WRAP = int(Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere)
 
@@ -121,9 +123,13 @@ class ExportDialog(QDialog):
         return self.with_identity.isChecked()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(20, 16, 20, 16)
-        column.setSpacing(8)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 16)
+        scroll = ScrollColumn(margin=_EDGE_PX)
+        scroll.setAccessibleName(self.windowTitle())
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the choices are reached with Tab, and it follows them
+        whole.addWidget(scroll, 1)
+        column = scroll.column
         column.addWidget(PlainLabel(self.windowTitle(), "hero"))
         self._add_more(column)
         for title, choices in ((tr("Picture"), (self.as_shown, self.plain)), (tr("Patient"), self._identity_choices)):
@@ -138,8 +144,8 @@ class ExportDialog(QDialog):
         column.addWidget(PlainLabel(burnt, "small", wrap=True))
         said = tr("Every picture says at its foot that it is for research only.")
         column.addWidget(PlainLabel(said, "small", wrap=True))
-        column.addStretch(1)
         foot = QHBoxLayout()
+        foot.setContentsMargins(_EDGE_PX, 0, _EDGE_PX, 0)
         foot.addStretch(1)
         cancel = button(tr("Cancel"))
         cancel.clicked.connect(self.reject)
@@ -147,8 +153,13 @@ class ExportDialog(QDialog):
         self.save.setDefault(True)
         foot.addWidget(cancel)
         foot.addWidget(self.save)
-        column.addLayout(foot)
-        self.setMinimumWidth(420)
+        whole.addLayout(foot)
+        self.setMinimumWidth(_DIALOG_PX)
+        inside = scroll.widget()
+        content = inside.layout() if inside is not None else None
+        height = content.totalHeightForWidth(_DIALOG_PX) if content is not None else 0
+        wanted = QSize(_DIALOG_PX, height + foot.sizeHint().height() + 3 * _EDGE_PX // 2)
+        self.resize(size_on_screen(wanted, self.screen().availableSize()))
 
     def _add_more(self, column: QVBoxLayout) -> None:
         """What only some exports ask, above the other choices."""

@@ -56,6 +56,7 @@ class LayersPanel(TabPanel):
         key = self._shortcuts.get("layer.toggle", "")
         words = tr("Hide layers") if state.layers_shown else tr("Show layers")
         self.toggle.setText(for_button(f"{words} ({key})" if key else words))
+        self._scroll.setAccessibleName(tr("Layers"))
         self.toggle.setIcon(icon("eye" if state.layers_shown else "eye-off"))
         self.toggle.setVisible(bool(layers_of(state)))
         self._waiting.setText(tr("Layers lie over images, not over the 3D view: close it to change them."))

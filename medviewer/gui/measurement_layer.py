@@ -157,6 +157,14 @@ class MeasurementLayer:
         return next(iter((*clear, *free)), None)
 
 
+def paint_lines_only(painter: QPainter, placed: Placement, shapes: Sequence[Shape]) -> None:
+    """Draw measurements without their words, as under a glass."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for shape in sorted(shapes, key=lambda shape: shape.is_selected):
+        one = shape.measurement
+        _paint_shape(painter, placed.transform, shape, screen_path(one.kind, one.points, placed.transform))
+
+
 def shown(state: State) -> tuple[Measurement, ...]:
     """The measurements that the reader sees on the image on screen."""
     return () if state.corner_text == "none" or state.frame is None else measurements_of(state)

@@ -74,6 +74,11 @@ class MeasurementTool:
         """Whether something is being drawn or moved."""
         return self._draft is not None or self._drag is not None
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether a measurement, one of its points or its label is being moved."""
+        return self._drag is not None
+
     def follow(self, state: State) -> None:
         """Give up what belongs to another image or another tool."""
         where = measured_image(state)

@@ -22,6 +22,7 @@ from medviewer.inference.molecule_drawing import LONGEST, draw_molecule
 
 _TYPING_MS = 250  # nothing is drawn of a SMILES that is being typed
 _CARDS_PX = 380
+_LEAST_CARDS_PX = 240
 
 
 class MoleculeDialog(QDialog):
@@ -81,11 +82,12 @@ class MoleculeDialog(QDialog):
             inside.setStretch(0, 100)  # the drawing takes the room that there is
         halves.addWidget(left, 1)
         self._scroll.setAccessibleName(tr("What models say of the molecule"))
-        self._scroll.setFixedWidth(_CARDS_PX)
+        self._scroll.setMinimumWidth(_LEAST_CARDS_PX)
+        self._scroll.setMaximumWidth(_CARDS_PX)
         self._scroll.column.addWidget(self._remark)
         for card in self.cards.values():
             self._scroll.column.addWidget(card)
-        halves.addWidget(self._scroll)
+        halves.addWidget(self._scroll, 2)  # up to its most; the drawing has the rest
         body.addLayout(halves, 1)
         whole.addLayout(body, 1)
         set_tooltip(self.copy, tr("Copy the drawing, with what it shows, to the clipboard"))

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDialog,
     QFileDialog,
     QGridLayout,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from medviewer.app.printing import PAPERS_MM, Page, PrintWish
 from medviewer.gui import theme
-from medviewer.gui.cards import SignalRow, button
+from medviewer.gui.cards import ElidedCombo, ScrollColumn, SignalRow, button
 from medviewer.gui.dialogs import size_on_screen
 from medviewer.gui.print_sheet import PrintedSheet
 from medviewer.gui.text import PlainLabel, for_button, tr
@@ -39,7 +38,7 @@ class PrintDialog(QDialog):
         self._wish = wish
         self.setWindowTitle(tr("Print"))
         self.resize(size_on_screen(QSize(900, 720), self.screen().availableSize()))
-        self.paper, self.way, self.what = QComboBox(), QComboBox(), QComboBox()
+        self.paper, self.way, self.what = ElidedCombo(), ElidedCombo(), ElidedCombo()
         self.identity = QCheckBox(for_button(tr("With name, number and birth date")))
         self.preview = _Preview(draw)
         self.cancel, self.pdf = button(tr("Cancel")), button(tr("Save as PDF…"))
@@ -75,8 +74,10 @@ class PrintDialog(QDialog):
         whole = QHBoxLayout(self)
         whole.setContentsMargins(20, 16, 20, 16)
         whole.setSpacing(20)
-        column = QVBoxLayout()
-        column.setSpacing(10)
+        scroll = ScrollColumn(margin=2)  # in a low window the choices scroll, and the buttons stay
+        scroll.setAccessibleName(tr("Print"))
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the choices are reached with Tab, and it follows them
+        column = scroll.column
         column.addWidget(PlainLabel(tr("Print"), "hero"))
         grid = QGridLayout()
         grid.setHorizontalSpacing(12)
@@ -95,15 +96,15 @@ class PrintDialog(QDialog):
         column.addWidget(PlainLabel(burnt, "small", wrap=True))
         scaled = tr("Rulers and scales hold only if the page is printed at its actual size.")
         column.addWidget(SignalRow("caution", scaled))
-        column.addStretch(1)
-        column.addWidget(self.print)
-        column.addWidget(self.pdf)
-        column.addWidget(self.cancel)
         choices = QWidget()
         choices.setProperty("kind", "clear")
         choices.setFixedWidth(_CHOICES_PX)
-        column.setContentsMargins(0, 0, 0, 0)
-        choices.setLayout(column)
+        side = QVBoxLayout(choices)
+        side.setContentsMargins(0, 0, 0, 0)
+        side.setSpacing(10)
+        side.addWidget(scroll, 1)
+        for one in (self.print, self.pdf, self.cancel):
+            side.addWidget(one)
         whole.addWidget(choices)
         whole.addWidget(self.preview, 1)
         self.print.setDefault(True)

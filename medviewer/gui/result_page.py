@@ -5,6 +5,7 @@ It says first and last that it is research. Whose image it is stands on it only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +29,12 @@ _A4 = Page()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A picture, ``(rows, columns, 3)`` uint8, with the patient's sides and what it is."""
+    """A picture with the patient's sides and what it is.
 
-    rgb: np.ndarray
+    ``make`` gives it, ``(rows, columns, 3)`` uint8, when the page is painted: the window need not wait for it.
+    """
+
+    make: Callable[[], np.ndarray]
     letters: Letters
     caption: str
     aspect: float = 1.0  # height of a pixel over its width
@@ -57,7 +61,7 @@ class ResultPage:
     page: Page = _A4
 
     def pdf(self) -> bytes:
-        """As a PDF document of one page, without anything about anybody beside what is seen."""
+        """As a PDF document of one page, without anything about anybody beside what is seen. May run in any thread."""
         return pdf_of(self.page, self.paint)
 
     def paint(self, painter: QPainter) -> float:
@@ -193,8 +197,8 @@ def _rule(painter: QPainter, left: float, right: float, at: float) -> None:
 
 def _paint_picture(painter: QPainter, room: QRectF, shown: Shown, scale: float) -> float:
     """Paint a picture as large as there is room, in the middle, with the letters at its sides; returns its bottom."""
-    rows, columns = shown.rgb.shape[:2]
-    pixels = np.ascontiguousarray(shown.rgb)
+    pixels = np.ascontiguousarray(shown.make())
+    rows, columns = pixels.shape[:2]
     image = QImage(pixels.data, columns, rows, columns * 3, QImage.Format.Format_RGB888)
     share = min(room.width() / columns, room.height() / (rows * shown.aspect))
     width, height = columns * share, rows * shown.aspect * share

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
 
 from medviewer import __version__
 from medviewer.app.result import Result, pictures_of
@@ -106,16 +109,26 @@ def _what(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
 
 
 def _pictures(result: Result) -> Iterator[Shown]:
+    """The words now, in the language in use; the pictures when they are painted, in the thread that paints them."""
     description = result.image.description
     letters, aspect = orientation_letters(description), pixel_aspect(description)
-    plain, overlay = pictures_of(result)
+    made = cache(lambda: pictures_of(result))
+
+    def plain() -> np.ndarray:
+        return made()[0]
+
+    def overlay() -> np.ndarray:
+        drawn = made()[1]
+        assert drawn is not None  # noqa: S101 - there are maps or regions
+        return drawn
+
     yield Shown(plain, letters, _caption(result), aspect)
-    if overlay is not None and not result.attributions:
-        yield Shown(overlay, letters, f"{tr('What the model outlined')}. {notice()}", aspect)
-    elif overlay is not None:
+    if result.attributions:
         method = _method_title(result.attributions[0])
         words = tr("{method}: where the model looked, not the outline of a lesion").format(method=method)
         yield Shown(overlay, letters, words, aspect)
+    elif result.answer.regions:
+        yield Shown(overlay, letters, f"{tr('What the model outlined')}. {notice()}", aspect)
 
 
 def _caption(result: Result) -> str:

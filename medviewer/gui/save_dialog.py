@@ -92,6 +92,7 @@ class SaveDialog(QDialog):
         head.setContentsMargins(20, 0, 20, 0)
         whole.addWidget(head)
         scroll = ScrollColumn(margin=_EDGE_PX)
+        scroll.setAccessibleName(tr("Save results"))
         scroll.column.setSpacing(6)
         scroll.column.addWidget(section(tr("What")))
         for box, words in ((self.always, tr("Always: what other programs read")), (self.pdf, tr("To read and print"))):
@@ -162,6 +163,7 @@ class SavedDialog(QDialog):
         head.setContentsMargins(20, 0, 20, 0)
         whole.addWidget(head)
         scroll = ScrollColumn(margin=_EDGE_PX)
+        scroll.setAccessibleName(tr("Results were saved"))
         scroll.column.setSpacing(4)
         if not identity_hidden:
             scroll.column.addWidget(PlainLabel(visible(str(saved.folder)), "secondary", wrap=True))

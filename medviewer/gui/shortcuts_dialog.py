@@ -146,6 +146,8 @@ class ShortcutsDialog(QDialog):
         self.keys.setMaximumSequenceLength(1)
         self.keys.setMinimumWidth(_FIELD_PX)
         self.keys.setAccessibleName(tr("Press the new keys"))
+        for inner in self.keys.findChildren(QLineEdit):  # which has the keyboard in its place
+            inner.setAccessibleName(tr("Press the new keys"))
         row.addWidget(self.keys, 1)
         for one in (self.replace, self.add, self.remove, self.reset):
             row.addWidget(one)
@@ -172,7 +174,11 @@ class ShortcutsDialog(QDialog):
                 for row, item in zip(rows, lines, strict=True):
                     self._items[row.place] = item
                     item.setData(0, _PLACE, row.place)
-        for item in self._add_group(tr("Mouse"), mouse_rows()):
+        by_hand = (
+            *self._add_group(tr("Mouse"), mouse_rows()),
+            *self._add_group(tr("Pointer without a mouse"), pointer_rows()),
+        )
+        for item in by_hand:
             item.setForeground(1, QBrush(theme.color(theme.tokens().secondary)))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
         self._show_keys()
@@ -271,6 +277,18 @@ def mouse_rows() -> list[tuple[str, str]]:
         (tr("Move the image"), tr("drag middle")),
         (tr("Zoom"), tr("drag right, Ctrl + wheel")),
         (tr("Next or previous image"), tr("wheel")),
+        (tr("Next or previous time, echo or b-value"), tr("Shift + wheel")),
+        (tr("Show this place in every viewport"), tr("Shift + move")),
+        (tr("One viewport or all"), tr("double click")),
+    ]
+
+
+def pointer_rows() -> list[tuple[str, str]]:
+    """What can be done on an image without a mouse, beside the commands."""
+    return [
+        (tr("Show the pointer; set a point; take and let go a measurement"), tr("Space")),
+        (tr("Move the pointer"), tr("arrows; Shift: far, Ctrl: by one pixel")),
+        (tr("Put the pointer away"), tr("Esc")),
     ]
 
 

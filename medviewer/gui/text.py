@@ -39,6 +39,7 @@ Role = Literal[
     "keys",
 ]
 
+_NAMED = "namedByTooltip"  # a widget's property: the name that its tooltip gave it
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 _LINE_BREAKS = frozenset("\n")
 
@@ -102,11 +103,16 @@ def sex_word(value: str) -> str:
 
 
 def set_tooltip(widget: QWidget, text: str, shortcut: str = "") -> None:
-    """Give a widget a tooltip that is plain text, with its shortcut in brackets."""
+    """Give a widget a tooltip that is plain text, with its shortcut in brackets.
+
+    To screen readers it is called so too, unless it has a name of its own; in the language in use, as the tooltip.
+    """
     whole = f"{text} ({shortcut})" if shortcut else text
     widget.setToolTip(plain_tooltip(whole))
-    if not widget.accessibleName():
+    name = widget.accessibleName()
+    if not name or name == widget.property(_NAMED):
         widget.setAccessibleName(text)
+        widget.setProperty(_NAMED, text)
 
 
 def plain_tooltip(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -79,7 +80,7 @@ class TrainingDialog(QDialog):
         halves.setContentsMargins(20, 0, 20, 0)
         halves.setSpacing(16)
         self.list.setAccessibleName(tr("Recipes"))
-        self.list.setFixedWidth(_LIST_PX)
+        self.list.setFixedWidth(self._list_px)
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._right.setAccessibleName(tr("The recipe"))
@@ -154,15 +155,30 @@ class TrainingDialog(QDialog):
         row = max(self.list.currentRow(), 0)
         self.list.blockSignals(True)
         self.list.clear()
-        width = _LIST_PX - 2 * _LINE_PX
         for line in lines:
-            item = QListWidgetItem(line)
-            metrics, flags = self.list.fontMetrics(), int(Qt.TextFlag.TextWordWrap)
-            tall = metrics.boundingRect(0, 0, width, 1000, flags, line).height()
-            item.setSizeHint(QSize(0, tall + _LINE_PX))
-            self.list.addItem(item)
+            self.list.addItem(QListWidgetItem(line))
+        self._give_rows_room()
         self.list.setCurrentRow(min(row, len(lines) - 1))
         self.list.blockSignals(False)
+
+    @property
+    def _list_px(self) -> int:
+        """As wide as it may be: on a small screen the recipe itself needs the room."""
+        return min(_LIST_PX, self.width() * 2 // 5)
+
+    def _give_rows_room(self) -> None:
+        width = self._list_px - 2 * _LINE_PX
+        metrics, flags = self.list.fontMetrics(), int(Qt.TextFlag.TextWordWrap)
+        for item in (self.list.item(row) for row in range(self.list.count())):
+            tall = metrics.boundingRect(0, 0, width, 1000, flags, item.text()).height()
+            item.setSizeHint(QSize(0, tall + _LINE_PX))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """The list gives way in a narrow window."""
+        super().resizeEvent(event)
+        if self.list.width() != self._list_px:
+            self.list.setFixedWidth(self._list_px)
+            self._give_rows_room()
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:

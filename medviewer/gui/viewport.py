@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
@@ -22,17 +21,19 @@ from medviewer.app.layer_planes import Laid, laid_on, of_other_volumes
 from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import appearance_of, shown_presentation
 from medviewer.app.panes import pane_numbers
-from medviewer.app.picture import Patch, Picture
+from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
 from medviewer.gui import theme, viewport_marks
-from medviewer.gui.corner_text import Corners, Shown, corners, fidelity, probe_text
+from medviewer.gui.corner_text import Corners, Shown, cine_words, corners, fidelity, probe_text, spoken
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.gestures import Gesture, begin, wheel_zoom
+from medviewer.gui.image_painter import ImagePainter, Magnifier, Seen
+from medviewer.gui.key_pointer import KeyPointer
 from medviewer.gui.layer_painter import LayerPainter
 from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, quantity_words
 from medviewer.gui.measurement_layer import MeasurementLayer
@@ -44,7 +45,7 @@ from medviewer.gui.presentation_layer import AnnotationPainter
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
 from medviewer.gui.region_layer import paint_region_legend
 from medviewer.gui.shutter_layer import ShutterLayer
-from medviewer.gui.text import visible
+from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
 
@@ -54,15 +55,6 @@ _DRAWING_KEYS = frozenset((Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Ente
 _SMALL_PX = QSize(280, 280)  # a viewport below it has no room for all corner text
 _LEAST_PX = 480  # of all viewports together, across and down
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
-
-
-@dataclass(slots=True)
-class _Drawn:
-    """The last part of the image that was looked up, and for what."""
-
-    key: tuple[object, ...]
-    patch: Patch
-    image: QImage
 
 
 class Viewport(QWidget):
@@ -83,8 +75,10 @@ class Viewport(QWidget):
         self._shutters = ShutterLayer()
         self._measurements = MeasurementLayer()
         self._measuring = MeasurementTool(self._measurements)
+        self._pointer = KeyPointer(self._measuring)
         self._corners = viewport_marks.CornerPainter()
-        self._drawn: _Drawn | None = None
+        self._image = ImagePainter()
+        self._magnifier = Magnifier()
         self._gesture: Gesture | None = None
         self._plane_drag: PlaneDrag | None = None
         self._cursor: QPointF | None = None
@@ -98,7 +92,6 @@ class Viewport(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
-        self.setAccessibleName("Image")
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """As large as there is room."""
@@ -119,6 +112,9 @@ class Viewport(QWidget):
         self._measuring.follow(new)
         if old is None or old.tool != new.tool:
             self._use_cursor()
+        if old is None or any(getattr(old, name) is not getattr(new, name) for name in _SPOKEN_FROM):
+            self.setAccessibleName(tr("Image"))
+            self.setAccessibleDescription(spoken(new))
         if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
             self.update()
 
@@ -216,8 +212,9 @@ class Viewport(QWidget):
         self.painted_heat_maps = None
         shown: Shown | None = None
         laid = laid_on(self._state)
+        picture = self._picture() if placed is not None else None
         if placed is not None:
-            level = self._paint_image(painter, placed)
+            level = self._image.paint(painter, placed, picture, self._sharpness) if picture is not None else 0
             self._layers.paint(painter, placed, laid)
             self._shutters.paint(painter, self._state, placed)
             self.painted_heat_maps = self._overlay.paint(
@@ -231,6 +228,11 @@ class Viewport(QWidget):
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
+            if self._state.is_magnifying and self._cursor is not None and picture is not None:
+                seen = Seen(self._state, picture, laid, self._measuring.shapes(self._state))
+                self._magnifier.paint(painter, seen, placed, self._cursor)
+            if self._cursor is not None:  # else this is drawn for elsewhere
+                self._pointer.paint(painter)
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -255,7 +257,7 @@ class Viewport(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Go on with a drag, or read the value under the cursor."""
-        self._cursor = event.position()
+        self._cursor, self._pointer.at = event.position(), None
         if self._gesture is None and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self._point(event.position())
         placed = self.placement()
@@ -272,7 +274,7 @@ class Viewport(QWidget):
             wish = self._gesture.moved(event.position())
             if wish is not None:
                 self.requested.emit(*wish)
-        if self._state.corner_text == "all" and self._state.frame is not None:
+        if (self._state.corner_text == "all" or self._state.is_magnifying) and self._state.frame is not None:
             self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
@@ -280,6 +282,7 @@ class Viewport(QWidget):
         gesture, placed = self._gesture, self.placement()
         if event.button() == Qt.MouseButton.LeftButton and self._plane_drag is not None:
             self._plane_drag = None
+            self.requested.emit("view.settle", None)  # the next tilt is undone by itself
             return
         if event.button() == Qt.MouseButton.LeftButton and placed is not None and gesture is None:
             self._request(self._measuring.release(placed, event.position()))
@@ -331,8 +334,8 @@ class Viewport(QWidget):
             self.menu_requested.emit(self.mapToGlobal(self.rect().center()))
 
     def leaveEvent(self, event: object) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
-        """No cursor, no value under it."""
-        self._cursor = None
+        """No cursor, no value under it; that of the keyboard stays."""
+        self._cursor = self._pointer.at
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
@@ -345,6 +348,10 @@ class Viewport(QWidget):
         if is_key and self._measuring.is_busy and event.key() in _DRAWING_KEYS:  # type: ignore[attr-defined]
             event.accept()
             return True
+        # A reader may have given Space to a command: it shows the pointer only where it means nothing else.
+        if is_key and self._pointer.at is not None and self._pointer.wants(event):  # type: ignore[arg-type]
+            event.accept()
+            return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
@@ -355,8 +362,18 @@ class Viewport(QWidget):
             else:
                 self._request(self._measuring.close_outline())
             self.update()
-        else:
+            return
+        placed = self.placement()
+        if placed is None or not self._pointer.wants(event):
             event.ignore()
+            return
+        self.touched.emit()
+        self._request(self._pointer.press(event, self._state, placed, self._image_area()))
+        self._cursor = self._pointer.at
+        if self._cursor is not None and self._state.frame is not None:
+            value = probe_text(self._state.frame, *placed.image_point(self._cursor))
+            self.setAccessibleDescription(", ".join(part for part in (spoken(self._state), value) if part))
+        self.update()
 
     def _press_measuring(self, placed: Placement, at: QPointF) -> bool:
         """Let the press begin or go on with a measurement; says whether it was for one."""
@@ -407,33 +424,6 @@ class Viewport(QWidget):
             place = to_patient(grid, *placed.image_point(where))
             self.requested.emit("layout.point", tuple(float(value) for value in place))
 
-    def _paint_image(self, painter: QPainter, placed: Placement) -> int:
-        """Draw the visible part; returns the level it was drawn from."""
-        picture = self._picture()
-        if picture is None:
-            return 0
-        view = self._state.view
-        level = picture.level_for(placed.zoom * self._sharpness * min(1.0, placed.aspect))
-        key = (picture, view.window, view.inverted, level, placed.visible_part())
-        if self._drawn is None or self._drawn.key != key:
-            patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
-            rows, columns = patch.pixels.shape
-            image = QImage(patch.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)
-            self._drawn = _Drawn(key, patch, image)
-        patch, image = self._drawn.patch, self._drawn.image
-        scale = 2**patch.level
-        whole = QRectF(0, 0, placed.columns, placed.rows)
-        painter.save()
-        # One to one needs no interpolation: each pixel is itself.
-        is_exact = placed.zoom == placed.aspect == self._sharpness == 1.0
-        smooth = (view.smooth or level > 0) and not is_exact
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
-        painter.setTransform(placed.transform, True)
-        painter.setClipRect(whole)  # a halved odd edge is a pixel wider than the image
-        painter.drawImage(QRectF(patch.column, patch.row, image.width() * scale, image.height() * scale), image)
-        painter.restore()
-        return level
-
     def _paint_annotations(self, painter: QPainter, placed: Placement) -> None:
         shown, appearance = shown_presentation(self._state), appearance_of(self._state)
         if shown is not None and appearance is not None and self._state.drawings_shown:
@@ -482,6 +472,8 @@ class Viewport(QWidget):
         over = state.selection.series.modality if state.selection is not None else ""
         lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)
         lines = (*lines, *absent_lines(of_other_volumes(state)))
+        if state.is_playing and (self._is_active or self._shape == (1, 1)):
+            lines = (*lines, cine_words(state))
         return Shown(placed.zoom, state.view.zoom is None, self.window_shown(), level, probe, layer_probe, lines)
 
 
@@ -489,8 +481,12 @@ _DRAWN_FROM = (
     "selection", "cut", "vacancy", "crosshair", "drawings_shown", "shutters_shown", "presentations", "key_images",
     "keys_only", "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions",
     "measurements", "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text",
-    "identity_hidden", "language", "layers", "layers_shown", "layer_sources", "laid", "read_first", "impressions",
+    "identity_hidden", "is_magnifying", "is_playing", "cine_pace", "language", "layers", "layers_shown",
+    "layer_sources", "laid", "read_first", "impressions",
 )  # fmt: skip
+
+
+_SPOKEN_FROM = ("selection", "cut", "vacancy", "identity_hidden", "language")
 
 
 def _image_of(state: State) -> Image | None:

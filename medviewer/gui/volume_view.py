@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -22,8 +23,9 @@ from medviewer.app.state import Scene, State
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import scene_corners, scene_fidelity
+from medviewer.gui.crop_box import CropBox
 from medviewer.gui.text import tr
-from medviewer.imaging.camera import Camera, moved, turned, zoomed
+from medviewer.imaging.camera import Camera, Side, moved, turned, zoomed
 from medviewer.imaging.orientation import Letters, orientation_letters
 
 _DEG_A_PX = 0.4
@@ -33,7 +35,7 @@ _WINDOW_STEPS = 400.0  # pixels of drag for the width that the drag began with
 _WHEEL_ZOOM = 1.2
 _WHEEL_NOTCH = 120.0
 _TURN_DEG = 15.0
-_HINT_PX = 640  # narrower there is no room for the hint beside the corner texts
+_HINT_PX = 820  # narrower there is no room for the hint beside the corner texts
 
 Wish = tuple[str, object]
 
@@ -48,6 +50,7 @@ _KEYS: dict[int, Wish] = {
     Qt.Key.Key_PageDown: ("volume.cut_deeper", None),
     Qt.Key.Key_PageUp: ("volume.cut_less", None),
     Qt.Key.Key_F: ("volume.fit", None),
+    Qt.Key.Key_C: ("volume.handles", None),
     Qt.Key.Key_Escape: ("volume.reset", None),
     **{Qt.Key.Key_0 + n: ("volume.preset", n) for n in range(1, 6)},
 }
@@ -91,6 +94,11 @@ class VolumeView(QWidget):
         self._state = State()
         self._corners = viewport_marks.CornerPainter()
         self._drag: _Drag | None = None
+        self.crop = CropBox(self)
+        for side, handle in self.crop.handles.items():
+            handle.held.connect(partial(self.requested.emit, "volume.hold", None))
+            handle.moved_to.connect(partial(self._crop_to, side))
+            handle.settled.connect(partial(self.requested.emit, "volume.settle", None))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -109,10 +117,13 @@ class VolumeView(QWidget):
         if old is None or old.language != new.language:
             self.setAccessibleName(tr("3D view"))
         scene = scene_of(new)
+        is_other = old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM)
+        if is_other:
+            self.crop.follow(scene, self._area())
         if scene is None:
             self._drag = None
             return
-        if old is None or any(getattr(old, name) is not getattr(new, name) for name in _DRAWN_FROM):
+        if is_other:
             self.update()
         if old is None or scene_of(old) is None:
             self._tell_room()
@@ -151,6 +162,7 @@ class VolumeView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802, ARG002 - Qt's name and arguments
         """Another size is another picture."""
         self._tell_room()
+        self.crop.follow(scene_of(self._state), self._area())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802 - Qt's name
         """Begin a drag: turn on the left (Shift: move, Ctrl: window), move in the middle, zoom on the right."""
@@ -202,10 +214,16 @@ class VolumeView(QWidget):
         """The image's own keys, which wait while it is hidden, turn and change the volume."""
         held = event.modifiers() & ~(Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier)
         wish = _KEYS.get(event.key()) if not held else None
+        scene = scene_of(self._state)
+        if event.key() == Qt.Key.Key_Escape and not held and scene is not None and scene.has_handles:
+            wish = "volume.handles", None  # out of cropping first
         if wish is None:
             event.ignore()
         else:
             self.requested.emit(*wish)
+
+    def _crop_to(self, side: Side, at_mm: float) -> None:
+        self.requested.emit("volume.crop_to", (side, at_mm))
 
     def _area(self) -> QRectF:
         """Where the picture lies: all but the strip that says how faithful it is."""
@@ -222,6 +240,8 @@ class VolumeView(QWidget):
         if scene.picture is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(_place(scene, area), _image(scene))
+            if has_hint:  # on screen: not in pictures that leave
+                self.crop.paint(painter, scene, area)
             viewport_marks.paint_letters(painter, area, _letters(scene))
         viewport_marks.paint_fidelity(painter, QRectF(self.rect()), scene_fidelity(state, scene))
         self._corners.paint(painter, area, scene_corners(state, scene))
@@ -230,7 +250,7 @@ class VolumeView(QWidget):
         elif scene.picture is None:
             viewport_marks.paint_reading(painter, area)
         elif has_hint and area.width() >= _HINT_PX and state.corner_text == "all":
-            viewport_marks.paint_hint(painter, area, tr("Drag: turn · Shift: move · Ctrl: window · Wheel: zoom"))
+            viewport_marks.paint_hint(painter, area, _hint(scene))
 
 
 _DRAWN_FROM = ("selection", "scene", "corner_text", "identity_hidden", "language", "theme")
@@ -242,6 +262,12 @@ def _kind(event: QMouseEvent) -> str:
             return "window"
         return "pan" if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else "turn"
     return {Qt.MouseButton.MiddleButton: "pan", Qt.MouseButton.RightButton: "zoom"}.get(event.button(), "")
+
+
+def _hint(scene: Scene) -> str:
+    if scene.has_handles:
+        return tr("Dots: drag, or Tab and arrows · Alt+Shift+Home: all again · Esc: done")
+    return tr("Drag: turn · Shift: move · Ctrl: window · Wheel: zoom · C: crop")
 
 
 def _letters(scene: Scene | None) -> Letters:

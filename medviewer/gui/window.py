@@ -18,8 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application
-from medviewer.app.cine import own_rate_hz
-from medviewer.app.filming import CINE_RATE_HZ
+from medviewer.app.cine import rate_hz
 from medviewer.app.last_session import SessionKeeper
 from medviewer.app.on_screen import scene_of
 from medviewer.app.opening import make_thumbnail
@@ -196,7 +195,9 @@ class MainWindow(WindowFront):
         self._show_middle(new)
         self._show_panels(new)
         self._show_second(old, new)
-        if old is not None and (old.is_playing, old.selection) != (new.is_playing, new.selection):
+        if old is not None and any(
+            getattr(old, name) != getattr(new, name) for name in ("is_playing", "selection", "cine_pace")
+        ):
             self._play(new)
         title = _title(new)
         if self.windowTitle() != title:
@@ -243,7 +244,7 @@ class MainWindow(WindowFront):
         if not state.is_playing or state.selection is None:
             self._cine.stop()
             return
-        interval_ms = round(1000 / (own_rate_hz(state) or CINE_RATE_HZ))
+        interval_ms = round(1000 / rate_hz(state))
         if not self._cine.isActive() or self._cine.interval() != interval_ms:
             self._cine.start(interval_ms)
 
@@ -282,6 +283,7 @@ class MainWindow(WindowFront):
 
     def _name_tabs(self) -> None:
         for tabs in (self._tabs, self._second_tabs):
+            tabs.setAccessibleName(tr("Panels"))
             names = (
                 (self.findings, tr("Findings")),
                 (self.record, tr("Patient")),

@@ -155,7 +155,7 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     is_same_size = (format_.rows, format_.columns) == (image.description.rows, image.description.columns)
     if not (is_same_object and is_same_size and image.frame < format_.frames):
         raise InputError("The file has changed since it was opened; open it again.")
-    caveats: list[Caveat] = []
+    caveats: list[Caveat] = [*format_.guesses]
     if is_native(header):
         samples, complete = read_native(source, header, format_, image.frame, caveats, into)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from medviewer.domain.errors import InputError, NoPixelsError, TooLargeError, TruncatedError, UnsupportedError
+from medviewer.domain.study import Caveat
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import CODECS
 from medviewer.imaging.dataset import DataSet
@@ -44,6 +45,7 @@ class PixelFormat:
     is_signed: bool
     is_float: bool
     frames: int
+    guesses: tuple[Caveat, ...] = ()  # what the file had to say and does not
 
     @property
     def frame_bits(self) -> int:
@@ -51,6 +53,13 @@ class PixelFormat:
         samples = 2 if self.photometric == "YBR_FULL_422" and self.samples == 3 else self.samples
         return self.rows * self.columns * samples * self.bits_allocated
 
+
+_NO_PHOTOMETRIC = Caveat(
+    "photometric.guessed", "The file does not say whether small values are dark: shown as if they were."
+)
+_NO_SIGN = Caveat(
+    "sign.guessed", "The file does not say whether its values can be negative: read as if they could not."
+)
 
 _known: dict[Hashable, PixelFormat] = {}
 
@@ -92,18 +101,23 @@ def _read_format(dataset: DataSet, *, is_float: bool) -> PixelFormat:
     bits_allocated = dataset.integer(tags.BITS_ALLOCATED) or 0
     bits_stored = dataset.integer(tags.BITS_STORED) or bits_allocated
     high_bit = dataset.integer(tags.HIGH_BIT)
+    photometric = dataset.text(tags.PHOTOMETRIC_INTERPRETATION)
+    sign = dataset.integer(tags.PIXEL_REPRESENTATION)
+    guesses: tuple[Caveat, ...] = () if photometric else (_NO_PHOTOMETRIC,)
+    guesses += () if is_float or sign in (0, 1) else (_NO_SIGN,)
     format_ = PixelFormat(
         rows=rows,
         columns=columns,
         samples=dataset.integer(tags.SAMPLES_PER_PIXEL) or 1,
-        photometric=dataset.text(tags.PHOTOMETRIC_INTERPRETATION) or "MONOCHROME2",
+        photometric=photometric or "MONOCHROME2",
         planar=dataset.integer(tags.PLANAR_CONFIGURATION) or 0,
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
-        is_signed=dataset.integer(tags.PIXEL_REPRESENTATION) == 1,
+        is_signed=sign == 1,
         is_float=is_float,
         frames=max(1, dataset.integer(tags.NUMBER_OF_FRAMES) or 1),
+        guesses=guesses,
     )
     _check_format(format_)
     return format_

@@ -557,9 +557,14 @@ def test_undo_is_offered_only_while_it_would_undo_the_decision(panel) -> None:
     show(panel, replace(after, decisions=MappingProxyType({})), after)
     press(panel, "Undo")
     assert asked.calls == [("edit.undo", None)]
-    zoomed = replace(after, view=replace(after.view, zoom=2.0))
-    panel.show_state(after, zoomed)
-    assert not is_offered(panel, "Undo")
+    for later in (
+        {"view": replace(after.view, zoom=2.0)}, {"layout": (1, 2)}, {"second": (1, 1)},
+        {"measurements": MappingProxyType({("1.2", 0, None): ()})}, {"key_images": MappingProxyType({("1.2", 0): True})},
+    ):  # fmt: skip
+        show(panel, replace(after, decisions=MappingProxyType({})), after)
+        assert is_offered(panel, "Undo")
+        panel.show_state(after, replace(after, **later))
+        assert not is_offered(panel, "Undo"), later
 
 
 def test_hostile_names_stay_text(panel) -> None:

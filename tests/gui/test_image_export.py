@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage, QPainter
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton
 
 from medviewer.app.exporting import ExportWish
+from medviewer.app.printing import PrintWish
+from medviewer.gui.cards import ScrollColumn
+from medviewer.gui.film_dialog import FilmDialog
 from medviewer.gui.image_export import ExportDialog, with_foot
+from medviewer.gui.print_dialog import PrintDialog
+from medviewer.gui.text import use_language
 from medviewer.imaging.display import to_display
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
@@ -175,3 +180,27 @@ def test_the_name_that_is_proposed_says_nobody(reader: Reader, monkeypatch: pyte
     reader.settle()
     assert proposed[0].endswith("image.png")
     assert (tmp_path / "x.png").is_file()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_on_a_low_screen_what_is_asked_scrolls_and_the_buttons_stay(reader: Reader, qtbot: Any, language: str) -> None:
+    """1280x720 at 200 % is 640x360, less the window's frame."""
+    use_language(language)
+    made = (
+        ExportDialog(),
+        FilmDialog(reader.state.selection),
+        PrintDialog(PrintWish(), reader.window.draw_sheet, identity_hidden=False),
+    )
+    for dialog in made:
+        qtbot.addWidget(dialog)
+        dialog.show()
+        dialog.resize(624, 312)
+        reader.wait(lambda shown=dialog: shown.height() == 312)  # type: ignore[misc]
+        buttons = [one for one in dialog.findChildren(QPushButton) if one.isVisible()]
+        assert len(buttons) >= 2
+        for one in buttons:
+            place = one.rect().translated(one.mapTo(dialog, QPoint(0, 0)))
+            assert dialog.rect().contains(place), (type(dialog).__name__, one.text())
+        scroll = dialog.findChild(ScrollColumn)
+        assert scroll is not None
+        assert scroll.verticalScrollBar().maximum() > 0

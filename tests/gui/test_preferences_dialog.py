@@ -6,15 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox
+from PySide6.QtCore import QPoint, QPointF, QSize, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QPushButton
 
 from medviewer.app.preferences import CHOICES, preferred
+from medviewer.app.presets import CT_PRESETS
+from medviewer.app.settings import SettingsFile
 from medviewer.domain.study import Window
 from medviewer.gui import theme
+from medviewer.gui.cards import Disclosure, ScrollColumn
 from medviewer.gui.preferences_dialog import PreferencesDialog
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import all_words, press
+from tests.phantoms import write_chest
 from tests.radiographs import write_radiograph
 
 
@@ -138,3 +143,63 @@ def test_all_can_be_done_with_the_keyboard(reader: Reader, dialog: PreferencesDi
     box = dialog.fields["run_when_opened"]
     qtbot.keyClick(box, Qt.Key.Key_Space)
     assert reader.window.app.settings.run_when_opened
+
+
+def test_in_a_low_window_it_scrolls_and_keeps_its_buttons(reader: Reader, dialog: PreferencesDialog) -> None:
+    """With the wheel over a field too, which chooses nothing; a field that Tab goes to is brought into sight."""
+    dialog.resize(500, 220)
+    reader.wait(lambda: dialog.height() == 220)
+    scroll = dialog.findChild(ScrollColumn)
+    assert scroll is not None
+    bar = scroll.verticalScrollBar()
+    assert bar.maximum() > 100
+    buttons = [one for one in dialog.findChildren(QPushButton) if one.isVisible() and one.property("kind") != "fold"]
+    assert len(buttons) == 2
+    assert all(dialog.rect().contains(one.geometry()) for one in buttons)
+    field = dialog.fields["theme"]
+    at = QPointF(field.mapTo(dialog, QPoint(20, 10)))
+    QTest.wheelEvent(dialog.windowHandle(), at, QPoint(0, -360))
+    assert bar.value() > 0
+    assert reader.state.theme == "dark"
+    dialog.activateWindow()
+    for name in dialog.fields:
+        one = dialog.fields[name]
+        one.setFocus(Qt.FocusReason.TabFocusReason)
+        scroll.ensureWidgetVisible(one)
+        place = one.mapTo(scroll.viewport(), one.rect().center())
+        assert scroll.viewport().rect().contains(place), name
+    dialog.resize(100, 220)
+    assert dialog.width() >= min(460, dialog.screen().availableSize().width() - 16)
+
+
+def test_a_ct_window_is_changed_used_kept_and_reset(
+    reader: Reader, dialog: PreferencesDialog, tmp_path: Path, medviewer_home: Path
+) -> None:
+    app = reader.window.app
+    write_chest(tmp_path / "ct", size=40, spacing_mm=8.0, slice_mm=10.0, n_slices=3)
+    reader.open(tmp_path / "ct")
+    width, level = dialog.presets[4]
+    assert (width.value, level.value) == (400, 40)
+    dialog.findChild(Disclosure).header.setChecked(True)
+    for field, typed in ((width, "450"), (level, "60"), (level, "-99999"), (level, "6o"), (width, "")):
+        field.setFocus()
+        field.selectAll()
+        QTest.keyClicks(field, typed) if typed else QTest.keyClick(field, Qt.Key.Key_Delete)
+        QTest.keyClick(field, Qt.Key.Key_Return)
+    assert (width.text(), level.text()) == ("450", "60")
+    assert dialog.isVisible()
+    reader.settle()
+    app.run_command("view.preset", 4)
+    assert reader.state.view.window == Window(60, 450, name="Soft tissue")
+    assert SettingsFile(app.home).load().ct_presets[4] == Window(60, 450, name="Soft tissue")
+    menu = reader.window.actions_.image_menu(reader.window)
+    (presets,) = [one.menu() for one in menu.actions() if one.menu() is not None]
+    presets.aboutToShow.emit()
+    assert "Soft tissue  (450 / 60)" in [one.text() for one in presets.actions()]
+    press(dialog, "Reset all")
+    reader.settle()
+    assert dialog.presets[4][0].value == 400
+    assert SettingsFile(app.home).load().ct_presets == CT_PRESETS
+    names = [field.accessibleName() for pair in dialog.presets.values() for field in pair]
+    assert len(set(names)) == 18
+    assert "4  Soft tissue: Width" in names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QDialog, QFileDialog, QPushButton
 
+from medviewer.app import result
 from medviewer.app.on_screen import current_answer
 from medviewer.app.saving import Saved, SaveWish
+from medviewer.gui import result_page
 from medviewer.gui.save_dialog import SavedDialog, SaveDialog
 from tests.answers import EFFUSION, PNEUMONIA, make_abstention, make_answer
 from tests.gui.reader import Reader
@@ -154,6 +158,32 @@ def test_the_command_asks_saves_and_says_what_lies_where(
     text = pypdfium2.PdfDocument(tmp_path / "out" / "report.pdf")[0].get_textpage().get_text_range()
     assert "Alpha, Anna" in text
     assert "Research use only" in text
+
+
+def test_the_page_is_drawn_while_the_window_goes_on(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pictures at full size too; drawn where the window waits, a large radiograph would hold it."""
+    in_window: list[tuple[str, bool]] = []
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **more: Any) -> Any:
+            in_window.append((name, threading.current_thread() is threading.main_thread()))
+            return call(*arguments, **more)
+
+        return run
+
+    for place, name in (
+        (result, "to_display"), (result, "blend"), (result_page, "pdf_of"), (result_page, "_paint_picture"),
+        (result_page, "height_of"),
+    ):  # fmt: skip
+        monkeypatch.setattr(place, name, noted(name, getattr(place, name)))
+    wish = SaveWish(tmp_path / "out", frozenset(), with_pdf=True)
+    reader.window.app.run_command("file.save_results", wish)
+    reader.settle()
+    assert (tmp_path / "out" / "report.pdf").is_file()
+    assert {name for name, _ in in_window} == {"to_display", "blend", "pdf_of", "_paint_picture", "height_of"}
+    assert not [name for name, is_there in in_window if is_there]
 
 
 @pytest.mark.reliability

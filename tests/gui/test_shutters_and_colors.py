@@ -354,5 +354,19 @@ def test_colours_are_never_managed_in_the_windows_thread(
     reader.settle()
     assert color_at(reader, 30, 20) == pytest.approx(list(on_screen(COLORS[0, 0] // 2, SWAPPED)), abs=1.1)
     assert (tmp_path / "film.avi").is_file()
+    # Undo and redo on an image whose picture has only its own colours.
+    app.frames.clear()
+    app.run_command("image.first")
+    reader.settle()
+    own = list(on_screen(COLORS[0, 0], SWAPPED))
+    wished = [255 - v for v in on_screen(COLORS[0, 0], ADOBE, 2.0)]  # and inverted, as it was
+    for step, expected in (("edit.undo", wished), ("edit.redo", own), ("edit.undo", wished)):
+        app.run_command(step)
+        reader.wait(lambda: reader.state.frame is not None)
+        assert color_at(reader, 30, 20) == pytest.approx(expected, abs=1.1)
+    app.frames.clear()  # as if others had pushed it out of memory
+    reader.window.viewport.repaint()
+    reader.wait(lambda: reader.state.selection.image.key in app.frames and reader.state.frame is not None)
+    assert color_at(reader, 30, 20) == pytest.approx(wished, abs=1.1)
     assert len(threads) > 3
     assert not any(threads)

@@ -14,9 +14,9 @@ from PySide6.QtWidgets import QApplication, QDialog, QLineEdit, QProgressBar, QW
 from medviewer.app import own_process
 from medviewer.app.training_progress import Curve, RunProgress
 from medviewer.gui import save_dialog, training_dialog, window
-from medviewer.gui.cards import Disclosure
+from medviewer.gui.cards import Disclosure, FactRow
 from medviewer.gui.settings_table import SettingsTable
-from medviewer.gui.text import use_language
+from medviewer.gui.text import PlainLabel, use_language
 from medviewer.gui.training_cards import figures_card
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
@@ -422,6 +422,29 @@ def version_in_use(reader: Reader) -> str:
     [entry] = [entry for entry in reader.window.app.engine.catalogue.entries if entry.id == "mine"]
     assert entry.card is not None
     return entry.card.version
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_names_and_values_of_a_recipe_do_not_lie_on_each_other(
+    dialog: TrainingDialog, reader: Reader, language: str
+) -> None:
+    """On a small screen at 200 % the window is some 380 pixels wide."""
+    use_language(language)
+    for width in (384, 500, 900):
+        dialog.resize(width, 350)
+        dialog._drawn = ()
+        dialog._show()
+        reader.wait(lambda: all(one.width() > 0 for one in dialog.findChildren(FactRow)))
+        QApplication.processEvents()
+        rows = [one for one in dialog.findChildren(FactRow) if one.isVisible()]
+        assert rows
+        for row in rows:
+            name, value = row.findChildren(PlainLabel)
+            assert not name.geometry().intersects(value.geometry()), (language, width, name.text())
+            assert row.rect().contains(value.geometry())
+            longest = max(name.fontMetrics().horizontalAdvance(word) for word in name.text().split())
+            assert longest <= name.width()
+        assert dialog.list.width() <= dialog.width() * 0.4
 
 
 def test_the_dialog_is_made_without_loading_what_draws_curves() -> None:

@@ -14,7 +14,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
-from medviewer.app.viewing import CT_PRESETS
+from medviewer.app.presets import CT_PRESETS
 from medviewer.domain.answer import Faithfulness
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window

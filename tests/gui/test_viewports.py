@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.uid import generate_uid
 from PySide6.QtCore import QLineF, QPoint, QPointF, Qt
@@ -294,3 +295,36 @@ def test_where_a_plane_lies_is_read_whole_in_a_small_viewport(planes: Reader) ->
     assert coronal[1].startswith("Coronal  P ")
     images = corners(pane_state(planes.state, 3), None, is_small=True).bottom_left
     assert images[0].startswith("Image ")
+
+
+def test_the_cine_is_played_faster_and_slower_and_says_so(reader: Reader, tmp_path: Path) -> None:
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=3)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.CineRate = "20"
+        dataset.save_as(path)
+    reader.open(tmp_path)
+    app, clock = reader.window.app, reader.window._cine
+
+    def said() -> list[tuple[str, bool]]:
+        viewport = reader.window.viewport
+        placed = viewport.placement()
+        assert placed is not None
+        return [part for part in viewport._shown(placed, 0, ()).layers if part[0].startswith("cine")]
+
+    assert said() == []
+    app.run_command("image.cine")
+    assert clock.interval() == 50
+    assert said() == [("cine at its own rate, 20 images/s", False)]
+    reader.key(Qt.Key.Key_Period)
+    assert clock.interval() == 40
+    assert said() == [("cine 25 images/s instead of 20", True)]
+    reader.key(Qt.Key.Key_Comma)
+    assert clock.interval() == 50
+    for _ in range(30):
+        app.run_command("image.cine_slower")
+    assert clock.interval() == 500  # a tenth
+    app.run_command("image.cine_pace")
+    assert clock.interval() == 50
+    app.run_command("image.cine")
+    assert said() == []

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAccessible
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -22,8 +23,10 @@ from medviewer.app.state import Scene
 from medviewer.domain.study import Caveat, Window
 from medviewer.domain.volume import Volume
 from medviewer.gui.corner_text import scene_corners, scene_fidelity
+from medviewer.gui.crop_box import CropHandle
 from medviewer.gui.volume_view import VolumeView
 from medviewer.imaging.camera import SIDES, Look, look_from
+from medviewer.imaging.crop_box import taken_mm, whole_box
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.ray_casting import RayCaster
 from medviewer.imaging.voxel_block import VoxelBlock, make_block, slices_of
@@ -300,3 +303,144 @@ def test_the_process_of_the_window_does_not_load_the_library() -> None:
     script = "import sys, medviewer.gui.run, medviewer.imaging.renderer; print('SimpleITK' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def cropping(reader: Reader) -> dict[str, CropHandle]:
+    key(reader, Qt.Key.Key_C)
+    assert scene(reader).has_handles
+    return dict(view_of(reader).crop.handles)  # type: ignore[arg-type]
+
+
+def middle_of(handle: CropHandle) -> QPoint:
+    return handle.geometry().center()
+
+
+def test_the_crop_box_has_a_handle_on_each_face_and_leaves_with_the_key(reader: Reader) -> None:
+    handles = cropping(reader)
+    view = view_of(reader)
+    assert all(handle.isVisible() for handle in handles.values())
+    # From the front: the right side of the patient is on the left of the screen, the head above.
+    assert middle_of(handles["R"]).x() < view.width() / 2 < middle_of(handles["L"]).x()
+    assert middle_of(handles["H"]).y() < view.height() / 2 < middle_of(handles["F"]).y()
+    key(reader, Qt.Key.Key_Escape)
+    assert not scene(reader).has_handles
+    assert not any(handle.isVisible() for handle in handles.values())
+    key(reader, Qt.Key.Key_C)
+    reader.window.app.run_command("volume.show")
+    assert not any(handle.isVisible() for handle in handles.values())
+
+
+@pytest.mark.parametrize(("side", "way"), [("R", (60, 0)), ("L", (-60, 0)), ("H", (0, 50)), ("F", (0, -50))])
+def test_a_face_follows_the_mouse(reader: Reader, side: str, way: tuple[int, int]) -> None:
+    reader.window.app.run_command("volume.zoom_out")  # all faces are within the picture
+    reader.settle()
+    handle = cropping(reader)[side]
+    before = middle_of(handle)
+    press = (12, 12)
+    view = view_of(reader)
+    millimetres = sum(map(abs, way)) * scene(reader).camera.height_mm / (view.height() - 24)
+    QTest.mousePress(handle, Qt.MouseButton.LeftButton, NONE, QPoint(*press))
+    QTest.mouseMove(handle, QPoint(press[0] + way[0], press[1] + way[1]))
+    assert scene(reader).is_moving
+    # The handle lies under the mouse now.
+    QTest.mouseRelease(handle, Qt.MouseButton.LeftButton, NONE, QPoint(*press))
+    reader.settle()
+    assert middle_of(handle) == before + QPoint(*way)
+    whole = whole_box(scene(reader).block.corners)
+    box = scene(reader).box_mm
+    assert box is not None
+    assert taken_mm(box, side, whole) == pytest.approx(millimetres, rel=1e-6)  # type: ignore[arg-type]
+    assert not scene(reader).is_moving
+    made = scene(reader).picture
+    assert made is not None
+    assert made.look.box_mm == box
+    key(reader, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert scene(reader).box_mm is None
+    assert middle_of(handle) == before
+    key(reader, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    assert scene(reader).box_mm == box
+
+
+def test_the_face_that_is_looked_at_goes_in_as_the_mouse_goes_down(reader: Reader) -> None:
+    handles = cropping(reader)
+    front, back = handles["A"], handles["P"]
+    assert middle_of(front) == middle_of(back)
+    above = view_of(reader).childAt(middle_of(front))
+    assert above is front
+    drag(front, Qt.MouseButton.LeftButton, (12, 12), (12, 52))  # type: ignore[arg-type]
+    reader.settle()
+    whole = whole_box(scene(reader).block.corners)
+    box = scene(reader).box_mm
+    assert box is not None
+    assert taken_mm(box, "A", whole) > 5
+    assert taken_mm(box, "P", whole) == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "code", "is_taken"),
+    [
+        ("R", Qt.Key.Key_Right, True), ("L", Qt.Key.Key_Left, True), ("H", Qt.Key.Key_Down, True),
+        ("F", Qt.Key.Key_PageDown, True), ("A", Qt.Key.Key_Down, True), ("P", Qt.Key.Key_PageDown, True),
+        ("R", Qt.Key.Key_Left, False), ("L", Qt.Key.Key_Home, False),
+    ],
+)  # fmt: skip
+def test_the_keys_move_a_face_as_they_point(reader: Reader, side: str, code: Qt.Key, is_taken: bool) -> None:
+    handle = cropping(reader)[side]
+    if not is_taken:
+        reader.window.app.run_command("volume.crop", (side, 4))
+        reader.settle()
+    handle.setFocus()
+    before = handle.value()
+    camera = scene(reader).camera
+    QTest.keyClick(handle, code)
+    reader.settle()
+    assert (handle.value() > before) == is_taken
+    assert handle.value() != before
+    assert scene(reader).camera == camera
+    assert str(handle.value()) in handle.accessibleDescription()
+
+
+def test_tab_goes_from_face_to_face_and_escape_gives_the_keys_back(reader: Reader) -> None:
+    handles = cropping(reader)
+    view = view_of(reader)
+    reached = set()
+    for _ in range(6):
+        QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        reached.add(QApplication.focusWidget())
+    assert reached == set(handles.values())
+    QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
+    assert not scene(reader).has_handles
+    assert QApplication.focusWidget() is view
+
+
+def test_a_screen_reader_hears_a_slider_of_each_side_and_can_set_it(reader: Reader) -> None:
+    handles = cropping(reader)
+    for handle in handles.values():
+        heard = QAccessible.queryAccessibleInterface(handle)
+        assert heard is not None
+        assert heard.role() == QAccessible.Role.Slider
+        assert heard.text(QAccessible.Text.Name) == handle.accessibleName()
+        assert handle.side in handle.accessibleName()
+    assert len({handle.accessibleName() for handle in handles.values()}) == 6
+    handles["F"].setValue(70)
+    reader.settle()
+    box = scene(reader).box_mm
+    assert box is not None
+    assert taken_mm(box, "F", whole_box(scene(reader).block.corners)) == pytest.approx(70)
+    assert "70 mm" in handles["F"].accessibleDescription()
+    reader.window.app.run_command("app.language", "zh")
+    assert handles["F"].accessibleName() == "裁剪框足侧 (F)"
+    assert handles["F"].accessibleDescription() == "已切除 70 mm"
+
+
+def test_pictures_that_leave_have_no_box(reader: Reader) -> None:
+    def leaving() -> np.ndarray:
+        drawn = view_of(reader).drawn(reader.state)
+        assert drawn is not None
+        return np.frombuffer(drawn.constBits(), np.uint8).copy()
+
+    plain = leaving()
+    shown = pixels(view_of(reader))
+    cropping(reader)
+    assert not np.array_equal(pixels(view_of(reader)), shown)
+    assert np.array_equal(leaving(), plain)

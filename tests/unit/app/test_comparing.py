@@ -115,6 +115,12 @@ def test_undo_does_not_leave_half_a_comparison(compared: Application) -> None:
     compared.run_command("explain.opacity", 0.9)
     compared.run_command("explain.compare", "")
     compared.run_command("edit.undo")
+    assert is_comparing(compared.state)
+    assert second_attribution(compared.state) is not None
+    compared.run_command("edit.undo")
+    assert is_comparing(compared.state)
+    assert compared.state.overlay.opacity != 0.9
+    compared.run_command("edit.undo")
     assert not compared.state.overlay.second
     assert compared.state.layout == (1, 1)
     opened_before = replace(compared.state.overlay)

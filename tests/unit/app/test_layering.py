@@ -424,7 +424,7 @@ def test_a_plane_that_cannot_be_cut_is_said_and_the_image_stays(
 def test_undo_does_not_keep_what_was_read_in_memory(reader: Application) -> None:
     lay(reader, "PT")
     reader.run_command("view.invert")
-    assert all(not past.layer_sources and not past.laid for past in reader.session._undo)
+    assert all(not past.state.layer_sources and not past.state.laid for past in reader.session._undo)
 
 
 def test_the_frame_of_reference_is_that_of_the_file(reader: Application) -> None:

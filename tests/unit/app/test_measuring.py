@@ -15,7 +15,7 @@ from medviewer.app.on_screen import measured_image, measurements_of, value_of
 from medviewer.app.session import Session
 from medviewer.app.start import running_application
 from medviewer.app.state import Measured, State
-from medviewer.app.viewing import UNDO_ELSEWHERE
+from medviewer.app.undoing import UNDO_ELSEWHERE
 from medviewer.domain.errors import StorageError
 from medviewer.domain.measurement import Measurement, new_measurement
 from medviewer.records.audit import AuditTrail
@@ -186,7 +186,7 @@ def test_a_deletion_that_failed_late_is_undone_in_what_came_after_it() -> None:
     session.change(corner_text="none")
     session.take_back_measurement(None, made)
     assert session.state.measurements == {("1.2", 0, None): (made,)}
-    assert [state.measurements["1.2", 0, None] for state in session._undo] == [(), (made,), (made,)]
+    assert [past.state.measurements["1.2", 0, None] for past in session._undo] == [(), (made,), (made,)]
 
 
 def test_store_that_cannot_be_read_means_no_measuring_and_says_why(

@@ -187,3 +187,26 @@ def test_the_cache_forgets_the_oldest_first_and_keeps_the_latest() -> None:
     assert [key in cache for key in keys] == [False, False, False, True]
     cache.clear()
     assert cache.size_bytes == 0
+
+
+def test_large_colour_images_are_shrunk_from_the_colours_that_are_shown() -> None:
+    """Where the picture is made; else each zoom and each move of a photograph would hold the window."""
+    stored = np.random.default_rng(4).integers(0, 256, (1025, 1030, 3)).astype(np.uint8)
+    made = frame(stored, samples_per_pixel=3, photometric_interpretation="RGB")
+    made = replace(made, profile=ColorProfile("swapped", make_profile(SWAPPED)))
+    picture = Picture(made)
+    assert [picture.level_for(z) for z in (1.0, 0.5, 0.3, 0.25)] == [0, 1, 1, 2]
+    shown = to_display(made).astype(int)
+    means = (shown[:1024].reshape(512, 2, 515, 2, 3).sum(axis=(1, 3)) + 2) // 4
+    for invert in (False, True):
+        patch = picture.draw(None, invert, 1, (0, 0, 1025, 1030))
+        assert patch.pixels.shape == (513, 515)
+        drawn = colors_of(patch.pixels[:512])
+        np.testing.assert_array_equal(drawn, 255 - means if invert else means)
+        assert (patch.pixels >> 24 == 255).all()
+    np.testing.assert_array_equal(picture.whole(), shown)
+    assert picture.size_bytes > 2.3 * stored.nbytes  # all that is kept counts
+    own = Picture(replace(made, profile=None))
+    other = own.presented(made.description, made.profile)
+    np.testing.assert_array_equal(other.draw(None, False, 1, (0, 0, 1025, 1030)).pixels, picture.draw(
+        None, False, 1, (0, 0, 1025, 1030)).pixels)  # fmt: skip

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medviewer.app.presets import CT_PRESETS
 from medviewer.app.state import Selection, State, View
-from medviewer.app.viewing import CT_PRESETS, preset_window
+from medviewer.app.viewing import preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import PixelDescription, Window

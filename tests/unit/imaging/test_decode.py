@@ -521,3 +521,20 @@ def test_another_content_is_not_read_with_the_scanned_header(tmp_path: Path) -> 
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(InputError, match="has changed"):
         decode.read_frame(image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"PhotometricInterpretation": None}, "photometric.guessed"),
+        ({"PixelRepresentation": None}, "sign.guessed"),
+        ({"PixelRepresentation": 7}, "sign.guessed"),
+    ],
+)
+def test_what_the_header_does_not_say_of_its_values_is_said(changes: dict[str, Any], code: str, tmp_path: Path) -> None:
+    """The values would be others: inverted, or 65,536 too high where they are negative."""
+    path = write_dataset(tmp_path / "a.dcm", make_dataset(**changes))
+    (image,) = images_of(scan([path]))
+    frame = decode.read_frame(image)
+    assert [caveat.code for caveat in frame.caveats] == [code]
+    assert frame.stored.min() >= 0
