@@ -34,7 +34,7 @@ from medviewer.inference.inputs.adapter import Doubt
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Caveats of a frame whose pixels are not all there, not certain, or perhaps another image's: nothing may be
 # concluded from them.
-_BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate"})
+_BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate", "photometric.guessed", "sign.guessed"})
 _NO_HEADER = "identity.none"  # the caveat of a file that is no DICOM
 _FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3

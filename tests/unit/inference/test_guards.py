@@ -179,6 +179,8 @@ def test_a_sex_that_was_not_validated_is_warned_of(card: Card) -> None:
         ("truncated", "abstain"),
         ("truncated.inside", "abstain"),
         ("jpeg2000.sign", "abstain"),
+        ("photometric.guessed", "abstain"),
+        ("sign.guessed", "abstain"),
         ("rescale.zero", "warn"),
     ],
 )
