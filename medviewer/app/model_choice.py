@@ -26,18 +26,26 @@ def suited_model(cards: Sequence[Card], chosen: str, image: Image, stack: Stack 
         image: on screen.
         stack: the volume that it is of, for models that look at all of it; None for the image alone.
     """
-
-    def refused(card: Card) -> str:
-        if stack_input(card) is not None:
-            return stack_unsuited_because(stack or Stack((image,)), card)
-        return unsuited_because(image, card)
-
     of_images = [card for card in cards if is_for_screen(card)]
     now = next((card for card in of_images if card.id == chosen), None)
-    if now is not None and (len(of_images) == 1 or not refused(now)):
+    if now is not None and (len(of_images) == 1 or not refusal(now, image, stack)):
         return chosen
     offered = (card for card in of_images if not is_variant(card.id))
-    return next((card.id for card in offered if not refused(card)), chosen)
+    return next((card.id for card in offered if not refusal(card, image, stack)), chosen)
+
+
+def refusal(card: Card, image: Image, stack: Stack | None = None, language: str = "en") -> str:
+    """Why a model would give no result of what is on screen, as far as its header tells; empty if it may.
+
+    Args:
+        card: of a model of images or of stacks.
+        image: on screen.
+        stack: the volume that it is of; None for the image alone.
+        language: of the sentence.
+    """
+    if stack_input(card) is not None:
+        return stack_unsuited_because(stack or Stack((image,)), card, language)
+    return unsuited_because(image, card, language)
 
 
 class ModelChooser:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from medviewer.app.application import Application
+from medviewer.app.model_choice import refusal
 from medviewer.app.record_models import is_for_screen
+from medviewer.app.state import Selection
 from medviewer.explain.methods import METHODS
 from medviewer.gui.findings_panel import MethodRow, ModelRow
 from medviewer.gui.trust_panel import Validation
@@ -26,7 +28,14 @@ def row_of(entry: Entry) -> ModelRow:
     card = entry.card
     title = {"en": card.title.en, "zh": card.title.zh} if card is not None else entry.id
     known = (*_purpose(card), _finding_titles(card), _site(card))
-    return ModelRow(entry.id, title, entry.problem, *known, validation=_validation(card), worth=_worth(card))
+
+    def refusal_of(now: Selection, language: str) -> str:
+        return refusal(card, now.image, now.stack.volume_at(now.index), language) if card is not None else ""
+
+    return ModelRow(
+        entry.id, title, entry.problem, *known,
+        validation=_validation(card), worth=_worth(card), refusal=refusal_of,
+    )  # fmt: skip
 
 
 def _purpose(card: Card | None) -> tuple[dict[str, str], dict[str, str]]:

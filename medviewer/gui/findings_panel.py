@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import Signal
@@ -19,7 +19,7 @@ from medviewer.app.on_screen import (
     has_withheld_answer,
     is_withheld,
 )
-from medviewer.app.state import JobStatus, State
+from medviewer.app.state import JobStatus, Selection, State
 from medviewer.domain.answer import Answer, Decision
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.comparison_controls import COMPARE_JOB, ComparisonControls
@@ -62,6 +62,7 @@ class ModelRow:
     validated_on: str | Mapping[str, str] = ""
     validation: Validation | None = None
     worth: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of each explanation method, by its id
+    refusal: Callable[[Selection, str], str] = lambda _now, _language: ""  # why it has no result of what is on screen
 
 
 class FindingsPanel(QWidget):
@@ -346,6 +347,8 @@ class FindingsPanel(QWidget):
         elif _words_of(state.jobs, MODEL_JOB):
             words = tr("It is running on this stack.") if asks_of_stack(state) else tr("It is running on this image.")
             card.add(PlainLabel(words, "secondary", wrap=True))
+        elif refusal := row.refusal(state.selection, state.language):
+            card.add(SignalRow("info", refusal, word=tr("It would give no result here")))
         else:
             words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
             card.add(PlainLabel(words, "secondary", wrap=True))

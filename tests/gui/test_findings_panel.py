@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,23 @@ def panel(qtbot) -> FindingsPanel:
     one = FindingsPanel(made.MODELS, made.METHODS, {"model.run": "Ctrl+Return", "explain.toggle": "X"})
     qtbot.addWidget(one)
     return one
+
+
+def test_a_model_that_would_refuse_the_image_says_so_before_it_is_run(qtbot) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def refusal(now: Any, language: str) -> str:
+        asked.append((now.image.description.modality, language))
+        return "The image is CT, and the model is for CR."
+
+    one = FindingsPanel((replace(made.MODELS[0], refusal=refusal),), made.METHODS, {"model.run": "Ctrl+Return"})
+    qtbot.addWidget(one)
+    show(one, made.opened())
+    words = all_words(one)
+    assert "It would give no result here" in words
+    assert "The image is CT, and the model is for CR." in words
+    assert "Not run on this image yet." not in words
+    assert asked == [("CR", "en")]
 
 
 def test_nothing_run_yet_says_what_the_model_is_for_and_not_for(panel) -> None:

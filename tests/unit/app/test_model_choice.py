@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medviewer.app.application import Application
-from medviewer.app.model_choice import suited_model
+from medviewer.app.model_choice import refusal, suited_model
 from medviewer.domain.study import Image
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
@@ -63,3 +63,11 @@ def test_what_is_ready_follows_the_images_on_screen(
         application.run_command("file.open_files", [path])
         assert application.state.selection is not None
         assert application.state.model_id == expected
+
+
+def test_why_there_would_be_no_result_is_told_in_the_readers_language(cards: tuple[Card, ...]) -> None:
+    breast, chest, _ = cards
+    assert refusal(chest, image()) == ""
+    assert refusal(breast, image()) == "The image is CR; the model is only for US."
+    assert "US" in refusal(breast, image(), language="zh")
+    assert refusal(breast, image(), language="zh") != refusal(breast, image())
