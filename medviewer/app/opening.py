@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from medviewer.app import analysis, documents
-from medviewer.app.findings import continue_run, run_if_wished
+from medviewer.app.findings import continue_run, keep_wish, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
@@ -166,6 +166,8 @@ def take_collection(app: Application, collection: Collection) -> None:
         return
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
+    if kept is not None:
+        keep_wish(app, old, kept)
     app.session.update(collection=collection, selection=kept or old, parked=_grown_panes(app, collection))
     if kept is not None and _who(kept) != _who(old):
         # A later file completed who the patient is: what the record was compared with is no longer all.
