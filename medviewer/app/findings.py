@@ -13,7 +13,7 @@ from medviewer.app.data_questions import takes_only
 from medviewer.app.on_screen import asked_key, asks_of_stack, current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import is_for_screen
-from medviewer.app.stack_asking import STILL_FOUND, Prepare, key_of, may_grow, question_of
+from medviewer.app.stack_asking import Prepare, key_of, partial_because, question_of
 from medviewer.app.state import Key, Overlay, Selection
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
@@ -51,8 +51,8 @@ def run_model(app: Application, _argument: object) -> None:
         return
     if not app.state.model_id:
         raise UsageError("No model can be used: the findings panel says what is wrong with each.")
-    if asks_of_stack(app.state) and may_grow(app):
-        raise UsageError(STILL_FOUND)
+    if asks_of_stack(app.state) and (reason := partial_because(app)):
+        raise UsageError(reason)
     app.wishes.run = key_of(app.state, now)
     continue_run(app)
 
@@ -78,7 +78,7 @@ def continue_run(app: Application) -> None:
     now = state.selection
     if now is None or app.wishes.run != key_of(state, now) or state.frame is None or not state.is_record_checked:
         return
-    if asks_of_stack(state) and may_grow(app):  # it goes on when all files have been looked at
+    if asks_of_stack(state) and partial_because(app):  # it goes on when all files have been looked at
         return
     app.wishes.run = None
     if asked_key(state) is None:  # a plane came while the run waited: no model of images runs on its pixels

@@ -121,6 +121,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
 
     def done(collection: Collection) -> None:
         arrived(collection)
+        app.wishes.is_whole = app.wishes.is_whole or has_arrived
         if not has_arrived:
             collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
@@ -369,7 +370,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     forget_panes(app)
     app.wishes.views.clear()
     app.wishes.run = None
-    app.wishes.opened = paths
+    app.wishes.opened, app.wishes.is_whole = paths, not paths
     app.state.collection.release()
     fresh = State()
     forgotten = (

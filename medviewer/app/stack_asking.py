@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 STILL_FOUND = "The files are still being looked at, and this model needs the whole stack: run it when they all are."
+CUT_SHORT = "Opening was stopped before all files were looked at, and this model needs the whole stack: open it again."
 
 Prepare = Callable[[StopToken, Progress], Question]
 """Makes a question where the work is done: reading a stack takes seconds, and can be stopped."""
@@ -32,9 +33,14 @@ def key_of(state: State, selection: Selection) -> Key:
     return selection.volume_key if asks_of_stack(state) else selection.image.key
 
 
-def may_grow(app: Application) -> bool:
-    """Whether slices may yet be found: a model must not be asked about a part of a stack as if it were all of it."""
-    return "open" in app.jobs.running
+def partial_because(app: Application) -> str:
+    """Why what is on screen may be a part of a stack, which no model may be asked about as if it were all of it.
+
+    One sentence; empty where all files have been looked at.
+    """
+    if app.wishes.is_whole:
+        return ""
+    return STILL_FOUND if "open" in app.jobs.running else CUT_SHORT
 
 
 def question_of(app: Application, now: Selection) -> Prepare:

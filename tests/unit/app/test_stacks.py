@@ -28,7 +28,7 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.result_objects import capture_text
 from medviewer.app.saving import result_on_screen
-from medviewer.app.stack_asking import STILL_FOUND, nearest_slice, read_stack
+from medviewer.app.stack_asking import CUT_SHORT, STILL_FOUND, nearest_slice, read_stack
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer
 from medviewer.domain.errors import Stopped, WorkerDiedError
@@ -297,6 +297,34 @@ def test_a_stack_is_asked_about_when_all_files_have_been_looked_at(
     assert not app.state.queue
     app.run_command("model.run")
     assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+
+
+def test_what_was_opened_in_part_is_not_asked_about(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, paths = application, write_stack(tmp_path / "ct")
+
+    def stop() -> None:
+        app.run_command("job.cancel", "open")
+        raise Stopped("Cancelled.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis, "open_paths", Growing(paths[4:9], stop))
+        app.run_command("file.open_files", [tmp_path / "ct"])
+    app.run_command("model.select", MODEL_ID)
+    for command in ("model.run", "model.ask_all"):
+        app.notify("info", "")
+        app.run_command(command)
+        assert app.state.notice is not None
+        assert app.state.notice.text == CUT_SHORT
+    assert not app.state.answers
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    app.run_command("model.run")
+    assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+    app.run_command("file.open_files", [tmp_path / "empty"])  # nothing new to show: what is open stays
+    app.run_command("model.run")
+    assert said(app).status == "answer"
+    assert app.wishes.is_whole
 
 
 def test_a_run_that_was_wished_for_waits_for_the_rest_of_the_stack(
