@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.data_questions import takes_only
-from medviewer.app.on_screen import asked_key, current_answer, current_attribution, second_attribution
+from medviewer.app.on_screen import asked_key, asks_of_stack, current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import is_for_screen
-from medviewer.app.stack_asking import Prepare, key_of, question_of
+from medviewer.app.stack_asking import Prepare, key_of, partial_because, question_of
 from medviewer.app.state import Key, Overlay, Selection
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
@@ -51,6 +51,8 @@ def run_model(app: Application, _argument: object) -> None:
         return
     if not app.state.model_id:
         raise UsageError("No model can be used: the findings panel says what is wrong with each.")
+    if asks_of_stack(app.state) and (reason := partial_because(app)):
+        raise UsageError(reason)
     app.wishes.run = key_of(app.state, now)
     continue_run(app)
 
@@ -61,6 +63,12 @@ def run_if_wished(app: Application, selection: Selection) -> None:
         app.wishes.run = key_of(app.state, selection)
 
 
+def keep_wish(app: Application, old: Selection, grown: Selection) -> None:
+    """Where a run waits for a stack that has grown: its first slice, by which it goes, may be another one now."""
+    if app.wishes.run == key_of(app.state, old):
+        app.wishes.run = key_of(app.state, grown)
+
+
 def continue_run(app: Application) -> None:
     """Start the run that was asked for, once its pixels are there and the record has been compared.
 
@@ -69,6 +77,8 @@ def continue_run(app: Application) -> None:
     state = app.state
     now = state.selection
     if now is None or app.wishes.run != key_of(state, now) or state.frame is None or not state.is_record_checked:
+        return
+    if asks_of_stack(state) and partial_because(app):  # it goes on when all files have been looked at
         return
     app.wishes.run = None
     if asked_key(state) is None:  # a plane came while the run waited: no model of images runs on its pixels

@@ -16,7 +16,7 @@ from medviewer.app.analysis import Asked
 from medviewer.app.findings import take_answer
 from medviewer.app.on_screen import selections
 from medviewer.app.patient import keep_answer
-from medviewer.app.stack_asking import question_behind
+from medviewer.app.stack_asking import partial_because, question_behind
 from medviewer.app.state import Key, QueueItem, QueueStatus, Selection, State
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -193,6 +193,8 @@ def _ask_about(app: Application, wanted: Iterable[Selection]) -> None:
     cards.sort(key=lambda card: not card.is_of_one_image)  # why a model of images has nothing to say is told first
     reasons: list[str] = []
     suiting = list(_suiting(wanted, cards, app.state.language, reasons))
+    if (partial_why := partial_because(app)) and any(one in app.state.stack_models for _, one in suiting):
+        raise UsageError(partial_why)
     added = app.queue.add(suiting)
     if added:
         app.notify("info", "1 question was added to the queue." if added == 1 else _added(added))

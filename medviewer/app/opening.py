@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from medviewer.app import analysis, documents
-from medviewer.app.findings import continue_run, run_if_wished
+from medviewer.app.findings import continue_run, keep_wish, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
@@ -121,6 +121,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
 
     def done(collection: Collection) -> None:
         arrived(collection)
+        app.wishes.is_whole = app.wishes.is_whole or has_arrived
         if not has_arrived:
             collection.release()  # nothing of it is shown
         _tell_outcome(app, collection, has_arrived)
@@ -166,6 +167,8 @@ def take_collection(app: Application, collection: Collection) -> None:
         return
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
+    if kept is not None:
+        keep_wish(app, old, kept)
     app.session.update(collection=collection, selection=kept or old, parked=_grown_panes(app, collection))
     if kept is not None and _who(kept) != _who(old):
         # A later file completed who the patient is: what the record was compared with is no longer all.
@@ -367,7 +370,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     forget_panes(app)
     app.wishes.views.clear()
     app.wishes.run = None
-    app.wishes.opened = paths
+    app.wishes.opened, app.wishes.is_whole = paths, not paths
     app.state.collection.release()
     fresh = State()
     forgotten = (

@@ -21,6 +21,9 @@ from medviewer.inference.suitability import UNPLACED, stack_problem
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
+STILL_FOUND = "The files are still being looked at, and this model needs the whole stack: run it when they all are."
+CUT_SHORT = "Opening was stopped before all files were looked at, and this model needs the whole stack: open it again."
+
 Prepare = Callable[[StopToken, Progress], Question]
 """Makes a question where the work is done: reading a stack takes seconds, and can be stopped."""
 
@@ -28,6 +31,16 @@ Prepare = Callable[[StopToken, Progress], Question]
 def key_of(state: State, selection: Selection) -> Key:
     """By which image goes what the chosen model is asked of a selection."""
     return selection.volume_key if asks_of_stack(state) else selection.image.key
+
+
+def partial_because(app: Application) -> str:
+    """Why what is on screen may be a part of a stack, which no model may be asked about as if it were all of it.
+
+    One sentence; empty where all files have been looked at.
+    """
+    if app.wishes.is_whole:
+        return ""
+    return STILL_FOUND if "open" in app.jobs.running else CUT_SHORT
 
 
 def question_of(app: Application, now: Selection) -> Prepare:
@@ -46,8 +59,10 @@ def question_of(app: Application, now: Selection) -> Prepare:
         case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
         question = Question(case, state.model_id, state.language)
         return lambda _stop, _progress: question
-    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
     stack = now.stack.volume_at(now.index)
+    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
+    if kept is not None and (len(kept.positions) != len(stack.images) or stack_problem(stack)):
+        kept = None  # planes were cut while the stack grew, or are cut through what no model is given
 
     def read(stop: StopToken, progress: Progress) -> Question:
         volume = kept if kept is not None else read_stack(stack, stop, progress)

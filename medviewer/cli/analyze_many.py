@@ -59,6 +59,10 @@ def analyze_many(
     return run.exit_code(has_refused=has_refused)
 
 
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
 def _check_there_is_work(plan: BatchPlan, collection: Collection) -> None:
     if plan.questions:
         return
@@ -66,7 +70,7 @@ def _check_there_is_work(plan: BatchPlan, collection: Collection) -> None:
         reasons = Counter({one.reason: 0 for one in plan.not_asked})
         for one in plan.not_asked:
             reasons[one.reason] += one.count
-        told = "; ".join(f"{count} images: {reason}" for reason, count in reasons.most_common(3))
+        told = "; ".join(f"{_count(count, 'image')}: {reason}" for reason, count in reasons.most_common(3))
         raise InputError(f"No image suits the model. {told}")
     reasons_of_files = [problem.reason for problem in collection.problems]
     if len(reasons_of_files) == 1:
@@ -170,12 +174,14 @@ class _Run:
         again = sum(not done.is_new for done in self._done)
         known = f" ({again} of them answered by an earlier call)" if again else ""
         say(
-            f"{counts['studies']} studies, {counts['questions']} questions{known}: {counts['answer']} answers, "
-            f"{counts['abstained']} abstentions, {counts['failed']} failures."
+            f"{_count(counts['studies'], 'study', 'studies')}, {_count(counts['questions'], 'question')}{known}: "
+            f"{_count(counts['answer'], 'answer')}, {_count(counts['abstained'], 'abstention')}, "
+            f"{_count(counts['failed'], 'failure')}."
         )
         for (model_id, reason), studies in _by_reason(self._plan.not_asked).items():
             images = sum(one.count for one in studies)
-            say(f"  {model_id} was not asked about {images} images of {len(studies)} studies: {reason}")
+            where = f"{_count(images, 'image')} of {_count(len(studies), 'study', 'studies')}"
+            say(f"  {model_id} was not asked about {where}: {reason}")
         say(f"  saved: {self._out / SUMMARY_CSV}")
         say(NOTICE)
 

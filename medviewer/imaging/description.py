@@ -373,7 +373,9 @@ def _unit_axes(cosines: tuple[float, ...]) -> tuple[_Vector, _Vector] | None:
     if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(product) > 0.01:
         return None
     a, b = lengths
-    return (cosines[0] / a, cosines[1] / a, cosines[2] / a), (cosines[3] / b, cosines[4] / b, cosines[5] / b)
+    # Minus zero finds what plus zero gave: it is made plus zero, or the files read before would decide.
+    x, y, z, u, v, w = (cosine + 0.0 for cosine in cosines)
+    return (x / a, y / a, z / a), (u / b, v / b, w / b)
 
 
 def _rescale(groups: _Groups, caveats: list[Caveat]) -> tuple[float, float]:

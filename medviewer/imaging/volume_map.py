@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 _ROWS_AT_A_TIME = 128  # bounds the memory of a plane of any size
 _EDGE = 1e-6  # of a voxel: rounding must not cut the border off
 _STILL = 1e-9  # of a voxel a pixel: less does not move
+_UPRIGHT = 0.05  # of a voxel from the first slice to any other: less is no lean
 
 
 def map_on_plane(boxes: VolumeMap, grid: PlaneGrid) -> npt.NDArray[np.float32]:
@@ -33,7 +34,7 @@ def map_on_plane(boxes: VolumeMap, grid: PlaneGrid) -> npt.NDArray[np.float32]:
     down = np.array(grid.plane.column_cosine) * grid.spacing_mm[0]
     right = np.array(grid.plane.row_cosine) * grid.spacing_mm[1]
     moves = [np.abs(_directions(boxes) @ way) > _STILL for way in (down, right)]
-    if not (moves[0] & moves[1]).any():
+    if not (moves[0] & moves[1]).any() and np.abs(_leans(boxes)).max() < _UPRIGHT:
         along_rows = _voxels_of(boxes, start + np.arange(rows)[:, None] * down)
         along_columns = _voxels_of(boxes, start + np.arange(columns)[:, None] * right)
         return _upright(boxes, along_rows, along_columns, moves[1])
@@ -111,6 +112,14 @@ def _voxels_of(boxes: VolumeMap, points: Floats) -> tuple[Floats, Floats, Floats
     known = np.concatenate([[places[0] - ends[0]], places, [places[-1] + ends[1]]])
     numbers = np.concatenate([[0.0], np.arange(len(places)) + 0.5, [float(len(places))]])
     slices = np.interp(along, known, numbers, left=-1.0, right=len(places) + 1.0)
-    rows = away @ np.array(boxes.plane.column_cosine) / boxes.spacing_mm[0] + 0.5
-    columns = away @ np.array(boxes.plane.row_cosine) / boxes.spacing_mm[1] + 0.5
+    over = [np.interp(along, places, lean) for lean in _leans(boxes)]
+    rows = away @ np.array(boxes.plane.column_cosine) / boxes.spacing_mm[0] - over[0] + 0.5
+    columns = away @ np.array(boxes.plane.row_cosine) / boxes.spacing_mm[1] - over[1] + 0.5
     return np.asarray(slices, np.float64), rows, columns
+
+
+def _leans(boxes: VolumeMap) -> Floats:
+    """``(2, slices)``: how far each slice lies sideways of the first one, in rows and in columns."""
+    away = boxes.positions - boxes.positions[0]
+    rows = away @ np.array(boxes.plane.column_cosine) / boxes.spacing_mm[0]
+    return np.stack([rows, away @ np.array(boxes.plane.row_cosine) / boxes.spacing_mm[1]])

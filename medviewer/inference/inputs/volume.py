@@ -235,5 +235,5 @@ def _is_uneven(volume: Volume) -> bool:
     steps = np.diff(volume.positions, axis=0)
     along = np.diff(volume.along)
     usual = volume.slice_spacing_mm
-    sideways = np.linalg.norm(steps, axis=1) - np.abs(along)
+    sideways = np.linalg.norm(steps - along[:, None] * np.array(volume.plane.normal), axis=1)
     return bool((np.abs(along - usual) > _UNEVEN * usual).any() or (sideways > _UNEVEN * usual).any())

@@ -152,6 +152,7 @@ def cuts(model: onnx.ModelProto, image: tuple[int, int, int], outputs: Sequence[
     shapes = {
         value.name: tuple(one.dim_value for one in value.type.tensor_type.shape.dim)
         for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        if value.type.tensor_type.HasField("shape")
     }
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     work = [_multiplications(node, shapes) for node in nodes]
@@ -243,20 +244,14 @@ def _reach(
     place = shapes.get(node.output[0], ())
     if not all(name in reaches for name in moving) or len(place) != 4 or not all(size > 0 for size in place):
         return None
+    if place[0] != 1:  # a constant holds something else for each image of a batch
+        return None
     seen = [reaches[name] for name in moving]
     if node.op_type in (*_WINDOWS, "BatchNormalization") and moving != list(node.input[:1]):
         return None  # weights that the image makes
     if node.op_type in _WINDOWS:
         return _through_window(node, seen[0], shapes)
-    if node.op_type not in _CELL_BY_CELL or any(one.step != seen[0].step for one in seen):
-        return None
-    if node.op_type == "Concat":
-        is_by_channel = next((one.i for one in node.attribute if one.name == "axis"), 0) in (1, -3)
-        if not is_by_channel or len(moving) != len(node.input):
-            return None
-    elif node.op_type != "BatchNormalization" and not all(
-        _is_of_channels(shapes.get(name)) for name in node.input if name and name not in from_image
-    ):
+    if any(one.step != seen[0].step for one in seen) or not _is_cell_by_cell(node, from_image, shapes):
         return None
     if any(shapes.get(name, ())[2:] != place[2:] for name in moving):
         return None
@@ -265,6 +260,19 @@ def _reach(
         _pair(max(one.before[axis] for one in seen) for axis in (0, 1)),
         _pair(max(one.after[axis] for one in seen) for axis in (0, 1)),
     )
+
+
+def _is_cell_by_cell(node: Any, from_image: set[str], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a node makes each cell of cells at the same place alone, and does the same at every place."""
+    if node.op_type == "Concat":
+        is_by_channel = next((one.i for one in node.attribute if one.name == "axis"), 0) in (1, -3)
+        return is_by_channel and from_image.issuperset(node.input)
+    if node.op_type == "BatchNormalization":
+        # In training it looks at its own batch; in old files each place of a map may have its own mean.
+        is_trained = any(one.name == "training_mode" and one.i for one in node.attribute)
+        return not is_trained and all(len(shapes.get(name, ())) == 1 for name in node.input[1:])
+    constants = [name for name in node.input if name and name not in from_image]
+    return node.op_type in _CELL_BY_CELL and all(_is_of_channels(shapes.get(name)) for name in constants)
 
 
 def _is_of_channels(shape: tuple[int, ...] | None) -> bool:

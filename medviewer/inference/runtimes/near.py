@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Whole = Callable[[Arrays], list[npt.NDArray[Any]]]
+_Key = tuple[tuple[str, ...], tuple[int, ...], Pair]  # outputs, channels, rows and columns, size of the change
 
+_MOST_WAYS = 4  # one for the usual size of a change, and a few for what reaches over the border
 _ROUNDING = 1e-4  # in logits and as a fraction: sums of another order differ by a tenth of that
 
 
@@ -38,7 +40,8 @@ class Near:
 
     def __init__(self, read: Callable[[], onnx.ModelProto], open_session: Callable[[bytes], Any]) -> None:
         self._read, self._open = read, open_session
-        self._made: dict[tuple[tuple[str, ...], tuple[int, ...], Pair], _Chain | None] = {}
+        self._made: dict[_Key, _Chain | None] = {}
+        self._is_sound = True
 
     def run(self, inputs: Arrays, base: Arrays, names: tuple[str, ...], whole: Whole, options: Any) -> list[Any] | None:
         """The outputs ``names`` of images that differ from one in a rectangle each.
@@ -51,9 +54,10 @@ class Near:
             options: of ONNX Runtime, by which a run can be ended.
 
         Returns:
-            The outputs in order; None where the network cannot be cut, or where nothing is gained.
+            The outputs in order; None where the network cannot be cut, where nothing is gained, and where its parts
+            did not run or gave something else.
         """
-        if set(inputs) != set(base) or len(inputs) != 1:
+        if not self._is_sound or set(inputs) != set(base) or len(inputs) != 1:
             return None
         (name, batch), first = next(iter(inputs.items())), next(iter(base.values()))
         if batch.ndim != 4 or first.shape != (1, *batch.shape[1:]) or batch.dtype != np.float32:
@@ -61,23 +65,37 @@ class Near:
         changes = [_change(item, first[0]) for item in batch]
         size = max(change.shape[0] for change in changes), max(change.shape[1] for change in changes)
         key = (names, batch.shape[1:], size)
-        if key not in self._made:
-            try:
-                self._made[key] = self._taken_apart(name, batch.shape[1:], names, size)
-            except Exception:  # noqa: BLE001 - it can still be run as it is
-                self._made[key] = None
-        made = self._made[key]
+        made = self._way(name, key)
         if made is None:
             return None
-        found = made.run(batch, first, changes, options)
+        try:
+            found = made.run(batch, first, changes, options)
+        except Exception:
+            if options is not None and options.terminate:
+                raise
+            self._made[key] = None  # and its memory is given back, where that is what was lacking
+            return None
         if not made.is_proven:
             expected = whole({name: batch[-1:]})
             pairs = zip(found, expected, strict=True)
             if not all(np.allclose(part[-1:], one, rtol=_ROUNDING, atol=_ROUNDING) for part, one in pairs):
-                self._made[key] = None
+                self._is_sound = False
+                self._made.clear()
                 return None
             made.is_proven = True
         return found
+
+    def _way(self, name: str, key: _Key) -> _Chain | None:
+        """The parts for changes of this size, the same as before if there were any."""
+        if key not in self._made:
+            if len(self._made) >= _MOST_WAYS:  # each holds the weights once more
+                del self._made[next(iter(self._made))]
+            names, image, size = key
+            try:
+                self._made[key] = self._taken_apart(name, image, names, size)
+            except Exception:  # noqa: BLE001 - it can still be run as it is
+                self._made[key] = None
+        return self._made[key]
 
     def _taken_apart(self, name: str, image: tuple[int, ...], names: tuple[str, ...], size: Pair) -> _Chain | None:
         model = self._read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medviewer.app import analysis
 from medviewer.app.model_choice import suited_model
 from medviewer.app.on_screen import (
     asked_key,
@@ -27,11 +28,12 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.result_objects import capture_text
 from medviewer.app.saving import result_on_screen
-from medviewer.app.stack_asking import nearest_slice, read_stack
+from medviewer.app.stack_asking import CUT_SHORT, STILL_FOUND, nearest_slice, read_stack
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer
 from medviewer.domain.errors import Stopped, WorkerDiedError
-from medviewer.domain.progress import StopToken
+from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Collection
 from medviewer.imaging.scan import scan
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.suitability import stack_problem, stack_unsuited_because
@@ -252,6 +254,120 @@ def test_gaps_and_a_tilt_are_refused_by_the_checks(application: Application, tmp
     assert answer.status == "abstained"
     assert [g.code for g in answer.guards if g.level == "abstain"] == ["uneven_volume.ct"]
     assert current_attribution(application.state) is None
+
+
+class Growing:
+    """Opens files in two steps, as a scan does that has told of some of them; ``meanwhile`` runs in between."""
+
+    def __init__(self, first: list[Path], meanwhile: Callable[[], None]) -> None:
+        self.first, self.meanwhile = first, meanwhile
+
+    def __call__(
+        self,
+        paths: Sequence[Path],
+        _stop: StopToken,
+        _progress: Progress,
+        on_found: Callable[[Collection], None],
+        _home: Path,
+    ) -> Collection:
+        on_found(scan(self.first))
+        self.meanwhile()
+        return scan(paths)
+
+
+def test_a_stack_is_asked_about_when_all_files_have_been_looked_at(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of a part would be shown beside all slices."""
+    app, paths = application, write_stack(tmp_path / "ct")
+    notices: list[str] = []
+
+    def ask() -> None:
+        for command in ("model.run", "model.ask_all", "model.ask_study"):
+            app.run_command("model.select", MODEL_ID)
+            app.notify("info", "")
+            app.run_command(command)
+            assert app.state.notice is not None
+            notices.append(app.state.notice.text)
+
+    monkeypatch.setattr(analysis, "open_paths", Growing(paths[4:9], ask))
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    assert notices == [STILL_FOUND] * 3
+    assert not app.state.answers
+    assert not app.state.queue
+    app.run_command("model.run")
+    assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+
+
+def test_what_was_opened_in_part_is_not_asked_about(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, paths = application, write_stack(tmp_path / "ct")
+
+    def stop() -> None:
+        app.run_command("job.cancel", "open")
+        raise Stopped("Cancelled.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis, "open_paths", Growing(paths[4:9], stop))
+        app.run_command("file.open_files", [tmp_path / "ct"])
+    app.run_command("model.select", MODEL_ID)
+    for command in ("model.run", "model.ask_all"):
+        app.notify("info", "")
+        app.run_command(command)
+        assert app.state.notice is not None
+        assert app.state.notice.text == CUT_SHORT
+    assert not app.state.answers
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    app.run_command("model.run")
+    assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+    app.run_command("file.open_files", [tmp_path / "empty"])  # nothing new to show: what is open stays
+    app.run_command("model.run")
+    assert said(app).status == "answer"
+    assert app.wishes.is_whole
+
+
+def test_a_run_that_was_wished_for_waits_for_the_rest_of_the_stack(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, paths = application, write_stack(tmp_path / "ct")
+    app.wishes.runs_when_opened = True
+    app.run_command("model.select", MODEL_ID)
+    monkeypatch.setattr(analysis, "open_paths", Growing(paths[4:9], lambda: None))
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    answer = said(app)
+    assert answer.findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+    assert [subject.image_key for subject in app.state.answers] == [selection(app).volume_key]
+
+
+def test_planes_that_were_cut_while_the_stack_grew_are_not_what_the_model_is_given(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, paths = application, write_stack(tmp_path / "ct")
+    app.run_command("model.select", MODEL_ID)
+    monkeypatch.setattr(analysis, "open_paths", Growing(paths[:9], lambda: app.run_command("layout.planes")))
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    assert app.volume is not None
+    assert len(app.volume[1].positions) == 9
+    app.run_command("model.run")
+    assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+
+
+def test_slices_that_no_model_is_given_are_refused_beside_their_planes_too(
+    application: Application, tmp_path: Path
+) -> None:
+    """Planes are cut through more than a model may be asked about."""
+    app, paths = application, write_stack(tmp_path / "ct")
+    other = pydicom.dcmread(paths[5])
+    other.PhotometricInterpretation = "MONOCHROME1"
+    other.save_as(paths[5])
+    app.run_command("file.open_files", [tmp_path / "ct"])
+    app.run_command("model.select", MODEL_ID)
+    app.run_command("layout.planes")
+    assert app.volume is not None
+    app.run_command("model.run")
+    assert current_answer(app.state) is None
+    assert "stored in different ways" in problem(app)
 
 
 def test_each_volume_in_time_has_its_own_answer(application: Application, tmp_path: Path) -> None:

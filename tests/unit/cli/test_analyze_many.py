@@ -122,7 +122,9 @@ def test_what_was_not_asked_and_why_is_said(
     reasons = {one["reason"]: one["images"] for study in summary["studies"] for one in study["not_asked"]}
     assert sorted(reasons.values()) == [1, 2]
     assert {("LL" in reason, "CT" in reason) for reason in reasons} == {(True, False), (False, True)}
-    assert all(f"was not asked about {n} images of 1 studies: {reason}" in told for reason, n in reasons.items())
+    assert all(
+        f"was not asked about {n} image{'s' * (n != 1)} of 1 study: {reason}" in told for reason, n in reasons.items()
+    )
     [ct] = [study for study in summary["studies"] if not study["results"]]
     assert read(tmp_path / "out" / ct["study"] / "result.json")["not_asked"] == ct["not_asked"]
 

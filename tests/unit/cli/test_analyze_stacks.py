@@ -52,7 +52,7 @@ def test_the_same_command_goes_on_and_asks_anew_where_a_slice_changed(
 ) -> None:
     paths = write_stack(tmp_path / "in")
     assert analyze(tmp_path) == 0
-    assert "1 questions: 1 answers" in capsys.readouterr().out
+    assert "1 question: 1 answer," in capsys.readouterr().out
     assert analyze(tmp_path) == 0
     assert "1 of them answered by an earlier call" in capsys.readouterr().out
     paths[9].write_bytes(paths[9].read_bytes() + b"\0\0")

@@ -110,3 +110,16 @@ def test_what_is_kept_is_bounded() -> None:
     for number in range(3 * description._MAX_ALIKE):
         described(header(**{f"x{tags.WINDOW_CENTER:08x}": str(number).encode()}))
     assert len(description._alike) <= description._MAX_ALIKE
+
+
+@pytest.mark.parametrize("first", [b"1\\0\\0\\0\\1\\0", b"1\\-0\\0\\-0\\1\\-0.0"])
+def test_zeros_are_written_alike_whatever_was_read_before(first: bytes) -> None:
+    """A minus before a zero says nothing, and must not go from one file to the next."""
+    description._unit_axes.cache_clear()
+    description._alike.clear()
+    name = f"x{tags.IMAGE_ORIENTATION_PATIENT:08x}"
+    for orientation in (first, b"1\\-0\\-0\\0\\1\\0", b"1\\0\\0\\0\\1\\0"):
+        (image,) = describe_images(header(**{name: orientation}), Path("slice.dcm"))
+        plane = image.description.plane
+        assert plane is not None
+        assert repr((plane.row_cosine, plane.column_cosine)) == "((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))"

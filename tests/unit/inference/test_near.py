@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -206,7 +208,44 @@ def by_rows_joined(net: Net) -> onnx.ModelProto:
     return net.head(net.conv(x, 1, 4), 4)
 
 
-@pytest.mark.parametrize("make", [squeezed, turned, placed, by_columns, by_rows_joined])
+def of_each_image(net: Net) -> onnx.ModelProto:
+    x = net.add("Add", "x", net.constant(net.chance.normal(size=(2, 1, 1, 1))))
+    return net.head(net.conv(x, 1, 4), 4)
+
+
+def normalised_place_by_place(net: Net) -> onnx.ModelProto:
+    x = net.add("BatchNormalization", "x", *[net.constant([1])] * 4)
+    model = net.head(net.conv(x, 1, 4), 4)
+    model.opset_import[0].version = 7  # later ones know no such thing
+    values = net.chance.random(size=(1, net.rows, net.columns)).astype(np.float32)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, model.graph.initializer[0].name))
+    model.graph.node[0].attribute.append(helper.make_attribute("spatial", 0))
+    return model
+
+
+def normalised_by_the_batch(net: Net) -> onnx.ModelProto:
+    x = net.add("BatchNormalization", "x", *[net.constant([1])] * 4, training_mode=1)
+    net.nodes[-1].output.extend(["mean", "variance"])
+    return net.head(net.conv(x, 1, 4), 4)
+
+
+def by_what_nobody_knows(net: Net) -> onnx.ModelProto:
+    """A constant of which the shape cannot be told before the network runs, a slope for each place."""
+    whole = {"to": TensorProto.INT64}
+    count = net.add("Cast", net.add("Size", net.add("NonZero", net.constant(net.chance.normal(size=3)))), **whole)
+    zero = net.add("Sub", count, count)
+    sizes = net.add("Cast", net.constant([0, 1, net.rows, net.columns]), **whole)
+    begins, ends = (net.add("Cast", net.constant([at]), **whole) for at in (1, 4))
+    sizes = net.add("Slice", net.add("Add", sizes, zero), begins, ends)
+    slopes = net.add("Reshape", net.constant(net.chance.normal(size=(net.rows * net.columns))), sizes)
+    return net.head(net.conv(net.add("PRelu", "x", slopes), 1, 4), 4)
+
+
+_NOT_LOCAL = [squeezed, turned, placed, by_columns, by_rows_joined, of_each_image, normalised_place_by_place]
+_NOT_LOCAL += [normalised_by_the_batch, by_what_nobody_knows]
+
+
+@pytest.mark.parametrize("make", _NOT_LOCAL)
 def test_no_cut_lies_above_what_is_not_local(make: Callable[[Net], onnx.ModelProto]) -> None:
     """All above sees the whole image, or another place of it, or is not the same at every place."""
     net = Net()
@@ -290,6 +329,69 @@ def test_a_part_that_answers_otherwise_is_noticed_and_never_asked_again(monkeypa
         assert scene.run_near(batch, base) is None
     assert scene.runs, "it was compared"
     assert scene.run_near(batch, base) is None
+
+
+def test_a_network_that_was_found_out_is_not_asked_about_changes_of_another_size_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Net()
+    scene = Scene(plain(net))
+    base = net.chance.normal(size=(1, 1, 61, 54)).astype(np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "allclose", lambda *_arrays, **_tolerances: False)
+        assert scene.run_near(changed(base, [(5, 5)], (9, 9)), base) is None
+    assert scene.run_near(changed(base, [(5, 5)], (7, 7)), base) is None
+
+
+class Broken:
+    """Parts that open and then do not run."""
+
+    def __init__(self, _data: bytes) -> None:
+        self.opened.append(self)
+
+    opened: ClassVar[list[Broken]] = []
+
+    def run(self, *_given: object) -> None:
+        raise RuntimeError("bad allocation")
+
+
+def test_parts_that_cannot_be_run_are_let_go_and_the_whole_network_answers() -> None:
+    net = Net()
+    model, options = plain(net), ort.RunOptions()
+    base = net.chance.normal(size=(1, 1, 61, 54)).astype(np.float32)
+    batch = changed(base, [(5, 5)], (9, 9))
+    near = Near(lambda: model, Broken)
+    Broken.opened.clear()
+    for _ in range(2):
+        assert near.run({"x": batch}, {"x": base}, NAMES, lambda _: pytest.fail("not asked here"), options) is None
+        parts = len(Broken.opened)
+        assert parts > 1, "they are opened once"
+    options.terminate = True
+    with pytest.raises(RuntimeError):  # a run that was ended is not made again by the whole network
+        Near(lambda: model, Broken).run({"x": batch}, {"x": base}, NAMES, lambda _: pytest.fail("ended"), options)
+
+
+def test_changes_of_ever_other_sizes_do_not_fill_the_memory() -> None:
+    net = Net()
+    model, opened = plain(net), list[weakref.ref[Any]]()
+
+    class Part:
+        """A session that can be seen to be gone."""
+
+        def __init__(self, data: bytes) -> None:
+            self.run = session(data).run
+            opened.append(weakref.ref(self))
+
+    whole, near = session(model.SerializeToString()), Near(lambda: model, Part)
+    base = net.chance.normal(size=(1, 1, 61, 54)).astype(np.float32)
+    for size in range(1, 13):
+        batch = changed(base, [(5, 5)], (size, size))
+        found = near.run({"x": batch}, {"x": base}, NAMES, lambda given: whole.run(list(NAMES), given), None)
+        assert found is not None
+        np.testing.assert_allclose(found[0], whole.run(list(NAMES), {"x": batch})[0], rtol=1e-5, atol=1e-5)
+    gc.collect()
+    assert len(opened) >= 24
+    assert sum(one() is not None for one in opened) <= 16
 
 
 def test_a_network_whose_parts_do_not_open_is_run_whole() -> None:

@@ -182,12 +182,15 @@ def test_a_volume_with_a_gap_or_a_lean_is_refused(tmp_path: Path) -> None:
     spec = spec_of("volume", tmp_path)
     (made,) = data_models.volume_case().volumes
     assert volume.examine(made, spec)[0] == []
-    gap, lean = made.positions.copy(), made.positions.copy()
+    gap, step = made.positions.copy(), made.slice_spacing_mm
     gap[5:] += (0, 0, 5.0)
-    lean[:, 1] += np.arange(8) * 3.0
-    for positions in (gap, lean):
+    tilted = {degrees: made.positions.copy() for degrees in (1, 5, 15, 25)}  # of a gantry: 30 at the most
+    for degrees, positions in tilted.items():
+        positions[:, 1] += np.arange(8) * step * np.tan(np.radians(degrees))
+    for positions in (gap, tilted[5], tilted[15], tilted[25]):
         doubts, _ = volume.examine(replace(made, positions=positions), spec)
         assert [(d.code, d.level) for d in doubts] == [("uneven_volume", "abstain")]
+    assert volume.examine(replace(made, positions=tilted[1]), spec)[0] == []
 
 
 def test_another_modality_or_spacing_is_refused(tmp_path: Path) -> None:

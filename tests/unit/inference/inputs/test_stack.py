@@ -112,6 +112,26 @@ def test_an_upright_plane_is_what_the_general_way_gives(engine: StackEngine, tmp
         np.testing.assert_allclose(map_on_plane(chance, grid), slow, atol=1e-4)
 
 
+@pytest.mark.parametrize("orientation", ["axial", "sagittal mirrored"])
+def test_where_slices_lean_the_map_goes_with_them(engine: StackEngine, tmp_path: Path, orientation: str) -> None:
+    """What is said of the voxels of a slice is drawn on these voxels, and the strongest place is where it is drawn."""
+    write_stack(tmp_path / "ct", orientation)
+    case, _ = case_of(tmp_path / "ct")
+    boxes = explain(engine, case, MODEL_ID, "occlusion", n_random=0).volume
+    assert boxes is not None
+    right, down = np.array(boxes.plane.row_cosine), np.array(boxes.plane.column_cosine)
+    lean = replace(boxes, positions=boxes.positions + np.arange(16)[:, None] * (0.7 * right - 0.4 * down))
+    for straight, leaning in zip(boxes.positions, lean.positions, strict=True):
+        expected, found = (
+            map_on_plane(one, PlaneGrid(replace(boxes.plane, position=tuple(at)), boxes.spacing_mm, (16, 16)))
+            for one, at in ((boxes, straight), (lean, leaning))
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert lean.hottest is not None
+    grid = PlaneGrid(replace(boxes.plane, position=tuple(lean.hottest)), boxes.spacing_mm, (1, 1))
+    assert map_on_plane(lean, grid)[0, 0] == pytest.approx(lean.strongest, abs=1e-6)
+
+
 def test_a_map_that_puts_the_one_box_first_is_better_than_chance(engine: StackEngine, tmp_path: Path) -> None:
     write_stack(tmp_path / "ct")
     case, _ = case_of(tmp_path / "ct")
