@@ -348,7 +348,7 @@ class FindingsPanel(QWidget):
             words = tr("It is running on this stack.") if asks_of_stack(state) else tr("It is running on this image.")
             card.add(PlainLabel(words, "secondary", wrap=True))
         elif refusal := row.refusal(state.selection, state.language):
-            card.add(SignalRow("info", refusal, word=tr("It would give no result here")))
+            card.add(SignalRow("info", tr(refusal), word=tr("It would give no result here")))
         else:
             words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
             card.add(PlainLabel(words, "secondary", wrap=True))
