@@ -65,13 +65,13 @@ class Near:
         changes = [_change(item, first[0]) for item in batch]
         size = max(change.shape[0] for change in changes), max(change.shape[1] for change in changes)
         key = (names, batch.shape[1:], size)
-        made = self._way(name, key)
+        made = self._way(name, key, options)
         if made is None:
             return None
         try:
             found = made.run(batch, first, changes, options)
         except Exception:
-            if options is not None and options.terminate:
+            if _is_stopped(options):
                 raise
             self._made[key] = None  # and its memory is given back, where that is what was lacking
             return None
@@ -85,30 +85,49 @@ class Near:
             made.is_proven = True
         return found
 
-    def _way(self, name: str, key: _Key) -> _Chain | None:
+    def _way(self, name: str, key: _Key, options: Any) -> _Chain | None:
         """The parts for changes of this size, the same as before if there were any."""
         if key not in self._made:
             if len(self._made) >= _MOST_WAYS:  # each holds the weights once more
                 del self._made[next(iter(self._made))]
             names, image, size = key
             try:
-                self._made[key] = self._taken_apart(name, image, names, size)
-            except Exception:  # noqa: BLE001 - it can still be run as it is
-                self._made[key] = None
+                self._made[key] = self._taken_apart(name, image, names, size, options)
+            except Exception:
+                if _is_stopped(options):
+                    raise
+                self._made[key] = None  # it can still be run as it is
         return self._made[key]
 
-    def _taken_apart(self, name: str, image: tuple[int, ...], names: tuple[str, ...], size: Pair) -> _Chain | None:
+    def _taken_apart(
+        self, name: str, image: tuple[int, ...], names: tuple[str, ...], size: Pair, options: Any
+    ) -> _Chain | None:
         model = self._read()
+        _look(options)
         channels, rows, columns = image
         places, work = cuts(model, (channels, rows, columns), names)
         if not places or places[0].name != name:
             return None
+        _look(options)
         chosen = chain(places, work, size)
         if len(chosen) == 1:
             return None
-        sessions = [self._open(part) for part in parts(model, chosen, names)]
+        sessions = []
+        for part in parts(model, chosen, names):
+            _look(options)
+            sessions.append(self._open(part))
         stages = [_Stage(*cuts, session) for cuts, session in zip(pairwise(chosen), sessions[:-1], strict=True)]
         return _Chain(stages, names, sessions[-1])
+
+
+def _is_stopped(options: Any) -> bool:
+    return options is not None and bool(options.terminate)
+
+
+def _look(options: Any) -> None:
+    """Give up if somebody does not want the answer any more: taking a network apart takes up to a second."""
+    if _is_stopped(options):
+        raise InterruptedError("the run was ended")
 
 
 class _Change(NamedTuple):

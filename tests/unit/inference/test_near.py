@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -366,9 +367,16 @@ def test_parts_that_cannot_be_run_are_let_go_and_the_whole_network_answers() -> 
         assert near.run({"x": batch}, {"x": base}, NAMES, lambda _: pytest.fail("not asked here"), options) is None
         parts = len(Broken.opened)
         assert parts > 1, "they are opened once"
-    options.terminate = True
+
+    class Ended(Broken):
+        """A part that was running when somebody stopped it."""
+
+        def run(self, *given: Any) -> list[np.ndarray]:
+            options.terminate = True
+            return super().run(*given)
+
     with pytest.raises(RuntimeError):  # a run that was ended is not made again by the whole network
-        Near(lambda: model, Broken).run({"x": batch}, {"x": base}, NAMES, lambda _: pytest.fail("ended"), options)
+        Near(lambda: model, Ended).run({"x": batch}, {"x": base}, NAMES, lambda _: pytest.fail("ended"), options)
 
 
 def test_changes_of_ever_other_sizes_do_not_fill_the_memory() -> None:
@@ -449,3 +457,33 @@ def test_the_engine_gives_the_same_either_way(tmp_path: Path) -> None:
         for _ in range(3):  # the third time, a request that is repeated is not prepared anew
             np.testing.assert_allclose(ask(near={"x": base}), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(ask(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_stop_while_a_network_is_taken_apart_is_passed_on_and_is_no_failure() -> None:
+    net = Net()
+    model = plain(net)
+    whole = session(model.SerializeToString())
+    options = SimpleNamespace(terminate=False)
+    opened: list[bytes] = []
+
+    def open_one(data: bytes) -> ort.InferenceSession:
+        opened.append(data)
+        options.terminate = len(opened) == 1
+        return session(data)
+
+    near = Near(lambda: model, open_one)
+    base = net.chance.normal(size=(1, 1, 61, 54)).astype(np.float32)
+    batch = changed(base, [(5, 5), (30, 30)], (9, 9))
+
+    def ask() -> list[np.ndarray] | None:
+        return near.run({"x": batch}, {"x": base}, NAMES, lambda given: whole.run(list(NAMES), dict(given)), options)
+
+    with pytest.raises(InterruptedError):
+        ask()
+    assert len(opened) == 1
+    options.terminate = False
+    near._open = session  # the options of a test are none that ONNX Runtime takes
+    options = None
+    found = ask()
+    assert found is not None
+    np.testing.assert_allclose(found[0], whole.run(list(NAMES), {"x": batch})[0], rtol=1e-5, atol=1e-5)
