@@ -134,7 +134,7 @@ def compare_both(
 
     ours, peer = Ours(frames, smooth), Peer(frames, windows[0], smooth)
     if not words:
-        ours.widget._paint_marks = lambda *_: None  # type: ignore[method-assign]
+        ours.widget._paint_marks = lambda *_: None  # type: ignore[method-assign]  # that and nothing else is left out
     QApplication.processEvents()  # until they are on screen nothing is painted
     check_same(ours, peer, windows[0])
     made = []

@@ -386,17 +386,21 @@ class FakeEngine(Engine):
         if self.catalogue.card(model_id).runtime == "rule":
             return super().run(model_id, inputs, role=role, outputs=outputs, stop=stop)
         labels = len(self.catalogue.card(model_id).labels)
-        self.calls.append((model_id, role))
-        self._wait(stop)
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
+        self._take(model_id, role, stop)
         if role == "model":
             found = forward(inputs["x"], labels)
             del found["feature_map"]
         else:
             found = gradients(inputs["x"], inputs["selector"])
         return {name: found[name] for name in (outputs or found)}
+
+    def _take(self, model_id: str, role: Role, stop: StopToken | None) -> None:
+        """Note a run, wait as long as a test wishes, and fail once where it wishes that."""
+        self.calls.append((model_id, role))
+        self._wait(stop)
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
 
     def _wait(self, stop: StopToken | None) -> None:
         go = threading.Event()

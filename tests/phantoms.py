@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from pydicom.uid import generate_uid
 from tests.dicom_maker import make_dataset, write_dataset
 
 FloatArray = npt.NDArray[np.float64]
+
+SMALL_CHEST: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
+"""Arguments of :func:`write_chest` for a whole chest in few voxels."""
 
 
 def chest_hu(x: FloatArray, y: FloatArray, z: FloatArray, *, nodule_mm: float = 8.0) -> npt.NDArray[np.int16]:

@@ -7,13 +7,15 @@ is the same and the map is hot there. ``ORIENTATIONS`` are the ways in which its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.preprocessing import filtered
 from tests import fakes
 from tests.dicom_maker import make_dataset, write_dataset
@@ -114,12 +116,17 @@ class StackEngine(fakes.FakeEngine):
         """What the network gives, worked out here."""
         if model_id != MODEL_ID:
             return super().run(model_id, inputs, **more)
-        self._wait(more.get("stop"))
-        self.calls.append((model_id, "model"))
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
+        self._take(model_id, "model", more.get("stop"))
         return {"logits": forward(inputs["ct"])}
+
+
+@contextmanager
+def open_engine(folder: Path) -> Iterator[StackEngine]:
+    """An engine whose models are that of this module and any others in ``folder``."""
+    make(folder / MODEL_ID)
+    engine = StackEngine(Catalogue([folder]))
+    yield engine
+    engine.close()
 
 
 def value_at(points: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from medviewer.domain.study import Window
 from medviewer.gui.overlay import shown_heat_maps
 from medviewer.gui.result_words import _pictures
 from medviewer.imaging.planes import grid_of, to_image
-from medviewer.inference.catalogue import Catalogue
 from tests import fakes, stack_models
 from tests.gui.reader import Reader, has_color, pixels
 from tests.gui.seen import all_words
@@ -33,11 +32,9 @@ CELL_MM = stack_models.SIDE_MM / 4
 @pytest.fixture
 def fake_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackEngine]:
     folder = tmp_path_factory.mktemp("models")
-    stack_models.make(folder / MODEL_ID)
     fakes.make_model(folder / fakes.MODEL_ID)
-    engine = StackEngine(Catalogue([folder]))
-    yield engine
-    engine.close()
+    with stack_models.open_engine(folder) as engine:
+        yield engine
 
 
 def opened(main_window: MainWindow, qtbot: Any, folder: Path, orientation: str) -> Reader:

@@ -21,7 +21,6 @@ from medviewer.imaging.outline_object import write_outlines
 from medviewer.imaging.scan import scan
 from medviewer.imaging.stack_map_object import write_stack_map
 from medviewer.imaging.stack_outlines import write_stack_outlines
-from medviewer.inference.catalogue import Catalogue
 from tests import stack_models
 from tests.outline_models import make_outlines
 from tests.reference.test_dicom_out import errors_of, inconsistencies, run, tool
@@ -34,10 +33,8 @@ WHOLE = {"AccessionNumber": "", "ReferringPhysicianName": "", "PatientBirthDate"
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[StackEngine]:
-    stack_models.make(tmp_path / "models" / MODEL_ID)
-    made = StackEngine(Catalogue([tmp_path / "models"]))
-    yield made
-    made.close()
+    with stack_models.open_engine(tmp_path / "models") as made:
+        yield made
 
 
 def answered(engine: StackEngine, folder: Path, orientation: str, **changes: object) -> Result:

@@ -12,6 +12,7 @@ from medviewer.app.start import running_application
 from medviewer.inference.catalogue import Catalogue
 from tests.conftest import InlineExecutor
 from tests.fakes import MODEL_ID, make_model
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from tests.fakes import FakeEngine
 
 OTHER_ID = "other-model"
+
+
+@pytest.fixture
+def reader(application: Application, tmp_path: Path) -> Application:
+    """The application with a chest CT and an earlier one of the same person."""
+    write_chest(tmp_path / "a", **SMALL_CHEST)
+    write_chest(tmp_path / "b", **SMALL_CHEST | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
+    application.run_command("file.open_folder", tmp_path)
+    return application
 
 
 @pytest.fixture

@@ -6,31 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Selection, State
 from medviewer.app.undoing import UNDO_ELSEWHERE
 from tests.document_maker import item, the_document, write_report
-from tests.phantoms import write_chest
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 from tests.unit.app.test_hanging import breast
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
-
-SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
-
-
-@pytest.fixture
-def reader(application: Application, tmp_path: Path) -> Application:
-    """The application with a chest CT and an earlier one of the same person."""
-    write_chest(tmp_path / "a", **SMALL)
-    write_chest(tmp_path / "b", **SMALL | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
-    application.run_command("file.open_folder", tmp_path)
-    return application
 
 
 def panes(app: Application) -> Mapping[int, State]:
@@ -189,7 +176,7 @@ def test_hanging_beside_a_prior_is_undone(reader: Application) -> None:
 
 
 def test_undo_never_goes_to_another_patient(application: Application, tmp_path: Path) -> None:
-    write_chest(tmp_path / "a", **SMALL)
+    write_chest(tmp_path / "a", **SMALL_CHEST)
     write_radiograph(tmp_path / "other.dcm", PatientID="OTHER", PatientName="Other^One")
     application.run_command("file.open_folder", tmp_path)
     first = application.state.selection

@@ -18,13 +18,12 @@ from medviewer.app.state import State
 from medviewer.domain.study import Window
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
-from tests.phantoms import write_chest
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
 
-SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
 STUDY = {"StudyInstanceUID": generate_uid()}
 
 
@@ -241,7 +240,7 @@ def test_a_study_of_another_kind_comes_as_it_is(application: Application, tmp_pa
 
 
 def test_three_planes_are_cut_where_the_image_is(application: Application, tmp_path: Path) -> None:
-    write_chest(tmp_path, **SMALL)
+    write_chest(tmp_path, **SMALL_CHEST)
     open_all(application, tmp_path)
     application.run_command("image.show", 12)
     shown_before = application.state.selection
@@ -262,7 +261,7 @@ def test_three_planes_are_cut_where_the_image_is(application: Application, tmp_p
 
 
 def test_window_plane_words_and_series_order_are_asked_for(application: Application, tmp_path: Path) -> None:
-    write_chest(tmp_path, **SMALL)
+    write_chest(tmp_path, **SMALL_CHEST)
     open_all(application, tmp_path)
     sets = (
         DisplaySet(plane="coronal"), DisplaySet(plane="axial", preset=7, inverted=True), DisplaySet(words="NOT THERE"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
@@ -18,23 +18,12 @@ from medviewer.domain.study import Window
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
 from tests.answers import make_answer
-from tests.phantoms import write_chest
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
     from tests.fakes import FakeEngine
-
-SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
-
-
-@pytest.fixture
-def reader(application: Application, tmp_path: Path) -> Application:
-    """The application with a chest CT and an earlier one of the same person."""
-    write_chest(tmp_path / "a", **SMALL)
-    write_chest(tmp_path / "b", **SMALL | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
-    application.run_command("file.open_folder", tmp_path)
-    return application
 
 
 def panes(app: Application) -> list[State]:
@@ -62,7 +51,7 @@ def test_a_prior_comes_beside_the_image_as_far_along(reader: Application) -> Non
 
 
 def test_without_a_prior_it_is_said(application: Application, tmp_path: Path) -> None:
-    write_chest(tmp_path, **SMALL)
+    write_chest(tmp_path, **SMALL_CHEST)
     application.run_command("file.open_folder", tmp_path)
     application.run_command("layout.prior")
     assert application.state.layout == (1, 1)
@@ -202,7 +191,7 @@ def test_slabs_are_for_all_planes(reader: Application) -> None:
 
 
 def test_another_patient_is_never_beside_the_first(application: Application, tmp_path: Path) -> None:
-    write_chest(tmp_path / "a", **SMALL)
+    write_chest(tmp_path / "a", **SMALL_CHEST)
     write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
     application.run_command("file.open_folder", tmp_path)
     stranger = next(
@@ -310,8 +299,8 @@ def test_the_cine_waits_for_images_that_are_not_there_yet(reader: Application) -
 
 def two_series(app: Application, folder: Path) -> None:
     """Two series of one examination: one frame of reference, other pixels."""
-    write_chest(folder / "a", **SMALL)
-    for index, path in enumerate(write_chest(folder / "b", **SMALL | {"size": 80, "spacing_mm": 4.0})):
+    write_chest(folder / "a", **SMALL_CHEST)
+    for index, path in enumerate(write_chest(folder / "b", **SMALL_CHEST | {"size": 80, "spacing_mm": 4.0})):
         other, first = pydicom.dcmread(path), pydicom.dcmread(folder / "a" / f"{index:03d}.dcm")
         other.StudyInstanceUID, other.FrameOfReferenceUID = first.StudyInstanceUID, first.FrameOfReferenceUID
         other.save_as(path)

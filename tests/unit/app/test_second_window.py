@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,21 +14,19 @@ from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.panes import SECOND, activate, pane_numbers, seen_in
 from medviewer.app.patient import identity_of
 from tests.document_maker import write_report
-from tests.phantoms import write_chest
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
 
-SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
-
 
 @pytest.fixture
 def reader(application: Application, tmp_path: Path) -> Application:
     """A chest CT, an earlier one of the same person, and one of somebody else."""
-    write_chest(tmp_path / "a", **SMALL)
-    write_chest(tmp_path / "b", **SMALL, date="20230301")
-    write_chest(tmp_path / "c", **SMALL, patient="Other^Person")
+    write_chest(tmp_path / "a", **SMALL_CHEST)
+    write_chest(tmp_path / "b", **SMALL_CHEST, date="20230301")
+    write_chest(tmp_path / "c", **SMALL_CHEST, patient="Other^Person")
     application.run_command("file.open_folder", tmp_path)
     first = next(s for s in selections(application.state.collection) if s.study.date == "20240301")
     application.run_command("image.select", first)
@@ -156,8 +154,8 @@ def test_a_document_is_read_in_the_first_window(reader: Application, tmp_path: P
 def test_studies_that_are_opened_come_to_both_windows(application: Application, tmp_path: Path) -> None:
     application.run_command("layout.second_window")
     assert application.state.second == (1, 1)
-    write_chest(tmp_path / "a", **SMALL)
-    write_chest(tmp_path / "b", **SMALL, date="20230301")
+    write_chest(tmp_path / "a", **SMALL_CHEST)
+    write_chest(tmp_path / "b", **SMALL_CHEST, date="20230301")
     application.run_command("file.open_folder", tmp_path)
     assert sorted(dates(application)) == ["20230301", "20240301"]
     application.run_command("file.close")

@@ -51,11 +51,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fake_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackEngine]:
     folder = tmp_path_factory.mktemp("models")
-    stack_models.make(folder / MODEL_ID)
     fakes.make_model(folder / fakes.MODEL_ID)
-    engine = StackEngine(Catalogue([folder]))
-    yield engine
-    engine.close()
+    with stack_models.open_engine(folder) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -21,13 +21,11 @@ from medviewer.imaging.scan import documents_of
 from medviewer.imaging.voxel_block import VoxelBlock, make_block
 from tests.dicom_maker import write_volumes
 from tests.document_maker import item, write_report
-from tests.phantoms import write_chest
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
-
-SMALL: dict[str, Any] = {"size": 40, "spacing_mm": 8.0, "slice_mm": 10.0, "n_slices": 30}
 
 
 class Painter:
@@ -69,8 +67,8 @@ class Later:
 def painter(application: Application, tmp_path: Path) -> Painter:
     made = Painter()
     application.renderer = made  # type: ignore[assignment]
-    write_chest(tmp_path / "a", **SMALL)
-    write_chest(tmp_path / "b", **SMALL | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
+    write_chest(tmp_path / "a", **SMALL_CHEST)
+    write_chest(tmp_path / "b", **SMALL_CHEST | {"n_slices": 15, "slice_mm": 20.0}, date="20230301")
     application.run_command("file.open_folder", tmp_path)
     return made
 

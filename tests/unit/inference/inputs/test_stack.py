@@ -35,10 +35,8 @@ CELL_MM = stack_models.SIDE_MM / 4
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[StackEngine]:
-    stack_models.make(tmp_path / "models" / MODEL_ID)
-    made = StackEngine(Catalogue([tmp_path / "models"]))
-    yield made
-    made.close()
+    with stack_models.open_engine(tmp_path / "models") as made:
+        yield made
 
 
 def case_of(folder: Path) -> tuple[Case, Selection]:
