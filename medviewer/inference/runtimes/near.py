@@ -60,7 +60,7 @@ class Near:
         if not self._is_sound or set(inputs) != set(base) or len(inputs) != 1:
             return None
         (name, batch), first = next(iter(inputs.items())), next(iter(base.values()))
-        if batch.ndim != 4 or first.shape != (1, *batch.shape[1:]) or batch.dtype != np.float32:
+        if batch.ndim != 4 or first.shape != (1, *batch.shape[1:]):
             return None
         changes = [_change(item, first[0]) for item in batch]
         size = max(change.shape[0] for change in changes), max(change.shape[1] for change in changes)

@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from medviewer.inference import worker as worker_module
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.runtimes.locality import Reach, chain, cuts
@@ -487,3 +488,36 @@ def test_a_stop_while_a_network_is_taken_apart_is_passed_on_and_is_no_failure() 
     found = ask()
     assert found is not None
     np.testing.assert_allclose(found[0], whole.run(list(NAMES), {"x": batch})[0], rtol=1e-5, atol=1e-5)
+
+
+def test_memory_in_which_another_image_lies_now_is_not_taken_for_the_one_before() -> None:
+    net = Net()
+    scene = Scene(plain(net))
+    shared = np.zeros((1, 1, 61, 54), np.float32)
+    for _ in range(2):
+        shared[:] = net.chance.normal(size=shared.shape)
+        batch = changed(shared, [(5, 5), (30, 30)], (9, 9))
+        found = scene.run_near(batch, shared)
+        assert found is not None
+        np.testing.assert_allclose(found[0], scene.run(batch)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_change_between_what_is_looked_at_reaches_one_cell_at_least() -> None:
+    every_third = Reach(step=(3, 3))
+    assert every_third.touched(0, 1, 1, 10) == (1, 1)
+    assert every_third.touched(0, 29, 29, 10) == (9, 9)
+
+
+def test_the_worker_asks_by_parts_of_the_batch_and_by_parts_of_the_network() -> None:
+    asked: list[tuple[int, Any]] = []
+
+    def run_near(inputs: Mapping[str, np.ndarray], base: Any, _names: Any, _options: Any) -> list[np.ndarray]:
+        asked.append((len(inputs["x"]), base))
+        return [2 * inputs["x"]]
+
+    worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
+    worker._models["it"] = SimpleNamespace(run_near=run_near)
+    x, base = np.arange(5.0), {"x": np.zeros(1)}
+    [y] = worker._run_in_parts("it", {"x": x}, base, ("y",), None, 2)
+    assert np.array_equal(y, 2 * x)
+    assert asked == [(2, base), (2, base), (1, base)]
