@@ -20,6 +20,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
+
+# Its functions take the group of that moment as a default: imported later, by the first wrapped
+# network, they would keep it for ever, and its threads would end while the interpreter does (SIGABRT).
+import torch.distributed.nn
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

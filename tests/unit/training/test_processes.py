@@ -39,7 +39,8 @@ _LEARN = textwrap.dedent("""
         history = fit(network, lesson, config, Surroundings(folder, processes=processes))
         kinds = [type(layer).__name__ for layer in network]
         found = {"digest": weights_digest(network), "kinds": kinds, "history": history, "n": processes.n}
-        Path(sys.argv[1], f"rank-{processes.rank}.json").write_text(json.dumps(found))
+    found["threads"] = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
+    Path(sys.argv[1], f"rank-{processes.rank}.json").write_text(json.dumps(found))
 """)
 
 
@@ -79,6 +80,9 @@ def test_two_processes_with_one_global_batch_are_one(tmp_path: Path) -> None:
     assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 1e-4
     assert together[0]["digest"] == together[1]["digest"]
     assert together[0]["history"] == together[1]["history"]
+    # No thread of the group is left to end while the interpreter does.
+    left = [name for found in together for name in found["threads"] if "gloo" in name]
+    assert left == []
     # The network that comes out is an ordinary one, and only the first process wrote.
     assert together[0]["kinds"] == alone["kinds"]
     assert not (tmp_path / "two/rank-1").exists() or not list((tmp_path / "two/rank-1").iterdir())
