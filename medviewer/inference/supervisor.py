@@ -26,6 +26,7 @@ from medviewer.domain import errors
 from medviewer.domain.errors import EngineError, MedViewerError, Stopped, TimeBudgetError, WorkerDiedError
 from medviewer.domain.progress import StopToken
 from medviewer.inference import worker
+from medviewer.inference.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Supervisor:
     def __init__(self, memory_limit_bytes: int) -> None:
         self._memory_limit = memory_limit_bytes
         self._process: BaseProcess | None = None
-        self._requests: Connection | None = None
+        self._requests: Wire | None = None
         self._control: Connection | None = None
         self._control_lock = threading.Lock()
         self._ticket = 0
@@ -96,7 +97,7 @@ class Supervisor:
             # Their ends must not stay open here, or the pipes would never end when the worker dies.
             their_requests.close()
             their_control.close()
-        self._process, self._requests, self._control = process, requests, control
+        self._process, self._requests, self._control = process, Wire(requests), control
         self._wait = _waiting_for(requests, process.sentinel)
         _log.info("engine worker started")
         return True
@@ -147,7 +148,7 @@ class Supervisor:
         if request != self._asked[0]:  # the same from run to run, as a rule
             self._asked = (request, pickle.dumps(request, pickle.HIGHEST_PROTOCOL))
         try:
-            self._requests.send_bytes(ticket.to_bytes(worker.TICKET_BYTES, "little") + self._asked[1])
+            self._requests.send(ticket.to_bytes(worker.TICKET_BYTES, "little") + self._asked[1])
         except OSError as error:
             raise self._died() from error
 
@@ -183,7 +184,7 @@ class Supervisor:
     def _receive(self, ending: MedViewerError | None) -> list[Any]:
         assert self._requests is not None  # noqa: S101 - started
         try:
-            raw = self._requests.recv_bytes(_REPLY_LIMIT_BYTES)
+            raw = self._requests.receive(_REPLY_LIMIT_BYTES)
             if raw != self._last[0]:  # the same from run to run, as a rule
                 self._last = (raw, json.loads(raw))
         except (EOFError, OSError, ValueError) as error:

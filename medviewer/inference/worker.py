@@ -55,6 +55,7 @@ from medviewer.inference.runtimes import RUNTIMES, onnx
 from medviewer.inference.runtimes.opened import OpenModel
 from medviewer.inference.runtimes.providers import PROVIDERS
 from medviewer.inference.shared import AttachedBlock, Slot, plan, views
+from medviewer.inference.wire import Wire
 
 TICKET_BYTES = 8
 NEAR = "near "  # before the names of arrays from which those of the batch differ in a small part each
@@ -66,7 +67,7 @@ def main(requests: Connection, control: Connection, memory_limit: int, parent: i
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the program, which then closes us
     _end_with(parent, by_main_thread=by_main_thread)
     _limit_memory(memory_limit)
-    worker = _Worker(requests, memory_limit)
+    worker = _Worker(Wire(requests), memory_limit)
     threading.Thread(target=worker.listen, args=(control,), daemon=True, name="control").start()
     worker.serve()
 
@@ -74,7 +75,7 @@ def main(requests: Connection, control: Connection, memory_limit: int, parent: i
 class _Worker:
     """The open models and the run that is under way."""
 
-    def __init__(self, requests: Connection, memory_limit: int) -> None:
+    def __init__(self, requests: Wire, memory_limit: int) -> None:
         self._requests = requests
         self._models: OrderedDict[str, OpenModel] = OrderedDict()
         self._sources: dict[str, onnx.Source] = {}
@@ -103,7 +104,7 @@ class _Worker:
         last = b""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                raw = self._requests.recv_bytes()
+                raw = self._requests.receive()
                 ticket, body = int.from_bytes(raw[:TICKET_BYTES], "little"), raw[TICKET_BYTES:]
                 self._is_repeated = body == last
                 if not self._is_repeated:
@@ -116,7 +117,7 @@ class _Worker:
                     reply = ("error", type(error).__name__, str(error))
                 except Exception as error:  # noqa: BLE001 - the edge of the process: nothing may be lost silently
                     reply = self._failure(ticket, error)
-                self._requests.send_bytes(reply if isinstance(reply, bytes) else _encoded(reply))
+                self._requests.send(reply if isinstance(reply, bytes) else _encoded(reply))
                 self._end()  # only now: somebody waits for the reply
 
     def _failure(self, ticket: int, error: Exception) -> tuple[Any, ...]:

@@ -38,7 +38,7 @@ class Pipe:
         self.replies: list[Any] = []
         self.before_request: dict[int, Any] = {}  # by ticket: what happens just before it is read
 
-    def recv_bytes(self) -> bytes:
+    def receive(self) -> bytes:
         ticket = len(self.replies) + 1
         if ticket in self.before_request:
             self.before_request[ticket]()
@@ -46,7 +46,7 @@ class Pipe:
             raise EOFError
         return self.raw.pop(0)
 
-    def send_bytes(self, reply: bytes) -> None:
+    def send(self, reply: bytes) -> None:
         self.replies.append(json.loads(reply))
 
 
