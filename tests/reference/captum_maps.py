@@ -17,6 +17,7 @@ from medviewer.explain.sampling import chance_of
 from medviewer.explain.smooth_grad import COPIES, draw_noise
 
 GRADIENT_METHODS = ("integrated-gradients", "gradient-shap", "smooth-grad", "saliency", "input-x-gradient")
+AT_ONCE = 16  # images that captum is given at a time
 
 
 def by_captum(network: Any, question: Question, method: str, finding: int, *, steps: int) -> np.ndarray:
@@ -30,9 +31,7 @@ def by_captum(network: Any, question: Question, method: str, finding: int, *, st
         found = captum_attr.InputXGradient(network).attribute(x, target=finding)
     elif method == "integrated-gradients":
         integral = captum_attr.IntegratedGradients(network)
-        found = integral.attribute(
-            x, flat, target=finding, n_steps=steps, method="gausslegendre", internal_batch_size=steps
-        )
+        found = integral.attribute(x, flat, target=finding, n_steps=steps, method="gausslegendre")
     elif method == "smooth-grad":
         found = _smooth_grad(network, question, x, finding)
     else:
@@ -41,19 +40,25 @@ def by_captum(network: Any, question: Question, method: str, finding: int, *, st
 
 
 def _smooth_grad(network: Any, question: Question, x: Tensor, finding: int) -> Tensor:
-    noise = draw_noise(question.tensor, chance_of(question, "smooth-grad"), COPIES)
+    noise = torch.from_numpy(draw_noise(question.tensor, chance_of(question, "smooth-grad"), COPIES)).to(x.dtype)
+    rest = iter(noise.split(AT_ONCE))
     tunnel = captum_attr.NoiseTunnel(captum_attr.Saliency(network))
-    with patch.object(torch, "normal", lambda _mean, _spread: torch.from_numpy(noise).to(x.dtype)):
-        return tunnel.attribute(x, nt_samples=COPIES, stdevs=1.0, target=finding, abs=False)
+    with patch.object(torch, "normal", lambda _mean, _spread: next(rest)):
+        return tunnel.attribute(
+            x, nt_samples=COPIES, nt_samples_batch_size=AT_ONCE, stdevs=1.0, target=finding, abs=False
+        )
 
 
 def _gradient_shap(network: Any, question: Question, x: Tensor, finding: int) -> Tensor:
-    drawn = draw(question, SAMPLES)
-    greys = torch.from_numpy(drawn.greys).to(x.dtype)[:, None, None, None].expand(-1, *x.shape[1:]).contiguous()
-    images = x.detach().expand(SAMPLES, -1, -1, -1).contiguous()
-    with patch.object(np.random, "uniform", lambda _low, _high, _n: drawn.places):
-        shares = InputBaselineXGradient(network).attribute(images, greys, target=finding)
-    return shares.mean(dim=0, keepdim=True)
+    drawn, explainer = draw(question, SAMPLES), InputBaselineXGradient(network)
+    total = torch.zeros_like(x)
+    for part in (slice(start, start + AT_ONCE) for start in range(0, SAMPLES, AT_ONCE)):
+        greys = torch.from_numpy(drawn.greys[part]).to(x.dtype)[:, None, None, None]
+        greys = greys.expand(-1, *x.shape[1:]).contiguous()
+        images = x.detach().expand(len(greys), -1, -1, -1).contiguous()
+        with patch.object(np.random, "uniform", lambda _low, _high, _n, part=part: drawn.places[part]):
+            total += explainer.attribute(images, greys, target=finding).sum(dim=0, keepdim=True)
+    return total / SAMPLES
 
 
 def gap(ours: np.ndarray, theirs: np.ndarray) -> float:
