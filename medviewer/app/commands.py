@@ -43,6 +43,7 @@ from medviewer.app.conditions import (
     has_answer,
     has_collection,
     has_cut,
+    has_grey_levels,
     has_hangings,
     has_image,
     has_images,
@@ -66,6 +67,7 @@ from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
 from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
+from medviewer.imaging.palettes import PALETTE_NAMES, PALETTES
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on
     from medviewer.app.application import Application
@@ -219,6 +221,13 @@ _PRESETS = (
         for n, name in enumerate(("脑", "卒中", "硬膜下", "软组织", "纵隔", "肝", "肺", "骨", "血管"), start=1)
     ),
 )
+_PALETTES = (
+    Choice("", _t("Grey", "灰阶")),
+    *(
+        Choice(name, _t(PALETTE_NAMES[name], zh))
+        for name, zh in zip(PALETTES, ("热铁", "PET", "热金属蓝", "PET，20 级"), strict=True)
+    ),
+)
 _SHAPES = tuple(
     Choice(shape, _t(f"{shape[0]} × {shape[1]}", f"{shape[0]} × {shape[1]}"), f"Ctrl+{number}" if number < 5 else "")
     for number, shape in enumerate(layout.LAYOUTS, start=1)
@@ -316,6 +325,7 @@ _ROWS = (
          choices=_ADJUSTMENTS),
     _row("view.move|Move the picture|移动图像||move", viewing.move_by, has_pixels, choices=_MOVES),
     _row("view.invert|Invert|反相|Shift+I|invert", viewing.invert, has_image),
+    _row("view.palette|Colour palette|伪彩色||palette", viewing.use_palette, has_grey_levels, choices=_PALETTES),
     _row("view.rotate_left|Rotate left|向左旋转|Ctrl+L|rotate-ccw-square", viewing.rotate(1), has_image),
     _row("view.rotate_right|Rotate right|向右旋转|Ctrl+R|rotate-cw-square", viewing.rotate(-1), has_image),
     _row("view.flip_horizontal|Flip left-right|左右翻转|H|flip-horizontal-2", viewing.flip_sideways, has_image),

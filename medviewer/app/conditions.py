@@ -33,6 +33,11 @@ def has_pixels(state: State) -> bool:
     return state.frame is not None
 
 
+def has_grey_levels(state: State) -> bool:
+    """Whether the pixels of the image are there, and in no colours of their own."""
+    return state.frame is not None and not state.frame.is_color
+
+
 def has_shutters(state: State) -> bool:
     """Whether a part of the image is covered."""
     return shutters_of(state) is not None

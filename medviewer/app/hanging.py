@@ -121,6 +121,7 @@ def _display_set_of(state: State, in_order: list[Study]) -> DisplaySet:
         plane=plane_name(now.image) if state.cut is None else "",
         cut=state.cut.plane if state.cut is not None else "",
         inverted=state.view.inverted,
+        palette=state.view.palette,
     )
 
 
@@ -243,6 +244,8 @@ def hung_view(view: View, one: Selection, wanted: DisplaySet, presets: Presets) 
         view = replace(view, window=presets[wanted.preset])
     if wanted.inverted:
         view = replace(view, inverted=True)
+    if wanted.palette:
+        view = replace(view, palette=wanted.palette)
     return facing(view, d, wanted.front) if wanted.front and not wanted.cut else view
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from medviewer.domain.errors import InputError
+from medviewer.imaging.palettes import PALETTES
 
 MOST_ROWS = MOST_COLUMNS = 4
 MOST_PROTOCOLS, MOST_PRIORS, MOST_SERIES, MOST_PRESET = 200, 9, 99, 9
@@ -33,6 +34,7 @@ class DisplaySet:
         cut: a plane that is cut out of the series instead of its images (MPR).
         preset: the digit of a CT preset, used where values are in Hounsfield units; 0 for the image's own window.
         inverted: black and white are swapped.
+        palette: one of the standard's colour palettes, for images in grey.
         front: the side of the screen to which the front of the body (A) is flipped, where the file says where it is.
     """
 
@@ -45,6 +47,7 @@ class DisplaySet:
     cut: str = ""
     preset: int = 0
     inverted: bool = False
+    palette: str = ""
     front: str = ""
 
 
@@ -152,6 +155,7 @@ def _display_set(data: object, number: int) -> DisplaySet:
         cut=given.one_of("cut", PLANES),
         preset=given.whole(given.values.get("preset", 0), "preset", 0, MOST_PRESET),
         inverted=given.yes_or_no("inverted", default=False),
+        palette=given.one_of("palette", ("", *PALETTES)),
         front=given.one_of("front", SIDES),
     )
 

@@ -212,8 +212,9 @@ def _lay_out_planes(app: Application, volume: Volume) -> None:
     center = middle_of(app.state)
     if center is None:
         raise GeometryError("The image's place in the patient is not known, so no other plane can be cut.")
-    view = replace(View(smooth=app.state.view.smooth), window=app.state.view.window, inverted=app.state.view.inverted)
-    presentation = app.state.view.presentation
+    now = app.state.view
+    view = View(smooth=now.smooth, window=now.window, inverted=now.inverted, palette=now.palette)
+    presentation = now.presentation
     kept = replace(view, presentation=presentation) if presentation else view
     stored = Pane(selection, None, app.state.frame, app.state.frame_problem, kept)
     if presentation:

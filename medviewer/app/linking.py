@@ -56,7 +56,8 @@ def share_view(app: Application) -> None:
         is_linked = state.is_linked and bool(reference_of(state)) and reference_of(other) == reference_of(state)
         view = other.view
         if is_same or (is_linked and _unit_of(other) == _unit_of(state)):
-            view = replace(view, window=state.view.window, inverted=state.view.inverted)
+            own = state.view
+            view = replace(view, window=own.window, inverted=own.inverted, palette=own.palette)
         if is_linked and _are_parallel(state, other):
             view = _same_place(state, other, view)
         if view != other.view:

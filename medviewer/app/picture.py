@@ -12,8 +12,10 @@ import numpy as np
 from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.imaging.display import default_window, display_table, managed, to_display
+from medviewer.imaging.palettes import palette as colors_of_palette
 
 _CHUNK_ROWS = 64
+_GREYS = np.uint32(0xFF000000) | np.arange(256, dtype=np.uint32) * np.uint32(0x010101)
 _LEAST_SHRUNK = 512  # rows and columns of what is worth a smaller copy
 
 
@@ -57,7 +59,7 @@ class Picture:
         if self.is_tabled:
             # Tables are indexed by the bits of a value read as an unsigned number.
             self._levels = [level.view(f"u{level.dtype.itemsize}") for level in self._levels]
-        self._table_key: tuple[Window | None, bool] | None = None
+        self._table_key: tuple[Window | None, bool, str] | None = None
         self._table = np.zeros(0, np.uint32)
         self._display_key: tuple[Window | None, bool] | None = None
         self._display = np.zeros((0, 0), np.uint8)
@@ -108,10 +110,13 @@ class Picture:
             level += 1
         return level
 
-    def draw(self, window: Window | None, invert: bool, level: int, part: tuple[int, int, int, int]) -> Patch:
+    def draw(
+        self, window: Window | None, invert: bool, level: int, part: tuple[int, int, int, int], palette: str = ""
+    ) -> Patch:
         """Draw the part (first row, first column, end row, end column; in stored pixels) of a copy.
 
-        The part is clipped to the image and widened to whole pixels of the copy.
+        The part is clipped to the image and widened to whole pixels of the copy. Grey levels, inverted or not,
+        are shown in the colours of ``palette``, if one is named; images in colour are left as they are.
         """
         if self._colors:
             source = self._colors[level]
@@ -125,17 +130,17 @@ class Picture:
         if self._colors:
             pixels = _packed(cut) ^ np.uint32(0x00FFFFFF if invert else 0)
         else:
-            pixels = self._looked_up(cut, window, invert) if self.is_tabled else _packed(cut)
+            pixels = self._looked_up(cut, window, invert, palette) if self.is_tabled else _shades(palette)[cut]
         return Patch(pixels, level, top * scale, left * scale)
 
     def whole(self) -> np.ndarray:
         """The whole image at full size, as its file wishes it: ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
         return self._colors[0].copy() if self._colors else self._direct(None, invert=False)
 
-    def _looked_up(self, cut: np.ndarray, window: Window | None, invert: bool) -> np.ndarray:
-        key = (window, invert)
+    def _looked_up(self, cut: np.ndarray, window: Window | None, invert: bool, palette: str) -> np.ndarray:
+        key = (window, invert, palette)
         if key != self._table_key:
-            self._table, self._table_key = self._make_table(window, invert), key
+            self._table, self._table_key = _shades(palette)[self._make_table(window, invert)], key
         out = np.empty(cut.shape, np.uint32)
         # Row by row in chunks: numpy widens the indices, and a small piece stays in the cache meanwhile.
         for row in range(0, cut.shape[0], _CHUNK_ROWS):
@@ -153,7 +158,7 @@ class Picture:
         else:
             chosen = window or self.default_window or default_window(self.frame)
             grey = display_table(self.frame, chosen, invert=invert)
-        return np.uint32(0xFF000000) | grey.astype(np.uint32) * np.uint32(0x010101)
+        return grey
 
     def _direct(self, window: Window | None, invert: bool) -> np.ndarray:
         key = (window, invert)
@@ -183,10 +188,13 @@ def _halved(values: np.ndarray) -> np.ndarray:
     return total.astype(values.dtype)
 
 
+def _shades(palette: str) -> np.ndarray:
+    """What each grey level looks like: (256,) uint32 0xffRRGGBB."""
+    return colors_of_palette(palette) if palette else _GREYS
+
+
 def _packed(display: np.ndarray) -> np.ndarray:
-    """uint8 grey or RGB as 0xffRRGGBB."""
-    if display.ndim == 2:
-        return np.uint32(0xFF000000) | display.astype(np.uint32) * np.uint32(0x010101)
+    """uint8 RGB as 0xffRRGGBB."""
     red, green, blue = (display[..., i].astype(np.uint32) for i in range(3))
     packed: np.ndarray = np.uint32(0xFF000000) | red << 16 | green << 8 | blue
     return packed

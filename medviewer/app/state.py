@@ -56,6 +56,7 @@ class View:
 
     window: Window | None = None  # None: the image's own default
     inverted: bool = False
+    palette: str = ""  # one of the standard's colour palettes for greyscale; "" is grey
     quarter_turns: int = 0
     flip_horizontal: bool = False
     flip_vertical: bool = False

@@ -12,6 +12,7 @@ from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
 from medviewer.imaging.display import value_percentiles
+from medviewer.imaging.palettes import PALETTES
 from medviewer.imaging.units import is_in_hounsfield
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -144,6 +145,13 @@ def adjust_window(app: Application, by: tuple[int, int]) -> None:
 def invert(app: Application, _argument: object) -> None:
     """Swap black and white."""
     change_view(app, inverted=not app.state.view.inverted)
+
+
+def use_palette(app: Application, name: str) -> None:
+    """Show grey levels in the colours of one of the standard's palettes; "" is grey again."""
+    if name and name not in PALETTES:
+        raise UsageError(f"There is no colour palette “{name}”.")
+    change_view(app, palette=name)
 
 
 def rotate(quarters: int) -> Callable[[Application, object], None]:

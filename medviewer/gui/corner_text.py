@@ -29,6 +29,7 @@ from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.covering import reaches_under
 from medviewer.imaging.display import modality_value
+from medviewer.imaging.palettes import PALETTE_NAMES
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import value_unit
 
@@ -316,6 +317,7 @@ def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
         name = f"  {tr(shown.window.name)}" if shown.window.name else ""
         window = f"W {_number(shown.window.width)}  L {_number(shown.window.center)}{visible(name)}"
         window += f"  {tr('inverted')}" if state.view.inverted else ""
+        window += f"  {tr(PALETTE_NAMES[state.view.palette])}" if state.view.palette else ""
     fit = f"  {tr('fit')}" if shown.is_fit else ""
     return (window, f"{tr('Zoom')} {shown.zoom:.2f}{fit}")
 

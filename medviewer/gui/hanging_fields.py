@@ -35,6 +35,7 @@ from medviewer.app.hanging_protocol import (
 from medviewer.app.presets import CT_PRESETS
 from medviewer.gui.cards import StillCombo, button, section
 from medviewer.gui.text import PlainLabel, for_button, tr, tr_pick, visible
+from medviewer.imaging.palettes import PALETTE_NAMES
 
 _LONGEST_NAME, _LONGEST_TEXT = 80, 200  # characters, as the file takes them
 _EXAMPLES = {"modality": "CR/DX", "body_part": "CHEST/THORAX", "views": "PA, LL/RL", "view": "PA", "words": "T1/T2"}
@@ -135,10 +136,12 @@ class HangingFields(QWidget):
         self._combo(grid, 7, "preset", tr("Window (CT only)"), presets)
         fronts = (tr("as stored"), tr("left"), tr("right"))
         self._combo(grid, 8, "front", tr("Front of the body (A)"), tuple(zip(SIDES, fronts, strict=True)))
+        palettes = (("", tr("Grey")), *((name, tr(words)) for name, words in PALETTE_NAMES.items()))
+        self._combo(grid, 9, "palette", tr("Colour palette"), palettes)
         box = QCheckBox(for_button(tr("Inverted")))
         box.toggled.connect(lambda is_on: self._set_viewport("inverted", is_on))
         self.fields["inverted"] = box
-        grid.addWidget(box, 9, 1)
+        grid.addWidget(box, 10, 1)
         return grid
 
     def _line(self, grid: QGridLayout, row: int, name: str, title: str, use: Use) -> None:

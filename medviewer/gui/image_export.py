@@ -48,7 +48,8 @@ class DrawnImage:
 def stored_image(picture: Picture, state: State) -> QImage:
     """Every pixel of the image once, with the window on screen; neither turned nor flipped, without words."""
     rows, columns = picture.frame.stored.shape[:2]
-    pixels = picture.draw(state.view.window, state.view.inverted, 0, (0, 0, rows, columns)).pixels
+    view = state.view
+    pixels = picture.draw(view.window, view.inverted, 0, (0, 0, rows, columns), view.palette).pixels
     whole = np.ascontiguousarray(pixels)
     return QImage(whole.data, columns, rows, columns * 4, QImage.Format.Format_RGB32).copy()
 

@@ -47,9 +47,9 @@ class ImagePainter:
         """
         view = placed.view
         level = picture.level_for(placed.zoom * sharpness * min(1.0, placed.aspect))
-        key = (picture, view.window, view.inverted, level, placed.visible_part())
+        key = (picture, view.window, view.inverted, view.palette, level, placed.visible_part())
         if self._drawn is None or self._drawn.key != key:
-            patch = picture.draw(view.window, view.inverted, level, placed.visible_part())
+            patch = picture.draw(view.window, view.inverted, level, placed.visible_part(), view.palette)
             rows, columns = patch.pixels.shape
             image = QImage(patch.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)
             self._drawn = _Drawn(key, patch, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -12,6 +13,7 @@ from medviewer.app.hanging_protocol import Vacancy
 from medviewer.app.layer_planes import Laid
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
+from medviewer.domain.study import Window
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme
 from medviewer.gui.corner_text import Corners
@@ -21,6 +23,8 @@ from medviewer.gui.layer_words import short_number
 from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters
+from medviewer.imaging.palettes import palette
+from medviewer.imaging.units import value_unit
 
 MARGIN = 12
 FIDELITY_PX = 24  # the strip at the lower edge that says how faithful the picture is
@@ -36,6 +40,39 @@ _GAP_PX = 4  # between the lines of an empty viewport
 _MOST_BLOCKS = 64
 _RIM = 1.5  # px of dark around light text
 _RIM_STEPS = tuple((x, y) for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2) if 0 < x * x + y * y <= 5)
+
+
+@dataclass(frozen=True, slots=True)
+class PaletteBar:
+    """What the colours of a greyscale image mean.
+
+    Attributes:
+        palette: its name.
+        window: from where to where the colours span, in ``unit``.
+        is_reversed: the lowest value has the last colour.
+    """
+
+    palette: str
+    window: Window
+    unit: str
+    is_reversed: bool
+
+    def image(self) -> QImage:
+        """The colours as an upright bar, one pixel wide, the highest value on top."""
+        colors = palette(self.palette)[:: 1 if self.is_reversed else -1].copy()
+        return QImage(colors.tobytes(), 1, len(colors), 4, QImage.Format.Format_RGB32).copy()
+
+
+def palette_bar_of(state: State, window: Window | None) -> PaletteBar | None:
+    """The bar of an image that is drawn with ``window``; None without a palette, or where that follows no window."""
+    frame, view = state.frame, state.view
+    if not view.palette or frame is None or window is None or window.function == "SIGMOID":
+        return None
+    d = frame.description
+    if view.window is None and d.voi_luts and not d.windows:
+        return None
+    is_reversed = (d.photometric_interpretation == "MONOCHROME1") != view.inverted
+    return PaletteBar(view.palette, window, value_unit(d), is_reversed)
 
 
 class CornerPainter:
@@ -237,6 +274,22 @@ def paint_layer_bar(painter: QPainter, area: QRectF, laid: Laid, words: str) -> 
     for rect, text in labels:
         line = metrics.elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
         _write(painter, rect, line, flags.AlignLeft | flags.AlignVCenter, ink)
+
+
+def paint_palette_bar(painter: QPainter, area: QRectF, shown: PaletteBar, *, is_left: bool) -> None:
+    """Draw what the colours of a palette mean: the ends of the window, beside the left or the right edge."""
+    t = theme.tokens()
+    bar = layer_bar_rect(area) if is_left else color_bar_rect(area)
+    painter.fillRect(bar.adjusted(-1, -1, 1, 1), theme.color(t.line))
+    painter.drawImage(bar, shown.image())
+    painter.setFont(theme.text_font(theme.SMALL_PX))
+    side = Qt.AlignmentFlag.AlignLeft if is_left else Qt.AlignmentFlag.AlignRight
+    left = bar.right() + 8 if is_left else bar.left() - 128
+    low, high = shown.window.center - shown.window.width / 2, shown.window.center + shown.window.width / 2
+    unit = f" {shown.unit}" if shown.unit else ""
+    for top, value in ((bar.top() - 4, f"{short_number(high)}{unit}"), (bar.bottom() - 12, short_number(low))):
+        flags = side | Qt.AlignmentFlag.AlignVCenter
+        _write(painter, QRectF(left, top, 120, 16), value, flags, theme.color(t.overlay_text))
 
 
 def layer_bar_rect(area: QRectF) -> QRectF:

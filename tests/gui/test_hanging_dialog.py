@@ -80,7 +80,7 @@ def test_no_viewport_of_the_editor_loses_its_words(made: Made, qtbot: Any) -> No
 def test_every_field_of_a_viewport_can_be_changed(made: Made) -> None:
     made.dialog.fields.viewports[1].click()
     assert made.field("prior").currentData() == 1
-    wanted = DisplaySet(2, "LL", "L", "axial", "T1/T2", 3, "coronal", 7, True, "right")
+    wanted = DisplaySet(2, "LL", "L", "axial", "T1/T2", 3, "coronal", 7, True, "PET", "right")
     for name, value in zip(
         DisplaySet.__dataclass_fields__, (2, "LL", "L", "axial", "T1/T2", 3, "coronal", 7), strict=False
     ):
@@ -88,6 +88,7 @@ def test_every_field_of_a_viewport_can_be_changed(made: Made) -> None:
             made.type(name, str(value))
         else:
             made.pick(name, value)
+    made.pick("palette", "PET")
     made.pick("front", "right")
     made.field("inverted").setChecked(True)
     assert made.first.display_sets == (MINE.display_sets[0], wanted)

@@ -22,7 +22,7 @@ from medviewer.app.linking import shown_grid
 from medviewer.app.measuring import Drawn, Named
 from medviewer.app.on_screen import layers_of, measured_image, measurements_of, pane_state, selections
 from medviewer.domain.layer import Segment, StructureSet
-from medviewer.gui import layer_painter
+from medviewer.gui import layer_painter, viewport_marks
 from medviewer.gui.corner_text import corners, fidelity
 from medviewer.gui.layer_painter import segment_color
 from medviewer.gui.layer_words import quantity_words, short_number, unit_word
@@ -133,6 +133,20 @@ def test_a_hot_spot_is_seen_over_its_anatomy_on_every_plane(reader: Reader) -> N
         drawn = picture(viewport)
         # Beside the crosshair, which has a colour of its own.
         assert warmth(drawn, on_screen(reader, viewport, index, HOT - 3)) > 40, index
+
+
+def test_the_bar_of_the_images_own_palette_goes_to_the_other_edge(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[bool] = []
+    monkeypatch.setattr(viewport_marks, "paint_palette_bar", lambda *_args, is_left: sides.append(is_left))
+    reader.window.app.run_command("view.palette", "HOT_METAL_BLUE")
+    picture(reader.window.viewport)
+    assert set(sides) == {True}
+    lay(reader, "PT")
+    sides.clear()
+    picture(reader.window.viewport)
+    assert set(sides) == {False}
 
 
 def test_where_the_layer_does_not_reach_the_image_is_as_without_it(reader: Reader) -> None:

@@ -289,15 +289,19 @@ def test_the_layout_on_screen_becomes_a_protocol_that_brings_it_back(application
     open_all(application, tmp_path)
     application.run_command("layout.activate", 0)
     application.run_command("view.invert")
+    application.run_command("view.palette", "PET")
     made = protocol_of(application.state, "Mine")
     assert made.priors == 1
     assert (made.modality, made.body_part, made.layout) == ("CR", "CHEST", (1, 2))
     assert [(one.prior, one.view) for one in made.display_sets] == [(0, "PA"), (1, "PA")]
     assert made.display_sets[application.state.active].inverted
+    assert [one.palette for one in made.display_sets] == ["PET", ""]
+    application.run_command("view.reset")
     application.run_command("layout.use", (1, 1))
     application.run_command("layout.use_protocols", (made,))
     hang(application, "Mine")
     assert shown(application) == [("20050203", "PA"), ("20040101", "PA")]
+    assert (application.state.view.palette, application.state.view.inverted) == ("PET", True)
 
 
 def test_only_a_protocol_that_is_on_is_used_when_opening(application: Application, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
 from medviewer.imaging import display
 from medviewer.imaging.display import to_display
+from medviewer.imaging.palettes import palette
 from tests.color_profiles import ADOBE, SRGB, Matrix, every_color, make_profile, on_screen
 
 
@@ -210,3 +211,21 @@ def test_large_colour_images_are_shrunk_from_the_colours_that_are_shown() -> Non
     other = own.presented(made.description, made.profile)
     np.testing.assert_array_equal(other.draw(None, False, 1, (0, 0, 1025, 1030)).pixels, picture.draw(
         None, False, 1, (0, 0, 1025, 1030)).pixels)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4"])
+@pytest.mark.parametrize("invert", [False, True])
+def test_a_palette_colours_the_grey_levels(dtype: str, invert: bool) -> None:
+    made, whole = frame(noise(dtype)), (0, 0, 70, 50)
+    picture, window = Picture(made), Window(40, 400)
+    levels = grey(picture.draw(window, invert, 0, whole).pixels)
+    drawn = picture.draw(window, invert, 0, whole, "HOT_IRON").pixels
+    np.testing.assert_array_equal(drawn, palette("HOT_IRON")[levels])
+    assert len(np.unique(drawn)) > 20
+    np.testing.assert_array_equal(grey(picture.draw(window, invert, 0, whole).pixels), levels)  # and back
+
+
+def test_a_palette_leaves_an_image_in_colour_as_it_is() -> None:
+    picture = Picture(frame(noise("u1", (70, 50, 3)), photometric_interpretation="RGB"))
+    plain, asked = (picture.draw(None, False, 0, (0, 0, 70, 50), name).pixels for name in ("", "PET"))
+    np.testing.assert_array_equal(plain, asked)
