@@ -92,6 +92,8 @@ def save_state(app: Application, folder: str | Path | None) -> None:
     if out is None:
         return
     image, frame, view = state.selection.image, state.frame, state.view
+    if view.palette:
+        app.notify("info", "A presentation state of a greyscale image keeps no colours: it will be shown in grey.")
 
     def write(path: Path, stop: StopToken) -> None:
         from medviewer.imaging import presentation_state as gsps  # noqa: PLC0415 - see the top

@@ -58,7 +58,10 @@ def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def as_shown(result: Result) -> np.ndarray:
-    """The image as the reader saw it, ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
+    """The image as the reader saw it, ``(rows, columns)`` or ``(rows, columns, 3)`` uint8.
+
+    Without the colours of a palette: a heat map lies over it, and could be taken for them.
+    """
     frame, wish = result.frame, result.appearance
     if wish is not None:
         frame = replace(frame, description=presented(frame.description, wish), profile=wish.profile or frame.profile)

@@ -445,7 +445,10 @@ class Viewport(QWidget):
         if scalar is not None and isinstance(scalar.source, ScalarLayer):
             words = f"{visible(scalar.source.modality)}  {quantity_words(scalar.source)}"
             viewport_marks.paint_layer_bar(painter, self._image_area(), scalar, words)
-        shown = viewport_marks.palette_bar_of(self._state, self.window_shown())
+        picture = self._picture()
+        if picture is None:
+            return
+        shown = viewport_marks.palette_bar_of(picture.frame.description, self._state.view, self.window_shown())
         # Beside the edge that is free; where heat map and layer have both, the corner still names the palette.
         if shown is not None and (scalar is None or self.painted_heat_maps is None):
             viewport_marks.paint_palette_bar(painter, self._image_area(), shown, is_left=scalar is None)

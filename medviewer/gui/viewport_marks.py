@@ -11,15 +11,15 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 
 from medviewer.app.hanging_protocol import Vacancy
 from medviewer.app.layer_planes import Laid
-from medviewer.app.state import State
+from medviewer.app.state import State, View
 from medviewer.domain.answer import Attribution
-from medviewer.domain.study import Window
+from medviewer.domain.study import PixelDescription, Window
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme
 from medviewer.gui.corner_text import Corners
 from medviewer.gui.layer_painter import bar_image as layer_bar_image
 from medviewer.gui.layer_painter import range_of
-from medviewer.gui.layer_words import short_number
+from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters
@@ -48,12 +48,13 @@ class PaletteBar:
 
     Attributes:
         palette: its name.
-        window: from where to where the colours span, in ``unit``.
+        low, high: from where to where the colours span, in ``unit``.
         is_reversed: the lowest value has the last colour.
     """
 
     palette: str
-    window: Window
+    low: float
+    high: float
     unit: str
     is_reversed: bool
 
@@ -63,16 +64,24 @@ class PaletteBar:
         return QImage(colors.tobytes(), 1, len(colors), 4, QImage.Format.Format_RGB32).copy()
 
 
-def palette_bar_of(state: State, window: Window | None) -> PaletteBar | None:
-    """The bar of an image that is drawn with ``window``; None without a palette, or where that follows no window."""
-    frame, view = state.frame, state.view
-    if not view.palette or frame is None or window is None or window.function == "SIGMOID":
+def palette_bar_of(description: PixelDescription, view: View, window: Window | None) -> PaletteBar | None:
+    """The bar of an image that is drawn with ``window``; None without a palette, or where colours follow no window.
+
+    ``description`` is that of the pixels as they are drawn: a presentation state may have changed it.
+    """
+    d = description
+    is_table = d.presentation_lut is not None or (view.window is None and d.voi_luts and not d.windows)
+    if not view.palette or window is None or is_table or window.function == "SIGMOID":
         return None
-    d = frame.description
-    if view.window is None and d.voi_luts and not d.windows:
+    is_exact = window.function == "LINEAR_EXACT"
+    # The standard's plain LINEAR reaches its last level one value earlier (PS3.3 C.11.2.1.2.1).
+    low, high = window.center - window.width / 2, window.center + window.width / 2 - (not is_exact)
+    if not low < high:
         return None
     is_reversed = (d.photometric_interpretation == "MONOCHROME1") != view.inverted
-    return PaletteBar(view.palette, window, value_unit(d), is_reversed)
+    # The values of a state may be others than the image's own, whose unit this is.
+    unit = "" if view.presentation else value_unit(d)
+    return PaletteBar(view.palette, low, high, unit, is_reversed)
 
 
 class CornerPainter:
@@ -285,9 +294,8 @@ def paint_palette_bar(painter: QPainter, area: QRectF, shown: PaletteBar, *, is_
     painter.setFont(theme.text_font(theme.SMALL_PX))
     side = Qt.AlignmentFlag.AlignLeft if is_left else Qt.AlignmentFlag.AlignRight
     left = bar.right() + 8 if is_left else bar.left() - 128
-    low, high = shown.window.center - shown.window.width / 2, shown.window.center + shown.window.width / 2
-    unit = f" {shown.unit}" if shown.unit else ""
-    for top, value in ((bar.top() - 4, f"{short_number(high)}{unit}"), (bar.bottom() - 12, short_number(low))):
+    highest = " ".join(part for part in (short_number(shown.high), unit_word(shown.unit)) if part)
+    for top, value in ((bar.top() - 4, highest), (bar.bottom() - 12, short_number(shown.low))):
         flags = side | Qt.AlignmentFlag.AlignVCenter
         _write(painter, QRectF(left, top, 120, 16), value, flags, theme.color(t.overlay_text))
 

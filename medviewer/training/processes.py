@@ -20,14 +20,15 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
-
-# Its functions take the group of that moment as a default: imported later, by the first wrapped
-# network, they would keep it for ever, and its threads would end while the interpreter does (SIGABRT).
-import torch.distributed.nn
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medviewer.domain.errors import TrainingError, UsageError
+
+if distributed.is_available():
+    # Its functions take the group of that moment as a default: imported later, by the first wrapped
+    # network, they would keep it for ever, and its threads would end while the interpreter does (SIGABRT).
+    import torch.distributed.nn
 
 T = TypeVar("T")
 

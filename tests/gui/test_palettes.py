@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter
 
 from medviewer.app.commands import command
 from medviewer.app.on_screen import pane_state
+from medviewer.app.state import View
 from medviewer.domain.errors import UsageError
-from medviewer.domain.study import Window
+from medviewer.domain.frame import Frame
+from medviewer.domain.study import LookUpTable, PixelDescription, Window
+from medviewer.gui import viewport_marks
 from medviewer.gui.corner_text import corners
 from medviewer.gui.image_export import stored_image
 from medviewer.gui.viewport_marks import layer_bar_rect, palette_bar_of
+from medviewer.imaging.display import to_display
 from medviewer.imaging.palettes import PALETTES, palette
 from tests.gui.reader import Reader, has_color, pixels
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
     from medviewer.gui.window import MainWindow
+
+
+TABLE = LookUpTable(np.arange(256), 0, 8)
 
 
 @pytest.fixture
@@ -84,24 +93,102 @@ def test_the_corner_names_the_palette_and_a_bar_gives_the_ends_of_the_window(rad
     assert (column()[-3] > 200).all()
 
 
-def test_the_bar_is_where_colours_follow_a_window(radiograph: Reader) -> None:
-    run = radiograph.window.app.run_command
-    run("view.palette", "PET")
-    shown = palette_bar_of(radiograph.state, Window(10, 4))
+D = PixelDescription(modality="PT", rows=4, columns=4, value_unit="{counts}/s")
+IN_PET = View(palette="PET")
+
+
+@pytest.mark.parametrize(
+    ("window", "ends"),
+    [
+        pytest.param(Window(10, 4, "LINEAR_EXACT"), (8, 12), id="exact"),
+        pytest.param(Window(2.5, 5), (0, 4), id="the standard's own LINEAR ends one value earlier"),
+    ],
+)
+def test_the_ends_of_the_bar_are_the_values_of_the_first_and_the_last_colour(
+    window: Window, ends: tuple[float, float]
+) -> None:
+    shown = palette_bar_of(D, IN_PET, window)
     assert shown is not None
-    assert not shown.is_reversed
-    assert palette_bar_of(radiograph.state, Window(10, 4, "SIGMOID")) is None
-    assert palette_bar_of(radiograph.state, None) is None
-    run("view.palette", "")
-    assert palette_bar_of(radiograph.state, Window(10, 4)) is None
+    assert (shown.low, shown.high, shown.is_reversed) == (*ends, False)
+    values = np.array([[*ends]], np.float32)
+    levels = to_display(Frame(values, replace(D, rows=1, columns=2)), window)
+    assert levels.tolist() == [[0, 255]]
 
 
-def test_the_bar_of_a_film_begins_with_its_lowest_value(reader: Reader, tmp_path: Path) -> None:
-    reader.open(write_radiograph(tmp_path / "a.dcm", PhotometricInterpretation="MONOCHROME1"))
-    reader.window.app.run_command("view.palette", "PET")
-    shown = palette_bar_of(reader.state, Window(10, 4))
+@pytest.mark.parametrize(
+    ("description", "view", "window"),
+    [
+        pytest.param(D, View(), Window(10, 4), id="grey"),
+        pytest.param(D, IN_PET, None, id="no window"),
+        pytest.param(D, IN_PET, Window(10, 4, "SIGMOID"), id="no ends"),
+        pytest.param(D, IN_PET, Window(10, 1), id="a step"),
+        pytest.param(replace(D, voi_luts=(TABLE,)), IN_PET, Window(10, 4), id="the file's own table"),
+        pytest.param(replace(D, presentation_lut=TABLE), IN_PET, Window(10, 4), id="shades of a presentation state"),
+    ],
+)
+def test_there_is_no_bar_where_colours_follow_no_window(
+    description: PixelDescription, view: View, window: Window | None
+) -> None:
+    assert palette_bar_of(description, view, window) is None
+
+
+def test_a_table_that_a_window_replaces_does_not_matter() -> None:
+    wished = replace(IN_PET, window=Window(10, 4))
+    assert palette_bar_of(replace(D, voi_luts=(TABLE,)), wished, wished.window) is not None
+
+
+def test_the_unit_is_the_images_own_and_in_words(radiograph: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = palette_bar_of(D, IN_PET, Window(10, 4))
+    assert shown is not None
+    assert shown.unit == "{counts}/s"
+    said: list[str] = []
+    monkeypatch.setattr(viewport_marks, "_write", lambda _painter, _rect, words, *_: said.append(words))
+    image = QImage(400, 400, QImage.Format.Format_RGB32)
+    painter = QPainter(image)
+    viewport_marks.paint_palette_bar(painter, QRectF(0, 0, 400, 400), shown, is_left=True)
+    painter.end()
+    assert said == ["11 counts/s", "8"]
+    of_a_state = palette_bar_of(D, replace(IN_PET, presentation="1.2.3"), Window(10, 4))
+    assert of_a_state is not None
+    assert of_a_state.unit == ""
+
+
+@pytest.mark.parametrize(("photometric", "inverted"), [("MONOCHROME1", False), ("MONOCHROME2", True)])
+def test_where_black_is_high_the_bar_begins_with_the_last_colour(photometric: str, inverted: bool) -> None:
+    d = replace(D, photometric_interpretation=photometric)
+    shown = palette_bar_of(d, replace(IN_PET, inverted=inverted), Window(10, 4))
     assert shown is not None
     assert shown.is_reversed
+    top, bottom = shown.image().pixel(0, 0), shown.image().pixel(0, 255)
+    assert (top, bottom) == (int(palette("PET")[0]), int(palette("PET")[255]))
+
+
+def test_the_bar_is_that_of_the_image_as_a_presentation_state_wishes_it(
+    radiograph: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewport = radiograph.window.viewport
+    radiograph.window.app.run_command("view.palette", "PET")
+    picture = viewport._picture()
+    assert picture is not None
+    inverse = picture.presented(replace(picture.frame.description, photometric_interpretation="MONOCHROME1"))
+    monkeypatch.setattr(viewport, "_picture", lambda: inverse)
+    bars: list[viewport_marks.PaletteBar] = []
+    monkeypatch.setattr(viewport_marks, "paint_palette_bar", lambda _painter, _area, shown, **_: bars.append(shown))
+    pixels(viewport)
+    assert [bar.is_reversed for bar in bars] == [True]
+
+
+def test_saving_a_presentation_state_says_that_it_keeps_no_colours(
+    radiograph: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, said = radiograph.window.app, list[str]()
+    monkeypatch.setattr(app, "notify", lambda _level, text, *_: said.append(text))
+    for name, told in (("", False), ("PET", True)):
+        app.run_command("view.palette", name)
+        (tmp_path / f"out{name}").mkdir()
+        app.run_command("measure.save_state", tmp_path / f"out{name}")
+        radiograph.settle()
+        assert any("keeps no colours" in text for text in said) == told
 
 
 def test_an_image_in_colour_is_offered_none(radiograph: Reader) -> None:
