@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -20,6 +21,7 @@ from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.records.tables import SCHEMA_REVISION
 
 _BUSY_TIMEOUT_S = 5.0
+_LOOK_S = 0.02
 
 _FULL = "The patient records could not be written because the disk is full: free some space and try again."
 _FAILED = (
@@ -71,7 +73,8 @@ def open_engine(path: Path) -> Engine:
         connection.isolation_level = None  # SQLAlchemy begins, not the driver
         cursor = connection.cursor()
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            _use_write_ahead_log(cursor)
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
                 cursor.execute(f"PRAGMA {pragma}")
         finally:
             cursor.close()
@@ -83,6 +86,23 @@ def open_engine(path: Path) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     return engine
+
+
+def _use_write_ahead_log(cursor: DBAPICursor) -> None:
+    """Make the file one with a write-ahead log, unless it is; another program that does the same now is waited for.
+
+    SQLite itself does not wait then: both may hold what the other one needs.
+    """
+    last = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= last:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 class Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -546,6 +548,29 @@ def test_an_up_to_date_store_opens_without_alembic_and_fhir(path: Path) -> None:
     code = "import sys; from pathlib import Path; from medviewer.records.store import RecordStore; RecordStore(Path(sys.argv[1])).close(); import medviewer.records.fhir; print([m for m in ('alembic', 'fhir', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_store_that_another_program_is_just_making_is_waited_for(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.3, other.rollback)
+    done.start()
+    with RecordStore(path) as store:  # SQLite says at once that the file is locked
+        assert store.save_record(RECORD) == RECORD
+    done.join()
+    other.close()
+
+
+def test_a_store_that_another_program_keeps_for_itself_is_said_to_be_in_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medviewer.records.database._BUSY_TIMEOUT_S", 0.1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="in use by another program"):
+            RecordStore(path)
 
 
 def test_two_programs_may_make_the_store_at_once(path: Path) -> None:
