@@ -70,6 +70,7 @@ def test_an_end_before_the_end_of_a_message_is_an_end(sent: bytes) -> None:
 def test_a_message_of_another_length_than_allowed_or_said_is_an_error(sent: bytes) -> None:
     ours, theirs = multiprocessing.Pipe()
     os.write(theirs.fileno(), sent)
+    theirs.close()  # without the check it would end as an end, and not wait for ever
     with pytest.raises(OSError, match="length"):
         Wire(ours).receive(limit=4)
 
