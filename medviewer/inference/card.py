@@ -19,6 +19,7 @@ from medviewer.inference.card_checks import contradictions
 from medviewer.inference.card_json import read_document
 from medviewer.inference.card_schema import CARD_SCHEMA
 from medviewer.inference.input_schema import INPUT
+from medviewer.inference.schema_check import check_document
 
 if TYPE_CHECKING:
     from medviewer.inference.card_masks import MaskSpec, OutlineSpec
@@ -364,7 +365,7 @@ def read_card(folder: Path) -> Card:
             contradicts itself; the message names the field.
     """
     document = read_document(folder)
-    _validate(document)
+    check_document(document, CARD_SCHEMA)
     card = _build(folder, document)
     problem = next((text for is_wrong, text in contradictions(card) if is_wrong), "")
     if problem:
@@ -385,22 +386,12 @@ def input_spec(document: Mapping[str, Any], folder: Path = Path(), files: tuple[
     """
     from medviewer.inference.inputs import INPUTS  # noqa: PLC0415 - the adapters read cards
 
-    _validate(document, INPUT)
+    check_document(document, INPUT)
     spec = _input(document, folder, files, ())
     problem = next(INPUTS[spec.kind].problems(spec), "")
     if problem:
         raise CardError(f"The input {spec.name} contradicts itself: {problem}.")
     return spec
-
-
-def _validate(document: Mapping[str, Any], schema: Mapping[str, Any] = CARD_SCHEMA) -> None:
-    # Loading the validator takes longer than reading a card: only who reads one pays.
-    import jsonschema  # noqa: PLC0415
-
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(document))
-    if error is not None:
-        where = "/".join(str(part) for part in error.absolute_path) or "the card"
-        raise CardError(f"The model's card is not valid at {where}: {error.message[:300]}.")
 
 
 def _text(value: str | Mapping[str, str] | None) -> Text:

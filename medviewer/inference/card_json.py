@@ -23,7 +23,8 @@ def read_document(folder: Path) -> dict[str, Any]:
 
     Raises:
         CardError: there is no card, it is too large, it is not JSON or not an object, a
-            field is given twice, or a number is not one that a computer can hold.
+            field is given twice, a number is not one that a computer can hold, or a text holds
+            half of a character.
     """
     path = folder / CARD_NAME
     try:
@@ -45,7 +46,17 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise CardError(f"The card of “{folder.name}” is not valid JSON: {error}.") from error
     if not isinstance(document, dict):
         raise CardError(f"The card of “{folder.name}” is not a JSON object.")
+    _refuse_half_characters(folder, raw, document)
     return document
+
+
+def _refuse_half_characters(folder: Path, raw: bytes, document: dict[str, Any]) -> None:
+    """JSON can write half of a surrogate pair, which no file that we write can hold."""
+    if b"\\ud" in raw.lower():
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise CardError(f"The card of “{folder.name}” holds half of a character (\\ud800 to \\udfff).") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from medviewer.domain.errors import CardError
@@ -23,7 +23,7 @@ def read(folder: Path) -> Card:
 
 
 def test_schema_is_itself_valid() -> None:
-    jsonschema.Draft202012Validator.check_schema(CARD_SCHEMA)
+    jsonschema_rs.meta.validate(CARD_SCHEMA)
 
 
 def test_card_says_what_the_file_says(model_folder: Path) -> None:
@@ -114,6 +114,24 @@ def test_a_number_that_no_computer_holds_is_refused(
     (model_folder / "model.json").write_text(json.dumps(card).replace('"@"', number))
     with pytest.raises(CardError, match="not a number a card may hold"):
         read_card(model_folder)
+
+
+@pytest.mark.parametrize("half", ["first \ud800", "\udc00 last"])
+@pytest.mark.parametrize("place", [("title",), ("references",)])
+def test_half_a_character_is_refused(model_folder: Path, place: tuple[str, ...], half: str) -> None:
+    card = read(model_folder)
+    put([half] if place == ("references",) else {"en": half}, *place)(card)
+    (model_folder / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CardError, match="holds half of a character"):
+        read_card(model_folder)
+
+
+def test_a_whole_character_written_as_two_halves_is_read(model_folder: Path) -> None:
+    card = read(model_folder)
+    put({"en": "\U0001f600"}, "title")(card)
+    (model_folder / "model.json").write_text(json.dumps(card))
+    assert "\\ud83d" in (model_folder / "model.json").read_text()
+    assert read_card(model_folder).title.en == "\U0001f600"
 
 
 @pytest.mark.parametrize(

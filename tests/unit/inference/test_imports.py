@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "onnxruntime", "onnx", "captum", "jsonschema", "PySide6", "pydicom")
+HEAVY = ("torch", "onnxruntime", "onnx", "captum", "jsonschema_rs", "PySide6", "pydicom")
 
 
 @pytest.mark.parametrize("module", ["medviewer.inference.engine", "medviewer.inference.worker"])
