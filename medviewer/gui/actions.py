@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QIcon, QKeySequence
+from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QWidget
 
 from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, choices_now, command
@@ -63,6 +63,7 @@ class Actions:
         self._choices: dict[tuple[str, int], QAction] = {}
         self._homes: list[tuple[QWidget, QWidget]] = []  # windows that listen to keys, each with its images
         self._twins: dict[str, QAction] = {}  # by place: further keys, for the image alone
+        self._undrawn: dict[str, str] = {}  # icons by command, until somebody looks: to draw all takes a tenth of a second
         self._table: Mapping[str, Command] = COMMANDS  # with the reader's own keys
         self._first_keys: dict[str, str] = {}
         self._state = State()
@@ -84,7 +85,8 @@ class Actions:
         return self._first_keys
 
     def action(self, command_id: str) -> QAction:
-        """The action of a command."""
+        """The action of a command, with its icon."""
+        self._draw(command_id)
         return self._actions[command_id]
 
     def focus_on(self, window: QWidget, images: QWidget) -> None:
@@ -123,7 +125,7 @@ class Actions:
         for command_id in MEASURING_TOOLS:
             if command_id in _SEPARATED:
                 menu.addSeparator()
-            menu.addAction(self._actions[command_id])
+            self._add(menu, command(command_id))
         return menu
 
     def menu_of(self, name: str, parent: QWidget) -> QMenu:
@@ -153,12 +155,21 @@ class Actions:
     def _add(self, menu: QMenu, row: Command) -> None:
         if not row.choices:
             menu.addAction(self._actions[row.id])
+            menu.aboutToShow.connect(partial(self._draw, row.id))
             return
-        sub = menu.addMenu(_icon(row), for_button(tr_pick(row.title)))
+        sub = menu.addMenu(for_button(tr_pick(row.title)))
+        if row.icon:
+            menu.aboutToShow.connect(lambda: sub.setIcon(icon(row.icon)))
         for number in range(len(row.choices)):
             sub.addAction(self._choices[row.id, number])
         # What a preset does depends on the image on screen, and takes a while to find out: named when it is looked at.
         sub.aboutToShow.connect(partial(self._name_choices, row))
+
+    def _draw(self, command_id: str) -> None:
+        """Give an action its icon, if it has none yet."""
+        name = self._undrawn.pop(command_id, "")
+        if name:
+            self._actions[command_id].setIcon(icon(name))
 
     def _name_choices(self, row: Command) -> None:
         choices = choices_now(row, self._state)
@@ -178,7 +189,9 @@ class Actions:
         return tr_pick(choice.title)
 
     def _make(self, row: Command) -> QAction:
-        action = QAction(_icon(row), "", self._window)
+        action = QAction("", self._window)
+        if row.icon:
+            self._undrawn[row.id] = row.icon
         # A checkable action hands over whether it is checked: not an argument of the command.
         action.triggered.connect(partial(self._trigger, row.id, None))
         return action
@@ -242,7 +255,3 @@ class Actions:
 def _is_image_key(keys: str) -> bool:
     """Whether fields, lists and buttons need it too: with Shift it marks text."""
     return normal_keys(keys).removeprefix("Shift+") in _IMAGE_KEYS
-
-
-def _icon(row: Command) -> QIcon:
-    return icon(row.icon) if row.icon else QIcon()
