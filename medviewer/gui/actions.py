@@ -63,7 +63,9 @@ class Actions:
         self._choices: dict[tuple[str, int], QAction] = {}
         self._homes: list[tuple[QWidget, QWidget]] = []  # windows that listen to keys, each with its images
         self._twins: dict[str, QAction] = {}  # by place: further keys, for the image alone
-        self._undrawn: dict[str, str] = {}  # icons by command, until somebody looks: to draw all takes a tenth of a second
+        self._undrawn: dict[
+            str, str
+        ] = {}  # icons by command, until somebody looks: to draw all takes a tenth of a second
         self._table: Mapping[str, Command] = COMMANDS  # with the reader's own keys
         self._first_keys: dict[str, str] = {}
         self._state = State()

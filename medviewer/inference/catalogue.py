@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
-from medviewer.inference.loading import read_file
+from medviewer.inference.loading import check_file
 from medviewer.inference.runtimes import rule, torch
 from medviewer.inference.signing import UNSIGNED, Signer, TrustedKey, TrustFile, signer_of
 from medviewer.inference.trust import TrustList
 from medviewer.inference.variants import variants_of
 
 _log = logging.getLogger(__name__)
+
+_THREADS = 4  # that hash: the window waits for it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,19 +72,18 @@ class Catalogue:
         entries: list[Entry] = []
         seen: set[str] = set()
         keys = self.trusted.listed_or_none() if self.trusted else ()
-        for folder in self.folders:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = [list(pool.map(partial(self._read_entry, keys), _model_folders(folder))) for folder in self.folders]
+        for in_folder in found:
             stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
-            for candidate in _model_folders(folder):
-                entry = self._read_entry(candidate, keys)
-                if entry.id in stood_in_for:
+            for candidate in in_folder:
+                if candidate.id in stood_in_for:
                     continue
-                if entry.id in seen:
-                    problem = f"Another model folder already has the id {entry.id}; remove one of the two."
-                    entry = Entry(entry.id, entry.folder, None, problem)
+                entry = _second_of(candidate) if candidate.id in seen else candidate
                 seen.add(entry.id)
                 entries.append(entry)
                 if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
-                    entries += [Entry(name, candidate, card, why) for name, card, why in variants_of(entry.card)]
+                    entries += [Entry(name, entry.folder, card, why) for name, card, why in variants_of(entry.card)]
         self._list(entries)
 
     def card(self, model_id: str) -> Card:
@@ -103,7 +106,7 @@ class Catalogue:
         """Whether this machine's own training wrote the model's network."""
         return self._trust is not None and card.sha256 in self._trust.digests()
 
-    def _read_entry(self, folder: Path, publishers: Sequence[TrustedKey]) -> Entry:
+    def _read_entry(self, publishers: Sequence[TrustedKey], folder: Path) -> Entry:
         try:
             card = read_card(folder)
         except ModelError as error:
@@ -112,7 +115,7 @@ class Catalogue:
         try:
             signer = signer_of(folder, card.document, publishers)
             for file in card.files if not problem else ():
-                read_file(folder, file, is_trusted=card.runtime == "torch")
+                check_file(folder, file, is_trusted=card.runtime == "torch")
         except ModelError as error:
             problem = str(error)
         if problem:
@@ -132,6 +135,11 @@ class Catalogue:
         if card.runtime == "torch" and not torch.is_available():
             return f"{torch.TITLE} is not installed; install it with: {torch.REQUIRES}."
         return ""
+
+
+def _second_of(entry: Entry) -> Entry:
+    problem = f"Another model folder already has the id {entry.id}; remove one of the two."
+    return Entry(entry.id, entry.folder, None, problem)
 
 
 def _model_folders(folder: Path) -> list[Path]:

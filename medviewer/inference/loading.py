@@ -17,6 +17,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MODEL_LIMIT_BYTES = 2 << 30  # protobuf itself cannot hold more
 ARRAYS_LIMIT_BYTES = 512 << 20
 TENSOR_LIMIT_ELEMENTS = 1 << 29
+_BLOCK_BYTES = 1 << 20  # hashed at a time: what fits the processor's cache is not written to memory
 NODE_LIMIT = 100_000
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
@@ -66,6 +68,38 @@ def read_file(folder: Path, file: CardFile, *, is_trusted: bool = False) -> byte
         UnsafeModelError: it is of a refused kind, a link, or not a plain file.
         DigestError: its size or digest is not the card's.
     """
+    with _described(folder, file, is_trusted=is_trusted) as stream:
+        data = stream.read(file.size + 1)
+    if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
+        raise _changed(folder, file)
+    return data
+
+
+def check_file(folder: Path, file: CardFile, *, is_trusted: bool = False) -> None:
+    """See that one file of a model folder is the one that its card describes, without keeping it.
+
+    Whoever uses the file reads it with :func:`read_file`, which checks it again.
+
+    Args and raises: as :func:`read_file`.
+    """
+    digest, left, block = hashlib.sha256(), file.size + 1, memoryview(bytearray(_BLOCK_BYTES))
+    with _described(folder, file, is_trusted=is_trusted) as stream:
+        while left and (n_bytes := stream.readinto(block[:left])):  # to the end, or until it is too long
+            digest.update(block[:n_bytes])
+            left -= n_bytes
+    if left != 1 or digest.hexdigest() != file.sha256:
+        raise _changed(folder, file)
+
+
+def _changed(folder: Path, file: CardFile) -> DigestError:
+    return DigestError(
+        f"“{file.path}” of the model “{folder.name}” is not the file that its card describes "
+        "(size or SHA-256 differ); install the model again."
+    )
+
+
+def _described(folder: Path, file: CardFile, *, is_trusted: bool) -> BufferedReader:
+    """Open the file that a card describes, if it is one that may be opened and as long as the card says."""
     suffix, allowed = Path(file.path).suffix.lower(), _SUFFIXES[file.role]
     if suffix not in allowed and not (is_trusted and file.role == "model" and suffix == _TRUSTED_SUFFIX):
         raise UnsafeModelError(
@@ -76,18 +110,11 @@ def read_file(folder: Path, file: CardFile, *, is_trusted: bool = False) -> byte
         raise UnsafeModelError(f"“{file.path}” is refused: a card names only files in its own folder.")
     if file.size > MODEL_LIMIT_BYTES:
         raise UnsafeModelError(f"“{file.path}” is refused: {file.size} bytes are more than a model may have.")
-    data = _read_plain(folder / file.path, file.size)
-    digest = hashlib.sha256(data).hexdigest()
-    if len(data) != file.size or digest != file.sha256:
-        raise DigestError(
-            f"“{file.path}” of the model “{folder.name}” is not the file that its card describes "
-            "(size or SHA-256 differ); install the model again."
-        )
-    return data
+    return _open_plain(folder / file.path, file.size)
 
 
-def _read_plain(path: Path, size: int) -> bytes:
-    """Read at most ``size`` + 1 bytes of a regular file that is no symbolic link.
+def _open_plain(path: Path, size: int) -> BufferedReader:
+    """Open a regular file of ``size`` bytes that is no symbolic link.
 
     A hard link is harmless: its bytes are hashed like any others, and never opened by name again.
     """
@@ -98,15 +125,19 @@ def _read_plain(path: Path, size: int) -> bytes:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise CardError(f"The model file “{path.name}” cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnsafeModelError(f"“{path.name}” is refused: it is not a plain file.")
-        if status.st_size != size:
-            raise DigestError(
-                f"“{path.name}” has {status.st_size} bytes and its card says {size}; install the model again."
-            )
-        return stream.read(size + 1)
+    try:
+        _check_plain(os.fstat(descriptor), path.name, size)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_plain(status: os.stat_result, name: str, size: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeModelError(f"“{name}” is refused: it is not a plain file.")
+    if status.st_size != size:
+        raise DigestError(f"“{name}” has {status.st_size} bytes and its card says {size}; install the model again.")
 
 
 def read_arrays(folder: Path, file: CardFile) -> dict[str, npt.NDArray[Any]]:

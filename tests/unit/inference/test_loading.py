@@ -19,8 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from medviewer.domain.errors import CardError, DigestError, UnsafeModelError
 from medviewer.inference import loading
 from medviewer.inference.card import CardFile
-from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.loading import check_file, check_graph, read_arrays, read_file
 from tests import fakes
+
+Opened = Callable[[Path, CardFile], Any]
 
 
 def entry(path: Path, role: Any = "model", **changes: Any) -> CardFile:
@@ -34,63 +36,129 @@ def test_the_bytes_are_those_of_the_card(model_folder: Path) -> None:
     assert read_file(model_folder, entry(path)) == path.read_bytes()
 
 
-def test_a_wrong_digest_is_refused(model_folder: Path) -> None:
+@pytest.fixture(params=[read_file, check_file])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """What opens a file of a model folder: to use it, or to list it."""
+    chosen: Opened = request.param
+    return chosen
+
+
+@pytest.mark.parametrize("size", [0, 1, loading._BLOCK_BYTES - 1, loading._BLOCK_BYTES, 2 * loading._BLOCK_BYTES + 7])
+def test_a_file_of_any_length_is_checked_to_its_last_byte(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(os.urandom(size))
+    described = entry(path)
+    check_file(tmp_path, described)
+    if size:
+        with path.open("r+b") as stream:
+            stream.seek(size - 1)
+            last = stream.read(1)
+            stream.seek(size - 1)
+            stream.write(bytes([last[0] ^ 1]))
+        with pytest.raises(DigestError):
+            check_file(tmp_path, described)
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_refused_and_not_read_for_ever(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"x" * 10)
+    described, fstat = entry(path), os.fstat
+
+    def grown_after(descriptor: int) -> os.stat_result:
+        seen = fstat(descriptor)
+        path.write_bytes(b"x" * 5 * loading._BLOCK_BYTES)
+        return seen
+
+    monkeypatch.setattr(loading.os, "fstat", grown_after)
+    hashed = []
+    real = hashlib.sha256
+
+    class Counting:
+        def __init__(self, data: bytes = b"") -> None:
+            self.one = real()
+            self.update(data)
+
+        def update(self, data: bytes) -> None:
+            hashed.append(len(data))
+            self.one.update(data)
+
+        def hexdigest(self) -> str:
+            return self.one.hexdigest()
+
+    monkeypatch.setattr(loading.hashlib, "sha256", Counting)
+    with pytest.raises(DigestError):
+        opened(tmp_path, described)
+    assert sum(hashed) <= 11
+
+
+def test_a_folder_named_like_a_model_is_refused_and_closed(opened: Opened, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").mkdir()
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for _ in range(5):
+        with pytest.raises(UnsafeModelError, match="plain file"):
+            opened(tmp_path, CardFile("model", "model.onnx", "0" * 64, 10))
+    assert (len(os.listdir("/proc/self/fd")) if before else 0) == before
+
+
+def test_a_wrong_digest_is_refused(opened: Opened, model_folder: Path) -> None:
     with pytest.raises(DigestError, match="install the model again"):
-        read_file(model_folder, entry(model_folder / "model.onnx", sha256="0" * 64))
+        opened(model_folder, entry(model_folder / "model.onnx", sha256="0" * 64))
 
 
 @pytest.mark.parametrize("difference", [-1, 1])
-def test_a_file_of_another_size_is_refused(model_folder: Path, difference: int) -> None:
+def test_a_file_of_another_size_is_refused(opened: Opened, model_folder: Path, difference: int) -> None:
     path = model_folder / "model.onnx"
     with pytest.raises(DigestError):
-        read_file(model_folder, entry(path, size=path.stat().st_size + difference))
+        opened(model_folder, entry(path, size=path.stat().st_size + difference))
 
 
-def test_a_symbolic_link_is_refused(model_folder: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(opened: Opened, model_folder: Path, tmp_path: Path) -> None:
     path = model_folder / "model.onnx"
     elsewhere = tmp_path / "elsewhere.onnx"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
     with pytest.raises(UnsafeModelError, match="link"):
-        read_file(model_folder, entry(path))
+        opened(model_folder, entry(path))
 
 
-def test_a_hard_link_gives_only_the_hashed_bytes(model_folder: Path, tmp_path: Path) -> None:
+def test_a_hard_link_gives_only_the_hashed_bytes(opened: Opened, model_folder: Path, tmp_path: Path) -> None:
     path, secret = model_folder / "model.onnx", tmp_path / "secret"
     described = entry(path)
     secret.write_bytes(b"x" * described.size)
     path.unlink()
     os.link(secret, path)
     with pytest.raises(DigestError):
-        read_file(model_folder, described)
+        opened(model_folder, described)
 
 
-def test_a_pipe_is_refused_without_waiting_for_a_writer(model_folder: Path) -> None:
+def test_a_pipe_is_refused_without_waiting_for_a_writer(opened: Opened, model_folder: Path) -> None:
     os.mkfifo(model_folder / "pipe.onnx")
     with pytest.raises(UnsafeModelError, match="plain file"):
-        read_file(model_folder, CardFile("model", "pipe.onnx", "0" * 64, 10))
+        opened(model_folder, CardFile("model", "pipe.onnx", "0" * 64, 10))
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pt2", "model.pkl", "model.bin", "model"])
-def test_formats_that_can_run_code_are_refused(model_folder: Path, name: str) -> None:
+def test_formats_that_can_run_code_are_refused(opened: Opened, model_folder: Path, name: str) -> None:
     (model_folder / name).write_bytes(b"\x80\x04.")
     with pytest.raises(UnsafeModelError, match="never read"):
-        read_file(model_folder, entry(model_folder / name))
+        opened(model_folder, entry(model_folder / name))
 
 
-def test_a_path_out_of_the_folder_is_refused(model_folder: Path) -> None:
+def test_a_path_out_of_the_folder_is_refused(opened: Opened, model_folder: Path) -> None:
     with pytest.raises(UnsafeModelError, match="own folder"):
-        read_file(model_folder, CardFile("model", "../x.onnx", "0" * 64, 10))
+        opened(model_folder, CardFile("model", "../x.onnx", "0" * 64, 10))
 
 
-def test_an_absurd_size_is_refused_before_reading(model_folder: Path) -> None:
+def test_an_absurd_size_is_refused_before_reading(opened: Opened, model_folder: Path) -> None:
     with pytest.raises(UnsafeModelError, match="more than a model may have"):
-        read_file(model_folder, CardFile("model", "model.onnx", "0" * 64, 1 << 40))
+        opened(model_folder, CardFile("model", "model.onnx", "0" * 64, 1 << 40))
 
 
-def test_a_missing_file_is_named(model_folder: Path) -> None:
+def test_a_missing_file_is_named(opened: Opened, model_folder: Path) -> None:
     with pytest.raises(CardError, match=r"gone\.onnx"):
-        read_file(model_folder, CardFile("model", "gone.onnx", "0" * 64, 10))
+        opened(model_folder, CardFile("model", "gone.onnx", "0" * 64, 10))
 
 
 def test_a_good_graph_passes_and_gives_its_opset() -> None:
