@@ -78,6 +78,9 @@ class Front(Protocol):
     def placement(self) -> tuple[float, tuple[float, float]] | None:
         """The zoom and centre that are drawn now, whatever the wish in the state."""
 
+    def has_drawn(self) -> bool:
+        """Whether what is to be seen has been drawn; asked from any thread."""
+
     def show_dialog(self, what: Dialog) -> None:
         """Show a dialog."""
 
@@ -147,6 +150,10 @@ class NoFront:
 
     def placement(self) -> tuple[float, tuple[float, float]] | None:
         """Nothing is drawn."""
+
+    def has_drawn(self) -> bool:
+        """Nothing is waited for."""
+        return True
 
     def show_dialog(self, what: Dialog) -> None:
         """Nothing to show it on."""

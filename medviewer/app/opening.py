@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ class Wanted(Protocol):
 
 
 THUMBNAIL_SIZE = 96
+_FIRST_IMAGE_S = 0.3  # that it may keep the rest of a scan waiting
+_LOOK_EVERY_S = 0.004
 _ALL_STEPS = 1_000_000  # further than any plane can move
 SAMPLE_FILE = "RG1_UNCR.dcm"
 
@@ -114,9 +117,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
             chosen(collection, is_whole=False)
 
     def work(stop: StopToken, progress: Progress) -> Collection:
-        def found(collection: Collection) -> None:
-            app.post(lambda: None if stop.is_stopped else arrived(collection))
-
+        found = _teller(app, arrived, lambda: has_arrived, stop)
         return analysis.open_paths(paths, stop, progress, found, folder)
 
     def done(collection: Collection) -> None:
@@ -134,6 +135,37 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
 
     app.notify("info", "")
     app.start_job("open", work, done)
+
+
+def _teller(
+    app: Application, arrived: Callable[[Collection], None], has_arrived: Callable[[], bool], stop: StopToken
+) -> Callable[[Collection], None]:
+    """Hands what is found to the GUI thread; the first time it waits until the first image is drawn."""
+    is_first = True
+
+    def found(collection: Collection) -> None:
+        nonlocal is_first
+        app.post(lambda: None if stop.is_stopped else arrived(collection))
+        if is_first:
+            _wait(lambda: has_arrived() and is_drawable(app.state) and app.front.has_drawn(), stop)
+        is_first = False
+
+    return found
+
+
+def is_drawable(state: State) -> bool:
+    """Whether there is something to see: an image, why there is none, or a document."""
+    return state.frame is not None or bool(state.frame_problem) or state.reading is not None
+
+
+def _wait(until: Callable[[], bool], stop: StopToken) -> None:
+    """Let the first image reach the screen before the rest is read: both would hold up each other.
+
+    Not for long: an image that takes its time must not keep the others.
+    """
+    end = time.monotonic() + _FIRST_IMAGE_S
+    while not until() and not stop.is_stopped and time.monotonic() < end:
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _remember(app: Application, paths: list[Path]) -> None:

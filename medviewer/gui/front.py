@@ -102,6 +102,11 @@ class WindowFront(QMainWindow):
         placed = self.viewport.placement()
         return (placed.zoom, placed.center) if placed is not None else None
 
+    def has_drawn(self) -> bool:
+        """Whether what is to be seen has been drawn; asked from any thread."""
+        frame = self.app.state.frame
+        return frame is None or self.viewport.painted_frame is frame
+
     def show_dialog(self, what: Dialog) -> None:
         """Show one of the dialogs."""
         if what == "palette":

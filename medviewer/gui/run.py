@@ -29,6 +29,7 @@ from PySide6.QtWidgets import QApplication
 from medviewer.app.application import Application
 from medviewer.app.diagnostics import log_lines_kept
 from medviewer.app.jobs import UNEXPECTED
+from medviewer.app.opening import is_drawable
 from medviewer.app.result import Result
 from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
@@ -46,6 +47,7 @@ from medviewer.inference.catalogue import Entry
 
 log = logging.getLogger(__name__)
 
+_IMAGE_FIRST_MS = 150  # that the window waits for the first image before it opens without
 _LAYOUT_ROUNDS = 5  # new words change a label's height, that its card's, that the panel's
 
 _X11_LIBRARIES = {  # that Qt's X11 plugin links and a bare Debian may lack, with their packages
@@ -77,13 +79,14 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
     """
     qt = _qt_application()
     with _window(qt, home()) as (app, window):
-        window.show()
-        window.open_as_before()
         if sample:
             app.wishes.runs_when_opened = True
             app.run_command("file.open_sample")
         elif paths:
             app.run_command("file.open_files", list(paths))
+            _wait_for_image(app)
+        window.show()
+        window.open_as_before()
         before = signal.signal(signal.SIGINT, lambda _number, _frame: _close_unasked(window))
         wake = QTimer()  # lets Python see Ctrl+C while Qt waits
         wake.start(500)
@@ -93,6 +96,14 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
         finally:
             wake.stop()
             signal.signal(signal.SIGINT, before)
+
+
+def _wait_for_image(app: Application) -> None:
+    """The window comes with its image rather than empty: to draw it twice takes longer than to read one file."""
+    clock = QElapsedTimer()
+    clock.start()
+    while app.jobs.running and not is_drawable(app.state) and clock.elapsed() < _IMAGE_FIRST_MS:
+        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
 
 
 def _close_unasked(window: MainWindow) -> None:

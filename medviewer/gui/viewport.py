@@ -24,6 +24,7 @@ from medviewer.app.panes import pane_numbers
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
+from medviewer.domain.frame import Frame
 from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Image, Window
@@ -88,6 +89,7 @@ class Viewport(QWidget):
         self._shape = (1, 1)
         self._sharpness = 1.0  # pixels drawn for one of the screen
         self.painted_heat_maps: HeatMaps | None = None  # what the last paint laid over the image
+        self.painted_frame: Frame | None = None  # what the last paint on the screen showed
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -205,6 +207,7 @@ class Viewport(QWidget):
             self._paint(painter)
         finally:
             painter.end()  # left open by a failure, it would take the program down
+        self.painted_frame = self._state.frame
 
     def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.rect(), theme.color(theme.tokens().viewport))

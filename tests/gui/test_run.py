@@ -14,6 +14,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from medviewer.app import analysis
 from medviewer.app.application import Application
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.answer import Subject
@@ -59,6 +60,68 @@ def test_it_opens_what_it_is_given_and_ends_when_the_window_is_closed(
     assert SettingsFile(medviewer_home).load().recent == (str(path),)
     assert signal.getsignal(signal.SIGINT) is before
     assert QGuiApplication.applicationName()
+
+
+def shown_with(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each window that is shown has an image by then."""
+    seen: list[bool] = []
+    show = MainWindow.show
+
+    def noted(window: MainWindow) -> None:
+        seen.append(window.app.state.frame is not None)
+        show(window)
+
+    monkeypatch.setattr(MainWindow, "show", noted)
+    return seen
+
+
+def test_the_window_comes_with_its_image(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = shown_with(monkeypatch)
+    monkeypatch.setattr(run, "_IMAGE_FIRST_MS", 20_000)  # a busy machine
+    in_the_window(lambda window: not window.app.jobs.running)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert seen == [True]
+
+
+def test_a_slow_disk_does_not_keep_the_window(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = shown_with(monkeypatch)
+    is_shown, read = threading.Event(), analysis.open_paths
+
+    def slow(*arguments: Any) -> Any:
+        assert is_shown.wait(30)
+        return read(*arguments)
+
+    def act(window: MainWindow) -> bool:
+        is_shown.set()
+        return window.app.state.frame is not None and not window.app.jobs.running
+
+    monkeypatch.setattr(analysis, "open_paths", slow)
+    in_the_window(act)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("name", ["gone", "notes.txt"])
+def test_nothing_to_show_is_said_in_the_window(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, name: str
+) -> None:
+    said: list[str] = []
+
+    def act(window: MainWindow) -> bool:
+        notice = window.app.state.notice
+        if notice is None or window.app.jobs.running:
+            return False
+        said.append(notice.text)
+        return True
+
+    (tmp_path / "notes.txt").write_text("not an image")
+    in_the_window(act)
+    assert run_window([tmp_path / name]) == 0
+    assert said[0]
 
 
 def test_the_demonstration_does_not_change_the_readers_settings(
