@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import IO, Any, Literal
 
-import psutil
-
 from medviewer.domain.errors import RuntimeMissingError
 from medviewer.domain.progress import StopToken
 
@@ -133,6 +131,8 @@ def _read(raw: bytes) -> Line | None:
 
 def _step_back(pid: int) -> None:
     """Let everything else on the computer go first: the reader scrolls while it learns."""
+    import psutil  # noqa: PLC0415 - not before a process was started
+
     nicer = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 10)
     with contextlib.suppress(psutil.Error, OSError):
         psutil.Process(pid).nice(nicer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -294,6 +293,8 @@ def keep_event(app: Application, what: str, subject: str, detail: str = "") -> N
 
 def _reader() -> str:
     """Who sits at this computer, as the system names them."""
+    import getpass  # noqa: PLC0415 - not before something is written
+
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -17,8 +17,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
-
 from medviewer.app.jobs import Jobs
 from medviewer.app.model_shelf import ModelShelf
 from medviewer.app.own_process import Ending, Line, check_trainable, run_command
@@ -218,6 +216,8 @@ class Trainer:
         words += _set(plan.settings)
 
         def work(stop: StopToken) -> Ending:
+            from filelock import FileLock, Timeout  # noqa: PLC0415 - not before something is trained
+
             check_trainable()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)

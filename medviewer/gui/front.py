@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QStandardPaths, qVersion
 from PySide6.QtGui import QGuiApplication
@@ -24,30 +25,23 @@ from medviewer.app.result import Result
 from medviewer.app.saving import Saved, SaveWish
 from medviewer.app.shortcuts import Changes
 from medviewer.app.state import State
-from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.catalogue_rows import model_rows
 from medviewer.gui.command_palette import CommandPalette
-from medviewer.gui.elements_dialog import ElementsDialog
-from medviewer.gui.film_dialog import FilmDialog
-from medviewer.gui.hanging_dialog import HangingDialog
-from medviewer.gui.image_export import DrawnImage, ExportDialog, stored_image, with_foot
-from medviewer.gui.models_dialog import ModelsDialog
-from medviewer.gui.molecule_dialog import MoleculeDialog
-from medviewer.gui.preferences_dialog import PreferencesDialog
-from medviewer.gui.print_dialog import PrintDialog
-from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
-from medviewer.gui.result_page import ResultPage
-from medviewer.gui.result_words import result_page
-from medviewer.gui.save_dialog import SavedDialog, SaveDialog
 from medviewer.gui.screens import kept_for_now, place_of, to_next_screen
 from medviewer.gui.second_window import SecondWindow
-from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr
-from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
 from medviewer.gui.volume_view import VolumeView
 from medviewer.imaging.element_list import ElementList
+
+if TYPE_CHECKING:
+    from medviewer.gui.image_export import DrawnImage
+    from medviewer.gui.print_sheet import PrintedSheet
+    from medviewer.gui.result_page import ResultPage
+    from medviewer.gui.training_dialog import TrainingDialog
+
+# ruff: noqa: PLC0415 - what a dialog or a page needs is imported when it is first asked for: the window opens sooner
 
 SECOND_NAME = "second"  # of the second image window, in what is kept of the layout
 
@@ -112,22 +106,32 @@ class WindowFront(QMainWindow):
         if what == "palette":
             self.palette_.show_for(self.app.state)
         elif what == "shortcuts":
+            from medviewer.gui.shortcuts_dialog import ShortcutsDialog
+
             ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self.over).exec()
         elif what == "preferences":
             self._show_preferences()
         elif what == "protocols":
             self._show_protocols()
         elif what == "models":
+            from medviewer.gui.models_dialog import ModelsDialog
+
             ModelsDialog(self.app, self).exec()
         elif what == "training":
             self._show_training()
         elif what == "molecule":
+            from medviewer.gui.molecule_dialog import MoleculeDialog
+
             MoleculeDialog(self.app, self.over).exec()
         else:
+            from medviewer.gui.about_dialog import AboutDialog
+
             AboutDialog(self.over).exec()
 
     def _show_training(self) -> None:
         """Show it beside the window, once: who trains goes on reading."""
+        from medviewer.gui.training_dialog import TrainingDialog
+
         if self.training is None:
             self.training = TrainingDialog(self.app, self)
             self.training.finished.connect(self._forget_training)
@@ -139,6 +143,8 @@ class WindowFront(QMainWindow):
         self.training = None
 
     def _show_preferences(self) -> None:
+        from medviewer.gui.preferences_dialog import PreferencesDialog
+
         app = self.app
         PreferencesDialog(
             lambda name: preferred(app, name),
@@ -148,6 +154,8 @@ class WindowFront(QMainWindow):
         ).exec()
 
     def _show_protocols(self) -> None:
+        from medviewer.gui.hanging_dialog import HangingDialog
+
         app = self.app
         HangingDialog(
             app.state.hanging,
@@ -158,6 +166,8 @@ class WindowFront(QMainWindow):
 
     def ask_export(self) -> ExportWish | None:
         """Ask what of the image is saved, and where."""
+        from medviewer.gui.image_export import ExportDialog
+
         dialog = ExportDialog(self.over, identity_hidden=self.app.state.identity_hidden)
         if dialog.exec() != ExportDialog.DialogCode.Accepted:
             return None
@@ -168,6 +178,8 @@ class WindowFront(QMainWindow):
 
     def draw_image(self, what: What, *, with_identity: bool) -> DrawnImage | None:
         """Draw the image on screen as a picture that leaves the program."""
+        from medviewer.gui.image_export import DrawnImage, stored_image, with_foot
+
         state = replace(self.app.state, identity_hidden=not with_identity)
         if scene_of(state) is not None:
             seen = self.volume.drawn(state, plain=what == "stored")
@@ -180,6 +192,8 @@ class WindowFront(QMainWindow):
 
     def ask_film(self) -> FilmWish | None:
         """Ask what of the stack is filmed, and where to."""
+        from medviewer.gui.film_dialog import FilmDialog
+
         now = self.app.state.selection
         if now is None:
             return None
@@ -196,6 +210,8 @@ class WindowFront(QMainWindow):
 
     def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
         """Draw images of the stack as the viewport that is active now would, whichever is active then."""
+        from medviewer.gui.image_export import DrawnImage, stored_image, with_foot
+
         viewport = self.viewport
 
         def draw(shown: State, picture: Picture) -> DrawnImage:
@@ -214,6 +230,8 @@ class WindowFront(QMainWindow):
 
     def ask_print(self) -> PrintWish | None:
         """Ask what is printed, and how; the page is seen before."""
+        from medviewer.gui.print_dialog import PrintDialog
+
         is_hidden = self.app.state.identity_hidden
         first = PrintWish(page=page_of(self.app.settings.page))
         dialog = PrintDialog(first, self.draw_sheet, self.over, identity_hidden=is_hidden)
@@ -221,6 +239,8 @@ class WindowFront(QMainWindow):
 
     def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
         """Draw the viewports on a page."""
+        from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
+
         state = replace(self.app.state, identity_hidden=not wish.with_identity)
         if state.selection is None:
             return None
@@ -239,6 +259,8 @@ class WindowFront(QMainWindow):
 
     def ask_save(self) -> SaveWish | None:
         """Ask what of the result is saved, and where."""
+        from medviewer.gui.save_dialog import SaveDialog
+
         found = current_answer(self.app.state)
         if found is None:
             return None
@@ -248,6 +270,8 @@ class WindowFront(QMainWindow):
 
     def draw_result(self, result: Result, *, with_identity: bool) -> ResultPage | None:
         """Draw a result on a page for people."""
+        from medviewer.gui.result_words import result_page
+
         now = self.app.state.selection
         if now is None:
             return None
@@ -256,6 +280,8 @@ class WindowFront(QMainWindow):
 
     def show_saved(self, saved: Saved) -> None:
         """Say what lies in the folder now."""
+        from medviewer.gui.save_dialog import SavedDialog
+
         SavedDialog(saved, self.over, identity_hidden=self.app.state.identity_hidden).exec()
 
     def copy_image(self) -> bool:
@@ -295,6 +321,8 @@ class WindowFront(QMainWindow):
 
     def show_elements(self, listed: ElementList) -> None:
         """Show the elements of a file."""
+        from medviewer.gui.elements_dialog import ElementsDialog
+
         ElementsDialog(listed, self.over, identity_hidden=self.app.state.identity_hidden).exec()
 
     def _use_shortcuts(self, changes: Changes) -> None:

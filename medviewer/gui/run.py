@@ -39,7 +39,6 @@ from medviewer.gui.catalogue_rows import row_of
 from medviewer.gui.icons import icon
 from medviewer.gui.language import language, use_language
 from medviewer.gui.post import GuiPost
-from medviewer.gui.result_words import result_page
 from medviewer.gui.theme import apply_theme
 from medviewer.gui.window import TITLE, MainWindow
 from medviewer.imaging import decode, pdf
@@ -172,6 +171,8 @@ def result_pdf(result: Result, selection: Selection, entry: Entry | None, *, wit
         with_identity: whether the page says whose image it is.
         say_in: the language, ``en`` or ``zh``.
     """
+    from medviewer.gui.result_words import result_page  # noqa: PLC0415 - the window opens without it
+
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     qt = _qt_application()  # to be kept while anything is drawn
     before = language()

@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
 
 from medviewer.domain.errors import InputError, TooLargeError
 
@@ -102,6 +101,8 @@ class FilmWriter:
 
 def _jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
     """One image as players expect it: baseline, standard tables, half the colour resolution, all of the brightness."""
+    from PIL import Image as PillowImage  # noqa: PLC0415 - only who films needs it
+
     out = BytesIO()
     PillowImage.fromarray(np.ascontiguousarray(pixels)).save(out, "JPEG", quality=_QUALITY, subsampling="4:2:0")
     return out.getvalue()

@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from medviewer.domain.errors import CardError, InputError, ModelError, UnsafeModelError, UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.imaging.archive import is_archive
@@ -302,6 +300,8 @@ class ModelStore:
 
 def _is_at_work(stage: Path) -> bool:
     """Whether the program that made a stage still runs, this one included."""
+    import psutil  # noqa: PLC0415 - only where a stage was left behind
+
     pid = stage.name.removeprefix(_STAGE).split("-", maxsplit=1)[0]
     return pid.isdigit() and psutil.pid_exists(int(pid))
 

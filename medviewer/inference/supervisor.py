@@ -20,8 +20,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
-import psutil
-
 from medviewer.domain import errors
 from medviewer.domain.errors import EngineError, MedViewerError, Stopped, TimeBudgetError, WorkerDiedError
 from medviewer.domain.progress import StopToken
@@ -212,6 +210,8 @@ class Supervisor:
 
     def _check_size(self) -> None:
         """End a worker that outgrew its limit, where the system does not hold it (Windows, macOS)."""
+        import psutil  # noqa: PLC0415 - not before there is a worker
+
         assert self._process is not None  # noqa: S101 - started
         try:
             size = psutil.Process(self._process.pid).memory_info().rss

@@ -7,7 +7,6 @@ a GPU that gives other numbers than the card's reference must not be used.
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,6 +117,8 @@ def _missing_extra() -> str:
 
 def installed_distributions() -> tuple[str, ...]:
     """Which packages that provide ``onnxruntime`` are installed: more than one is a broken set-up."""
+    import importlib.metadata  # noqa: PLC0415 - a fiftieth of a second that the window need not wait for
+
     found = []
     for name in _DISTRIBUTIONS:
         try:
