@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -91,10 +91,12 @@ class Actions:
         self._draw(command_id)
         return self._actions[command_id]
 
-    def focus_on(self, window: QWidget, images: QWidget) -> None:
-        """Let the keys work in a window; those that also move a focus only while its images have it."""
-        self._homes.append((window, images))
-        self._use_keys()
+    def focus_on(self, homes: Iterable[tuple[QWidget, QWidget]]) -> None:
+        """Let the keys work in windows, each with its images; those that also move a focus only while those have it.
+
+        Before the first state is shown, which gives the keys.
+        """
+        self._homes = list(homes)
 
     def show_state(self, old: State | None, new: State) -> None:
         """Enable what makes sense now; check the tool in use; speak the language."""

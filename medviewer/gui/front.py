@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.text import tr
 from medviewer.gui.viewport import Viewport
 from medviewer.gui.viewports import Viewports
-from medviewer.gui.volume_view import VolumeView
 from medviewer.imaging.element_list import ElementList
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from medviewer.gui.print_sheet import PrintedSheet
     from medviewer.gui.result_page import ResultPage
     from medviewer.gui.training_dialog import TrainingDialog
+    from medviewer.gui.volume_view import VolumeView
 
 # ruff: noqa: PLC0415 - what a dialog or a page needs is imported when it is first asked for: the window opens sooner
 
@@ -51,7 +52,6 @@ class WindowFront(QMainWindow):
 
     viewports: Viewports
     second: SecondWindow
-    volume: VolumeView
     palette_: CommandPalette
 
     def __init__(self, app: Application) -> None:
@@ -60,6 +60,11 @@ class WindowFront(QMainWindow):
         self.training: TrainingDialog | None = None
         self.asks_before_closing = True  # while a model is being trained
         app.front = self
+
+    @cached_property
+    def volume(self) -> VolumeView:
+        """The 3D view."""
+        raise NotImplementedError
 
     @property
     def viewport(self) -> Viewport:

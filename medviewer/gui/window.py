@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
-from typing import cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QEvent, QPoint, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QResizeEvent
@@ -28,7 +28,6 @@ from medviewer.gui import theme
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.command_palette import CommandPalette
-from medviewer.gui.document_page import DocumentPage
 from medviewer.gui.document_words import without_identity
 from medviewer.gui.dressing import dress
 from medviewer.gui.empty_view import EmptyView, dropped_paths
@@ -46,7 +45,10 @@ from medviewer.gui.tool_bar import ToolBar
 from medviewer.gui.training_question import may_stop_training
 from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewports import Viewports
-from medviewer.gui.volume_view import VolumeView
+
+if TYPE_CHECKING:
+    from medviewer.gui.document_page import DocumentPage
+    from medviewer.gui.volume_view import VolumeView
 
 TITLE = "MedViewer"
 FIRST_NAME = "geometry"  # of this window, in what is kept of the layout
@@ -67,8 +69,6 @@ class MainWindow(WindowFront):
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(partial(picture_of, app))
         self.second = SecondWindow(partial(picture_of, app), lambda: app.run_command("layout.second_window"))
-        self.volume = VolumeView()
-        self.documents = DocumentPage()
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(app), self.actions_.shortcuts())
@@ -87,8 +87,7 @@ class MainWindow(WindowFront):
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
-        for window in (self, self.second):
-            self.actions_.focus_on(window, window.viewports)
+        self.actions_.focus_on([(self, self.viewports), (self.second, self.second.viewports)])
         self._restore_layout()
         self._show_state(None, app.state)
         self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -141,8 +140,6 @@ class MainWindow(WindowFront):
         self.addToolBar(self.tools)
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewports)
-        self._middle.addWidget(self.volume)
-        self._middle.addWidget(self.documents)
         for tabs in (self._tabs, self._second_tabs):
             tabs.setDocumentMode(True)
             tabs.setMinimumWidth(280)
@@ -169,14 +166,44 @@ class MainWindow(WindowFront):
     def _connect(self) -> None:
         run = self.app.run_command
         for panel in (
-            self.viewports, self.second.viewports, self.volume, self.documents, self.empty, self.studies, self.findings,
-            self.record, self.measurements, self.layers, self.status, self.palette_,
+            self.viewports, self.second.viewports, self.empty, self.studies, self.findings, self.record,
+            self.measurements, self.layers, self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
         self.viewports.menu_requested.connect(self._open_menu)
         self.second.viewports.menu_requested.connect(self._open_menu)
         cast("QGuiApplication", QGuiApplication.instance()).screenRemoved.connect(self._screen_gone)
-        self.volume.menu_requested.connect(lambda where: self.actions_.menu_of("volume", self).exec(where))
+
+    @cached_property
+    def documents(self) -> DocumentPage:
+        """Where documents are read; made for the first one, so that the window opens sooner."""
+        from medviewer.gui.document_page import DocumentPage  # noqa: PLC0415
+
+        page = DocumentPage()
+        self._add_page(page)
+        return page
+
+    @cached_property
+    def volume(self) -> VolumeView:
+        """The 3D view; made when it is first looked at."""
+        from medviewer.gui.volume_view import VolumeView  # noqa: PLC0415
+
+        view = VolumeView()
+        view.menu_requested.connect(lambda where: self.actions_.menu_of("volume", self).exec(where))
+        self._add_page(view)
+        return view
+
+    def _add_page(self, page: DocumentPage | VolumeView) -> None:
+        self._middle.addWidget(page)
+        page.requested.connect(self.app.run_command)
+        page.show_state(None, self.app.state)
+
+    def _show_pages(self, old: State | None, new: State) -> None:
+        for name, is_wanted in (("documents", new.reading is not None), ("volume", scene_of(new) is not None)):
+            if name in self.__dict__:
+                getattr(self, name).show_state(old, new)
+            elif is_wanted:
+                getattr(self, name)  # made now, as the state is now
 
     def _show_state(self, old: State | None, new: State) -> None:
         if old is not None and (old.theme, old.density) != (new.theme, new.density):
@@ -186,8 +213,9 @@ class MainWindow(WindowFront):
             self._name_tabs()
         if old is not None and old.models_changed != new.models_changed:
             self.findings.list_models(model_rows(self.app))
-        for part in (self.actions_, self.tools, self.viewports, self.volume, self.documents, self.empty, self.studies):
+        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
             part.show_state(old, new)
+        self._show_pages(old, new)
         for panel in (self.findings, self.record, self.measurements, self.layers):
             panel.show_state(old, new)
         self.status.show_state(old, new)
