@@ -1,35 +1,31 @@
 """What was open, kept while it is: a window that ended without being closed can offer it again.
 
-One small file a running program, beside the settings, readable by its owner alone: which
-paths, which image, which window; no pixels and no names but those that paths have. A clean
-end removes it, so a file whose program is gone tells of a crash.
+One small file a running program, beside the settings, readable by its owner alone
+(:mod:`medviewer.app.session_file`). A clean end removes it, so a file whose program is gone
+tells of a crash.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 import os
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from medviewer.app.on_screen import selections
+from medviewer.app.layout import show_again
+from medviewer.app.on_screen import active_pane, selections
 from medviewer.app.opening import open_paths
-from medviewer.app.state import Restorable, Selection, State
+from medviewer.app.panes import numbers_in
+from medviewer.app.session_file import LOOK, PREFIX, is_running, read, remove, write
+from medviewer.app.state import Pane, Restorable, RestorablePane, Selection, State, View
 from medviewer.app.viewing import change_view
-from medviewer.domain.errors import InputError, StorageError
-from medviewer.domain.study import Collection, VoiFunction, Window
-from medviewer.whole_file import write_whole
+from medviewer.domain.errors import InputError
+from medviewer.domain.study import Collection
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
-log = logging.getLogger(__name__)
-
-_PREFIX = "open-"
-_SIZE_LIMIT_BYTES = 1 << 18
 _MOST_PATHS = 1_000
 
 
@@ -38,7 +34,7 @@ class SessionKeeper:
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._path = app.home / f"{_PREFIX}{os.getpid()}.json"
+        self._path = app.home / f"{PREFIX}{os.getpid()}.json"
         self._kept: Restorable | None = None
         self._is_open = True
         self._unwatch = app.session.watch(self._watch)
@@ -50,14 +46,14 @@ class SessionKeeper:
         if not self._is_open or now == self._kept:
             return
         self._kept = now
-        self._app.write(lambda: _write(self._path, now), failed=lambda _error: None)
+        self._app.write(lambda: write(self._path, now), failed=lambda _error: None)
 
     def close(self) -> None:
         """The window is closed as it should be: nothing is to be offered."""
         if self._is_open:
             self._is_open = False
             self._unwatch()
-            self._app.write(lambda: _remove(self._path), failed=lambda _error: None)
+            self._app.write(lambda: remove(self._path), failed=lambda _error: None)
 
     def _watch(self, old: State, new: State) -> None:
         """At once when something else is opened; where in a stack the reader is, later with :meth:`flush`."""
@@ -73,23 +69,35 @@ def _stack_of(state: State) -> tuple[str, str, int] | None:
 
 
 def what_is_open(app: Application) -> Restorable | None:
-    """The paths, the image and the window on screen; None where nothing is open."""
-    reading = app.state.reading  # then what comes back when it is closed is what is open
-    now, paths = reading.behind.selection if reading is not None else app.state.selection, app.wishes.opened
-    if now is None or not paths:
+    """The paths, and the images on screen with their looks; None where nothing is open."""
+    state, paths = app.state, app.wishes.opened
+    # Of a document: what comes back when it is closed is what is open.
+    active = state.reading.behind if state.reading is not None else active_pane(state)
+    if active.selection is None or not paths:
         return None
-    window = app.state.view.window
-    shown = (window.center, window.width, window.function) if window is not None else None
-    image = now.image
+    panes = {index: state.parked.get(index, Pane()) for index in numbers_in(state, 0)} | {state.active: active}
+    has_planes = any(pane.cut is not None for pane in panes.values())
+    order = [state.active, *(index for index in panes if index != state.active and not has_planes)]
+    kept = (_restorable(index, panes[index].selection, panes[index].view) for index in order)
     return Restorable(
-        tuple(os.path.abspath(path) for path in paths[:_MOST_PATHS]), image.sop_instance_uid, image.frame, shown
+        tuple(os.path.abspath(path) for path in paths[:_MOST_PATHS]),
+        tuple(pane for pane in kept if pane is not None),
+        (1, 1) if has_planes else state.layout,
+        has_planes,
     )
+
+
+def _restorable(number: int, shown: Selection | None, view: View) -> RestorablePane | None:
+    if shown is None:
+        return None
+    look = replace(view, zoom=None, center=None, smooth=View().smooth, presentation="")
+    return RestorablePane(number, shown.image.sop_instance_uid, shown.image.frame, look)
 
 
 def find_crashed(folder: Path) -> Restorable | None:
     """What the latest program had open that ended without closing its window."""
-    found = [path for path in folder.glob(f"{_PREFIX}*.json") if not _is_running(path)]
-    readable = [made for path in sorted(found, key=_age) if (made := _read(path)) is not None]
+    found = [path for path in folder.glob(f"{PREFIX}*.json") if not is_running(path)]
+    readable = [made for path in sorted(found, key=_age) if (made := read(path)) is not None]
     if not found:
         return None
     files = tuple(str(path) for path in found)
@@ -97,7 +105,7 @@ def find_crashed(folder: Path) -> Restorable | None:
 
 
 def restore(app: Application, _argument: object) -> None:
-    """Open again what was open when the program ended, at the same image and window.
+    """Open again what was open when the program ended: the same images, side by side, with their looks.
 
     Raises:
         InputError: nothing of it is there any more.
@@ -122,12 +130,16 @@ def forget(app: Application, _argument: object) -> None:
 
 
 class _Wanted:
-    """Shows the image that was on screen as soon as it is found, unless the reader has chosen another by then."""
+    """Shows what was on screen unless the reader has chosen another image by then.
+
+    The image in which the reader worked comes as soon as it is found; what lay beside it, when all is.
+    """
 
     def __init__(self, app: Application, offered: Restorable, gone: int) -> None:
         self._app, self._offered, self._gone = app, offered, gone
         self._is_done = False
         self._first: tuple[str, str, int] | None = None
+        self._shown: tuple[str, str, int] | None = None
 
     def __call__(self, collection: Collection, *, is_whole: bool) -> None:
         now = self._app.state.selection
@@ -136,90 +148,58 @@ class _Wanted:
         self._first = self._first or now.image.key
         if not self._is_done and now.image.key != self._first:
             self._is_done = True  # the reader's own choice
-        found = None if self._is_done else self._find(collection)
+        first = self._offered.panes[0]
+        found = None if self._is_done else _find(collection, (first,)).get(first.number)
         if found is not None:
             self._is_done = True
             self._show(found)
+        if is_whole and self._shown is not None:
+            self._show_beside(collection)
         if is_whole and self._gone:
             self._app.notify("caution", f"Parts of what was open that could not be found again: {self._gone}.")
         elif is_whole and not self._is_done:
             self._app.notify("caution", "The image that was on screen could not be found again.")
 
-    def _find(self, collection: Collection) -> Selection | None:
-        wanted = (self._offered.sop_instance_uid, self._offered.frame)
-        every = selections(collection)
-        return next((s for s in every if (s.image.sop_instance_uid, s.image.frame) == wanted), None)
-
     def _show(self, found: Selection) -> None:
         self._app.run_command("image.select", found)
-        if self._offered.window is not None:
-            center, width, function = self._offered.window
-            change_view(self._app, window=Window(center, width, function))
+        change_view(self._app, **_look(self._offered.panes[0].view))
+        self._shown = found.image.key
+
+    def _show_beside(self, collection: Collection) -> None:
+        """The layout of before, if the reader has not moved on meanwhile."""
+        state, offered = self._app.state, self._offered
+        is_untouched = state.selection is not None and state.selection.image.key == self._shown
+        if not is_untouched or state.layout != (1, 1) or state.cut is not None or state.scene is not None:
+            return
+        active, (rows, columns) = offered.panes[0].number, offered.layout
+        if offered.has_planes:
+            self._app.run_command("layout.planes")
+        elif offered.layout != (1, 1) and active in range(rows * columns):
+            found = _find(collection, offered.panes)
+            looks = {pane.number: _look(pane.view) for pane in offered.panes}
+            show_again(self._app, offered.layout, {n: (one, looks[n]) for n, one in found.items()}, active)
 
 
-def _write(path: Path, what: Restorable | None) -> None:
-    if what is None:
-        _remove(path)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = {k: v for k, v in asdict(what).items() if k != "files"} | {"pid": os.getpid()}
-    write_whole(path, json.dumps(data, ensure_ascii=False).encode(), is_private=True)
+def _find(collection: Collection, panes: Sequence[RestorablePane]) -> dict[int, Selection]:
+    """The images of viewports, by their numbers, as far as they are there; in one pass, as there may be many."""
+    numbers: dict[tuple[str, int], list[int]] = {}
+    for pane in panes:
+        numbers.setdefault((pane.sop_instance_uid, pane.frame), []).append(pane.number)
+    found: dict[int, Selection] = {}
+    for one in selections(collection):
+        for number in numbers.get((one.image.sop_instance_uid, one.image.frame), ()):
+            found.setdefault(number, one)
+    return found
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError("The list of what is open cannot be removed; check the settings folder.") from error
+def _look(view: View) -> dict[str, Any]:
+    """What of a view belongs to the reader, not to the size of a viewport or to the preferences."""
+    return {name: getattr(view, name) for name in LOOK}
 
 
 def _remove_all(files: tuple[str, ...]) -> None:
     for file in files:
-        _remove(Path(file))
-
-
-def _read(path: Path) -> Restorable | None:
-    try:
-        if path.stat().st_size > _SIZE_LIMIT_BYTES:
-            return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        log.info("the list of what was open cannot be read; it is left out")
-        return None
-    return _restorable(data) if isinstance(data, dict) else None
-
-
-def _restorable(data: dict[str, Any]) -> Restorable | None:
-    paths, uid, frame = data.get("paths"), data.get("sop_instance_uid"), data.get("frame")
-    if not isinstance(paths, list) or not isinstance(uid, str) or type(frame) is not int:
-        return None
-    kept = tuple(p for p in paths if isinstance(p, str) and p and "\0" not in p)[:_MOST_PATHS]
-    return Restorable(kept, uid, frame, _window(data.get("window"))) if kept else None
-
-
-def _window(value: object) -> tuple[float, float, VoiFunction] | None:
-    functions: dict[object, VoiFunction] = {f: f for f in get_args(VoiFunction)}
-    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], str) or value[2] not in functions:
-        return None
-    center, width = value[:2]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in (center, width)):
-        return None
-    return (float(center), float(width), functions[value[2]]) if width > 0 else None
-
-
-def _is_running(path: Path) -> bool:
-    """Whether the program that keeps the file is still there; a later one with its number is another one."""
-    import psutil  # noqa: PLC0415 - only needed where a file was left
-
-    number = path.stem.removeprefix(_PREFIX)
-    if not number.isdecimal():
-        return False
-    try:
-        return bool(psutil.Process(int(number)).create_time() <= path.stat().st_mtime + 1)
-    except (psutil.NoSuchProcess, OverflowError):
-        return False
-    except (psutil.Error, OSError):
-        return True  # it cannot be told: better no offer than one of what another window shows
+        remove(Path(file))
 
 
 def _age(path: Path) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,32 @@ def fill_panes(app: Application, numbers: Sequence[int] = ()) -> None:
             if selection is None:
                 return
             _assign(app, index, selection)
+
+
+def show_again(
+    app: Application, shape: tuple[int, int], shown: Mapping[int, tuple[Selection, Mapping[str, Any]]], active: int
+) -> None:
+    """Show images side by side as they were: by viewport of the first window, each with changes of its view.
+
+    Only those of the patient on screen: whatever was kept, never two patients side by side.
+    """
+    now = app.state.selection
+    if now is None:
+        return
+    who, smooth = identity_of(now.patient), app.state.view.smooth
+    with app.session.arranging():
+        _set_shape(app, shape)
+        activate(app, active)
+        for index in numbers_in(app.state, 0):
+            if index in shown and identity_of(shown[index][0].patient) == who:
+                selection, look = shown[index]
+                if index == app.state.active:
+                    select(app, selection)
+                else:
+                    _assign(app, index, selection)
+                change_pane(app, index, view=View(smooth=smooth, **look))
+            elif index != app.state.active:
+                change_pane(app, index, selection=None, cut=None, frame=None, frame_problem="")
 
 
 def compare_with_prior(app: Application, _argument: object) -> None:

@@ -21,7 +21,7 @@ from medviewer.domain.layer import LayerPlane, LayerSource
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.presentation import KeyObjects, PresentationState
 from medviewer.domain.report import Report
-from medviewer.domain.study import Collection, Document, Image, Patient, Series, Stack, Study, VoiFunction, Window
+from medviewer.domain.study import Collection, Document, Image, Patient, Series, Stack, Study, Window
 from medviewer.domain.waveform import Waveform
 from medviewer.imaging.camera import Box, Camera, Look
 from medviewer.imaging.pdf import Pdf
@@ -275,13 +275,23 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Restorable:
-    """What was open when the program ended without being closed. ``window`` is (center, width, function)."""
+class RestorablePane:
+    """What one viewport of the first window showed. ``view`` without zoom and place, which hang on its size."""
 
-    paths: tuple[str, ...]
+    number: int
     sop_instance_uid: str
     frame: int
-    window: tuple[float, float, VoiFunction] | None = None
+    view: View = field(default_factory=View)
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """What was open when the program ended without being closed; the viewport in which the reader worked first."""
+
+    paths: tuple[str, ...]
+    panes: tuple[RestorablePane, ...]
+    layout: tuple[int, int] = (1, 1)
+    has_planes: bool = False  # cut from the stack of the first image
     files: tuple[str, ...] = ()  # that tell of it, to be removed
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QPushButton
 import medviewer
 from medviewer.app.commands import COMMANDS
 from medviewer.app.shortcuts import Changes
-from medviewer.app.state import Restorable, State
+from medviewer.app.state import Restorable, RestorablePane, State
 from medviewer.gui.about_dialog import AboutDialog, versions
 from medviewer.gui.command_palette import native_keys
 from medviewer.gui.empty_view import EmptyView
@@ -189,7 +189,7 @@ def test_the_empty_view_says_research_use_in_both_languages(empty) -> None:
 
 def test_the_empty_view_offers_what_was_open_after_a_crash(empty) -> None:
     asked = Asked(empty)
-    left = State(restorable=Restorable(("/data/Kowalska",), "1.2.3", 0))
+    left = State(restorable=Restorable(("/data/Kowalska",), (RestorablePane(0, "1.2.3", 0),)))
     show(empty, State(), left)
     assert "MedViewer ended without being closed." in all_words(empty)
     assert "Kowalska" in all_words(empty)

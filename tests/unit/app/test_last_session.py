@@ -7,17 +7,21 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.app.last_session import SessionKeeper, find_crashed
-from medviewer.app.on_screen import selections
-from medviewer.app.state import Selection
+from medviewer.app.last_session import SessionKeeper, find_crashed, what_is_open
+from medviewer.app.layout import LAYOUTS
+from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.panes import SECOND, numbers_in
+from medviewer.app.state import Selection, View
 from medviewer.domain.study import Window
+from medviewer.imaging.palettes import PALETTES
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -67,8 +71,14 @@ def test_what_is_open_is_kept_without_pixels_or_names_for_its_owner_alone(
     keeper.flush()
     kept = json.loads(own_file(application).read_text())
     assert kept == {
-        "paths": [str(slices[0].parent)], "sop_instance_uid": shown(application).image.sop_instance_uid,
-        "frame": 0, "window": [30, 200, "LINEAR"], "pid": os.getpid(),
+        "paths": [str(slices[0].parent)], "layout": [1, 1], "has_planes": False, "pid": os.getpid(),
+        "panes": [
+            {
+                "number": 0, "sop_instance_uid": shown(application).image.sop_instance_uid, "frame": 0,
+                "window": [30, 200, "LINEAR"], "inverted": False, "palette": "", "quarter_turns": 0,
+                "flip_horizontal": False, "flip_vertical": False,
+            }
+        ],
     }  # fmt: skip
     if os.name == "posix":
         assert stat.S_IMODE(own_file(application).stat().st_mode) == 0o600
@@ -137,7 +147,8 @@ def test_the_offer_can_be_declined(application: Application, slices: list[Path])
 def write_left(home: Path, *paths: Path, uid: str = "1.2.3") -> Path:
     home.mkdir(parents=True, exist_ok=True)
     left = home / f"open-{dead_number()}.json"
-    left.write_text(json.dumps({"paths": list(map(str, paths)), "sop_instance_uid": uid, "frame": 0}))
+    pane = {"number": 0, "sop_instance_uid": uid, "frame": 0}
+    left.write_text(json.dumps({"paths": list(map(str, paths)), "panes": [pane]}))
     return left
 
 
@@ -186,24 +197,140 @@ def test_the_readers_own_choice_is_not_undone_by_what_is_found_later(
     application: Application, slices: list[Path]
 ) -> None:
     from medviewer.app.last_session import _Wanted
-    from medviewer.app.state import Restorable
+    from medviewer.app.state import Restorable, RestorablePane
 
     application.run_command("file.open_files", [slices[0].parent])
     every = list(selections(application.state.collection))
-    wanted = _Wanted(application, Restorable((), every[4].image.sop_instance_uid, 0), 0)
+    offered = Restorable((), (RestorablePane(0, every[4].image.sop_instance_uid, 0),))
+    wanted = _Wanted(application, offered, 0)
     wanted._first = every[0].image.key
     application.run_command("image.select", every[2])
     wanted(application.state.collection, is_whole=True)
     assert shown(application).image.key == every[2].image.key
 
 
+def look_like_before(app: Application) -> tuple[Any, ...]:
+    """What is on screen, told so that it can be compared with another run of the program."""
+    state = app.state
+    panes = [(number, pane_state(state, number)) for number in numbers_in(state, 0)]
+    return (
+        state.layout,
+        state.active,
+        [
+            (number, pane.selection and pane.selection.image.key, replace(pane.view, zoom=None, center=None), pane.cut)
+            for number, pane in panes
+        ],
+    )
+
+
+def crash_and_restore(app: Application, keeper: SessionKeeper) -> None:
+    keeper.flush()
+    crash(app.home, os.getpid())
+    app.run_command("file.close")
+    keeper.close()
+    SessionKeeper(app)
+    app.run_command("file.restore")
+
+
+@pytest.mark.parametrize("active", [0, 1])
+def test_after_a_crash_images_lie_side_by_side_as_before(
+    reader: Application, keeper: SessionKeeper, active: int
+) -> None:
+    reader.run_command("layout.prior")
+    reader.run_command("layout.activate", 1)
+    reader.run_command("view.invert")
+    reader.run_command("view.palette", PALETTES[0])
+    reader.run_command("view.rotate_right")
+    reader.run_command("layout.activate", 0)
+    reader.run_command("image.show", 4)
+    reader.run_command("view.window", Window(30, 200))
+    reader.run_command("view.flip_horizontal")
+    reader.run_command("layout.activate", active)
+    before = look_like_before(reader)
+    assert before[0] == (1, 2)
+    assert before[2][1][2].palette == PALETTES[0]
+    crash_and_restore(reader, keeper)
+    assert look_like_before(reader) == before
+    assert all(pane_state(reader.state, number).frame is not None for number in (0, 1))
+
+
+def test_a_viewport_that_was_empty_is_empty_again(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.use", (2, 2))
+    reader.run_command("layout.activate", 1)
+    before = look_like_before(reader)
+    assert [pane[1] is None for pane in before[2]] == [False, False, True, True]
+    crash_and_restore(reader, keeper)
+    assert look_like_before(reader) == before
+
+
+def test_the_arrangement_that_came_back_is_undone_as_one(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.prior")
+    crash_and_restore(reader, keeper)
+    assert reader.state.layout == (1, 2)
+    reader.run_command("edit.undo")
+    assert reader.state.layout == (1, 1)
+
+
+def test_after_a_crash_planes_are_cut_again(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.planes")
+    before = [pane_state(reader.state, number).cut for number in numbers_in(reader.state, 0)]
+    assert any(before)
+    crash_and_restore(reader, keeper)
+    after = [pane_state(reader.state, number).cut for number in numbers_in(reader.state, 0)]
+    assert [cut and cut.plane for cut in after] == [cut and cut.plane for cut in before]
+
+
+def test_what_the_second_window_showed_comes_back_alone(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.second_window")
+    reader.run_command("layout.activate", SECOND)
+    assert reader.state.active == SECOND
+    seen = shown(reader).image.key
+    crash_and_restore(reader, keeper)
+    assert shown(reader).image.key == seen
+    assert reader.state.layout == (1, 1)
+
+
+def test_never_two_patients_side_by_side_whatever_the_file_says(
+    application: Application, keeper: SessionKeeper, tmp_path: Path
+) -> None:
+    write_radiograph(tmp_path / "a" / "a.dcm")
+    write_radiograph(tmp_path / "a" / "b.dcm", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_folder", tmp_path / "a")
+    first, second = selections(application.state.collection)
+    panes = [
+        {"number": n, "sop_instance_uid": s.image.sop_instance_uid, "frame": 0} for n, s in ((0, first), (1, second))
+    ]
+    application.run_command("file.close")
+    left = write_left(application.home, tmp_path / "a")
+    left.write_text(json.dumps({"paths": [str(tmp_path / "a")], "panes": panes, "layout": [1, 2]}))
+    SessionKeeper(application)
+    application.run_command("file.restore")
+    assert application.state.layout == (1, 2)
+    assert shown(application).patient.name == first.patient.name
+    assert pane_state(application.state, 1).selection is None
+
+
+def test_who_has_moved_on_keeps_the_layout(reader: Application, keeper: SessionKeeper) -> None:
+    from medviewer.app.last_session import _Wanted
+
+    reader.run_command("layout.prior")
+    offered = what_is_open(reader)
+    assert offered is not None
+    reader.run_command("layout.use", (1, 1))
+    wanted = _Wanted(reader, offered, 0)
+    wanted(reader.state.collection, is_whole=False)
+    reader.run_command("image.next")
+    wanted(reader.state.collection, is_whole=True)
+    assert reader.state.layout == (1, 1)
+
+
+KEYS = ["paths", "panes", "layout", "number", "sop_instance_uid", "frame", "window", "palette", "quarter_turns"]
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["paths", "sop_instance_uid", "frame", "window"]), inner)
-        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
         max_leaves=10,
     )
 )
@@ -215,4 +342,37 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
     found = find_crashed(folder)
     if found is not None:
         assert found.paths
-        assert found.window is None or found.window[1] > 0
+        assert found.layout in LAYOUTS
+        for pane in found.panes:
+            assert pane.view.window is None or pane.view.window.width > 0
+            assert pane.view.quarter_turns in range(4)
+            assert pane.view.palette in ("", *PALETTES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", "0"), ("number", True), ("frame", 0.0), ("sop_instance_uid", 1), ("palette", "PINK"), ("palette", []),
+        ("quarter_turns", 4), ("quarter_turns", "1"), ("inverted", 1), ("flip_horizontal", "yes"),
+        ("window", [0, -1, "LINEAR"]), ("window", [0, float("nan"), "LINEAR"]), ("window", [1, 2, "CUBIC"]),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_left_out(tmp_path: Path, name: str, value: object) -> None:
+    pane = {"number": 0, "sop_instance_uid": "1.2", "frame": 0, name: value}
+    (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane]}))
+    found = find_crashed(tmp_path)
+    if name in ("number", "frame", "sop_instance_uid"):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.panes[0].view == View()
+
+
+@pytest.mark.parametrize("layout", [None, [9, 9], [0, 1], "1x2", [1.0, 2], [True, 2], [1, 2, 3]])
+def test_a_layout_that_there_is_not_is_one_viewport(tmp_path: Path, layout: object) -> None:
+    pane = {"number": 0, "sop_instance_uid": "1.2", "frame": 0}
+    (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane], "layout": layout}))
+    found = find_crashed(tmp_path)
+    assert found is not None
+    assert found.layout in LAYOUTS
+    assert all(type(number) is int for number in found.layout)
