@@ -28,7 +28,9 @@ def train(arguments: argparse.Namespace) -> int:
     with _needing_the_extra():
         from medviewer.training import Manner  # noqa: PLC0415 - may lack a package
         from medviewer.training import train as make  # noqa: PLC0415
+        from medviewer.training.heap import keep_freed_memory  # noqa: PLC0415
 
+        keep_freed_memory()
         if arguments.json:
             with _failure_as_line():
                 lines = Manner(_bar_line, arguments.force, arguments.search, _record_line)

@@ -18,6 +18,7 @@ from medviewer.cli import main
 from medviewer.domain.errors import RuntimeMissingError, Stopped, TrainingError
 from medviewer.gui.text import tr, use_language
 from medviewer.training import evaluate as evaluation
+from medviewer.training import heap
 from tests import fakes
 
 REPORT = {
@@ -25,6 +26,14 @@ REPORT = {
     "data": {"n": 9, "unusable": []},
     "metrics": {"auc": {"value": 0.987654, "ci95": [0.98, 0.99]}},
 }
+
+
+@pytest.fixture(autouse=True)
+def kept_memory(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How often the process was told to keep its memory: not this one, which tests more than training."""
+    calls: list[str] = []
+    monkeypatch.setattr(heap, "keep_freed_memory", lambda: calls.append("kept"))
+    return calls
 
 
 @pytest.fixture
@@ -71,6 +80,13 @@ def test_train_hands_over_recipe_and_settings(trained: list[Any], capsys: pytest
     told = capsys.readouterr()
     # Nobody sees a bar here: a line for each percent.
     assert (told.out, told.err) == ("O\n", "  0 % step 1\n  1 % step 2\nepoch 1\n")
+
+
+def test_a_process_that_trains_keeps_its_memory_and_no_other(trained: list[Any], kept_memory: list[str]) -> None:
+    assert main(["recipes"]) == 0
+    assert kept_memory == []
+    assert main(["train", "chest-xray", "--data", "D", "--out", "O"]) == 0
+    assert kept_memory == ["kept"]
 
 
 def test_train_hands_over_how(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
