@@ -91,7 +91,8 @@ def _restorable(number: int, shown: Selection | None, view: View) -> RestorableP
     if shown is None:
         return None
     look = replace(view, zoom=None, center=None, smooth=View().smooth, presentation="")
-    return RestorablePane(number, shown.image.sop_instance_uid, shown.image.frame, look)
+    image = shown.image
+    return RestorablePane(number, os.path.abspath(image.path), image.sop_instance_uid, image.frame, look)
 
 
 def find_crashed(folder: Path) -> Restorable | None:
@@ -153,10 +154,11 @@ class _Wanted:
         if found is not None:
             self._is_done = True
             self._show(found)
+        gone = self._gone
         if is_whole and self._shown is not None:
-            self._show_beside(collection)
-        if is_whole and self._gone:
-            self._app.notify("caution", f"Parts of what was open that could not be found again: {self._gone}.")
+            gone += self._show_beside(collection)
+        if is_whole and gone:
+            self._app.notify("caution", f"Parts of what was open that could not be found again: {gone}.")
         elif is_whole and not self._is_done:
             self._app.notify("caution", "The image that was on screen could not be found again.")
 
@@ -165,12 +167,12 @@ class _Wanted:
         change_view(self._app, **_look(self._offered.panes[0].view))
         self._shown = found.image.key
 
-    def _show_beside(self, collection: Collection) -> None:
-        """The layout of before, if the reader has not moved on meanwhile."""
+    def _show_beside(self, collection: Collection) -> int:
+        """The layout of before, if the reader has not moved on meanwhile; gives how many of its images are gone."""
         state, offered = self._app.state, self._offered
         is_untouched = state.selection is not None and state.selection.image.key == self._shown
         if not is_untouched or state.layout != (1, 1) or state.cut is not None or state.scene is not None:
-            return
+            return 0
         active, (rows, columns) = offered.panes[0].number, offered.layout
         if offered.has_planes:
             self._app.run_command("layout.planes")
@@ -178,17 +180,25 @@ class _Wanted:
             found = _find(collection, offered.panes)
             looks = {pane.number: _look(pane.view) for pane in offered.panes}
             show_again(self._app, offered.layout, {n: (one, looks[n]) for n, one in found.items()}, active)
+            return len(offered.panes) - len(found)
+        return 0
 
 
 def _find(collection: Collection, panes: Sequence[RestorablePane]) -> dict[int, Selection]:
-    """The images of viewports, by their numbers, as far as they are there; in one pass, as there may be many."""
-    numbers: dict[tuple[str, int], list[int]] = {}
+    """The images of viewports, by their numbers, as far as they are there; in one pass, as there may be many.
+
+    Of several with one UID the one that lies where it lay; without a UID (pictures) no other.
+    """
+    wanted: dict[tuple[str, int], list[RestorablePane]] = {}
     for pane in panes:
-        numbers.setdefault((pane.sop_instance_uid, pane.frame), []).append(pane.number)
+        wanted.setdefault((pane.sop_instance_uid, pane.frame), []).append(pane)
     found: dict[int, Selection] = {}
     for one in selections(collection):
-        for number in numbers.get((one.image.sop_instance_uid, one.image.frame), ()):
-            found.setdefault(number, one)
+        for pane in wanted.get((one.image.sop_instance_uid, one.image.frame), ()):
+            if os.path.abspath(one.image.path) == pane.path:
+                found[pane.number] = one
+            elif pane.sop_instance_uid:
+                found.setdefault(pane.number, one)
     return found
 
 

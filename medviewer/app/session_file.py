@@ -94,7 +94,8 @@ def _as_data(pane: RestorablePane) -> dict[str, Any]:
     window = pane.view.window
     look = {name: getattr(pane.view, name) for name in LOOK}
     look["window"] = (window.center, window.width, window.function) if window is not None else None
-    return {"number": pane.number, "sop_instance_uid": pane.sop_instance_uid, "frame": pane.frame, **look}
+    where = {"path": pane.path, "sop_instance_uid": pane.sop_instance_uid, "frame": pane.frame}
+    return {"number": pane.number, **where, **look}
 
 
 def _restorable(data: Mapping[str, Any]) -> Restorable | None:
@@ -110,8 +111,8 @@ def _restorable(data: Mapping[str, Any]) -> Restorable | None:
 def _pane(data: object) -> RestorablePane | None:
     if not isinstance(data, dict):
         return None
-    number, uid, frame = data.get("number"), data.get("sop_instance_uid"), data.get("frame")
-    if type(number) is not int or not isinstance(uid, str) or type(frame) is not int:
+    number, path, uid, frame = (data.get(name) for name in ("number", "path", "sop_instance_uid", "frame"))
+    if type(number) is not int or type(frame) is not int or not isinstance(path, str) or not isinstance(uid, str):
         return None
     palette, turns = data.get("palette"), data.get("quarter_turns")
     view = View(
@@ -122,7 +123,7 @@ def _pane(data: object) -> RestorablePane | None:
         flip_horizontal=data.get("flip_horizontal") is True,
         flip_vertical=data.get("flip_vertical") is True,
     )
-    return RestorablePane(number, uid, frame, view)
+    return RestorablePane(number, path, uid, frame, view)
 
 
 def _window(value: object) -> Window | None:

@@ -279,6 +279,7 @@ class RestorablePane:
     """What one viewport of the first window showed. ``view`` without zoom and place, which hang on its size."""
 
     number: int
+    path: str
     sop_instance_uid: str
     frame: int
     view: View = field(default_factory=View)

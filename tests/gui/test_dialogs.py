@@ -189,7 +189,7 @@ def test_the_empty_view_says_research_use_in_both_languages(empty) -> None:
 
 def test_the_empty_view_offers_what_was_open_after_a_crash(empty) -> None:
     asked = Asked(empty)
-    left = State(restorable=Restorable(("/data/Kowalska",), (RestorablePane(0, "1.2.3", 0),)))
+    left = State(restorable=Restorable(("/data/Kowalska",), (RestorablePane(0, "/data/Kowalska/1", "1.2.3", 0),)))
     show(empty, State(), left)
     assert "MedViewer ended without being closed." in all_words(empty)
     assert "Kowalska" in all_words(empty)

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from medviewer.app.last_session import SessionKeeper, find_crashed, what_is_open
 from medviewer.app.layout import LAYOUTS
@@ -74,7 +76,8 @@ def test_what_is_open_is_kept_without_pixels_or_names_for_its_owner_alone(
         "paths": [str(slices[0].parent)], "layout": [1, 1], "has_planes": False, "pid": os.getpid(),
         "panes": [
             {
-                "number": 0, "sop_instance_uid": shown(application).image.sop_instance_uid, "frame": 0,
+                "number": 0, "path": str(shown(application).image.path),
+                "sop_instance_uid": shown(application).image.sop_instance_uid, "frame": 0,
                 "window": [30, 200, "LINEAR"], "inverted": False, "palette": "", "quarter_turns": 0,
                 "flip_horizontal": False, "flip_vertical": False,
             }
@@ -147,7 +150,7 @@ def test_the_offer_can_be_declined(application: Application, slices: list[Path])
 def write_left(home: Path, *paths: Path, uid: str = "1.2.3") -> Path:
     home.mkdir(parents=True, exist_ok=True)
     left = home / f"open-{dead_number()}.json"
-    pane = {"number": 0, "sop_instance_uid": uid, "frame": 0}
+    pane = {"number": 0, "path": "", "sop_instance_uid": uid, "frame": 0}
     left.write_text(json.dumps({"paths": list(map(str, paths)), "panes": [pane]}))
     return left
 
@@ -201,7 +204,7 @@ def test_the_readers_own_choice_is_not_undone_by_what_is_found_later(
 
     application.run_command("file.open_files", [slices[0].parent])
     every = list(selections(application.state.collection))
-    offered = Restorable((), (RestorablePane(0, every[4].image.sop_instance_uid, 0),))
+    offered = Restorable((), (RestorablePane(0, "", every[4].image.sop_instance_uid, 0),))
     wanted = _Wanted(application, offered, 0)
     wanted._first = every[0].image.key
     application.run_command("image.select", every[2])
@@ -298,7 +301,8 @@ def test_never_two_patients_side_by_side_whatever_the_file_says(
     application.run_command("file.open_folder", tmp_path / "a")
     first, second = selections(application.state.collection)
     panes = [
-        {"number": n, "sop_instance_uid": s.image.sop_instance_uid, "frame": 0} for n, s in ((0, first), (1, second))
+        {"number": n, "path": str(s.image.path), "sop_instance_uid": s.image.sop_instance_uid, "frame": 0}
+        for n, s in ((0, first), (1, second))
     ]
     application.run_command("file.close")
     left = write_left(application.home, tmp_path / "a")
@@ -308,6 +312,58 @@ def test_never_two_patients_side_by_side_whatever_the_file_says(
     assert application.state.layout == (1, 2)
     assert shown(application).patient.name == first.patient.name
     assert pane_state(application.state, 1).selection is None
+
+
+def test_an_image_beside_it_that_is_gone_is_said(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.prior")
+    other = pane_state(reader.state, 1).selection
+    assert other is not None
+    keeper.flush()
+    crash(reader.home, os.getpid())
+    reader.run_command("file.close")
+    keeper.close()
+    for image in other.stack.images:
+        image.path.unlink()
+    SessionKeeper(reader)
+    reader.run_command("file.restore")
+    assert reader.state.layout == (1, 2)
+    assert pane_state(reader.state, 1).selection is None
+    assert reader.state.notice is not None
+    assert reader.state.notice.text == "Parts of what was open that could not be found again: 1."
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_of_pictures_without_a_uid_the_same_one_comes_back(
+    application: Application, keeper: SessionKeeper, tmp_path: Path, number: int
+) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(3)]
+    for n, path in enumerate(paths):
+        Image.fromarray(np.full((40, 50), 60 * n, np.uint8)).save(path)
+    application.run_command("file.open_files", paths)
+    every = list(selections(application.state.collection))
+    assert {one.image.sop_instance_uid for one in every} == {""}
+    application.run_command("image.select", every[number])
+    crash_and_restore(application, keeper)
+    assert shown(application).image.path == every[number].image.path
+
+
+def test_a_picture_that_is_gone_is_not_replaced_by_another(
+    application: Application, keeper: SessionKeeper, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(2)]
+    for path in paths:
+        Image.fromarray(np.zeros((40, 50), np.uint8)).save(path)
+    application.run_command("file.open_files", paths)
+    gone = shown(application).image.path
+    keeper.flush()
+    crash(application.home, os.getpid())
+    application.run_command("file.close")
+    keeper.close()
+    gone.unlink()
+    SessionKeeper(application)
+    application.run_command("file.restore")
+    assert application.state.notice is not None
+    assert "could not be found again" in application.state.notice.text
 
 
 def test_who_has_moved_on_keeps_the_layout(reader: Application, keeper: SessionKeeper) -> None:
@@ -324,7 +380,7 @@ def test_who_has_moved_on_keeps_the_layout(reader: Application, keeper: SessionK
     assert reader.state.layout == (1, 1)
 
 
-KEYS = ["paths", "panes", "layout", "number", "sop_instance_uid", "frame", "window", "palette", "quarter_turns"]
+KEYS = ["paths", "panes", "layout", "number", "path", "sop_instance_uid", "frame", "window", "palette", "quarter_turns"]
 
 
 @given(
@@ -352,16 +408,16 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("number", "0"), ("number", True), ("frame", 0.0), ("sop_instance_uid", 1), ("palette", "PINK"), ("palette", []),
+        ("number", "0"), ("number", True), ("path", None), ("frame", 0.0), ("sop_instance_uid", 1), ("palette", "PINK"), ("palette", []),
         ("quarter_turns", 4), ("quarter_turns", "1"), ("inverted", 1), ("flip_horizontal", "yes"),
         ("window", [0, -1, "LINEAR"]), ("window", [0, float("nan"), "LINEAR"]), ("window", [1, 2, "CUBIC"]),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_left_out(tmp_path: Path, name: str, value: object) -> None:
-    pane = {"number": 0, "sop_instance_uid": "1.2", "frame": 0, name: value}
+    pane = {"number": 0, "path": "", "sop_instance_uid": "1.2", "frame": 0, name: value}
     (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane]}))
     found = find_crashed(tmp_path)
-    if name in ("number", "frame", "sop_instance_uid"):
+    if name in ("number", "path", "frame", "sop_instance_uid"):
         assert found is None
     else:
         assert found is not None
@@ -370,7 +426,7 @@ def test_a_value_that_cannot_be_is_left_out(tmp_path: Path, name: str, value: ob
 
 @pytest.mark.parametrize("layout", [None, [9, 9], [0, 1], "1x2", [1.0, 2], [True, 2], [1, 2, 3]])
 def test_a_layout_that_there_is_not_is_one_viewport(tmp_path: Path, layout: object) -> None:
-    pane = {"number": 0, "sop_instance_uid": "1.2", "frame": 0}
+    pane = {"number": 0, "path": "", "sop_instance_uid": "1.2", "frame": 0}
     (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane], "layout": layout}))
     found = find_crashed(tmp_path)
     assert found is not None
