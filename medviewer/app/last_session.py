@@ -76,13 +76,14 @@ def what_is_open(app: Application) -> Restorable | None:
     if active.selection is None or not paths:
         return None
     panes = {index: state.parked.get(index, Pane()) for index in numbers_in(state, 0)} | {state.active: active}
-    has_planes = any(pane.cut is not None for pane in panes.values())
-    order = [state.active, *(index for index in panes if index != state.active and not has_planes)]
+    cut_from = {pane.selection.volume_key for pane in panes.values() if pane.cut is not None and pane.selection}
+    has_planes = active.selection.volume_key in cut_from
+    order = [state.active, *(index for index in panes if index != state.active and not cut_from)]
     kept = (_restorable(index, panes[index].selection, panes[index].view) for index in order)
     return Restorable(
         tuple(os.path.abspath(path) for path in paths[:_MOST_PATHS]),
         tuple(pane for pane in kept if pane is not None),
-        (1, 1) if has_planes else state.layout,
+        (1, 1) if cut_from else state.layout,
         has_planes,
     )
 
@@ -187,7 +188,7 @@ class _Wanted:
 def _find(collection: Collection, panes: Sequence[RestorablePane]) -> dict[int, Selection]:
     """The images of viewports, by their numbers, as far as they are there; in one pass, as there may be many.
 
-    Of several with one UID the one that lies where it lay; without a UID (pictures) no other.
+    Each where it lay: another file may have the same UID and be another patient's.
     """
     wanted: dict[tuple[str, int], list[RestorablePane]] = {}
     for pane in panes:
@@ -197,8 +198,6 @@ def _find(collection: Collection, panes: Sequence[RestorablePane]) -> dict[int, 
         for pane in wanted.get((one.image.sop_instance_uid, one.image.frame), ()):
             if os.path.abspath(one.image.path) == pane.path:
                 found[pane.number] = one
-            elif pane.sop_instance_uid:
-                found.setdefault(pane.number, one)
     return found
 
 

@@ -58,12 +58,13 @@ def show_again(
 ) -> None:
     """Show images side by side as they were: by viewport of the first window, each with changes of its view.
 
-    Only those of the patient on screen: whatever was kept, never two patients side by side.
+    What the reader has done to the image on screen meanwhile stays. Images of another patient than the one on screen
+    are left out: whatever was kept, never two patients side by side.
     """
     now = app.state.selection
     if now is None:
         return
-    who, smooth = identity_of(now.patient), app.state.view.smooth
+    who, seen = identity_of(now.patient), app.state.view
     with app.session.arranging():
         _set_shape(app, shape)
         activate(app, active)
@@ -74,7 +75,8 @@ def show_again(
                     select(app, selection)
                 else:
                     _assign(app, index, selection)
-                change_pane(app, index, view=View(smooth=smooth, **look))
+                is_same = index == app.state.active and selection.image.key == now.image.key
+                change_pane(app, index, view=seen if is_same else View(smooth=seen.smooth, **look))
             elif index != app.state.active:
                 change_pane(app, index, selection=None, cut=None, frame=None, frame_problem="")
 

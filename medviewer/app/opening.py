@@ -117,8 +117,8 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
             chosen(collection, is_whole=False)
 
     def work(stop: StopToken, progress: Progress) -> Collection:
-        found = _teller(app, arrived, lambda: has_arrived, stop)
-        return analysis.open_paths(paths, stop, progress, found, folder)
+        teller = _Teller(app, arrived, lambda: has_arrived, stop)
+        return analysis.open_paths(paths, stop, teller.counting(progress), teller.found, folder)
 
     def done(collection: Collection) -> None:
         arrived(collection)
@@ -137,20 +137,33 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
     app.start_job("open", work, done)
 
 
-def _teller(
-    app: Application, arrived: Callable[[Collection], None], has_arrived: Callable[[], bool], stop: StopToken
-) -> Callable[[Collection], None]:
-    """Hands what is found to the GUI thread; the first time it waits until the first image is drawn."""
-    is_first = True
+class _Teller:
+    """Hands what a scan finds to the GUI thread; if more is to come, it first waits until the first image is drawn."""
 
-    def found(collection: Collection) -> None:
-        nonlocal is_first
-        app.post(lambda: None if stop.is_stopped else arrived(collection))
-        if is_first:
-            _wait(lambda: has_arrived() and is_drawable(app.state) and app.front.has_drawn(), stop)
-        is_first = False
+    def __init__(
+        self, app: Application, arrived: Callable[[Collection], None], has_arrived: Callable[[], bool], stop: StopToken
+    ) -> None:
+        self._app, self._arrived, self._has_arrived, self._stop = app, arrived, has_arrived, stop
+        self._is_first, self._is_whole = True, False
 
-    return found
+    def counting(self, progress: Progress) -> Progress:
+        """The same, noting when everything has been read: then there is nothing to hold back."""
+
+        def count(done: int, total: int, text: str) -> None:
+            self._is_whole = done >= total
+            progress(done, total, text)
+
+        return count
+
+    def found(self, collection: Collection) -> None:
+        """Tell of what is there so far."""
+        self._app.post(lambda: None if self._stop.is_stopped else self._arrived(collection))
+        if self._is_first and not self._is_whole:
+            _wait(self._is_drawn, self._stop)
+        self._is_first = False
+
+    def _is_drawn(self) -> bool:
+        return self._has_arrived() and is_drawable(self._app.state) and self._app.front.has_drawn()
 
 
 def is_drawable(state: State) -> bool:

@@ -48,7 +48,7 @@ def write(path: Path, what: Restorable | None) -> None:
         "panes": [_as_data(pane) for pane in what.panes],
         "pid": os.getpid(),
     }
-    write_whole(path, json.dumps(data, ensure_ascii=False).encode(), is_private=True)
+    write_whole(path, json.dumps(data).encode(), is_private=True)  # a name that is no UTF-8 is escaped, and read back
 
 
 def remove(path: Path) -> None:
@@ -130,7 +130,11 @@ def _window(value: object) -> Window | None:
     functions: dict[object, VoiFunction] = {f: f for f in get_args(VoiFunction)}
     if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], str) or value[2] not in functions:
         return None
-    center, width = value[:2]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in (center, width)):
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value[:2]):
         return None
-    return Window(float(center), float(width), functions[value[2]]) if width > 0 else None
+    try:
+        center, width = map(float, value[:2])
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    is_usable = math.isfinite(center) and math.isfinite(width) and width > 0
+    return Window(center, width, functions[value[2]]) if is_usable else None

@@ -104,7 +104,10 @@ class WindowFront(QMainWindow):
     def has_drawn(self) -> bool:
         """Whether what is to be seen has been drawn; asked from any thread."""
         frame = self.app.state.frame
-        return frame is None or self.viewport.painted_frame is frame
+        try:
+            return frame is None or self.viewport.painted_frame is frame
+        except IndexError:  # the viewports of a new layout are just being made
+            return False
 
     def show_dialog(self, what: Dialog) -> None:
         """Show one of the dialogs."""

@@ -78,6 +78,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
     """
     qt = _qt_application()
     with _window(qt, home()) as (app, window):
+        window.open_as_before()  # before there is an image: what is arranged from then on can be undone
         if sample:
             app.wishes.runs_when_opened = True
             app.run_command("file.open_sample")
@@ -85,7 +86,6 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
             app.run_command("file.open_files", list(paths))
             _wait_for_image(app)
         window.show()
-        window.open_as_before()
         before = signal.signal(signal.SIGINT, lambda _number, _frame: _close_unasked(window))
         wake = QTimer()  # lets Python see Ctrl+C while Qt waits
         wake.start(500)

@@ -107,6 +107,8 @@ class Viewport(QWidget):
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what has changed."""
         self._state = new
+        if new.frame is None:
+            self.painted_frame = None  # nobody's pixels are kept behind their back
         if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
             self._gesture = None
         if new.cut is None:

@@ -29,23 +29,32 @@ def check_document(document: Mapping[str, Any], schema: Mapping[str, Any]) -> No
         CardError: it breaks the schema; the message names the field by its path, e.g. ``inputs/0/kind``.
     """
     validator = _compiled(schema)
-    if validator.is_valid(document):
-        return
-    problem = best_match(validator.iter_errors(document))
+    try:
+        if validator.is_valid(document):
+            return
+        problem = best_match(validator.iter_errors(document))
+    except (ValueError, RecursionError) as error:  # the library follows a document to a depth of 255
+        raise CardError(f"The model's card is not valid: {str(error)[:_LONGEST]}.") from error
     where = "/".join(str(part) for part in problem.instance_path) or "the card"
     raise CardError(f"The model's card is not valid at {where}: {problem.message[:_LONGEST]}.")
 
 
 def best_match(problems: Iterable[_Problem]) -> _Problem:
-    """The one of several errors that helps most: the one nearest to the top; of alternatives the best fit.
+    """The one of several errors that helps most: the one nearest to the top, and of alternatives that of the one meant.
 
-    Where every alternative is missed at the same depth nobody can say which was meant: the error is the whole's.
+    Which was meant says a name that alternatives give each its own (``const``), else the depth to which it fits; where
+    neither does, nobody knows, and the error is the whole's.
     """
     best = min(problems, key=lambda problem: len(problem.instance_path))
-    while alternatives := [inner for branch in getattr(best.kind, "context", ()) for inner in branch]:
+    while branches := [branch for branch in getattr(best.kind, "context", ()) if branch]:
+        named = [branch for branch in branches if all(inner.kind.name != "const" for inner in branch)]
+        if len(named) == 1:
+            best = min(named[0], key=lambda inner: len(inner.instance_path))
+            continue
+        alternatives = [inner for branch in named or branches for inner in branch]
         depth = max(len(inner.instance_path) for inner in alternatives)
         deepest = [inner for inner in alternatives if len(inner.instance_path) == depth]
-        if len(deepest) > 1 and depth == len(best.instance_path):
+        if len(deepest) > 1:
             break
         best = deepest[0]
     return best

@@ -85,6 +85,20 @@ def test_the_window_comes_with_its_image(
     assert seen == [True]
 
 
+def test_the_second_window_is_opened_again_before_there_is_anything_to_undo(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(
+        MainWindow,
+        "open_as_before",
+        lambda window: seen.append((bool(window.app.jobs.running), window.app.session.can_undo)),
+    )
+    in_the_window(lambda window: not window.app.jobs.running)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert seen == [(False, False)]
+
+
 def test_a_slow_disk_does_not_keep_the_window(
     in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

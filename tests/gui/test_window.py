@@ -321,6 +321,25 @@ def test_the_menu_names_presets_by_the_image_on_screen_and_not_by_an_earlier_one
     menu.deleteLater()
 
 
+def test_what_has_been_drawn_is_known_and_not_kept(
+    reader: Reader, radiograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = reader.window
+    assert window.has_drawn()  # nothing is to be seen
+    reader.open(radiograph)
+    reader.wait(window.has_drawn)
+    assert window.viewport.painted_frame is reader.state.frame
+    window.viewport.painted_frame = None
+    assert not window.has_drawn()
+    monkeypatch.setattr(window.viewports, "_viewports", [])  # as while a new layout is made
+    assert not window.has_drawn()
+    monkeypatch.undo()
+    window.viewport.repaint()
+    assert window.has_drawn()
+    window.app.run_command("file.close")
+    assert window.viewport.painted_frame is None
+
+
 def test_a_call_to_a_window_that_is_gone_is_dropped(qtbot: Any) -> None:
     post, called = GuiPost(), []
     post(lambda: called.append(1))

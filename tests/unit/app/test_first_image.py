@@ -109,6 +109,16 @@ def test_an_image_that_cannot_be_read_does_not_keep_the_rest(
     assert len(reader.read) == N_SLICES
 
 
+def test_nothing_is_held_back_where_nothing_more_is_to_come(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A protocol that turns the image must be at work before it is seen for the first time."""
+    monkeypatch.setattr(opening, "_FIRST_IMAGE_S", LONG_S)
+    reader.app.run_command("file.open_files", [min((tmp_path / "ct").iterdir())])
+    reader.pump_to_the_end()
+    assert reader.app.state.selection is not None
+
+
 def test_who_stops_the_scan_does_not_wait_for_a_drawing(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

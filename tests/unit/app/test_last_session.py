@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from medviewer.app import session_file
 from medviewer.app.last_session import SessionKeeper, find_crashed, what_is_open
 from medviewer.app.layout import LAYOUTS
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.panes import SECOND, numbers_in
-from medviewer.app.state import Selection, View
+from medviewer.app.state import Restorable, RestorablePane, Selection, View
 from medviewer.domain.study import Window
 from medviewer.imaging.palettes import PALETTES
 from tests.radiographs import write_radiograph, write_slices
@@ -200,7 +201,6 @@ def test_the_readers_own_choice_is_not_undone_by_what_is_found_later(
     application: Application, slices: list[Path]
 ) -> None:
     from medviewer.app.last_session import _Wanted
-    from medviewer.app.state import Restorable, RestorablePane
 
     application.run_command("file.open_files", [slices[0].parent])
     every = list(selections(application.state.collection))
@@ -314,6 +314,55 @@ def test_never_two_patients_side_by_side_whatever_the_file_says(
     assert pane_state(application.state, 1).selection is None
 
 
+def test_another_patients_file_with_the_same_uid_is_never_taken_for_it(
+    application: Application, keeper: SessionKeeper, tmp_path: Path
+) -> None:
+    """A pseudonymised copy may keep the UIDs, and lies first."""
+    write_radiograph(tmp_path / "a" / "x.dcm", SOPInstanceUID="1.2.3.4")
+    write_radiograph(tmp_path / "b" / "x.dcm", SOPInstanceUID="1.2.3.4", patient_id="B2", name="Beta^Ben")
+    application.run_command("file.open_folder", tmp_path)
+    beta = next(s for s in selections(application.state.collection) if s.patient.name == "Beta^Ben")
+    application.run_command("image.select", beta)
+    crash_and_restore(application, keeper)
+    assert shown(application).patient.name == "Beta^Ben"
+
+
+def test_what_the_reader_did_to_the_image_meanwhile_stays(reader: Application) -> None:
+    from medviewer.app.last_session import _Wanted
+
+    reader.run_command("layout.prior")
+    reader.run_command("layout.activate", 0)
+    offered = what_is_open(reader)
+    assert offered is not None
+    reader.run_command("layout.use", (1, 1))
+    wanted = _Wanted(reader, offered, 0)
+    wanted(reader.state.collection, is_whole=False)
+    reader.run_command("view.window", Window(77, 99))
+    wanted(reader.state.collection, is_whole=True)
+    assert reader.state.layout == (1, 2)
+    assert reader.state.view.window == Window(77, 99)
+    assert pane_state(reader.state, 1).view.window is None
+
+
+def test_planes_of_another_series_are_not_cut_from_the_one_on_screen(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    reader.run_command("layout.activate", 3)
+    now = shown(reader)
+    other = next(s for s in selections(reader.state.collection) if s.stack_key != now.stack_key)
+    reader.run_command("image.select", other)
+    kept = what_is_open(reader)
+    assert kept is not None
+    assert (kept.has_planes, kept.layout, len(kept.panes)) == (False, (1, 1), 1)
+    assert kept.panes[0].path == str(other.image.path)
+
+
+def test_a_file_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    odd = "/data/caf\udce9.dcm"
+    what = Restorable((odd,), (RestorablePane(0, odd, "1.2", 0),))
+    session_file.write(tmp_path / "open-x.json", what)
+    assert session_file.read(tmp_path / "open-x.json") == what
+
+
 def test_an_image_beside_it_that_is_gone_is_said(reader: Application, keeper: SessionKeeper) -> None:
     reader.run_command("layout.prior")
     other = pane_state(reader.state, 1).selection
@@ -410,7 +459,8 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
     [
         ("number", "0"), ("number", True), ("path", None), ("frame", 0.0), ("sop_instance_uid", 1), ("palette", "PINK"), ("palette", []),
         ("quarter_turns", 4), ("quarter_turns", "1"), ("inverted", 1), ("flip_horizontal", "yes"),
-        ("window", [0, -1, "LINEAR"]), ("window", [0, float("nan"), "LINEAR"]), ("window", [1, 2, "CUBIC"]),
+        ("window", [0, -1, "LINEAR"]), ("window", [0, float("nan"), "LINEAR"]),
+        ("window", [10**400, 1, "LINEAR"]), ("window", [1, 10**400, "LINEAR"]), ("window", [1, True, "LINEAR"]), ("window", [1, 2, "CUBIC"]),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_left_out(tmp_path: Path, name: str, value: object) -> None:

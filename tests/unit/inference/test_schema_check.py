@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medviewer.domain.errors import CardError
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.schema_check import check_document
+from tests.fakes import make_model
 
 NUMBER = {"type": "integer", "minimum": 1}
 NAMED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -22,6 +26,50 @@ SCHEMA = {
 @pytest.mark.parametrize("document", [{"n": 1}, {"n": 2, "deep": []}, {"n": 2, "deep": [1, None, {"a": "x"}]}])
 def test_what_keeps_to_the_schema_passes(document: dict[str, Any]) -> None:
     check_document(document, SCHEMA)
+
+
+STEPS = {
+    "type": "array",
+    "items": {
+        "oneOf": [
+            {
+                "type": "object", "properties": {"op": {"const": op}, field: {"type": "integer", "minimum": 1}},
+                "required": ["op"], "additionalProperties": False,
+            }
+            for op, field in (("age", "cap"), ("mean", "over"), ("zero", "below"))
+        ]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "where", "what"),
+    [
+        ({"op": "mean", "over": 0}, "steps/0/over", "less than the minimum"),
+        ({"op": "mean", "cap": 1}, "steps/0", "cap"),
+        ({"op": "zero", "below": "x"}, "steps/0/below", "not of type"),
+        ({"op": "exec"}, "steps/0", "not valid under any"),
+    ],
+)
+def test_of_alternatives_with_names_the_named_one_is_meant(step: dict[str, Any], where: str, what: str) -> None:
+    with pytest.raises(CardError, match=f"not valid at {where}: ") as caught:
+        check_document({"steps": [step]}, {"properties": {"steps": STEPS}})
+    assert what in str(caught.value)
+
+
+def test_a_document_deeper_than_the_library_goes_is_one_sentence(tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    with pytest.raises(CardError, match="not valid"):
+        check_document({"n": 1, "odd": deep}, SCHEMA)
+    make_model(tmp_path / "fine")
+    make_model(tmp_path / "deep")
+    path = tmp_path / "deep" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "odd": deep}))
+    entries = {entry.folder.name: entry for entry in Catalogue([tmp_path]).entries}
+    assert entries["fine"].card is not None
+    assert "not valid" in entries["deep"].problem
 
 
 def test_tuples_are_arrays() -> None:
