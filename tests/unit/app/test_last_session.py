@@ -19,7 +19,7 @@ from PIL import Image
 
 from medviewer.app import session_file
 from medviewer.app.last_session import SessionKeeper, find_crashed, what_is_open
-from medviewer.app.layout import LAYOUTS
+from medviewer.app.layout import LAYOUTS, show_again
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.panes import SECOND, numbers_in
 from medviewer.app.state import Restorable, RestorablePane, Selection, View
@@ -264,6 +264,15 @@ def test_a_viewport_that_was_empty_is_empty_again(reader: Application, keeper: S
     assert [pane[1] is None for pane in before[2]] == [False, False, True, True]
     crash_and_restore(reader, keeper)
     assert look_like_before(reader) == before
+
+
+def test_the_first_viewport_may_be_the_empty_one(reader: Application) -> None:
+    now = shown(reader)
+    show_again(reader, (1, 2), {1: (now, {})}, 1)
+    assert reader.state.active == 1
+    assert shown(reader).image.key == now.image.key
+    assert pane_state(reader.state, 0).selection is None
+    assert pane_state(reader.state, 0).frame is None
 
 
 def test_the_arrangement_that_came_back_is_undone_as_one(reader: Application, keeper: SessionKeeper) -> None:

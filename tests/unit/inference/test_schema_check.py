@@ -46,7 +46,7 @@ STEPS = {
     ("step", "where", "what"),
     [
         ({"op": "mean", "over": 0}, "steps/0/over", "less than the minimum"),
-        ({"op": "mean", "cap": 1}, "steps/0", "cap"),
+        ({"op": "mean", "cap": 1}, "steps/0", "unexpected"),
         ({"op": "zero", "below": "x"}, "steps/0/below", "not of type"),
         ({"op": "exec"}, "steps/0", "not valid under any"),
     ],
