@@ -47,6 +47,7 @@ STEPS = {
     [
         ({"op": "mean", "over": 0}, "steps/0/over", "less than the minimum"),
         ({"op": "mean", "cap": 1}, "steps/0", "unexpected"),
+        ({"op": "mean", "cap": 1, "over": 0}, "steps/0", "unexpected"),  # nearest to the top
         ({"op": "zero", "below": "x"}, "steps/0/below", "not of type"),
         ({"op": "exec"}, "steps/0", "not valid under any"),
     ],
