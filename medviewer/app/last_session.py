@@ -17,7 +17,7 @@ from medviewer.app.layout import show_again
 from medviewer.app.on_screen import active_pane, selections
 from medviewer.app.opening import open_paths
 from medviewer.app.panes import numbers_in
-from medviewer.app.session_file import LOOK, PREFIX, is_running, read, remove, write
+from medviewer.app.session_file import LOOK, MOST_PATHS, PREFIX, is_running, read, remove, write
 from medviewer.app.state import Pane, Restorable, RestorablePane, Selection, State, View
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import InputError
@@ -25,8 +25,6 @@ from medviewer.domain.study import Collection
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
-
-_MOST_PATHS = 1_000
 
 
 class SessionKeeper:
@@ -81,7 +79,7 @@ def what_is_open(app: Application) -> Restorable | None:
     order = [state.active, *(index for index in panes if index != state.active and not cut_from)]
     kept = (_restorable(index, panes[index].selection, panes[index].view) for index in order)
     return Restorable(
-        tuple(os.path.abspath(path) for path in paths[:_MOST_PATHS]),
+        tuple(os.path.abspath(path) for path in paths[:MOST_PATHS]),
         tuple(pane for pane in kept if pane is not None),
         (1, 1) if cut_from else state.layout,
         has_planes,
@@ -91,9 +89,8 @@ def what_is_open(app: Application) -> Restorable | None:
 def _restorable(number: int, shown: Selection | None, view: View) -> RestorablePane | None:
     if shown is None:
         return None
-    look = replace(view, zoom=None, center=None, smooth=View().smooth, presentation="")
     image = shown.image
-    return RestorablePane(number, os.path.abspath(image.path), image.sop_instance_uid, image.frame, look)
+    return RestorablePane(number, os.path.abspath(image.path), image.sop_instance_uid, image.frame, View(**_look(view)))
 
 
 def find_crashed(folder: Path) -> Restorable | None:

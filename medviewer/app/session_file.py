@@ -27,7 +27,7 @@ PREFIX = "open-"
 LOOK = ("window", "inverted", "palette", "quarter_turns", "flip_horizontal", "flip_vertical")
 """The fields of a :class:`View` that are kept."""
 _SIZE_LIMIT_BYTES = 1 << 18
-_MOST_PATHS = 1_000
+MOST_PATHS = 1_000
 _MOST_PANES = 16
 
 
@@ -102,7 +102,7 @@ def _restorable(data: Mapping[str, Any]) -> Restorable | None:
     paths, panes = data.get("paths"), data.get("panes")
     if not isinstance(paths, list) or not isinstance(panes, list):
         return None
-    kept = tuple(p for p in paths if isinstance(p, str) and p and "\0" not in p)[:_MOST_PATHS]
+    kept = tuple(p for p in paths if isinstance(p, str) and p and "\0" not in p)[:MOST_PATHS]
     usable = tuple(made for pane in panes[:_MOST_PANES] if (made := _pane(pane)) is not None)
     layout = next((shape for shape in LAYOUTS if list(shape) == data.get("layout")), (1, 1))
     return Restorable(kept, usable, layout, data.get("has_planes") is True) if kept and usable else None
