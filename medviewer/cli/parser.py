@@ -201,7 +201,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "the tables of MTS-Dialog; or one such table",
     )
     parser.add_argument(
-        "--out", type=_path, required=True, metavar="DIR", help="the model folder to make; a worse model is replaced"
+        "--out", type=_path, metavar="DIR", help="the model folder to make (default: RECIPE); a worse model is replaced"
     )
     parser.add_argument("--force", action="store_true", help="replace a model in --out that is not worse, too")
     parser.add_argument(

@@ -23,8 +23,9 @@ def train(arguments: argparse.Namespace) -> int:
         raise UsageError("The seed is given twice; keep one of --seed and --set seed=.")
     if arguments.seed is not None:
         overrides["seed"] = str(arguments.seed)
-    if arguments.report_only:
-        return _report(arguments, overrides)
+    if arguments.report_only:  # beside the model that is made next, not where it goes
+        return _report(arguments, arguments.out or Path(f"{arguments.recipe}-data"), overrides)
+    out = arguments.out or Path(arguments.recipe)
     with _needing_the_extra():
         from medviewer.training import Manner  # noqa: PLC0415 - may lack a package
         from medviewer.training import train as make  # noqa: PLC0415
@@ -34,10 +35,10 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.json:
             with _failure_as_line():
                 lines = Manner(_bar_line, arguments.force, arguments.search, _record_line)
-                folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _text_line, lines)
+                folder = make(arguments.recipe, arguments.data, out, overrides, _text_line, lines)
         else:
             manner = Manner(Bar(), arguments.force, arguments.search)
-            folder = make(arguments.recipe, arguments.data, arguments.out, overrides, _line, manner)
+            folder = make(arguments.recipe, arguments.data, out, overrides, _line, manner)
     if is_first_process():
         if arguments.json:
             print_json_line({"kind": "done", "folder": str(folder)})
@@ -93,15 +94,15 @@ def _failure_as_line() -> Iterator[None]:
         raise
 
 
-def _report(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> int:
+def _report(arguments: argparse.Namespace, out: Path, overrides: Mapping[str, str]) -> int:
     """Write what the data hold; 3 if a training would refuse them, or some of them cannot be used."""
     with _needing_the_extra():
         from medviewer.training import report_data  # noqa: PLC0415 - may lack a package
 
-        report = report_data(arguments.recipe, arguments.data, arguments.out, overrides)
+        report = report_data(arguments.recipe, arguments.data, out, overrides)
     for problem in report["problems"]:
         tell(problem["text"])
-    say(str(arguments.out / "data.html"))
+    say(str(out / "data.html"))
     return 3 if report["unusable"] or any(problem["stops_training"] for problem in report["problems"]) else 0
 
 

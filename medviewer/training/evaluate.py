@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from medviewer import __version__
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, MedViewerError, Stopped, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.metrics import Truth, counted, measures, with_intervals
@@ -125,13 +125,38 @@ def _explanations(
     from medviewer.explain.methods import methods_for  # noqa: PLC0415 - of heat maps alone
     from medviewer.training.assess import Plan, Pool, measure_explanations  # noqa: PLC0415 - uses this module
 
-    if not methods_for(read_card(model)):
+    methods = methods_for(read_card(model))
+    if not methods:
         return None
-    progress("measuring a few explanations")
+    progress(f"measuring explanations, at most {_EXPLAINING_MINUTES:g} minutes and a little")
     plan = Plan(n=_N_EXPLAINED, n_few=_N_CHANGED, minutes=_EXPLAINING_MINUTES, splits=("evaluated",))
     with tempfile.TemporaryDirectory(prefix="medviewer-evaluate-") as folder:
-        measured = measure_explanations(model, Pool(found, chosen), work=Path(folder) / "rows.jsonl", plan=plan)
-    return {name: measured[name] for name in ("n", "n_random", "n_few", "methods")}
+        try:
+            measured = measure_explanations(
+                model, Pool(found, chosen), work=Path(folder) / "rows.jsonl", plan=plan, progress=Tenths(progress)
+            )
+        except Stopped:
+            raise
+        except MedViewerError as error:  # all else has been measured, and is worth its report
+            progress(f"explanations were not measured: {error}")
+            return {"problem": str(error)}
+    kept = {name: measured[name] for name in ("n", "n_random", "n_few", "methods")}
+    return kept | {"not_measured": [method.id for method in methods if method.id not in measured["methods"]]}
+
+
+class Tenths:
+    """Tells of long work by a line of text at each tenth of it."""
+
+    def __init__(self, tell: Progress) -> None:
+        self._tell = tell
+        self._told = 0
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Say (steps done, steps in all, what is being done), if another tenth is done."""
+        tenth = 10 * done // max(total, 1)
+        if tenth > self._told:
+            self._told = tenth
+            self._tell(f"{10 * tenth} % {text}")
 
 
 def summarise(scored: Scored, threshold: float) -> dict[str, Any]:

@@ -172,12 +172,15 @@ def _explanations(report: Mapping[str, Any]) -> list[str]:
     measured = report.get("explanations")
     if not measured:
         return []
+    if "problem" in measured:
+        return ["<h2>Explanations</h2>", f"<p>They were not measured: {html.escape(measured['problem'])}</p>"]
     rows = []
     for method, found in measured["methods"].items():
         shuffled, grain = found.get("randomised"), found.get("grain")
         rows.append(
             [
                 method,
+                str(found["n"]),
                 interval_words(found["deletion"]),
                 interval_words(found["insertion"]),
                 number_words(grain["rank"] if grain else None),
@@ -185,12 +188,18 @@ def _explanations(report: Mapping[str, Any]) -> list[str]:
                 found["verdict"]["en"],
             ]
         )
-    head = ["method", "deletion", "insertion", "with a grain", "weights shuffled", "in words"]
+    head = ["method", "images", "deletion", "insertion", "with a grain", "weights shuffled", "in words"]
     return [
         "<h2>Explanations</h2>",
-        f"<p>On {measured['n']} images with the finding. {_EXPLANATIONS_TEXT}</p>",
-        table(head, rows),
+        f"<p>On up to {measured['n']} images with the finding. {_EXPLANATIONS_TEXT}</p>",
+        *([table(head, rows)] if rows else []),
+        *_unmeasured(measured),
     ]
+
+
+def _unmeasured(measured: Mapping[str, Any]) -> list[str]:
+    names = ", ".join(measured["not_measured"])
+    return [f"<p>There was no time to measure {names}; `medviewer models assess` takes longer.</p>"] if names else []
 
 
 def _curves(report: Mapping[str, Any]) -> list[str]:

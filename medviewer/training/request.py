@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medviewer.domain.progress import Progress, no_progress
+from medviewer.inference.card import read_card
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Surroundings
 from medviewer.training.processes import Processes, this_device
@@ -70,7 +71,14 @@ class Request:
             record,
         )
 
-    def forget_run(self, folders: Mapping[str, Path]) -> None:
-        """Remove the run's own folder; the model is complete. One that was given stays, and so does a search."""
+    def completed(self, folders: Mapping[str, Path]) -> Path:
+        """Return the model folder; remove the run's own, and say which weights were learned.
+
+        A folder for checkpoints that was given stays, and so does a search.
+        """
         if "checkpoints" not in folders:
             shutil.rmtree(self.run_folder, ignore_errors=True)
+        if self.processes.is_first:
+            self.progress(f"the model is complete: {self.out}")
+            self.progress(f"sha256 of its weights: {read_card(self.out).sha256}")
+        return self.out

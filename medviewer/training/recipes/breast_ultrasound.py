@@ -84,9 +84,7 @@ def run(request: Request) -> Path:
         document |= decided(decide_by_folds(answers, crossed), found)
         document["ood"], proof["novelty"] = write_novelty(partial, images, answers.folds[0], preprocessing(config.size))
         write_card(partial, document, {"folds": proof})
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def _read(request: Request, config: SmallConfig) -> tuple[ClassFolders, Part, npt.NDArray[np.int64]]:

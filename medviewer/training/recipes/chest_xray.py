@@ -83,9 +83,7 @@ def run(request: Request) -> Path:
         document |= decided(write_files(partial, network, parts, config, request), found)
         document |= write_statistics(partial, parts, document)
         publish(partial, request.data, document, request.progress)
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def learn(

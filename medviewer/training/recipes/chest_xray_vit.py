@@ -74,9 +74,7 @@ def run(request: Request) -> Path:
             served = open_forward(partial / "model.onnx"), preprocessing(config.sizes[-1])
             document["training"]["beside"] = compare(served, folders["beside"], found, parts["report"], config.seed)
         publish(partial, request.data, document, request.progress)
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def configured(overrides: Mapping[str, str]) -> tuple[Config, dict[str, Path]]:

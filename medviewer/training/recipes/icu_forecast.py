@@ -92,9 +92,7 @@ def run(request: Request) -> Path:
             (partial / "report" / name).unlink()
         (partial / "report").rmdir()
         write_card(partial, document, {"b": {**report, "data": report["data"] | {"text": evidence_text(sets["a"])}}})
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def read_both(request: Request) -> dict[str, Stays]:

@@ -68,9 +68,7 @@ def run(request: Request) -> Path:
         write_reference(blend, partial / "reference.npz", HOURS)
         document = card_document(sets, config, inputs, decision, training)
         write_card(partial, document, {"b": proof})
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def _read(request: Request) -> dict[str, Stays]:

@@ -88,9 +88,7 @@ def run(request: Request) -> Path:
             request.progress(f"{split}: {told}")
             reports[split] = {**report, "data": {**report["data"], "text": evidence_text(split, sets)}}
         write_card(partial, document, reports)
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def _read(request: Request) -> dict[str, Dialogues]:

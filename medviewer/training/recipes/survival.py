@@ -77,9 +77,7 @@ def run(request: Request) -> Path:
         card = card_document(document, cohort, config, model, proof | {"risk": 1 - cox.at(HORIZON).mean(axis=0)})
         card["training"] |= training
         write_card(partial, card, {"folds": proof})
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def _read(request: Request) -> tuple[Cohort, InputSpec, dict[str, Any]]:

@@ -80,9 +80,7 @@ def run(request: Request) -> Path:
     blend = learn_blend(molecules, config, place, n_nets=config.n_nets)
     if request.processes.is_first:
         _write(request, blend, molecules.fingerprint, findings, reports)
-    request.forget_run(folders)
-    request.progress(f"the model is complete: {request.out}")
-    return request.out
+    return request.completed(folders)
 
 
 def _read(request: Request, config: MoleculeConfig) -> tuple[Molecules, npt.NDArray[np.str_], npt.NDArray[np.int64]]:

@@ -89,6 +89,26 @@ def test_a_process_that_trains_keeps_its_memory_and_no_other(trained: list[Any],
     assert kept_memory == ["kept"]
 
 
+def test_a_model_of_no_given_place_is_named_after_its_recipe(trained: list[Any]) -> None:
+    assert main(["train", "chest-xray", "--data", "D", "--seed", "0"]) == 0
+    assert trained == [("chest-xray", Path("D"), Path("chest-xray"), {"seed": "0"}, False, 0)]
+
+
+def test_a_report_of_no_given_place_lies_beside_the_model(
+    trained: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]) -> Mapping[str, Any]:
+        places.append(out)
+        return {"problems": [], "unusable": []}
+
+    monkeypatch.setattr(medviewer.training, "report_data", report_data)
+    assert main(["train", "chest-xray", "--data", "D", "--report-only"]) == 0
+    assert places == [Path("chest-xray-data")]
+    assert capsys.readouterr().out == f"{Path('chest-xray-data') / 'data.html'}\n"
+
+
 def test_train_hands_over_how(trained: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "chest-xray", "--data", "D", "--out", "O", "--force", "--search", "7"]) == 0
     assert trained[0][-2:] == (True, 7)

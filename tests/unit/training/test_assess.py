@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from medviewer.domain.progress import StopToken
 from medviewer.explain import methods as table
 from medviewer.explain.question import Question, Saliency
 from medviewer.inference.card import read_card
+from medviewer.training import assess as assessing
 from medviewer.training import sanity_card
 from medviewer.training.assess import Plan, assess
 from medviewer.training.card_page import MADE, sanity_lines
@@ -124,6 +126,18 @@ def test_when_the_time_is_over_what_there_is_counts(model: Path, films: Path, tm
     found = assess(model, films, work=work, plan=replace(PLAN, n_few=3, minutes=-1))
     assert {figures["n"] for figures in found["methods"].values()} == {3}
     assert {figures["grain"]["n"] for figures in found["methods"].values()} == {2}
+
+
+def test_methods_share_the_time(model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a slow machine ends in the midst of the second image: no method goes without."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(assessing, "time", clock)
+
+    def run_out(done: int, _total: int, _text: str) -> None:
+        clock.now = 1e12 if done > 3 else 0.0
+
+    found = assess(model, films, work=tmp_path / "work.jsonl", plan=replace(PLAN, minutes=1), progress=run_out)
+    assert [figures["n"] for figures in found["methods"].values()] == [2, 1, 1]
 
 
 def test_boxes_say_where_to_point(model: Path, films: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,8 @@ def test_the_loss_falls_and_the_card_tells_the_run(trained):
     assert 0 < card.labels[0].threshold < 1
     assert {entry["split"] for entry in card.evidence} == {"block", "report"}
     assert any(line.startswith("1/") and "epoch 1 of 3" in line and line.endswith("left") for line in told)
+    # Two runs are compared by what the last line says.
+    assert told[-1] == f"sha256 of its weights: {sha256((out / 'model.onnx').read_bytes()).hexdigest()}"
 
 
 def test_the_folder_is_whole_and_nothing_else_is_left(trained):

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medviewer.domain.errors import EngineError, ModelError, Stopped
 from medviewer.inference.card import read_card
+from medviewer.training import assess
+from medviewer.training import evaluate as evaluation
 from medviewer.training.data import find_images
 from medviewer.training.evaluate import evaluate
 from medviewer.training.metrics import counted, decision_curve
@@ -184,6 +187,59 @@ def test_the_report_has_curves_and_their_plots(model: Path, films: Path, tmp_pat
     assert without["explanations"] is None
     assert "<h2>Explanations</h2>" not in (tmp_path / "quick" / "report.html").read_text()
     assert "alt='attack'" not in (tmp_path / "quick" / "report.html").read_text()
+
+
+def test_a_report_is_whole_without_the_time_for_explanations(
+    model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(evaluation, "_EXPLAINING_MINUTES", -1)
+    report = evaluate(model, films, tmp_path / "out")
+    found = report["explanations"]
+    assert (found["methods"], found["not_measured"]) == ({}, ["grad-cam", "integrated-gradients", "occlusion"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "no time to measure grad-cam, integrated-gradients, occlusion;" in page
+    assert "alt='attack'" in page
+
+
+@pytest.mark.parametrize("problem", [EngineError("The <model> ran out of memory."), ModelError("The graph is odd.")])
+def test_a_report_is_whole_where_explanations_fail(
+    problem: Exception, model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr(assess, "measure_explanations", fail)
+    told: list[str] = []
+    report = evaluate(model, films, tmp_path / "out", progress=told.append)
+    assert report["explanations"] == {"problem": str(problem)}
+    assert f"explanations were not measured: {problem}" in told
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"They were not measured: {html.escape(str(problem))}" in page
+
+
+def test_who_stops_during_the_explanations_stops_the_evaluation(
+    model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise Stopped("Cancelled.")
+
+    monkeypatch.setattr(assess, "measure_explanations", stop)
+    with pytest.raises(Stopped):
+        evaluate(model, films, tmp_path / "out")
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_long_work_tells_each_tenth_once() -> None:
+    told: list[str] = []
+    tell = evaluation.Tenths(told.append)
+    for done in range(101):
+        tell(done, 100, f"step {done}")
+    assert told == [f"{n} % step {n}" for n in range(10, 101, 10)]
+    evaluation.Tenths(told.append)(0, 0, "nothing is known")
+    assert len(told) == 10
 
 
 def test_the_net_benefit_is_that_of_the_paper() -> None:
