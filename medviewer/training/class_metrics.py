@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import group_draws, interval_entry
+from medviewer.training.intervals import group_draws, has_no_width, interval_entry, unseen_share
 from medviewer.training.metrics import (
     N_RESAMPLES,
     CalibrationError,
@@ -83,7 +83,11 @@ def with_class_intervals(
     *,
     n_resamples: int = N_RESAMPLES,
 ) -> dict[str, dict[str, Any]]:
-    """Return each measure with a 95% interval: bootstrap over groups, as :func:`metrics.with_intervals`."""
+    """Return each measure with a 95% interval: bootstrap over groups, as :func:`metrics.with_intervals`.
+
+    Where no draw changes a measure, the share of errors that so many groups cannot exclude is spread evenly over the
+    classes, as in :func:`metrics.widened`.
+    """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
     for drawn in group_draws(int(index.max()) + 1, n_resamples):
@@ -92,7 +96,23 @@ def with_class_intervals(
             draws[name].append(taken(measure, truth, probability, weights))
     even = np.ones(len(truth))
     found = {name: taken(measure, truth, probability, even) for name, measure in chosen.items()}
-    return {name: interval_entry(value, draws[name]) for name, value in found.items()}
+    entries = {name: interval_entry(value, draws[name]) for name, value in found.items()}
+    for name, entry in entries.items():
+        if has_no_width(entry) and not isinstance(chosen[name], CalibrationError):
+            ends = _if_unseen(chosen[name], truth, probability, unseen_share(int(index.max()) + 1))
+            entry["ci95"] = [round(min(*ends, entry["value"]), 5), round(max(*ends, entry["value"]), 5)]
+    return entries
+
+
+def _if_unseen(measure: ClassMeasure, truth: Classes, probability: Floats, share: float) -> tuple[float, float]:
+    """Return the measure if that share of all cases, one of each class, were answered wrongly, and rightly."""
+    n = probability.shape[1]
+    right = np.eye(n)
+    wrong = (1 - right + np.roll(right, 1, axis=1)) / n  # the next class first, the true one last
+    weights = np.append(np.ones(len(truth)), np.full(n, len(truth) * share / (1 - share) / n))
+    more = np.append(truth, np.arange(n))
+    low, high = (measure(more, np.concatenate([probability, said]), weights) for said in (wrong, right))
+    return low, high
 
 
 def per_class(truth: Classes, probability: Floats, names: Sequence[str]) -> list[dict[str, Any]]:

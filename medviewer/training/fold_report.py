@@ -63,7 +63,7 @@ def fold_metrics(
     found: dict[str, dict[str, Any]] = {}
     for names, values in sources.items():
         wanted = {name: _mean_over(every[name], n_repeats) for name in names}
-        found |= with_intervals(wanted, truth, values[:, chosen].ravel(), groups)
+        found |= with_intervals(wanted, truth, values[:, chosen].ravel(), groups, n_repeats=n_repeats)
     return found
 
 

@@ -3,11 +3,14 @@
 An expected calibration error is a sum of absolute values. Chance makes it larger, in the data and once more in every
 draw of them, so that percentiles of the draws lie above the truth, and often above the value itself.
 :func:`gap_interval` says what is done instead, and how that was chosen.
+
+Where a model was right on all cases it is right in every draw of them, and percentiles have no width, as if nothing
+could ever go wrong; :func:`unseen_share` says what could.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,6 +59,19 @@ def interval_entry(value: float | Floats, draws: Sequence[float | Floats]) -> di
         "value": round(told, 5) if np.isfinite(told) else None,
         "ci95": [round(bound, 5) for bound in interval] if interval else None,
     }
+
+
+def has_no_width(entry: Mapping[str, Any]) -> bool:
+    """Whether all draws said the same: they say nothing of chance then, and the interval must come from elsewhere."""
+    return entry["ci95"] is not None and entry["ci95"][0] == entry["ci95"][1]
+
+
+def unseen_share(n: int) -> float:
+    """Return how large a share of errors may be of which ``n`` patients show none: 97.5% of the times they would.
+
+    The upper end of the exact interval of Clopper and Pearson (1934) of 0 in ``n``; 0.17 of 20, 0.036 of 100.
+    """
+    return float(1 - 0.025 ** (1 / n))
 
 
 def gap_interval(gaps: Floats, draws: Floats) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import group_draws, interval_entry
+from medviewer.training.intervals import group_draws, has_no_width, interval_entry, unseen_share
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Truth: TypeAlias = npt.NDArray[np.bool_]
@@ -234,15 +234,16 @@ def with_intervals(
     groups: Sequence[str],
     *,
     n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+    n_repeats: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Return each measure with a 95% interval, ``{name: {"value", "ci95": [low, high]}}``.
 
     Bootstrap over patients, not images: the films of one child are alike, and counting
     them as independent would make the intervals too narrow. Percentiles of the draws; of
-    calibration errors see :func:`~medviewer.training.intervals.gap_interval`. A draw that
-    leaves a class empty tells nothing and is skipped; a measure that does not exist has
-    the value None. Where all cases are of one patient there is no interval: None.
+    calibration errors see :func:`~medviewer.training.intervals.gap_interval`, of a measure
+    that no draw changes :func:`widened`. A draw that leaves a class empty tells nothing and
+    is skipped; a measure that does not exist has the value None. Where all cases are of one
+    patient there is no interval: None.
 
     Args:
         chosen: as from :func:`measures`.
@@ -250,29 +251,84 @@ def with_intervals(
         probability: ``(n,)`` in 0..1.
         groups: the patient of each case.
         n_resamples: how many draws.
-        seed: of the draws.
+        n_repeats: how often the same cases stand one after the other, each time with other probabilities.
     """
     draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
-    for weights in patient_draws(truth, groups, n_resamples=n_resamples, seed=seed):
+    for weights in patient_draws(truth, groups, n_resamples=n_resamples):
         for name, measure in chosen.items():
             draws[name].append(taken(measure, truth, probability, weights))
     found = {name: taken(measure, truth, probability, None) for name, measure in chosen.items()}
-    return {name: interval_entry(value, draws[name]) for name, value in found.items()}
+    entries = {name: interval_entry(value, draws[name]) for name, value in found.items()}
+    return {
+        name: widened(entry, chosen[name], truth, probability, groups, n_repeats=n_repeats)
+        for name, entry in entries.items()
+    }
 
 
-def patient_draws(
-    truth: Truth, groups: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> Iterator[Floats]:
+def widened(
+    entry: dict[str, Any],
+    measure: Measure,
+    truth: Truth,
+    probability: Floats,
+    groups: Sequence[Any] | npt.NDArray[Any],
+    *,
+    n_repeats: int = 1,
+) -> dict[str, Any]:
+    """Return a measure's entry; if its interval has no width, with the one that so many patients allow.
+
+    All draws of a model that was never wrong are alike. The interval goes then from the measure's value if, in each
+    class, the share of errors that its patients cannot exclude were answered as wrongly as can be, to its value if that
+    share were answered as rightly (:func:`~medviewer.training.intervals.unseen_share`). Of a sensitivity that is the
+    exact interval; of measures of both classes it is wider than 95%, and of AUC it is lower than the bound for as many
+    independent pairs as the smaller class has patients.
+
+    Args:
+        entry: from :func:`~medviewer.training.intervals.interval_entry`.
+        measure: what it is of. A calibration error has an interval of its own, and keeps it.
+        truth: ``(n,)``.
+        probability: ``(n,)``.
+        groups: the patient of each case.
+        n_repeats: see :func:`with_intervals`.
+    """
+    if not has_no_width(entry) or isinstance(measure, CalibrationError):
+        return entry
+    patients = np.asarray(groups)
+    least = 0.0 if probability.min() >= 0 else probability.min() - 1
+    most = 1.0 if probability.max() <= 1 else probability.max() + 1
+    more = np.array([truth_ for truth_ in (True, False) if (truth == truth_).any()])
+    shares = [unseen_share(len(np.unique(patients[truth == one]))) for one in more]
+    blocks = list(zip(np.split(truth, n_repeats), np.split(probability, n_repeats), strict=True))
+
+    def value_if(said: Floats) -> float:
+        """Return the measure with one more case of each class, of that share of the class, answered so."""
+        weights = [
+            np.append(
+                np.ones(len(t)),
+                [(t == one).sum() * share / (1 - share) for one, share in zip(more, shares, strict=True)],
+            )
+            for t, _ in blocks
+        ]
+        return measure(
+            np.concatenate([np.append(t, more) for t, _ in blocks]),
+            np.concatenate([np.append(p, said) for _, p in blocks]),
+            np.concatenate(weights),
+        )
+
+    ends = [value_if(np.where(more, *pair)) for pair in ((least, most), (most, least))]
+    low, high = min(*ends, entry["value"]), max(*ends, entry["value"])
+    return {**entry, "ci95": [round(float(low), 5), round(float(high), 5)]}
+
+
+def patient_draws(truth: Truth, groups: Sequence[str], *, n_resamples: int = N_RESAMPLES) -> Iterator[Floats]:
     """Give weights ``(n,)`` of the cases, one bootstrap draw of patients after the other; none that lacks a class.
 
     Args:
         truth: ``(n,)``.
         groups: the patient of each case.
         n_resamples: how many draws.
-        seed: of the draws.
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    for drawn in group_draws(int(index.max()) + 1, n_resamples, seed=seed):
+    for drawn in group_draws(int(index.max()) + 1, n_resamples):
         weights = drawn[index].astype(np.float64)
         if weights[truth].sum() > 0 and weights[~truth].sum() > 0:
             yield weights

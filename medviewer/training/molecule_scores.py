@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.calibration import sigmoid
-from medviewer.training.intervals import group_draws, interval_entry
-from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken
+from medviewer.training.intervals import group_draws, has_no_width, interval_entry
+from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken, widened
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 N_RESAMPLES = 300
@@ -144,6 +144,7 @@ def _measured(
     """
     _, index = np.unique(np.asarray(scored.scaffolds), return_inverse=True)
     draws = list(group_draws(int(index.max()) + 1, n_resamples))
+    each: dict[str, dict[str, Any]] = {}
     rows: dict[str, dict[str, Floats]] = {}  # by assay and measure, of the value and then of each draw
     for column, (assay, threshold) in enumerate(thresholds.items()):
         known = np.isfinite(scored.truth[:, column])
@@ -152,11 +153,14 @@ def _measured(
             continue
         every = [None, *(draw[index[known]].astype(np.float64) for draw in draws)]
         wanted = measures(threshold)
-        rows[assay] = {name: _rows(wanted[name], truth, probability, every) for name in names}
+        own = {name: _rows(wanted[name], truth, probability, every) for name in names}
+        rows[assay], alike = own, index[known]
+        each[assay] = {n: widened(_entry(own[n]), wanted[n], truth, probability, alike) for n in names}
     if not rows:
         return {}, {}
-    each = {assay: {name: _entry(found) for name, found in own.items()} for assay, own in rows.items()}
-    return each, {name: _entry(_mean([own[name] for own in rows.values()])) for name in names}
+    return each, {
+        name: _mean_entry([o[name] for o in rows.values()], [e[name] for e in each.values()]) for name in names
+    }
 
 
 def _rows(measure: Measure, truth: Truth, probability: Floats, every: Sequence[Floats | None]) -> Floats:
@@ -176,6 +180,14 @@ def _mean(rows: Sequence[Floats]) -> Floats:
     if table.ndim == 2:
         return np.asarray(table.mean(0))
     return np.concatenate(table / len(table), axis=1)  # the mean of sums is the sum over all gaps
+
+
+def _mean_entry(rows: Sequence[Floats], each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean over assays with its interval; of assays that no draw changes, the mean of their intervals."""
+    entry = _entry(_mean(rows))
+    if has_no_width(entry):
+        entry["ci95"] = [round(float(bound), 5) for bound in np.mean([one["ci95"] for one in each], axis=0)]
+    return entry
 
 
 def _entry(rows: Floats) -> dict[str, Any]:

@@ -87,7 +87,10 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         f"<h1>{title}</h1><p>{html.escape(what + split)}.",
         f"<br><small>data {html.escape(data['digest'][:16])}, {report['started']},",
         f"model {model['sha256'][:16]}</small></p>",
-        f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
+        (
+            f"<p>Research use only. Intervals: 95%, bootstrap over {unit}; of measures that no draw changes, what that "
+            "many cannot exclude.</p>"
+        ),
     ]
     if data["was_learned_from"]:
         parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")

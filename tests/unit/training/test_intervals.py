@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from medviewer.training.calibration import sigmoid
 from medviewer.training.class_metrics import MEASURES, with_class_intervals
 from medviewer.training.fold_report import fold_metrics
 from medviewer.training.image_folds import PLAIN, CrossDecided, FoldAnswers
-from medviewer.training.intervals import gap_interval, group_draws, interval_entry
+from medviewer.training.intervals import gap_interval, group_draws, interval_entry, unseen_share
 from medviewer.training.metrics import CalibrationError, calibration_gaps, measures, with_intervals
 from medviewer.training.molecule_scores import ScoredMolecules, summarise_molecules
 
@@ -127,6 +128,98 @@ def test_cases_of_one_patient_tell_nothing_of_chance_between_patients():
     assert metrics["auc"]["value"] is not None
 
 
+def right_cases(n_sick: int, n_well: int):
+    truth = np.repeat([True, False], [n_sick, n_well])
+    return truth, np.where(truth, 0.9, 0.1), [str(i) for i in range(n_sick + n_well)]
+
+
+@pytest.mark.parametrize(("n", "known"), [(1, 0.975), (10, 0.3085), (20, 0.1684), (100, 0.0362)])
+def test_what_so_many_without_an_error_cannot_exclude_is_the_exact_interval(n, known):
+    """Clopper and Pearson (1934), from the tables: 0 of n."""
+    assert unseen_share(n) == pytest.approx(known, abs=1e-4)
+
+
+def test_a_model_that_was_never_wrong_has_an_interval():
+    truth, probability, ids = right_cases(20, 10)
+    found = with_intervals(measures(0.5), truth, probability, ids, n_resamples=50)
+    for name in ("auc", "pr_auc", "accuracy", "sensitivity", "specificity", "f1", "balanced_accuracy"):
+        assert found[name]["value"] == found[name]["ci95"][1] == 1, name
+    assert found["sensitivity"]["ci95"][0] == pytest.approx(1 - 0.1684, abs=1e-4)
+    assert found["specificity"]["ci95"][0] == pytest.approx(1 - 0.3085, abs=1e-4)
+    assert found["balanced_accuracy"]["ci95"][0] == pytest.approx(1 - (0.1684 + 0.3085) / 2, abs=1e-4)
+    # Ten independent pairs, each in order, exclude no more than that; the bound is on its safe side.
+    assert 0.4 < found["auc"]["ci95"][0] <= 1 - 0.3085
+    assert 0 < found["pr_auc"]["ci95"][0] < 0.9
+    assert 0 < found["f1"]["ci95"][0] < 0.9
+    assert found["brier"]["ci95"][0] < found["brier"]["value"] == 0.01 < found["brier"]["ci95"][1]
+
+
+def test_the_bound_covers_a_sensitivity_that_chance_made_perfect():
+    """Of 20 sick, a test that misses 15% misses none 4 times of 100; its interval holds 0.85 all the same."""
+    truth, probability, ids = right_cases(20, 10)
+    low, _ = with_intervals({"it": measures(0.5)["sensitivity"]}, truth, probability, ids, n_resamples=50)["it"]["ci95"]
+    assert low < 0.85
+
+
+def test_it_counts_patients_not_images():
+    truth, probability, _ = right_cases(60, 40)
+    ids = [str(i // 4) for i in range(100)]  # 15 sick and 10 well children
+    found = with_intervals(measures(0.5), truth, probability, ids, n_resamples=50)
+    assert found["specificity"]["ci95"][0] == pytest.approx(1 - 0.3085, abs=1e-4)
+
+
+def test_a_model_that_was_always_wrong_has_one_too():
+    truth, probability, ids = right_cases(20, 10)
+    found = with_intervals(measures(0.5), truth, 1 - probability, ids, n_resamples=50)
+    assert found["sensitivity"] == {"value": 0, "ci95": [0, pytest.approx(0.1684, abs=1e-4)]}
+    assert found["auc"]["value"] == found["auc"]["ci95"][0] == 0 < found["auc"]["ci95"][1]
+
+
+def test_an_interval_with_a_width_stays():
+    truth, probability, ids = right_cases(20, 10)
+    probability[0] = 0.2
+    found = with_intervals(measures(0.5), truth, probability, ids, n_resamples=200)
+    draws = [found["sensitivity"]["ci95"], found["specificity"]["ci95"]]
+    assert draws[0][0] > 1 - 0.1684 - 0.05
+    assert draws[0][1] == 1
+    assert draws[1][0] == pytest.approx(1 - 0.3085, abs=1e-4)
+
+
+def test_classes_that_were_never_wrong_have_one():
+    truth = np.arange(40) % 4
+    found = with_class_intervals(MEASURES, truth, np.eye(4)[truth], [str(i) for i in range(40)], n_resamples=50)
+    low = 0.025 ** (1 / 40)
+    for name in ("accuracy", "top3_accuracy", "macro_f1"):
+        assert found[name]["value"] == found[name]["ci95"][1] == 1, name
+        assert found[name]["ci95"][0] == pytest.approx(low, abs=1e-4), name
+    assert found["ece"]["value"] == 0
+
+
+def test_folds_that_were_never_wrong_have_one():
+    truth, _, _ = right_cases(12, 12)
+    groups = np.arange(24)
+    logits = np.where(truth, 3.0, -3.0) + np.zeros((2, 1))
+    shown = {PLAIN: logits}
+    answers = SimpleNamespace(folds=np.zeros((2, 24), np.int64), truth=truth, groups=groups, logits=shown)
+    crossed = SimpleNamespace(probability={PLAIN: 1 / (1 + np.exp(-logits))}, called={PLAIN: logits > 0})
+    found = fold_metrics(answers, crossed)
+    for name in ("sensitivity", "specificity"):
+        assert found[name]["ci95"] == [pytest.approx(0.025 ** (1 / 12), abs=1e-4), 1], name
+    assert 0 < found["auc"]["ci95"][0] < 1
+
+
+def test_assays_that_were_never_wrong_have_one_and_their_mean_too():
+    truth, probability, ids = right_cases(20, 20)
+    ones = np.ones(40, np.int64)
+    both = np.stack([truth, ~truth], 1).astype(float)
+    said = np.stack([probability, 1 - probability], 1)
+    molecules = ScoredMolecules(ids, both, said, np.zeros((40, 0, 2)), ones, ones)
+    metrics = summarise_molecules(molecules, {"a": 0.5, "b": 0.5})["metrics"]
+    low = metrics["auc a"]["ci95"][0]
+    assert 0.5 < low < 1 - 0.1684
+    assert metrics["auc"]["ci95"] == [low, 1]
+
+
 def test_draws_are_of_groups_and_repeat():
     draws = list(group_draws(3, 50))
     assert {int(one.sum()) for one in draws} == {3}
@@ -198,6 +291,7 @@ CARDS = sorted(folder.name for folder in models_dir().iterdir() if (folder / "mo
 
 
 @pytest.mark.parametrize("model", CARDS)
-def test_no_interval_on_a_bundled_card_lies_beside_its_value(model: str) -> None:
+def test_intervals_on_a_bundled_card_hold_their_values_and_have_a_width(model: str) -> None:
     found = dict(entries(dict(read_card(models_dir() / model).document)))
+    assert {k: v for k, v in found.items() if v["ci95"][0] == v["ci95"][1]} == {}
     assert {k: v for k, v in found.items() if not v["ci95"][0] <= v["value"] <= v["ci95"][1]} == {}
