@@ -224,6 +224,7 @@ class Wishes:
     runs_when_opened: bool = False  # this session's wish (the demo's); the setting is the reader's and stays theirs
     views: dict[Key, View] = field(default_factory=dict)  # how each stack was looked at last
     opened: tuple[Path, ...] = ()  # what the collection was made from
+    when_found: Callable[[], None] | None = None  # what is done when all that was opened has been looked at
     is_whole: bool = True  # all that was opened has been looked at; not so where that goes on, or was stopped
 
 

@@ -117,7 +117,7 @@ def confirm_guard(app: Application, code: str) -> None:
 
 def cancel(app: Application, slot: str | None) -> None:
     """Stop one job, or all that the reader can see; the image on screen is still read, or it would never come."""
-    app.wishes.run = None
+    app.wishes.run = app.wishes.when_found = None
     for name in (slot,) if slot else [job.name for job in app.state.jobs]:
         app.jobs.stop(name)
 

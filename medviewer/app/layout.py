@@ -16,6 +16,7 @@ from medviewer.app.opening import select
 from medviewer.app.panes import activate, change_pane, numbers_in, pane_numbers, read_pane, window_of
 from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
+from medviewer.app.whole_scan import when_all_found
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken
@@ -147,7 +148,13 @@ def show_planes(app: Application, _argument: object) -> None:
         with app.session.arranging():
             _leave_planes(app)
         return
-    read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
+    when_all_found(app, lambda: _cut_planes(app))
+
+
+def _cut_planes(app: Application) -> None:
+    now = app.state.selection
+    if now is not None:
+        read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
 
 
 def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
@@ -163,6 +170,11 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
         _lay_out_planes(app, volume)
         turn()
 
+    def read() -> None:
+        grown = next((one for one in selections(app.state.collection) if one.image.key == selection.image.key), None)
+        if grown is not None:
+            read_volume_of(app, grown, lay_out)
+
     now = app.state.selection
     if now is not None and now.volume_key == selection.volume_key and len(_cut_panes(app.state)) == len(PLANES):
         turn()
@@ -170,7 +182,7 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
     if _cut_panes(app.state):
         _leave_planes(app)
     select(app, selection)
-    read_volume_of(app, selection, lay_out)
+    when_all_found(app, read)
 
 
 def cut_like(cut: CutPlane) -> Cut:

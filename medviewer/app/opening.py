@@ -25,6 +25,7 @@ from medviewer.app.patient import check_record, identity_of, import_sample_recor
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Pane, Selection, State, View
+from medviewer.app.whole_scan import all_found
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Document, Image
@@ -121,6 +122,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
         return analysis.open_paths(paths, stop, teller.counting(progress), teller.found, folder)
 
     def done(collection: Collection) -> None:
+        app.succeeded("open")
         arrived(collection)
         app.wishes.is_whole = app.wishes.is_whole or has_arrived
         if not has_arrived:
@@ -132,9 +134,14 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
             check_record(app, app.state.selection)  # again: the patient's later studies are known only now
         if has_arrived and remember:
             _remember(app, paths)
+        all_found(app)
+
+    def failed(error: MedViewerError) -> None:
+        app.wishes.when_found = None
+        app.notify("alarm", str(error), job="open")
 
     app.notify("info", "")
-    app.start_job("open", work, done)
+    app.jobs.start("open", work, done, failed)
 
 
 class _Teller:
@@ -414,7 +421,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.frames.clear()
     forget_panes(app)
     app.wishes.views.clear()
-    app.wishes.run = None
+    app.wishes.run = app.wishes.when_found = None
     app.wishes.opened, app.wishes.is_whole = paths, not paths
     app.state.collection.release()
     fresh = State()

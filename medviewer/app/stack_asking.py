@@ -61,8 +61,8 @@ def question_of(app: Application, now: Selection) -> Prepare:
         return lambda _stop, _progress: question
     stack = now.stack.volume_at(now.index)
     kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
-    if kept is not None and (len(kept.positions) != len(stack.images) or stack_problem(stack)):
-        kept = None  # planes were cut while the stack grew, or are cut through what no model is given
+    if stack_problem(stack):
+        kept = None  # planes are cut through more than any model is given
 
     def read(stop: StopToken, progress: Progress) -> Question:
         volume = kept if kept is not None else read_stack(stack, stop, progress)

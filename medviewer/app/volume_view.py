@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from medviewer.app import analysis
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, ScenePicture, State
+from medviewer.app.whole_scan import when_all_found
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Window
@@ -34,9 +35,15 @@ _DRAWING = "3d"  # the job slot of pictures
 
 def toggle(app: Application, _argument: object) -> None:
     """Show the series on screen in 3D, or its images again."""
-    now = app.state.selection
-    if app.state.scene is not None or now is None:
+    if app.state.scene is not None or app.state.selection is None:
         close(app)
+        return
+    when_all_found(app, lambda: _open(app))
+
+
+def _open(app: Application) -> None:
+    now = app.state.selection
+    if now is None:
         return
     stack = now.stack.volume_at(now.index)
     check_stack(stack)

@@ -338,19 +338,6 @@ def test_a_run_that_was_wished_for_waits_for_the_rest_of_the_stack(
     assert [subject.image_key for subject in app.state.answers] == [selection(app).volume_key]
 
 
-def test_planes_that_were_cut_while_the_stack_grew_are_not_what_the_model_is_given(
-    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, paths = application, write_stack(tmp_path / "ct")
-    app.run_command("model.select", MODEL_ID)
-    monkeypatch.setattr(analysis, "open_paths", Growing(paths[:9], lambda: app.run_command("layout.planes")))
-    app.run_command("file.open_files", [tmp_path / "ct"])
-    assert app.volume is not None
-    assert len(app.volume[1].positions) == 9
-    app.run_command("model.run")
-    assert said(app).findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
-
-
 def test_slices_that_no_model_is_given_are_refused_beside_their_planes_too(
     application: Application, tmp_path: Path
 ) -> None:
