@@ -258,7 +258,8 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     unit = unit_word(value_unit(d))
     if value == stored and not unit:
         return f"{where}  {_number(stored)}"
-    return f"{where}  {_number(stored)} = {_number(value)} {unit}".rstrip()
+    suv = f" = {value * d.suv_factor:.3g} SUVbw" if d.suv_factor is not None else ""
+    return f"{where}  {_number(stored)} = {_number(value)} {unit}".rstrip() + suv
 
 
 def _patient(state: State) -> tuple[str, ...]:
@@ -316,10 +317,20 @@ def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
     if shown.window is not None:
         name = f"  {tr(shown.window.name)}" if shown.window.name else ""
         window = f"W {_number(shown.window.width)}  L {_number(shown.window.center)}{visible(name)}"
+        window += _suv_span(shown.window, state)
         window += f"  {tr('inverted')}" if state.view.inverted else ""
         window += f"  {tr(PALETTE_NAMES[state.view.palette])}" if state.view.palette else ""
     fit = f"  {tr('fit')}" if shown.is_fit else ""
     return (window, f"{tr('Zoom')} {shown.zoom:.2f}{fit}")
+
+
+def _suv_span(window: Window, state: State) -> str:
+    """From where to where a window spans in SUV, where the file allows it; never of values that a state has made."""
+    factor = _described(state, state.selection).suv_factor if state.selection is not None else None
+    if factor is None or state.view.presentation or window.function == "SIGMOID":
+        return ""
+    low, high = ((window.center + side * window.width / 2) * factor for side in (-1, 1))
+    return f"  SUVbw {low:.3g} – {high:.3g}"
 
 
 def _frame_line(now: Selection) -> str:

@@ -24,7 +24,7 @@ from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.palettes import palette
-from medviewer.imaging.units import value_unit
+from medviewer.imaging.units import reading_scale
 
 MARGIN = 12
 FIDELITY_PX = 24  # the strip at the lower edge that says how faithful the picture is
@@ -48,7 +48,7 @@ class PaletteBar:
 
     Attributes:
         palette: its name.
-        low, high: from where to where the colours span, in ``unit``.
+        low, high: from where to where the colours span, in ``unit``: SUVbw where the file allows it.
         is_reversed: the lowest value has the last colour.
     """
 
@@ -80,8 +80,8 @@ def palette_bar_of(description: PixelDescription, view: View, window: Window | N
         return None
     is_reversed = (d.photometric_interpretation == "MONOCHROME1") != view.inverted
     # The values of a state may be others than the image's own, whose unit this is.
-    unit = "" if view.presentation else value_unit(d)
-    return PaletteBar(view.palette, low, high, unit, is_reversed)
+    factor, unit = (1.0, "") if view.presentation else reading_scale(d)
+    return PaletteBar(view.palette, low * factor, high * factor, unit, is_reversed)
 
 
 class CornerPainter:

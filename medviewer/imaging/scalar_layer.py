@@ -21,6 +21,7 @@ from medviewer.imaging.display import to_modality
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE
 from medviewer.imaging.reslice import PlaneGrid, Slab, reslice
 from medviewer.imaging.rt_dose import RT_DOSE_STORAGE
+from medviewer.imaging.suv import common_suv
 from medviewer.imaging.units import value_unit
 from medviewer.imaging.volume import read_volume
 
@@ -28,7 +29,6 @@ MAX_BYTES = 2**30  # of the values in memory
 NOT_AN_OUTLINE = "It shows where a model looked, not the outline of a lesion."
 _SUV_RANGE = (0.0, 10.0)
 _SAMPLE = 1 << 20
-_SAME_FACTOR = 1e-6
 
 
 def read_scalar_layer(stack: Stack, *, progress: Progress = no_progress, stop: StopToken | None = None) -> ScalarLayer:
@@ -165,12 +165,8 @@ def _meaning(images: tuple[Image, ...]) -> tuple[str, str, float, str]:
     if d.sop_class_uid == RT_DOSE_STORAGE:
         return d.value_name, d.value_unit, 1.0, "" if d.value_unit else "The file does not give the dose in Gy."
     if d.modality == "PT":
-        factors = [image.description.suv_factor for image in images]
-        factor = factors[0]
-        if factor is not None and all(f is not None and abs(f / factor - 1) < _SAME_FACTOR for f in factors):
-            return "SUVbw", "g/ml", factor, ""
-        reason = next((i.description.no_suv_because for i in images if i.description.no_suv_because), "")
-        return "", d.value_unit, 1.0, reason or "The slices have different factors to SUV."
+        factor, reason = common_suv([image.description for image in images])
+        return ("SUVbw", "g/ml", factor, "") if factor is not None else ("", d.value_unit, 1.0, reason)
     return "", value_unit(d), 1.0, ""
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from medviewer.domain.study import PixelDescription
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 
@@ -25,6 +27,7 @@ _MOST_HALF_LIVES = 12.0
 # A nuclide that lasts longer is often seen on a later day than it was injected, which a time alone does not say.
 _NEEDS_A_DATE_S = 12 * 3600.0
 _PHILIPS = "Philips PET Private Group"
+_SAME_FACTOR = 1e-6  # relative
 _DATE_TIME = re.compile(r"(\d{14})(?:\.(\d{1,6}))?([+-]\d{4})?")
 _TIME = re.compile(r"(\d{6})(?:\.(\d{1,6}))?")
 
@@ -36,6 +39,16 @@ class Suv:
     unit: str = ""
     factor: float | None = None
     reason: str = ""
+
+
+def common_suv(descriptions: Sequence[PixelDescription]) -> tuple[float | None, str]:
+    """Give the factor from modality values to SUVbw that holds for all of some images; None, and why there is none."""
+    factors = [one.suv_factor for one in descriptions]
+    first = factors[0]
+    if first is not None and all(one is not None and abs(one / first - 1) < _SAME_FACTOR for one in factors):
+        return first, ""
+    own = next((one.no_suv_because for one in descriptions if one.no_suv_because), "")
+    return None, own or ("The slices have different factors to SUV." if any(factors) else "")
 
 
 class _NoSuvError(Exception):

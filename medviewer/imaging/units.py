@@ -25,3 +25,10 @@ def value_unit(description: PixelDescription) -> str:
     if description.value_unit:
         return description.value_unit
     return "" if description.rescale_type in ("", "US", "HU") else description.rescale_type
+
+
+def reading_scale(description: PixelDescription) -> tuple[float, str]:
+    """Give the factor from modality values to what readers count in, and its unit: SUVbw where the file allows it."""
+    if description.suv_factor is not None:
+        return description.suv_factor, "SUVbw"
+    return 1.0, value_unit(description)

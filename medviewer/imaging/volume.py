@@ -18,6 +18,7 @@ from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window, modality_values
 from medviewer.imaging.fresh_memory import made_ready
 from medviewer.imaging.header import NATIVE_SYNTAXES
+from medviewer.imaging.suv import common_suv
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
 _SAMPLE = 1 << 20  # values: enough for the range of a volume
@@ -81,6 +82,8 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
         description = replace(
             description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None
         )
+    factor, reason = common_suv([image.description for image in images])
+    description = replace(description, suv_factor=factor, no_suv_because=reason)
     description = replace(description, windows=_windows(images, stored, description))
     positions = np.array([_plane(image).position for image in images])
     return Volume(stored, positions, description, tuple(caveats))

@@ -155,6 +155,16 @@ def test_the_unit_is_the_images_own_and_in_words(radiograph: Reader, monkeypatch
     assert of_a_state.unit == ""
 
 
+def test_a_pet_counts_in_suv_where_its_file_allows_that() -> None:
+    d = replace(D, value_unit="Bq/ml", suv_factor=0.25)
+    shown = palette_bar_of(d, IN_PET, Window(10, 4, "LINEAR_EXACT"))
+    assert shown is not None
+    assert (shown.low, shown.high, shown.unit) == (2, 3, "SUVbw")
+    of_a_state = palette_bar_of(d, replace(IN_PET, presentation="1.2.3"), Window(10, 4, "LINEAR_EXACT"))
+    assert of_a_state is not None
+    assert (of_a_state.low, of_a_state.high, of_a_state.unit) == (8, 12, "")
+
+
 @pytest.mark.parametrize(("photometric", "inverted"), [("MONOCHROME1", False), ("MONOCHROME2", True)])
 def test_where_black_is_high_the_bar_begins_with_the_last_colour(photometric: str, inverted: bool) -> None:
     d = replace(D, photometric_interpretation=photometric)

@@ -26,6 +26,7 @@ from medviewer.imaging.orientation import Letters
 from tests import samples
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import TURNS
+from tests.layer_objects import write_pet
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -223,6 +224,26 @@ def test_the_probe_gives_the_value_in_the_file(reader: Reader, tmp_path: Path) -
     assert text == f"(9, 5)  {stored} = {stored + int(dataset.RescaleIntercept)} HU"
     assert probe_text(reader.state.frame, -0.1, 5) == ""
     assert probe_text(reader.state.frame, 64, 5) == ""
+
+
+def test_a_pet_is_read_in_suv_where_its_file_allows_that(reader: Reader, tmp_path: Path) -> None:
+    """5000 Bq/ml everywhere: 5000 x 80 kg / (400 MBq x 2^(-1 h / 6000 s)) is 1.516."""
+    write_pet(tmp_path, lambda points: np.full(points.shape[:-1], 5000.0), slices=4)
+    reader.open(tmp_path)
+    state = reader.state
+    assert probe_text(state.frame, 3, 3) == "(3, 3)  2500 = 5000 Bq/ml = 1.52 SUVbw"
+    shown = Shown(1.0, True, Window(5000, 10000), 0)
+    assert corners(state, shown).bottom_left[1] == "W 10000  L 5000  SUVbw 0 – 3.03"
+    s_shape = replace(shown, window=Window(5000, 10000, "SIGMOID"))
+    assert corners(state, s_shape).bottom_left[1] == "W 10000  L 5000"
+    of_a_state = replace(state, view=replace(state.view, presentation="1.2.3"))
+    assert "SUV" not in corners(of_a_state, shown).bottom_left[1]
+    without = replace(state.frame.description, suv_factor=None)
+    assert probe_text(replace(state.frame, description=without), 3, 3) == "(3, 3)  2500 = 5000 Bq/ml"
+    reader.window.app.run_command("layout.planes")
+    reader.settle()
+    assert reader.state.cut is not None
+    assert "SUVbw" in corners(reader.state, shown).bottom_left[1]
 
 
 def test_the_value_under_the_cursor_is_shown(reader: Reader, tmp_path: Path) -> None:

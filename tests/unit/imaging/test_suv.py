@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from medviewer.domain.study import PixelDescription
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
+from medviewer.imaging.suv import common_suv
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
 
@@ -40,6 +41,23 @@ def described(folder: Path, tracer: dict[str, Any] | None = None, **changes: Any
             setattr(dataset, keyword, value)
     path = write_dataset(folder / "pet.dcm", dataset)
     return describe_images(read_header(path), path)[0].description
+
+
+@pytest.mark.parametrize(
+    ("of_slices", "expected"),
+    [
+        ([(0.5, ""), (0.5 * (1 + 1e-9), "")], (0.5, "")),
+        ([(0.5, ""), (0.6, "")], (None, "The slices have different factors to SUV.")),
+        ([(0.5, ""), (None, "The file gives no sensible half-life.")], (None, "The file gives no sensible half-life.")),
+        ([(None, ""), (0.5, "")], (None, "The slices have different factors to SUV.")),
+        ([(None, ""), (None, "")], (None, "")),  # no PET at all
+    ],
+)
+def test_slices_have_an_suv_together_only_by_one_factor(
+    of_slices: list[tuple[float | None, str]], expected: tuple[float | None, str]
+) -> None:
+    slices = [PixelDescription("PT", 1, 1, suv_factor=factor, no_suv_because=why) for factor, why in of_slices]
+    assert common_suv(slices) == expected
 
 
 @pytest.mark.reliability

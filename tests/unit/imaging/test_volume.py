@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medviewer.domain.errors import GeometryError, InputError, Stopped
@@ -16,6 +17,7 @@ from medviewer.imaging.native import read_raw
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from tests.dicom_maker import make_dataset, write_dataset
+from tests.layer_objects import write_pet
 
 AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.8, 0.6]}
 
@@ -58,6 +60,20 @@ def test_slices_that_are_scaled_differently_become_modality_values(tmp_path: Pat
     expected = pixels * np.array([1, 2, 3])[:, None, None] - np.array([1, 2, 3])[:, None, None]
     np.testing.assert_array_equal(volume.stored, expected)
     assert (volume.description.rescale_slope, volume.description.rescale_intercept) == (1, 0)
+
+
+def test_slices_with_different_factors_have_no_suv(tmp_path: Path) -> None:
+    """Each slice by itself has one; of a plane through them all there is no single one."""
+    paths = write_pet(tmp_path, lambda points: np.full(points.shape[:-1], 5000.0), slices=5)
+    factor = stack_in(tmp_path).images[0].description.suv_factor
+    assert factor is not None
+    assert read_volume(stack_in(tmp_path)).description.suv_factor == factor
+    dataset = pydicom.dcmread(paths[3])
+    dataset.PatientWeight = "90"
+    dataset.save_as(paths[3])
+    description = read_volume(stack_in(tmp_path)).description
+    assert description.suv_factor is None
+    assert "different factors" in description.no_suv_because
 
 
 def test_of_two_slices_at_one_place_the_first_counts_and_it_is_said(tmp_path: Path) -> None:
