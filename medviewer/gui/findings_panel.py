@@ -348,7 +348,11 @@ class FindingsPanel(QWidget):
             words = tr("It is running on this stack.") if asks_of_stack(state) else tr("It is running on this image.")
             card.add(PlainLabel(words, "secondary", wrap=True))
         elif refusal := row.refusal(state.selection, state.language):
-            card.add(SignalRow("info", tr(refusal), word=tr("It would give no result here")))
+            now, spoken = state.selection, state.language
+            others = (one for one in self._models if one is not row and not one.problem)
+            has_other = any(not one.refusal(now, spoken) for one in others)
+            word = tr("It would give no result here") if has_other else tr("None of the models here is for this image")
+            card.add(SignalRow("info", tr(refusal), word=word))
         else:
             words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
             card.add(PlainLabel(words, "secondary", wrap=True))

@@ -35,7 +35,8 @@ def test_a_model_that_would_refuse_the_image_says_so_before_it_is_run(qtbot) -> 
         asked.append((now.image.description.modality, language))
         return "The image is CT, and the model is for CR."
 
-    one = FindingsPanel((replace(made.MODELS[0], refusal=refusal),), made.METHODS, {"model.run": "Ctrl+Return"})
+    refusing = replace(made.MODELS[0], refusal=refusal)
+    one = FindingsPanel((refusing, replace(refusing, id="other", refusal=lambda *_: "")), made.METHODS, {})
     qtbot.addWidget(one)
     show(one, made.opened())
     words = all_words(one)
@@ -43,6 +44,19 @@ def test_a_model_that_would_refuse_the_image_says_so_before_it_is_run(qtbot) -> 
     assert "The image is CT, and the model is for CR." in words
     assert "Not run on this image yet." not in words
     assert asked == [("CR", "en")]
+
+
+@pytest.mark.parametrize("problem", ["", "Its file was changed."])
+def test_where_no_model_is_for_the_image_it_says_that(qtbot, problem: str) -> None:
+    """One that cannot be used is none, either."""
+    refusing = replace(made.MODELS[0], refusal=lambda *_: "The image is CT, and the model is for CR.")
+    other = replace(refusing, id="other", problem=problem, refusal=(lambda *_: "") if problem else refusing.refusal)
+    one = FindingsPanel((refusing, other), made.METHODS, {})
+    qtbot.addWidget(one)
+    show(one, made.opened())
+    words = all_words(one)
+    assert "None of the models here is for this image" in words
+    assert "The image is CT, and the model is for CR." in words
 
 
 def test_nothing_run_yet_says_what_the_model_is_for_and_not_for(panel) -> None:

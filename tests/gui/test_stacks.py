@@ -182,7 +182,7 @@ def test_why_there_is_no_result_is_said_in_both_languages(main_window: MainWindo
     reader.open(tmp_path / "ct")
     app = reader.window.app
     app.run_command("model.select", MODEL_ID)
-    reader.wait(lambda: "It would give no result here" in all_words(reader.window.findings))
+    reader.wait(lambda: "None of the models here is for this image" in all_words(reader.window.findings))
     assert "the series holds a single image" in all_words(reader.window.findings)
     app.run_command("app.language", "zh")
     reader.wait(lambda: "此序列只有一幅图像" in all_words(reader.window.findings))
