@@ -21,9 +21,13 @@ pytest.importorskip("captum", reason="needs the torch extra")
 pytest.importorskip("torch", reason="needs the torch extra")
 import captum.attr as captum_attr
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medviewer.domain.progress import no_progress
+from medviewer.explain import gradient_shap as gradient_shap_module
+from medviewer.explain import integrated_gradients as integrated_gradients_module
+from medviewer.explain import smooth_grad as smooth_grad_module
+from medviewer.explain.methods import METHODS
 from medviewer.explain.question import Question, mean_grey
 from medviewer.explain.rise import draw_masks
 from medviewer.explain.sampling import chance_of
@@ -31,8 +35,10 @@ from medviewer.training.export import GRADIENT_MEDIAN, GRADIENT_WORST
 from medviewer.training.networks_densenet import DenseNet121
 from medviewer.training.networks_vit import SmallViT
 from tests import fakes
+from tests.reference import captum_maps
 from tests.reference.captum_maps import GRADIENT_METHODS, by_captum, gap, worst_difference
-from tests.reference.direct_engine import DirectEngine, write_folder
+from tests.reference.direct_engine import DirectEngine, make_card, write_folder
+from tests.reference.exact_engine import ExactEngine, export_in_double
 from tests.reference.explain_without_torch import FINDINGS, MASKS, STEPS
 from tests.reference.explained_networks import settle, write_graphs
 from tests.reference.peer_algorithms import attention_rollout_of, cam_by_hooks, rise_map
@@ -130,6 +136,39 @@ def test_gradient_methods_are_captums(name: str, method: str, both: Callable[[st
     limit = 1e-6 if max(theirs) <= 1e-6 else max(GRADIENT_MEDIAN, 3 * np.median(theirs))
     assert np.median(ours) <= limit
     assert max(ours) <= GRADIENT_WORST
+
+
+class Rounded(nn.Module):
+    """A network of doubles that is given what single precision can hold, as the program gives it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network, self.linear = network, network.linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(x + (x.float().double() - x).detach())
+        return y
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_without_rounding_gradient_methods_are_captums(
+    name: str, both: Callable[[str], Both], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same exporter and the same methods in double precision: what single precision hides would be seen here."""
+    few, b = 6, both(name)
+    for module in (smooth_grad_module, captum_maps):
+        monkeypatch.setattr(module, "COPIES", few)
+    for module in (gradient_shap_module, captum_maps):
+        monkeypatch.setattr(module, "SAMPLES", few)
+    monkeypatch.setattr(integrated_gradients_module, "STEPS", (few,))
+    export_in_double(b.exact, tmp_path / "explain.onnx", size=SIZE, n_classes=N_CLASSES)
+    engine = ExactEngine(tmp_path / "explain.onnx")
+    card = make_card(tmp_path, N_CLASSES, has_map=True, has_cam_graph=False)
+    question = Question(cast("Any", engine), card, b.maps["0 tensor"], 1, None, no_progress)
+    for row in METHODS:
+        if row.id in GRADIENT_METHODS:
+            theirs = by_captum(Rounded(b.exact), question, row.id, 1, steps=few)
+            assert bounded_gap(row.run(question).values, theirs, 1e-5) <= 1e-9, row.id
 
 
 @pytest.mark.parametrize("name", NETWORKS)
