@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app.layout import show_again
 from medviewer.app.on_screen import active_pane, selections
 from medviewer.app.opening import open_paths
-from medviewer.app.panes import numbers_in
+from medviewer.app.panes import numbers_in, pane_numbers, window_of
 from medviewer.app.session_file import LOOK, MOST_PATHS, PREFIX, is_running, read, remove, write
-from medviewer.app.state import Pane, Restorable, RestorablePane, Selection, State, View
+from medviewer.app.state import Key, Pane, Restorable, RestorablePane, Selection, State, View
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import InputError
 from medviewer.domain.study import Collection
@@ -73,22 +73,28 @@ def what_is_open(app: Application) -> Restorable | None:
     active = state.reading.behind if state.reading is not None else active_pane(state)
     if active.selection is None or not paths:
         return None
-    panes = {index: state.parked.get(index, Pane()) for index in numbers_in(state, 0)} | {state.active: active}
-    cut_from = {pane.selection.volume_key for pane in panes.values() if pane.cut is not None and pane.selection}
-    has_planes = active.selection.volume_key in cut_from
-    order = [state.active, *(index for index in panes if index != state.active and not cut_from)]
-    kept = (_restorable(index, panes[index].selection, panes[index].view) for index in order)
+    panes = {index: state.parked.get(index, Pane()) for index in pane_numbers(state)} | {state.active: active}
+    cut_from: dict[int, set[Key]] = {}
+    for index, pane in panes.items():
+        if pane.cut is not None and pane.selection is not None:
+            cut_from.setdefault(window_of(index), set()).add(pane.selection.volume_key)
+    # Planes are cut again, so of their window one image will do: that in which the reader worked, if it is there.
+    kept: dict[int, RestorablePane] = {}
+    for index in (state.active, *panes):
+        number = numbers_in(state, window_of(index)).start if window_of(index) in cut_from else index
+        shown = panes[index].selection
+        if shown is not None and number not in kept:
+            kept[number] = _restorable(number, shown, panes[index].view)
     return Restorable(
         tuple(os.path.abspath(path) for path in paths[:MOST_PATHS]),
-        tuple(pane for pane in kept if pane is not None),
-        (1, 1) if cut_from else state.layout,
-        has_planes,
+        tuple(kept.values()),
+        (1, 1) if 0 in cut_from else state.layout,
+        (1, 1) if 1 in cut_from else state.second,
+        active.selection.volume_key in cut_from.get(window_of(state.active), ()),
     )
 
 
-def _restorable(number: int, shown: Selection | None, view: View) -> RestorablePane | None:
-    if shown is None:
-        return None
+def _restorable(number: int, shown: Selection, view: View) -> RestorablePane:
     image = shown.image
     return RestorablePane(number, os.path.abspath(image.path), image.sop_instance_uid, image.frame, View(**_look(view)))
 
@@ -171,15 +177,17 @@ class _Wanted:
         is_untouched = state.selection is not None and state.selection.image.key == self._shown
         if not is_untouched or state.layout != (1, 1) or state.cut is not None or state.scene is not None:
             return 0
-        active, (rows, columns) = offered.panes[0].number, offered.layout
-        if offered.has_planes:
-            self._app.run_command("layout.planes")
-        elif offered.layout != (1, 1) and active in range(rows * columns):
+        gone, active = 0, offered.panes[0].number
+        then = replace(state, layout=offered.layout, second=offered.second)
+        if (offered.layout, offered.second) != ((1, 1), None) and active in pane_numbers(then):
             found = _find(collection, offered.panes)
             looks = {pane.number: _look(pane.view) for pane in offered.panes}
-            show_again(self._app, offered.layout, {n: (one, looks[n]) for n, one in found.items()}, active)
-            return len(offered.panes) - len(found)
-        return 0
+            shown = {n: (one, looks[n]) for n, one in found.items()}
+            show_again(self._app, (offered.layout, offered.second), shown, active)
+            gone = len(offered.panes) - len(found)
+        if offered.has_planes:
+            self._app.run_command("layout.planes")
+        return gone
 
 
 def _find(collection: Collection, panes: Sequence[RestorablePane]) -> dict[int, Selection]:

@@ -55,21 +55,35 @@ def fill_panes(app: Application, numbers: Sequence[int] = ()) -> None:
 
 
 def show_again(
-    app: Application, shape: tuple[int, int], shown: Mapping[int, tuple[Selection, Mapping[str, Any]]], active: int
+    app: Application,
+    shapes: tuple[tuple[int, int], tuple[int, int] | None],
+    shown: Mapping[int, tuple[Selection, Mapping[str, Any]]],
+    active: int,
 ) -> None:
-    """Show images side by side as they were: by viewport of the first window, each with changes of its view.
+    """Show images side by side as they were: by viewport, each with changes of its view.
 
     What the reader has done to the image on screen meanwhile stays. Images of another patient than the one on screen
     are left out: whatever was kept, never two patients side by side.
+
+    Args:
+        app: with one of the images on screen.
+        shapes: rows and columns of both image windows; None for a second one that stays as it is.
+        shown: the image of each viewport, and what differs of its view.
+        active: the viewport in which the reader works.
     """
     now = app.state.selection
     if now is None:
         return
     who, seen = identity_of(now.patient), app.state.view
     with app.session.arranging():
-        _set_shape(app, shape)
+        for window, shape in enumerate(shapes):
+            if shape is not None:
+                if window:
+                    app.session.update(second=app.state.second or shape)
+                activate(app, numbers_in(app.state, window).start)
+                _set_shape(app, shape)
         activate(app, active)
-        for index in numbers_in(app.state, 0):
+        for index in [one for window, shape in enumerate(shapes) if shape for one in numbers_in(app.state, window)]:
             if index in shown and identity_of(shown[index][0].patient) == who:
                 selection, look = shown[index]
                 if index == app.state.active:

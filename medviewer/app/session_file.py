@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.layout import LAYOUTS
 from medviewer.app.state import Restorable, RestorablePane, View
 from medviewer.domain.errors import StorageError
@@ -28,7 +29,7 @@ LOOK = ("window", "inverted", "palette", "quarter_turns", "flip_horizontal", "fl
 """The fields of a :class:`View` that are kept."""
 _SIZE_LIMIT_BYTES = 1 << 18
 MOST_PATHS = 1_000
-_MOST_PANES = 16
+_MOST_PANES = 2 * MOST_ROWS * MOST_COLUMNS
 
 
 def write(path: Path, what: Restorable | None) -> None:
@@ -44,6 +45,7 @@ def write(path: Path, what: Restorable | None) -> None:
     data = {
         "paths": what.paths,
         "layout": what.layout,
+        "second": what.second,
         "has_planes": what.has_planes,
         "panes": [_as_data(pane) for pane in what.panes],
         "pid": os.getpid(),
@@ -104,8 +106,11 @@ def _restorable(data: Mapping[str, Any]) -> Restorable | None:
         return None
     kept = tuple(p for p in paths if isinstance(p, str) and p and "\0" not in p)[:MOST_PATHS]
     usable = tuple(made for pane in panes[:_MOST_PANES] if (made := _pane(pane)) is not None)
-    layout = next((shape for shape in LAYOUTS if list(shape) == data.get("layout")), (1, 1))
-    return Restorable(kept, usable, layout, data.get("has_planes") is True) if kept and usable else None
+    layout, second = (
+        next((shape for shape in LAYOUTS if list(shape) == data.get(name)), None) for name in ("layout", "second")
+    )
+    has_planes = data.get("has_planes") is True
+    return Restorable(kept, usable, layout or (1, 1), second, has_planes) if kept and usable else None
 
 
 def _pane(data: object) -> RestorablePane | None:

@@ -276,7 +276,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class RestorablePane:
-    """What one viewport of the first window showed. ``view`` without zoom and place, which hang on its size."""
+    """What one viewport showed. ``view`` without zoom and place, which hang on its size."""
 
     number: int
     path: str
@@ -292,7 +292,8 @@ class Restorable:
     paths: tuple[str, ...]
     panes: tuple[RestorablePane, ...]
     layout: tuple[int, int] = (1, 1)
-    has_planes: bool = False  # cut from the stack of the first image
+    second: tuple[int, int] | None = None  # of the second window; None: it was closed
+    has_planes: bool = False  # cut from the stack of the first image, in its window
     files: tuple[str, ...] = ()  # that tell of it, to be removed
 
 

@@ -21,7 +21,7 @@ from medviewer.app import session_file
 from medviewer.app.last_session import SessionKeeper, find_crashed, what_is_open
 from medviewer.app.layout import LAYOUTS, show_again
 from medviewer.app.on_screen import pane_state, selections
-from medviewer.app.panes import SECOND, numbers_in
+from medviewer.app.panes import SECOND, numbers_in, pane_numbers
 from medviewer.app.state import Restorable, RestorablePane, Selection, View
 from medviewer.domain.study import Window
 from medviewer.imaging.palettes import PALETTES
@@ -74,7 +74,7 @@ def test_what_is_open_is_kept_without_pixels_or_names_for_its_owner_alone(
     keeper.flush()
     kept = json.loads(own_file(application).read_text())
     assert kept == {
-        "paths": [str(slices[0].parent)], "layout": [1, 1], "has_planes": False, "pid": os.getpid(),
+        "paths": [str(slices[0].parent)], "layout": [1, 1], "second": None, "has_planes": False, "pid": os.getpid(),
         "panes": [
             {
                 "number": 0, "path": str(shown(application).image.path),
@@ -215,9 +215,9 @@ def test_the_readers_own_choice_is_not_undone_by_what_is_found_later(
 def look_like_before(app: Application) -> tuple[Any, ...]:
     """What is on screen, told so that it can be compared with another run of the program."""
     state = app.state
-    panes = [(number, pane_state(state, number)) for number in numbers_in(state, 0)]
+    panes = [(number, pane_state(state, number)) for number in pane_numbers(state)]
     return (
-        state.layout,
+        (state.layout, state.second),
         state.active,
         [
             (number, pane.selection and pane.selection.image.key, replace(pane.view, zoom=None, center=None), pane.cut)
@@ -250,7 +250,7 @@ def test_after_a_crash_images_lie_side_by_side_as_before(
     reader.run_command("view.flip_horizontal")
     reader.run_command("layout.activate", active)
     before = look_like_before(reader)
-    assert before[0] == (1, 2)
+    assert before[0] == ((1, 2), None)
     assert before[2][1][2].palette == PALETTES[0]
     crash_and_restore(reader, keeper)
     assert look_like_before(reader) == before
@@ -268,7 +268,7 @@ def test_a_viewport_that_was_empty_is_empty_again(reader: Application, keeper: S
 
 def test_the_first_viewport_may_be_the_empty_one(reader: Application) -> None:
     now = shown(reader)
-    show_again(reader, (1, 2), {1: (now, {})}, 1)
+    show_again(reader, ((1, 2), None), {1: (now, {})}, 1)
     assert reader.state.active == 1
     assert shown(reader).image.key == now.image.key
     assert pane_state(reader.state, 0).selection is None
@@ -292,14 +292,71 @@ def test_after_a_crash_planes_are_cut_again(reader: Application, keeper: Session
     assert [cut and cut.plane for cut in after] == [cut and cut.plane for cut in before]
 
 
-def test_what_the_second_window_showed_comes_back_alone(reader: Application, keeper: SessionKeeper) -> None:
+@pytest.mark.parametrize("active", [0, 1, SECOND])
+def test_what_both_windows_showed_comes_back(reader: Application, keeper: SessionKeeper, active: int) -> None:
+    reader.run_command("layout.prior")
     reader.run_command("layout.second_window")
     reader.run_command("layout.activate", SECOND)
-    assert reader.state.active == SECOND
-    seen = shown(reader).image.key
+    reader.run_command("image.select", shown_in(reader, 0))
+    reader.run_command("image.show", 2)
+    reader.run_command("view.invert")
+    reader.run_command("layout.activate", active)
+    before = look_like_before(reader)
+    assert before[0] == ((1, 2), (1, 1))
+    keeper.flush()
+    crash(reader.home, os.getpid())
+    keeper.close()
+    reader.run_command("layout.activate", 0)
+    reader.run_command("layout.second_window")  # the next program begins with one window
+    reader.run_command("file.close")
+    SessionKeeper(reader)
+    assert reader.state.second is None
+    reader.run_command("file.restore")
+    assert look_like_before(reader) == before
+    assert all(pane_state(reader.state, number).frame is not None for number in pane_numbers(reader.state))
+
+
+def shown_in(app: Application, number: int) -> Selection:
+    selection = pane_state(app.state, number).selection
+    assert selection is not None
+    return selection
+
+
+@pytest.mark.parametrize("is_in_second", [False, True])
+def test_planes_come_back_in_their_window_and_an_image_in_the_other(
+    reader: Application, keeper: SessionKeeper, is_in_second: bool
+) -> None:
+    reader.run_command("layout.second_window")
+    images = {number: shown_in(reader, number).stack_key for number in (0, SECOND)}
+    own, other = (SECOND, 0) if is_in_second else (0, SECOND)
+    reader.run_command("layout.activate", own)
+    reader.run_command("layout.planes")
     crash_and_restore(reader, keeper)
-    assert shown(reader).image.key == seen
+    assert {shown_in(reader, number).stack_key for number in range(own, own + 4)} == {images[own]}
+    assert [pane_state(reader.state, number).cut is not None for number in range(own, own + 4)] == [True] * 3 + [False]
+    assert shown_in(reader, other).stack_key == images[other]
+    assert pane_state(reader.state, other).cut is None
+
+
+def test_of_a_window_with_planes_in_which_the_reader_did_not_work_an_image_comes_back(
+    reader: Application, keeper: SessionKeeper
+) -> None:
+    reader.run_command("layout.second_window")
+    images = {number: shown_in(reader, number).stack_key for number in (0, SECOND)}
+    reader.run_command("layout.planes")
+    reader.run_command("layout.activate", SECOND)
+    crash_and_restore(reader, keeper)
+    assert {number: shown_in(reader, number).stack_key for number in (0, SECOND)} == images
     assert reader.state.layout == (1, 1)
+
+
+def test_a_second_window_opened_meanwhile_stays_as_it_is(reader: Application) -> None:
+    reader.run_command("layout.second_window")
+    before = shown_in(reader, SECOND).image.key
+    now = shown(reader)
+    show_again(reader, ((1, 2), None), {1: (now, {})}, 1)
+    assert reader.state.second == (1, 1)
+    assert shown_in(reader, SECOND).image.key == before
 
 
 def test_never_two_patients_side_by_side_whatever_the_file_says(
@@ -438,7 +495,19 @@ def test_who_has_moved_on_keeps_the_layout(reader: Application, keeper: SessionK
     assert reader.state.layout == (1, 1)
 
 
-KEYS = ["paths", "panes", "layout", "number", "path", "sop_instance_uid", "frame", "window", "palette", "quarter_turns"]
+KEYS = [
+    "paths",
+    "panes",
+    "layout",
+    "second",
+    "number",
+    "path",
+    "sop_instance_uid",
+    "frame",
+    "window",
+    "palette",
+    "quarter_turns",
+]
 
 
 @given(
@@ -457,6 +526,7 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
     if found is not None:
         assert found.paths
         assert found.layout in LAYOUTS
+        assert found.second in (None, *LAYOUTS)
         for pane in found.panes:
             assert pane.view.window is None or pane.view.window.width > 0
             assert pane.view.quarter_turns in range(4)
@@ -486,8 +556,11 @@ def test_a_value_that_cannot_be_is_left_out(tmp_path: Path, name: str, value: ob
 @pytest.mark.parametrize("layout", [None, [9, 9], [0, 1], "1x2", [1.0, 2], [True, 2], [1, 2, 3]])
 def test_a_layout_that_there_is_not_is_one_viewport(tmp_path: Path, layout: object) -> None:
     pane = {"number": 0, "path": "", "sop_instance_uid": "1.2", "frame": 0}
-    (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane], "layout": layout}))
+    document = {"paths": ["a"], "panes": [pane], "layout": layout, "second": layout}
+    (tmp_path / "open-x.json").write_text(json.dumps(document))
     found = find_crashed(tmp_path)
     assert found is not None
     assert found.layout in LAYOUTS
     assert all(type(number) is int for number in found.layout)
+    assert found.second in (None, (1, 2))
+    assert all(type(number) is int for number in found.second or ())
