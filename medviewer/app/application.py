@@ -38,8 +38,8 @@ from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
 from medviewer.app.trainer import Trainer
+from medviewer.app.whole_stacks import VolumeInMemory
 from medviewer.domain.errors import MedViewerError
-from medviewer.domain.volume import Volume
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.renderer import Renderer
 from medviewer.inference.engine import Engine
@@ -261,7 +261,7 @@ class Application:
         self.engine = parts.engine
         self.records = parts.records
         self.frames = parts.frames
-        self.volume: tuple[Key, Volume] | None = None  # the one whose planes are cut
+        self.volume: VolumeInMemory | None = None  # the one whose planes are cut
         self.cuts: dict[int, Picture] = {}  # the planes on screen, by viewport
         self.renderer = Renderer()  # of the 3D view; its process starts with the first one
         self.is_drafting = False  # the picture that it makes is a small one

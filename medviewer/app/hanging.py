@@ -15,6 +15,7 @@ from medviewer.app.on_screen import active_pane, pane_state
 from medviewer.app.panes import SECOND, numbers_in, pane_numbers, read_pane
 from medviewer.app.presets import Presets
 from medviewer.app.state import Pane, Selection, State, View
+from medviewer.app.whole_stacks import when_all_found
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.study import Collection, PixelDescription, Study
 from medviewer.domain.volume import Volume
@@ -68,6 +69,17 @@ def hang(app: Application, number: int) -> None:
     if not 0 <= number < len(state.hanging):
         raise UsageError("There is no hanging protocol of that number.")
     protocol = state.hanging[number]
+    if any(wanted.cut for wanted in protocol.display_sets):
+        when_all_found(app, lambda: _hang_here(app, protocol))
+    else:
+        _hang_here(app, protocol)
+
+
+def _hang_here(app: Application, protocol: HangingProtocol) -> None:
+    state = app.state
+    now = state.selection
+    if now is None:
+        return
     found = find(protocol, _current(state, now), studies_of(state.collection, now.patient), now)
     if not any(isinstance(one, Selection) for one in found):
         app.notify("info", "Nothing of this study fits that hanging protocol; what is on screen stays.")

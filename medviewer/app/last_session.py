@@ -71,16 +71,19 @@ def what_is_open(app: Application) -> Restorable | None:
     state, paths = app.state, app.wishes.opened
     # Of a document: what comes back when it is closed is what is open.
     active = state.reading.behind if state.reading is not None else active_pane(state)
-    if active.selection is None or not paths:
-        return None
     panes = {index: state.parked.get(index, Pane()) for index in pane_numbers(state)} | {state.active: active}
+    filled = [index for index in (state.active, *panes) if panes[index].selection is not None]
+    if not filled or not paths:
+        return None
+    first = panes[filled[0]].selection
+    assert first is not None  # noqa: S101 - it is one of the filled
     cut_from: dict[int, set[Key]] = {}
     for index, pane in panes.items():
         if pane.cut is not None and pane.selection is not None:
             cut_from.setdefault(window_of(index), set()).add(pane.selection.volume_key)
     # Planes are cut again, so of their window one image will do: that in which the reader worked, if it is there.
     kept: dict[int, RestorablePane] = {}
-    for index in (state.active, *panes):
+    for index in filled:
         number = numbers_in(state, window_of(index)).start if window_of(index) in cut_from else index
         shown = panes[index].selection
         if shown is not None and number not in kept:
@@ -90,7 +93,7 @@ def what_is_open(app: Application) -> Restorable | None:
         tuple(kept.values()),
         (1, 1) if 0 in cut_from else state.layout,
         (1, 1) if 1 in cut_from else state.second,
-        active.selection.volume_key in cut_from.get(window_of(state.active), ()),
+        first.volume_key in cut_from.get(window_of(filled[0]), ()),
     )
 
 
@@ -177,13 +180,12 @@ class _Wanted:
         is_untouched = state.selection is not None and state.selection.image.key == self._shown
         if not is_untouched or state.layout != (1, 1) or state.cut is not None or state.scene is not None:
             return 0
-        gone, active = 0, offered.panes[0].number
-        then = replace(state, layout=offered.layout, second=offered.second)
-        if (offered.layout, offered.second) != ((1, 1), None) and active in pane_numbers(then):
+        gone = 0
+        if (offered.layout, offered.second) != ((1, 1), None):
             found = _find(collection, offered.panes)
             looks = {pane.number: _look(pane.view) for pane in offered.panes}
             shown = {n: (one, looks[n]) for n, one in found.items()}
-            show_again(self._app, (offered.layout, offered.second), shown, active)
+            show_again(self._app, (offered.layout, offered.second), shown, offered.panes[0].number)
             gone = len(offered.panes) - len(found)
         if offered.has_planes:
             self._app.run_command("layout.planes")

@@ -175,10 +175,10 @@ class LayerCutter:
     def _coming_plane(self, state: State) -> ShownPlane | None:
         """The plane that a viewport will show: one that is being cut gets its layers at the same time."""
         kept, now, cut = self._app.volume, state.selection, state.cut
-        if cut is None or now is None or kept is None or kept[0] != now.volume_key or not reference_of(state):
+        if cut is None or now is None or kept is None or kept.key != now.volume_key or not reference_of(state):
             return shown_plane(state)
         try:
-            return ShownPlane(cut_grid(kept[1], cut), cut.slab_mm, cut.slab)
+            return ShownPlane(cut_grid(kept.volume, cut), cut.slab_mm, cut.slab)
         except MedViewerError:
             return None  # the viewport says why
 

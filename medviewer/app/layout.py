@@ -13,10 +13,17 @@ from medviewer.app import analysis
 from medviewer.app.linking import Point, middle_of, move_cut
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import select
-from medviewer.app.panes import activate, change_pane, numbers_in, pane_numbers, read_pane, window_of
+from medviewer.app.panes import (
+    activate,
+    change_pane,
+    numbers_in,
+    pane_numbers,
+    read_pane,
+    window_of,
+)
 from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
-from medviewer.app.whole_scan import when_all_found
+from medviewer.app.whole_stacks import keep_volume, kept_volume, when_all_found
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken
@@ -162,13 +169,7 @@ def show_planes(app: Application, _argument: object) -> None:
         with app.session.arranging():
             _leave_planes(app)
         return
-    when_all_found(app, lambda: _cut_planes(app))
-
-
-def _cut_planes(app: Application) -> None:
-    now = app.state.selection
-    if now is not None:
-        read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
+    read_volume_of(app, now, lambda volume: _lay_out_planes(app, volume))
 
 
 def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
@@ -184,11 +185,6 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
         _lay_out_planes(app, volume)
         turn()
 
-    def read() -> None:
-        grown = next((one for one in selections(app.state.collection) if one.image.key == selection.image.key), None)
-        if grown is not None:
-            read_volume_of(app, grown, lay_out)
-
     now = app.state.selection
     if now is not None and now.volume_key == selection.volume_key and len(_cut_panes(app.state)) == len(PLANES):
         turn()
@@ -196,7 +192,7 @@ def show_plane(app: Application, selection: Selection, cut: CutPlane) -> None:
     if _cut_panes(app.state):
         _leave_planes(app)
     select(app, selection)
-    when_all_found(app, read)
+    read_volume_of(app, selection, lay_out)
 
 
 def cut_like(cut: CutPlane) -> Cut:
@@ -211,16 +207,30 @@ def cut_like(cut: CutPlane) -> Cut:
 
 
 def read_volume_of(app: Application, wanted: Selection, then: Callable[[Volume], None]) -> None:
-    """Read the slices that planes are cut from, and go on if the reader has not gone elsewhere meanwhile."""
+    """Read the slices that planes are cut from, all of them, and go on if the reader has not gone elsewhere meanwhile.
+
+    Where files are still being found it waits for the rest of the stack.
+    """
+
+    def read() -> None:
+        grown = next((one for one in selections(app.state.collection) if one.image.key == wanted.image.key), None)
+        if grown is not None:
+            _read_volume(app, grown, then)
+
+    when_all_found(app, read)
+
+
+def _read_volume(app: Application, wanted: Selection, then: Callable[[Volume], None]) -> None:
     now = app.state.selection
-    if app.volume is not None and app.volume[0] == wanted.volume_key:
-        then(app.volume[1])
+    kept = kept_volume(app, wanted)
+    if kept is not None:
+        then(kept)
         return
 
     def done(volume: Volume) -> None:
         latest = app.state.selection
         if latest is not None and now is not None and latest.volume_key == now.volume_key:
-            app.volume = (wanted.volume_key, volume)
+            keep_volume(app, wanted, volume)
             then(volume)
             app.measured.volume_arrived()
 
@@ -262,6 +272,8 @@ def toggle_link(app: Application, _argument: object) -> None:
 
 def _lay_out_planes(app: Application, volume: Volume) -> None:
     """Axial, coronal and sagittal where the image on screen is, and the images themselves in the fourth."""
+    if app.state.cut is not None:
+        return  # somebody else was quicker: what is on screen is no stored image
     selection = app.state.selection
     center = middle_of(app.state)
     if center is None:

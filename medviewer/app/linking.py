@@ -78,7 +78,7 @@ def move_cut(app: Application, index: int, cut: Cut) -> None:
     """Cut another plane of the same volume; the one on screen stays until it is there."""
     if app.volume is None:
         return
-    low, high = range_mm(app.volume[1], cut.plane, cut.axes)
+    low, high = range_mm(app.volume.volume, cut.plane, cut.axes)
     cut = replace(cut, at_mm=min(max(cut.at_mm, low), high))
     if cut != pane_state(app.state, index).cut:
         change_pane(app, index, cut=cut)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from medviewer.app.analysis import cut_again
 from medviewer.app.on_screen import calibration_of, name_of, value_of
 from medviewer.app.patient import keep_measurement
-from medviewer.app.state import EMPTY, Key, Measured, State, Value
+from medviewer.app.state import EMPTY, Measured, State, Value
+from medviewer.app.whole_stacks import VolumeInMemory
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image
-from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.measuring import measure
 from medviewer.imaging.scan import images_of
@@ -217,7 +217,7 @@ def _measuring(
 
 
 def _measuring_on_planes(
-    wanted: list[tuple[CutPlane, Image, Measurement]], kept: tuple[Key, Volume] | None
+    wanted: list[tuple[CutPlane, Image, Measurement]], kept: VolumeInMemory | None
 ) -> Callable[[StopToken, Progress], dict[str, Value]]:
     """Each is measured on its own plane, cut anew: what is on screen may be another one."""
 
@@ -225,11 +225,11 @@ def _measuring_on_planes(
         found: dict[str, Value] = {}
         for cut, image, one in wanted:
             stop.raise_if_stopped()
-            if kept is None or kept[0] != image.key:
+            if kept is None or kept.key != image.key:
                 found[one.uid] = Value(one, None, problem=NOT_CUT)
                 continue
             try:
-                found[one.uid] = value_in(cut_again(kept[1], cut), one, None)
+                found[one.uid] = value_in(cut_again(kept.volume, cut), one, None)
             except MedViewerError as error:
                 found[one.uid] = Value(one, None, problem=str(error))
         return found

@@ -25,7 +25,7 @@ from medviewer.app.patient import check_record, identity_of, import_sample_recor
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Pane, Selection, State, View
-from medviewer.app.whole_scan import all_found
+from medviewer.app.whole_stacks import all_found
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Document, Image
@@ -140,6 +140,7 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
         app.wishes.when_found = None
         app.notify("alarm", str(error), job="open")
 
+    app.wishes.when_found = None  # of the scan that ends here
     app.notify("info", "")
     app.jobs.start("open", work, done, failed)
 

@@ -239,9 +239,9 @@ def _failed(app: Application, index: int, wanted: State, error: MedViewerError) 
 
 def _volume_of(app: Application, selection: Selection) -> Volume:
     kept = app.volume
-    if kept is None or kept[0] != selection.volume_key:
+    if kept is None or kept.key != selection.volume_key:
         raise MedViewerError("The slices of this series are no longer in memory; choose Other planes again.")
-    return kept[1]
+    return kept.volume
 
 
 def prefetch(app: Application, selection: Selection, direction: int) -> None:

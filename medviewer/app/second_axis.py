@@ -11,6 +11,7 @@ from medviewer.app.opening import select
 from medviewer.app.panes import change_pane, pane_numbers, read_pane
 from medviewer.app.picture import Picture
 from medviewer.app.state import Cut, Selection, State
+from medviewer.app.whole_stacks import keep_volume
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.volume import Volume
 
@@ -72,7 +73,7 @@ def _read_and_cut(app: Application, now: Selection, number: int, cuts: Set[Cut])
     def done(made: tuple[Volume, dict[Cut, Picture]]) -> None:
         volume, pictures = made
         if _cuts_of(app.state, now):  # else the reader has left the planes
-            app.volume = (target.volume_key, volume)
+            keep_volume(app, target, volume)
             for index in pane_numbers(app.state):
                 _move_pane(app, index, target, pictures)
             app.measured.volume_arrived()

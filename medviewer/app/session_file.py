@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
-from medviewer.app.layout import LAYOUTS
 from medviewer.app.state import Restorable, RestorablePane, View
 from medviewer.domain.errors import StorageError
 from medviewer.domain.study import VoiFunction, Window
@@ -106,11 +105,17 @@ def _restorable(data: Mapping[str, Any]) -> Restorable | None:
         return None
     kept = tuple(p for p in paths if isinstance(p, str) and p and "\0" not in p)[:MOST_PATHS]
     usable = tuple(made for pane in panes[:_MOST_PANES] if (made := _pane(pane)) is not None)
-    layout, second = (
-        next((shape for shape in LAYOUTS if list(shape) == data.get(name)), None) for name in ("layout", "second")
-    )
+    layout, second = (_shape(data.get(name)) for name in ("layout", "second"))
     has_planes = data.get("has_planes") is True
     return Restorable(kept, usable, layout or (1, 1), second, has_planes) if kept and usable else None
+
+
+def _shape(value: object) -> tuple[int, int] | None:
+    """Rows and columns that hanging protocols may have; None for anything else."""
+    if not isinstance(value, list) or [type(n) for n in value] != [int, int]:
+        return None
+    rows, columns = value
+    return (rows, columns) if rows in range(1, MOST_ROWS + 1) and columns in range(1, MOST_COLUMNS + 1) else None
 
 
 def _pane(data: object) -> RestorablePane | None:

@@ -11,6 +11,7 @@ from medviewer.app import analysis
 from medviewer.app.analysis import Question
 from medviewer.app.on_screen import asked_key, asks_of_stack
 from medviewer.app.state import Key, Selection, State
+from medviewer.app.whole_stacks import kept_volume
 from medviewer.domain.errors import GeometryError, InputError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Stack
@@ -60,9 +61,8 @@ def question_of(app: Application, now: Selection) -> Prepare:
         question = Question(case, state.model_id, state.language)
         return lambda _stop, _progress: question
     stack = now.stack.volume_at(now.index)
-    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
-    if stack_problem(stack):
-        kept = None  # planes are cut through more than any model is given
+    # Planes are cut through more than any model is given.
+    kept = kept_volume(app, now) if not stack_problem(stack) else None
 
     def read(stop: StopToken, progress: Progress) -> Question:
         volume = kept if kept is not None else read_stack(stack, stop, progress)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from medviewer.app import analysis
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, ScenePicture, State
-from medviewer.app.whole_scan import when_all_found
+from medviewer.app.whole_stacks import kept_volume, when_all_found
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Window
@@ -48,7 +48,7 @@ def _open(app: Application) -> None:
     stack = now.stack.volume_at(now.index)
     check_stack(stack)
     app.session.update(is_playing=False)  # a cine in time would be at another volume before this one is read
-    kept = app.volume[1] if app.volume is not None and app.volume[0] == now.volume_key else None
+    kept = kept_volume(app, now)
 
     def work(stop: StopToken, progress: Progress) -> VoxelBlock:
         volume = kept or analysis.read_slices(stack, stop, progress)

@@ -23,12 +23,12 @@ from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.document_words import words_of_file
-from medviewer.gui.layer_words import unit_word
+from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.covering import reaches_under
-from medviewer.imaging.display import modality_value
+from medviewer.imaging.display import modality_value, window_ends
 from medviewer.imaging.palettes import PALETTE_NAMES
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.units import value_unit
@@ -258,7 +258,7 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     unit = unit_word(value_unit(d))
     if value == stored and not unit:
         return f"{where}  {_number(stored)}"
-    suv = f" = {value * d.suv_factor:.3g} SUVbw" if d.suv_factor is not None else ""
+    suv = f" = {_number(value * d.suv_factor)} SUVbw" if d.suv_factor is not None else ""
     return f"{where}  {_number(stored)} = {_number(value)} {unit}".rstrip() + suv
 
 
@@ -329,8 +329,8 @@ def _suv_span(window: Window, state: State) -> str:
     factor = _described(state, state.selection).suv_factor if state.selection is not None else None
     if factor is None or state.view.presentation or window.function == "SIGMOID":
         return ""
-    low, high = ((window.center + side * window.width / 2) * factor for side in (-1, 1))
-    return f"  SUVbw {low:.3g} – {high:.3g}"
+    low, high = (short_number(end * factor) for end in window_ends(window))
+    return f"  SUVbw {low} – {high}"
 
 
 def _frame_line(now: Selection) -> str:

@@ -22,6 +22,7 @@ from medviewer.gui.layer_painter import range_of
 from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
+from medviewer.imaging.display import window_ends
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.palettes import palette
 from medviewer.imaging.units import reading_scale
@@ -73,9 +74,7 @@ def palette_bar_of(description: PixelDescription, view: View, window: Window | N
     is_table = d.presentation_lut is not None or (view.window is None and d.voi_luts and not d.windows)
     if not view.palette or window is None or is_table or window.function == "SIGMOID":
         return None
-    is_exact = window.function == "LINEAR_EXACT"
-    # The standard's plain LINEAR reaches its last level one value earlier (PS3.3 C.11.2.1.2.1).
-    low, high = window.center - window.width / 2, window.center + window.width / 2 - (not is_exact)
+    low, high = window_ends(window)
     if not low < high:
         return None
     is_reversed = (d.photometric_interpretation == "MONOCHROME1") != view.inverted

@@ -28,6 +28,15 @@ _BLOCK_PIXELS = 64 * 1024
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in YBR_FULL
 
 
+def window_ends(window: Window) -> tuple[float, float]:
+    """Return the modality values that get the first and the last level; of a sigmoid there are none such.
+
+    The standard's plain LINEAR reaches its last level one value earlier (PS3.3 C.11.2.1.2.1).
+    """
+    is_exact = window.function == "LINEAR_EXACT"
+    return window.center - window.width / 2, window.center + window.width / 2 - (not is_exact)
+
+
 def modality_values(frame: Frame) -> np.ndarray:
     """Give the pixels in the modality's unit (Hounsfield units for CT).
 

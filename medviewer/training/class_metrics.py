@@ -85,8 +85,8 @@ def with_class_intervals(
 ) -> dict[str, dict[str, Any]]:
     """Return each measure with a 95% interval: bootstrap over groups, as :func:`metrics.with_intervals`.
 
-    Where no draw changes a measure, the share of errors that so many groups cannot exclude is spread evenly over the
-    classes, as in :func:`metrics.widened`.
+    Where no draw changes a measure, its ends are what it would be if the share of errors that so many groups cannot
+    exclude were there in every class, as in :func:`metrics.widened`.
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     draws: dict[str, list[float | Floats]] = {name: [] for name in chosen}
@@ -105,12 +105,17 @@ def with_class_intervals(
 
 
 def _if_unseen(measure: ClassMeasure, truth: Classes, probability: Floats, share: float) -> tuple[float, float]:
-    """Return the measure if that share of all cases, one of each class, were answered wrongly, and rightly."""
+    """Return the measure if that share of the cases of every class that there is were answered wrongly, and rightly."""
     n = probability.shape[1]
-    right = np.eye(n)
-    wrong = (1 - right + np.roll(right, 1, axis=1)) / n  # the next class first, the true one last
-    weights = np.append(np.ones(len(truth)), np.full(n, len(truth) * share / (1 - share) / n))
-    more = np.append(truth, np.arange(n))
+    present, counts = np.unique(truth, return_counts=True)
+    right, wrong = np.eye(n)[present], np.full((len(present), n), 1 / n)
+    rows = np.arange(len(present))
+    wrong[rows, present] = 0.0
+    # Another class that there is comes first; where there is no other, the next one.
+    others = np.roll(present, 1) if len(present) > 1 else (present + 1) % n
+    wrong[rows, others] += 1 / n
+    weights = np.append(np.ones(len(truth)), counts * share / (1 - share))
+    more = np.append(truth, present)
     low, high = (measure(more, np.concatenate([probability, said]), weights) for said in (wrong, right))
     return low, high
 

@@ -22,7 +22,7 @@ def class_page(report: Mapping[str, Any]) -> str:
     """Return the page of a ``report.json`` with the keys ``classes`` and ``guards``."""
     data = report["data"]
     what = f"{data['n']} cases, {data['n_patients']} of them different"
-    parts = page_head(report, what, unit="different cases", row="row")
+    parts = page_head(report, what, unit="different cases; exact where a model was never wrong", row="row")
     absent = [entry["name"] for entry in report["classes"] if entry["n"] == 0]
     if absent:
         named = html.escape(", ".join(absent))

@@ -5,7 +5,7 @@ draw of them, so that percentiles of the draws lie above the truth, and often ab
 :func:`gap_interval` says what is done instead, and how that was chosen.
 
 Where a model was right on all cases it is right in every draw of them, and percentiles have no width, as if nothing
-could ever go wrong; :func:`unseen_share` says what could.
+could ever go wrong; :func:`unseen_share` and :func:`separated_auc_bound` say what could.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 _LOW, _HIGH = 2.5, 97.5  # percent
 _STEPS = 25  # of a bisection
+_FEWEST_FOR_NEWCOMBE = 5
 
 
 def group_draws(n_groups: int, n_resamples: int, *, seed: int = 0) -> Iterator[npt.NDArray[np.int64]]:
@@ -72,6 +73,43 @@ def unseen_share(n: int) -> float:
     The upper end of the exact interval of Clopper and Pearson (1934) of 0 in ``n``; 0.17 of 20, 0.036 of 100.
     """
     return float(1 - 0.025 ** (1 / n))
+
+
+def separated_auc_bound(n_positive: int, n_negative: int) -> float:
+    """Return how low the AUC may be where every positive patient scored above every negative one.
+
+    Newcombe's score-like interval (2006, method 5): the AUC whose variance by Hanley and McNeil (1982) puts 1 at 1.96
+    deviations. Of fewer than five patients in a class, for which that is too sure, the exact bound of as many
+    independent pairs.
+    """
+    fewer = min(n_positive, n_negative)
+    if fewer < _FEWEST_FOR_NEWCOMBE:
+        return 1 - unseen_share(fewer)
+    n = (n_positive + n_negative) / 2 - 1
+
+    def is_excluded(auc: float) -> bool:
+        gap = 1 - auc
+        variance = auc * gap * (1 + n * gap / (2 - auc) + n * auc / (1 + auc)) / (n_positive * n_negative)
+        return gap * gap > 1.96**2 * variance
+
+    low, high = 0.0, 1.0
+    for _ in range(2 * _STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_excluded(middle) else (low, middle)
+    return (low + high) / 2
+
+
+def mean_interval(entries: Sequence[Mapping[str, Any]]) -> list[float] | None:
+    """Return the interval of a mean of measures from theirs, as if chance in one had nothing to do with the others.
+
+    The method of variance estimates recovery (Zou and Donner 2008). None if one of them has no interval.
+    """
+    if any(entry["ci95"] is None for entry in entries):
+        return None
+    values = np.array([entry["value"] for entry in entries])
+    ends = np.array([entry["ci95"] for entry in entries])
+    below, above = (float(np.sqrt(((ends[:, side] - values) ** 2).sum())) / len(values) for side in (0, 1))
+    return [round(float(values.mean()) - below, 5), round(float(values.mean()) + above, 5)]
 
 
 def gap_interval(gaps: Floats, draws: Floats) -> tuple[float, float]:

@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import group_draws, has_no_width, interval_entry, unseen_share
+from medviewer.training.intervals import (
+    group_draws,
+    has_no_width,
+    interval_entry,
+    mean_interval,
+    separated_auc_bound,
+    unseen_share,
+)
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Truth: TypeAlias = npt.NDArray[np.bool_]
@@ -259,64 +266,78 @@ def with_intervals(
             draws[name].append(taken(measure, truth, probability, weights))
     found = {name: taken(measure, truth, probability, None) for name, measure in chosen.items()}
     entries = {name: interval_entry(value, draws[name]) for name, value in found.items()}
-    return {
-        name: widened(entry, chosen[name], truth, probability, groups, n_repeats=n_repeats)
-        for name, entry in entries.items()
-    }
+    return widened(entries, chosen, truth, probability, groups, n_repeats=n_repeats)
 
 
 def widened(
-    entry: dict[str, Any],
-    measure: Measure,
+    entries: dict[str, dict[str, Any]],
+    chosen: Mapping[str, Measure],
     truth: Truth,
     probability: Floats,
     groups: Sequence[Any] | npt.NDArray[Any],
     *,
     n_repeats: int = 1,
-) -> dict[str, Any]:
-    """Return a measure's entry; if its interval has no width, with the one that so many patients allow.
+) -> dict[str, dict[str, Any]]:
+    """Return measures with their intervals; where one has no width, with that which so many patients allow.
 
-    All draws of a model that was never wrong are alike. The interval goes then from the measure's value if, in each
-    class, the share of errors that its patients cannot exclude were answered as wrongly as can be, to its value if that
-    share were answered as rightly (:func:`~medviewer.training.intervals.unseen_share`). Of a sensitivity that is the
-    exact interval; of measures of both classes it is wider than 95%, and of AUC it is lower than the bound for as many
-    independent pairs as the smaller class has patients.
+    All draws of a model that was never wrong are alike.
+
+    - An AUC of 1 (or 0): :func:`~medviewer.training.intervals.separated_auc_bound`.
+    - Any other measure: from its value if, in each class, the share of errors that its patients cannot exclude
+      (:func:`~medviewer.training.intervals.unseen_share`) were answered as wrongly as can be, to its value if they
+      were answered as rightly. Of a sensitivity that is the exact interval; of a measure of both classes it is wider.
+    - Balanced accuracy, where one of its two rates was widened, from the intervals of both
+      (:func:`~medviewer.training.intervals.mean_interval`): its own draws know of the errors in the other class alone.
+
+    Accuracy, F1 and the area under precision and recall are widened only where no draw changes them: of a class without
+    an error beside one with some they say too little.
 
     Args:
-        entry: from :func:`~medviewer.training.intervals.interval_entry`.
-        measure: what it is of. A calibration error has an interval of its own, and keeps it.
+        entries: by name, from :func:`~medviewer.training.intervals.interval_entry`.
+        chosen: what they are of. Calibration errors have intervals of their own, and keep them.
         truth: ``(n,)``.
         probability: ``(n,)``.
         groups: the patient of each case.
         n_repeats: see :func:`with_intervals`.
     """
-    if not has_no_width(entry) or isinstance(measure, CalibrationError):
-        return entry
     patients = np.asarray(groups)
-    least = 0.0 if probability.min() >= 0 else probability.min() - 1
-    most = 1.0 if probability.max() <= 1 else probability.max() + 1
-    more = np.array([truth_ for truth_ in (True, False) if (truth == truth_).any()])
-    shares = [unseen_share(len(np.unique(patients[truth == one]))) for one in more]
+    classes = np.array([one for one in (True, False) if (truth == one).any()])
+    counts = [len(np.unique(patients[truth == one])) for one in classes]
     blocks = list(zip(np.split(truth, n_repeats), np.split(probability, n_repeats), strict=True))
+    # Outside of all that there is, and for a probability hardly outside of what there can be.
+    least, most = min(float(probability.min()), 0.0) - 1e-9, max(float(probability.max()), 1.0) + 1e-9
 
-    def value_if(said: Floats) -> float:
+    def value_if(measure: Measure, said: Floats) -> float:
         """Return the measure with one more case of each class, of that share of the class, answered so."""
+        shares = [unseen_share(count) for count in counts]
+        odds = [share / (1 - share) for share in shares]
         weights = [
-            np.append(
-                np.ones(len(t)),
-                [(t == one).sum() * share / (1 - share) for one, share in zip(more, shares, strict=True)],
-            )
+            np.append(np.ones(len(t)), [(t == one).sum() * of_it for one, of_it in zip(classes, odds, strict=True)])
             for t, _ in blocks
         ]
         return measure(
-            np.concatenate([np.append(t, more) for t, _ in blocks]),
+            np.concatenate([np.append(t, classes) for t, _ in blocks]),
             np.concatenate([np.append(p, said) for _, p in blocks]),
             np.concatenate(weights),
         )
 
-    ends = [value_if(np.where(more, *pair)) for pair in ((least, most), (most, least))]
-    low, high = min(*ends, entry["value"]), max(*ends, entry["value"])
-    return {**entry, "ci95": [round(float(low), 5), round(float(high), 5)]}
+    found = dict(entries)
+    for name, entry in entries.items():
+        if not has_no_width(entry) or isinstance(chosen[name], CalibrationError):
+            continue
+        if name == "auc" and entry["value"] in (0, 1):
+            bound = separated_auc_bound(counts[0], counts[-1])
+            ends = [bound, 1.0] if entry["value"] == 1 else [0.0, 1 - bound]
+        else:
+            answers = (np.where(classes, *pair) for pair in ((least, most), (most, least)))
+            reached = [value_if(chosen[name], said) for said in answers]
+            ends = [min(*reached, entry["value"]), max(*reached, entry["value"])]
+        found[name] = {**entry, "ci95": [round(float(end), 5) for end in ends]}
+    rates_of_it = [name for name in ("sensitivity", "specificity") if name in found]
+    if "balanced_accuracy" in found and len(rates_of_it) == 2 and any(found[n] != entries[n] for n in rates_of_it):
+        together = mean_interval([found[name] for name in rates_of_it])
+        found["balanced_accuracy"] = {**entries["balanced_accuracy"], "ci95": together}
+    return found
 
 
 def patient_draws(truth: Truth, groups: Sequence[str], *, n_resamples: int = N_RESAMPLES) -> Iterator[Floats]:

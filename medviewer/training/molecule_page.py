@@ -34,7 +34,7 @@ def molecule_page(report: Mapping[str, Any], truth: Floats, probability: Floats)
     counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
     what = f"{data['n']} molecules of {data['n_scaffolds']} skeletons: {counts}"
     parts = [
-        *page_head(report, what, unit="skeletons", row="row"),
+        *page_head(report, what, unit="skeletons; exact where a model was never wrong", row="row"),
         *_left_out(report["left_out"]),
         "<h2>Mean over assays</h2>",
         table(["measure", "value (95% interval)", "meaning"], _means(report)),

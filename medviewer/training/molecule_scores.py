@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.calibration import sigmoid
-from medviewer.training.intervals import group_draws, has_no_width, interval_entry
+from medviewer.training.intervals import group_draws, has_no_width, interval_entry, mean_interval
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken, widened
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
@@ -155,7 +155,7 @@ def _measured(
         wanted = measures(threshold)
         own = {name: _rows(wanted[name], truth, probability, every) for name in names}
         rows[assay], alike = own, index[known]
-        each[assay] = {n: widened(_entry(own[n]), wanted[n], truth, probability, alike) for n in names}
+        each[assay] = widened({n: _entry(own[n]) for n in names}, wanted, truth, probability, alike)
     if not rows:
         return {}, {}
     return each, {
@@ -183,10 +183,14 @@ def _mean(rows: Sequence[Floats]) -> Floats:
 
 
 def _mean_entry(rows: Sequence[Floats], each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the mean over assays with its interval; of assays that no draw changes, the mean of their intervals."""
+    """Return the mean over assays with its interval: of their draws together, or, if it is wider, from those of each.
+
+    That of an assay may be wider than its draws say (:func:`~medviewer.training.metrics.widened`).
+    """
     entry = _entry(_mean(rows))
-    if has_no_width(entry):
-        entry["ci95"] = [round(float(bound), 5) for bound in np.mean([one["ci95"] for one in each], axis=0)]
+    together = None if rows[0].ndim > 1 else mean_interval(each)
+    if together is not None and any(has_no_width(_entry(own)) for own in rows):
+        entry["ci95"] = [min(entry["ci95"][0], together[0]), max(entry["ci95"][1], together[1])]
     return entry
 
 

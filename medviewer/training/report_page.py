@@ -38,6 +38,7 @@ _MEANING = {
 }
 
 
+_UNIT = "patients; exact where a model was never wrong"
 _EXPLANATIONS_TEXT = (
     "Deletion and insertion: share of the images on which the map does better than 95 of 100 random maps of the same "
     "smoothness; by chance 0.05. With a grain: rank correlation with the map of the same image with a grain that "
@@ -54,7 +55,7 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
     """
-    parts = [*page_head(report, of_patients(report["data"])), "<h2>Measures</h2>", _metrics(report)]
+    parts = [*page_head(report, of_patients(report["data"]), unit=_UNIT), "<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
         for name, draw in _figures(report, truth, probability)
@@ -87,10 +88,7 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         f"<h1>{title}</h1><p>{html.escape(what + split)}.",
         f"<br><small>data {html.escape(data['digest'][:16])}, {report['started']},",
         f"model {model['sha256'][:16]}</small></p>",
-        (
-            f"<p>Research use only. Intervals: 95%, bootstrap over {unit}; of measures that no draw changes, what that "
-            "many cannot exclude.</p>"
-        ),
+        f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
     ]
     if data["was_learned_from"]:
         parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")

@@ -338,16 +338,78 @@ def test_planes_come_back_in_their_window_and_an_image_in_the_other(
     assert pane_state(reader.state, other).cut is None
 
 
+@pytest.mark.parametrize("is_in_second", [False, True])
 def test_of_a_window_with_planes_in_which_the_reader_did_not_work_an_image_comes_back(
-    reader: Application, keeper: SessionKeeper
+    reader: Application, keeper: SessionKeeper, is_in_second: bool
 ) -> None:
     reader.run_command("layout.second_window")
     images = {number: shown_in(reader, number).stack_key for number in (0, SECOND)}
+    reader.run_command("layout.activate", SECOND if is_in_second else 0)
     reader.run_command("layout.planes")
-    reader.run_command("layout.activate", SECOND)
+    reader.run_command("layout.activate", 0 if is_in_second else SECOND)
     crash_and_restore(reader, keeper)
     assert {number: shown_in(reader, number).stack_key for number in (0, SECOND)} == images
-    assert reader.state.layout == (1, 1)
+    assert (reader.state.layout, reader.state.second) == ((1, 1), (1, 1))
+
+
+def test_of_planes_the_one_in_which_the_reader_worked_is_kept(reader: Application) -> None:
+    reader.run_command("layout.planes")
+    reader.run_command("layout.activate", 1)
+    reader.run_command("view.rotate_right")
+    offered = what_is_open(reader)
+    assert offered is not None
+    assert [(pane.number, pane.view.quarter_turns) for pane in offered.panes] == [(0, reader.state.view.quarter_turns)]
+
+
+def test_a_reader_in_an_empty_viewport_loses_nothing(reader: Application, keeper: SessionKeeper) -> None:
+    reader.run_command("layout.use", (2, 2))
+    key = shown_in(reader, 0).image.key
+    reader.run_command("layout.activate", 3)
+    assert reader.state.selection is None
+    assert own_file(reader).is_file()
+    crash_and_restore(reader, keeper)
+    assert shown_in(reader, 0).image.key == key
+    assert reader.state.layout == (2, 2)
+
+
+def test_shapes_that_only_protocols_have_come_back(reader: Application, keeper: SessionKeeper) -> None:
+    now = shown(reader)
+    reader.session.update(layout=(3, 1), second=(4, 3))
+    keeper.flush()
+    found = session_file.read(own_file(reader))
+    assert found is not None
+    assert (found.layout, found.second) == ((3, 1), (4, 3))
+    reader.session.update(layout=(1, 1), second=None)
+    show_again(reader, (found.layout, found.second), {0: (now, {})}, 0)
+    assert (reader.state.layout, reader.state.second) == ((3, 1), (4, 3))
+
+
+def test_a_smaller_second_window_keeps_nothing_of_the_viewports_that_went(reader: Application) -> None:
+    reader.run_command("layout.second_window")
+    reader.run_command("layout.activate", SECOND)
+    reader.run_command("layout.use", (2, 2))
+    reader.run_command("layout.activate", 0)
+    now = shown(reader)
+    show_again(reader, ((1, 1), (1, 1)), {0: (now, {}), SECOND: (now, {})}, 0)
+    assert set(reader.state.parked) <= {0, SECOND}
+
+
+def test_where_the_file_names_no_such_viewport_the_image_stays_on_screen(
+    reader: Application, keeper: SessionKeeper
+) -> None:
+    reader.run_command("layout.prior")
+    key = shown(reader).image.key
+    keeper.flush()
+    left = crash(reader.home, os.getpid())
+    document = json.loads(left.read_text())
+    document["panes"][0]["number"] = 99
+    left.write_text(json.dumps(document))
+    keeper.close()
+    reader.run_command("file.close")
+    SessionKeeper(reader)
+    reader.run_command("file.restore")
+    assert shown(reader).image.key == key
+    assert reader.state.frame is not None
 
 
 def test_a_second_window_opened_meanwhile_stays_as_it_is(reader: Application) -> None:
@@ -525,8 +587,9 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
     found = find_crashed(folder)
     if found is not None:
         assert found.paths
-        assert found.layout in LAYOUTS
-        assert found.second in (None, *LAYOUTS)
+        for rows, columns in (found.layout, found.second or (1, 1)):
+            assert rows in range(1, 5)
+            assert columns in range(1, 5)
         for pane in found.panes:
             assert pane.view.window is None or pane.view.window.width > 0
             assert pane.view.quarter_turns in range(4)

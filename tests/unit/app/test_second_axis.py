@@ -129,7 +129,7 @@ def test_planes_that_were_left_are_cut_anew_at_another_time(heart: Application) 
 def test_a_volume_of_another_time_is_never_cut(heart: Application) -> None:
     heart.run_command("layout.planes")
     assert heart.volume is not None
-    heart.volume = (selection(heart).in_volume(4).volume_key, heart.volume[1])
+    heart.volume = heart.volume._replace(key=selection(heart).in_volume(4).volume_key)
     heart.run_command("image.next")
     assert heart.state.frame is None
     assert "no longer in memory" in heart.state.frame_problem

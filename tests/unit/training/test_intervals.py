@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,14 @@ from medviewer.training.calibration import sigmoid
 from medviewer.training.class_metrics import MEASURES, with_class_intervals
 from medviewer.training.fold_report import fold_metrics
 from medviewer.training.image_folds import PLAIN, CrossDecided, FoldAnswers
-from medviewer.training.intervals import gap_interval, group_draws, interval_entry, unseen_share
+from medviewer.training.intervals import (
+    gap_interval,
+    group_draws,
+    interval_entry,
+    mean_interval,
+    separated_auc_bound,
+    unseen_share,
+)
 from medviewer.training.metrics import CalibrationError, calibration_gaps, measures, with_intervals
 from medviewer.training.molecule_scores import ScoredMolecules, summarise_molecules
 
@@ -146,19 +154,51 @@ def test_a_model_that_was_never_wrong_has_an_interval():
         assert found[name]["value"] == found[name]["ci95"][1] == 1, name
     assert found["sensitivity"]["ci95"][0] == pytest.approx(1 - 0.1684, abs=1e-4)
     assert found["specificity"]["ci95"][0] == pytest.approx(1 - 0.3085, abs=1e-4)
-    assert found["balanced_accuracy"]["ci95"][0] == pytest.approx(1 - (0.1684 + 0.3085) / 2, abs=1e-4)
-    # Ten independent pairs, each in order, exclude no more than that; the bound is on its safe side.
-    assert 0.4 < found["auc"]["ci95"][0] <= 1 - 0.3085
+    assert found["balanced_accuracy"]["ci95"][0] == pytest.approx(1 - np.hypot(0.1684, 0.3085) / 2, abs=1e-4)
+    assert found["auc"]["ci95"][0] == pytest.approx(separated_auc_bound(20, 10), abs=1e-5)
     assert 0 < found["pr_auc"]["ci95"][0] < 0.9
     assert 0 < found["f1"]["ci95"][0] < 0.9
     assert found["brier"]["ci95"][0] < found["brier"]["value"] == 0.01 < found["brier"]["ci95"][1]
 
 
-def test_the_bound_covers_a_sensitivity_that_chance_made_perfect():
-    """Of 20 sick, a test that misses 15% misses none 4 times of 100; its interval holds 0.85 all the same."""
-    truth, probability, ids = right_cases(20, 10)
-    low, _ = with_intervals({"it": measures(0.5)["sensitivity"]}, truth, probability, ids, n_resamples=50)["it"]["ci95"]
+@pytest.mark.parametrize(("n_sick", "n_well"), [(1, 5), (2, 2), (5, 5), (10, 10), (10, 100), (40, 20)])
+def test_a_network_no_better_than_the_bound_seldom_parts_the_classes(n_sick, n_well):
+    """Of two normal distributions with that AUC fewer than 2.5% of data sets have every sick above every well one."""
+    bound = separated_auc_bound(n_sick, n_well)
+    apart = np.sqrt(2) * NormalDist().inv_cdf(bound)
+    chance = np.random.default_rng(13)
+    sick = chance.normal(apart, 1, (20_000, n_sick)).min(1)
+    well = chance.normal(0, 1, (20_000, n_well)).max(1)
+    assert (sick > well).mean() <= 0.027
+    assert separated_auc_bound(n_sick + 5, n_well + 5) > bound
+
+
+def test_a_class_without_an_error_is_not_forgotten_beside_one_with_some():
+    """Of 10 sick none is missed: they may be missed all the same, also where one of 100 well ones raises an alarm."""
+    truth, probability, ids = right_cases(10, 100)
+    without = with_intervals(measures(0.5), truth, probability, ids, n_resamples=200)["balanced_accuracy"]
+    probability[-1] = 0.6
+    found = with_intervals(measures(0.5), truth, probability, ids, n_resamples=200)
+    assert found["sensitivity"]["ci95"][0] == pytest.approx(1 - 0.3085, abs=1e-4)
+    low, high = found["balanced_accuracy"]["ci95"]
+    assert low == pytest.approx(without["ci95"][0], abs=0.02)
     assert low < 0.85
+    assert found["balanced_accuracy"]["value"] < high <= 1
+
+
+def test_probabilities_that_are_quite_sure_change_nothing():
+    truth, probability, ids = right_cases(20, 10)
+    quite, sure = (
+        with_intervals(measures(0.5), truth, p, ids, n_resamples=20) for p in (probability, truth.astype(float))
+    )
+    for name in ("auc", "pr_auc", "sensitivity", "f1"):
+        assert quite[name] == sure[name], name
+
+
+def test_the_interval_of_a_mean_is_from_those_of_its_parts():
+    parts = [{"value": 1.0, "ci95": [0.7, 1.0]}, {"value": 0.8, "ci95": [0.4, 0.9]}]
+    assert mean_interval(parts) == [pytest.approx(0.9 - 0.5 / 2), pytest.approx(0.9 + 0.1 / 2)]
+    assert mean_interval([*parts, {"value": None, "ci95": None}]) is None
 
 
 def test_it_counts_patients_not_images():
@@ -195,6 +235,16 @@ def test_classes_that_were_never_wrong_have_one():
     assert found["ece"]["value"] == 0
 
 
+def test_classes_that_are_not_in_the_data_do_not_count():
+    truth = np.arange(100) % 2
+    found = with_class_intervals(MEASURES, truth, np.eye(20)[truth], [str(i) for i in range(100)], n_resamples=20)
+    assert found["macro_f1"]["ci95"] == [pytest.approx(0.025 ** (1 / 100), abs=1e-4), 1]
+    alone = with_class_intervals(
+        MEASURES, truth * 0, np.eye(20)[truth * 0], [str(i) for i in range(100)], n_resamples=20
+    )
+    assert alone["accuracy"]["ci95"] == [pytest.approx(0.025 ** (1 / 100), abs=1e-4), 1]
+
+
 def test_folds_that_were_never_wrong_have_one():
     truth, _, _ = right_cases(12, 12)
     groups = np.arange(24)
@@ -215,9 +265,13 @@ def test_assays_that_were_never_wrong_have_one_and_their_mean_too():
     said = np.stack([probability, 1 - probability], 1)
     molecules = ScoredMolecules(ids, both, said, np.zeros((40, 0, 2)), ones, ones)
     metrics = summarise_molecules(molecules, {"a": 0.5, "b": 0.5})["metrics"]
-    low = metrics["auc a"]["ci95"][0]
-    assert 0.5 < low < 1 - 0.1684
-    assert metrics["auc"]["ci95"] == [low, 1]
+    low = separated_auc_bound(20, 20)
+    assert metrics["auc a"]["ci95"] == [pytest.approx(low, abs=1e-5), 1]
+    assert metrics["auc"]["ci95"] == [pytest.approx(1 - (1 - low) / np.sqrt(2), abs=1e-4), 1]
+    said[0, 0] = 0.05  # one of the two is not always right: the other may be wrong all the same
+    beside = summarise_molecules(molecules, {"a": 0.5, "b": 0.5})["metrics"]
+    assert beside["auc"]["ci95"][0] < metrics["auc"]["ci95"][0]
+    assert beside["auc a"]["value"] < 1
 
 
 def test_draws_are_of_groups_and_repeat():
