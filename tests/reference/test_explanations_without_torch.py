@@ -155,7 +155,7 @@ def test_without_rounding_gradient_methods_are_captums(
     name: str, both: Callable[[str], Both], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same exporter and the same methods in double precision: what single precision hides would be seen here."""
-    few, b = 6, both(name)
+    few, b = 3, both(name)
     for module in (smooth_grad_module, captum_maps):
         monkeypatch.setattr(module, "COPIES", few)
     for module in (gradient_shap_module, captum_maps):
