@@ -422,7 +422,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.frames.clear()
     forget_panes(app)
     app.wishes.views.clear()
-    app.wishes.run = app.wishes.when_found = None
+    app.wishes.run = None
     app.wishes.opened, app.wishes.is_whole = paths, not paths
     app.state.collection.release()
     fresh = State()

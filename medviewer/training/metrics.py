@@ -304,8 +304,7 @@ def widened(
     classes = np.array([one for one in (True, False) if (truth == one).any()])
     counts = [len(np.unique(patients[truth == one])) for one in classes]
     blocks = list(zip(np.split(truth, n_repeats), np.split(probability, n_repeats), strict=True))
-    # Outside of all that there is, and for a probability hardly outside of what there can be.
-    least, most = min(float(probability.min()), 0.0) - 1e-9, max(float(probability.max()), 1.0) + 1e-9
+    least, most = min(float(probability.min()), 0.0), max(float(probability.max()), 1.0)
 
     def value_if(measure: Measure, said: Floats) -> float:
         """Return the measure with one more case of each class, of that share of the class, answered so."""

@@ -388,7 +388,10 @@ def test_a_smaller_second_window_keeps_nothing_of_the_viewports_that_went(reader
     reader.run_command("layout.second_window")
     reader.run_command("layout.activate", SECOND)
     reader.run_command("layout.use", (2, 2))
+    reader.run_command("layout.activate", SECOND + 3)
+    reader.run_command("image.select", shown_in(reader, 0))
     reader.run_command("layout.activate", 0)
+    assert SECOND + 3 in reader.state.parked
     now = shown(reader)
     show_again(reader, ((1, 1), (1, 1)), {0: (now, {}), SECOND: (now, {})}, 0)
     assert set(reader.state.parked) <= {0, SECOND}

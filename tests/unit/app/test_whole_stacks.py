@@ -80,11 +80,13 @@ def test_planes_wait_for_the_whole_stack(
     assert during == [(WAITING, False, None)]
     assert has_planes(app)
     assert n_slices(app) == N_SLICES
+    shown = [pane_state(app.state, index).selection for index in pane_numbers(app.state)]
+    assert [len(one.stack.images) for one in shown if one is not None] == [N_SLICES] * 4
     assert said(app) == ""
 
 
 def test_of_what_was_cut_short_nothing_is_taken_for_the_whole(
-    application: Application, opened: Callable[..., None], paths: list[Path]
+    application: Application, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slices of before lie in memory, and begin with the same one."""
     app = application
@@ -93,7 +95,9 @@ def test_of_what_was_cut_short_nothing_is_taken_for_the_whole(
         app.run_command("job.cancel", "open")
         raise Stopped("Cancelled.")
 
-    opened(stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis, "open_paths", Growing(paths[:5], stop))
+        app.run_command("file.open_files", [paths[0].parent])
     app.run_command("layout.planes")
     part = app.volume
     assert n_slices(app) == 5
