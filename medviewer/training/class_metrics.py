@@ -98,7 +98,7 @@ def with_class_intervals(
     found = {name: taken(measure, truth, probability, even) for name, measure in chosen.items()}
     entries = {name: interval_entry(value, draws[name]) for name, value in found.items()}
     for name, entry in entries.items():
-        if has_no_width(entry) and not isinstance(chosen[name], CalibrationError):
+        if has_no_width(entry):
             ends = _if_unseen(chosen[name], truth, probability, unseen_share(int(index.max()) + 1))
             entry["ci95"] = [round(min(*ends, entry["value"]), 5), round(max(*ends, entry["value"]), 5)]
     return entries

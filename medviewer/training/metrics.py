@@ -294,7 +294,7 @@ def widened(
 
     Args:
         entries: by name, from :func:`~medviewer.training.intervals.interval_entry`.
-        chosen: what they are of. Calibration errors have intervals of their own, and keep them.
+        chosen: what they are of.
         truth: ``(n,)``.
         probability: ``(n,)``.
         groups: the patient of each case.
@@ -322,7 +322,7 @@ def widened(
 
     found = dict(entries)
     for name, entry in entries.items():
-        if not has_no_width(entry) or isinstance(chosen[name], CalibrationError):
+        if not has_no_width(entry):
             continue
         if name == "auc" and entry["value"] in (0, 1):
             bound = separated_auc_bound(counts[0], counts[-1])

@@ -159,6 +159,7 @@ def test_a_model_that_was_never_wrong_has_an_interval():
     assert 0 < found["pr_auc"]["ci95"][0] < 0.9
     assert 0 < found["f1"]["ci95"][0] < 0.9
     assert found["brier"]["ci95"][0] < found["brier"]["value"] == 0.01 < found["brier"]["ci95"][1]
+    assert found["ece"]["ci95"][0] < found["ece"]["value"] == 0.1 < found["ece"]["ci95"][1]
 
 
 @pytest.mark.parametrize(("n_sick", "n_well"), [(1, 5), (2, 2), (5, 5), (10, 10), (10, 100), (40, 20)])
