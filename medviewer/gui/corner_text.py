@@ -313,15 +313,15 @@ def _view(d: PixelDescription) -> tuple[str, ...]:
 
 
 def _drawn(shown: Shown, state: State) -> tuple[str, ...]:
-    window = ""
+    window = suv = ""
     if shown.window is not None:
         name = f"  {tr(shown.window.name)}" if shown.window.name else ""
         window = f"W {_number(shown.window.width)}  L {_number(shown.window.center)}{visible(name)}"
-        window += _suv_span(shown.window, state)
+        suv = _suv_span(shown.window, state)
         window += f"  {tr('inverted')}" if state.view.inverted else ""
         window += f"  {tr(PALETTE_NAMES[state.view.palette])}" if state.view.palette else ""
     fit = f"  {tr('fit')}" if shown.is_fit else ""
-    return (window, f"{tr('Zoom')} {shown.zoom:.2f}{fit}")
+    return (window, suv, f"{tr('Zoom')} {shown.zoom:.2f}{fit}")
 
 
 def _suv_span(window: Window, state: State) -> str:
@@ -330,7 +330,7 @@ def _suv_span(window: Window, state: State) -> str:
     if factor is None or state.view.presentation or window.function == "SIGMOID":
         return ""
     low, high = (short_number(end * factor) for end in window_ends(window))
-    return f"  SUVbw {low} – {high}"
+    return f"SUVbw {low} – {high}"
 
 
 def _frame_line(now: Selection) -> str:
