@@ -31,6 +31,7 @@ from medviewer.inference.predictive import (
 FIRST_PREVALENCE = 0.2
 """Where the slider stands before the reader has moved it; the words say that it is a supposition."""
 
+_ABOUT_TRAINING = ("out_of_distribution", "ood", "learned_from")  # guards
 _LEAST, _MOST = 1, 90  # of a hundred people
 
 
@@ -56,7 +57,7 @@ class Sign:
 def signs(answer: Answer, finding: Finding) -> tuple[Sign, ...]:
     """How the checks stand, gathered into four; what was not checked says so."""
     about_patient = [g for g in answer.guards if g.code.split(".")[0] in ("age", "sex")]
-    about_unusual = [g for g in answer.guards if g.code.split(".")[0] in ("out_of_distribution", "ood")]
+    about_unusual = [g for g in answer.guards if g.code.split(".")[0] in _ABOUT_TRAINING]
     others = [g for g in answer.guards if g not in about_patient and g not in about_unusual and g.code != "stability"]
     return (
         _sign(tr("Kind of image"), others, tr("as expected")),

@@ -26,7 +26,7 @@ from medviewer.inference.gathering import Gathered, gather, tensors_of
 from medviewer.inference.inputs.adapter import Encoded
 from medviewer.inference.loading import read_arrays
 from medviewer.inference.masks import Ground, check_shape, regions_of, shares
-from medviewer.inference.neighbours import neighbours_of
+from medviewer.inference.neighbours import memory_of, neighbours_of
 from medviewer.inference.outcomes import is_possible, outcomes_of, wanted_outputs
 from medviewer.inference.provenance import provenance_of
 from medviewer.inference.stability import variants
@@ -132,9 +132,14 @@ class _Question:
         results = guards.check_outputs(outputs, language)
         if not results and not is_possible(self.card, outputs):
             results = (guards.say("no_result", "abstain", language),)
-        if results or self.card.ood is None:
+        if results:
             return results
         suffix = "" if self.card.is_of_one_image else ".data"
+        if (spec := self.card.neighbours) is not None:
+            known = memory_of(self.card, outputs[spec.output])
+            results = guards.check_unseen(outputs[spec.output], known, language, suffix)
+        if self.card.ood is None:
+            return results
         features = outputs[self.card.ood.output]
         statistics = feature_statistics(self.card, features.shape[1])
         found = [guards.check_distribution(features, statistics, self.card.ood, language, suffix)]
@@ -142,7 +147,7 @@ class _Question:
             features = outputs[rest.output]
             directions = residual_statistics(self.card, features.shape[1])
             found.append(guards.check_residual(features, directions, rest, language, suffix))
-        return found
+        return (*found, *results)
 
     def probabilities(self, outputs: Arrays) -> npt.NDArray[np.float64]:
         """Calibrated, ``(n, labels)``."""

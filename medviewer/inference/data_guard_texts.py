@@ -139,6 +139,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "After preparation the data hold values that the model never met; there is no result.",
         "预处理后的数据含有模型从未遇到过的数值；没有结果。",
     ),
+    "learned_from.data": Text(
+        "The model learned from this very case: its answer here does not show how good it is.",
+        "该模型曾用此病例进行训练：此处的回答不能说明其准确程度。",
+    ),
     "out_of_distribution.ok.data": Text(
         "Distance from the training data {distance} (warning above {warn}); "
         "this does not prove that the case is like them.",

@@ -141,6 +141,10 @@ TEXTS: Mapping[str, Text] = {
         "Too much of the image is nothing that the model learned from ({distance}, limit {abstain}); no result.",
         "该图像有过多部分是模型从未学习过的（该部分为 {distance}，上限 {abstain}）；没有结果。",
     ),
+    "learned_from": Text(
+        "The model learned from this very image: its answer here does not show how good it is.",
+        "该模型曾用这幅图像进行训练：此处的回答不能说明其准确程度。",
+    ),
     "uncalibrated": Text(
         "The numbers are the network's own output, never compared with what was true: they are no probabilities.",
         "这些数值是网络的原始输出，从未与真实情况比较：它们不是概率。",

@@ -29,6 +29,7 @@ from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSp
 from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
 from medviewer.inference.inputs.adapter import Doubt
+from medviewer.inference.neighbours import SAME, Memory
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -327,6 +328,24 @@ def check_distribution(
         suffix: ``".data"`` for what is no image.
     """
     return _far("out_of_distribution", float(statistics.distance(features)[0]), spec, language, suffix)
+
+
+def check_unseen(
+    features: npt.NDArray[np.floating], memory: Memory, language: str = "en", suffix: str = ""
+) -> tuple[GuardResult, ...]:
+    """Say so if the network learned from this very case: then it repeats what it was told.
+
+    Silent otherwise: of cases that only helped to choose it, and of changed copies, nothing is known.
+
+    Args:
+        features: ``(1, features)`` of the case, the graph output that the card names.
+        memory: the training cases.
+        language: of the sentence.
+        suffix: ``".data"`` for what is no image.
+    """
+    if memory.nearness(features)[0] > SAME:
+        return ()
+    return (say("learned_from", "warn", language, f"learned_from{suffix}"),)
 
 
 def check_residual(

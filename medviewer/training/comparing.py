@@ -75,7 +75,7 @@ def compare(
     report = {
         "schema": SCHEMA,
         "models": [_entry(one) for one in (first, second)],
-        "data": {name: value for name, value in first.data.items() if name != "was_learned_from"},
+        "data": {name: value for name, value in first.data.items() if not name.endswith("learned_from")},
         "differences": differences(first, second),
         "mcnemar": mcnemar(is_right(first), is_right(second)),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
@@ -156,6 +156,7 @@ def _entry(judged: Judged) -> dict[str, Any]:
         "sha256": card.sha256,
         "threshold": judged.threshold,
         "was_learned_from": bool(judged.data["was_learned_from"]),
+        "n_learned_from": judged.data.get("n_learned_from"),
         "metrics": with_intervals(wanted, judged.truth, judged.probability, judged.patients),
     }
 

@@ -254,7 +254,8 @@ def describe_images(
         "per_class": used.per_class,
         "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
         # A figure from images that were learned from is no evidence, and says so.
-        "was_learned_from": _was_learned_from(card, found, used, split),
+        "was_learned_from": _was_learned_from(card, found, used, split) or bool(scored.n_learned_from),
+        "n_learned_from": scored.n_learned_from,
     }
 
 
@@ -277,7 +278,7 @@ def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
     pairs = [(scored.far[name], spec) for name, spec in limits.items() if spec is not None and name in scored.far]
     warned = np.any([far > spec.warn_above for far, spec in pairs], axis=0)
     abstained = np.any([far > spec.abstain_above for far, spec in pairs], axis=0)
-    medians = {f"median_{name}": round(float(np.median(far)), 3) for name, far in scored.far.items()}
+    medians = {f"median_{name}": round(float(np.median(far)), 3) for name, far in scored.far.items() if name in limits}
     return {
         "warned": round(float(np.mean(warned)), 4),
         "abstained": round(float(np.mean(abstained)), 4),

@@ -39,6 +39,7 @@ N_CALIBRATED, N_PAIRS = 128, 30
 HELD_OUT = ("tune", "block")
 # A copy that is not half as fast again is not worth a second network to validate.
 SPEED_WANTED, AUC_LOST, DRIFT_ALLOWED = 1.5, 0.005, 0.05
+_KEPT = ("ood", "neighbours")  # files of a model that its lighter self is measured with
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "GlobalAveragePool")
 
 
@@ -203,11 +204,11 @@ def _measured(
     """Both networks on the same images, through the same calibration."""
     (folder / FILE).write_bytes(small)
     for file in card.files:
-        if file.role == "ood":
+        if file.role in _KEPT:
             shutil.copyfile(card.folder / file.path, folder / file.path)
     entry = file_entry("model", folder / FILE)
     own = CardFile(**{name: entry[name] for name in ("role", "path", "sha256", "size", "opset")})
-    kept = tuple(file for file in card.files if file.role == "ood")
+    kept = tuple(file for file in card.files if file.role in _KEPT)
     full, _ = score(Classifier(card), images, progress)
     light, _ = score(Classifier(replace(card, folder=folder, files=(own, *kept))), images, progress)
     apart = np.abs(full.probability - light.probability)

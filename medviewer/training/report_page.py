@@ -90,12 +90,25 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         f"model {model['sha256'][:16]}</small></p>",
         f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
     ]
-    if data["was_learned_from"]:
-        parts.append("<p class=warning>The model learned from these data: the figures below are no evidence.</p>")
+    if what := learned_part(data, data["n"]):
+        parts.append(f"<p class=warning>The model learned from {what}: the figures below are no evidence.</p>")
     if rows := [[entry["file"], entry["reason"]] for entry in data["unusable"]]:
         words = f"{len(rows)} {row}s could not be used and are not counted:"
         parts += [f"<p class=warning>{words}</p>", table([row, "reason"], rows)]
     return parts
+
+
+def learned_part(judged: Mapping[str, Any], n: int) -> str:
+    """Return which of the data a model learned from, as words; empty if none is known.
+
+    Args:
+        judged: with ``was_learned_from`` and, where the model keeps its training cases, ``n_learned_from``.
+        n: how many cases there are.
+    """
+    if not judged.get("was_learned_from"):
+        return ""
+    learned = judged.get("n_learned_from")
+    return f"{learned} of these {n} cases" if learned and learned < n else "these data"
 
 
 def of_patients(data: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from medviewer.domain.errors import InputError, RuntimeMissingError
 from medviewer.inference.card import Card, Role
 from medviewer.inference.guards import ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
+from medviewer.inference.neighbours import SAME, memory_of
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.calibration import sigmoid
 from medviewer.training.data import LabelledImage, split_key
@@ -69,8 +70,9 @@ class Classifier:
         Args:
             batch: ``(n, 1, rows, columns)``, prepared as the card says.
         """
-        calibration, ood = self.card.require_calibration(), self.card.ood
-        names = ["logits", *(ood.outputs if ood else ())]
+        calibration, ood, near = self.card.require_calibration(), self.card.ood, self.card.neighbours
+        wanted = ["logits", *(ood.outputs if ood else ()), *([near.output] if near else ())]
+        names = list(dict.fromkeys(wanted))
         found = dict(zip(names, self._session.run(names, {self.card.inputs[0].name: batch}), strict=True))
         logit = found["logits"][:, 0].astype(np.float64)
         far: dict[str, Floats] = {}
@@ -78,6 +80,8 @@ class Classifier:
             far["distance"] = self._novelty.distance(found[ood.output])
             if ood.residual is not None and self._residual is not None:
                 far["residual"] = self._residual.distance(found[ood.residual.output])
+        if near is not None:
+            far["nearest"] = memory_of(self.card, found[near.output]).nearness(found[near.output])
         return sigmoid(calibration.slope[0] * logit + calibration.intercept[0]), far
 
 
@@ -90,7 +94,8 @@ class Scored:
         truth: ``(n,)`` whether the finding is there.
         probability: ``(n,)`` calibrated.
         brightness: ``(n,)`` mean grey of the file, 0..255; stands for exposure.
-        far: out-of-distribution ``distance`` and ``residual``, each ``(n,)``, as far as the model has them.
+        far: out-of-distribution ``distance`` and ``residual``, and ``nearest``, how far the nearest training image is;
+            each ``(n,)``, as far as the model has them.
     """
 
     images: tuple[LabelledImage, ...]
@@ -98,6 +103,11 @@ class Scored:
     probability: Floats
     brightness: Floats
     far: Distances
+
+    @property
+    def n_learned_from(self) -> int | None:
+        """How many of the images the model learned from, as they are; None where it keeps no training cases."""
+        return int((self.far["nearest"] <= SAME).sum()) if "nearest" in self.far else None
 
     @property
     def patients(self) -> list[str]:

@@ -15,6 +15,7 @@ from medviewer.inference.acceptance import accept
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.gathering import gather, tensors_of
 from medviewer.inference.neighbours import Memory, neighbours_of
 from tests import fakes
 
@@ -109,6 +110,35 @@ def test_an_answer_carries_them(tmp_path: Path) -> None:
         (plain,) = engine.ask(fakes.make_case(), "plain").findings
         assert plain.neighbours is None
         assert replace(finding, neighbours=None) == plain
+
+
+def test_how_near_the_nearest_is_is_a_share_of_the_way_from_the_middle() -> None:
+    memory = Memory(**{name: np.asarray(array) for name, array in arrays().items()})
+    places = np.concatenate([features(at) for at in (8.0, 8.2, 9.0, 20.0)])  # halved by the scale
+    assert memory.nearness(places) == pytest.approx([0, 0.1 / 4.1, 0.5 / 4.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "The model learned from this very image"), ("zh", "该模型曾用这幅图像进行训练")],
+)
+def test_an_image_that_was_learned_from_is_answered_with_a_warning(tmp_path: Path, language: str, words: str) -> None:
+    """Its features are those of a training case, or all but; at a tenth of the way it is another image."""
+    case = fakes.make_case()
+    tensors = tensors_of(gather(case, read_card(fakes.make_model(tmp_path / "plain", id="plain"))).encode())
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        batch = {name: tensor[None] for name, tensor in tensors.items()}
+        (seen,) = engine.run("plain", batch, outputs=("features",))["features"]
+    for share, expected in ((1.0, True), (1.02, True), (1.1, False), (0.5, False)):
+        folder = tmp_path / f"{share}"
+        points = np.array([[seen[0] * share]] * 3, np.float32)
+        scale = np.ones(fakes.FILTERS, np.float32)
+        card_with(folder / "near", points=points, truth=np.array([[1], [1], [0]], np.uint8), scale=scale)
+        with Engine(Catalogue([folder]), providers=("cpu",), threads=1) as engine:
+            answer = engine.ask(case, "fake-chest", language=language)
+        warnings = [guard for guard in answer.guards if guard.code == "learned_from"]
+        assert [(guard.level, guard.text.startswith(words)) for guard in warnings] == [("warn", True)] * expected
+        assert answer.findings
 
 
 @pytest.mark.parametrize(
