@@ -33,15 +33,17 @@ _COPIED_FACE = (
 
 
 class Kind(NamedTuple):
-    """A kind of file that is exported: how its name ends, how it begins, what it is called."""
+    """A kind of file that is exported: how its name ends, what stands ``at`` its beginning, what it is called."""
 
     suffix: str
     magic: bytes
     name: str
+    at: int = 0
 
 
 PNG = Kind(".png", b"\x89PNG\r\n\x1a\n", "a PNG picture")
-FILM = Kind(".avi", b"RIFF", "an AVI film")
+AVI = Kind(".avi", b"RIFF", "an AVI film")
+MP4 = Kind(".mp4", b"ftyp", "an MP4 film", at=4)
 PDF = Kind(".pdf", b"%PDF-", "a PDF document")
 
 
@@ -120,6 +122,7 @@ def checked_path(path: Path, kind: Kind = PNG) -> Path:
         raise InputError(f"A file of that name with {kind.suffix} at its end is there already; choose another name.")
     try:
         with wanted.open("rb") as file:
+            file.seek(kind.at)
             is_of_kind = file.read(len(kind.magic)) == kind.magic
     except OSError:
         is_of_kind = False

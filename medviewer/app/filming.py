@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from medviewer.app import analysis
 from medviewer.app.cine import USUAL_RATE_HZ
-from medviewer.app.exporting import FILM, Drawn, What, checked_path
+from medviewer.app.exporting import AVI, MP4, Drawn, Kind, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
 from medviewer.app.on_screen import wished_profile
 from medviewer.app.patient import keep_event
@@ -18,7 +18,8 @@ from medviewer.app.picture import Picture
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.imaging.film_file import FilmWriter
+from medviewer.imaging.avi_file import AviWriter
+from medviewer.imaging.mp4_file import Mp4Writer
 from medviewer.whole_file import writing_whole
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -34,7 +35,7 @@ _LOOK_AGAIN_S = 0.1  # whether the reader has cancelled
 
 @dataclass(frozen=True, slots=True)
 class FilmWish:
-    """What is filmed, and where to. ``first`` and ``last`` count in the stack, both belong to it."""
+    """What is filmed, where to, as which kind of file. ``first`` and ``last`` count in the stack, both belong to it."""
 
     path: Path
     first: int
@@ -42,6 +43,10 @@ class FilmWish:
     rate_hz: float
     what: What = "view"
     with_identity: bool = False
+    kind: Kind = AVI
+
+
+_WRITERS: Mapping[Kind, type[AviWriter | Mp4Writer]] = {AVI: AviWriter, MP4: Mp4Writer}
 
 
 def rate_of(selection: Selection) -> float:
@@ -70,7 +75,7 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
     slowest, fastest = RATES_HZ
     if not (0 <= wish.first <= wish.last < len(now.stack.images) and slowest <= wish.rate_hz <= fastest):
         raise UsageError("There are no such images in the stack, or no such rate.")
-    path = checked_path(wish.path, FILM)
+    path = checked_path(wish.path, wish.kind)
     draw = app.front.film_painter(wish.what, with_identity=wish.with_identity)
     if draw is None:
         return
@@ -80,7 +85,7 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
 
     def work(stop: StopToken, progress: Progress) -> None:
         with writing_whole(path) as file:
-            film = FilmWriter(file, wish.rate_hz)
+            film = _WRITERS[wish.kind](file, wish.rate_hz)
             for index in range(wish.first, wish.last + 1):
                 stop.raise_if_stopped()
                 progress(index - wish.first, wish.last + 1 - wish.first, "")

@@ -56,6 +56,7 @@ class Settings:
     run_when_opened: bool = False
     read_first: bool = False
     page: str = ""  # the last one printed on: app.printing reads it
+    film: str = ""  # how the name of the last one saved ended
     ct_presets: Presets = field(default_factory=lambda: CT_PRESETS)
     shortcuts: Changes = field(default_factory=lambda: NO_CHANGES)
     layout: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import QLocale
 from PySide6.QtGui import QDoubleValidator, QIntValidator
-from PySide6.QtWidgets import QGridLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLineEdit, QRadioButton, QVBoxLayout, QWidget
 
+from medviewer.app.exporting import AVI, MP4, Kind
 from medviewer.app.filming import RATES_HZ, rate_of
 from medviewer.app.state import Selection
 from medviewer.gui.cards import section
 from medviewer.gui.image_export import ExportDialog
-from medviewer.gui.text import PlainLabel, tr
+from medviewer.gui.text import PlainLabel, for_button, tr
+from medviewer.imaging.mp4_file import can_write as can_write_mp4
 
 _FIELD_PX = 96
 
@@ -18,8 +20,10 @@ _FIELD_PX = 96
 class FilmDialog(ExportDialog):
     """The choices of a picture, and those of a film: from which image to which, and how many a second."""
 
-    def __init__(self, now: Selection, parent: QWidget | None = None, *, identity_hidden: bool = False) -> None:
-        count = len(now.stack.images)
+    def __init__(
+        self, now: Selection, parent: QWidget | None = None, *, identity_hidden: bool = False, last: str = ""
+    ) -> None:
+        count = len(now.stack.images)  # ``last``: how the name of the last film ended
         self.first, self.last = _number(1, count, 1), _number(1, count, count)
         self.rate = QLineEdit(f"{rate_of(now):g}")
         slowest, fastest = RATES_HZ
@@ -27,7 +31,11 @@ class FilmDialog(ExportDialog):
         validator.setLocale(QLocale.c())  # 7.5 everywhere, as corner texts and files write it
         self.rate.setValidator(validator)
         self.rate.setFixedWidth(_FIELD_PX)
-        super().__init__(parent, identity_hidden=identity_hidden, title=tr("Export film"), save=tr("Save as AVI…"))
+        self.mp4 = QRadioButton(for_button(tr("MP4 with AV1: smaller, for browsers and today's players")))
+        self.avi = QRadioButton(for_button(tr("AVI of JPEG images: for presentations and older players")))
+        super().__init__(parent, identity_hidden=identity_hidden, title=tr("Export film"), save=tr("Save film…"))
+        self.mp4.setEnabled(can_write_mp4())
+        (self.mp4 if self.mp4.isEnabled() and last != AVI.suffix else self.avi).setChecked(True)
         for field in (self.first, self.last, self.rate):
             field.textChanged.connect(lambda _text: self._judge())
 
@@ -41,6 +49,11 @@ class FilmDialog(ExportDialog):
         """Images a second."""
         return float(self.rate.text())
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of file."""
+        return MP4 if self.mp4.isChecked() else AVI
+
     def _add_more(self, column: QVBoxLayout) -> None:
         """The fields of a film, above the others."""
         column.addWidget(section(tr("Images")))
@@ -53,6 +66,11 @@ class FilmDialog(ExportDialog):
             grid.addWidget(PlainLabel(title), row, 0)
             grid.addWidget(field, row, 1)
         column.addLayout(grid)
+        column.addWidget(section(tr("File")))
+        group = QButtonGroup(self)
+        for one in (self.mp4, self.avi):
+            group.addButton(one)
+            column.addWidget(one)
 
     def _judge(self) -> None:
         """Save only what can be: Qt's validators let through what may still become right."""

@@ -205,16 +205,21 @@ class WindowFront(QMainWindow):
         now = self.app.state.selection
         if now is None:
             return None
-        dialog = FilmDialog(now, self.over, identity_hidden=self.app.state.identity_hidden)
+        hidden, before = self.app.state.identity_hidden, self.app.settings.film
+        dialog = FilmDialog(now, self.over, identity_hidden=hidden, last=before)
         if dialog.exec() != FilmDialog.DialogCode.Accepted:
             return None
         folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
-        proposed = str(Path(folder or Path.home()) / "film.avi")
-        chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export film"), proposed, "AVI (*.avi)")
+        kind = dialog.kind
+        proposed = str(Path(folder or Path.home()) / f"film{kind.suffix}")
+        pattern = f"{kind.suffix[1:].upper()} (*{kind.suffix})"
+        chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export film"), proposed, pattern)
         if not chosen:
             return None
+        self.app.remember(film=kind.suffix)
         first, last = dialog.range
-        return FilmWish(Path(chosen), first, last, dialog.rate_hz, dialog.what, with_identity=dialog.is_identity_wanted)
+        with_identity = dialog.is_identity_wanted
+        return FilmWish(Path(chosen), first, last, dialog.rate_hz, dialog.what, with_identity=with_identity, kind=kind)
 
     def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
         """Draw images of the stack as the viewport that is active now would, whichever is active then."""

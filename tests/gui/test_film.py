@@ -14,16 +14,19 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QFileDialog
 
-from medviewer.app.exporting import ExportWish
+from medviewer.app.exporting import AVI, MP4, ExportWish
 from medviewer.app.filming import FilmWish
 from medviewer.app.on_screen import shown_presentation
+from medviewer.domain.errors import UnsupportedError
 from medviewer.gui.film_dialog import FilmDialog
+from medviewer.imaging import mp4_file
 from medviewer.imaging.display import to_display
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
 from tests.phantoms import write_chest
 from tests.presentations import window, write_state
-from tests.unit.imaging.test_film_file import chunks
+from tests.unit.imaging.test_avi_file import chunks
+from tests.unit.imaging.test_mp4_file import samples
 
 RESEARCH = "Research use only - not for diagnosis"
 
@@ -142,17 +145,47 @@ def test_the_dialog_offers_the_whole_stack_and_refuses_what_there_is_not(reader:
     dialog.last.setText("6")
     assert not dialog.save.isEnabled()
     dialog.last.setText("8")
-    press(dialog, "Save as AVI…")
+    press(dialog, "Save film…")
     assert (dialog.result(), dialog.range) == (FilmDialog.DialogCode.Accepted, (6, 7))
     assert "Export film" in all_words(dialog)
 
 
-def test_the_key_asks_and_saves(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FilmDialog, "exec", lambda _dialog: FilmDialog.DialogCode.Accepted)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
-    reader.key(Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
-    reader.settle()
-    assert len(frames(tmp_path / "mine.avi")) == 9
+def test_the_key_asks_and_saves_and_the_kind_of_file_is_remembered(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, offered = ["", "avi", ""], []
+
+    def answer(dialog: FilmDialog) -> FilmDialog.DialogCode:
+        offered.append(dialog.kind)
+        if chosen.pop(0) == "avi":
+            dialog.avi.setChecked(True)
+        return FilmDialog.DialogCode.Accepted
+
+    def named(_over: object, _title: str, proposed: str, pattern: str) -> tuple[str, str]:
+        assert proposed.endswith(pattern.split("*")[1][:-1])  # film.mp4, MP4 (*.mp4)
+        return str(tmp_path / f"mine{len(offered)}"), ""
+
+    monkeypatch.setattr(FilmDialog, "exec", answer)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", named)
+    for _ in range(3):
+        reader.key(Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+        reader.settle()
+    assert offered == [MP4, MP4, AVI]
+    assert len(samples((tmp_path / "mine1.mp4").read_bytes())) == 9
+    assert len(frames(tmp_path / "mine2.avi")) == 9
+    assert len(frames(tmp_path / "mine3.avi")) == 9
+
+
+def _refuse(_images: object) -> None:
+    raise UnsupportedError("No encoder.")
+
+
+def test_without_an_encoder_mp4_is_not_offered(reader: Reader, qtbot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4_file, "_encoded", _refuse)
+    dialog = FilmDialog(reader.state.selection)
+    qtbot.addWidget(dialog)
+    assert not dialog.mp4.isEnabled()
+    assert dialog.kind is AVI
 
 
 def test_plain_images_follow_the_presentation_state_as_a_picture_does(reader: Reader, tmp_path: Path) -> None:

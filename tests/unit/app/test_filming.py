@@ -16,13 +16,15 @@ import pytest
 from medviewer.app import filming
 from medviewer.app.application import NoFront
 from medviewer.app.commands import command
+from medviewer.app.exporting import MP4
 from medviewer.app.filming import FilmWish, rate_of
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.domain.errors import InputError, Stopped
 from medviewer.domain.progress import StopToken
 from tests.radiographs import write_slices
-from tests.unit.imaging.test_film_file import chunks
+from tests.unit.imaging.test_avi_file import chunks
+from tests.unit.imaging.test_mp4_file import samples
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -134,6 +136,22 @@ def test_a_file_of_another_kind_is_not_replaced(stack: Application, tmp_path: Pa
     stack.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 5, 12.0))
     assert said(stack) == "What has that name is not an AVI film and would be lost; choose another name."
     assert (tmp_path / "a.avi").read_bytes() == b"my thesis"
+
+
+def test_an_mp4_film_takes_the_place_of_one_but_of_nothing_else(stack: Application, tmp_path: Path) -> None:
+    wish = FilmWish(tmp_path / "a.mp4", 0, 5, 12.0, kind=MP4)
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypM4V ")  # another program's
+    stack.run_command("file.export_film", wish)
+    assert said(stack) == "The film was saved, without identity."
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert len(samples(content)) == 6
+    stack.run_command("file.export_film", FilmWish(tmp_path / "a", 0, 1, 12.0, kind=MP4))
+    assert "is there already" in said(stack)  # nobody was asked about a.mp4
+    assert (tmp_path / "a.mp4").read_bytes() == content
+    (tmp_path / "a.mp4").write_bytes(b"my thesis")
+    stack.run_command("file.export_film", wish)
+    assert said(stack) == "What has that name is not an MP4 film and would be lost; choose another name."
+    assert (tmp_path / "a.mp4").read_bytes() == b"my thesis"
 
 
 def test_only_a_stack_of_stored_images_is_filmed(stack: Application, tmp_path: Path) -> None:

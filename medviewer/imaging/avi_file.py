@@ -13,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.domain.errors import InputError, TooLargeError
+from medviewer.domain.errors import TooLargeError
+from medviewer.imaging.film_images import FilmImages
 
 RIFF = b"RIFF"
 MOST_BYTES = 1_000_000_000  # players read sizes and places as signed 32 bits, some of them only up to 1 GB
@@ -25,7 +26,7 @@ _INDEX_ENTRY_BYTES = 16
 _HEADER_BYTES = 224  # up to the first image
 
 
-class FilmWriter:
+class AviWriter:
     """Writes one image after the other; the file is a film once :meth:`finish` was called.
 
     Args:
@@ -36,7 +37,7 @@ class FilmWriter:
     def __init__(self, file: BinaryIO, rate_hz: float) -> None:
         self._file = file
         self._rate_hz = rate_hz
-        self._shape: tuple[int, ...] = ()
+        self._images = FilmImages(_MOST_SIDE_PX, _MOST_SIDE_PX**2)
         self._entries: list[tuple[int, int]] = []  # where each image lies behind "movi", and its size
         self._file.write(bytes(_HEADER_BYTES))
         self._end = _HEADER_BYTES
@@ -51,11 +52,7 @@ class FilmWriter:
             InputError: the images are not of one size.
             TooLargeError: the film would be larger than players can read.
         """
-        self._shape = self._shape or pixels.shape
-        if pixels.shape != self._shape:
-            raise InputError("The pictures of a film must be of one size: leave the window as it is and try again.")
-        if max(pixels.shape) > _MOST_SIDE_PX:
-            raise TooLargeError("The pictures are too large for a film; export the view as it is on screen.")
+        self._images.admit(pixels)
         content = _jpeg(pixels)
         if self._end + len(content) + (len(self._entries) + 1) * (_INDEX_ENTRY_BYTES + 8) > MOST_BYTES:
             raise TooLargeError("The film would be larger than 1 GB: choose fewer images.")
@@ -70,8 +67,7 @@ class FilmWriter:
         Raises:
             InputError: there is no image.
         """
-        if not self._entries:
-            raise InputError("A film needs at least one image.")
+        self._images.check_any()
         places = (struct.pack("<4sIII", b"00dc", _KEY_FRAME, place, size) for place, size in self._entries)
         index = _chunk(b"idx1", b"".join(places))
         self._file.write(index)
@@ -79,7 +75,7 @@ class FilmWriter:
         self._file.write(self._header(self._end + len(index)))
 
     def _header(self, total: int) -> bytes:
-        rows, columns = self._shape[:2]
+        rows, columns = self._images.shape[:2]
         count, largest = len(self._entries), max(size for _, size in self._entries)
         rate = round(self._rate_hz * _RATE_SCALE)
         main = struct.pack(

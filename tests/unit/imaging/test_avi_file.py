@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from medviewer.domain.errors import InputError, TooLargeError
-from medviewer.imaging import film_file
-from medviewer.imaging.film_file import FilmWriter
+from medviewer.imaging import avi_file
+from medviewer.imaging.avi_file import AviWriter
 
 
 def ramp(rows: int, columns: int, shift: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def ramp(rows: int, columns: int, shift: int) -> np.ndarray:
 
 def film(images: list[np.ndarray], rate_hz: float = 7.5) -> bytes:
     out = BytesIO()
-    writer = FilmWriter(out, rate_hz)
+    writer = AviWriter(out, rate_hz)
     for image in images:
         writer.add(image)
     writer.finish()
@@ -99,7 +99,7 @@ def test_an_independent_player_reads_it(tmp_path: Path) -> None:
 
 
 def test_images_of_another_size_are_refused() -> None:
-    writer = FilmWriter(BytesIO(), 10)
+    writer = AviWriter(BytesIO(), 10)
     writer.add(ramp(10, 20, 0))
     with pytest.raises(InputError, match="one size"):
         writer.add(ramp(10, 21, 0))
@@ -107,18 +107,18 @@ def test_images_of_another_size_are_refused() -> None:
 
 def test_a_film_without_images_is_none() -> None:
     with pytest.raises(InputError, match="at least one"):
-        FilmWriter(BytesIO(), 10).finish()
+        AviWriter(BytesIO(), 10).finish()
 
 
 def test_a_film_that_players_cannot_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     out = BytesIO()
-    writer = FilmWriter(out, 10)
+    writer = AviWriter(out, 10)
     writer.add(ramp(64, 64, 0))
     before = len(out.getvalue())
-    monkeypatch.setattr(film_file, "MOST_BYTES", before + 100)
+    monkeypatch.setattr(avi_file, "MOST_BYTES", before + 100)
     with pytest.raises(TooLargeError, match="fewer images"):
         writer.add(ramp(64, 64, 0))
     writer.finish()
     assert len(out.getvalue()) <= before + 100
     with pytest.raises(TooLargeError, match="too large"):
-        FilmWriter(BytesIO(), 10).add(np.zeros((1, 16_384, 3), np.uint8))
+        AviWriter(BytesIO(), 10).add(np.zeros((1, 16_384, 3), np.uint8))
