@@ -54,7 +54,13 @@ def figures(value: float) -> dict[str, Any]:
 COMPARISON = {
     "schema": "medviewer-comparison/1",
     "models": [
-        {"id": "mine", "version": "1.0.0", "metrics": figures(0.91), "was_learned_from": False},
+        {
+            "id": "mine",
+            "version": "1.0.0",
+            "metrics": figures(0.91),
+            "was_learned_from": False,
+            "learned_from": ["A/1", "A/2"],
+        },
         {"id": "mine", "version": "1.0.0", "metrics": figures(0.88), "was_learned_from": True},
     ],
     "data": {"n": 40, "n_patients": 33},

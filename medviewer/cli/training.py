@@ -139,14 +139,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
         return _compare(arguments, folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package
-        from medviewer.training.report_page import learned_part  # noqa: PLC0415 - likewise
+        from medviewer.training.report_page import learned_words  # noqa: PLC0415 - likewise
 
         report = measure(folder, arguments.data, arguments.out, split=arguments.split, progress=tell)
     if arguments.json:
         print_json(dict(report))
     else:
-        if what := learned_part(report["data"], report["data"]["n"]):
-            say(f"The model learned from {what}: the figures below are no evidence.")
+        if words := learned_words(report["data"]):
+            say(f"The model {words}")
         for name, metric in report["metrics"].items():
             say(f"{name}: {_with_interval(metric)}")
         say(str(arguments.out / "report.html"))
@@ -161,15 +161,15 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
     other = _model_folder(arguments.against, arguments.models_folder)
     with _needing_the_extra():
         from medviewer.training.comparing import compare  # noqa: PLC0415 - may lack a package
-        from medviewer.training.report_page import learned_part  # noqa: PLC0415 - likewise
+        from medviewer.training.report_page import learned_words  # noqa: PLC0415 - likewise
 
         report = compare(folder, other, arguments.data, arguments.out, split=arguments.split, progress=tell)
     if arguments.json:
         print_json(dict(report))
     else:
         for model in report["models"]:
-            if what := learned_part(model, report["data"]["n"]):
-                say(f"{model['id']} {model['version']} learned from {what}: the comparison is no evidence.")
+            if words := learned_words(model):
+                say(f"{model['id']} {model['version']} {words}")
         for name, entry in report["differences"].items():
             say(f"{name}: {_with_interval(entry)}, p {_number(entry['p'])}")
         test = report["mcnemar"]

@@ -93,8 +93,12 @@ def comparison_card(report: Mapping[str, Any]) -> Card:
     p = "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
     box.add(PlainLabel(said.format(new=test["only_first"], old=test["only_second"], p=p), wrap=True))
     for name, model in ((tr("New"), new), (tr("In use"), old)):
+        words = ""
         if model["was_learned_from"]:
             words = tr("It learned from these data, so that its figures here are no evidence.")
+        elif n := len(model.get("learned_from") or ()):
+            words = tr("It learned from {n} of these images, so that its figures here are too good.").format(n=n)
+        if words:
             box.add(SignalRow("caution", words, word=f"{name} {model['version']}"))
     return box
 

@@ -135,19 +135,19 @@ class _Question:
         if results:
             return results
         suffix = "" if self.card.is_of_one_image else ".data"
-        if (spec := self.card.neighbours) is not None:
-            known = memory_of(self.card, outputs[spec.output])
-            results = guards.check_unseen(outputs[spec.output], known, language, suffix)
-        if self.card.ood is None:
-            return results
-        features = outputs[self.card.ood.output]
-        statistics = feature_statistics(self.card, features.shape[1])
-        found = [guards.check_distribution(features, statistics, self.card.ood, language, suffix)]
-        if (rest := self.card.ood.residual) is not None:
-            features = outputs[rest.output]
-            directions = residual_statistics(self.card, features.shape[1])
-            found.append(guards.check_residual(features, directions, rest, language, suffix))
-        return (*found, *results)
+        found: list[GuardResult] = []
+        if (spec := self.card.ood) is not None:
+            features = outputs[spec.output]
+            statistics = feature_statistics(self.card, features.shape[1])
+            found.append(guards.check_distribution(features, statistics, spec, language, suffix))
+            if (rest := spec.residual) is not None:
+                features = outputs[rest.output]
+                directions = residual_statistics(self.card, features.shape[1])
+                found.append(guards.check_residual(features, directions, rest, language, suffix))
+        if (near := self.card.neighbours) is not None and not guards.is_abstention(found):
+            features = outputs[near.output]
+            found.extend(guards.check_unseen(features, memory_of(self.card, features), language, suffix))
+        return found
 
     def probabilities(self, outputs: Arrays) -> npt.NDArray[np.float64]:
         """Calibrated, ``(n, labels)``."""

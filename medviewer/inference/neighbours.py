@@ -26,11 +26,12 @@ from medviewer.inference.card import Card, CardFile, Label, Text
 from medviewer.inference.loading import read_arrays
 
 NOTHING = Text("")
-SAME = 0.05
-"""A case is a training case if one lies within this share of its own distance from the middle.
+SAME, LEAST_DIRECTIONS = 0.05, 16
+"""A case is a training case if one lies within this share of its own distance from the middle, in so many directions.
 
-Measured on the chest model: the very films, in whichever lossless file, lie within 0.0005 (the file holds half
-precision); films saved as JPEG again from 0.05 on; films of other patients from 0.25 on.
+Measured on the chest model (64 directions): the very films, in whichever lossless file, lie within 0.0005 (the file
+holds half precision); films saved as JPEG again from 0.05 on; no two different training films nearer than 0.22. In few
+directions strangers meet: of 4,000 made-up cases in 4 directions one in 300 others did, in 8 none.
 """
 ARRAYS = {"mean": 1, "scale": 1, "directions": 2, "points": 2, "truth": 2}  # name: axes
 
@@ -121,8 +122,11 @@ class Memory:
     def nearness(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return how far the nearest training case is, ``(m,)``, as a share of the case's distance from the middle.
 
-        Up to :data:`SAME` the case is one that the network learned from, or cannot be told from one.
+        Up to :data:`SAME` the case is one that the network learned from, or cannot be told from one. Infinite where
+        there are fewer than :data:`LEAST_DIRECTIONS`, which cannot tell.
         """
+        if len(self.directions) < LEAST_DIRECTIONS:
+            return np.full(len(features), np.inf)
         points = self.points.astype(np.float64)
         places = self.place(features)
         gaps = np.array([np.sqrt(((points - place) ** 2).sum(axis=1).min()) for place in places])

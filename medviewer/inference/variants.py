@@ -58,6 +58,7 @@ def _card_of(card: Card, variant: VariantSpec, variant_id: str) -> Card:
         title=Text(en, zh),
         files=(replace(own, role="model"), *kept),
         explain=replace(explain, methods=tuple(m for m in explain.methods if m in _METHODS)) if explain else None,
+        neighbours=None,  # training cases lie elsewhere in features of other precision
         reference_tolerance=variant.reference_tolerance,
         variants=(),
     )

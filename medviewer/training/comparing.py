@@ -156,7 +156,7 @@ def _entry(judged: Judged) -> dict[str, Any]:
         "sha256": card.sha256,
         "threshold": judged.threshold,
         "was_learned_from": bool(judged.data["was_learned_from"]),
-        "n_learned_from": judged.data.get("n_learned_from"),
+        "learned_from": judged.data.get("learned_from"),
         "metrics": with_intervals(wanted, judged.truth, judged.probability, judged.patients),
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medviewer.training.metrics import Floats, Truth, roc_curve
-from medviewer.training.report_page import STYLE, figure, interval_words, learned_part, of_patients, table
+from medviewer.training.report_page import STYLE, figure, interval_words, learned_words, of_patients, table
 
 _INTERVALS = (
     "Research use only. Both models answered the same cases. Intervals: 95%, bootstrap over patients, of differences "
@@ -38,9 +38,11 @@ def comparison_page(report: Mapping[str, Any], truth: Truth, probabilities: Sequ
         f"<p>{_INTERVALS}</p>",
     ]
     for name, model in zip(names, report["models"], strict=True):
-        if what := learned_part(model, data["n"]):
-            words = html.escape(f"{name} learned from {what}: the comparison is no evidence.")
-            parts.append(f"<p class=warning>{words}</p>")
+        if words := learned_words(model):
+            parts.append(f"<p class=warning>{html.escape(f'{name} {words}')}</p>")
+        if files := model.get("learned_from"):
+            known = table([f"{len(files)} images that it learned from"], [[file] for file in files])
+            parts.append(f"<details><summary>Which ones</summary>{known}</details>")
     rows = [
         [
             measure,

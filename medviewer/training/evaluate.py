@@ -254,8 +254,8 @@ def describe_images(
         "per_class": used.per_class,
         "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
         # A figure from images that were learned from is no evidence, and says so.
-        "was_learned_from": _was_learned_from(card, found, used, split) or bool(scored.n_learned_from),
-        "n_learned_from": scored.n_learned_from,
+        "was_learned_from": _was_learned_from(card, found, used, split),
+        "learned_from": scored.learned_from,
     }
 
 

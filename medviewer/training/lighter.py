@@ -39,7 +39,6 @@ N_CALIBRATED, N_PAIRS = 128, 30
 HELD_OUT = ("tune", "block")
 # A copy that is not half as fast again is not worth a second network to validate.
 SPEED_WANTED, AUC_LOST, DRIFT_ALLOWED = 1.5, 0.005, 0.05
-_KEPT = ("ood", "neighbours")  # files of a model that its lighter self is measured with
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "GlobalAveragePool")
 
 
@@ -203,14 +202,11 @@ def _measured(
 ) -> Lighter:
     """Both networks on the same images, through the same calibration."""
     (folder / FILE).write_bytes(small)
-    for file in card.files:
-        if file.role in _KEPT:
-            shutil.copyfile(card.folder / file.path, folder / file.path)
     entry = file_entry("model", folder / FILE)
     own = CardFile(**{name: entry[name] for name in ("role", "path", "sha256", "size", "opset")})
-    kept = tuple(file for file in card.files if file.role in _KEPT)
-    full, _ = score(Classifier(card), images, progress)
-    light, _ = score(Classifier(replace(card, folder=folder, files=(own, *kept))), images, progress)
+    plain = replace(card, ood=None, neighbours=None)  # how strange an image is changes nothing of its answer
+    full, _ = score(Classifier(plain), images, progress)
+    light, _ = score(Classifier(replace(plain, folder=folder, files=(own,))), images, progress)
     apart = np.abs(full.probability - light.probability)
     reference = read_arrays(card.folder, card.require("reference"))
     names = [name.removeprefix("output.") for name in reference if name.startswith("output.")]

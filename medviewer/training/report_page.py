@@ -90,25 +90,29 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         f"model {model['sha256'][:16]}</small></p>",
         f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
     ]
-    if what := learned_part(data, data["n"]):
-        parts.append(f"<p class=warning>The model learned from {what}: the figures below are no evidence.</p>")
+    if words := learned_words(data):
+        parts.append(f"<p class=warning>The model {words}</p>")
+    if names := data.get("learned_from"):
+        known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
+        parts.append(f"<details><summary>Which ones</summary>{known}</details>")
     if rows := [[entry["file"], entry["reason"]] for entry in data["unusable"]]:
         words = f"{len(rows)} {row}s could not be used and are not counted:"
         parts += [f"<p class=warning>{words}</p>", table([row, "reason"], rows)]
     return parts
 
 
-def learned_part(judged: Mapping[str, Any], n: int) -> str:
-    """Return which of the data a model learned from, as words; empty if none is known.
+def learned_words(judged: Mapping[str, Any]) -> str:
+    """Return that a model learned from what it is judged on, as the end of a sentence; empty if that is not known.
 
     Args:
-        judged: with ``was_learned_from`` and, where the model keeps its training cases, ``n_learned_from``.
-        n: how many cases there are.
+        judged: with ``was_learned_from`` and, of images, ``learned_from``.
     """
-    if not judged.get("was_learned_from"):
-        return ""
-    learned = judged.get("n_learned_from")
-    return f"{learned} of these {n} cases" if learned and learned < n else "these data"
+    if judged.get("was_learned_from"):
+        return "learned from these data: its figures are no evidence."
+    if n := len(judged.get("learned_from") or ()):
+        what = "one of these images" if n == 1 else f"{n} of these images"
+        return f"learned from {what}: leave out what the report names, for its figures are too good."
+    return ""
 
 
 def of_patients(data: Mapping[str, Any]) -> str:

@@ -105,9 +105,12 @@ class Scored:
     far: Distances
 
     @property
-    def n_learned_from(self) -> int | None:
-        """How many of the images the model learned from, as they are; None where it keeps no training cases."""
-        return int((self.far["nearest"] <= SAME).sum()) if "nearest" in self.far else None
+    def learned_from(self) -> list[str] | None:
+        """The names of the images that the model learned from, as they are; None where it cannot tell."""
+        near = self.far.get("nearest")
+        if near is None or np.isinf(near).all():
+            return None
+        return [image.name for image, share in zip(self.images, near, strict=True) if share <= SAME]
 
     @property
     def patients(self) -> list[str]:

@@ -236,6 +236,7 @@ def test_both_models_are_measured_and_the_new_one_takes_the_place_only_after_a_y
     assert "Right where the other is wrong: 7 cases and 2 cases (McNemar's exact test: p = 0.180)." in said
     assert "In use 1.0.0" in said
     assert "It learned from these data, so that its figures here are no evidence." in said
+    assert "It learned from 2 of these images, so that its figures here are too good." in said
     dialog._right.verticalScrollBar().setValue(10_000)
     press(dialog, "Put it into use")
     reader.wait(lambda: "takes the place of 1.0.0" in all_words(dialog))

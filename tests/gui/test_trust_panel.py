@@ -47,6 +47,8 @@ def test_the_signs_stand_as_the_checks_do() -> None:
         expected = ["info", "info", "info", "good"]
         expected[place] = "caution"
         assert levels(doubtful) == expected
+    known = made.answer(guards=(GuardResult("learned_from", "warn", "Hm."),))
+    assert levels(known) == ["info", "info", "caution", "good"]
     crossing = replace(made.PNEUMONIA, stability=(0.2, 0.9))
     assert levels(made.answer(guards=()), crossing) == ["info", "info", "info", "caution"]
     assert levels(made.answer(guards=()), replace(made.PNEUMONIA, stability=None))[3] == "info"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medviewer.domain.answer import Answer
 from medviewer.domain.errors import CardError, ModelError
+from medviewer.inference import guards, neighbours
 from medviewer.inference.acceptance import accept
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.gathering import gather, tensors_of
+from medviewer.inference.guards import check_unseen
 from medviewer.inference.neighbours import Memory, neighbours_of
 from tests import fakes
 
@@ -112,16 +116,34 @@ def test_an_answer_carries_them(tmp_path: Path) -> None:
         assert replace(finding, neighbours=None) == plain
 
 
+@pytest.fixture
+def _one_direction_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "LEAST_DIRECTIONS", 1)
+
+
+@pytest.mark.usefixtures("_one_direction_is_enough")
 def test_how_near_the_nearest_is_is_a_share_of_the_way_from_the_middle() -> None:
     memory = Memory(**{name: np.asarray(array) for name, array in arrays().items()})
-    places = np.concatenate([features(at) for at in (8.0, 8.2, 9.0, 20.0)])  # halved by the scale
-    assert memory.nearness(places) == pytest.approx([0, 0.1 / 4.1, 0.5 / 4.5, 0.5])
+    places = np.concatenate([features(at) for at in (8.0, 8.2, 9.0, 20.0, 0.0)])  # halved by the scale
+    assert memory.nearness(places) == pytest.approx([0, 0.1 / 4.1, 0.5 / 4.5, 0.5, 0])
+    away = Memory(**{name: np.asarray(array) for name, array in arrays(points=np.ones((6, 1), np.float16)).items()})
+    assert away.nearness(features(0.0))[0] > 1  # in the very middle, where no training case is
+
+
+def test_few_directions_cannot_tell_a_training_case() -> None:
+    memory = Memory(**{name: np.asarray(array) for name, array in arrays().items()})
+    assert memory.nearness(features(8.0)).tolist() == [np.inf]
+
+
+def warnings_of(answer: Answer) -> list[tuple[str, str]]:
+    return [(guard.level, guard.text) for guard in answer.guards if guard.code == "learned_from"]
 
 
 @pytest.mark.parametrize(
     ("language", "words"),
     [("en", "The model learned from this very image"), ("zh", "该模型曾用这幅图像进行训练")],
 )
+@pytest.mark.usefixtures("_one_direction_is_enough")
 def test_an_image_that_was_learned_from_is_answered_with_a_warning(tmp_path: Path, language: str, words: str) -> None:
     """Its features are those of a training case, or all but; at a tenth of the way it is another image."""
     case = fakes.make_case()
@@ -129,16 +151,53 @@ def test_an_image_that_was_learned_from_is_answered_with_a_warning(tmp_path: Pat
     with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
         batch = {name: tensor[None] for name, tensor in tensors.items()}
         (seen,) = engine.run("plain", batch, outputs=("features",))["features"]
+    scale, truth = np.ones(fakes.FILTERS, np.float32), np.array([[1], [1], [0]], np.uint8)
     for share, expected in ((1.0, True), (1.02, True), (1.1, False), (0.5, False)):
         folder = tmp_path / f"{share}"
         points = np.array([[seen[0] * share]] * 3, np.float32)
-        scale = np.ones(fakes.FILTERS, np.float32)
-        card_with(folder / "near", points=points, truth=np.array([[1], [1], [0]], np.uint8), scale=scale)
+        card_with(folder / "near", points=points, truth=truth, scale=scale)
         with Engine(Catalogue([folder]), providers=("cpu",), threads=1) as engine:
             answer = engine.ask(case, "fake-chest", language=language)
-        warnings = [guard for guard in answer.guards if guard.code == "learned_from"]
-        assert [(guard.level, guard.text.startswith(words)) for guard in warnings] == [("warn", True)] * expected
+        warnings = warnings_of(answer)
+        assert [(level, text.startswith(words)) for level, text in warnings] == [("warn", True)] * expected
         assert answer.findings
+
+
+@pytest.mark.usefixtures("_one_direction_is_enough")
+def test_what_is_no_image_is_called_a_case() -> None:
+    memory = Memory(**{name: np.asarray(array) for name, array in arrays().items()})
+    (said,) = check_unseen(features(8.0), memory, "en", ".data")
+    assert said.text.startswith("The model learned from this very case")
+    assert check_unseen(features(9.0), memory, "en", ".data") == ()
+
+
+@pytest.mark.usefixtures("_one_direction_is_enough")
+def test_where_there_is_no_answer_nothing_is_said_of_how_good_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Memory, "nearness", lambda _self, features: np.zeros(len(features)))
+    card_with(tmp_path / "near")
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        assert len(warnings_of(engine.ask(fakes.make_case(), "fake-chest"))) == 1
+        monkeypatch.setattr(guards, "check_distribution", lambda *_: guards.say("no_image", "abstain", "en"))
+        answer = engine.ask(fakes.make_case(), "fake-chest")
+    assert answer.status == "abstained"
+    assert warnings_of(answer) == []
+
+
+def test_a_model_that_knows_nothing_of_strangeness_still_knows_its_training_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Memory, "nearness", lambda _self, features: np.zeros(len(features)))
+    card_with(tmp_path / "near")
+    without = json.loads((tmp_path / "near/model.json").read_text(encoding="utf-8"))
+    del without["ood"]
+    without["files"] = [file for file in without["files"] if file["role"] != "ood"]
+    (tmp_path / "near/model.json").write_text(json.dumps(without), encoding="utf-8")
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        answer = engine.ask(fakes.make_case(), "fake-chest")
+    assert len(warnings_of(answer)) == 1
+    assert not any(guard.code.startswith("out_of_distribution") for guard in answer.guards)
 
 
 @pytest.mark.parametrize(

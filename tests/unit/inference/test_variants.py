@@ -17,6 +17,8 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.variants import is_variant, variants_of
 from tests import fakes
+from tests.unit.inference.test_neighbours import SECTION
+from tests.unit.inference.test_neighbours import arrays as near_arrays
 from tests.variant_models import FP16, make
 
 
@@ -53,6 +55,20 @@ def test_its_answers_are_its_own_and_say_so(engine: Engine) -> None:
     assert 0 < gap < 0.01
     x = fakes.images(2)
     np.testing.assert_allclose(engine.run(fakes.MODEL_ID, {"x": x})["logits"], fakes.forward(x)["logits"], atol=1e-6)
+
+
+def test_training_cases_of_the_full_model_are_not_held_against_its_variant(tmp_path: Path) -> None:
+    """Features of fewer bits lie elsewhere."""
+    folder = tmp_path / fakes.MODEL_ID
+    make(folder)
+    np.savez(folder / "neighbours.npz", **near_arrays())
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card["files"].append(fakes.file_entry("neighbours", folder / "neighbours.npz"))
+    fakes.write_card(folder, card | {"neighbours": SECTION})
+    with Engine(Catalogue([tmp_path]), providers=("cpu",), threads=1) as engine:
+        (full,), (coarse,) = (engine.ask(fakes.make_case(), name).findings for name in (fakes.MODEL_ID, FP16))
+    assert full.neighbours is not None
+    assert coarse.neighbours is None
 
 
 @pytest.mark.reliability

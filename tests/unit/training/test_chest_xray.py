@@ -224,7 +224,8 @@ def test_an_evaluation_of_the_training_images_says_so(trained, films, tmp_path):
     report = evaluate(out, films, tmp_path / "b")
     assert report["data"]["was_learned_from"]
     assert report["data"]["n"] == 2 * N_PATIENTS
-    said = "The model learned from 88 of these 120 cases: the figures below are no evidence."  # the rest is held out
+    assert len(report["data"]["learned_from"]) == 88  # the rest is held out, but chose the network and its threshold
+    said = "The model learned from these data: its figures are no evidence."
     assert said in (tmp_path / "b/report.html").read_text(encoding="utf-8")
 
 
@@ -233,26 +234,28 @@ def test_training_images_in_another_folder_are_known(trained, films, tmp_path):
     out, _, _ = trained
     found = find_images(films, ("NORMAL", "PNEUMONIA"))
     train_part = {image.name for image in split_images(read_card(out), found, "train")}
-    learned, data = 0, tmp_path / "copied"
+    learned, data = [], tmp_path / "copied"
     for number, image in enumerate(found.images):
         if number % 3 == 0:
-            learned += image.name in train_part
             target = data / image.name.split("/")[0] / f"film-{number}.png"
+            learned += [f"{target.parent.name}/{target.name}"] * (image.name in train_part)
             target.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(image.path) as film:
                 film.save(target)
     report = evaluate(out, data, tmp_path / "d", with_curves=False)
-    assert 0 < learned < report["data"]["n"]
-    assert report["data"]["n_learned_from"] == learned
-    assert report["data"]["was_learned_from"] is True
-    said = f"learned from {learned} of these {report['data']['n']} cases: the figures below are no evidence"
-    assert said in (tmp_path / "d/report.html").read_text(encoding="utf-8")
+    assert 0 < len(learned) < report["data"]["n"]
+    assert sorted(report["data"]["learned_from"]) == sorted(learned)
+    assert report["data"]["was_learned_from"] is False  # the archive is another
+    assert "median_nearest" not in report["novelty"]
+    page = (tmp_path / "d/report.html").read_text(encoding="utf-8")
+    assert f"learned from {len(learned)} of these images: leave out what the report names" in page
+    assert all(name in page for name in learned)
 
 
 def test_held_out_images_are_not_taken_for_training_images(trained, films, tmp_path):
     out, _, _ = trained
     report = evaluate(out, films, tmp_path / "e", split="report", with_curves=False)
-    assert (report["data"]["n_learned_from"], report["data"]["was_learned_from"]) == (0, False)
+    assert (report["data"]["learned_from"], report["data"]["was_learned_from"]) == ([], False)
 
 
 def test_an_evaluation_takes_any_size_and_names_what_it_left_out(trained, films, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from medviewer.cli import main
 from medviewer.domain.errors import UsageError
 from medviewer.inference.card import read_card
 from medviewer.training.comparing import COMPARED, Judged, compare, differences, mcnemar
+from medviewer.training.data import LabelledImage
 from medviewer.training.metrics import patient_draws, roc_auc, with_intervals
+from medviewer.training.report_page import learned_words
+from medviewer.training.scoring import Scored
 from tests import data_models, fakes
 
 
@@ -209,3 +213,53 @@ def test_that_one_learned_from_the_data_is_said(model: Path, films: Path, tmp_pa
     report = compare(learned, model, films, tmp_path / "out")
     assert [one["was_learned_from"] for one in report["models"]] == [True, False]
     assert "two 2.0.0 learned from these data" in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_images_that_one_learned_from_are_named(
+    model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    known = {"PNEUMONIA/b.png": 0.0, "NORMAL/a.png": 0.05}
+
+    def nearest(scored: Scored) -> list[str] | None:
+        return list(known) if len(asked) % 2 else None
+
+    asked: list[int] = []
+    monkeypatch.setattr(Scored, "learned_from", property(lambda scored: asked.append(1) or nearest(scored)))
+    assert (
+        main(["evaluate", str(model), "--data", str(films), "--against", str(model), "--out", str(tmp_path / "o")]) == 0
+    )
+    said = capsys.readouterr().out
+    words = "one 1.2.3 learned from 2 of these images: leave out what the report names, for its figures are too good."
+    assert said.count(words) == 1
+    report = json.loads((tmp_path / "o/comparison.json").read_text(encoding="utf-8"))
+    assert [one["learned_from"] for one in report["models"]] == [list(known), None]
+    assert "learned_from" not in report["data"]
+    page = (tmp_path / "o/comparison.html").read_text(encoding="utf-8")
+    assert all(page.count(name) == 1 for name in known)
+
+
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [
+        ({}, ""),
+        ({"was_learned_from": False, "learned_from": None}, ""),
+        ({"was_learned_from": False, "learned_from": []}, ""),
+        ({"was_learned_from": False, "learned_from": ["a"]}, "learned from one of these images: leave out"),
+        ({"was_learned_from": False, "learned_from": ["a", "b"]}, "learned from 2 of these images: leave out"),
+        ({"was_learned_from": True, "learned_from": ["a", "b"]}, "learned from these data: its figures are no"),
+        ({"was_learned_from": True}, "learned from these data: its figures are no evidence"),
+    ],
+)
+def test_what_is_said_of_what_was_learned_from(judged: dict[str, object], words: str) -> None:
+    assert learned_words(judged).startswith(words)
+    assert bool(learned_words(judged)) is bool(words)
+
+
+def test_what_keeps_no_training_cases_names_none() -> None:
+    image = LabelledImage(Path("a.png"), "A/a.png", 0, "g", "")
+    one, both = (np.zeros(n) for n in (1, 2))
+    assert Scored((image,), one > 0, one, one, {}).learned_from is None
+    assert Scored((image,), one > 0, one, one, {"nearest": np.array([np.inf])}).learned_from is None
+    images = (image, replace(image, name="A/b.png"))
+    assert Scored(images, both > 0, both, both, {"nearest": np.array([0.06, 0.05])}).learned_from == ["A/b.png"]
