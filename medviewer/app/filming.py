@@ -19,6 +19,7 @@ from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.imaging.avi_file import AviWriter
+from medviewer.imaging.film_writer import FilmWriter
 from medviewer.imaging.mp4_file import Mp4Writer
 from medviewer.whole_file import writing_whole
 
@@ -46,7 +47,7 @@ class FilmWish:
     kind: Kind = AVI
 
 
-_WRITERS: Mapping[Kind, type[AviWriter | Mp4Writer]] = {AVI: AviWriter, MP4: Mp4Writer}
+_WRITERS: Mapping[Kind, type[FilmWriter]] = {AVI: AviWriter, MP4: Mp4Writer}
 
 
 def rate_of(selection: Selection) -> float:

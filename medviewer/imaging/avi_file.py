@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import TooLargeError
-from medviewer.imaging.film_images import FilmImages
+from medviewer.imaging.film_writer import FilmWriter
 
 RIFF = b"RIFF"
 MOST_BYTES = 1_000_000_000  # players read sizes and places as signed 32 bits, some of them only up to 1 GB
@@ -26,33 +26,18 @@ _INDEX_ENTRY_BYTES = 16
 _HEADER_BYTES = 224  # up to the first image
 
 
-class AviWriter:
-    """Writes one image after the other; the file is a film once :meth:`finish` was called.
+class AviWriter(FilmWriter):
+    """A film as an AVI file of JPEG images."""
 
-    Args:
-        file: open for writing and seeking, empty.
-        rate_hz: images a second.
-    """
+    most_side_px, most_px = _MOST_SIDE_PX, _MOST_SIDE_PX**2
 
     def __init__(self, file: BinaryIO, rate_hz: float) -> None:
-        self._file = file
-        self._rate_hz = rate_hz
-        self._images = FilmImages(_MOST_SIDE_PX, _MOST_SIDE_PX**2)
+        super().__init__(file, rate_hz)
         self._entries: list[tuple[int, int]] = []  # where each image lies behind "movi", and its size
         self._file.write(bytes(_HEADER_BYTES))
         self._end = _HEADER_BYTES
 
-    def add(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Add one image.
-
-        Args:
-            pixels: (rows, columns, 3), RGB; all of one shape.
-
-        Raises:
-            InputError: the images are not of one size.
-            TooLargeError: the film would be larger than players can read.
-        """
-        self._images.admit(pixels)
+    def _write(self, pixels: npt.NDArray[np.uint8]) -> None:
         content = _jpeg(pixels)
         if self._end + len(content) + (len(self._entries) + 1) * (_INDEX_ENTRY_BYTES + 8) > MOST_BYTES:
             raise TooLargeError("The film would be larger than 1 GB: choose fewer images.")
@@ -61,13 +46,8 @@ class AviWriter:
         self._file.write(chunk)
         self._end += len(chunk)
 
-    def finish(self) -> None:
-        """Write the index, and the header, which holds what is known only now.
-
-        Raises:
-            InputError: there is no image.
-        """
-        self._images.check_any()
+    def _complete(self) -> None:
+        """Write the index, and the header, which holds what is known only now."""
         places = (struct.pack("<4sIII", b"00dc", _KEY_FRAME, place, size) for place, size in self._entries)
         index = _chunk(b"idx1", b"".join(places))
         self._file.write(index)
@@ -75,7 +55,7 @@ class AviWriter:
         self._file.write(self._header(self._end + len(index)))
 
     def _header(self, total: int) -> bytes:
-        rows, columns = self._images.shape[:2]
+        rows, columns = self._shape[:2]
         count, largest = len(self._entries), max(size for _, size in self._entries)
         rate = round(self._rate_hz * _RATE_SCALE)
         main = struct.pack(

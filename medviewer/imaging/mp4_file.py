@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import TooLargeError, UnsupportedError
-from medviewer.imaging.film_images import FilmImages
+from medviewer.imaging.film_writer import FilmWriter
 
 FILE_TYPE = b"ftyp"
 MOST_BYTES = 2_000_000_000  # some players read places in the file as signed 32 bits
@@ -47,23 +47,19 @@ def can_write() -> bool:
     return True
 
 
-class Mp4Writer:
-    """Writes one image after the other; the file is a film once :meth:`finish` was called.
-
-    Args:
-        file: open for writing and seeking, empty.
-        rate_hz: images a second.
+class Mp4Writer(FilmWriter):
+    """A film as an MP4 file with AV1.
 
     Raises:
         UnsupportedError: the installed Pillow does not encode AV1.
     """
 
+    most_side_px, most_px = _MOST_SIDE_PX, _MOST_PX
+
     def __init__(self, file: BinaryIO, rate_hz: float) -> None:
         if not can_write():
             raise UnsupportedError("The film cannot be encoded as MP4 here; save an AVI film instead.")
-        self._file = file
-        self._ticks_hz = round(_TICKS * rate_hz)
-        self._images = FilmImages(_MOST_SIDE_PX, _MOST_PX)
+        super().__init__(file, rate_hz)
         self._waiting: list[npt.NDArray[np.uint8]] = []
         self._sizes: list[int] = []
         self._settings: Mapping[bytes, bytes] = {}
@@ -71,29 +67,13 @@ class Mp4Writer:
         self._start = file.tell()
         file.write(_box(b"mdat", b""))
 
-    def add(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Add one image.
-
-        Args:
-            pixels: (rows, columns, 3), RGB; all of one shape.
-
-        Raises:
-            InputError: the images are not of one size.
-            TooLargeError: the film would be larger than players can read.
-        """
-        self._images.admit(pixels)
+    def _write(self, pixels: npt.NDArray[np.uint8]) -> None:
         self._waiting.append(pixels)
         if len(self._waiting) == self._group:
             self._encode()
 
-    def finish(self) -> None:
-        """Write what waits, the size of the data, and the tables, which hold what is known only now.
-
-        Raises:
-            InputError: there is no image.
-            TooLargeError: as for :meth:`add`.
-        """
-        self._images.check_any()
+    def _complete(self) -> None:
+        """Write what waits, the size of the data, and the tables, which hold what is known only now."""
         if self._waiting:
             self._encode()
         end = self._file.tell()
@@ -104,7 +84,7 @@ class Mp4Writer:
     @property
     def _group(self) -> int:
         """How many images of this size are encoded together."""
-        rows, columns = self._images.shape[:2]
+        rows, columns = self._shape[:2]
         return max(1, min(GROUP, GROUP_PX // (rows * columns)))
 
     def _encode(self) -> None:
@@ -120,12 +100,12 @@ class Mp4Writer:
         self._waiting = []
 
     def _movie(self) -> bytes:
-        length = len(self._sizes) * _TICKS
-        rows, columns = self._images.shape[:2]
-        header = struct.pack(">5I", 0, 0, self._ticks_hz, length, 0x10000) + struct.pack(">H10x", 0x100) + _MATRIX
+        ticks_hz, length = round(_TICKS * self._rate_hz), len(self._sizes) * _TICKS
+        rows, columns = self._shape[:2]
+        header = struct.pack(">5I", 0, 0, ticks_hz, length, 0x10000) + struct.pack(">H10x", 0x100) + _MATRIX
         track = struct.pack(">5I8x2hH2x", 0, 0, 1, 0, length, 0, 0, 0) + _MATRIX
         track += struct.pack(">II", columns << 16, rows << 16)
-        media = struct.pack(">4I2H", 0, 0, self._ticks_hz, length, _UNDETERMINED, 0)
+        media = struct.pack(">4I2H", 0, 0, ticks_hz, length, _UNDETERMINED, 0)
         handler = struct.pack(">4x4s12x", b"vide") + b"Video\0"
         data = _box(b"dinf", _full(b"dref", struct.pack(">I", 1) + _full(b"url ", b"", flags=1)))
         information = _full(b"vmhd", bytes(8), flags=1) + data + self._tables()
@@ -135,7 +115,7 @@ class Mp4Writer:
 
     def _tables(self) -> bytes:
         """What each image is, how long it is shown, where it lies, and which ones can be jumped to."""
-        rows, columns = self._images.shape[:2]
+        rows, columns = self._shape[:2]
         count = len(self._sizes)
         entry = struct.pack(">6xH16x2H2I4xH32xHh", 1, columns, rows, 0x480000, 0x480000, 1, 24, -1)
         assert len(entry) == _ENTRY_BYTES  # noqa: S101 - else what follows would be read as something else
