@@ -15,6 +15,7 @@ from medviewer.gui.text import PlainLabel, for_button, tr
 from medviewer.imaging.mp4_file import can_write as can_write_mp4
 
 _FIELD_PX = 96
+_DECIMALS = 2  # of a rate that is shown or typed; a frame time of 33.33 ms has more
 
 
 class FilmDialog(ExportDialog):
@@ -25,9 +26,11 @@ class FilmDialog(ExportDialog):
     ) -> None:
         count = len(now.stack.images)  # ``last``: how the name of the last film ended
         self.first, self.last = _number(1, count, 1), _number(1, count, count)
-        self.rate = QLineEdit(f"{rate_of(now):g}")
+        self._own_hz = rate_of(now)
+        self._own_words = f"{self._own_hz:.{_DECIMALS}f}".rstrip("0").rstrip(".")
+        self.rate = QLineEdit(self._own_words)
         slowest, fastest = RATES_HZ
-        validator = QDoubleValidator(slowest, fastest, 2, self.rate)
+        validator = QDoubleValidator(slowest, fastest, _DECIMALS, self.rate)
         validator.setLocale(QLocale.c())  # 7.5 everywhere, as corner texts and files write it
         self.rate.setValidator(validator)
         self.rate.setFixedWidth(_FIELD_PX)
@@ -46,8 +49,9 @@ class FilmDialog(ExportDialog):
 
     @property
     def rate_hz(self) -> float:
-        """Images a second."""
-        return float(self.rate.text())
+        """Images a second; the stack's own rate to its last digit, unless another was typed."""
+        text = self.rate.text()
+        return self._own_hz if text == self._own_words else float(text)
 
     @property
     def kind(self) -> Kind:

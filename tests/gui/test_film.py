@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,18 @@ def test_plain_images_follow_the_presentation_state_as_a_picture_does(reader: Re
     with Image.open(tmp_path / "a.png") as picture:
         expected = np.asarray(picture.convert("RGB")).astype(int)
     assert np.abs(got[:64] - expected[:64]).mean() < 2
+
+
+def test_a_rate_with_many_digits_is_shown_with_two_and_kept_exactly(reader: Reader, qtbot) -> None:
+    now = reader.state.selection
+    fluoroscopy = replace(now, stack=replace(now.stack, images=tuple(
+        replace(one, frame_rate_hz=1000 / 33.33) for one in now.stack.images
+    )))  # fmt: skip
+    dialog = FilmDialog(fluoroscopy)
+    qtbot.addWidget(dialog)
+    assert dialog.rate.text() == "30"
+    assert dialog.rate_hz == 1000 / 33.33
+    dialog.last.setText("5")
+    assert dialog.save.isEnabled()
+    dialog.rate.setText("29.97")
+    assert (dialog.save.isEnabled(), dialog.rate_hz) == (True, 29.97)
