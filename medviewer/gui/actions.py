@@ -107,6 +107,8 @@ class Actions:
             self._translate()
         elif old.language != new.language:
             self._translate()
+        if old is None or old.hanging is not new.hanging:
+            self._offer_choices()
         for command_id, action in self._actions.items():
             action.setEnabled(command(command_id).enabled(new))
         for (command_id, _), action in self._choices.items():
@@ -175,11 +177,16 @@ class Actions:
         if name:
             self._actions[command_id].setIcon(icon(name))
 
+    def _offer_choices(self) -> None:
+        """Hide the choices that there are not now, at once and not only in an open menu: what is hidden has no keys."""
+        counts = {row.id: len(choices_now(row, self._state)) for row in COMMANDS.values() if row.choices}
+        for (command_id, number), action in self._choices.items():
+            action.setVisible(number < counts[command_id])
+
     def _name_choices(self, row: Command) -> None:
         choices = choices_now(row, self._state)
         for number in range(len(row.choices)):
             action = self._choices[row.id, number]
-            action.setVisible(number < len(choices))
             if number < len(choices):
                 action.setText(for_button(visible(self._choice_title(row, choices[number]))))
 

@@ -195,6 +195,25 @@ def test_the_window_offers_them_by_name_and_key(main_window, qtbot, tmp_path, mo
     assert seen == [BUILT_IN]
 
 
+def test_protocols_that_come_back_have_their_keys_before_the_menu_is_opened(main_window, qtbot, tmp_path) -> None:
+    from tests.gui.reader import Reader
+
+    write_chest(tmp_path, size=40, spacing_mm=8.0, slice_mm=10.0, n_slices=10)
+    reader = Reader(main_window, qtbot)
+    reader.open(tmp_path)
+    run = main_window.app.run_command
+    run("layout.use_protocols", BUILT_IN[:2])
+    menu = main_window.actions_.menu_of("layout", main_window)
+    sub = next(a.menu() for a in menu.actions() if a.text() == "Hanging protocol")
+    sub.aboutToShow.emit()
+    assert [a.text() for a in sub.actions() if a.isVisible()] == [one.name for one in BUILT_IN[:2]]
+    run("layout.use_protocols", BUILT_IN)
+    reader.key(Qt.Key.Key_7, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+    reader.settle()
+    assert reader.state.layout == (2, 2)
+    menu.deleteLater()
+
+
 def test_an_empty_viewport_says_why(main_window, qtbot, tmp_path) -> None:
     from PySide6.QtGui import QPainter
 
