@@ -7,7 +7,6 @@ from dataclasses import replace
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QDialog,
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.gui.cards import SignalRow, button
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.element_model import ElementModel, count, json_line, value_words
 from medviewer.gui.text import PlainLabel, tr
 from medviewer.imaging.element_list import Element, ElementList
@@ -28,7 +27,7 @@ _INDENT_PX = 12
 _VALUE_PX = 56
 
 
-class ElementsDialog(QDialog):
+class ElementsDialog(Dialog):
     """What stands in the file of the image on screen; rows that tell identity are left out while that is hidden."""
 
     def __init__(self, listed: ElementList, parent: QWidget | None = None, *, identity_hidden: bool = False) -> None:

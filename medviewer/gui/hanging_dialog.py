@@ -6,21 +6,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QVBoxLayout, QWidget
 
 from medviewer.app.commands import named
 from medviewer.app.hanging_protocol import BUILT_IN, MOST_PROTOCOLS, HangingProtocol, Protocols, as_data, checked
 from medviewer.domain.errors import InputError
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import ScrollColumn, button
-from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.dialogs import Dialog, size_on_screen
 from medviewer.gui.hanging_fields import HangingFields
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
 
 _LIST_PX = 300
 
 
-class HangingDialog(QDialog):
+class HangingDialog(Dialog):
     """Edits protocols; they are used and kept only when they are saved.
 
     ``present`` makes a protocol of the layout on screen, ``use`` takes all protocols in their order.
@@ -85,7 +85,7 @@ class HangingDialog(QDialog):
         foot.addWidget(self.cancel)
         foot.addWidget(self.save)
         whole.addLayout(foot)
-        self.save.setDefault(True)
+        self.give_enter(self.save)
 
     def _connect(self) -> None:
         self.list.currentRowChanged.connect(self._show_chosen)

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QBuffer, QIODevice, QRect, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QImage, QPainter
-from PySide6.QtWidgets import QButtonGroup, QDialog, QHBoxLayout, QRadioButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QRadioButton, QVBoxLayout, QWidget
 
 from medviewer.app.exporting import What
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.gui import theme
 from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
-from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.dialogs import Dialog, size_on_screen
 from medviewer.gui.text import PlainLabel, dicom_date, for_button, isolated, person_name, tr
 
 _FOOT_PX, _AROUND_PX = 12, 6
@@ -90,7 +90,7 @@ def _who(state: State) -> str:
     return "  ".join(part for part in parts if part)
 
 
-class ExportDialog(QDialog):
+class ExportDialog(Dialog):
     """What goes into the picture: as on screen or plain, and whether it says who the patient is."""
 
     def __init__(
@@ -151,7 +151,7 @@ class ExportDialog(QDialog):
         cancel = button(tr("Cancel"))
         cancel.clicked.connect(self.reject)
         self.save.clicked.connect(self.accept)
-        self.save.setDefault(True)
+        self.give_enter(self.save)
         foot.addWidget(cancel)
         foot.addWidget(self.save)
         whole.addLayout(foot)

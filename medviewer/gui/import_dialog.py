@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from medviewer.app.model_shelf import Asked, Tried
 from medviewer.domain.answer import Answer, probability_words
 from medviewer.domain.errors import UsageError
 from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, StillCombo, button, clear, section
-from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.dialogs import Dialog, size_on_screen
 from medviewer.gui.region_words import area_words
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
 from medviewer.inference.card import Text
@@ -27,7 +27,7 @@ _SECTIONS = {
 }
 
 
-class ImportDialog(QDialog):
+class ImportDialog(Dialog):
     """Asks, tries, keeps. ``make`` imports with the answers; ``keep`` installs what was made."""
 
     def __init__(
@@ -46,6 +46,7 @@ class ImportDialog(QDialog):
         self.cancel.clicked.connect(self.reject)
         self.try_it.clicked.connect(self._try)
         self.keep.clicked.connect(keep)
+        self.give_enter(self.try_it)
         self.show_tried(None, "", is_busy=False)
 
     def _lay_out(self) -> None:

@@ -23,7 +23,7 @@ from medviewer.app.model_shelf import JOB, ModelShelf, reasons
 from medviewer.app.state import State
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.empty_view import dropped_paths
 from medviewer.gui.import_dialog import ImportDialog
 from medviewer.gui.model_card import model_card, state_words
@@ -36,7 +36,7 @@ _LINE_PX = 14  # around the two lines of a model in the list
 _LOW_PX = 560  # in a dialog that is less high, a question takes the place of the list
 
 
-class ModelsDialog(QDialog):
+class ModelsDialog(Dialog):
     """Installs by file or drop, rolls back, removes; whatever is replaced or removed is asked about first."""
 
     def __init__(self, app: Application, parent: QWidget | None = None) -> None:

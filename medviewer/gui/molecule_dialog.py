@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QKeyEvent
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize, QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from medviewer.app.application import Application
 from medviewer.app.molecule_desk import MoleculeDesk
@@ -12,7 +12,7 @@ from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.gui.cards import ScrollColumn, SignalRow, button, clear
 from medviewer.gui.data_answer_card import DataAnswerCard
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.diverging import Legend
 from medviewer.gui.label_bars import title_of
 from medviewer.gui.molecule_picture import molecule_picture
@@ -25,7 +25,7 @@ _CARDS_PX = 380
 _LEAST_CARDS_PX = 240
 
 
-class MoleculeDialog(QDialog):
+class MoleculeDialog(Dialog):
     """Nothing in it is about a patient, and nothing of it is kept with one."""
 
     def __init__(self, app: Application, parent: QWidget | None = None) -> None:
@@ -96,19 +96,13 @@ class MoleculeDialog(QDialog):
     def _connect(self) -> None:
         self.line.textChanged.connect(lambda _text: self._typing.start())
         self._typing.timeout.connect(self._look)
+        self.line.returnPressed.connect(self._look)
         self.view.told.connect(self._tell)
         self.copy.clicked.connect(self._copy)
         for model_id, card in self.cards.items():
             card.run.connect(lambda chosen=model_id: self.desk.run(chosen))
             card.explain.connect(lambda finding, chosen=model_id: self.desk.explain(chosen, finding))
             card.stop.connect(self.desk.stop)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
-        """Return in the line draws at once; it presses no button, of which Qt would take the first, Stop."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.line.hasFocus():
-            self._look()
-            return
-        super().keyPressEvent(event)
 
     def _look(self) -> None:
         self._typing.stop()

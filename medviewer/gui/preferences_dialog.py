@@ -10,7 +10,6 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDialog,
     QGridLayout,
     QLineEdit,
     QVBoxLayout,
@@ -20,7 +19,7 @@ from PySide6.QtWidgets import (
 from medviewer.app.preferences import CHOICES
 from medviewer.app.presets import LEVELS, WIDTHS
 from medviewer.gui.cards import Disclosure, ElidedCombo, ScrollColumn, button, clear, section
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, for_button, tr
 
 _LEAST_PX = 460
@@ -31,7 +30,7 @@ Values = Callable[[str], Any]
 Use = Callable[[str, Any], None]
 
 
-class PreferencesDialog(QDialog):
+class PreferencesDialog(Dialog):
     """Language, looks, mouse, image, model; ``value`` tells what is preferred now, ``use`` changes it."""
 
     def __init__(self, value: Values, use: Use, reset: Callable[[], None], parent: QWidget | None = None) -> None:

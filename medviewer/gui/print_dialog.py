@@ -10,7 +10,6 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QDialog,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 from medviewer.app.printing import PAPERS_MM, Page, PrintWish
 from medviewer.gui import theme
 from medviewer.gui.cards import ElidedCombo, ScrollColumn, SignalRow, button
-from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.dialogs import Dialog, size_on_screen
 from medviewer.gui.print_sheet import PrintedSheet
 from medviewer.gui.text import PlainLabel, for_button, tr
 
@@ -30,7 +29,7 @@ _CHOICES_PX, _PREVIEW_PX = 280, 520
 Draw = Callable[[PrintWish], PrintedSheet | None]
 
 
-class PrintDialog(QDialog):
+class PrintDialog(Dialog):
     """Choices at the left, the page at the right; ``draw`` makes the sheet of a wish."""
 
     def __init__(self, wish: PrintWish, draw: Draw, parent: QWidget | None = None, *, identity_hidden: bool) -> None:
@@ -107,7 +106,7 @@ class PrintDialog(QDialog):
             side.addWidget(one)
         whole.addWidget(choices)
         whole.addWidget(self.preview, 1)
-        self.print.setDefault(True)
+        self.give_enter(self.print)
 
     def _show(self) -> None:
         self.preview.show_wish(self.wish)

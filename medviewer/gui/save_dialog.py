@@ -22,7 +22,7 @@ from medviewer.app.result import Output
 from medviewer.app.saving import Saved, SaveWish
 from medviewer.domain.answer import Answer
 from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.text import ElidedLabel, PlainLabel, for_button, set_tooltip, tr, visible
 
 _SIZE = QSize(560, 800)
@@ -31,7 +31,7 @@ _INDENT_PX = 26  # below the words of a check box
 _USUALLY_OFF: frozenset[Output] = frozenset(("segments",))
 
 
-class SaveDialog(QDialog):
+class SaveDialog(Dialog):
     """Choices above, the folder below; nothing can be saved before there is one."""
 
     def __init__(
@@ -82,7 +82,7 @@ class SaveDialog(QDialog):
         # Folders are often named after the patient.
         self.folder.setText(tr("A folder is chosen") if self._is_hidden else visible(str(folder)))
         self.save.setEnabled(True)
-        self.save.setDefault(True)
+        self.give_enter(self.save)
 
     def _lay_out(self) -> None:
         whole = QVBoxLayout(self)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QBrush, QKeySequence
 from PySide6.QtWidgets import (
-    QDialog,
     QHBoxLayout,
     QHeaderView,
     QKeySequenceEdit,
@@ -34,7 +33,7 @@ from medviewer.app.shortcuts import (
 from medviewer.gui import theme
 from medviewer.gui.cards import button
 from medviewer.gui.command_palette import native_keys
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, plain_tooltip, tr, tr_pick, visible
 
 _PLACE = Qt.ItemDataRole.UserRole
@@ -64,7 +63,7 @@ def rows_of(commands: Iterable[Command]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-class ShortcutsDialog(QDialog):
+class ShortcutsDialog(Dialog):
     """Commands with their keys by menu, what the mouse does, and a field that gives the chosen command other keys.
 
     ``commands`` is the table with its own keys, ``changes`` what the reader has made of them.

@@ -96,6 +96,23 @@ def test_keys_are_pressed_into_the_field_and_found_by_searching(qtbot) -> None:
     assert [title for title, _ in lines(dialog)] == ["Compare with prior"]
 
 
+def test_enter_in_the_search_closes_nothing_and_changes_no_keys(qtbot) -> None:
+    used: list[Changes] = []
+    dialog = ShortcutsDialog(COMMANDS.values(), use=used.append)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    dialog.search.setFocus()
+    qtbot.keyClicks(dialog.search, "zoom")
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Return)
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Enter, Qt.KeyboardModifier.KeypadModifier)
+    assert dialog.isVisible()
+    assert not used
+    close = next(one for one in dialog.findChildren(QPushButton) if one.text() == "Close")
+    close.setFocus()
+    qtbot.keyClick(close, Qt.Key.Key_Return)
+    assert not dialog.isVisible()
+
+
 def test_the_shortcuts_are_listed_in_chinese_too(qtbot) -> None:
     use_language("zh")
     dialog = ShortcutsDialog(COMMANDS.values())

@@ -105,6 +105,20 @@ def test_values_are_copied_alone_or_as_a_line_of_json(qtbot) -> None:
     assert json.loads(copied)["tag"] == "(0010,0010)"
 
 
+def test_enter_in_the_search_copies_nothing(qtbot) -> None:
+    dialog = make(qtbot)
+    dialog.show()
+    QApplication.clipboard().setText("mine")
+    dialog.search.setFocus()
+    qtbot.keyClicks(dialog.search, "modality")
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Return)
+    assert QApplication.clipboard().text() == "mine"
+    assert dialog.isVisible()
+    dialog.copy_value.setFocus()
+    qtbot.keyClick(dialog.copy_value, Qt.Key.Key_Return)
+    assert QApplication.clipboard().text() == "CT"
+
+
 def test_every_damage_is_said_in_chinese(qtbot) -> None:
     use_language("zh")
     words = [

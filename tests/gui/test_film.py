@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom import dcmread
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from medviewer.app.exporting import AVI, MP4, ExportWish
 from medviewer.app.filming import FilmWish
@@ -221,3 +221,21 @@ def test_a_rate_with_many_digits_is_shown_with_two_and_kept_exactly(reader: Read
     assert dialog.save.isEnabled()
     dialog.rate.setText("29.97")
     assert (dialog.save.isEnabled(), dialog.rate_hz) == (True, 29.97)
+
+
+def test_enter_in_a_field_saves_when_it_can_and_on_cancel_cancels(reader: Reader, qtbot) -> None:
+    for is_wanted in (True, False):
+        dialog = FilmDialog(reader.state.selection)
+        qtbot.addWidget(dialog)
+        dialog.show()
+        dialog.first.setFocus()
+        dialog.first.setText("0")
+        qtbot.keyClick(dialog.first, Qt.Key.Key_Return)
+        assert dialog.isVisible()
+        dialog.first.setText("2")
+        cancel = next(one for one in dialog.findChildren(QPushButton) if one.text() == "Cancel")
+        field = dialog.first if is_wanted else cancel
+        field.setFocus()
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+        assert not dialog.isVisible()
+        assert (dialog.result() == FilmDialog.DialogCode.Accepted) == is_wanted

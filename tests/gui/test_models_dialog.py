@@ -11,12 +11,16 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 
 from medviewer.app import model_shelf
+from medviewer.app.model_shelf import Asked
 from medviewer.domain.errors import ModelError
 from medviewer.gui.cards import StillCombo
+from medviewer.gui.import_dialog import ImportDialog
 from medviewer.gui.models_dialog import ModelsDialog
 from medviewer.gui.text import use_language
 from medviewer.inference import installing
 from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.importing.monai import Brought
+from medviewer.inference.importing.questions import GraphFacts, questions
 from medviewer.inference.signing import TrustFile, sign_model
 from tests import fakes, outline_models
 from tests.gui import seen
@@ -225,6 +229,31 @@ def asked_of(dialog: ModelsDialog, path: Path, qtbot) -> object:
     drop(dialog, path)
     qtbot.waitUntil(lambda: dialog._importing is not None, timeout=60_000)
     return dialog._importing
+
+
+def test_enter_in_an_answer_loses_none(qtbot) -> None:
+    facts = GraphFacts("a.onnx", "0" * 64, "x", 18, "x", "NCHW", (1, 224, 224), None, "y", 2, "Sigmoid")
+    made: list[object] = []
+    importing = ImportDialog(Asked(Brought(Path("a.onnx")), facts, questions(facts)), made.append, lambda: None)
+    qtbot.addWidget(importing)
+    importing.show()
+    line = next(field for field in importing.fields.values() if isinstance(field, QLineEdit))
+    line.clear()
+    line.setFocus()
+    qtbot.keyClicks(line, "My model")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert importing.isVisible()
+    assert line.text() == "My model"
+    assert importing.problem.text()  # it was checked
+    importing.show_tried(None, "", is_busy=True)
+    qtbot.keyClick(importing, Qt.Key.Key_Return)
+    assert importing.isVisible()
+    assert not importing.problem.text()
+    importing.cancel.setFocus()
+    qtbot.keyClick(importing.cancel, Qt.Key.Key_Return)
+    assert not importing.isVisible()
+    assert importing.result() == ImportDialog.DialogCode.Rejected
+    assert not made
 
 
 @pytest.mark.slow

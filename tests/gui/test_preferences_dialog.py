@@ -145,6 +145,18 @@ def test_all_can_be_done_with_the_keyboard(reader: Reader, dialog: PreferencesDi
     assert reader.window.app.settings.run_when_opened
 
 
+def test_enter_after_a_ct_window_takes_it_and_folds_nothing(reader: Reader, dialog: PreferencesDialog, qtbot) -> None:
+    fold = dialog.findChild(Disclosure)
+    fold.header.setChecked(True)
+    field = dialog.presets[7][0]
+    field.setFocus()
+    field.setText("1600")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert reader.state.ct_presets[7].width == 1600
+    assert fold.header.isChecked()
+    assert dialog.isVisible()
+
+
 def test_in_a_low_window_it_scrolls_and_keeps_its_buttons(reader: Reader, dialog: PreferencesDialog) -> None:
     """With the wheel over a field too, which chooses nothing; a field that Tab goes to is brought into sight."""
     dialog.resize(500, 220)
