@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QLocale
 from PySide6.QtGui import QDoubleValidator, QIntValidator
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLineEdit, QRadioButton, QVBoxLayout, QWidget
 
 from medviewer.app.exporting import AVI, MP4, Kind
-from medviewer.app.filming import RATES_HZ, rate_of
+from medviewer.app.filming import RATES_HZ, FilmWish, rate_of
 from medviewer.app.state import Selection
 from medviewer.gui.cards import section
 from medviewer.gui.image_export import ExportDialog
@@ -57,6 +59,13 @@ class FilmDialog(ExportDialog):
     def kind(self) -> Kind:
         """The kind of file."""
         return MP4 if self.mp4.isChecked() else AVI
+
+    @property
+    def wish(self) -> FilmWish:
+        """What was chosen; where to is asked afterwards."""
+        first, last = self.range
+        with_identity = self.is_identity_wanted
+        return FilmWish(Path(), first, last, self.rate_hz, self.what, with_identity=with_identity, kind=self.kind)
 
     def _add_more(self, column: QVBoxLayout) -> None:
         """The fields of a film, above the others."""

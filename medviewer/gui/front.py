@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QStandardPaths, qVersion
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMainWindow, QWidget
 
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
@@ -45,6 +46,21 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415 - what a dialog or a page needs is imported when it is first asked for: the window opens sooner
 
 SECOND_NAME = "second"  # of the second image window, in what is kept of the layout
+
+
+@contextmanager
+def _answered(dialog: QDialog) -> Iterator[bool]:
+    """Whether a dialog was accepted; it is let go once its answer was read, with what it holds about a patient."""
+    try:
+        yield dialog.exec() == QDialog.DialogCode.Accepted
+    finally:
+        dialog.deleteLater()
+
+
+def _run(dialog: QDialog) -> None:
+    """Show a dialog that has no answer, until it is closed."""
+    with _answered(dialog):
+        pass
 
 
 class WindowFront(QMainWindow):
@@ -116,7 +132,7 @@ class WindowFront(QMainWindow):
         elif what == "shortcuts":
             from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 
-            ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self.over).exec()
+            _run(ShortcutsDialog(COMMANDS.values(), self.app.state.shortcuts, self._use_shortcuts, self.over))
         elif what == "preferences":
             self._show_preferences()
         elif what == "protocols":
@@ -124,17 +140,17 @@ class WindowFront(QMainWindow):
         elif what == "models":
             from medviewer.gui.models_dialog import ModelsDialog
 
-            ModelsDialog(self.app, self).exec()
+            _run(ModelsDialog(self.app, self))
         elif what == "training":
             self._show_training()
         elif what == "molecule":
             from medviewer.gui.molecule_dialog import MoleculeDialog
 
-            MoleculeDialog(self.app, self.over).exec()
+            _run(MoleculeDialog(self.app, self.over))
         else:
             from medviewer.gui.about_dialog import AboutDialog
 
-            AboutDialog(self.over).exec()
+            _run(AboutDialog(self.over))
 
     def _show_training(self) -> None:
         """Show it beside the window, once: who trains goes on reading."""
@@ -154,35 +170,39 @@ class WindowFront(QMainWindow):
         from medviewer.gui.preferences_dialog import PreferencesDialog
 
         app = self.app
-        PreferencesDialog(
+        dialog = PreferencesDialog(
             lambda name: preferred(app, name),
             lambda name, value: app.run_command("app.prefer", (name, value)),
             lambda: app.run_command("app.reset_preferences"),
             self.over,
-        ).exec()
+        )
+        _run(dialog)
 
     def _show_protocols(self) -> None:
         from medviewer.gui.hanging_dialog import HangingDialog
 
         app = self.app
-        HangingDialog(
+        dialog = HangingDialog(
             app.state.hanging,
             lambda name: protocol_of(app.state, name),
             lambda protocols: app.run_command("layout.use_protocols", protocols),
             self.over,
-        ).exec()
+        )
+        _run(dialog)
 
     def ask_export(self) -> ExportWish | None:
         """Ask what of the image is saved, and where."""
         from medviewer.gui.image_export import ExportDialog
 
         dialog = ExportDialog(self.over, identity_hidden=self.app.state.identity_hidden)
-        if dialog.exec() != ExportDialog.DialogCode.Accepted:
+        with _answered(dialog) as is_wanted:
+            what, with_identity = dialog.what, dialog.is_identity_wanted
+        if not is_wanted:
             return None
         folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
         proposed = str(Path(folder or Path.home()) / "image.png")
         chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export image"), proposed, "PNG (*.png)")
-        return ExportWish(Path(chosen), dialog.what, with_identity=dialog.is_identity_wanted) if chosen else None
+        return ExportWish(Path(chosen), what, with_identity=with_identity) if chosen else None
 
     def draw_image(self, what: What, *, with_identity: bool) -> DrawnImage | None:
         """Draw the image on screen as a picture that leaves the program."""
@@ -207,19 +227,19 @@ class WindowFront(QMainWindow):
             return None
         hidden, before = self.app.state.identity_hidden, self.app.settings.film
         dialog = FilmDialog(now, self.over, identity_hidden=hidden, last=before)
-        if dialog.exec() != FilmDialog.DialogCode.Accepted:
-            return None
+        with _answered(dialog) as is_wanted:
+            if not is_wanted:  # what stands in its fields may be no number then
+                return None
+            wish = dialog.wish
         folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.MoviesLocation)
-        kind = dialog.kind
-        proposed = str(Path(folder or Path.home()) / f"film{kind.suffix}")
-        pattern = f"{kind.suffix[1:].upper()} (*{kind.suffix})"
+        suffix = wish.kind.suffix
+        proposed = str(Path(folder or Path.home()) / f"film{suffix}")
+        pattern = f"{suffix[1:].upper()} (*{suffix})"
         chosen, _ = QFileDialog.getSaveFileName(self.over, tr("Export film"), proposed, pattern)
         if not chosen:
             return None
-        self.app.remember(film=kind.suffix)
-        first, last = dialog.range
-        with_identity = dialog.is_identity_wanted
-        return FilmWish(Path(chosen), first, last, dialog.rate_hz, dialog.what, with_identity=with_identity, kind=kind)
+        self.app.remember(film=suffix)
+        return replace(wish, path=Path(chosen))
 
     def film_painter(self, what: What, *, with_identity: bool) -> Draw | None:
         """Draw images of the stack as the viewport that is active now would, whichever is active then."""
@@ -248,7 +268,8 @@ class WindowFront(QMainWindow):
         is_hidden = self.app.state.identity_hidden
         first = PrintWish(page=page_of(self.app.settings.page))
         dialog = PrintDialog(first, self.draw_sheet, self.over, identity_hidden=is_hidden)
-        return dialog.wish if dialog.exec() == PrintDialog.DialogCode.Accepted else None
+        with _answered(dialog) as is_wanted:
+            return dialog.wish if is_wanted else None
 
     def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
         """Draw the viewports on a page."""
@@ -279,7 +300,8 @@ class WindowFront(QMainWindow):
             return None
         has_map = current_attribution(self.app.state) is not None
         dialog = SaveDialog(found[1], self.over, has_map=has_map, identity_hidden=self.app.state.identity_hidden)
-        return dialog.wish if dialog.exec() == SaveDialog.DialogCode.Accepted else None
+        with _answered(dialog) as is_wanted:
+            return dialog.wish if is_wanted else None
 
     def draw_result(self, result: Result, *, with_identity: bool) -> ResultPage | None:
         """Draw a result on a page for people."""
@@ -295,7 +317,7 @@ class WindowFront(QMainWindow):
         """Say what lies in the folder now."""
         from medviewer.gui.save_dialog import SavedDialog
 
-        SavedDialog(saved, self.over, identity_hidden=self.app.state.identity_hidden).exec()
+        _run(SavedDialog(saved, self.over, identity_hidden=self.app.state.identity_hidden))
 
     def copy_image(self) -> bool:
         """Put the image on the clipboard, without identity."""
@@ -336,7 +358,7 @@ class WindowFront(QMainWindow):
         """Show the elements of a file."""
         from medviewer.gui.elements_dialog import ElementsDialog
 
-        ElementsDialog(listed, self.over, identity_hidden=self.app.state.identity_hidden).exec()
+        _run(ElementsDialog(listed, self.over, identity_hidden=self.app.state.identity_hidden))
 
     def _use_shortcuts(self, changes: Changes) -> None:
         self.app.run_command("app.shortcuts", changes)

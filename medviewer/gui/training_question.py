@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.gui.cards import button
@@ -37,4 +38,6 @@ class TrainingQuestion(QDialog):
 
 def may_stop_training(parent: QWidget) -> bool:
     """Ask the reader."""
-    return TrainingQuestion(parent).exec() == QDialog.DialogCode.Accepted
+    question = TrainingQuestion(parent)
+    question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    return question.exec() == QDialog.DialogCode.Accepted

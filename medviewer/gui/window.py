@@ -189,7 +189,7 @@ class MainWindow(WindowFront):
         from medviewer.gui.volume_view import VolumeView  # noqa: PLC0415
 
         view = VolumeView()
-        view.menu_requested.connect(lambda where: self.actions_.menu_of("volume", self).exec(where))
+        view.menu_requested.connect(self._open_volume_menu)
         self._add_page(view)
         return view
 
@@ -337,6 +337,11 @@ class MainWindow(WindowFront):
 
     def _open_menu(self, where: QPoint) -> None:
         self.actions_.image_menu(self).exec(where)
+
+    def _open_volume_menu(self, where: QPoint) -> None:
+        menu = self.actions_.menu_of("volume", self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.exec(where)
 
     def _restore_layout(self) -> None:
         layout = self.app.settings.layout

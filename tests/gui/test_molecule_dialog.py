@@ -423,17 +423,17 @@ def test_every_sentence_about_a_molecule_has_its_chinese(sentence: str) -> None:
 
 
 def test_the_command_opens_it_over_the_window(main_window, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[MoleculeDialog] = []
+    opened: list[tuple[object, list[str]]] = []
 
     def execute(dialog: MoleculeDialog) -> None:
-        opened.append(dialog)
+        opened.append((dialog.parent(), words(dialog)))
+        dialog.accept()
 
     monkeypatch.setattr(MoleculeDialog, "exec", execute)
     main_window.app.run_command("model.molecule")
-    (dialog,) = opened
-    assert dialog.parent() is main_window
-    assert "No installed model takes molecules." in words(dialog)
-    dialog.accept()
+    [(parent, said)] = opened
+    assert parent is main_window
+    assert "No installed model takes molecules." in said
 
 
 def test_when_it_is_closed_it_watches_no_more(app: Application, qtbot) -> None:

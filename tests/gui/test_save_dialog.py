@@ -20,7 +20,7 @@ from medviewer.gui import result_page
 from medviewer.gui.save_dialog import SavedDialog, SaveDialog
 from tests.answers import EFFUSION, PNEUMONIA, make_abstention, make_answer
 from tests.gui.reader import Reader
-from tests.gui.seen import all_words
+from tests.gui.seen import all_words, settle
 from tests.radiographs import write_radiograph
 
 
@@ -158,6 +158,9 @@ def test_the_command_asks_saves_and_says_what_lies_where(
     text = pypdfium2.PdfDocument(tmp_path / "out" / "report.pdf")[0].get_textpage().get_text_range()
     assert "Alpha, Anna" in text
     assert "Research use only" in text
+    settle()
+    kept = [type(one).__name__ for one in reader.window.findChildren(QDialog)]
+    assert kept == ["CommandPalette"]  # neither the question nor the answer, which know the patient
 
 
 def test_the_page_is_drawn_while_the_window_goes_on(

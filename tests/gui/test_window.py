@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QToolButton, QToolTip
+from PySide6.QtWidgets import QApplication, QDialog, QMenu, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.on_screen import current_answer
@@ -21,6 +21,7 @@ from medviewer.gui.status_bar import NoticeLabel
 from medviewer.gui.window import TITLE, MainWindow
 from tests.fakes import FakeEngine
 from tests.gui.reader import Reader, words
+from tests.gui.seen import settle
 from tests.radiographs import write_radiograph, write_slices
 
 if TYPE_CHECKING:
@@ -282,6 +283,30 @@ def test_typing_a_reason_does_not_press_shortcuts(reader: Reader, radiograph: Pa
     qtbot.keyClicks(line, "hv x7")
     assert line.text() == "hv x7"
     assert reader.state.view == before
+
+
+def test_dialogs_and_menus_are_let_go_when_they_are_closed(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    window = reader.window
+    monkeypatch.setattr(QDialog, "exec", lambda dialog: asked.append(type(dialog).__name__) or 0)
+    reader.open(*write_slices(tmp_path / "ct", 4))
+    commands = (
+        "file.print", "file.export_image", "file.export_film", "image.tags", "help.shortcuts", "help.about",
+        "app.preferences", "layout.protocols", "model.manage", "model.molecule",
+    )  # fmt: skip
+    for command_id in commands:
+        window.app.run_command(command_id)
+        reader.settle()
+    assert len(asked) == len(commands)
+    settle()
+    assert [type(one).__name__ for one in window.findChildren(QDialog)] == ["CommandPalette"]
+    before = len(window.findChildren(QMenu))
+    QTimer.singleShot(0, lambda: QApplication.activePopupWidget().close())
+    window.volume.menu_requested.emit(QPoint(5, 5))
+    settle()
+    assert len(window.findChildren(QMenu)) == before
 
 
 def test_arrow_keys_scroll_only_while_the_image_has_the_focus(reader: Reader, tmp_path: Path, qtbot: Any) -> None:
