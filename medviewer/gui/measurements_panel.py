@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
@@ -27,6 +28,7 @@ from medviewer.gui.tab_panel import TabPanel
 from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, visible
 
 _FIRST_ROWS = 40
+_BEGIN = ("length", "angle", "ellipse")  # the tools that are offered while nothing is measured
 
 
 class MeasurementsPanel(TabPanel):
@@ -34,9 +36,12 @@ class MeasurementsPanel(TabPanel):
 
     requested = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, shortcuts: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._shortcuts = shortcuts if shortcuts is not None else {}
         self._drawn: object = None
+        self._list: list[_Row] = []  # as they stand, below each other
+        self._typed: dict[str, _Typed] = {}  # by measurement: names that were being typed when all was drawn anew
         self._scroll = ScrollColumn()
         self._foot = QVBoxLayout()
         self._foot.setContentsMargins(12, 8, 12, 12)
@@ -58,10 +63,13 @@ class MeasurementsPanel(TabPanel):
 
     def _draw(self) -> None:
         state = self._state
-        shown = _shown(state)
+        shown = (*_shown(state), self._keys())
         if shown == self._drawn:
             return
         self._drawn = shown
+        kept = self._keyboard()
+        self._typed = {row.uid: typed for row in self._list if (typed := row.typed) is not None}
+        self._list = []
         clear(self._scroll.column)
         self._scroll.setAccessibleName(tr("Measurements"))
         groups = _groups(state)
@@ -84,6 +92,31 @@ class MeasurementsPanel(TabPanel):
             self._add(MoreRows(self._rows(own), len(own), _FIRST_ROWS))
         if not groups:
             self._draw_nothing()
+        if kept is not None:
+            self._give_keyboard(kept)
+
+    def _keyboard(self) -> _Keyboard | None:
+        """Where in the list the keyboard is. What it is on goes with the drawing, and Qt would send it to the menu."""
+        focused = self.window().focusWidget()
+        if focused is None or not self._scroll.isAncestorOf(focused):
+            return None
+        for place, row in enumerate(self._list):
+            if row.isAncestorOf(focused):
+                return _Keyboard(row.uid, place, row.part_of(focused))
+        return _Keyboard("", 0, 0)
+
+    def _give_keyboard(self, kept: _Keyboard) -> None:
+        """Give the keyboard to the same measurement; to the row in its place if it is gone; to the list if all are."""
+        same = next((row for row in self._list if row.uid == kept.uid), None)
+        row = same or (self._list[min(kept.place, len(self._list) - 1)] if self._list else None)
+        wanted = row.part(kept.part) if row is not None else self._scroll
+        shown: QWidget | None = wanted
+        while shown is not None and shown is not self._scroll:  # it takes no keyboard before it is shown
+            shown.show()
+            shown = shown.parentWidget()
+        wanted.setFocus(Qt.FocusReason.OtherFocusReason)
+        if row is not None:
+            row.place_cursor()
 
     def _draw_nothing(self) -> None:
         if self._state.selection is None:
@@ -93,10 +126,14 @@ class MeasurementsPanel(TabPanel):
         self._add(PlainLabel(tr("Nothing measured yet"), "strong"))
         words = tr("Choose a tool and draw on the image: drag, or click the points. Each value says what it rests on.")
         self._add(PlainLabel(words, "secondary", wrap=True))
-        for tool, words in (("length", tr("Length (D)")), ("angle", tr("Angle (A)")), ("ellipse", tr("Region (E)"))):
-            begin = button(words, command(f"tool.{tool}").icon)
+        for tool, words, key in zip(_BEGIN, (tr("Length"), tr("Angle"), tr("Region")), self._keys(), strict=True):
+            begin = button(f"{words} ({key})" if key else words, command(f"tool.{tool}").icon)
             begin.clicked.connect(lambda _checked=False, tool=tool: self.requested.emit(f"tool.{tool}", None))
             self._add(begin)
+
+    def _keys(self) -> tuple[str, ...]:
+        """The reader's own keys of the tools to begin with."""
+        return tuple(self._shortcuts.get(f"tool.{tool}", "") for tool in _BEGIN)
 
     def _offer(self, count: int) -> None:
         """Say what reports beside the images hold, and take it only if asked to."""
@@ -124,10 +161,32 @@ class MeasurementsPanel(TabPanel):
                 one.uid == self._state.selected_measurement,
             )
             row.requested.connect(self.requested)
+            self._list.append(row)
+            if one.uid in self._typed:
+                row.type_on(self._typed[one.uid])
             yield row
 
     def _add(self, widget: QWidget) -> None:
         self._scroll.column.addWidget(widget)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyboard:
+    """Where the keyboard was: on which measurement, in which row, on which part of it."""
+
+    uid: str
+    place: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A name that is being typed: the text, where the cursor stands, what is marked before it."""
+
+    text: str
+    cursor: int
+    start: int
+    marked: int
 
 
 class _Row(Card):
@@ -138,7 +197,8 @@ class _Row(Card):
     def __init__(self, one: Measurement, name: str, lines: tuple[str, ...], is_here: bool, is_selected: bool) -> None:
         super().__init__()
         t = theme.tokens()
-        self._uid = one.uid
+        self.uid = one.uid
+        self._resumed: _Typed | None = None
         self._title = ElidedLabel(name, "accent" if is_selected else "strong")
         self._field = QLineEdit(one.label, self)
         self._field.setMaxLength(LONGEST_LABEL)
@@ -158,6 +218,8 @@ class _Row(Card):
         rename.clicked.connect(self._ask_name)
         delete = self._tool("trash-2", tr("Delete"))
         delete.clicked.connect(lambda: self.requested.emit("measure.remove", one.uid))
+        self._rename = rename
+        self._parts: tuple[QWidget, ...] = (go, rename, delete, self._field)
         for tool in (go, rename, delete):
             top.addWidget(tool)
         self.column.addLayout(top)
@@ -171,10 +233,42 @@ class _Row(Card):
         if watched is self._field and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape:
             event.accept()
             if event.type() == QEvent.Type.KeyPress:
-                self._field.hide()
-                self._title.show()
+                self._end_naming()
             return True
         return super().eventFilter(watched, event)
+
+    @property
+    def typed(self) -> _Typed | None:
+        """The name that is being typed; None if none is."""
+        field = self._field
+        if field.isHidden():
+            return None
+        return _Typed(field.text(), field.cursorPosition(), field.selectionStart(), field.selectionLength())
+
+    def type_on(self, typed: _Typed) -> None:
+        """Go on with a name that was being typed in the row before this one."""
+        self._resumed = typed
+        self._title.hide()
+        self._field.show()
+        self._field.setText(typed.text)
+        self.place_cursor()
+
+    def place_cursor(self) -> None:
+        """Put the cursor where it was, which the keyboard's coming may have moved."""
+        typed = self._resumed
+        if typed is not None:
+            self._field.setCursorPosition(typed.cursor)
+            if typed.marked:
+                self._field.setSelection(typed.start, typed.marked)
+
+    def part_of(self, widget: QWidget) -> int:
+        """The number of a part that can have the keyboard."""
+        return self._parts.index(widget) if widget in self._parts else 0
+
+    def part(self, number: int) -> QWidget:
+        """The part of that number; in the place of a field in which nothing is typed, what would open it."""
+        part = self._parts[number]
+        return self._rename if part is self._field and self._field.isHidden() else part
 
     def _ask_name(self) -> None:
         self._title.hide()
@@ -182,10 +276,15 @@ class _Row(Card):
         self._field.setFocus()
         self._field.selectAll()
 
-    def _name(self) -> None:
+    def _end_naming(self) -> None:
+        if self.window().focusWidget() is self._field:  # it would go to a neighbour, or out of the list
+            self._rename.setFocus(Qt.FocusReason.OtherFocusReason)
         self._field.hide()
         self._title.show()
-        self.requested.emit("measure.name", Named(self._uid, self._field.text()))
+
+    def _name(self) -> None:
+        self._end_naming()
+        self.requested.emit("measure.name", Named(self.uid, self._field.text()))
 
     def _tool(self, icon_name: str, words: str) -> QToolButton:
         made = QToolButton()

@@ -72,7 +72,7 @@ class MainWindow(WindowFront):
         self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
         self.findings = FindingsPanel(model_rows(app), method_rows(app), self.actions_.shortcuts())
-        self.measurements = MeasurementsPanel()
+        self.measurements = MeasurementsPanel(self.actions_.shortcuts())
         self.layers = LayersPanel(self.actions_.shortcuts())
         self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)

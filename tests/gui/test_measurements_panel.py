@@ -106,6 +106,68 @@ def test_a_row_is_deleted_and_comes_back_with_undo(measured: Reader) -> None:
     assert "Rectangle region" in words(panel_of(measured))
 
 
+def tool_of(reader: Reader, name: str, row: int) -> QToolButton:
+    return [t for t in panel_of(reader).findChildren(QToolButton) if t.accessibleName() == name][row]
+
+
+def press_by_key(reader: Reader, tool: QToolButton) -> None:
+    reader.window.activateWindow()
+    tool.setFocus(Qt.FocusReason.TabFocusReason)
+    QTest.keyClick(tool, Qt.Key.Key_Space)
+    reader.settle()
+
+
+def has_keys(reader: Reader, name: str, row: int) -> bool:
+    return reader.window.focusWidget() is tool_of(reader, name, row)
+
+
+def test_the_keyboard_stays_in_the_list_when_a_measurement_is_deleted(measured: Reader) -> None:
+    draw(measured, "ellipse", ((15.0, 15.0), (20.0, 20.0)))
+    press_by_key(measured, tool_of(measured, "Delete", 1))
+    assert has_keys(measured, "Delete", 1)  # of the one that stood below it
+    press_by_key(measured, tool_of(measured, "Delete", 1))
+    assert has_keys(measured, "Delete", 0)  # there is none below any more
+    press_by_key(measured, tool_of(measured, "Delete", 0))
+    panel = panel_of(measured)
+    assert "Nothing measured yet" in words(panel)
+    assert panel.isAncestorOf(measured.window.focusWidget())
+
+
+def test_the_keyboard_stays_on_a_measurement_that_was_named(measured: Reader) -> None:
+    for key, label in ((Qt.Key.Key_Return, "Nodule"), (Qt.Key.Key_Escape, "Nodule")):
+        press_by_key(measured, tool_of(measured, "Name", 0))
+        field = measured.window.focusWidget()
+        assert isinstance(field, QLineEdit)
+        QTest.keyClicks(field, "Nodule")
+        QTest.keyClick(field, key)
+        measured.settle()
+        assert measurements_of(measured.state)[0].label == label
+        assert has_keys(measured, "Name", 0)
+
+
+def test_a_name_that_is_being_typed_outlives_a_new_drawing(measured: Reader) -> None:
+    press_by_key(measured, tool_of(measured, "Name", 0))
+    field = measured.window.focusWidget()
+    assert isinstance(field, QLineEdit)
+    QTest.keyClicks(field, "Half tped")
+    field.setCursorPosition(6)
+    measured.window.app.run_command("view.hide_identity")
+    measured.settle()
+    panel_of(measured)
+    again = measured.window.focusWidget()
+    assert isinstance(again, QLineEdit)
+    assert again is not field
+    QTest.keyClicks(again, "y")
+    QTest.keyClick(again, Qt.Key.Key_Return)
+    measured.settle()
+    assert measurements_of(measured.state)[0].label == "Half typed"
+
+
+def test_the_tools_to_begin_with_name_the_keys_that_the_reader_gave_them(reader: Reader) -> None:
+    reader.window.app.run_command("app.shortcuts", {"tool.length": ("Ctrl+J",), "tool.angle": ()})
+    assert {"Length (Ctrl+J)", "Angle", "Region (E)"} <= set(words(panel_of(reader)))
+
+
 def test_the_list_speaks_chinese(measured: Reader) -> None:
     measured.window.app.run_command("app.language", "zh")
     said = all_words(panel_of(measured))
