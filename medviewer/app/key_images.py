@@ -94,7 +94,7 @@ def step(direction: int) -> Callable[[Application, object], None]:
         at = next((index for index, one in enumerate(own) if one.image.key == now.image.key), 0)
         ahead = [index for index in found if (index - at) * direction > 0]
         if not found:
-            app.notify("info", "There is no key image yet: K marks the image on screen.")
+            app.notify("info", "There is no key image yet: “Mark or unmark as key image” marks the image on screen.")
         else:
             nearest = min(ahead or found, key=lambda index: index * direction)
             select(app, own[nearest])
@@ -107,7 +107,7 @@ def save(app: Application, folder: str | Path | None) -> None:
     state = app.state
     images = [image for where, image in images_of_study(state).items() if state.key_images.get(where[:2])]
     if not images:
-        raise UsageError("There is no key image in this study: K marks the image on screen.")
+        raise UsageError("There is no key image in this study: “Mark or unmark as key image” makes one.")
     out = Path(folder) if folder is not None else app.front.choose_folder("Save key images in")
     if out is None:
         return

@@ -117,7 +117,7 @@ def refuse_uncut(state: State) -> None:
         UsageError: a layer is not cut yet.
     """
     if scene_of(state) is None and any(laid.plane is None for laid in laid_on(state)):
-        raise UsageError("A layer over the image is not there yet: wait a moment, or hide the layers (O).")
+        raise UsageError("A layer over the image is not there yet: wait a moment, or hide the layers.")
 
 
 def shown_plane(state: State) -> ShownPlane | None:

@@ -86,7 +86,7 @@ def save_state(app: Application, folder: str | Path | None) -> None:
     if where is None or state.cut is not None or state.selection is None or state.frame is None:
         raise UsageError("Planes cut from a series have no presentation state: show one of the series' own images.")
     if shown_presentation(state) is not None:
-        raise UsageError("A presentation state is shown already: put it aside with Esc to save a view of your own.")
+        raise UsageError("A presentation state is shown already: “Reset view” puts it aside for a view of your own.")
     items = _items(app, {where: state.selection.image})
     out = Path(folder) if folder is not None else app.front.choose_folder("Save presentation state in")
     if out is None:

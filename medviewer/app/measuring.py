@@ -65,7 +65,7 @@ def why_not(state: State) -> str:
     if state.measurement_problem:
         return state.measurement_problem
     if state.corner_text == "none":
-        return "Measurements are hidden with the corner text: press I to show them."
+        return "Measurements are hidden with the corner text: “More or less corner text” shows them."
     if (*where[:2], None) not in state.measurements:
         return (
             "This image cannot be measured: its identity is missing, or another file here claims the same one."

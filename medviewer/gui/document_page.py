@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
@@ -25,8 +27,9 @@ class DocumentPage(QWidget):
 
     requested = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, shortcuts: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._shortcuts = shortcuts if shortcuts is not None else {}
         dress(self, "panel")
         self.who = ElidedLabel("", "strong")
         self.what = ElidedLabel("", "secondary")
@@ -120,9 +123,14 @@ class DocumentPage(QWidget):
         for command_id, made in self._buttons.items():
             made.setVisible(shown.get(command_id, True))
             made.setAccessibleName("")
-            set_tooltip(made, words[command_id], "Esc" if command_id == "document.close" else "")
+            set_tooltip(made, words[command_id], self._close_key if command_id == "document.close" else "")
         self._buttons["document.previous_page"].setEnabled(reading.page > 0)
         self._buttons["document.next_page"].setEnabled(reading.page < count - 1)
+
+    @property
+    def _close_key(self) -> str:
+        """To reset the view closes what is in front of it first: its key is the shorter one."""
+        return self._shortcuts.get("view.reset", "") or self._shortcuts.get("document.close", "")
 
     def _show_body(self, reading: Reading, state: State) -> None:
         content = reading.content
@@ -174,4 +182,4 @@ def _patient_words(reading: Reading, *, identity_hidden: bool) -> str:
 
 
 def _drawn_from(state: State) -> tuple[object, ...]:
-    return state.reading, state.identity_hidden, state.language, state.theme, state.collection
+    return state.reading, state.identity_hidden, state.language, state.theme, state.collection, state.shortcuts

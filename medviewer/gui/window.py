@@ -179,7 +179,7 @@ class MainWindow(WindowFront):
         """Where documents are read; made for the first one, so that the window opens sooner."""
         from medviewer.gui.document_page import DocumentPage  # noqa: PLC0415
 
-        page = DocumentPage()
+        page = DocumentPage(self.actions_.shortcuts())
         self._add_page(page)
         return page
 

@@ -35,7 +35,7 @@ def write_key_objects(images: Sequence[Image], *, path: Path) -> None:
         StorageError: the disk is full, read-only or gone; no half file remains.
     """
     if not images:
-        raise UsageError("There is no key image to save: mark one with K first.")
+        raise UsageError("There is no key image to save: mark one first.")
     _write(images, observer(), KEY_IMAGE_BANNER, KEY_IMAGE_BANNER, path)
 
 

@@ -117,6 +117,16 @@ def test_esc_closes_from_within_the_document_too(reader: Reader) -> None:
         assert reader.state.reading is None
 
 
+def test_the_button_that_closes_names_the_key_that_the_reader_gave_it(reader: Reader) -> None:
+    choose(reader, "b.dcm")
+    close = reader.window.documents._buttons["document.close"]
+    assert "Close the document (Esc)" in close.toolTip()
+    reader.window.app.run_command("app.shortcuts", {"view.reset": ("Ctrl+J",)})
+    assert "Close the document (Ctrl+J)" in close.toolTip()
+    reader.window.app.run_command("app.shortcuts", {"view.reset": ()})
+    assert "Close the document (Ctrl+Shift+W)" in close.toolTip()
+
+
 def test_the_list_keeps_its_keys_and_the_row_stays_marked(reader: Reader) -> None:
     panel = reader.window.studies
     panel.list.setFocus()

@@ -274,7 +274,10 @@ def test_the_key_that_hides_the_words_hides_measurements_too(shown: Reader) -> N
     drag(shown, (20.0, 60.0), (60.0, 60.0))
     assert not has_ink(shown)
     assert len(measurements_of(shown.state)) == 1
-    assert shown.state.notice.text == "Measurements are hidden with the corner text: press I to show them."
+    assert (
+        shown.state.notice.text
+        == "Measurements are hidden with the corner text: “More or less corner text” shows them."
+    )
 
 
 def test_a_line_on_a_plane_that_was_cut_is_measured_where_it_was_drawn(reader: Reader, tmp_path: Path) -> None:

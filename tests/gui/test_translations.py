@@ -141,6 +141,12 @@ def test_sentences_are_found() -> None:
     assert "The image itself lies there as GAP1 and would be lost; choose another folder." in SENTENCES
 
 
+def test_no_error_or_notice_names_a_key_which_the_reader_may_have_changed() -> None:
+    key = re.compile(r"\b[Pp]ress [A-Z]\b|\bwith ([A-Z]|Esc)\b|\([A-Z]\)|[:.] [B-HJ-Z] \w+s\b|\b(Ctrl|Alt|Shift)\+")
+    everywhere = {**SENTENCES, **sentences("imaging")}
+    assert [one for one in everywhere if key.search(one)] == []
+
+
 @pytest.mark.parametrize("sentence", SENTENCES, ids=SENTENCES.values())
 def test_every_error_and_notice_has_its_chinese(sentence: str) -> None:
     text.use_language("zh")

@@ -158,7 +158,7 @@ def test_no_picture_leaves_while_a_layer_is_missing(two_times: Application, tmp_
     wish = {"file.export_image": ExportWish(tmp_path / "a.png"), "file.print": PrintWish(tmp_path / "a.pdf")}
     app.run_command(command, wish.get(command))
     assert app.state.notice is not None
-    assert app.state.notice.text == "A layer over the image is not there yet: wait a moment, or hide the layers (O)."
+    assert app.state.notice.text == "A layer over the image is not there yet: wait a moment, or hide the layers."
 
 
 def test_stacks_of_one_series_in_other_frames_of_reference_are_not_linked(
