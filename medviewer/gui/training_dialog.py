@@ -11,24 +11,35 @@ from pathlib import Path
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
-    QDialog,
     QFileDialog,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
+    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from medviewer.app.application import Application
 from medviewer.app.model_shelf import ModelShelf, reasons
+from medviewer.app.state import State
 from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, LIST_JOB, Recipe, Stage
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, Disclosure, ScrollColumn, SignalRow, button, clear, section
-from medviewer.gui.dialogs import add_close, size_on_screen
+from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.save_dialog import open_path
 from medviewer.gui.settings_table import SettingsTable
-from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, visible
+from medviewer.gui.text import (
+    ElidedLabel,
+    PlainLabel,
+    for_button,
+    language,
+    set_tooltip,
+    tr,
+    tr_pick,
+    use_language,
+    visible,
+)
 from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card
 from medviewer.gui.training_live import LiveTraining
 from medviewer.inference.comparable import incomparable
@@ -38,7 +49,7 @@ _LINE_PX = 14  # around the two lines of a recipe in the list
 _REDRAW_MS = 200  # a step may take a hundredth of a second
 
 
-class TrainingDialog(QDialog):
+class TrainingDialog(Dialog):
     """One recipe at the right, as far as it is: its data and settings, its run, or its model."""
 
     def __init__(self, app: Application, parent: QWidget | None = None) -> None:
@@ -49,47 +60,64 @@ class TrainingDialog(QDialog):
         self._edited: dict[str, dict[str, str]] = {}
         self._live: LiveTraining | None = None
         self._drawn: tuple[object, ...] = ()
-        self.setWindowTitle(tr("Train a model"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(size_on_screen(QSize(960, 720), self.screen().availableSize()))
         self.list = QListWidget()
         self._right = ScrollColumn(margin=4)
-        self._lay_out()
+        self._title, self._said_below = PlainLabel("", "hero"), PlainLabel("", "secondary", wrap=True)
+        self._close = self._lay_out()
+        self._translate()
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self._show)
         self.list.currentRowChanged.connect(lambda _row: self._show())
         self.trainer.told = self._show_soon
+        self._unwatch = app.session.watch(self._follow)
         self.finished.connect(self._end)
         if not self.trainer.recipes:
             self.trainer.list_recipes()
         self._show()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self) -> QPushButton:
+        """Put everything in its place; returns the button that closes."""
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 16, 0, 12)
         whole.setSpacing(12)
         head = QVBoxLayout()
         head.setContentsMargins(20, 0, 20, 0)
         head.setSpacing(4)
-        head.addWidget(PlainLabel(tr("Train a model"), "hero"))
-        words = tr("It learns in a process of its own while you go on reading. Research use only.")
-        head.addWidget(PlainLabel(words, "secondary", wrap=True))
+        head.addWidget(self._title)
+        head.addWidget(self._said_below)
         whole.addLayout(head)
         halves = QHBoxLayout()
         halves.setContentsMargins(20, 0, 20, 0)
         halves.setSpacing(16)
-        self.list.setAccessibleName(tr("Recipes"))
         self.list.setFixedWidth(self._list_px)
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._right.setAccessibleName(tr("The recipe"))
         halves.addWidget(self.list)
         halves.addWidget(self._right, 1)
         whole.addLayout(halves, 1)
-        add_close(self, whole)
+        return add_close(self, whole)
+
+    def _translate(self) -> None:
+        """Say what stays, whatever is shown, in the language in use."""
+        self.setWindowTitle(tr("Train a model"))
+        self._title.setText(tr("Train a model"))
+        self._said_below.setText(tr("It learns in a process of its own while you go on reading. Research use only."))
+        self.list.setAccessibleName(tr("Recipes"))
+        self._right.setAccessibleName(tr("The recipe"))
+        self._close.setText(for_button(tr("Close")))
+
+    def _follow(self, old: State, new: State) -> None:
+        """Speak another language at once: this dialog stays open beside the window in which it is chosen."""
+        if old.language != new.language:
+            use_language(new.language)
+            self._translate()
+            self._show()
 
     def _end(self, _result: int) -> None:
+        self._unwatch()
         self.trainer.told = lambda: None
         self._later.stop()
         self.shelf.close()
@@ -140,13 +168,14 @@ class TrainingDialog(QDialog):
     def _looks(self) -> tuple[object, ...]:
         """What the right half is drawn from, but for the run that goes on: recipe, stage, what is said, the rest."""
         recipe, trainer, shelf = self.chosen, self.trainer, self.shelf
+        spoken = language()
         jobs = tuple(trainer.is_doing(job) for job in (LIST_JOB, DATA_JOB, COMPARE_JOB))
         if recipe is None:
-            return (None, trainer.problems.get(""), jobs)
+            return (None, trainer.problems.get(""), jobs, spoken)
         name = recipe.name
         said = (trainer.problems.get(name), id(shelf.waiting), shelf.problem, shelf.done)
         found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), self._data.get(name))
-        return (name, trainer.stage(name), said, trainer.is_running, found, jobs, shelf.is_busy)
+        return (name, trainer.stage(name), said, trainer.is_running, found, jobs, shelf.is_busy, spoken)
 
     def _fill_list(self) -> None:
         lines = [f"{visible(tr_pick(one.title))}\n{_stage_words(self.trainer.stage(one.name))}" for one in self.recipes]

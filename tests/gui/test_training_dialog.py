@@ -16,7 +16,7 @@ from medviewer.app.training_progress import Curve, RunProgress
 from medviewer.gui import save_dialog, training_dialog, window
 from medviewer.gui.cards import Disclosure, FactRow
 from medviewer.gui.settings_table import SettingsTable
-from medviewer.gui.text import PlainLabel, use_language
+from medviewer.gui.text import PlainLabel, tr, use_language
 from medviewer.gui.training_cards import figures_card
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
@@ -289,6 +289,33 @@ def test_there_is_one_such_window_and_a_training_outlives_it(
     again = reader.window.training
     assert again is not None
     reader.wait(lambda: "epoch 2 · step 3 of 6" in all_words(again))
+
+
+def test_it_follows_the_language_and_keeps_what_was_chosen_and_runs(
+    reader: Reader, dialog: TrainingDialog, data: Path
+) -> None:
+    (data / "waits").touch()
+    dialog.use_data("films", data)
+    press(dialog, "Begin")
+    reader.wait(lambda: "epoch 2 · step 3 of 6" in all_words(dialog))
+    reader.window.app.run_command("app.language", "zh")
+    said = all_words(dialog)
+    assert dialog.windowTitle() == tr("Train a model") != "Train a model"
+    assert said.startswith(tr("Train a model"))
+    assert is_offered(dialog, tr("Close"))
+    assert is_offered(dialog, tr("Stop"))
+    assert tr("being trained") in dialog.list.item(0).text()
+    assert tr("step {done} of {total}").format(done=3, total=6) in said
+    assert not [word for word in ("It learns", "Close", "Stop", "epoch", "step 3") if word in said]
+    assert dialog.trainer.is_running
+    dialog.list.setCurrentRow(1)
+    dialog.use_data("bare", data)
+    reader.window.app.run_command("app.language", "en")
+    assert dialog.chosen is dialog.recipes[1]
+    assert dialog._folder("bare") == str(data)
+    assert "Another recipe is being trained; one at a time." in all_words(dialog)
+    press(dialog, "Close")
+    reader.window.app.run_command("app.language", "zh")  # nobody listens any more
 
 
 def test_closing_the_viewer_asks_while_a_model_is_trained(
