@@ -98,9 +98,11 @@ def save_state(app: Application, folder: str | Path | None) -> None:
     def write(path: Path, stop: StopToken) -> None:
         from medviewer.imaging import presentation_state as gsps  # noqa: PLC0415 - see the top
 
-        has_own = frame.is_color or bool(frame.description.windows or frame.description.voi_luts)
+        # The window that is on screen, the file's own too: without one, readers spread the full range of values.
+        described = frame.description
+        has_no_window = frame.is_color or bool(described.voi_luts and not described.windows)
         shown = gsps.Presentation(
-            view.window or (None if has_own else default_window(frame)),
+            view.window or (None if has_no_window else default_window(frame)),
             view.inverted,
             view.quarter_turns,
             view.flip_horizontal,

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -27,6 +27,9 @@ from tests.dicom_maker import make_dataset, write_dataset
 from tests.reference.test_dicom_out import KINDS as SOURCES
 from tests.reference.test_dicom_out import _one_a_folder, errors_of, inconsistencies, make_source, run, scanned, tool
 from tests.reference.test_measurements_out import measurements
+
+if TYPE_CHECKING:
+    from medviewer.app.application import Application
 
 WINDOW = Window(1500.0, 1800.0)
 
@@ -102,6 +105,19 @@ def test_dcmtk_shows_the_same_greys(photometric: str, inverted: bool, tmp_path: 
     ours = to_display(read_frame(image), WINDOW, invert=inverted).astype(int)
     assert np.abs(dcmtk_picture(image, path, tmp_path) - ours).max() <= 1
     assert errors_of(path) == []
+
+
+@pytest.mark.reliability
+def test_dcmtk_shows_the_window_of_the_screen_where_the_reader_left_it(
+    application: Application, tmp_path: Path
+) -> None:
+    pixels = np.linspace(0, 4000, 600).reshape(20, 30).astype(np.int16)
+    image = made(tmp_path, pixels, WindowCenter="40", WindowWidth="400", RescaleSlope="1", RescaleIntercept="-1024")
+    application.run_command("file.open_files", [image.path])
+    assert application.state.view.window is None
+    application.run_command("measure.save_state", tmp_path)
+    ours = to_display(read_frame(image)).astype(int)
+    assert np.abs(dcmtk_picture(image, tmp_path / "measurements.pr.dcm", tmp_path) - ours).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["mlut_18.dcm", "vlut_04.dcm"])

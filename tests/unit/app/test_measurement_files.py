@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from medviewer.app.measurement_files import offered
 from medviewer.app.measuring import Drawn, Moved
 from medviewer.app.on_screen import measured_image, measurements_of
 from medviewer.app.start import running_application
 from medviewer.domain.measurement import Measurement
+from medviewer.domain.study import Window
+from medviewer.imaging.display import to_display
 from medviewer.imaging.measurement_reading import read_measurement_report
+from medviewer.imaging.presentation_reading import read_presentation_state
+from medviewer.imaging.presenting import presented
 from tests.conftest import InlineExecutor
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.radiographs import write_slices
@@ -100,6 +107,31 @@ def test_a_saved_view_covers_what_was_covered(is_off: bool, application: Applica
         application.run_command("view.shutters")
     application.run_command("measure.save_state", tmp_path)
     assert ("ShutterShape" in pydicom.dcmread(tmp_path / STATE)) is not is_off
+
+
+TABLE = Dataset()
+TABLE.LUTDescriptor = [64, 0, 16]
+TABLE.LUTData = (np.arange(64, dtype="<u2") ** 2 * 16).tobytes()
+OWN = {"WindowCenter": 20, "WindowWidth": 10}
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("is_chosen", [False, True])
+@pytest.mark.parametrize("own", [{}, OWN, {"VOILUTSequence": [TABLE]}, {**OWN, "VOILUTSequence": [TABLE]}])
+def test_a_saved_view_has_the_greys_of_the_screen(
+    own: dict[str, Any], is_chosen: bool, application: Application, tmp_path: Path
+) -> None:
+    source = write_dataset(tmp_path / "image.dcm", make_dataset(StudyDate="", StudyTime="", **own))
+    application.run_command("file.open_files", [source])
+    if is_chosen:
+        application.run_command("view.window", Window(30.0, 20.0))
+    application.run_command("measure.save_state", tmp_path)
+    frame, selection = application.state.frame, application.state.selection
+    assert frame is not None
+    assert selection is not None
+    appearance = read_presentation_state(tmp_path / STATE).for_image(selection.image.sop_instance_uid, 0)
+    again = replace(frame, description=presented(frame.description, appearance))
+    assert np.array_equal(to_display(again), to_display(frame, application.state.view.window))
 
 
 def test_without_a_measurement_there_is_no_report_and_the_command_is_off(
