@@ -19,7 +19,7 @@ class Volume:
 
     Attributes:
         stored: ``(slices, rows, columns)`` stored values, as in :class:`~medviewer.domain.frame.Frame`;
-            modality values (float32) where the slices are scaled differently. Read-only.
+            modality values (float32, NaN for padding) where the slices are scaled differently. Read-only.
         positions: ``(slices, 3)`` LPS mm, the centre of each slice's first pixel, rising along the normal.
         description: how to read the values; its plane and spacing are those of the first slice.
         caveats: what the reader must be told.

@@ -310,7 +310,7 @@ def _as_frame(values: npt.NDArray[np.float32], volume: Volume, grid: PlaneGrid) 
     is_empty = ~np.isfinite(values)
     description = replace(
         volume.description, plane=grid.plane, pixel_spacing_mm=grid.spacing_mm, rows=grid.shape[0],
-        columns=grid.shape[1], spacing_source="patient plane",
+        columns=grid.shape[1], spacing_source="patient plane", ultrasound_regions=(),
     )  # fmt: skip
     if dtype.kind == "f":
         stored = values.astype(dtype)

@@ -155,7 +155,16 @@ def _scaling(image: Image) -> tuple[object, ...]:
 
 
 def _checked(frame: Frame, stored: np.ndarray, *, is_uniform: bool) -> np.ndarray:
-    values = frame.stored if is_uniform else modality_values(frame)
+    values = frame.stored if is_uniform else _modality_values(frame)
     if values.shape != stored.shape[1:] or values.dtype != stored.dtype:
         raise InputError("The slices of the series are stored in different ways, so no other plane can be cut.")
+    return values
+
+
+def _modality_values(frame: Frame) -> np.ndarray:
+    """A slice in the modality's unit; NaN for padding, which has another value in each slice once it is rescaled."""
+    values = modality_values(frame)
+    padding = frame.description.pixel_padding_range
+    if padding is not None:
+        values[(frame.stored >= padding[0]) & (frame.stored <= padding[1])] = np.nan
     return values

@@ -115,6 +115,8 @@ def encode(raw: Volume, spec: InputSpec) -> Encoded:
     block = np.empty(raw.stored.shape, np.float32)
     for place, values in enumerate(raw.stored):  # one slice at a time: a stack in float64 may be gigabytes
         block[place] = to_modality(values.astype(np.float64), raw.description)
+    if raw.stored.dtype.kind == "f":
+        _fill(block)
     for step in spec.preprocessing:
         block = _turned(block, raw, step) if step["op"] == "orient" else _run(block, step)
     if (1, *block.shape) != spec.shape[1:]:
@@ -166,6 +168,13 @@ def baseline(raw: Volume, spec: InputSpec) -> Arrays:
     """A block of the volume's own mean."""
     tensor = encode(raw, spec).tensors[spec.name]
     return {spec.name: np.full_like(tensor, tensor.mean(dtype=np.float64))}
+
+
+def _fill(block: FloatBlock) -> None:
+    """Make what has no value as low as the lowest that there is: one NaN would spread over all that a network sees."""
+    is_empty = np.isnan(block)
+    if is_empty.any():
+        block[is_empty] = 0.0 if is_empty.all() else np.fmin.reduce(block, axis=None)
 
 
 def _orientation(spec: InputSpec) -> Mapping[str, Any] | None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import PixelDescription, Plane
+from medviewer.domain.measurement import new_measurement
+from medviewer.domain.study import PixelDescription, Plane, UltrasoundRegion
 from medviewer.domain.volume import Volume
 from medviewer.imaging import reslice as module
+from medviewer.imaging.measuring import measure
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.imaging.reslice import PlaneGrid, range_mm, reslice, standard_grid
 
@@ -212,6 +214,18 @@ def test_padding_never_mixes_with_anatomy() -> None:
     grid = standard_grid(volume, "axial", 100.7)
     values = reslice(volume, replace(grid, spacing_mm=(0.35, 0.35), shape=(10, 14))).stored
     assert set(np.unique(values)) == {-2000, 1000}
+
+
+@pytest.mark.reliability
+def test_regions_of_a_stored_ultrasound_calibrate_no_plane_that_is_cut() -> None:
+    """They lie on the pixels of the stored image, which those of the plane are not."""
+    region = UltrasoundRegion((0, 0), (59, 49), ("cm", "cm"), (0.03, 0.02))
+    volume = make_volume(noise((30, 50, 60), np.uint8), spacing=(0.5, 0.2, 0.3), ultrasound_regions=(region,))
+    frame = reslice(volume, standard_grid(volume, "coronal", volume.corners[:, 1].mean()))
+    (found,) = measure(new_measurement("length", [(10.5, 5.5), (40.5, 5.5)], ("1.2.3", 0)), frame)
+    assert frame.description.pixel_spacing_mm is not None
+    assert found.value == pytest.approx(30 * frame.description.pixel_spacing_mm[1])
+    assert (found.unit, found.basis) == ("mm", "patient plane")
 
 
 def test_all_sixteen_bits_leave_room_for_padding() -> None:

@@ -10,12 +10,18 @@ import pydicom
 import pytest
 
 from medviewer.domain.errors import GeometryError, InputError, Stopped
+from medviewer.domain.measurement import new_measurement
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Stack, Window
+from medviewer.imaging.display import window_ends
 from medviewer.imaging.layout import open_layout
+from medviewer.imaging.measuring import measure
 from medviewer.imaging.native import read_raw
+from medviewer.imaging.reslice import reslice, standard_grid
+from medviewer.imaging.scalar_layer import read_scalar_layer
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
+from medviewer.imaging.voxel_block import make_block, slices_of
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.layer_objects import write_pet
 
@@ -60,6 +66,41 @@ def test_slices_that_are_scaled_differently_become_modality_values(tmp_path: Pat
     expected = pixels * np.array([1, 2, 3])[:, None, None] - np.array([1, 2, 3])[:, None, None]
     np.testing.assert_array_equal(volume.stored, expected)
     assert (volume.description.rescale_slope, volume.description.rescale_intercept) == (1, 0)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("own", [[{"RescaleSlope": slope} for slope in (1, 2, 3)], [{}, {"PixelPaddingValue": -1999}]])
+def test_padding_of_slices_that_are_scaled_differently_is_nothing(own: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Rescaled, the padding of each slice is another value, which no padding value of the volume can name."""
+    for index, scaling in enumerate(own):
+        pixels = np.full((8, 8), 100, np.int16)
+        pixels[:, :4] = -1999 if "PixelPaddingValue" in scaling else -2000
+        given = {**AXIAL, "FrameOfReferenceUID": "1.2.9", "ImagePositionPatient": [0, 0, index]}
+        given |= {"PixelPaddingValue": -2000, "RescaleIntercept": 0}
+        write_dataset(tmp_path / f"{index}.dcm", make_dataset(pixels, **{"RescaleSlope": 1, **given, **scaling}))
+    volume = read_volume(stack_in(tmp_path))
+    slopes = [scaling.get("RescaleSlope", 1) for scaling in own]
+    assert np.isnan(volume.stored[:, :, :4]).all()
+    assert [float(values.max()) for values in volume.stored[:, :, 4:]] == [100 * slope for slope in slopes]
+
+    (window,) = volume.description.windows
+    assert window_ends(window)[0] >= 50, "padding has no share in the window"
+    for slab_mm in (0.0, 2.0):
+        plane = reslice(volume, standard_grid(volume, "coronal", 2.0), slab_mm=slab_mm)
+        rows, columns = plane.stored.shape
+        whole = new_measurement("rectangle", [(0, 0), (columns, rows)], ("1.2.3", 0))
+        found = {one.name: one for one in measure(whole, plane)}
+        assert found["minimum"].value >= 100
+        assert found["mean"].value == pytest.approx(100 * np.mean(slopes), rel=0.2)
+        assert "padding" in found["pixels"].remark
+    block = make_block(volume)
+    codes = np.stack(list(slices_of(volume, block)))
+    assert (codes[:, :, :4] == 0).all()
+    assert (codes[:, :, 4:] > 0).all()
+    assert block.offset == 100
+    layer = read_scalar_layer(stack_in(tmp_path))
+    assert np.isnan(layer.volume.stored[:, :, :4]).all()
+    assert layer.range[0] >= 50
 
 
 def test_slices_with_different_factors_have_no_suv(tmp_path: Path) -> None:
