@@ -101,24 +101,45 @@ def polygon_area(points: Sequence[Point]) -> float:
 
 
 def crosses_itself(points: Sequence[Point]) -> bool:
-    """Whether two edges of a closed outline cross; edges that only touch do not."""
-    start = np.array(points, np.float64)
+    """Whether two edges of a closed outline that are not neighbours meet: cross, or touch in a point.
+
+    Lines that cross in a vertex touch there, so what touches counts. Points on the straight way between
+    their neighbours, repeated ones, and a way to a point and back again enclose nothing and are left out before.
+    """
+    start = _without_straight_points(points)
     end = np.roll(start, -1, axis=0)
     low, high = np.minimum(start, end), np.maximum(start, end)
     (left, top), (right, bottom) = low.T.copy(), high.T.copy()
-    for index in range(len(start) - 1):
-        rest = slice(index + 1, None)
+    for index in range(len(start) - 2):
+        # The last edge is the neighbour of the first one.
+        rest = slice(index + 2, None if index else len(start) - 1)
         # Most edges are nowhere near this one: boxes are compared before directions.
         is_near = (left[rest] <= right[index]) & (right[rest] >= left[index])
         is_near &= (top[rest] <= bottom[index]) & (bottom[rest] >= top[index])
-        near = index + 1 + np.flatnonzero(is_near)
+        near = index + 2 + np.flatnonzero(is_near)
         a, b = start[index], end[index]
         from_edge = _side(a, b, start[near]) * _side(a, b, end[near])
         direction = end[near] - start[near]
         from_other = _cross(direction, a - start[near]) * _cross(direction, b - start[near])
-        if ((from_edge < 0) & (from_other < 0)).any():
+        if ((from_edge <= 0) & (from_other <= 0)).any():
             return True
     return False
+
+
+def _without_straight_points(points: Sequence[Point]) -> np.ndarray:
+    """The same outline without points that lie on one line with both of their neighbours; ``(n, 2)``."""
+    kept: list[Point] = []
+    for point in points:
+        kept.append(point)
+        while len(kept) > 2 and _is_straight(*kept[-3:]):
+            del kept[-2]
+    while len(kept) > 2 and (_is_straight(kept[-2], kept[-1], kept[0]) or _is_straight(kept[-1], kept[0], kept[1])):
+        del kept[-1 if _is_straight(kept[-2], kept[-1], kept[0]) else 0]
+    return np.array(kept, np.float64)
+
+
+def _is_straight(a: Point, b: Point, c: Point) -> bool:
+    return (b[0] - a[0]) * (c[1] - a[1]) == (b[1] - a[1]) * (c[0] - a[0])
 
 
 def _side(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -196,6 +196,20 @@ def test_an_oblique_stack_is_refused_and_a_slightly_turned_one_is_not(engine: St
         volume.encode(case_of(tmp_path / "40")[0].volumes[0], spec)
 
 
+def test_what_has_no_value_is_as_low_as_the_lowest(engine: StackEngine, tmp_path: Path) -> None:
+    """Padding of slices that are scaled differently: one NaN would spread over all that a network sees."""
+    write_stack(tmp_path / "ct", "axial")
+    raw = case_of(tmp_path / "ct")[0].volumes[0]
+    spec = read_card(tmp_path / "models" / MODEL_ID).inputs[0]
+    lowest = raw.stored.astype(np.float32)
+    lowest[:, :3] = lowest.min()
+    padded = lowest.copy()
+    padded[:, :3] = np.nan
+    (found,) = volume.encode(replace(raw, stored=padded), spec).tensors.values()
+    (expected,) = volume.encode(replace(raw, stored=lowest), spec).tensors.values()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_few_slices_are_warned_of_unless_the_card_says_how_many_there_must_be(tmp_path: Path) -> None:
     big = {"shape": [None, 1, 4, 8, 8]}
     for bounds, doubts in ((None, []), ([5, 40], [("slice_count.ct", "abstain")]), ([2, 40], [])):
