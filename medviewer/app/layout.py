@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medviewer.app import analysis
-from medviewer.app.linking import Point, middle_of, move_cut
+from medviewer.app.linking import Point, middle_of, move_cut, values_ratio, window_there
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import select
 from medviewer.app.panes import (
@@ -118,9 +118,11 @@ def compare_with_prior(app: Application, _argument: object) -> None:
         first = numbers_in(app.state, window_of(app.state.active)).start
         other = first + 1 if app.state.active == first else first
         _assign(app, other, prior)
-        is_same_kind = prior.image.description.rescale_type == now.image.description.rescale_type
-        if is_same_kind and now.series.modality in ("CT", "PT"):  # one scale of values: compare at one window
-            change_pane(app, other, view=replace(pane_state(app.state, other).view, window=app.state.view.window))
+        there = pane_state(app.state, other)
+        ratio = values_ratio(app.state, there) if now.series.modality in ("CT", "PT") else None
+        if ratio is not None:  # one scale of values: compare at one window
+            window = window_there(app.state.view.window, ratio)
+            change_pane(app, other, view=replace(there.view, window=window))
 
 
 def toggle_second(app: Application, _argument: object) -> None:

@@ -12,14 +12,17 @@ import numpy.typing as npt
 from medviewer.app.on_screen import pane_state, reference_of
 from medviewer.app.panes import change_pane, pane_numbers, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
-from medviewer.domain.study import Plane, Stack
+from medviewer.domain.study import PixelDescription, Plane, Stack, Window
+from medviewer.imaging.display import window_ends
 from medviewer.imaging.planes import grid_of, to_image, to_patient
 from medviewer.imaging.reslice import PlaneGrid, across, range_mm
+from medviewer.imaging.units import value_unit
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 _PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
+_SAME_RATIO = 1e-6  # as in suv: what is closer to 1 is rounding
 Point = npt.NDArray[np.float64]
 
 
@@ -42,8 +45,8 @@ def share_view(app: Application) -> None:
     """Give the other viewports what they share with the active one.
 
     Planes of the same series have one window: they are one volume. Linked viewports of one
-    frame of reference have one window if their values mean the same, and look at the same
-    place at the same size if they lie parallel.
+    frame of reference have one window if their values mean the same (PET: the same SUV), and look
+    at the same place at the same size if they lie parallel.
     """
     state = app.state
     if state.selection is None:
@@ -55,9 +58,11 @@ def share_view(app: Application) -> None:
         is_same = other.selection.stack_key == state.selection.stack_key
         is_linked = state.is_linked and bool(reference_of(state)) and reference_of(other) == reference_of(state)
         view = other.view
-        if is_same or (is_linked and _unit_of(other) == _unit_of(state)):
+        ratio = 1.0 if is_same else values_ratio(state, other) if is_linked else None
+        if ratio is not None:
             own = state.view
-            view = replace(view, window=own.window, inverted=own.inverted, palette=own.palette)
+            shared = window_there(own.window, ratio)
+            view = replace(view, window=shared, inverted=own.inverted, palette=own.palette)
         if is_linked and _are_parallel(state, other):
             view = _same_place(state, other, view)
         if view != other.view:
@@ -162,9 +167,42 @@ def _show(app: Application, index: int, selection: Selection) -> None:
         app.jobs.stop(f"read {index}")
 
 
-def _unit_of(state: State) -> tuple[str, str]:
-    assert state.selection is not None  # noqa: S101 - share_view has looked
-    return state.selection.series.modality, state.selection.image.description.rescale_type
+def values_ratio(state: State, other: State) -> float | None:
+    """What a value of one image is as a value of the other, which means the same; None where that is not known.
+
+    Of PET only SUV can be compared: dose, weight and time make another activity of the same uptake.
+    """
+    if state.selection is None or other.selection is None:
+        return None
+    here, there = _description_of(state.selection, state), _description_of(other.selection, other)
+    modality = state.selection.series.modality
+    if modality != other.selection.series.modality:
+        return None
+    if modality == "PT":
+        if here.suv_factor is None or there.suv_factor is None:
+            return None
+        ratio = here.suv_factor / there.suv_factor
+        return 1.0 if abs(ratio - 1) < _SAME_RATIO else ratio
+    is_one_unit = here.rescale_type == there.rescale_type and value_unit(here) == value_unit(there)
+    return 1.0 if is_one_unit else None
+
+
+def window_there(window: Window | None, ratio: float) -> Window | None:
+    """The window that spreads the same values where each of them is ``ratio`` times as large."""
+    if window is None or ratio == 1.0:
+        return window
+    low, high = window_ends(window)
+    if window.function == "SIGMOID" or high <= low:
+        return replace(window, center=window.center * ratio, width=window.width * ratio)
+    # The one value by which LINEAR ends earlier is another value there.
+    return Window((low + high) / 2 * ratio, (high - low) * ratio, "LINEAR_EXACT", window.name)
+
+
+def _description_of(selection: Selection, state: State) -> PixelDescription:
+    """What the values on screen are: slices with different factors to SUV have none on a plane through them."""
+    if state.cut is not None and state.frame is not None:
+        return state.frame.description
+    return selection.image.description
 
 
 def _are_parallel(one: State, other: State) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -14,10 +14,12 @@ from medviewer.app.on_screen import current_answer, pane_state
 from medviewer.app.panes import picture_of
 from medviewer.app.state import State
 from medviewer.domain.answer import Subject
-from medviewer.domain.study import Window
+from medviewer.domain.study import VoiFunction, Window
+from medviewer.imaging.display import window_ends
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
 from tests.answers import make_answer
+from tests.layer_objects import write_pet
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
@@ -343,3 +345,75 @@ def test_the_prior_keeps_its_own_view(reader: Application) -> None:
     reader.run_command("view.place", (4.0, (10.0, 12.0)))
     reader.run_command("view.window", Window(50, 350))
     assert panes(reader)[1].view == before
+
+
+def write_pets(folder: Path, *changes: dict[str, Any], reference: str = "2.25.9") -> None:
+    for index, own in enumerate(changes):
+        given = {"StudyInstanceUID": "2.25.11", "FrameOfReferenceUID": reference, "SeriesNumber": index + 1, **own}
+        write_pet(folder / str(index), lambda points: np.full(points.shape[:-1], 5000.0), slices=3, **given)
+
+
+def factors(app: Application) -> list[float | None]:
+    return [pane.selection.image.description.suv_factor for pane in panes(app) if pane.selection is not None]
+
+
+def suv_ends(state: State) -> tuple[float, float]:
+    assert state.selection is not None
+    factor = state.selection.image.description.suv_factor
+    assert factor is not None
+    assert state.view.window is not None
+    low, high = window_ends(state.view.window)
+    return low * factor, high * factor
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT"])
+@pytest.mark.parametrize("other", [{"PatientWeight": "140"}, {"Units": "GML"}])
+def test_linked_pets_show_the_same_uptake(
+    other: dict[str, Any], function: VoiFunction, application: Application, tmp_path: Path
+) -> None:
+    write_pets(tmp_path, {}, other)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    first, second = factors(application)
+    assert first is not None
+    assert second is not None
+    assert first != pytest.approx(second)
+    application.run_command("view.window", Window(15000, 30000, function))
+    here, there = panes(application)
+    assert suv_ends(there) == pytest.approx(suv_ends(here))
+    application.run_command("view.invert")
+    assert panes(application)[1].view.inverted
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("other", [{"PatientWeight": ""}, {"Units": "CNTS"}])
+def test_linked_pets_whose_values_cannot_be_compared_keep_their_own_windows(
+    other: dict[str, Any], application: Application, tmp_path: Path
+) -> None:
+    write_pets(tmp_path, {}, other)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    assert None in factors(application)
+    application.run_command("view.window", Window(15000, 30000))
+    assert panes(application)[1].view.window is None
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("weight", ["140", ""])
+def test_an_earlier_pet_shows_the_same_uptake_or_its_own_window(
+    weight: str, application: Application, tmp_path: Path
+) -> None:
+    prior = {"StudyInstanceUID": "2.25.12", "StudyDate": "20200101", "FrameOfReferenceUID": "2.25.10"}
+    write_pets(tmp_path, {}, {**prior, "PatientWeight": weight})
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("view.window", Window(15000, 30000))
+    application.run_command("layout.prior")
+    here, there = panes(application)
+    assert there.selection is not None
+    assert there.selection.study.date == "20200101"
+    if not weight:
+        assert there.view.window is None
+    else:
+        assert there.view.window != here.view.window
+        assert suv_ends(there) == pytest.approx(suv_ends(here))
