@@ -88,7 +88,7 @@ class Grouping:
             images: its frames.
         """
         dataset = header.dataset
-        study = self._study(dataset)
+        study = self._study(dataset, images[0].path)
         series_uid = dataset.text(tags.SERIES_INSTANCE_UID)
         # Without a UID nothing says that two files are one series; with another modality they are not.
         modality = dataset.text(tags.MODALITY)
@@ -105,7 +105,7 @@ class Grouping:
 
     def add_document(self, header: Header, document: Document) -> None:
         """Put a document into its study, of its patient."""
-        self._study(header.dataset).documents.append(document)
+        self._study(header.dataset, document.path).documents.append(document)
         self._shown.append(document.path)
 
     def add_unidentified(self, stacks: tuple[tuple[Image, ...], ...], description: str) -> None:
@@ -150,27 +150,34 @@ class Grouping:
         )
         return Collection(patients, problems, tuple(self._shown))
 
-    def _study(self, dataset: DataSet) -> _StudyEntry:
-        patient = self._patient(dataset)
+    def _study(self, dataset: DataSet, path: Path) -> _StudyEntry:
+        patient = self._patient(dataset, path)
         key = _study_key(dataset)
         study = patient.studies.get(key)
         if study is None:
             study = patient.studies[key] = _StudyEntry(_read_study(dataset))
         return study
 
-    def _patient(self, dataset: DataSet) -> _PatientEntry:
+    def _patient(self, dataset: DataSet, path: Path) -> _PatientEntry:
         says = (dataset.character_sets, *(dataset.raw(tag) for tag in _IDENTITY_TAGS))
-        if self._last is None or self._last[0] != says:
-            self._last = says, self._find_patient(dataset)
+        if self._last is not None and self._last[0] == says:
+            return self._last[1]
+        study_uid = dataset.text(tags.STUDY_INSTANCE_UID)
+        if not study_uid and not dataset.text(tags.PATIENT_ID):
+            # Equal names, often empty ones, make no person of two: only a series is known to be the same.
+            series_uid = dataset.text(tags.SERIES_INSTANCE_UID)
+            return self._find_patient(dataset, ("series", series_uid) if series_uid else ("file", path))
+        self._last = says, self._find_patient(dataset, study_uid)
         return self._last[1]
 
-    def _find_patient(self, dataset: DataSet) -> _PatientEntry:
+    def _find_patient(self, dataset: DataSet, within: Hashable) -> _PatientEntry:
+        """The patient of a file; ``within`` is what files without an ID must share beside what they say of him."""
         facts = read_patient(dataset)
         key: Hashable
         if facts.patient_id:
             key = (facts.patient_id, facts.issuer)
         else:
-            key = ("", facts.name, facts.birth_date, dataset.text(tags.STUDY_INSTANCE_UID))
+            key = ("", facts.name, facts.birth_date, within)
         entries = self._by_key.setdefault(key, [])
         for entry in entries:
             if may_be_same(entry.facts, facts):

@@ -202,6 +202,23 @@ def test_strangers_are_not_merged(one: dict[str, Any], other: dict[str, Any], co
     assert len(scan([tmp_path]).patients) == count
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("name", ["", "Test^Object"])
+@pytest.mark.parametrize(
+    ("series", "counts"),
+    [(("", "", ""), [1, 1, 1]), (("2.25.5", "2.25.6", "2.25.7"), [1, 1, 1]), (("2.25.5", "2.25.6", "2.25.5"), [2, 1])],
+)
+def test_without_ids_equal_names_make_no_patient(
+    name: str, series: tuple[str, ...], counts: list[int], tmp_path: Path
+) -> None:
+    for index, uid in enumerate(series):
+        own = {"SOPInstanceUID": f"2.25.9{index}", "PatientName": name, "SeriesInstanceUID": uid, "NumberOfFrames": 2}
+        write(tmp_path, f"{index}.dcm", PatientID="", StudyInstanceUID="", Rows=4, **own)
+    found = [[image.path for image in images_of(Collection((one,)))] for one in scan([tmp_path]).patients]
+    assert [len(set(paths)) for paths in found] == counts
+    assert [len(paths) for paths in found] == [2 * count for count in counts], "the frames of a file stay together"
+
+
 def test_a_patient_keeps_one_key_when_completed_and_shares_it_with_nobody(tmp_path: Path) -> None:
     nameless = write(tmp_path, "a.dcm", PatientID="1", PatientName="", SeriesInstanceUID="2.25.1")
     named = write(tmp_path, "b.dcm", PatientID="1", PatientName="Tan^Li", SeriesInstanceUID="2.25.2")
