@@ -173,11 +173,8 @@ class Grouping:
     def _find_patient(self, dataset: DataSet, within: Hashable) -> _PatientEntry:
         """The patient of a file; ``within`` is what files without an ID must share beside what they say of him."""
         facts = read_patient(dataset)
-        key: Hashable
-        if facts.patient_id:
-            key = (facts.patient_id, facts.issuer)
-        else:
-            key = ("", facts.name, facts.birth_date, within)
+        is_known = bool(facts.patient_id)
+        key = (facts.patient_id, facts.issuer) if is_known else ("", facts.name, facts.birth_date, within)
         entries = self._by_key.setdefault(key, [])
         for entry in entries:
             if may_be_same(entry.facts, facts):
