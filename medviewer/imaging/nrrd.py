@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from medviewer.domain.errors import InputError, UnsupportedError
+from medviewer.domain.study import Caveat
 from medviewer.imaging.volume_header import VolumeHeader
 
 MAX_HEADER_BYTES = 64 * 2**10
@@ -31,6 +32,13 @@ _SPACES = {
     **dict.fromkeys(("right-anterior-superior", "ras"), (-1.0, -1.0, 1.0)),
     **dict.fromkeys(("left-anterior-superior", "las"), (1.0, -1.0, 1.0)),
 }
+_UNITS_MM = {
+    **dict.fromkeys(("", "mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"), 0.001),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters"), 1000.0),
+}
+_UNKNOWN_UNIT = Caveat("geometry.unit", "The unit of length of this file is not known: nothing is placed or measured.")
 _VECTOR = re.compile(r"none|\(([^()]*)\)")
 _COLOURS = ("rgb-color", "3-color")
 
@@ -57,10 +65,11 @@ def read_nrrd(head: bytes, path: Path) -> VolumeHeader:
         directions = _vectors(fields.get("space directions", ""))
         kinds = fields.get("kinds", "").lower().split()
         samples, space, volumes = _axes(sizes, kinds, directions)
-        affine = _affine(fields, [vector for vector in directions if vector is not None], len(space))
+        unit_mm = _unit_mm(fields, len(space), samples)
+        affine = _affine(fields, [vector for vector in directions if vector is not None], len(space), unit_mm)
         compressed_at, data_file, skip = _data(fields, path, offset)
         dtype = _dtype(fields)
-        spacing = _spacing(fields, len(sizes), directions, samples)
+        spacing = _spacing(fields, len(sizes), directions, samples, unit_mm)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError("The NRRD header is damaged or incomplete; ask for the file to be sent again.") from error
     columns, rows, slices = [*space, 1][:3]
@@ -70,7 +79,7 @@ def read_nrrd(head: bytes, path: Path) -> VolumeHeader:
     return VolumeHeader(
         kind="NRRD", columns=columns, rows=rows, slices=slices, volumes=volumes, samples=samples, dtype=dtype,
         affine=affine, spacing_mm=spacing, slope=1.0, intercept=0.0, data_file=data_file, compressed_at=compressed_at,
-        offset=skip,
+        offset=skip, caveats=(_UNKNOWN_UNIT,) if unit_mm is None else (),
     )  # fmt: skip
 
 
@@ -78,7 +87,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], int]:
     match = re.search(rb"\r?\n\r?\n", head)
     if match is None and len(head) >= MAX_HEADER_BYTES:
         raise InputError(f"The NRRD header is longer than {MAX_HEADER_BYTES >> 10} kB; the file is damaged.")
-    text = head[: match.start() if match else len(head)].decode("ascii", "replace")
+    text = head[: match.start() if match else len(head)].decode("utf-8", "replace")
     fields = {}
     for line in text.splitlines()[1:]:
         name, separator, value = line.partition(": ")
@@ -108,9 +117,32 @@ def _axes(sizes: list[int], kinds: list[str], directions: list[tuple[float, ...]
     return samples, space, volumes
 
 
-def _affine(fields: dict[str, str], vectors: list[tuple[float, ...]], n_axes: int) -> np.ndarray | None:
+def _unit_mm(fields: dict[str, str], n_axes: int, samples: int) -> float | None:
+    """How many mm the file's unit of length is; None if it is another one, or not the same along all axes."""
+    names = _units(fields.get("space units", ""))
+    if not any(names):  # "units" has an entry for each axis, colours and times included
+        first = 1 if samples == 3 else 0
+        names = _units(fields.get("units", ""))[first : first + n_axes]
+    found = {_UNITS_MM.get(name) for name in names or [""]}
+    return found.pop() if len(found) == 1 else None
+
+
+def _units(text: str) -> list[str]:
+    names = re.findall(r'"([^"]*)"', text) if '"' in text else text.split()
+    return ["" if name.strip() in ("???", "none") else name.strip().lower() for name in names]
+
+
+def _affine(
+    fields: dict[str, str], vectors: list[tuple[float, ...]], n_axes: int, unit_mm: float | None
+) -> np.ndarray | None:
     signs = _SPACES.get(fields.get("space", "").lower())
-    if signs is None or n_axes != 3 or len(vectors) < 3 or any(len(vector) != 3 for vector in vectors):
+    if (
+        unit_mm is None
+        or signs is None
+        or n_axes != 3
+        or len(vectors) < 3
+        or any(len(vector) != 3 for vector in vectors)
+    ):
         return None
     origin = _vectors(fields.get("space origin", ""))
     affine = np.eye(4)
@@ -118,16 +150,24 @@ def _affine(fields: dict[str, str], vectors: list[tuple[float, ...]], n_axes: in
     if not origin or origin[0] is None or len(origin[0]) != 3:
         return None
     affine[:3, 3] = origin[0]
+    affine[:3] *= unit_mm
     return np.diag([*signs, 1.0]) @ affine
 
 
 def _spacing(
-    fields: dict[str, str], n_axes: int, directions: list[tuple[float, ...] | None], samples: int
+    fields: dict[str, str],
+    n_axes: int,
+    directions: list[tuple[float, ...] | None],
+    samples: int,
+    unit_mm: float | None,
 ) -> tuple[float, float, float] | None:
+    if unit_mm is None:
+        return None
     if directions:
         lengths = [math.hypot(*vector) for vector in directions if vector is not None]
     else:
         lengths = [abs(float(value)) for value in fields.get("spacings", "").split()][1 if samples == 3 else 0 : n_axes]
+    lengths = [length * unit_mm for length in lengths]
     lengths = [*lengths, 1.0][:3] if len(lengths) >= 2 else []
     if len(lengths) < 3 or not all(math.isfinite(value) and value > 0 for value in lengths):
         return None

@@ -241,6 +241,49 @@ def test_what_an_nrrd_header_may_not_say_is_named(changes: dict[str, str], words
     assert [words in problem.reason for problem in collection.problems] == ([True] if words else [])
 
 
+AXES = "space: LPS\nspace directions: (0.5,0,0) (0,0.5,0) (0,0,0.5)\nspace origin: (4,0,0)\n"
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("units", "unit_mm"),
+    [
+        ("", 1.0),
+        ('"" "" ""', 1.0),
+        ('"mm" "mm" "mm"', 1.0),
+        ('"microns" "microns" "microns"', 0.001),
+        ('"um" "\u00b5m" "micrometer"', 0.001),
+        ('"cm" "cm" "cm"', 10.0),
+        ('"m" "m" "m"', 1000.0),
+        ('"mm" "mm" "um"', None),
+        ('"inch" "inch" "inch"', None),
+    ],
+)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        AXES + "space units: {}\n",
+        AXES + "units: {}\n",
+        "spacings: 0.5 0.5 0.5\nunits: {}\n",
+        "space dimension: 3\nspace directions: (0.5,0,0) (0,0.5,0) (0,0,0.5)\nspace units: {}\n",
+    ],
+)
+def test_lengths_are_in_the_unit_of_the_file(lines: str, units: str, unit_mm: float | None, tmp_path: Path) -> None:
+    text = lines.format(units)
+    head, _, body = nrrd().partition(b"\n\n")
+    (tmp_path / "v.nrrd").write_bytes(head + b"\n" + text.encode() + b"\n" + body)
+    image = images(tmp_path / "v.nrrd")[0]
+    description = image.description
+    assert ("geometry.unit" in [caveat.code for caveat in image.warnings]) is (unit_mm is None)
+    if unit_mm is None:
+        assert (description.pixel_spacing_mm, description.plane) == (None, None)
+        return
+    assert description.pixel_spacing_mm == pytest.approx((0.5 * unit_mm, 0.5 * unit_mm))
+    if text.startswith("space: "):
+        assert description.plane is not None
+        assert description.plane.position[0] == pytest.approx(4 * unit_mm)
+
+
 def test_damage_anywhere_never_stops_the_scan(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     space = "space: LPS\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n"
