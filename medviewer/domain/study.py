@@ -116,7 +116,7 @@ class PixelDescription:
     windows: tuple[Window, ...] = ()
     voi_luts: tuple[LookUpTable, ...] = ()
     presentation_lut: LookUpTable | None = None  # over the grey levels; of a presentation state, never of an image
-    pixel_padding_range: tuple[int, int] | None = None
+    pixel_padding_range: tuple[float, float] | None = None  # stored values
     body_part_examined: str = ""
     view_position: str = ""
     image_laterality: str = ""

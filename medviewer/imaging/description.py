@@ -278,8 +278,10 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _padding_range(dataset: DataSet, format_: PixelFormat) -> tuple[int, int] | None:
-    """Give the stored values that are padding (PS3.3 C.7.5.1.1.2), with the sign of the pixels."""
+def _padding_range(dataset: DataSet, format_: PixelFormat) -> tuple[float, float] | None:
+    """Give the stored values that are padding (PS3.3 C.7.5.1.1.2, C.7.6.24, C.7.6.25), with the sign of the pixels."""
+    if format_.is_float:
+        return _float_padding_range(dataset, format_)
     value = dataset.integer(tags.PIXEL_PADDING_VALUE)
     if value is None:
         return None
@@ -287,6 +289,19 @@ def _padding_range(dataset: DataSet, format_: PixelFormat) -> tuple[int, int] | 
     first = _as_stored(value, format_)
     last = first if limit is None else _as_stored(limit, format_)
     return min(first, last), max(first, last)
+
+
+def _float_padding_range(dataset: DataSet, format_: PixelFormat) -> tuple[float, float] | None:
+    """Floats have elements of their own; what is no number needs none, as it never has a value."""
+    value_tag, limit_tag = _FLOAT_PADDING if format_.bits_allocated == 32 else _DOUBLE_PADDING
+    ends = [number for tag in (value_tag, limit_tag) for number in dataset.numbers(tag)[:1]]
+    if not dataset.numbers(value_tag) or any(math.isnan(end) for end in ends):
+        return None
+    return min(ends), max(ends)
+
+
+_FLOAT_PADDING = tags.FLOAT_PIXEL_PADDING_VALUE, tags.FLOAT_PIXEL_PADDING_RANGE_LIMIT
+_DOUBLE_PADDING = tags.DOUBLE_FLOAT_PIXEL_PADDING_VALUE, tags.DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT
 
 
 def _as_stored(value: int, format_: PixelFormat) -> int:

@@ -317,7 +317,7 @@ def _as_frame(values: npt.NDArray[np.float32], volume: Volume, grid: PlaneGrid) 
     else:
         wide, padding = _padding(dtype, description.bits_stored, is_signed=description.is_signed)
         if description.pixel_padding_range is not None:
-            padding = description.pixel_padding_range[0]
+            padding = int(description.pixel_padding_range[0])
         stored = np.where(is_empty, padding, np.rint(np.where(is_empty, 0, values))).astype(wide)
         if is_empty.any() and description.pixel_padding_range is None:
             description = replace(description, pixel_padding_range=(padding, padding))

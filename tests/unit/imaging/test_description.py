@@ -12,10 +12,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+from medviewer.domain.measurement import new_measurement
 from medviewer.domain.study import Image, Window
 from medviewer.imaging.codecs import HTJ2K, JPEG_2000, JPEG_2000_LOSSLESS, JPEG_LS, JPEG_LS_NEAR
+from medviewer.imaging.decode import read_frame
 from medviewer.imaging.description import describe_images
+from medviewer.imaging.display import default_window, to_display
 from medviewer.imaging.header import read_header
+from medviewer.imaging.measuring import measure
 from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
 PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [1, 2, 3]}
@@ -170,6 +174,32 @@ def test_an_enhanced_object_has_a_description_for_each_frame(tmp_path: Path) -> 
     assert second.description.rescale_type == "HU"
     assert second.description.pixel_spacing_mm == (0.4, 0.6)
     assert second.description.windows == (Window(40, 80),)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("kind", "bits"), [("", 32), ("Double", 64)])
+@pytest.mark.parametrize(("limit", "padding"), [(None, (-1e9, -1e9)), (-2e9, (-2e9, -1e9))])
+def test_padding_of_floats_is_nothing(
+    kind: str, bits: int, limit: float | None, padding: tuple[float, float], tmp_path: Path
+) -> None:
+    pixels = np.full((8, 8), 1.5, f"f{bits // 8}")
+    pixels[:4] = -1e9 if limit is None else -1.5e9
+    dataset = make_dataset(Modality="MR", BitsAllocated=bits, PixelPaddingValue=1)
+    for name in ("PixelData", "PixelRepresentation", "HighBit", "BitsStored"):
+        delattr(dataset, name)
+    setattr(dataset, f"{kind}FloatPixelData", pixels.tobytes())
+    setattr(dataset, f"{kind}FloatPixelPaddingValue", -1e9)
+    if limit is not None:
+        setattr(dataset, f"{kind}FloatPixelPaddingRangeLimit", limit)
+    path = write_dataset(tmp_path / "a.dcm", dataset)
+    (image,) = describe_images(read_header(path), path)
+    frame = read_frame(image)
+    assert image.description.pixel_padding_range == padding
+    whole = new_measurement("rectangle", [(0, 0), (8, 8)], (image.sop_instance_uid, 0))
+    found = {one.name: one.value for one in measure(whole, frame)}
+    assert (found["mean"], found["pixels"]) == (1.5, 32)
+    assert default_window(frame).center == pytest.approx(1.5)
+    assert not to_display(frame)[:4].any()
 
 
 def test_padding_has_the_sign_of_the_pixels(tmp_path: Path) -> None:
