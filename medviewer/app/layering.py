@@ -203,9 +203,12 @@ def _title(series: Series, stack: Stack) -> str:
 def _structure_offers(state: State, now: Selection) -> Iterator[Offer]:
     for file in state.structure_files:
         if file.is_of(now.patient):
-            is_here = reference_of(state) in file.references
+            reference = reference_of(state)
+            is_here = reference in file.references
             why_not = _obstacle(state) or ("" if is_here else OTHER_REFERENCE)
-            yield Offer(file.key, "structures", "RTSTRUCT", file.label, "", file, why_not)
+            # Only the regions of one frame of reference are read: those of another one are another layer.
+            key = (*file.key[:2], sorted(file.references).index(reference) if is_here else 0)
+            yield Offer(key, "structures", "RTSTRUCT", file.label, "", file, why_not)
 
 
 def _obstacle(state: State) -> str:

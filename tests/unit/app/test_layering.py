@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pydicom
 import pytest
 
 from medviewer.app import layer_planes, layering
@@ -255,6 +256,33 @@ def test_structures_beside_the_images_are_laid_over_them(reader: Application) ->
     (laid,) = laid_on(reader.state)
     assert isinstance(laid.plane, LabelPlane)
     assert laid.plane.outlines == {}
+
+
+@pytest.mark.reliability
+def test_structures_in_two_frames_of_reference_are_laid_in_each(application: Application, tmp_path: Path) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", reference="2.25.9", Modality="MR", SeriesNumber=3)
+    regions = {"here": [circle((0, 0, 0), 20)], "there": [circle((0, 0, 0), 40)]}
+    path = write_structures(tmp_path / "z.dcm", regions)
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "2.25.9"
+    dataset.save_as(path)
+    application.run_command("file.open_folder", tmp_path)
+    for _ in range(2):  # the second time both have been read
+        for modality, number in (("CT", 1), ("MR", 2)):
+            choose(application, modality)
+            application.run_command("image.show", 10)  # at z = 0
+            key = lay(application, "RTSTRUCT")
+            (laid,) = laid_on(application.state)
+            assert isinstance(laid.plane, LabelPlane)
+            assert [one for one, outlines in laid.plane.outlines.items() if outlines] == [number]
+            choose(application, "MR" if modality == "CT" else "CT")
+            choose(application, modality)
+            assert laid_on(application.state), "the other one takes nothing away"
+        application.run_command("layer.remove", key)
+        choose(application, "CT")
+        application.run_command("layer.remove", offer(application, "RTSTRUCT").key)
+        assert layers_of(application.state) == ()
 
 
 def test_a_segmentation_of_other_images_is_refused(reader: Application, tmp_path: Path) -> None:
