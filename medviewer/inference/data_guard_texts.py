@@ -45,6 +45,11 @@ DATA_TEXTS: Mapping[str, Text] = {
         "but the model was measured only from the newest value on: its bands may not hold.",
         "最新数值比所询问的时刻早 {age}。预测小时从该时刻算起，但模型仅从最新数值起算进行过验证：其区间可能不成立。",
     ),
+    "stay_is_over": Text(
+        "The newest value is {age} before the moment that is asked about, and the model looks at the stay of that "
+        "moment; no result.",
+        "最新数值比所询问的时刻早 {age}，而该模型针对该时刻所处的住院过程；没有结果。",
+    ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
         "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",

@@ -129,7 +129,7 @@ _SERIES = _object(
         "tensors": _tensors("values", "mask", "age", "joined"),
         "hours": _COUNT,  # how much time the grid covers
         "step_h": _POSITIVE,  # of one cell
-        "origin": {"enum": ["first", "last"]},  # the grid begins at the first observation, or ends at the case's moment
+        "origin": {"enum": ["first", "last"]},  # the grid begins with the stay, or ends at the case's moment
         "variables": {"type": "array", "items": _VARIABLE, "minItems": 1, "maxItems": 1000},
         "preprocessing": _steps(
             mean={},  # of several values in one cell; without it the last one counts

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,6 @@ from medviewer.inference.inputs.quantity import (
 )
 
 GROUP_H = 6.0
-_HOUR = timedelta(hours=1)
 
 Grid = npt.NDArray[np.float64]
 
@@ -94,6 +94,11 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
         return Missing(tuple(doubts), tuple(doubts.values()))
     length = float(spec.document["hours"])
     start = _start(case, [time for time, _, _ in rows], spec)
+    if rows and case.at is not None and spec.document["origin"] == "first":
+        since = _hours(max((time for time, _, _ in rows), key=datetime.timestamp), case.at)
+        if since > length:
+            facts: dict[str, Text | str] = {"age": span(since)}
+            return Missing((spec.name,), (Doubt("stay_is_over", "abstain", spec.name, facts),))
     hours = [] if start is None else [_hours(start, time) for time, _, _ in rows]
     on_grid = [(h, column, value) for h, (_, column, value) in zip(hours, rows, strict=True) if 0 <= h <= length]
     raw = _raw(on_grid, start)
@@ -104,8 +109,9 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
         return Missing(tuple(one.name for one in absent), missing)
     least = int(spec.document.get("least_values", 1))
     if sum(usable.values()) < least:
-        facts = {"found": str(sum(usable.values())), "least": str(least), "hours": plain(length)}
-        return Missing((spec.name,), (Doubt("too_few", "abstain", spec.name, facts),))
+        found = str(sum(usable.values()))
+        counts: dict[str, Text | str] = {"found": found, "least": str(least), "hours": plain(length)}
+        return Missing((spec.name,), (Doubt("too_few", "abstain", spec.name, counts),))
     return raw
 
 
@@ -135,7 +141,7 @@ def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
         doubts += [doubt for doubt in strange if doubt is not None][:1]
         if len(places):
             last = int(places[-1])
-            time = None if raw.start is None else raw.start + float(raw.hours[last]) * _HOUR
+            time = None if raw.start is None else _later(raw.start, float(raw.hours[last]))
             used.append(Used(one.name, one.title, f"{plain(float(raw.values[last]))} {one.unit}".strip(), time))
     return doubts, used
 
@@ -208,9 +214,21 @@ def _start(case: Case, times: Sequence[datetime], spec: InputSpec) -> datetime |
     if not times:
         return None
     if spec.document["origin"] == "first":
-        return min(times, key=datetime.timestamp)
+        return _begin_of_stay(times, float(spec.document["hours"]))
     end = case.at if case.at is not None else max(times, key=datetime.timestamp)
-    return end - timedelta(hours=float(spec.document["hours"]))
+    return _later(end, -float(spec.document["hours"]))
+
+
+def _begin_of_stay(times: Sequence[datetime], hours: float) -> datetime:
+    """The first observation of the last stay: what is further apart than a grid is long is of different ones."""
+    ordered = sorted(times, key=datetime.timestamp)
+    begins = [b for a, b in pairwise(ordered) if _hours(a, b) > hours]
+    return begins[-1] if begins else ordered[0]
+
+
+def _later(time: datetime, hours: float) -> datetime:
+    """So many hours later as clocks run, whatever is done to them meanwhile, as in spring and autumn."""
+    return datetime.fromtimestamp(time.timestamp() + 3600 * hours, time.tzinfo)
 
 
 def _hours(start: datetime, time: datetime) -> float:

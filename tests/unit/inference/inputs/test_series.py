@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,56 @@ def test_a_grid_that_ends_at_the_cases_moment(tmp_path: Path) -> None:
     later = pulled(replace(case, at=data_models.START + timedelta(hours=14)), spec)
     assert later.start == data_models.START + timedelta(hours=2)
     assert later.hours.tolist() == [0, 3, 4.5, 4.75, 7, 9]
+
+
+def test_a_grid_begins_with_the_stay_of_the_cases_moment(spec: InputSpec) -> None:
+    """And not with the oldest value of the record: that may be of another stay, years ago."""
+    case = data_models.series_case()
+    years_ago = (replace(one, time=one.time - timedelta(days=2000), value=one.value + 1) for one in case.observations)
+    raw = pulled(replace(case, observations=(*years_ago, *case.observations)), spec)
+    alone = pulled(case, spec)
+    assert raw.start == alone.start == data_models.START
+    assert raw.values.tolist() == alone.values.tolist()
+
+
+@pytest.mark.parametrize(("after_h", "is_over"), [(0.0, False), (12.0, False), (12.1, True)])
+def test_a_stay_that_ended_long_before_the_cases_moment_is_not_judged(
+    spec: InputSpec, after_h: float, is_over: bool
+) -> None:
+    case = data_models.series_case()
+    newest = max(one.time for one in case.observations)
+    found = series.pull(replace(case, at=newest + timedelta(hours=after_h)), spec)
+    assert isinstance(found, Missing) is is_over
+    if isinstance(found, Missing):
+        assert [(doubt.code, doubt.level) for doubt in found.doubts] == [("stay_is_over", "abstain")]
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system cannot change its time zone for one test")
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("day", ["2026-10-25T12:00", "2026-03-29T12:00"])
+def test_the_newest_values_stay_the_newest_on_the_day_that_clocks_are_changed(
+    tmp_path: Path, berlin: None, day: str
+) -> None:
+    spec = spec_of(tmp_path, origin="last", hours=24, step_h=2)
+    pulse = next(one for one in data_models.series_case().observations if one.code == "8867-4")
+    wall = datetime.fromisoformat(day)
+    utc, hours = wall.astimezone(UTC), (20.0, 1.5, 0.75, 0.25)
+    observations = tuple(replace(pulse, time=utc - timedelta(hours=h)) for h in hours)
+    for at in (wall, utc):
+        raw = pulled(Case(observations=observations, at=at), spec)
+        np.testing.assert_allclose(raw.hours, [24 - h for h in hours])
+        _, used = series.examine(raw, spec)
+        assert used[0].time is not None
+        assert used[0].time.timestamp() == observations[-1].time.timestamp()
 
 
 @pytest.mark.parametrize(("after_h", "is_said"), [(0.0, False), (0.9, False), (2.0, True)])
