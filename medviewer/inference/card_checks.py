@@ -66,6 +66,7 @@ def _of_classes(card: Card) -> Checks:
         (logits is None, "there is no output named “logits”"),
         (logits is not None and logits.shape[1:] != (len(labels),), "the logits have not one column for each label"),
         (len(set(labels)) != len(labels), "two labels have the same name"),
+        (len({label.code for label in card.labels}) != len(labels), "two labels have the same code"),
         (bool(moved), f"the threshold of {', '.join(moved)} is not the one at which its operating point was measured"),
         (card.task == "multiclass" and len(labels) < 2, "a multiclass model needs two labels or more"),
         *_of_codes([(label.name, label.code) for label in card.labels]),

@@ -118,6 +118,7 @@ _NOT_FOR = {
     "en": "Diagnosis or treatment. Nobody has measured how well it does on images like yours.",
     "zh": "诊断或治疗。没有人测量过它在此类图像上的表现。",
 }
+_CODE_LENGTH = 16
 _NOTHING = {"en": "nothing", "zh": "无"}
 _SITE = {
     "en": "Not known: the model was imported, and nobody has measured on whom it can be relied on.",
@@ -140,8 +141,15 @@ def _file(folder: Path, role: str, report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _label(name: str, threshold: float) -> dict[str, Any]:
     title = name.replace("_", " ")
-    code = {"scheme": "99MEDVIEWER", "value": name[:16], "meaning": title[:64]}
+    code = {"scheme": "99MEDVIEWER", "value": _code_value(name), "meaning": title[:64]}
     return {"name": name, "code": code, "title": title, "threshold": threshold}
+
+
+def _code_value(name: str) -> str:
+    """A name as a code of at most 16 characters (PS3.5 6.2, SH); two long names that begin alike stay two codes."""
+    if len(name) <= _CODE_LENGTH:
+        return name
+    return f"{name[:9]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _explain(report: Mapping[str, Any]) -> dict[str, Any]:

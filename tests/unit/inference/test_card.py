@@ -191,6 +191,16 @@ def test_a_contradiction_is_named(model_folder: Path, change: Callable[[Card], N
         read_card(model_folder)
 
 
+def test_two_labels_never_have_one_code(tmp_path: Path) -> None:
+    """Reports and other programs would take them for one finding."""
+    folder = fakes.make_model(tmp_path / "m", labels=("left", "right"))
+    card = read(folder)
+    card["labels"][1]["code"] = card["labels"][0]["code"]
+    fakes.write_card(folder, card)
+    with pytest.raises(CardError, match="two labels have the same code"):
+        read_card(folder)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -17,6 +17,7 @@ from medviewer.cli import main
 from medviewer.domain.errors import CardError, ModelError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.importing.card_draft import _label
 from medviewer.inference.importing.onnx_file import import_onnx
 from medviewer.inference.importing.questions import Answers, GraphFacts, questions, read_answers
 from medviewer.inference.importing.workshop import inspect
@@ -328,3 +329,12 @@ def test_a_u_net_from_pytorch_gives_the_masks_that_pytorch_gives(
     with Engine(Catalogue([tmp_path / "models"]), providers=("cpu",), threads=2) as engine:
         found = engine.run(card.id, {"x": x}, outputs=["masks"])["masks"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_labels_that_begin_alike_have_codes_of_their_own() -> None:
+    names = ["left_ventricle_endocardium", "left_ventricle_epicardium", "left_ventricle", "left_ventricles_"]
+    codes = [_label(name, 0.5)["code"]["value"] for name in names]
+    assert len(set(codes)) == 4
+    assert max(map(len, codes)) <= 16
+    assert codes[2:] == names[2:], "what fits stays as it is"
+    assert codes == [_label(name, 0.5)["code"]["value"] for name in names]
