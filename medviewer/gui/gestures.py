@@ -22,19 +22,22 @@ Wish = tuple[str, Any]
 
 @dataclass(slots=True)
 class Gesture:
-    """One drag, from where it began: each move gives the command that does all of it so far."""
+    """One drag, from where it began: each move gives the command that does all of it so far.
+
+    Only scrolling is told step by step: planes move from where they are, and so do key images.
+    """
 
     button: Qt.MouseButton
     tool: Tool
     start: QPointF
     placed: Placement
     window: Window | None
-    index: int
     is_reversed: bool
     has_moved: bool = field(default=False)
+    scrolled: int = field(default=0)  # steps that were told
 
-    def moved(self, point: QPointF) -> Wish | None:
-        """The command for the mouse being at ``point``."""
+    def moved(self, point: QPointF, index: int) -> Wish | None:
+        """The command for the mouse being at ``point``, while the image ``index`` of the stack is on screen."""
         delta = point - self.start
         if not self.has_moved and delta.manhattanLength() < _CLICK_PX:
             return None
@@ -47,7 +50,9 @@ class Gesture:
             # 2.718 ** (px / 150): equal drags are equal factors.
             zoom = self.placed.zoom * float(2.718281828 ** (-delta.y() / _ZOOM_PX))
             return "view.place", (zoom, self.placed.zoomed_about(self.start, zoom))
-        return "image.show", self.index + int(delta.y() / _SCROLL_PX)
+        step = int(delta.y() / _SCROLL_PX) - self.scrolled
+        self.scrolled += step
+        return ("image.show", index + step) if step else None
 
     def _window(self, delta: QPointF) -> Wish | None:
         """Right is wider; up is brighter (or darker, as preferred), whatever the photometric interpretation."""
@@ -73,9 +78,7 @@ def begin(
         return None
     photometric = state.selection.image.description.photometric_interpretation
     is_reversed = (photometric == "MONOCHROME1") != state.view.inverted
-    return Gesture(
-        button, tool, point, placed, window, state.selection.index, is_reversed=is_reversed == state.up_brightens
-    )
+    return Gesture(button, tool, point, placed, window, is_reversed=is_reversed == state.up_brightens)
 
 
 def wheel_zoom(placed: Placement, point: QPointF, notches: int) -> tuple[float, tuple[float, float]]:

@@ -27,7 +27,7 @@ from medviewer.domain.answer import Attribution
 from medviewer.domain.frame import Frame
 from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
-from medviewer.domain.study import Image, Window
+from medviewer.domain.study import Window
 from medviewer.gui import theme, viewport_marks
 from medviewer.gui.corner_text import Corners, Shown, cine_words, corners, fidelity, probe_text, spoken
 from medviewer.gui.document_words import words_of_file
@@ -109,7 +109,7 @@ class Viewport(QWidget):
         self._state = new
         if new.frame is None:
             self.painted_frame = None  # nobody's pixels are kept behind their back
-        if old is None or old.selection is None or new.selection is None or _image_of(old) is not _image_of(new):
+        if old is None or not _is_same_stack(old, new):
             self._gesture = None
         if new.cut is None:
             self._plane_drag = None
@@ -276,7 +276,8 @@ class Viewport(QWidget):
             elif not event.buttons():
                 self._use_cursor(placed)
         if self._gesture is not None:
-            wish = self._gesture.moved(event.position())
+            now = self._state.selection
+            wish = self._gesture.moved(event.position(), now.index if now is not None else 0)
             if wish is not None:
                 self.requested.emit(*wish)
         if (self._state.corner_text == "all" or self._state.is_magnifying) and self._state.frame is not None:
@@ -501,5 +502,8 @@ _DRAWN_FROM = (
 _SPOKEN_FROM = ("selection", "cut", "vacancy", "identity_hidden", "language")
 
 
-def _image_of(state: State) -> Image | None:
-    return state.selection.image if state.selection is not None else None
+def _is_same_stack(old: State, new: State) -> bool:
+    """Whether a drag goes on: through the images of one stack, or the planes of one volume, and never to another."""
+    if old.selection is None or new.selection is None or (old.cut is None) != (new.cut is None):
+        return False
+    return old.selection.stack_key == new.selection.stack_key

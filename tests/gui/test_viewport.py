@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPoint, QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
@@ -467,3 +467,63 @@ def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader
     assert not shown.state.drawings_shown
     assert (ink(50, 40), ink(15, 20)) == hidden
     assert ink(15, 45) <= 220 or shown.state.frame.stored[15, 45] > 3500
+
+
+@pytest.fixture
+def scrolling(reader: Reader, tmp_path: Path) -> Reader:
+    """A stack of thirty slices with the tool that scrolls, its sixth on screen."""
+    reader.open(*write_slices(tmp_path, 30))
+    reader.window.app.run_command("image.show", 5)
+    reader.settle()
+    reader.window.app.run_command("tool.scroll")
+    return reader
+
+
+def test_a_drag_scrolls_as_far_as_the_mouse_goes_and_back(scrolling: Reader) -> None:
+    moves = [(200, 200 + 12 * n) for n in range(1, 13)]
+    scrolling.drag(LEFT, (200, 200), *moves)
+    assert scrolling.state.selection.index == 17
+    scrolling.settle()
+    scrolling.drag(LEFT, (200, 300), (200, 240), (200, 290))
+    assert scrolling.state.selection.index == 17, "five back and five on, or none"
+    scrolling.drag(LEFT, (200, 200), (200, 600), (200, 588))
+    assert scrolling.state.selection.index == 28, "the last one, and one step back"
+
+
+def test_a_drag_moves_a_plane_by_its_own_steps_and_not_by_all_of_them_again(scrolling: Reader) -> None:
+    scrolling.window.app.run_command("layout.planes")
+    scrolling.settle()
+    scrolling.wait(lambda: scrolling.state.frame is not None)
+    before = scrolling.state.cut.at_mm
+    step = scrolling.state.frame.description.pixel_spacing_mm[0]
+    scrolling.window.app.run_command("tool.scroll")
+    scrolling.drag(LEFT, (100, 60), (100, 72), (100, 84), (100, 96))
+    assert abs(scrolling.state.cut.at_mm - before) == pytest.approx(3 * step)
+
+
+def test_a_drag_of_the_window_goes_on_while_images_follow_each_other(scrolling: Reader) -> None:
+    viewport = scrolling.window.viewport
+    scrolling.window.app.run_command("tool.window")
+    QTest.mousePress(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(200, 200))
+    QTest.mouseMove(viewport, QPoint(220, 200))
+    first = viewport.window_shown()
+    scrolling.window.app.run_command("image.next")
+    scrolling.settle()
+    QTest.mouseMove(viewport, QPoint(260, 200))
+    second = viewport.window_shown()
+    QTest.mouseRelease(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(260, 200))
+    assert first is not None
+    assert second is not None
+    assert second.width > first.width
+
+
+def test_a_drag_ends_where_another_stack_is_shown(scrolling: Reader, tmp_path: Path) -> None:
+    viewport = scrolling.window.viewport
+    scrolling.window.app.run_command("tool.window")
+    QTest.mousePress(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(200, 200))
+    QTest.mouseMove(viewport, QPoint(220, 200))
+    scrolling.open(write_radiograph(tmp_path / "other.dcm"))
+    before = scrolling.state.view
+    QTest.mouseMove(viewport, QPoint(260, 200))
+    QTest.mouseRelease(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(260, 200))
+    assert scrolling.state.view == before
