@@ -12,12 +12,14 @@ from medviewer.app.on_screen import decidable_answer
 from medviewer.app.patient import keep_decision
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Decision, DecisionKind, Subject
-from medviewer.domain.errors import MedViewerError
+from medviewer.domain.errors import MedViewerError, UsageError
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 RESULT_CHANGED = "The result changed while you decided, so nothing was kept: look at it and decide again."
+NO_VALUE = "Nothing was kept: say what you would report instead."
+NO_REASON = "Nothing was kept: a reason is needed."
 TAKEN_BACK = "Your decision was not saved and was taken back."
 
 
@@ -48,6 +50,10 @@ def decide(kind: DecisionKind) -> Callable[[Application, Any], None]:
             app.notify("caution", RESULT_CHANGED)
             return
         decision = Decision(kind, judged.reason.strip(), _now(), judged.value.strip())
+        if kind == "changed" and not decision.value:
+            raise UsageError(NO_VALUE)
+        if kind != "accepted" and not decision.reason:
+            raise UsageError(NO_REASON)
         app.session.change(decisions=MappingProxyType(dict(app.state.decisions) | {now[0]: decision}))
 
     return run

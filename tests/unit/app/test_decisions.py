@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medviewer.app.application import NoFront
-from medviewer.app.decisions import RESULT_CHANGED, TAKEN_BACK, Judged
+from medviewer.app.decisions import NO_REASON, NO_VALUE, RESULT_CHANGED, TAKEN_BACK, Judged
 from medviewer.app.on_screen import current_answer
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer, Decision, Subject
@@ -286,4 +286,25 @@ def test_a_change_can_be_cancelled_at_either_question(opened: Application, said:
     opened.run_command("model.run")
     opened.front = Answers(*said)
     opened.run_command("finding.change")
+    assert not opened.state.decisions
+
+
+@pytest.mark.parametrize(
+    ("command_id", "said", "told"),
+    [
+        ("finding.reject", [" "], NO_REASON),
+        ("finding.change", ["Lobar collapse", ""], NO_REASON),
+        ("finding.change", ["", "Seen on the lateral view"], NO_VALUE),
+    ],
+)
+def test_nothing_is_decided_without_a_reason_or_without_saying_what_instead(
+    opened: Application, command_id: str, said: list[str], told: str
+) -> None:
+    opened.run_command("model.run")
+    opened.front = Answers(*said)
+    opened.run_command(command_id)
+    assert not opened.state.decisions
+    assert opened.state.notice is not None
+    assert opened.state.notice.text == told
+    opened.run_command(command_id, Judged(shown(opened)[1], "", ""))
     assert not opened.state.decisions
