@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medviewer.app.measurement_files import free_path
-from medviewer.app.on_screen import active_pane, selections
-from medviewer.app.panes import activate, read_pane, window_of
+from medviewer.app.on_screen import active_pane, seen_selection, selections
+from medviewer.app.panes import activate, grown_panes, read_missing, window_of
 from medviewer.app.patient import check_record, identity_of, keep_event
-from medviewer.app.state import Content, Pane, Reading, Selection, State
+from medviewer.app.state import EMPTY, Content, Pane, Reading, Selection, State
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.report import ImageReference
-from medviewer.domain.study import Collection, Document
+from medviewer.domain.study import Collection, Document, Patient
 from medviewer.imaging.pdf import Pdf, draw_page, open_pdf, read_pdf_bytes
 from medviewer.imaging.report_text import read_report
 from medviewer.imaging.waveform import read_waveform
@@ -72,15 +72,19 @@ def show(app: Application, document: Document) -> None:
     now = app.state.reading
     if now is None and window_of(app.state.active):
         activate(app, 0)  # documents are in front of the images of the first window
-    behind = now.behind if now is not None else active_pane(app.state)
-    before = now.patient if now is not None else behind.selection.patient if behind.selection is not None else None
+    behind, beside = (now.behind, now.beside) if now is not None else (active_pane(app.state), EMPTY)
+    shown = None if now is not None else seen_selection(app.state)
+    before = now.patient if now is not None else shown.patient if shown is not None else None
     if now is None and behind.selection is not None and behind.cut is None:
         app.wishes.views[behind.selection.stack_key] = behind.view
     is_other_patient = before is None or identity_of(before) != identity_of(found.patient)
+    parked = app.state.parked
+    if is_other_patient and not beside:
+        beside, parked = parked, EMPTY  # never two patients side by side, nor in two windows
     app.session.settle()
     app.session.update(
-        reading=replace(found, behind=behind), is_playing=False,
-        selection=None, cut=None, frame=None, frame_problem="",
+        reading=replace(found, behind=behind, beside=beside), is_playing=False,
+        selection=None, cut=None, frame=None, frame_problem="", parked=parked,
         **(_NO_RECORD if is_other_patient else {}),
     )  # fmt: skip
     _read(app, found.document)
@@ -115,25 +119,29 @@ def close(app: Application, _argument: object) -> None:
         return
     for slot in ("document", "page"):
         app.jobs.stop(slot)
-    back = _refound(app.state.collection, reading.behind)
-    is_other_patient = back.selection is None or identity_of(back.selection.patient) != identity_of(reading.patient)
-    shown = {name: getattr(back, name) for name in Pane.__dataclass_fields__}
-    app.session.update(reading=None, **shown, **(_NO_RECORD if is_other_patient else {}))
-    if back.selection is None:
+    parked = grown_panes(reading.beside, app.state.collection) if reading.beside else app.state.parked
+    back = grown_panes({0: reading.behind}, app.state.collection)[0]
+    if not _filled(back, *parked.values()):
+        back = Pane(selection=_first_image(app.state.collection, reading.patient))
+    shown = next(iter(_filled(back, *parked.values())), None)
+    is_other_patient = shown is None or identity_of(shown.patient) != identity_of(reading.patient)
+    changes = {name: getattr(back, name) for name in Pane.__dataclass_fields__}
+    app.session.update(reading=None, parked=parked, **changes, **(_NO_RECORD if is_other_patient else {}))
+    if shown is None:
         return
     if is_other_patient or not app.state.is_record_checked:
-        check_record(app, back.selection)
-    if back.frame is None:
-        read_pane(app, app.state.active)
+        check_record(app, shown)
+    read_missing(app)
 
 
-def _refound(collection: Collection, behind: Pane) -> Pane:
-    """What was on screen, in a collection that may have grown; the first image where there was none."""
-    if behind.selection is None:
-        return Pane(selection=next(selections(collection), None))
-    key = behind.selection.image.key
-    kept = next((one for one in selections(collection) if one.image.key == key), None)
-    return replace(behind, selection=kept) if kept is not None else Pane()
+def _filled(*panes: Pane) -> list[Selection]:
+    return [pane.selection for pane in panes if pane.selection is not None]
+
+
+def _first_image(collection: Collection, patient: Patient) -> Selection | None:
+    """Where there was no image on screen: the first one of whom was read of; else the first one."""
+    of_patient = (one for one in selections(collection) if one.patient.key == patient.key)
+    return next(of_patient, None) or next(selections(collection), None)
 
 
 def take_grown(state: State, collection: Collection) -> Reading | None:

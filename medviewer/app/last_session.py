@@ -18,7 +18,7 @@ from medviewer.app.on_screen import active_pane, selections
 from medviewer.app.opening import open_paths
 from medviewer.app.panes import numbers_in, pane_numbers, window_of
 from medviewer.app.session_file import LOOK, MOST_PATHS, PREFIX, is_running, read, remove, write
-from medviewer.app.state import Key, Pane, Restorable, RestorablePane, Selection, State, View
+from medviewer.app.state import EMPTY, Key, Pane, Restorable, RestorablePane, Selection, State, View
 from medviewer.app.viewing import change_view
 from medviewer.domain.errors import InputError
 from medviewer.domain.study import Collection
@@ -70,8 +70,10 @@ def what_is_open(app: Application) -> Restorable | None:
     """The paths, and the images on screen with their looks; None where nothing is open."""
     state, paths = app.state, app.wishes.opened
     # Of a document: what comes back when it is closed is what is open.
-    active = state.reading.behind if state.reading is not None else active_pane(state)
-    panes = {index: state.parked.get(index, Pane()) for index in pane_numbers(state)} | {state.active: active}
+    reading = state.reading
+    active, parked = (reading.behind, reading.beside) if reading is not None else (active_pane(state), EMPTY)
+    others = parked or state.parked
+    panes = {index: others.get(index, Pane()) for index in pane_numbers(state)} | {state.active: active}
     filled = [index for index in (state.active, *panes) if panes[index].selection is not None]
     if not filled or not paths:
         return None

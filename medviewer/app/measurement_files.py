@@ -14,7 +14,6 @@ from medviewer.app.on_screen import (
     name_of,
     shown_presentation,
     value_of,
-    with_measurement,
 )
 from medviewer.app.patient import keep_event
 from medviewer.app.state import Measured, State, Value
@@ -166,10 +165,8 @@ def offered(state: State) -> tuple[Measurement, ...]:
 def take_offered(app: Application, _argument: object) -> None:
     """Add the measurements that reports hold to those of their images, as the reader's own rows."""
     new = offered(app.state)
-    measurements = app.state.measurements
-    for one in new:
-        measurements = with_measurement(measurements, one.where, one.uid, one)
-    app.session.update(measurements=measurements, offered_measurements=())
+    app.session.know_measurements(new)
+    app.session.update(offered_measurements=())
     app.notify("info", "1 measurement was added." if len(new) == 1 else f"{len(new)} measurements were added.")
 
 

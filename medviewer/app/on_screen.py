@@ -238,6 +238,11 @@ def pane_state(state: State, index: int) -> State:
 _NO_PANE = Pane()
 
 
+def seen_selection(state: State) -> Selection | None:
+    """The image in the active viewport; where that is empty, one of the others, which is of the same patient."""
+    return next((one for one in (state.selection, *(p.selection for p in state.parked.values())) if one), None)
+
+
 def active_pane(state: State) -> Pane:
     """What the active viewport shows, to be parked."""
     return Pane(**{name: getattr(state, name) for name in Pane.__dataclass_fields__})

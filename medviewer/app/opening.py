@@ -6,10 +6,9 @@ import contextlib
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,12 +18,12 @@ from medviewer.app.findings import continue_run, keep_wish, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
-from medviewer.app.on_screen import keys_of_stack, selections, wished_profile
-from medviewer.app.panes import forget_panes, prefetch, read_pane
+from medviewer.app.on_screen import keys_of_stack, seen_selection, selections, wished_profile
+from medviewer.app.panes import forget_panes, grown_panes, prefetch, read_missing, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
-from medviewer.app.state import EMPTY, Pane, Selection, State, View
+from medviewer.app.state import EMPTY, Selection, State, View
 from medviewer.app.whole_stacks import all_found
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
@@ -210,40 +209,25 @@ def take_collection(app: Application, collection: Collection) -> None:
     old = app.state.selection
     if app.state.reading is not None:
         reading = documents.take_grown(app.state, collection)
-        app.session.update(collection=collection, reading=reading, parked=_grown_panes(app, collection))
+        app.session.update(collection=collection, reading=reading, parked=grown_panes(app.state.parked, collection))
         return
     if old is None:
-        app.session.update(collection=collection)
+        app.session.update(collection=collection, parked=grown_panes(app.state.parked, collection))
         first = next(selections(collection), None)
-        if first is not None:
+        if first is not None and seen_selection(app.state) is None:  # else the reader emptied this one viewport
             select(app, first)
         return
     # The same image in the grown stack: nobody's scrolling is undone by what is found later.
     kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
     if kept is not None:
         keep_wish(app, old, kept)
-    app.session.update(collection=collection, selection=kept or old, parked=_grown_panes(app, collection))
+    app.session.update(collection=collection, selection=kept or old, parked=grown_panes(app.state.parked, collection))
     if kept is not None and _who(kept) != _who(old):
         # A later file completed who the patient is: what the record was compared with is no longer all.
         app.session.update(record=None, record_mismatch="", record_problem="", is_record_checked=False)
         check_record(app, kept)
     if kept is not None and app.state.frame is not None:
         prefetch(app, kept, 1)
-
-
-def _grown_panes(app: Application, collection: Collection) -> Mapping[int, Pane]:
-    """The other viewports with their images in the grown stacks."""
-    if not app.state.parked:
-        return app.state.parked
-    by_key = {one.image.key: one for one in selections(collection)}
-    return MappingProxyType(
-        {
-            index: replace(pane, selection=by_key.get(pane.selection.image.key, pane.selection))
-            if pane.selection is not None
-            else pane
-            for index, pane in app.state.parked.items()
-        }
-    )
 
 
 def select(app: Application, selection: Selection) -> None:
@@ -258,7 +242,9 @@ def select(app: Application, selection: Selection) -> None:
     profile = wished_profile(replace(app.state, selection=selection, cut=None, view=view), selection.image)
     picture = picture if picture is not None and picture.has_colors_of(profile) else None
     is_unchecked = app.state.reading is not None and not app.state.is_record_checked  # a document of another patient
-    before = old or next((pane.selection for pane in app.state.parked.values() if pane.selection is not None), None)
+    # While a document of another patient is read, what was seen before waits beside it.
+    beside = app.state.reading.beside if app.state.reading is not None else EMPTY
+    before = seen_selection(replace(app.state, parked=beside or app.state.parked))
     is_other_patient = before is None or _who(before) != _who(selection)
     changes: dict[str, object] = {
         "reading": None,
@@ -271,7 +257,11 @@ def select(app: Application, selection: Selection) -> None:
     }
     if is_other_patient:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
-        changes |= {"parked": EMPTY, "crosshair": None, "is_playing": False}  # never two patients side by side
+        changes |= {"parked": EMPTY, "crosshair": None}  # never two patients side by side
+    elif beside:
+        changes["parked"] = grown_panes(beside, app.state.collection)
+    if not stays:  # what plays is a stack; another one is looked at, and may be of one image
+        changes["is_playing"] = False
     app.session.settle()
     app.session.update(**changes)
     if not stays:
@@ -284,6 +274,8 @@ def select(app: Application, selection: Selection) -> None:
         app.jobs.stop(f"read {app.state.active}")
         continue_run(app)
         prefetch(app, selection, 1 if old is None or old.index <= selection.index else -1)
+    if beside:
+        read_missing(app)
 
 
 def show_index(app: Application, index: int) -> None:
@@ -422,6 +414,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.frames.clear()
     forget_panes(app)
     app.wishes.views.clear()
+    app.session.forget_past()
     app.wishes.run = None
     app.wishes.opened, app.wishes.is_whole = paths, not paths
     app.state.collection.release()

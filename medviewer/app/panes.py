@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -13,13 +13,13 @@ from medviewer.app import analysis
 from medviewer.app.findings import continue_run, warm_up
 from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.jobs import Work
-from medviewer.app.on_screen import active_pane, appearance_of, pane_state, wished_profile
+from medviewer.app.on_screen import active_pane, appearance_of, pane_state, selections, wished_profile
 from medviewer.app.picture import Picture
 from medviewer.app.state import EMPTY, Pane, Selection, State
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Image
+from medviewer.domain.study import Collection, Image
 from medviewer.domain.volume import Volume
 from medviewer.imaging.presenting import presented
 
@@ -95,6 +95,29 @@ def _room_for(state: State, index: int) -> frozenset[int]:
     own = numbers_in(state, window_of(index))
     others = state.maximised.difference(own)
     return others if others == state.maximised else others | {index}
+
+
+def grown_panes(panes: Mapping[int, Pane], collection: Collection) -> Mapping[int, Pane]:
+    """Viewports with their images in the stacks of a collection that may have grown."""
+    if all(pane.selection is None for pane in panes.values()):
+        return panes
+    by_key = {one.image.key: one for one in selections(collection)}
+    return MappingProxyType(
+        {
+            index: replace(pane, selection=by_key.get(pane.selection.image.key, pane.selection))
+            if pane.selection is not None
+            else pane
+            for index, pane in panes.items()
+        }
+    )
+
+
+def read_missing(app: Application) -> None:
+    """Have the pixels of viewports read that have come back without them."""
+    for index in pane_numbers(app.state):
+        pane = pane_state(app.state, index)
+        if pane.selection is not None and pane.frame is None and not pane.frame_problem:
+            read_pane(app, index)
 
 
 def forget_panes(app: Application) -> None:

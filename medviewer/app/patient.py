@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from medviewer.app.on_screen import seen_selection
 from medviewer.app.state import Selection, Stored
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
@@ -309,7 +310,7 @@ def _block(app: Application) -> None:
 
 
 def _is_shown(app: Application, patient: Patient) -> bool:
-    now = app.state.selection
+    now = seen_selection(app.state)
     return now is not None and identity_of(now.patient) == identity_of(patient)
 
 

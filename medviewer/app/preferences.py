@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app.presets import CT_PRESETS, Presets, with_preset
 from medviewer.app.state import State
-from medviewer.app.viewing import change_view
 from medviewer.domain.errors import UsageError
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -77,8 +77,8 @@ def preferred(app: Application, name: str) -> Any:
 
 
 def _use(name: str) -> Callable[[Application, Any], None]:
-    if name == "smooth":
-        return lambda app, value: change_view(app, smooth=value)
+    if name == "smooth":  # like every preference it is not undone, so that it never stands before what is
+        return lambda app, value: app.session.update(view=replace(app.state.view, smooth=value))
     if name == "run_when_opened":
         return lambda _app, _value: None  # asked when something is opened
     return lambda app, value: app.session.update(**{name: value})

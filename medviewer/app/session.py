@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -82,6 +82,8 @@ class Session:
                 self._keep(before, gesture, is_arrangement=True)
 
     def _keep(self, past: State, gesture: str, *, is_arrangement: bool = False) -> None:
+        if past.selection is None and not is_arrangement:
+            return  # nothing is on screen that could show it undone: it would stand before all that can be
         goes_on = bool(gesture) and gesture == self._gesture and self.can_undo
         if not goes_on:
             self._undo.append(_Past(_remembered(past, with_panes=is_arrangement), is_arrangement))
@@ -181,6 +183,30 @@ class Session:
         for past in (self._undo, self._redo):
             past[:] = [replace(one, state=corrected(one.state)) for one in past]
         self.update(key_images=corrected(self._state).key_images)
+
+    def know_measurements(self, found: Iterable[Measurement]) -> None:
+        """Show measurements that came from elsewhere, here and where undo or redo would leave them out.
+
+        They are no change that the reader made on screen: undoing one made before must not delete them.
+        """
+        new = tuple(found)
+
+        def joined(state: State) -> State:
+            measurements = state.measurements
+            for one in new:
+                if (*one.where[:2], None) in measurements:  # else those of its image had not been read by then
+                    measurements = with_measurement(measurements, one.where, one.uid, one)
+            return replace(state, measurements=measurements)
+
+        for past in (self._undo, self._redo):
+            past[:] = [replace(one, state=joined(one.state)) for one in past]
+        self.update(measurements=joined(self._state).measurements)
+
+    def forget_past(self) -> None:
+        """Other studies are opened: what was done to the ones before can be undone no more, and is not kept."""
+        self._undo.clear()
+        self._redo.clear()
+        self.settle()
 
     def forget_scene(self) -> None:
         """The 3D view is closed, and its volume gone: what was changed in it can be undone no more."""

@@ -259,7 +259,8 @@ class Reading:
 
     ``content`` is None while it is being read; ``problem`` says why it cannot be. ``picture`` is the page of a
     PDF, (rows, columns, 3) uint8 RGB, None while it is drawn; ``page_problem`` says why it cannot be. ``zoom`` is 1
-    where it fits. ``behind`` is what the active viewport showed before.
+    where it fits. ``behind`` is what the active viewport showed before; ``beside`` what the others showed, which
+    are empty while a document of another patient is read.
     """
 
     patient: Patient
@@ -272,6 +273,7 @@ class Reading:
     page_problem: str = ""
     zoom: float = 1.0
     behind: Pane = field(default_factory=Pane)
+    beside: Mapping[int, Pane] = field(default_factory=_empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +432,6 @@ class State:
     ct_presets: Presets = field(default_factory=lambda: CT_PRESETS)  # the windows on the digits, as the reader has them
     shortcuts: Changes = field(default_factory=_empty)  # the reader's own keys
     hanging: Protocols = ()  # the first that fits a study is used for it
-    confirmed: Mapping[Key, frozenset[str]] = field(default_factory=_empty)  # image key -> guard codes confirmed
+    confirmed: Mapping[Subject, frozenset[str]] = field(default_factory=_empty)  # guard codes; ask confirmed_for
     panels_hidden: bool = False  # only the image is shown
     is_record_checked: bool = False  # the store was asked about the patient on screen

@@ -11,9 +11,12 @@ import pytest
 from medviewer.app import documents
 from medviewer.app.application import NoFront
 from medviewer.app.documents import page_count, readings
-from medviewer.app.on_screen import selections
+from medviewer.app.last_session import what_is_open
+from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import take_collection
+from medviewer.app.panes import pane_numbers
 from medviewer.app.start import running_application
+from medviewer.app.state import EMPTY
 from medviewer.domain.report import ImageReference, Report
 from medviewer.domain.study import Document
 from medviewer.domain.waveform import Waveform
@@ -148,6 +151,84 @@ def test_other_viewports_stay_as_they_are_behind_a_document(app: Application, co
     assert app.state.selection is not None
 
 
+def two_patients(app: Application, tmp_path: Path) -> None:
+    """Images of Alpha and of Beta, and a letter about each."""
+    made = folder(tmp_path)
+    write_radiograph(made / "f.dcm", patient_id="B2", name="Beta^Ben", SOPInstanceUID="1.2.3.5")
+    app.run_command("file.open_folder", made)
+
+
+def names_on_screen(app: Application) -> list[str | None]:
+    panes = [pane_state(app.state, index).selection for index in pane_numbers(app.state)]
+    return [pane.patient.name if pane is not None else None for pane in panes]
+
+
+def test_a_document_of_another_patient_leaves_no_image_beside_it(application: Application, tmp_path: Path) -> None:
+    """Neither in the other viewports nor in the second window, which has the same title; they come back."""
+    two_patients(application, tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.activate", 1)
+    application.run_command("image.select", next(selections(application.state.collection)))
+    application.run_command("layout.activate", 0)
+    assert names_on_screen(application) == ["Alpha^Anna", "Alpha^Anna"]
+    application.run_command("document.show", document(application, "e.dcm"))
+    assert names_on_screen(application) == [None, None]
+    remembered = what_is_open(application)
+    assert remembered is not None
+    assert len(remembered.panes) == 2, "what comes back is what is open"
+    application.run_command("document.show", document(application, "b.dcm"))
+    assert names_on_screen(application) == [None, None]
+    application.run_command("document.close")
+    assert names_on_screen(application) == ["Alpha^Anna", "Alpha^Anna"]
+    assert all(pane_state(application.state, index).frame is not None for index in (0, 1))
+    assert application.state.is_record_checked
+
+
+@pytest.mark.parametrize(("patient", "left"), [("Alpha^Anna", "Alpha^Anna"), ("Beta^Ben", None)])
+def test_an_image_chosen_beside_anothers_document_has_its_viewports_again(
+    application: Application, tmp_path: Path, patient: str, left: str | None
+) -> None:
+    two_patients(application, tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.activate", 1)
+    application.run_command("image.select", next(selections(application.state.collection)))
+    application.run_command("document.show", document(application, "e.dcm"))
+    chosen = next(one for one in selections(application.state.collection) if one.patient.name == patient)
+    application.run_command("image.select", chosen)
+    assert names_on_screen(application) == [left, patient]
+    assert application.state.record is not None
+    assert application.state.record.name == patient
+    if left:
+        assert pane_state(application.state, 0).frame is not None
+
+
+def test_closing_a_document_over_an_empty_viewport_brings_nobody_else(application: Application, tmp_path: Path) -> None:
+    two_patients(application, tmp_path)
+    beta = next(one for one in selections(application.state.collection) if one.patient.name == "Beta^Ben")
+    application.run_command("image.select", beta)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.activate", 1)
+    assert names_on_screen(application) == ["Beta^Ben", None]
+    application.run_command("document.show", document(application, "e.dcm"))
+    assert application.state.record is not None, "it is the same patient's"
+    application.run_command("document.close")
+    assert names_on_screen(application) == ["Beta^Ben", None]
+    assert application.state.record is not None
+    assert application.state.record.name == "Beta^Ben"
+
+
+def test_closing_a_document_without_an_image_on_screen_shows_one_of_its_patient(
+    application: Application, tmp_path: Path
+) -> None:
+    two_patients(application, tmp_path)
+    letter = document(application, "e.dcm")
+    application.run_command("layout.use", (1, 2))
+    application.session.update(selection=None, frame=None, parked=EMPTY)
+    application.run_command("document.show", letter)
+    application.run_command("document.close")
+    assert names_on_screen(application) == ["Beta^Ben", None]
+
+
 def test_a_plane_that_was_cut_comes_back(application: Application, tmp_path: Path) -> None:
     write_slices(tmp_path, 5)
     write_report(tmp_path / "r.dcm", item("TEXT", "Finding", TextValue="-"))
@@ -167,7 +248,14 @@ def test_a_plane_that_was_cut_comes_back(application: Application, tmp_path: Pat
     application.run_command("document.close")
     assert application.state.cut == before.cut
     assert application.state.frame is before.frame
-    assert application.state.parked is before.parked
+    assert application.state.parked.keys() == before.parked.keys()
+    for index, pane in application.state.parked.items():
+        was = before.parked[index]
+        assert (pane.cut, pane.view) == (was.cut, was.view)
+        assert pane.frame is was.frame
+        assert pane.selection is not None
+        assert was.selection is not None
+        assert pane.selection.image.key == was.selection.image.key
 
 
 def test_a_folder_with_documents_alone_opens_the_first(application: Application, tmp_path: Path) -> None:

@@ -168,6 +168,26 @@ def test_a_report_beside_the_images_is_offered_taken_once_and_never_again(
     close(other)
 
 
+def test_undoing_what_was_done_before_does_not_delete_what_a_report_brought(
+    measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    drawn = all_of(measured)
+    measured.run_command("measure.save_report", folder)
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    other.run_command("view.invert")
+    other.run_command("view.invert")
+    other.run_command("edit.undo")
+    other.run_command("measure.take_offered")
+    other.run_command("edit.undo")
+    assert not other.state.view.inverted
+    assert all_of(other) == drawn
+    other.run_command("edit.redo")
+    other.run_command("edit.redo")
+    assert all_of(other) == drawn
+    assert other.records.store().measurements_for(drawn[0].sop_instance_uid) == (drawn[0],)
+    close(other)
+
+
 @pytest.mark.reliability
 @pytest.mark.parametrize("wrong", ["study", "image", "place"])
 def test_a_report_of_another_study_or_image_is_not_offered(

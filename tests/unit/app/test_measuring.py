@@ -22,6 +22,7 @@ from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
 from tests.conftest import InlineExecutor
 from tests.radiographs import write_radiograph, write_slices
+from tests.unit.app.test_session import selection
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -180,7 +181,7 @@ def test_a_measurement_that_cannot_be_written_is_taken_back_and_said(
 
 def test_a_deletion_that_failed_late_is_undone_in_what_came_after_it() -> None:
     made = new_measurement("length", LINE, ("1.2", 0, None))
-    session = Session(State(measurements={("1.2", 0, None): ()}))
+    session = Session(State(selection=selection(), measurements={("1.2", 0, None): ()}))
     session.change(measurements={("1.2", 0, None): (made,)})
     session.change(measurements={("1.2", 0, None): ()})
     session.change(corner_text="none")

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from medviewer.app.application import NoFront
-from medviewer.app.on_screen import selections
+from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
 from medviewer.app.start import running_application
@@ -140,6 +140,29 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     assert seen == ["Beta^Ben"]
     assert name_shown(application) == "Beta^Ben"
     assert [p.name for p in application.state.collection.patients] == ["Alpha^Anna", "Beta^Ben"]
+
+
+def test_what_is_found_later_does_not_fill_a_viewport_that_the_reader_emptied(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")
+    partly = scan([tmp_path])
+    write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
+    whole = scan([tmp_path])
+
+    def slow(
+        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
+    ) -> Collection:
+        on_found(partly)
+        application.run_command("layout.use", (1, 2))
+        application.run_command("layout.activate", 1)
+        on_found(whole)
+        return whole
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    application.run_command("file.open_folder", tmp_path)
+    shown = [pane_state(application.state, index).selection for index in (0, 1)]
+    assert [one.patient.name if one else None for one in shown] == ["Beta^Ben", None]
 
 
 def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
@@ -304,6 +327,36 @@ def test_opening_again_forgets_the_results_of_before(application: Application, t
     application.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")])
     assert not application.state.answers
     assert name_shown(application) == "Beta^Ben"
+
+
+def test_what_was_done_to_other_studies_cannot_be_undone_and_is_not_kept(
+    application: Application, tmp_path: Path
+) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    application.run_command("view.invert")
+    application.run_command("edit.undo")
+    application.run_command("view.invert")
+    assert application.session.has_past
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben")])
+    assert not application.session.has_past
+    assert not application.session.can_redo
+    application.run_command("view.invert")
+    application.run_command("file.close")
+    assert not application.session.has_past
+
+
+def test_cine_ends_where_another_stack_is_shown(application: Application, tmp_path: Path) -> None:
+    write_slices(tmp_path / "ct", 4)
+    write_radiograph(tmp_path / "film.dcm")
+    application.run_command("file.open_folder", tmp_path)
+    stack = next(one for one in selections(application.state.collection) if len(one.stack.images) > 1)
+    application.run_command("image.select", stack)
+    application.run_command("image.cine")
+    application.run_command("image.next")
+    assert application.state.is_playing
+    film = next(one for one in selections(application.state.collection) if len(one.stack.images) == 1)
+    application.run_command("image.select", film)
+    assert not application.state.is_playing
 
 
 def test_a_recent_path_that_is_gone_is_said_and_forgotten(application: Application, tmp_path: Path) -> None:

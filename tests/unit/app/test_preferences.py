@@ -12,6 +12,7 @@ import pytest
 from medviewer.app.preferences import CHOICES, prefer, preferred
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import UsageError
+from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -49,3 +50,18 @@ def test_what_cannot_be_preferred_is_refused(application: Application, choice: t
 def test_a_theme_of_a_newer_version_gives_the_default(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"theme": "solar", "density": "x", "up_brightens": "no"}))
     assert SettingsFile(tmp_path).load() == Settings()
+
+
+def test_a_preference_never_stands_before_what_can_be_undone(application: Application, tmp_path: Path) -> None:
+    """Above all not where no image is on screen: nothing could show it undone, and nothing below it would be either."""
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm")])
+    application.run_command("view.invert")
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.activate", 1)
+    application.run_command("app.prefer", ("smooth", not application.state.view.smooth))
+    application.run_command("view.fit")
+    application.run_command("layout.activate", 0)
+    application.run_command("edit.undo")  # the layout
+    application.run_command("edit.undo")
+    assert not application.state.view.inverted
+    assert not application.session.has_past
