@@ -13,7 +13,7 @@ from medviewer.app.data_questions import takes_only
 from medviewer.app.on_screen import asked_key, asks_of_stack, current_answer, current_attribution, second_attribution
 from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import is_for_screen
-from medviewer.app.stack_asking import Prepare, key_of, partial_because, question_of
+from medviewer.app.stack_asking import Prepare, confirmation_of, key_of, partial_because, question_of
 from medviewer.app.state import Key, Overlay, Selection
 from medviewer.app.whole_stacks import forget_waiting
 from medviewer.domain.answer import Answer, Attribution, Subject
@@ -109,10 +109,9 @@ def confirm_guard(app: Application, code: str) -> None:
     now = app.state.selection
     if now is None:
         return
-    confirmed = dict(app.state.confirmed)
-    key = key_of(app.state, now)
-    confirmed[key] = confirmed.get(key, frozenset()) | {code}
-    app.session.update(confirmed=MappingProxyType(confirmed))
+    subject = confirmation_of(app, key_of(app.state, now), app.state.model_id)
+    confirmed = app.state.confirmed.get(subject, frozenset()) | {code}
+    app.session.update(confirmed=MappingProxyType({**app.state.confirmed, subject: confirmed}))
     run_model(app, None)
 
 
@@ -262,8 +261,9 @@ def _start_weighing(app: Application, asked: Subject, question: Question, attrib
 
 
 def _take_attribution(app: Application, asked: Subject, attribution: Attribution) -> None:
-    """Keep a map under the answer that it explains; never if that answer has been replaced meanwhile."""
-    if asked not in app.state.answers:
+    """Keep a map under the answer that it explains; never if answer or model have been replaced meanwhile."""
+    answer = app.state.answers.get(asked)
+    if answer is None or not attribution.provenance.is_same_question(answer.provenance):
         return
     subject = replace(asked, method=attribution.method, finding=attribution.finding)
     app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
@@ -275,9 +275,29 @@ def take_answer(app: Application, subject: Subject, answer: Answer) -> None:
     app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
 
 
+def forget_replaced(app: Application) -> bool:
+    """Let go of what networks said that are not in use any more, and give whether there was any.
+
+    Beside it would stand figures of the new card, and heat maps of the new network.
+    """
+    cards = {entry.id: entry.card for entry in app.engine.catalogue.entries}
+
+    def is_of_now(subject: Subject, answer: Answer) -> bool:
+        card = cards.get(subject.model_id)
+        return card is not None and answer.provenance.is_by(card.sha256, card.version)
+
+    gone = {(s.image_key, s.model_id) for s, answer in app.state.answers.items() if not is_of_now(s, answer)}
+    _forget(app, gone)
+    return bool(gone)
+
+
 def _forget_answer(app: Application, key: Key, model_id: str) -> None:
+    _forget(app, {(key, model_id)})
+
+
+def _forget(app: Application, gone: set[tuple[Key, str]]) -> None:
     def others(mapping: Any) -> Any:
-        return MappingProxyType({s: v for s, v in mapping.items() if (s.image_key, s.model_id) != (key, model_id)})
+        return MappingProxyType({s: v for s, v in mapping.items() if (s.image_key, s.model_id) not in gone})
 
     state = app.state
     app.session.update(

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app.analysis import build_case
+from medviewer.app.findings import forget_replaced
 from medviewer.app.record_models import is_for_screen, stack_models
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 JOB = "models"
+REPLACED = "A model was replaced or taken away: what it said before is not shown any more; run what there is now."
 CPU = ("cpu",)
 
 
@@ -225,7 +227,7 @@ class ModelShelf:
 
 
 def _adopt(app: Application) -> None:
-    """Have the window list the models that there are now; one that went is not chosen any more."""
+    """Have the window list the models that there are now; one that went is not chosen any more, nor is its answer."""
     entries = app.engine.catalogue.entries
     usable = [entry.id for entry in entries if entry.card is not None and is_for_screen(entry.card)]
     chosen = app.state.model_id
@@ -236,15 +238,19 @@ def _adopt(app: Application) -> None:
         provider="",
         stack_models=stack_models(app.engine.catalogue),
     )
+    if forget_replaced(app):
+        app.notify("caution", REPLACED)
 
 
 def open_case(state: State) -> Case | None:
-    """The image on screen as a model would be given it; None if there is none, or its record is somebody else's."""
+    """The image on screen as a model would be given it; None if there is none, or its record is somebody else's.
+
+    A new model is given nothing that the reader confirmed for another one.
+    """
     now = state.selection
     if now is None or state.frame is None or state.cut is not None or state.record_mismatch:
         return None
-    confirmed = state.confirmed.get(now.image.key, frozenset())
-    return build_case(state.frame, now.patient, now.study, state.record, confirmed)
+    return build_case(state.frame, now.patient, now.study, state.record)
 
 
 def _look_at(path: Path, stop: StopToken) -> Asked:

@@ -12,7 +12,8 @@ from medviewer.app.analysis import Question
 from medviewer.app.on_screen import asked_key, asks_of_stack
 from medviewer.app.state import Key, Selection, State
 from medviewer.app.whole_stacks import kept_volume
-from medviewer.domain.errors import GeometryError, InputError, UsageError
+from medviewer.domain.answer import Subject
+from medviewer.domain.errors import GeometryError, InputError, ModelError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Stack
 from medviewer.domain.volume import Volume
@@ -32,6 +33,23 @@ Prepare = Callable[[StopToken, Progress], Question]
 def key_of(state: State, selection: Selection) -> Key:
     """By which image goes what the chosen model is asked of a selection."""
     return selection.volume_key if asks_of_stack(state) else selection.image.key
+
+
+def confirmation_of(app: Application, key: Key, model_id: str) -> Subject:
+    """What a reader's confirmation is of: one image, and one network, whose card says what was confirmed.
+
+    Raises:
+        UsageError, ModelError: the model cannot be used.
+    """
+    return Subject(key, model_id, app.engine.catalogue.card(model_id).sha256)
+
+
+def confirmed_for(app: Application, key: Key, model_id: str) -> frozenset[str]:
+    """Which guards of a model the reader has confirmed for an image, by their codes; none where it cannot be used."""
+    try:
+        return app.state.confirmed.get(confirmation_of(app, key, model_id), frozenset())
+    except (UsageError, ModelError):  # asking will say why
+        return frozenset()
 
 
 def partial_because(app: Application) -> str:
@@ -55,7 +73,7 @@ def question_of(app: Application, now: Selection) -> Prepare:
     state = app.state
     if state.frame is None:
         raise UsageError("The image is still being read: try again when it is shown.")
-    confirmed = state.confirmed.get(asked_key(state) or now.image.key, frozenset())
+    confirmed = confirmed_for(app, asked_key(state) or now.image.key, state.model_id)
     if not asks_of_stack(state):
         case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
         question = Question(case, state.model_id, state.language)
@@ -75,7 +93,8 @@ def question_of(app: Application, now: Selection) -> Prepare:
 def question_behind(app: Application, selection: Selection, model_id: str) -> Prepare:
     """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it."""
     state, now = app.state, selection
-    confirmed = state.confirmed.get(now.image.key, frozenset())
+    key = now.volume_key if model_id in state.stack_models else now.image.key
+    confirmed = confirmed_for(app, key, model_id)
 
     def read(stop: StopToken, progress: Progress) -> Question:
         if model_id in state.stack_models:

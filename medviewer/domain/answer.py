@@ -229,6 +229,10 @@ class Provenance:
         """Whether both are of the same model and the same input: then one may stand beside the other."""
         return (self.model_sha256, self.input_sha256) == (other.model_sha256, other.input_sha256)
 
+    def is_by(self, sha256: str, version: str) -> bool:
+        """Whether it is of this network, and of this version of its card."""
+        return (self.model_sha256, self.model_version) == (sha256, version)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:

@@ -234,7 +234,9 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
     card = engine.catalogue.card(model_id)
     row = _suitable(method, card)
     if not card.is_of_one_image:
-        return _explain_groups(engine, case, card, row, _Asking(finding, n_random, stop, progress))
+        of_groups = _explain_groups(engine, case, card, row, _Asking(finding, n_random, stop, progress))
+        engine.catalogue.check_unchanged(card)
+        return of_groups
     prepared = engine.encode(case, model_id)
     index = _finding_index(engine, card, prepared.tensor, finding, stop)
     question = Question(engine, card, prepared.tensor, index, stop, progress)
@@ -244,6 +246,8 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
     stored = case.images[0].stored
     placed = place_saliency(found.values, to_image, (stored.shape[0], stored.shape[1]))
     faithfulness = judge(question, found.values, n_random) if n_random > 0 else None
+    loaded = engine.load(card.id, stop=stop)
+    engine.catalogue.check_unchanged(card)
     return Attribution(
         method=row.id,
         method_title=row.title,
@@ -255,7 +259,7 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
         error_name=row.error_name,
         faithfulness=faithfulness,
         elapsed_s=time.monotonic() - clock,
-        provenance=provenance_of(card, engine.load(card.id, stop=stop), question.tensor, started, clock),
+        provenance=provenance_of(card, loaded, question.tensor, started, clock),
     )
 
 
@@ -292,12 +296,14 @@ def weigh(
         if of_map.model_sha256 != card.sha256 or not is_of_these:
             raise UsageError("The explanation belongs to other data or another model; explain these again.")
         judged = judge_groups(asked, attribution.saliency, max(1, n_random))
+        engine.catalogue.check_unchanged(card)
         return replace(attribution, faithfulness=judged, elapsed_s=attribution.elapsed_s + time.monotonic() - clock)
     tensor = engine.encode(case, card.id).tensor
     if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, tensor_sha256(tensor)):
         raise UsageError("The heat map belongs to another image or model; explain this one again.")
     question = Question(engine, card, tensor, card.label_index(attribution.finding), stop, progress)
     faithfulness = judge(question, attribution.saliency, max(1, n_random))
+    engine.catalogue.check_unchanged(card)
     elapsed_s = attribution.elapsed_s + time.monotonic() - clock
     return replace(attribution, faithfulness=faithfulness, elapsed_s=elapsed_s)
 

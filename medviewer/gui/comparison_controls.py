@@ -44,6 +44,10 @@ class ComparisonControls(Card):
         self._said.setSpacing(8)
         self.column.addLayout(self._said)
 
+    def list_methods(self, methods: Sequence[MethodRow]) -> None:
+        """Know other methods, or other models that they suit."""
+        self._methods, self._shown = tuple(methods), ()
+
     def show_state(self, state: State, running: str) -> None:
         """Draw what a state says; ``running`` is how far the second map is, "" if it is not being made."""
         first, second = current_attribution(state), second_attribution(state)

@@ -70,6 +70,10 @@ class ExplainControls(Card):
         self._lay_out()
         self.translate()
 
+    def list_methods(self, methods: Sequence[MethodRow]) -> None:
+        """Know other methods, or other models that they suit; :meth:`offer` lists them."""
+        self._methods = tuple(methods)
+
     def offer(self, model_id: str) -> None:
         """List the methods by which a model can be explained."""
         self.method.clear()

@@ -154,9 +154,12 @@ class FindingsPanel(QWidget):
             self._foot.setContentsMargins(0, 0, 0, 0)
             self._scroll.column.insertWidget(self._scroll.column.indexOf(self._origin), self.decision)
 
-    def list_models(self, models: Sequence[ModelRow]) -> None:
-        """List other models: some came or went."""
+    def list_models(self, models: Sequence[ModelRow], methods: Sequence[MethodRow]) -> None:
+        """List other models, and by what each can be explained: some came or went."""
         self._models = tuple(models)
+        self.queue.list_models(self._models)
+        self.explain.list_methods(methods)
+        self.comparison.list_methods(methods)
         self.show_state(None, self._state)
 
     def show_state(self, old: State | None, new: State) -> None:

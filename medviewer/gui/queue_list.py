@@ -39,7 +39,7 @@ class QueueList(QWidget):
 
     def __init__(self, models: Sequence[_Titled], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._titles = {model.id: model.title for model in models}
+        self._titles: Mapping[str, str | Mapping[str, str]] = {}
         self._head = PlainLabel("", "strong")
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
@@ -65,7 +65,12 @@ class QueueList(QWidget):
         column.addWidget(self._bar)
         column.addLayout(self._rows)
         column.addWidget(self._more)
+        self.list_models(models)
         self.hide()
+
+    def list_models(self, models: Sequence[_Titled]) -> None:
+        """Know the names of other models; what is drawn next has them."""
+        self._titles = {model.id: model.title for model in models}
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw the queue if it differs from that of ``old``."""

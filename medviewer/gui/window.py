@@ -212,7 +212,7 @@ class MainWindow(WindowFront):
             use_language(new.language)
             self._name_tabs()
         if old is not None and old.models_changed != new.models_changed:
-            self.findings.list_models(model_rows(self.app))
+            self.findings.list_models(model_rows(self.app), method_rows(self.app))
         for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
             part.show_state(old, new)
         self._show_pages(old, new)

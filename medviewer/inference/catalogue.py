@@ -102,6 +102,18 @@ class Catalogue:
             raise ModelError(f"The model {model_id} cannot be used. {entry.problem} {cure}")
         return entry.card
 
+    def check_unchanged(self, card: Card) -> None:
+        """See that a model is still the one of this card.
+
+        A model may be replaced while it is asked: runs made later are of the new network, and its numbers must not
+        be read by the old card. Asked once all runs are done, this finds it wherever it happened.
+
+        Raises:
+            UsageError, ModelError: it is another one by now, or there is none.
+        """
+        if self.card(card.id).document != card.document:
+            raise ModelError(f"The model {card.id} was replaced while it was asked; run it again.")
+
     def trusts(self, card: Card) -> bool:
         """Whether this machine's own training wrote the model's network."""
         return self._trust is not None and card.sha256 in self._trust.digests()

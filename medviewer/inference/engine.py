@@ -246,7 +246,10 @@ class Engine:
         Raises:
             As :meth:`run`. An error is never turned into an answer.
         """
-        return asking.ask(self, case, self.catalogue.card(model_id), asking.Manner(stop, progress, language))
+        card = self.catalogue.card(model_id)
+        answer = asking.ask(self, case, card, asking.Manner(stop, progress, language))
+        self.catalogue.check_unchanged(card)
+        return answer
 
     def verify(self, model_id: str, *, stop: StopToken | None = None) -> list[Verification]:
         """Run a model's reference inputs on every provider here and compare with the known answers.

@@ -114,8 +114,15 @@ def test_a_dropped_folder_is_installed_and_can_be_chosen_at_once(
     settled(dialog, qtbot)
     assert "My model\n1.2.3 · unverified" in lines(dialog)
     assert "The model is installed." in all_words(dialog)
-    combo = reader.window.findings.model
-    assert "My model" in [combo.itemText(row) for row in range(combo.count())]
+    findings = reader.window.findings
+    assert "My model" in [findings.model.itemText(row) for row in range(findings.model.count())]
+    offered = [findings.explain.method.itemData(row) for row in range(findings.explain.method.count())]
+    reader.window.app.run_command("model.select", "mine")
+    assert [findings.explain.method.itemData(row) for row in range(findings.explain.method.count())] == offered
+    assert offered, "a model that came later is explained like any other"
+    compared = findings.comparison.second
+    assert compared.count() == len(offered), "none, and all but the one that is shown"
+    assert findings.queue._titles["mine"]
 
 
 def test_a_trusted_signature_is_shown_with_its_name(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medviewer.app import analysis
+from medviewer.app import analysis, model_shelf
+from medviewer.app.model_shelf import open_case
 from medviewer.app.on_screen import current_answer, current_attribution
+from medviewer.app.stack_asking import question_behind
 from medviewer.domain.errors import InputError, WorkerDiedError
+from medviewer.domain.progress import StopToken, no_progress
+from medviewer.inference.catalogue import Catalogue
 from medviewer.records.audit import AuditTrail
-from tests.fakes import MODEL_ID
+from tests.fakes import HEAD, MODEL_ID, make_model, model_graph
 from tests.radiographs import write_radiograph
 from tests.unit.app.conftest import OTHER_ID
 
@@ -163,6 +167,75 @@ def test_confirming_a_guard_runs_again_with_it(application: Application, tmp_pat
     assert level_of(application, "view.unknown") == "warn"
     application.run_command("model.confirm", "view.unknown")
     assert level_of(application, "view.unknown") == "ok"
+
+
+def test_what_was_confirmed_for_one_model_is_not_confirmed_for_another(two_models: Application, tmp_path: Path) -> None:
+    app = two_models
+    app.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", ViewPosition="")])
+    app.run_command("model.select", MODEL_ID)
+    app.run_command("model.confirm", "view.unknown")
+    assert level_of(app, "view.unknown") == "ok"
+    app.run_command("model.select", OTHER_ID)
+    app.run_command("model.run")
+    assert level_of(app, "view.unknown") == "warn"
+    app.run_command("model.confirm", "view.unknown")
+    assert level_of(app, "view.unknown") == "ok"
+
+
+def test_what_was_confirmed_is_given_to_the_same_model_in_the_queue_and_to_no_other(
+    two_models: Application, tmp_path: Path
+) -> None:
+    app = two_models
+    app.run_command("file.open_files", [write_radiograph(tmp_path / "b.dcm", ViewPosition="")])
+    app.run_command("model.select", MODEL_ID)
+    app.run_command("model.confirm", "view.unknown")
+    now = app.state.selection
+    assert now is not None
+    asked = [question_behind(app, now, model_id)(StopToken(), no_progress) for model_id in (MODEL_ID, OTHER_ID)]
+    assert [question.case.confirmed for question in asked] == [{"view.unknown"}, frozenset()]
+
+
+def test_an_image_that_a_new_model_is_tried_on_brings_no_confirmation(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm", ViewPosition="")])
+    application.run_command("model.confirm", "view.unknown")
+    case = open_case(application.state)
+    assert case is not None
+    assert not case.confirmed
+
+
+def replace_model(app: Application, tmp_path: Path, **changes: Any) -> None:
+    """Another model of the same id takes the place of the bundled one, as the shelf does it."""
+    make_model(tmp_path / "replaced" / MODEL_ID, **changes)
+    app.engine.catalogue = Catalogue([tmp_path / "replaced"])
+    model_shelf._adopt(app)
+
+
+@pytest.mark.parametrize("changes", [{"version": "9.9.9"}, {"graph": model_graph(1, head=-HEAD[:1])}])
+def test_what_a_model_said_goes_with_the_model(opened: Application, tmp_path: Path, changes: dict[str, Any]) -> None:
+    opened.run_command("model.run")
+    opened.run_command("finding.accept")
+    model_shelf._adopt(opened)
+    assert current_answer(opened.state) is not None, "nothing has changed"
+    replace_model(opened, tmp_path, **changes)
+    assert current_answer(opened.state) is None
+    assert not opened.state.attributions
+    assert not opened.state.decisions
+    assert opened.state.notice is not None
+    assert opened.state.notice.text == model_shelf.REPLACED
+    opened.run_command("model.run")
+    assert current_answer(opened.state) is not None
+
+
+def test_a_map_of_another_network_never_stands_beside_an_answer(
+    opened: Application, fake_engine: FakeEngine, tmp_path: Path
+) -> None:
+    """Not even where the network is replaced while the answer is on screen, and nobody has said so yet."""
+    opened.run_command("model.run")
+    make_model(tmp_path / "replaced" / MODEL_ID, graph=model_graph(1, head=-HEAD[:1]))
+    fake_engine.catalogue = Catalogue([tmp_path / "replaced"])
+    opened.run_command("explain.method", "occlusion")
+    assert current_answer(opened.state) is not None
+    assert current_attribution(opened.state) is None
 
 
 def level_of(app: Application, code: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app import model_shelf
 from medviewer.app.analysis import build_case
 from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.record_models import record_answers_of, takes_images, takes_records
@@ -214,7 +215,9 @@ def test_a_network_runs_on_the_record_only_where_it_is_asked_for(
     app: Application, medviewer_home: Path, tmp_path: Path
 ) -> None:
     data_models.make("series", tmp_path / "networks" / "series")
-    rows = data_models.series_case().observations
+    case = data_models.series_case()
+    assert case.at is not None
+    rows = tuple(replace(one, time=AT - (case.at - one.time)) for one in case.observations)  # of the stay of the study
     app.records.store().save_record(replace(record(), observations=rows))
     app.close()
     with Engine(Catalogue([tmp_path / "networks"]), providers=["cpu"], threads=2) as engine:
@@ -249,3 +252,23 @@ def test_what_has_its_answer_at_once_stands_before_what_is_run_on_request(app: A
     app.records.store().save_record(record())
     opened(app, tmp_path / "a.dcm")
     assert [one.model_id for one in record_answers_of(app.state)] == ["news2", "tiny-series"]
+
+
+def test_models_that_come_and_go_change_what_is_said_of_the_record(app: Application, tmp_path: Path) -> None:
+    app.records.store().save_record(record(respiration_rate=22, pulse=94))
+    opened(app, tmp_path / "a.dcm")
+    (before,) = record_answers_of(app.state)
+    data_models.make("series", tmp_path / "models" / "series")
+    app.engine.catalogue.refresh()
+    model_shelf._adopt(app)
+    score, network = record_answers_of(app.state)
+    assert score is before, "what was said by a model that stays is not asked again"
+    assert (network.model_id, network.answer) == ("tiny-series", None)
+    card = tmp_path / "models" / "news2" / "model.json"
+    card.write_text(card.read_text().replace('"version": "', '"version": "9', 1))
+    app.engine.catalogue.refresh()
+    model_shelf._adopt(app)
+    again, _ = record_answers_of(app.state)
+    assert again is not before
+    assert again.answer is not None
+    assert again.answer.provenance.model_version.startswith("9")

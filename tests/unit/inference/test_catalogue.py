@@ -121,3 +121,18 @@ def test_a_folder_that_may_not_be_entered_hides_no_other_model(tmp_path: Path, m
     entries = {entry.id: entry.problem for entry in Catalogue([tmp_path]).entries}
     assert entries["good"] == ""
     assert "Permission denied" in entries["locked"]
+
+
+def test_a_model_that_was_replaced_meanwhile_is_another_one(tmp_path: Path) -> None:
+    folder = fakes.make_model(tmp_path / "a", id="one")
+    fakes.make_model(tmp_path / "b", id="other")
+    catalogue = Catalogue([tmp_path])
+    held = catalogue.card("one")
+    catalogue.refresh()
+    catalogue.check_unchanged(held)
+    shutil.rmtree(folder)
+    fakes.make_model(folder, id="one", version="7.0.0")
+    catalogue.refresh()
+    with pytest.raises(ModelError, match="was replaced while it was asked"):
+        catalogue.check_unchanged(held)
+    catalogue.check_unchanged(catalogue.card("other"))
