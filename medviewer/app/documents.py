@@ -15,7 +15,7 @@ import numpy as np
 
 from medviewer.app.measurement_files import free_path
 from medviewer.app.on_screen import active_pane, seen_selection, selections
-from medviewer.app.panes import activate, grown_panes, read_missing, window_of
+from medviewer.app.panes import activate, brought_back, grown_panes, read_missing, window_of
 from medviewer.app.patient import check_record, identity_of, keep_event
 from medviewer.app.state import EMPTY, Content, Pane, Reading, Selection, State
 from medviewer.domain.errors import InputError, MedViewerError
@@ -119,7 +119,7 @@ def close(app: Application, _argument: object) -> None:
         return
     for slot in ("document", "page"):
         app.jobs.stop(slot)
-    parked = grown_panes(reading.beside, app.state.collection) if reading.beside else app.state.parked
+    parked = brought_back(app.state, reading.beside) if reading.beside else app.state.parked
     back = grown_panes({0: reading.behind}, app.state.collection)[0]
     if not _filled(back, *parked.values()):
         back = Pane(selection=_first_image(app.state.collection, reading.patient))

@@ -19,7 +19,7 @@ from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
 from medviewer.app.on_screen import keys_of_stack, seen_selection, selections, wished_profile
-from medviewer.app.panes import forget_panes, grown_panes, prefetch, read_missing, read_pane
+from medviewer.app.panes import brought_back, forget_panes, grown_panes, prefetch, read_missing, read_pane
 from medviewer.app.patient import check_record, identity_of, import_sample_record
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
@@ -259,7 +259,7 @@ def select(app: Application, selection: Selection) -> None:
         changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
         changes |= {"parked": EMPTY, "crosshair": None}  # never two patients side by side
     elif beside:
-        changes["parked"] = grown_panes(beside, app.state.collection)
+        changes["parked"] = brought_back(app.state, beside)
     if not stays:  # what plays is a stack; another one is looked at, and may be of one image
         changes["is_playing"] = False
     app.session.settle()

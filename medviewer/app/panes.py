@@ -112,6 +112,12 @@ def grown_panes(panes: Mapping[int, Pane], collection: Collection) -> Mapping[in
     )
 
 
+def brought_back(state: State, panes: Mapping[int, Pane]) -> Mapping[int, Pane]:
+    """Viewports that were put aside, as far as they are still there, in the collection of now."""
+    there = set(pane_numbers(state)) - {state.active}
+    return grown_panes({index: pane for index, pane in panes.items() if index in there}, state.collection)
+
+
 def read_missing(app: Application) -> None:
     """Have the pixels of viewports read that have come back without them."""
     for index in pane_numbers(app.state):

@@ -14,7 +14,7 @@ from medviewer.app.documents import page_count, readings
 from medviewer.app.last_session import what_is_open
 from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.opening import take_collection
-from medviewer.app.panes import pane_numbers
+from medviewer.app.panes import SECOND, pane_numbers
 from medviewer.app.start import running_application
 from medviewer.app.state import EMPTY
 from medviewer.domain.report import ImageReference, Report
@@ -182,6 +182,20 @@ def test_a_document_of_another_patient_leaves_no_image_beside_it(application: Ap
     assert names_on_screen(application) == ["Alpha^Anna", "Alpha^Anna"]
     assert all(pane_state(application.state, index).frame is not None for index in (0, 1))
     assert application.state.is_record_checked
+
+
+def test_viewports_that_are_gone_meanwhile_do_not_come_back(application: Application, tmp_path: Path) -> None:
+    two_patients(application, tmp_path)
+    application.run_command("layout.second_window")
+    application.run_command("layout.activate", SECOND)
+    application.run_command("image.select", next(selections(application.state.collection)))
+    application.run_command("layout.activate", 0)
+    application.run_command("document.show", document(application, "e.dcm"))
+    application.run_command("layout.second_window")
+    assert application.state.second is None
+    application.run_command("document.close")
+    assert names_on_screen(application) == ["Alpha^Anna"]
+    assert SECOND not in application.state.parked
 
 
 @pytest.mark.parametrize(("patient", "left"), [("Alpha^Anna", "Alpha^Anna"), ("Beta^Ben", None)])
