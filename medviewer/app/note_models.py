@@ -84,7 +84,7 @@ class NoteReader:
 def _is_by(said: NoteAnswer, card: Card | None) -> bool:
     """Whether what was said is of this very model, and not of one that it has replaced."""
     answer = said.said.answer
-    return card is not None and answer is not None and answer.provenance.is_by(card.sha256, card.version)
+    return card is not None and (answer is None or answer.provenance.is_by(card.sha256, card.version))
 
 
 def run_on_note(app: Application, argument: tuple[int, str]) -> None:

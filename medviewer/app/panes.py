@@ -115,7 +115,8 @@ def grown_panes(panes: Mapping[int, Pane], collection: Collection) -> Mapping[in
 def brought_back(state: State, panes: Mapping[int, Pane]) -> Mapping[int, Pane]:
     """Viewports that were put aside, as far as they are still there, in the collection of now."""
     there = set(pane_numbers(state)) - {state.active}
-    return grown_panes({index: pane for index, pane in panes.items() if index in there}, state.collection)
+    kept = MappingProxyType({index: pane for index, pane in panes.items() if index in there})
+    return grown_panes(kept, state.collection)
 
 
 def read_missing(app: Application) -> None:

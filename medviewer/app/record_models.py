@@ -112,8 +112,9 @@ class RecordReader:
         self._app.background.stop(JOB)
         self._app.jobs.stop(JOB)
         rules = [card.id for card in offered if card.runtime == "rule"]  # no process, no waiting: not worth a click
-        if rules:
-            self._start([row for row in rows if row.model_id in rules and row.answer is None])
+        unasked = [row for row in rows if row.model_id in rules and row.answer is None]
+        if unasked:
+            self._start(unasked)
 
     def _start(self, rows: Sequence[RecordAnswer]) -> None:
         app, case = self._app, _case(self._app.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -444,6 +445,20 @@ def test_a_model_that_is_installed_meanwhile_is_offered_and_answers_stay(
     engine.catalogue.refresh()
     app.session.update(models_changed=app.state.models_changed + 1)
     assert [one.id for one in note_offers(app.state, 0)] == ["new", "tiny-tfidf", "tiny-wordpiece"]
+    assert said(app.state) is not None
+
+
+def test_what_a_model_said_of_a_note_goes_with_the_model(
+    app: Application, engine: data_models.DataEngine, tmp_path: Path
+) -> None:
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    folder = next(entry.folder for entry in engine.catalogue.entries if entry.id == "tiny-tfidf")
+    shutil.rmtree(folder)
+    data_models.make("tfidf", folder, version="9.9.9")
+    engine.catalogue.refresh()
+    app.session.update(models_changed=app.state.models_changed + 1)
+    assert said(app.state) is None
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
     assert said(app.state) is not None
 
 
