@@ -139,7 +139,8 @@ def test_closing_it_leaves_nothing_and_the_reader_goes_on_in_the_first(reader: A
 
 
 def test_a_document_is_read_in_the_first_window(reader: Application, tmp_path: Path) -> None:
-    write_report(tmp_path / "a" / "report.dcm")
+    who = {"PatientName": "Phantom^Chest", "PatientID": "PHANTOM-1", "PatientSex": "O", "PatientBirthDate": "19700101"}
+    write_report(tmp_path / "a" / "report.dcm", **who)  # of another patient nothing may stay in the second window
     reader.run_command("file.open_folder", tmp_path)
     reader.run_command("layout.second_window")
     activate(reader, SECOND)
