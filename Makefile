@@ -26,7 +26,7 @@ run: $(DEMO_ENV)/ready ## Open the window
 	@$(DEMO_ENV)/bin/medviewer
 
 test: $(TEST_ENV)/ready lint ## Lint, types, contracts and all tests
-	@echo "Running all tests (about fifteen minutes on two cores)..."
+	@echo "Running all tests (about twenty-five minutes on two cores)..."
 	@QT_QPA_PLATFORM=offscreen $(TEST_ENV)/bin/python -P -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 quick: $(TEST_ENV)/ready ## Unit tests only
