@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medviewer.domain.errors import ModelError, UsageError
+from medviewer.explain.methods import explain, weigh
 from medviewer.inference.catalogue import Catalogue
 from tests import fakes
 
@@ -136,3 +138,41 @@ def test_a_model_that_was_replaced_meanwhile_is_another_one(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="was replaced while it was asked"):
         catalogue.check_unchanged(held)
     catalogue.check_unchanged(catalogue.card("other"))
+
+
+class Overtaken(fakes.FakeEngine):
+    """An engine whose model is replaced as soon as a run has been made, from the moment that a test wishes it."""
+
+    is_near = True
+
+    def run(self, *arguments: Any, **more: Any) -> dict[str, np.ndarray]:
+        found = super().run(*arguments, **more)
+        if self.is_near:
+            (folder,) = (entry.folder for entry in self.catalogue.entries)
+            shutil.rmtree(folder)
+            fakes.make_model(folder, version="7.0.0")
+            self.catalogue.refresh()
+            self.is_near = False
+        return found
+
+
+def test_a_model_that_is_replaced_while_it_is_asked_gives_neither_answer_nor_map(tmp_path: Path) -> None:
+    """Its numbers would be the new network's, read by the old card."""
+    fakes.make_model(tmp_path / "m")
+    engine, case = Overtaken(Catalogue([tmp_path])), fakes.make_case()
+    with pytest.raises(ModelError, match="was replaced"):
+        engine.ask(case, fakes.MODEL_ID)
+    assert engine.ask(case, fakes.MODEL_ID).provenance.model_version == "7.0.0"
+    engine.is_near = True
+    shutil.rmtree(tmp_path / "m")
+    fakes.make_model(tmp_path / "m")
+    engine.catalogue.refresh()
+    with pytest.raises(ModelError, match="was replaced"):
+        explain(engine, case, fakes.MODEL_ID, "occlusion", n_random=0)
+    shown = explain(engine, case, fakes.MODEL_ID, "occlusion", n_random=0)
+    shutil.rmtree(tmp_path / "m")
+    fakes.make_model(tmp_path / "m")
+    engine.catalogue.refresh()
+    engine.is_near = True
+    with pytest.raises(ModelError, match="was replaced"):
+        weigh(engine, case, shown, n_random=2)
