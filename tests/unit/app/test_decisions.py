@@ -87,9 +87,9 @@ def test_a_reason_typed_for_one_answer_is_not_put_on_the_next(opened: Applicatio
     opened.run_command("model.run")
     subject, judged = shown(opened)
     opened.run_command("model.run")
-    opened.run_command("finding.change", Judged(judged, "effusion"))
+    opened.run_command("finding.change", Judged(judged, "no shadow", "effusion"))
     assert_refused(opened, subject)
-    opened.run_command("finding.change", Judged(shown(opened)[1], "effusion"))
+    opened.run_command("finding.change", Judged(shown(opened)[1], "no shadow", "effusion"))
     assert kinds(opened, subject) == ["changed"]
 
 
@@ -235,7 +235,7 @@ def test_a_late_failure_takes_no_later_decision_away(
     disk.is_full = True
     app.run_command("finding.accept")
     app.run_command("model.run")
-    app.run_command("finding.change", "effusion")  # on the new answer
+    app.run_command("finding.change", Judged(shown(app)[1], "no shadow", "effusion"))  # on the new answer
     waiting.write(1)
     assert decided(app) == "changed"
     disk.is_full = False

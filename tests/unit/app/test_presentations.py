@@ -142,7 +142,7 @@ def test_the_view_of_a_state_is_not_saved_as_the_readers(opened: Application, tm
     opened.run_command("view.presentation", "2.25.92")
     opened.run_command("measure.save_state", tmp_path)
     assert opened.state.notice is not None
-    assert "put it aside" in opened.state.notice.text
+    assert "“Reset view” puts it aside" in opened.state.notice.text
     assert not list(tmp_path.glob("*.pr.dcm"))
 
 
