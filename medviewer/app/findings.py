@@ -280,13 +280,8 @@ def forget_replaced(app: Application) -> bool:
 
     Beside it would stand figures of the new card, and heat maps of the new network.
     """
-    cards = {entry.id: entry.card for entry in app.engine.catalogue.entries}
-
-    def is_of_now(subject: Subject, answer: Answer) -> bool:
-        card = cards.get(subject.model_id)
-        return card is not None and answer.provenance.is_by(card.sha256, card.version)
-
-    gone = {(s.image_key, s.model_id) for s, answer in app.state.answers.items() if not is_of_now(s, answer)}
+    is_of_now = app.engine.catalogue.has_given
+    gone = {(s.image_key, s.model_id) for s, a in app.state.answers.items() if not is_of_now(a.provenance)}
     _forget(app, gone)
     return bool(gone)
 

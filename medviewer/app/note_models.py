@@ -16,7 +16,6 @@ from medviewer.app.patient import keep_event
 from medviewer.app.state import JobStatus, NoteAnswer, NoteQuestion, State
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
-from medviewer.inference.card import Card
 from medviewer.records.record import age_at, parse_moment
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -75,16 +74,10 @@ class NoteReader:
             self._app.jobs.stop(JOB)
             self._app.session.update(note_answers=(), note_asked=None)
         elif new.note_answers:
-            entries = self._app.engine.catalogue.entries
-            cards = {entry.id: entry.card for entry in entries if entry.card is not None}
-            kept = tuple(one for one in new.note_answers if _is_by(one, cards.get(one.model_id)))
+            models = self._app.engine.catalogue
+            given = [(one, one.said.answer) for one in new.note_answers]
+            kept = tuple(one for one, answer in given if answer is None or models.has_given(answer.provenance))
             self._app.session.update(note_answers=kept)
-
-
-def _is_by(said: NoteAnswer, card: Card | None) -> bool:
-    """Whether what was said is of this very model, and not of one that it has replaced."""
-    answer = said.said.answer
-    return card is not None and (answer is None or answer.provenance.is_by(card.sha256, card.version))
 
 
 def run_on_note(app: Application, argument: tuple[int, str]) -> None:

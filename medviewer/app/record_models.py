@@ -98,15 +98,16 @@ class RecordReader:
         question = question_of(new)
         if question == question_of(old) and not has_other_models:
             return
-        cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
+        models = self._app.engine.catalogue
+        cards = [entry.card for entry in models.entries if entry.card is not None]
         offered = [card for card in cards if takes_records(card)] if question is not None else []
         offered.sort(key=lambda card: card.runtime != "rule")  # what has its answer at once stands first
-        known = {row.model_id: row for row in new.record_answers if row.question == question}
-        rows = tuple(
-            known[card.id] if card.id in known and _is_by(known[card.id], card) else _row(question, card)
-            for card in offered
-            if question is not None
-        )
+        known = {
+            row.model_id: row
+            for row in new.record_answers
+            if row.question == question and row.answer is not None and models.has_given(row.answer.provenance)
+        }
+        rows = tuple(known.get(card.id) or _row(question, card) for card in offered if question is not None)
         if rows or new.record_answers:
             self._app.session.update(record_answers=rows)
         self._app.background.stop(JOB)
@@ -149,11 +150,6 @@ def ask(engine: Engine, case: Case, row: RecordAnswer, stop: StopToken) -> Recor
     n_random = 0 if card.runtime == "rule" else _N_RANDOM  # a sum is taken apart exactly
     why = explain(engine, case, row.model_id, "occlusion", n_random=n_random, stop=stop)
     return replace(row, answer=answer, attribution=why, problem="")
-
-
-def _is_by(row: RecordAnswer, card: Card) -> bool:
-    """Whether what was said is of this very model, and not of one that it has replaced."""
-    return row.answer is not None and row.answer.provenance.is_by(card.sha256, card.version)
 
 
 def _row(question: RecordQuestion, card: Card) -> RecordAnswer:

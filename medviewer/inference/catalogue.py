@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from medviewer.domain.answer import Provenance
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
@@ -113,6 +114,11 @@ class Catalogue:
         """
         if self.card(card.id).document != card.document:
             raise ModelError(f"The model {card.id} was replaced while it was asked; run it again.")
+
+    def has_given(self, said: Provenance) -> bool:
+        """Whether what was said is of a model that is here now, and not of one that it has replaced."""
+        entry = self._by_id.get(said.model_id)
+        return entry is not None and entry.card is not None and said.is_by(entry.card.sha256, entry.card.version)
 
     def trusts(self, card: Card) -> bool:
         """Whether this machine's own training wrote the model's network."""

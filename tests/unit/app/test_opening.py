@@ -117,6 +117,22 @@ class HeldExecutor(Executor):
         return Future()
 
 
+def let_scan(monkeypatch: pytest.MonkeyPatch, *steps: Collection | Callable[[], object]) -> None:
+    """Have the next scan tell each collection in turn, and do what is to happen between two of them."""
+
+    def by_steps(_paths: object, *, on_found: Callable[[Collection], None], **_how: object) -> Collection:
+        told = Collection()
+        for step in steps:
+            if isinstance(step, Collection):
+                told = step
+                on_found(told)
+            else:
+                step()
+        return told
+
+    monkeypatch.setattr("medviewer.app.analysis.scan", by_steps)
+
+
 def test_what_is_found_later_never_changes_the_image_on_screen(
     application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,16 +142,7 @@ def test_what_is_found_later_never_changes_the_image_on_screen(
     write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
     whole = scan([tmp_path])
     seen: list[str] = []
-
-    def slow(
-        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
-    ) -> Collection:
-        on_found(partly)
-        seen.append(name_shown(application))
-        on_found(whole)
-        return whole
-
-    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    let_scan(monkeypatch, partly, lambda: seen.append(name_shown(application)), whole)
     application.run_command("file.open_folder", tmp_path)
     assert seen == ["Beta^Ben"]
     assert name_shown(application) == "Beta^Ben"
@@ -150,16 +157,11 @@ def test_what_is_found_later_does_not_fill_a_viewport_that_the_reader_emptied(
     write_radiograph(tmp_path / "a.dcm", patient_id="A1", name="Alpha^Anna")
     whole = scan([tmp_path])
 
-    def slow(
-        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
-    ) -> Collection:
-        on_found(partly)
+    def empty_a_viewport() -> None:
         application.run_command("layout.use", (1, 2))
         application.run_command("layout.activate", 1)
-        on_found(whole)
-        return whole
 
-    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    let_scan(monkeypatch, partly, empty_a_viewport, whole)
     application.run_command("file.open_folder", tmp_path)
     shown = [pane_state(application.state, index).selection for index in (0, 1)]
     assert [one.patient.name if one else None for one in shown] == ["Beta^Ben", None]
@@ -170,14 +172,7 @@ def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
 ) -> None:
     paths = write_slices(tmp_path, 5)
     partly, whole = scan(paths[3:]), scan(paths)
-
-    def slow(
-        paths: object, *, progress: object, stop: object, on_found: Callable[[Collection], None], index: Path
-    ) -> Collection:
-        on_found(partly)
-        return whole
-
-    monkeypatch.setattr("medviewer.app.analysis.scan", slow)
+    let_scan(monkeypatch, partly, whole)
     application.run_command("file.open_folder", tmp_path)
     now = application.state.selection
     assert now is not None
