@@ -105,11 +105,12 @@ class ExportDialog(Dialog):
         self.with_identity = QRadioButton(for_button(tr("With name, number and birth date")))
         self._caution = SignalRow("caution", tr("Whoever gets this picture will know who the patient is."))
         self._hidden = PlainLabel(tr("Identity is hidden in the window."), "secondary", wrap=True)
+        if not identity_hidden:
+            self._hidden.hide()  # it takes no room then
         self._lay_out()
         self.as_shown.setChecked(True)
         self.without.setChecked(True)
         self.with_identity.setEnabled(not identity_hidden)
-        self._hidden.setVisible(identity_hidden)
         self._caution.setVisible(False)
         self.with_identity.toggled.connect(self._caution.setVisible)
 

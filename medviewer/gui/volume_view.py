@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -89,9 +90,10 @@ class VolumeView(QWidget):
     requested = Signal(str, object)
     menu_requested = Signal(QPoint)  # global position
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, shortcuts: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = State()
+        self._shortcuts = shortcuts if shortcuts is not None else {}
         self._corners = viewport_marks.CornerPainter()
         self._drag: _Drag | None = None
         self.crop = CropBox(self)
@@ -250,10 +252,10 @@ class VolumeView(QWidget):
         elif scene.picture is None:
             viewport_marks.paint_reading(painter, area)
         elif has_hint and area.width() >= _HINT_PX and state.corner_text == "all":
-            viewport_marks.paint_hint(painter, area, _hint(scene))
+            viewport_marks.paint_hint(painter, area, _hint(scene, self._shortcuts))
 
 
-_DRAWN_FROM = ("selection", "scene", "corner_text", "identity_hidden", "language", "theme")
+_DRAWN_FROM = ("selection", "scene", "corner_text", "identity_hidden", "language", "theme", "shortcuts")
 
 
 def _kind(event: QMouseEvent) -> str:
@@ -264,9 +266,11 @@ def _kind(event: QMouseEvent) -> str:
     return {Qt.MouseButton.MiddleButton: "pan", Qt.MouseButton.RightButton: "zoom"}.get(event.button(), "")
 
 
-def _hint(scene: Scene) -> str:
+def _hint(scene: Scene, shortcuts: Mapping[str, str]) -> str:
     if scene.has_handles:
-        return tr("Dots: drag, or Tab and arrows · Alt+Shift+Home: all again · Esc: done")
+        key = shortcuts.get("volume.uncrop", "")
+        again = tr("{key}: all again").format(key=key) if key else ""
+        return " · ".join(part for part in (tr("Dots: drag, or Tab and arrows"), again, tr("Esc: done")) if part)
     return tr("Drag: turn · Shift: move · Ctrl: window · Wheel: zoom · C: crop")
 
 

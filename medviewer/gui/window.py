@@ -188,7 +188,7 @@ class MainWindow(WindowFront):
         """The 3D view; made when it is first looked at."""
         from medviewer.gui.volume_view import VolumeView  # noqa: PLC0415
 
-        view = VolumeView()
+        view = VolumeView(self.actions_.shortcuts())
         view.menu_requested.connect(self._open_volume_menu)
         self._add_page(view)
         return view

@@ -22,6 +22,7 @@ from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene
 from medviewer.domain.study import Caveat, Window
 from medviewer.domain.volume import Volume
+from medviewer.gui import viewport_marks
 from medviewer.gui.corner_text import scene_corners, scene_fidelity
 from medviewer.gui.crop_box import CropHandle
 from medviewer.gui.volume_view import VolumeView
@@ -328,6 +329,19 @@ def test_the_crop_box_has_a_handle_on_each_face_and_leaves_with_the_key(reader: 
     key(reader, Qt.Key.Key_C)
     reader.window.app.run_command("volume.show")
     assert not any(handle.isVisible() for handle in handles.values())
+
+
+def test_the_hint_names_the_key_that_the_reader_chose(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader.window.resize(1700, 900)
+    cropping(reader)
+    told: list[str] = []
+    monkeypatch.setattr(viewport_marks, "paint_hint", lambda _painter, _area, text: told.append(text))
+    view_of(reader).grab()
+    assert "Alt+Shift+Home: all again" in told[-1]
+    for keys, said in ((("F8",), "F8: all again"), ((), "")):
+        reader.window.app.run_command("app.shortcuts", {"volume.uncrop": keys})
+        reader.settle()  # which draws again
+        assert ("all again" in told[-1], said in told[-1]) == (bool(keys), True)
 
 
 @pytest.mark.parametrize(("side", "way"), [("R", (60, 0)), ("L", (-60, 0)), ("H", (0, 50)), ("F", (0, -50))])
