@@ -11,9 +11,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from medviewer.app.on_screen import active_pane, pane_state, selections
+from medviewer.app.on_screen import active_pane, identity_of, pane_state, selections
 from medviewer.app.panes import pane_numbers
-from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Key, Pane, Selection, State
 from medviewer.domain.study import Collection
 

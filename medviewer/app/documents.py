@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medviewer.app.measurement_files import free_path
-from medviewer.app.on_screen import active_pane, seen_selection, selections
+from medviewer.app.on_screen import active_pane, identity_of, is_record_checked, seen_selection, selections
 from medviewer.app.panes import activate, brought_back, grown_panes, read_missing, window_of
-from medviewer.app.patient import check_record, identity_of, keep_event
+from medviewer.app.patient import NO_RECORD, check_record, keep_event
 from medviewer.app.state import EMPTY, Content, Pane, Reading, Selection, State
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 
 ZOOM_RANGE = (0.25, 8.0)
 PDF_NAME = "document.pdf"
-_NO_RECORD = {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
 
 
 def is_reading(state: State) -> bool:
@@ -85,7 +84,7 @@ def show(app: Application, document: Document) -> None:
     app.session.update(
         reading=replace(found, behind=behind, beside=beside), is_playing=False,
         selection=None, cut=None, frame=None, frame_problem="", parked=parked,
-        **(_NO_RECORD if is_other_patient else {}),
+        **(NO_RECORD if is_other_patient else {}),
     )  # fmt: skip
     _read(app, found.document)
 
@@ -126,11 +125,11 @@ def close(app: Application, _argument: object) -> None:
     shown = next(iter(_filled(back, *parked.values())), None)
     is_other_patient = shown is None or identity_of(shown.patient) != identity_of(reading.patient)
     changes = {name: getattr(back, name) for name in Pane.__dataclass_fields__}
-    app.session.update(reading=None, parked=parked, **changes, **(_NO_RECORD if is_other_patient else {}))
+    app.session.update(reading=None, parked=parked, **changes, **(NO_RECORD if is_other_patient else {}))
     if shown is None:
         return
-    if is_other_patient or not app.state.is_record_checked:
-        check_record(app, shown)
+    if not is_record_checked(app.state):
+        check_record(app, shown.patient)
     read_missing(app)
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked, Question
 from medviewer.app.data_questions import takes_only
-from medviewer.app.on_screen import asked_key, asks_of_stack, current_answer, current_attribution, second_attribution
+from medviewer.app.on_screen import (
+    asked_key,
+    asks_of_stack,
+    current_answer,
+    current_attribution,
+    is_record_checked,
+    second_attribution,
+)
 from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import is_for_screen
 from medviewer.app.stack_asking import Prepare, confirmation_of, key_of, partial_because, question_of
@@ -77,7 +84,7 @@ def continue_run(app: Application) -> None:
     """
     state = app.state
     now = state.selection
-    if now is None or app.wishes.run != key_of(state, now) or state.frame is None or not state.is_record_checked:
+    if now is None or app.wishes.run != key_of(state, now) or state.frame is None or not is_record_checked(state):
         return
     if asks_of_stack(state) and partial_because(app):  # it goes on when all files have been looked at
         return
@@ -275,14 +282,17 @@ def take_answer(app: Application, subject: Subject, answer: Answer) -> None:
     app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
 
 
-def forget_replaced(app: Application) -> bool:
-    """Let go of what networks said that are not in use any more, and give whether there was any.
+def forget_replaced(app: Application, replaced: frozenset[str]) -> bool:
+    """Let go of what models said that are not in use any more, and give whether there was any.
 
-    Beside it would stand figures of the new card, and heat maps of the new network.
+    Beside it would stand figures of the new card, and heat maps of the new network. What the old one failed at is
+    not said of the new one.
     """
     is_of_now = app.engine.catalogue.has_given
     gone = {(s.image_key, s.model_id) for s, a in app.state.answers.items() if not is_of_now(a.provenance)}
     _forget(app, gone)
+    problems = {asked: text for asked, text in app.state.analysis_problem.items() if asked[1] not in replaced}
+    app.session.update(analysis_problem=MappingProxyType(problems))
     return bool(gone)
 
 

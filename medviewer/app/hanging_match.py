@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Vacancy, alternatives
-from medviewer.app.patient import identity_of
+from medviewer.app.on_screen import identity_of
 from medviewer.app.state import Selection
 from medviewer.domain.study import Collection, Image, Patient, Series, Stack, Study
 

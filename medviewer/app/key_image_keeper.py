@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medviewer.app.patient import keep_key_image
-from medviewer.app.state import State, Stored
+from medviewer.app.state import EMPTY, Measured, State, Stored
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.study import Image
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -24,12 +26,15 @@ class KeyImageKeeper:
         self._stored: dict[Stored, bool] = {}
         self._handed: dict[Stored, int] = {}  # how many states of an image were handed to the store
         self._is_ours = False
+        self._images: Mapping[Measured, Image] = EMPTY  # of the patient on screen, when they were last looked at
 
     def watch(self, old: State, new: State) -> None:
         """Follow the state; the images that a UID tells from all others are those that can be measured."""
         if new.collection is not old.collection and not new.collection.patients:
             self._asked, self._stored = set(), {}
-        if new.measurements is not old.measurements or new.collection is not old.collection:
+        is_other = self._app.measured.images is not self._images
+        if is_other or new.measurements is not old.measurements or new.collection is not old.collection:
+            self._images = self._app.measured.images
             self._follow(new)
         if new.key_images is not old.key_images and not self._is_ours:
             self._write_changes(old, new)

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medviewer.app.measurement_files import free_path, images_of_study
-from medviewer.app.on_screen import keys_of_stack, named_key_images, selections, stored_image
+from medviewer.app.on_screen import identity_of, keys_of_stack, named_key_images, selections, stored_image
 from medviewer.app.opening import select
-from medviewer.app.patient import identity_of, keep_event
+from medviewer.app.patient import keep_event
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken

@@ -11,7 +11,7 @@ import numpy as np
 
 from medviewer.app import analysis
 from medviewer.app.linking import Point, middle_of, move_cut, values_ratio, window_there
-from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.on_screen import identity_of, pane_state, selections
 from medviewer.app.opening import select
 from medviewer.app.panes import (
     activate,
@@ -21,7 +21,6 @@ from medviewer.app.panes import (
     read_pane,
     window_of,
 )
-from medviewer.app.patient import identity_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
 from medviewer.app.whole_stacks import keep_volume, kept_volume, when_all_found
 from medviewer.domain.errors import GeometryError, UsageError

@@ -58,6 +58,7 @@ class MeasurementKeeper:
             self._kept.clear()
         if new.collection is not old.collection or _patient_key(old) != _patient_key(new):
             self._follow(new)
+            self._find_values()
         if new.measurements is not old.measurements:
             if not self._is_taking_back and new.measurements is not self._taken_back:
                 self._write_changes(old, new)
@@ -70,11 +71,12 @@ class MeasurementKeeper:
         if doubtful:  # a second file that claims to be the same image was found later
             known = {where: own for where, own in state.measurements.items() if (*where[:2], None) not in doubtful}
             self._app.session.update(measurements=MappingProxyType(known))
+        # Without any image that can be told from the others, that is all there is to know.
+        is_known = all(where in state.measurements for where in self.images)
+        if state.selection is not None and is_known != state.is_measured_known:
+            self._app.session.update(is_measured_known=is_known)
         wanted = [where for where in self.images if where not in self._asked]
         if not wanted:
-            if self.images or state.selection is None or state.is_measured_known:
-                return
-            self._app.session.update(is_measured_known=True)  # no image here can be told from the others
             return
         asked = self._asked
         asked.update(wanted)
@@ -83,15 +85,15 @@ class MeasurementKeeper:
         def done(found: tuple[Measurement, ...]) -> None:
             if asked is not self._asked:
                 return  # of an opening before
-            own: dict[Measured, tuple[Measurement, ...]] = {where: () for where in wanted if where in self.images}
+            # Whoever is on screen by now: they come back, and are not asked about again.
+            told_apart = _told_apart(self._app.state.collection)
+            own: dict[Measured, tuple[Measurement, ...]] = {where: () for where in wanted if where in told_apart}
             for one in found:
                 if (*one.where[:2], None) in own:
                     own[one.where] = (*own.get(one.where, ()), one)
-            self._app.session.update(
-                measurements=MappingProxyType({**own, **self._app.state.measurements}),
-                measurement_problem="",
-                is_measured_known=True,
-            )
+            measurements = MappingProxyType({**own, **self._app.state.measurements})
+            is_known = all(where in measurements for where in self.images)
+            self._app.session.update(measurements=measurements, measurement_problem="", is_measured_known=is_known)
 
         def failed(error: MedViewerError) -> None:
             if asked is self._asked:
@@ -255,8 +257,7 @@ def _own_images(state: State) -> dict[Measured, Image]:
 
     Where two files claim to be the same image, nobody knows which one was measured: neither is in.
     """
-    key = _patient_key(state)
-    named = Counter(name_of(image) for image in images_of(state.collection))
+    key, told_apart = _patient_key(state), _told_apart(state.collection)
     own = next((patient for patient in state.collection.patients if patient.key == key), None)
     if own is None:
         return {}
@@ -266,5 +267,11 @@ def _own_images(state: State) -> dict[Measured, Image]:
         for series in study.series
         for stack in series.stacks
         for image in stack.images
-        if named[where := name_of(image)] == 1 and image.sop_instance_uid
+        if (where := name_of(image)) in told_apart
     }
+
+
+def _told_apart(collection: Collection) -> set[Measured]:
+    """What is the name of one image only, whoever's it is."""
+    named = Counter(name_of(image) for image in images_of(collection))
+    return {where for where, count in named.items() if count == 1 and where[0]}

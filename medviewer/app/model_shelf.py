@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -213,32 +214,41 @@ class ModelShelf:
         self._change(lambda: self.store.commit(candidate), "The model is installed.")
 
     def _change(self, change: Callable[[], Any], done: str) -> None:
+        app = self._app
+
         def work(_stop: StopToken, _progress: Progress) -> None:
             change()
-            self._app.engine.catalogue.refresh()
+            gone = app.engine.catalogue.refresh()
+            # Posted and not left to what follows: who cancels at the last moment has another model all the same.
+            app.post(partial(_adopt, app, gone))
 
         def changed(_nothing: None) -> None:
             self.let_go()
             self.done = done
-            _adopt(self._app)
             self._told()
 
         self._start(work, changed)
 
 
-def _adopt(app: Application) -> None:
-    """Have the window list the models that there are now; one that went is not chosen any more, nor is its answer."""
+def _adopt(app: Application, gone: frozenset[str]) -> None:
+    """Have the window list the models that there are now; one that went is not chosen any more, nor is its answer.
+
+    Args:
+        app: whose window.
+        gone: the models that are others now, or are not there.
+    """
     entries = app.engine.catalogue.entries
     usable = [entry.id for entry in entries if entry.card is not None and is_for_screen(entry.card)]
     chosen = app.state.model_id
     model_id = chosen if chosen in usable else next(iter(usable), "")
     app.session.update(
         models_changed=app.state.models_changed + 1,
+        replaced_models=gone,
         model_id=model_id,
         provider="",
         stack_models=stack_models(app.engine.catalogue),
     )
-    if forget_replaced(app):
+    if forget_replaced(app, gone):
         app.notify("caution", REPLACED)
 
 

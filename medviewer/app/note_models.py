@@ -73,11 +73,20 @@ class NoteReader:
         if not is_same:
             self._app.jobs.stop(JOB)
             self._app.session.update(note_answers=(), note_asked=None)
-        elif new.note_answers:
-            models = self._app.engine.catalogue
-            given = [(one, one.said.answer) for one in new.note_answers]
-            kept = tuple(one for one, answer in given if answer is None or models.has_given(answer.provenance))
+            return
+        if new.note_asked is not None and new.note_asked[1] in new.replaced_models:
+            self._app.jobs.stop(JOB)  # else it would go on to explain what another model said
+            self._app.session.update(note_asked=None)
+        kept = tuple(one for one in new.note_answers if self._is_of_now(one))
+        if len(kept) < len(new.note_answers):
             self._app.session.update(note_answers=kept)
+
+    def _is_of_now(self, one: NoteAnswer) -> bool:
+        """Whether it is of a model that is here; what failed is as little said of the one that took its place."""
+        answer = one.said.answer
+        if answer is None:
+            return one.model_id not in self._app.state.replaced_models
+        return self._app.engine.catalogue.has_given(answer.provenance)
 
 
 def run_on_note(app: Application, argument: tuple[int, str]) -> None:
@@ -130,7 +139,9 @@ def _data_question(state: State, asked: NoteQuestion, model_id: str) -> DataQues
 
 
 def _take(app: Application, asked: NoteQuestion, model_id: str, said: DataAnswer) -> None:
-    """Keep what was said under its own question, and that it was said in the trail."""
+    """Keep what was said under its own question, and that it was said in the trail; nothing of a model that is gone."""
+    if said.answer is not None and not app.engine.catalogue.has_given(said.answer.provenance):
+        return
     known = _forget(app, asked, model_id)
     app.session.update(note_answers=(*app.state.note_answers, NoteAnswer(asked, model_id, said)))
     detail = f"{model_id} note {asked.number + 1}"

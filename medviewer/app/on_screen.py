@@ -15,7 +15,7 @@ from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
 from medviewer.domain.shutter import Shutters
-from medviewer.domain.study import Collection, Image, Plane
+from medviewer.domain.study import Collection, Image, Patient, Plane
 from medviewer.imaging.reslice import across, axes_of
 
 
@@ -241,6 +241,33 @@ _NO_PANE = Pane()
 def seen_selection(state: State) -> Selection | None:
     """The image in the active viewport; where that is empty, one of the others, which is of the same patient."""
     return next((one for one in (state.selection, *(p.selection for p in state.parked.values())) if one), None)
+
+
+def identity_of(patient: Patient) -> tuple[str, ...]:
+    """What tells one patient from another, and one who was completed by a later file from before.
+
+    The key alone tells people apart whose files say the same of them, or nothing; what the files say
+    is compared too, because a record that was compared with less of it must be compared anew.
+    """
+    return (patient.key, patient.issuer, patient.patient_id, patient.name, patient.birth_date, patient.sex)
+
+
+def patient_beside_record(state: State) -> Patient | None:
+    """Whose record stands, or is to stand, beside what is on screen.
+
+    Of a document's patient only while the record beside it is theirs: for another one the store is asked when images
+    come back.
+    """
+    if state.reading is not None:
+        return state.reading.patient if state.record_of else None
+    seen = seen_selection(state)
+    return seen.patient if seen is not None else None
+
+
+def is_record_checked(state: State) -> bool:
+    """Whether the store was asked about the patient on screen, by all that is known of them now."""
+    patient = patient_beside_record(state)
+    return patient is not None and state.record_of == identity_of(patient)
 
 
 def active_pane(state: State) -> Pane:

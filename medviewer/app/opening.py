@@ -18,9 +18,16 @@ from medviewer.app.findings import continue_run, keep_wish, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
-from medviewer.app.on_screen import keys_of_stack, seen_selection, selections, wished_profile
+from medviewer.app.on_screen import (
+    identity_of,
+    keys_of_stack,
+    patient_beside_record,
+    seen_selection,
+    selections,
+    wished_profile,
+)
 from medviewer.app.panes import brought_back, forget_panes, grown_panes, prefetch, read_missing, read_pane
-from medviewer.app.patient import check_record, identity_of, import_sample_record
+from medviewer.app.patient import NO_RECORD, check_record, import_sample_record
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
 from medviewer.app.state import EMPTY, Selection, State, View
@@ -129,8 +136,8 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
         _tell_outcome(app, collection, has_arrived)
         chosen(collection, is_whole=True)
         _show_lone_document(app, collection)
-        if has_arrived and app.state.selection is not None:
-            check_record(app, app.state.selection)  # again: the patient's later studies are known only now
+        if has_arrived:
+            check_record(app, patient_beside_record(app.state))  # again: later studies are known only now
         if has_arrived and remember:
             _remember(app, paths)
         all_found(app)
@@ -206,26 +213,27 @@ def close_all(app: Application, _argument: object) -> None:
 
 def take_collection(app: Application, collection: Collection) -> None:
     """Show a collection that has grown, keeping the image on screen."""
-    old = app.state.selection
-    if app.state.reading is not None:
-        reading = documents.take_grown(app.state, collection)
-        app.session.update(collection=collection, reading=reading, parked=grown_panes(app.state.parked, collection))
-        return
-    if old is None:
-        app.session.update(collection=collection, parked=grown_panes(app.state.parked, collection))
-        first = next(selections(collection), None)
-        if first is not None and seen_selection(app.state) is None:  # else the reader emptied this one viewport
-            select(app, first)
-        return
-    # The same image in the grown stack: nobody's scrolling is undone by what is found later.
-    kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
-    if kept is not None:
+    state, old = app.state, app.state.selection
+    changes: dict[str, object] = {"collection": collection, "parked": grown_panes(state.parked, collection)}
+    kept: Selection | None = None
+    if state.reading is not None:
+        changes["reading"] = documents.take_grown(state, collection)
+    elif old is not None:
+        # The same image in the grown stack: nobody's scrolling is undone by what is found later.
+        kept = next((s for s in selections(collection) if s.image.key == old.image.key), None)
+        changes["selection"] = kept or old
+    if old is not None and kept is not None:
         keep_wish(app, old, kept)
-    app.session.update(collection=collection, selection=kept or old, parked=grown_panes(app.state.parked, collection))
-    if kept is not None and _who(kept) != _who(old):
-        # A later file completed who the patient is: what the record was compared with is no longer all.
-        app.session.update(record=None, record_mismatch="", record_problem="", is_record_checked=False)
-        check_record(app, kept)
+    before, now = (patient_beside_record(one) for one in (state, replace(state, **changes)))  # type: ignore[arg-type]
+    # A later file may complete who the patient is: what the record was compared with is then no longer all.
+    is_completed = before is not None and now is not None and identity_of(before) != identity_of(now)
+    app.session.update(**changes, **(NO_RECORD if is_completed else {}))
+    if is_completed:
+        check_record(app, patient_beside_record(app.state))
+    if old is None and seen_selection(app.state) is None and state.reading is None:  # else one viewport was emptied
+        first = next(selections(collection), None)
+        if first is not None:
+            select(app, first)
     if kept is not None and app.state.frame is not None:
         prefetch(app, kept, 1)
 
@@ -241,7 +249,7 @@ def select(app: Application, selection: Selection) -> None:
     picture = app.frames.get(selection.image.key)
     profile = wished_profile(replace(app.state, selection=selection, cut=None, view=view), selection.image)
     picture = picture if picture is not None and picture.has_colors_of(profile) else None
-    is_unchecked = app.state.reading is not None and not app.state.is_record_checked  # a document of another patient
+    is_unchecked = app.state.reading is not None and not app.state.record_of  # a document of another patient
     # While a document of another patient is read, what was seen before waits beside it.
     beside = app.state.reading.beside if app.state.reading is not None else EMPTY
     before = seen_selection(replace(app.state, parked=beside or app.state.parked))
@@ -256,7 +264,7 @@ def select(app: Application, selection: Selection) -> None:
         "vacancy": None,
     }
     if is_other_patient:
-        changes |= {"record": None, "record_mismatch": "", "record_problem": "", "is_record_checked": False}
+        changes |= NO_RECORD
         changes |= {"parked": EMPTY, "crosshair": None}  # never two patients side by side
     elif beside:
         changes["parked"] = brought_back(app.state, beside)
@@ -267,7 +275,7 @@ def select(app: Application, selection: Selection) -> None:
     if not stays:
         run_if_wished(app, selection)
     if is_other_patient or is_unchecked:
-        check_record(app, selection)
+        check_record(app, selection.patient)
     if picture is None:
         read_pane(app, app.state.active)
     else:
@@ -422,7 +430,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     forgotten = (
         "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",
         "decisions", "queue",
-        "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "is_record_checked",
+        "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "record_of",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "keys_only", "key_objects",
         "layers", "layers_shown", "layer_sources", "laid", "structure_files",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from medviewer.app.on_screen import seen_selection
-from medviewer.app.state import Selection, Stored
+from medviewer.app.on_screen import identity_of, patient_beside_record
+from medviewer.app.state import Stored
 from medviewer.domain.answer import Answer, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.measurement import Measurement
@@ -24,6 +25,12 @@ if TYPE_CHECKING:  # the store and what writes files take a while to load: the f
     from medviewer.records.store import RecordStore
 
 SAMPLE_RECORD = "sample-record.json"
+
+
+NO_RECORD: Mapping[str, object] = MappingProxyType(
+    {"record": None, "record_mismatch": "", "record_problem": "", "record_of": ()}
+)
+"""The state while the store has not been asked about whoever is on screen."""
 
 
 class RecordRoom:
@@ -81,9 +88,10 @@ class Checked(NamedTuple):
     mismatch: str
 
 
-def check_record(app: Application, selection: Selection) -> None:
-    """Find the record of the patient on screen, compare it, and note the studies in it."""
-    patient = selection.patient
+def check_record(app: Application, patient: Patient | None) -> None:
+    """Find the record of the patient on screen, compare it, and note the studies in it; of nobody there is none."""
+    if patient is None:
+        return
 
     def work() -> Checked:
         return look_up(app.records, patient)
@@ -91,7 +99,10 @@ def check_record(app: Application, selection: Selection) -> None:
     def done(checked: Checked) -> None:
         if _is_shown(app, patient):
             app.session.update(
-                record=checked.record, record_mismatch=checked.mismatch, record_problem="", is_record_checked=True
+                record=checked.record,
+                record_mismatch=checked.mismatch,
+                record_problem="",
+                record_of=identity_of(patient),
             )
             if checked.mismatch:
                 _block(app)
@@ -100,7 +111,8 @@ def check_record(app: Application, selection: Selection) -> None:
     def failed(error: MedViewerError) -> None:
         # Without a store there is no record to be wrong beside: images and models stay usable.
         if _is_shown(app, patient):
-            app.session.update(record=None, record_mismatch="", record_problem=str(error), is_record_checked=True)
+            whose = identity_of(patient)
+            app.session.update(record=None, record_mismatch="", record_problem=str(error), record_of=whose)
             app.run_waiting()
 
     app.write(work, done, failed)
@@ -154,8 +166,7 @@ def import_records(app: Application, paths: Sequence[str | Path] | None) -> None
         words = f"Patient records imported: {count}"
         left = f"; entries that could not be used: {len(reasons)}. {reasons[0]}" if reasons else "."
         app.notify("caution" if reasons else "info", words + left)
-        if app.state.selection is not None:
-            check_record(app, app.state.selection)
+        check_record(app, patient_beside_record(app.state))
 
     app.notify("info", "Importing…")
     app.write(lambda: _read_and_save(app.records, list(chosen)), done)
@@ -310,14 +321,5 @@ def _block(app: Application) -> None:
 
 
 def _is_shown(app: Application, patient: Patient) -> bool:
-    now = seen_selection(app.state)
-    return now is not None and identity_of(now.patient) == identity_of(patient)
-
-
-def identity_of(patient: Patient) -> tuple[str, ...]:
-    """What tells one patient from another, and one who was completed by a later file from before.
-
-    The key alone tells people apart whose files say the same of them, or nothing; what the files say
-    is compared too, because a record that was compared with less of it must be compared anew.
-    """
-    return (patient.key, patient.issuer, patient.patient_id, patient.name, patient.birth_date, patient.sex)
+    now = patient_beside_record(app.state)
+    return now is not None and identity_of(now) == identity_of(patient)

@@ -76,9 +76,15 @@ def preferred(app: Application, name: str) -> Any:
     return getattr(app.settings if name == "run_when_opened" else state, name)
 
 
+def _use_smooth(app: Application, smooth: bool) -> None:
+    views = app.wishes.views
+    views.update({key: replace(view, smooth=smooth) for key, view in views.items()})
+    app.session.prefer_smooth(smooth)
+
+
 def _use(name: str) -> Callable[[Application, Any], None]:
-    if name == "smooth":  # like every preference it is not undone, so that it never stands before what is
-        return lambda app, value: app.session.update(view=replace(app.state.view, smooth=value))
+    if name == "smooth":
+        return _use_smooth
     if name == "run_when_opened":
         return lambda _app, _value: None  # asked when something is opened
     return lambda app, value: app.session.update(**{name: value})

@@ -105,13 +105,15 @@ class RecordReader:
         known = {
             row.model_id: row
             for row in new.record_answers
-            if row.question == question and row.answer is not None and models.has_given(row.answer.provenance)
+            if row.question == question and row.model_id not in new.replaced_models and _is_of_now(models, row)
         }
         rows = tuple(known.get(card.id) or _row(question, card) for card in offered if question is not None)
         if rows or new.record_answers:
             self._app.session.update(record_answers=rows)
         self._app.background.stop(JOB)
-        self._app.jobs.stop(JOB)
+        is_same = question == question_of(old)
+        if not is_same or any(row.model_id in new.replaced_models for row in new.record_answers):
+            self._app.jobs.stop(JOB)  # what is asked of a model that stays goes on
         rules = [card.id for card in offered if card.runtime == "rule"]  # no process, no waiting: not worth a click
         unasked = [row for row in rows if row.model_id in rules and row.answer is None]
         if unasked:
@@ -152,6 +154,11 @@ def ask(engine: Engine, case: Case, row: RecordAnswer, stop: StopToken) -> Recor
     return replace(row, answer=answer, attribution=why, problem="")
 
 
+def _is_of_now(models: Catalogue, row: RecordAnswer) -> bool:
+    """Whether what was said, if anything was, is of a model that is here."""
+    return row.answer is None or models.has_given(row.answer.provenance)
+
+
 def _row(question: RecordQuestion, card: Card) -> RecordAnswer:
     titles = {name: {"en": card.title_of(name).en, "zh": card.title_of(name).zh} for name in card.targets}
     title = {"en": card.title.en, "zh": card.title.zh}
@@ -166,7 +173,8 @@ def _case(state: State) -> Case | None:
 
 
 def _take(app: Application, found: Sequence[RecordAnswer]) -> None:
-    """Put answers beside their own question; never beside one that came meanwhile."""
+    """Put answers beside their own question; never beside one that came meanwhile, nor of a model that is gone."""
+    found = [one for one in found if _is_of_now(app.engine.catalogue, one)]
     new = {one.model_id: one for one in found}
     rows = [new[r.model_id] if r.model_id in new and new[r.model_id].question == r.question else r
             for r in app.state.record_answers]  # fmt: skip

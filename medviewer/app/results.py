@@ -134,6 +134,7 @@ def answer_document(
             "runtime": made_by.runtime,
             "provider": made_by.provider,
             "provider_reason": made_by.provider_reason,
+            "card_sha256": made_by.card_sha256,
             "input_sha256": made_by.input_sha256,
             "started": made_by.started,
             "elapsed_s": made_by.elapsed_s,

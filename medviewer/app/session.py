@@ -69,7 +69,8 @@ class Session:
 
         The steps of a ``gesture`` are undone together, as with :meth:`change`.
         """
-        if self._is_arranging or self._state.scene is not None:  # what is done behind a 3D view is not undone there
+        # What is done behind a 3D view or a document is not undone there.
+        if self._is_arranging or self._state.scene is not None or self._state.reading is not None:
             yield
             return
         before = self._state
@@ -201,6 +202,18 @@ class Session:
         for past in (self._undo, self._redo):
             past[:] = [replace(one, state=joined(one.state)) for one in past]
         self.update(measurements=joined(self._state).measurements)
+
+    def prefer_smooth(self, smooth: bool) -> None:
+        """Draw all images smoothly or by their pixels: a preference, which undo and redo leave as it is."""
+
+        def corrected(state: State) -> State:
+            parked = {index: replace(p, view=replace(p.view, smooth=smooth)) for index, p in state.parked.items()}
+            return replace(state, view=replace(state.view, smooth=smooth), parked=MappingProxyType(parked))
+
+        for past in (self._undo, self._redo):
+            past[:] = [replace(one, state=corrected(one.state)) for one in past]
+        now = corrected(self._state)
+        self.update(view=now.view, parked=now.parked)
 
     def forget_past(self) -> None:
         """Other studies are opened: what was done to the ones before can be undone no more, and is not kept."""

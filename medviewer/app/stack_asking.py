@@ -36,12 +36,12 @@ def key_of(state: State, selection: Selection) -> Key:
 
 
 def confirmation_of(app: Application, key: Key, model_id: str) -> Subject:
-    """What a reader's confirmation is of: one image, and one network, whose card says what was confirmed.
+    """What a reader's confirmation is of: one image, and one model by its card, which says what was confirmed.
 
     Raises:
         UsageError, ModelError: the model cannot be used.
     """
-    return Subject(key, model_id, app.engine.catalogue.card(model_id).sha256)
+    return Subject(key, model_id, app.engine.catalogue.card(model_id).document_sha256)
 
 
 def confirmed_for(app: Application, key: Key, model_id: str) -> frozenset[str]:

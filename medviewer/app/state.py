@@ -394,6 +394,7 @@ class State:
     laid: Mapping[tuple[Key, ShownPlane], LayerPlane] = field(default_factory=_empty)  # their cuts; ask laid_on
     model_id: str = ""
     models_changed: int = 0  # counts how often models came or went
+    replaced_models: frozenset[str] = frozenset()  # those that became others or went, the last time
     stack_models: frozenset[str] = frozenset()  # those that look at a whole stack of slices; ask asked_key
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
@@ -434,4 +435,4 @@ class State:
     hanging: Protocols = ()  # the first that fits a study is used for it
     confirmed: Mapping[Subject, frozenset[str]] = field(default_factory=_empty)  # guard codes; ask confirmed_for
     panels_hidden: bool = False  # only the image is shown
-    is_record_checked: bool = False  # the store was asked about the patient on screen
+    record_of: tuple[str, ...] = ()  # whom the store was asked about, as identity_of says; ask is_record_checked

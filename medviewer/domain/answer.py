@@ -224,14 +224,12 @@ class Provenance:
     elapsed_s: float
     versions: Mapping[str, str] = field(default_factory=dict)
     is_verified: bool = False  # the model's signature is known
+    card_sha256: str = ""  # of the card as it was then: the names of labels, thresholds and calibration are its
 
     def is_same_question(self, other: Provenance) -> bool:
         """Whether both are of the same model and the same input: then one may stand beside the other."""
-        return (self.model_sha256, self.input_sha256) == (other.model_sha256, other.input_sha256)
-
-    def is_by(self, sha256: str, version: str) -> bool:
-        """Whether it is of this network, and of this version of its card."""
-        return (self.model_sha256, self.model_version) == (sha256, version)
+        mine, others = ((one.model_sha256, one.card_sha256, one.input_sha256) for one in (self, other))
+        return mine == others
 
 
 @dataclass(frozen=True, slots=True, eq=False)

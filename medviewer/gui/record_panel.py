@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from medviewer.app.on_screen import is_withheld
+from medviewer.app.on_screen import is_record_checked, is_withheld
 from medviewer.app.record_models import record_answers_of
 from medviewer.app.state import Selection, State
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
@@ -100,7 +100,7 @@ class RecordPanel(QWidget):
             column.addWidget(SignalRow("caution", tr(state.record_problem), word=tr("The record cannot be read")))
         if state.record is not None:
             self._draw_record(state, state.record)
-        elif not state.is_record_checked:
+        elif not is_record_checked(state):
             column.addWidget(PlainLabel(tr("Looking for the patient's record…"), "secondary", wrap=True))
         elif not state.record_problem:
             column.addWidget(PlainLabel(tr("No record for this patient"), "strong"))
@@ -216,7 +216,7 @@ def _shown(state: State) -> tuple[object, ...]:
         else None,
         state.record_mismatch,
         state.record_problem,
-        state.is_record_checked,
+        is_record_checked(state),
         state.identity_hidden,
         state.language,
     )

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import QApplication
 from medviewer.app.application import Application
 from medviewer.app.diagnostics import log_lines_kept
 from medviewer.app.jobs import UNEXPECTED
+from medviewer.app.on_screen import is_record_checked
 from medviewer.app.opening import is_drawable
 from medviewer.app.result import Result
 from medviewer.app.settings import HOME_VARIABLE, home
@@ -301,7 +302,7 @@ def _is_settled(app: Application, state: State) -> bool:
     now = state.selection
     if app.jobs.running or app.wishes.run is not None:
         return False
-    return now is not None and (state.frame is not None or bool(state.frame_problem)) and state.is_record_checked
+    return now is not None and (state.frame is not None or bool(state.frame_problem)) and is_record_checked(state)
 
 
 def _wait(app: Application, until: Until, timeout_s: float) -> None:

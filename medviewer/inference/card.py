@@ -8,6 +8,8 @@ are opened, against the digests it gives (:mod:`medviewer.inference.loading`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -276,6 +278,7 @@ class Card:
     references: tuple[str, ...] = ()
     reference_tolerance: float = 1e-3
     document: Mapping[str, Any] = field(default_factory=dict)  # the whole card as it was read
+    document_sha256: str = ""  # of it as JSON with its keys in order: it names every file, so of the whole model
     runtime: RuntimeName = "onnx"
     rule: RuleSpec | None = None
     outcomes: tuple[OutcomeSpec, ...] = ()
@@ -443,6 +446,7 @@ def _build(folder: Path, d: dict[str, Any]) -> Card:
         references=tuple(d.get("references", ())),
         reference_tolerance=float(d.get("reference_tolerance", 1e-3)),
         document=d,
+        document_sha256=hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest(),
         runtime=d.get("runtime", "onnx"),
         rule=RuleSpec(rule["name"], rule["version"], rule["sha256"]) if rule else None,
         variants=tuple(_variant(variant) for variant in d.get("variants", ())),

@@ -57,6 +57,7 @@ class Catalogue:
         self.folders = tuple(Path(folder) for folder in folders)
         self.trusted = trusted
         self._trust = trust
+        self._list(())
         self.refresh()
 
     @property
@@ -68,8 +69,13 @@ class Catalogue:
         self._entries = tuple(entries)
         self._by_id = {entry.id: entry for entry in reversed(entries)}  # the first of an id counts
 
-    def refresh(self) -> None:
-        """Look again: models may have been added, removed or repaired."""
+    def refresh(self) -> frozenset[str]:
+        """Look again: models may have been added, removed or repaired.
+
+        Returns:
+            The ids of those that could be used before and are others now, or are not there.
+        """
+        before = {entry.id: entry.card for entry in self._entries if entry.card is not None}
         entries: list[Entry] = []
         seen: set[str] = set()
         keys = self.trusted.listed_or_none() if self.trusted else ()
@@ -86,6 +92,8 @@ class Catalogue:
                 if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
                     entries += [Entry(name, entry.folder, card, why) for name, card, why in variants_of(entry.card)]
         self._list(entries)
+        now = {entry.id: entry.card.document_sha256 for entry in entries if entry.card is not None}
+        return frozenset(name for name, card in before.items() if now.get(name) != card.document_sha256)
 
     def card(self, model_id: str) -> Card:
         """The card of a model.
@@ -116,9 +124,12 @@ class Catalogue:
             raise ModelError(f"The model {card.id} was replaced while it was asked; run it again.")
 
     def has_given(self, said: Provenance) -> bool:
-        """Whether what was said is of a model that is here now, and not of one that it has replaced."""
+        """Whether what was said is of a model that is here now, and not of one that it has replaced.
+
+        A card may be corrected while the network and the version stay, and then a label has another name.
+        """
         entry = self._by_id.get(said.model_id)
-        return entry is not None and entry.card is not None and said.is_by(entry.card.sha256, entry.card.version)
+        return entry is not None and entry.card is not None and said.card_sha256 == entry.card.document_sha256
 
     def trusts(self, card: Card) -> bool:
         """Whether this machine's own training wrote the model's network."""

@@ -73,4 +73,5 @@ def provenance_of(
         elapsed_s=time.monotonic() - clock,
         versions=versions,
         is_verified=bool(card.signed_by),
+        card_sha256=card.document_sha256,
     )

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from medviewer.app.on_screen import identity_of
 from medviewer.app.state import JobStatus, Selection, State
 from medviewer.domain.answer import (
     Answer,
@@ -88,7 +89,7 @@ def opened(who: Patient | None = None, **changes: object) -> State:
     who = who or patient()
     study = next(s for s in who.studies if s.study_instance_uid == "1.9.1")
     chosen = Selection(who, study, study.series[0], study.series[0].stacks[0], 0)
-    state = State(collection=Collection((who,)), selection=chosen, model_id=MODEL, is_record_checked=True)
+    state = State(collection=Collection((who,)), selection=chosen, model_id=MODEL, record_of=identity_of(who))
     return replace(state, **changes)  # type: ignore[arg-type]
 
 

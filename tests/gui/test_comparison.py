@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from medviewer.app.on_screen import is_record_checked
 from medviewer.app.state import State
 from medviewer.explain.comparison import difference, difference_levels, difference_table
 from medviewer.explain.overlay import to_levels
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def reader(main_window: MainWindow, qtbot: Any, tmp_path: Path) -> Reader:
     acting = Reader(main_window, qtbot)
     acting.open(write_radiograph(tmp_path / "a.dcm"))
-    acting.wait(lambda: acting.state.is_record_checked)
+    acting.wait(lambda: is_record_checked(acting.state))
     main_window.app.run_command("model.run")
     acting.settle()
     return acting

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medviewer.app import analysis
-from medviewer.app.on_screen import current_answer
+from medviewer.app.on_screen import current_answer, is_record_checked
 from medviewer.domain.answer import Attribution
 from medviewer.domain.errors import EngineError
 from tests.gui.reader import Reader, has_color, pixels
@@ -73,7 +73,7 @@ def test_another_image_is_opened_while_the_heat_map_is_made(
         assert current_answer(reader.state) is not None
         held.is_failing = False
     reader.select(A)
-    reader.wait(lambda: reader.state.is_record_checked and reader.state.frame is not None)
+    reader.wait(lambda: is_record_checked(reader.state) and reader.state.frame is not None)
     run_until_explaining(reader, held)
     reader.select(B)
     reader.wait(lambda: reader.state.frame is not None)
@@ -94,7 +94,7 @@ def test_another_study_is_opened_while_the_heat_map_is_made(
     reader: Reader, held: HeldExplanation, tmp_path: Path
 ) -> None:
     reader.select(A)
-    reader.wait(lambda: reader.state.is_record_checked and reader.state.frame is not None)
+    reader.wait(lambda: is_record_checked(reader.state) and reader.state.frame is not None)
     run_until_explaining(reader, held)
     opened = write_radiograph(tmp_path / "other" / "c.dcm", patient_id="C3", name="Gamma^Gil")
     reader.window.app.run_command("file.open_files", [opened])
@@ -109,7 +109,7 @@ def test_another_study_is_opened_while_the_heat_map_is_made(
 @pytest.mark.reliability
 def test_a_contradicting_record_takes_the_heat_map_off_the_image(reader: Reader) -> None:
     reader.select(A)
-    reader.wait(lambda: reader.state.is_record_checked and reader.state.frame is not None)
+    reader.wait(lambda: is_record_checked(reader.state) and reader.state.frame is not None)
     reader.window.app.run_command("model.run")
     reader.wait(lambda: bool(reader.state.attributions))
     assert has_color(reader.window.viewport)
@@ -122,7 +122,7 @@ def test_one_key_hides_the_heat_map_and_brings_it_back(reader: Reader) -> None:
     from PySide6.QtCore import Qt
 
     reader.select(A)
-    reader.wait(lambda: reader.state.is_record_checked and reader.state.frame is not None)
+    reader.wait(lambda: is_record_checked(reader.state) and reader.state.frame is not None)
     reader.window.app.run_command("model.run")
     reader.wait(lambda: bool(reader.state.attributions))
     for is_shown in (False, True):
@@ -140,7 +140,7 @@ def test_the_heat_map_lies_on_the_image_as_the_file_export_lays_it(reader: Reade
 
     app, viewport = reader.window.app, reader.window.viewport
     reader.select(A)
-    reader.wait(lambda: reader.state.is_record_checked and reader.state.frame is not None)
+    reader.wait(lambda: is_record_checked(reader.state) and reader.state.frame is not None)
     app.run_command("model.run")
     reader.settle()
     app.session.update(corner_text="none")

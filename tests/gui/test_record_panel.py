@@ -77,7 +77,7 @@ def test_a_full_record_does_not_ask_for_another(panel) -> None:
 
 
 def test_while_the_record_is_looked_for_nothing_is_claimed(panel) -> None:
-    show(panel, made.opened(is_record_checked=False))
+    show(panel, made.opened(record_of=()))
     assert "Looking for the patient's record…" in all_words(panel)
     assert "No record for this patient" not in all_words(panel)
 

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication
 
 from medviewer.app import analysis
 from medviewer.app.application import Application
+from medviewer.app.on_screen import is_record_checked
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, StorageError
@@ -206,7 +207,7 @@ def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
 
     def act(window: MainWindow) -> bool:
         app = window.app
-        if app.state.frame is None or app.jobs.running or app.writes.running or not app.state.is_record_checked:
+        if app.state.frame is None or app.jobs.running or app.writes.running or not is_record_checked(app.state):
             return False
         subject = Subject(app.state.selection.image.key, "m", "sha")  # type: ignore[union-attr]
         app.session.update(answers=MappingProxyType({subject: make_answer()}), model_id="m")

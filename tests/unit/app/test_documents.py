@@ -12,7 +12,7 @@ from medviewer.app import documents
 from medviewer.app.application import NoFront
 from medviewer.app.documents import page_count, readings
 from medviewer.app.last_session import what_is_open
-from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.on_screen import is_record_checked, pane_state, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.panes import SECOND, pane_numbers
 from medviewer.app.start import running_application
@@ -181,7 +181,7 @@ def test_a_document_of_another_patient_leaves_no_image_beside_it(application: Ap
     application.run_command("document.close")
     assert names_on_screen(application) == ["Alpha^Anna", "Alpha^Anna"]
     assert all(pane_state(application.state, index).frame is not None for index in (0, 1))
-    assert application.state.is_record_checked
+    assert is_record_checked(application.state)
 
 
 def test_viewports_that_are_gone_meanwhile_do_not_come_back(application: Application, tmp_path: Path) -> None:

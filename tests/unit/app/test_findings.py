@@ -207,14 +207,14 @@ def replace_model(app: Application, tmp_path: Path, **changes: Any) -> None:
     """Another model of the same id takes the place of the bundled one, as the shelf does it."""
     make_model(tmp_path / "replaced" / MODEL_ID, **changes)
     app.engine.catalogue = Catalogue([tmp_path / "replaced"])
-    model_shelf._adopt(app)
+    model_shelf._adopt(app, frozenset({MODEL_ID}))
 
 
 @pytest.mark.parametrize("changes", [{"version": "9.9.9"}, {"graph": model_graph(1, head=-HEAD[:1])}])
 def test_what_a_model_said_goes_with_the_model(opened: Application, tmp_path: Path, changes: dict[str, Any]) -> None:
     opened.run_command("model.run")
     opened.run_command("finding.accept")
-    model_shelf._adopt(opened)
+    model_shelf._adopt(opened, opened.engine.catalogue.refresh())
     assert current_answer(opened.state) is not None, "nothing has changed"
     replace_model(opened, tmp_path, **changes)
     assert current_answer(opened.state) is None

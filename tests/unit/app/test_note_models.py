@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from medviewer.app import model_shelf
 from medviewer.app.application import Application
 from medviewer.app.data_questions import DataAnswer, offers_for
 from medviewer.app.note_models import JOB, note_answer_of, note_offers, note_question, note_work
@@ -442,8 +443,7 @@ def test_a_model_that_is_installed_meanwhile_is_offered_and_answers_stay(
 ) -> None:
     app.run_command("model.run_note", (0, "tiny-tfidf"))
     data_models.make("tfidf", tmp_path / "models" / "new", id="new")
-    engine.catalogue.refresh()
-    app.session.update(models_changed=app.state.models_changed + 1)
+    model_shelf._adopt(app, engine.catalogue.refresh())
     assert [one.id for one in note_offers(app.state, 0)] == ["new", "tiny-tfidf", "tiny-wordpiece"]
     assert said(app.state) is not None
 
@@ -455,8 +455,7 @@ def test_what_a_model_said_of_a_note_goes_with_the_model(
     folder = next(entry.folder for entry in engine.catalogue.entries if entry.id == "tiny-tfidf")
     shutil.rmtree(folder)
     data_models.make("tfidf", folder, version="9.9.9")
-    engine.catalogue.refresh()
-    app.session.update(models_changed=app.state.models_changed + 1)
+    model_shelf._adopt(app, engine.catalogue.refresh())
     assert said(app.state) is None
     app.run_command("model.run_note", (0, "tiny-tfidf"))
     assert said(app.state) is not None

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from medviewer.app.application import NoFront
-from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.on_screen import is_record_checked, pane_state, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.picture import Picture
 from medviewer.app.start import running_application
@@ -390,7 +390,7 @@ def test_a_patient_completed_by_a_later_file_is_compared_anew(application: Appli
     application.run_command("file.open_files", [known])
     nameless = write_radiograph(tmp_path / "nameless.dcm", patient_id="7", name="")
     application.run_command("file.open_files", [nameless])
-    assert application.state.is_record_checked
+    assert is_record_checked(application.state)
     assert not application.state.record_mismatch
     (patient,) = application.state.collection.patients
     completed = replace(patient, name="Other^Person")

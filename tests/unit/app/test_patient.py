@@ -64,10 +64,11 @@ def test_a_contradiction_is_said_and_no_model_runs(
 
 def test_a_run_waits_until_the_record_was_compared(application: Application, radiograph: Path) -> None:
     application.run_command("file.open_files", [radiograph])
-    application.session.update(is_record_checked=False)
+    whose = application.state.record_of
+    application.session.update(record_of=())
     application.run_command("model.run")
     assert current_answer(application.state) is None
-    application.session.update(is_record_checked=True)
+    application.session.update(record_of=whose)
     application.run_waiting()
     assert current_answer(application.state) is not None
 

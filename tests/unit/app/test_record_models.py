@@ -259,15 +259,13 @@ def test_models_that_come_and_go_change_what_is_said_of_the_record(app: Applicat
     opened(app, tmp_path / "a.dcm")
     (before,) = record_answers_of(app.state)
     data_models.make("series", tmp_path / "models" / "series")
-    app.engine.catalogue.refresh()
-    model_shelf._adopt(app)
+    model_shelf._adopt(app, app.engine.catalogue.refresh())
     score, network = record_answers_of(app.state)
     assert score is before, "what was said by a model that stays is not asked again"
     assert (network.model_id, network.answer) == ("tiny-series", None)
     card = tmp_path / "models" / "news2" / "model.json"
     card.write_text(card.read_text().replace('"version": "', '"version": "9', 1))
-    app.engine.catalogue.refresh()
-    model_shelf._adopt(app)
+    model_shelf._adopt(app, app.engine.catalogue.refresh())
     again, _ = record_answers_of(app.state)
     assert again is not before
     assert again.answer is not None

@@ -10,9 +10,8 @@ import pytest
 
 from medviewer.app.hanging import protocol_of
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
-from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.on_screen import identity_of, pane_state, selections
 from medviewer.app.panes import SECOND, activate, pane_numbers, seen_in
-from medviewer.app.patient import identity_of
 from tests.document_maker import write_report
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph

@@ -22,6 +22,7 @@ from medviewer.app.on_screen import (
     current_answer,
     current_attribution,
     impressions_of,
+    is_record_checked,
     is_withheld,
     pane_state,
     selections,
@@ -385,7 +386,7 @@ def test_stopping_ends_the_reading_and_leaves_no_result(
                 time.sleep(0.002)
 
         app.run_command("file.open_files", [tmp_path / "ct"])
-        go_on(lambda: app.state.frame is not None and app.state.is_record_checked and not app.jobs.running)
+        go_on(lambda: app.state.frame is not None and is_record_checked(app.state) and not app.jobs.running)
         app.run_command("model.select", MODEL_ID)
         go_on(lambda: not app.background.running)
         fake_engine.entered.clear()

@@ -14,7 +14,7 @@ from medviewer.app.documents import readings
 from medviewer.app.exporting import ExportWish
 from medviewer.app.layer_planes import laid_on, of_other_volumes
 from medviewer.app.layering import offers
-from medviewer.app.on_screen import pane_state, selections
+from medviewer.app.on_screen import is_record_checked, pane_state, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.printing import PrintWish
 from medviewer.app.state import EMPTY, Layer, Selection
@@ -37,13 +37,13 @@ def test_the_record_is_compared_again_after_a_document_of_another_patient(
     assert application.state.selection is not None
     application.run_command("layout.use", (1, 2))
     before = application.state.record
-    assert application.state.is_record_checked
+    assert is_record_checked(application.state)
     shown = application.state.selection
     letter = next(one.document for one in readings(application.state.collection))
     application.run_command("document.show", letter)
     application.run_command("image.select", shown)
     assert application.state.record == before
-    assert application.state.is_record_checked
+    assert is_record_checked(application.state)
 
 
 def test_the_other_viewports_grow_while_a_document_is_read(application: Application, tmp_path: Path) -> None:
