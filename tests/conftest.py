@@ -117,6 +117,23 @@ class InlineExecutor(Executor):
         return future
 
 
+class LaterExecutor(Executor):
+    """Runs work when the test says so."""
+
+    def __init__(self, *_like_a_pool: object) -> None:
+        self.waiting: list[Callable[[], Any]] = []
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.waiting.append(lambda: work(*args, **kwargs))
+        return Future()
+
+    def step(self) -> None:
+        """Run what waits now, not what it brings about."""
+        waiting, self.waiting = self.waiting, []
+        for work in waiting:
+            work()
+
+
 @pytest.fixture
 def fake_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeEngine]:
     """The engine with one tiny chest model and no process."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import pane_numbers
@@ -211,6 +213,29 @@ def test_nothing_is_rearranged_behind_a_document(application: Application, tmp_p
     application.run_command("document.close")
     application.run_command("edit.undo")
     assert application.state.layout == (1, 1)
+
+
+@pytest.mark.parametrize("whose", ["A1", "B2"])
+def test_what_is_rearranged_behind_a_document_is_not_undone(
+    application: Application, tmp_path: Path, whose: str
+) -> None:
+    """Its undoing would show the empty viewport that a document leaves, or stand for good before all that can be."""
+    who = {"PatientID": whose, "PatientName": "Alpha^Anna", "PatientBirthDate": "20010203", "PatientSex": "F"}
+    write_radiograph(tmp_path / "a.dcm", StudyInstanceUID="2.25.77")
+    study = "2.25.77" if whose == "A1" else "2.25.78"
+    written = write_report(tmp_path / "b.dcm", item("TEXT", "Finding", TextValue="No"), StudyInstanceUID=study, **who)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("view.invert")
+    application.run_command("layout.second_window")
+    application.run_command("document.show", the_document(written))
+    application.run_command("layout.second_window")
+    application.run_command("document.close")
+    assert application.state.second is None
+    application.run_command("edit.undo")
+    assert application.state.selection is not None
+    assert application.state.frame is not None
+    application.run_command("edit.undo")
+    assert not application.state.view.inverted
 
 
 def test_what_was_closed_comes_not_back(reader: Application, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ import pytest
 from medviewer.app import analysis, model_shelf
 from medviewer.app.model_shelf import open_case
 from medviewer.app.on_screen import current_answer, current_attribution
-from medviewer.app.stack_asking import question_behind
+from medviewer.app.stack_asking import confirmed_for, question_behind
 from medviewer.domain.errors import InputError, WorkerDiedError
 from medviewer.domain.progress import StopToken, no_progress
+from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.catalogue import Catalogue
 from medviewer.records.audit import AuditTrail
 from tests.fakes import HEAD, MODEL_ID, make_model, model_graph
@@ -366,3 +369,52 @@ def test_the_overlay_is_changed_undoably_and_within_bounds(opened: Application) 
         "magma",
         True,
     )
+
+
+def test_what_a_model_said_goes_when_its_card_is_corrected(opened: Application) -> None:
+    """The same network under the same version: only what the label is called was wrong."""
+    opened.run_command("model.run")
+    opened.run_command("model.confirm", "view.unknown")
+    card = opened.engine.catalogue.card(MODEL_ID).folder / CARD_NAME
+    document = json.loads(card.read_text())
+    document["labels"][0]["name"] = "effusion"
+    card.write_text(json.dumps(document))
+    model_shelf._adopt(opened, opened.engine.catalogue.refresh())
+    assert current_answer(opened.state) is None
+    selection = opened.state.selection
+    assert selection is not None
+    assert not confirmed_for(opened, selection.image.key, MODEL_ID), "it was another card that was answered"
+
+
+def test_what_a_replaced_model_failed_at_is_not_said_of_the_new_one(
+    opened: Application, fake_engine: FakeEngine, tmp_path: Path
+) -> None:
+    fake_engine.failure = WorkerDiedError("The model's process ended; run it again.")
+    opened.run_command("model.run")
+    model_shelf._adopt(opened, opened.engine.catalogue.refresh())
+    assert opened.state.analysis_problem, "nothing has changed"
+    replace_model(opened, tmp_path, version="9.9.9")
+    assert not opened.state.analysis_problem
+
+
+def test_who_closes_the_dialog_at_the_last_moment_has_the_new_model_all_the_same(
+    opened: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.run_command("model.run")
+    posted: list[Callable[[], None]] = []
+    monkeypatch.setattr(opened, "post", posted.append)
+    monkeypatch.setattr(opened.jobs, "_post", posted.append)
+    shelf = model_shelf.ModelShelf(opened, lambda: None)
+    folder = opened.engine.catalogue.card(MODEL_ID).folder
+
+    def change() -> None:
+        shutil.rmtree(folder)
+        make_model(folder, version="9.9.9")
+
+    shelf._change(change, "The model is installed.")
+    shelf.close()
+    for call in posted:
+        call()
+    assert opened.engine.catalogue.card(MODEL_ID).version == "9.9.9"
+    assert opened.state.models_changed == 1
+    assert current_answer(opened.state) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from medviewer.app.application import NoFront
+from medviewer.app.documents import readings
 from medviewer.app.measurement_keeper import NOT_DELETED, NOT_SAVED
 from medviewer.app.measuring import Drawn, Moved, Named, why_not
-from medviewer.app.on_screen import measured_image, measurements_of, value_of
+from medviewer.app.on_screen import measured_image, measurements_of, selections, value_of
 from medviewer.app.session import Session
 from medviewer.app.start import running_application
 from medviewer.app.state import Measured, State
@@ -21,6 +23,7 @@ from medviewer.domain.measurement import Measurement, new_measurement
 from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
 from tests.conftest import InlineExecutor
+from tests.document_maker import item, write_report
 from tests.radiographs import write_radiograph, write_slices
 from tests.unit.app.test_session import selection
 
@@ -288,3 +291,47 @@ def test_watchers_are_told_of_changes_in_their_order() -> None:
     session.watch(lambda old, new: told.append((old.model_id, new.model_id)))
     session.update(model_id="a")
     assert told == [("", "a"), ("a", "b")]
+
+
+@pytest.mark.parametrize("goes_to", ["another patient", "a document"])
+def test_who_is_left_before_the_store_has_answered_has_all_when_they_come_back(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_to: str
+) -> None:
+    write_radiograph(tmp_path / "a.dcm", SOPInstanceUID="1.2.3.4", StudyInstanceUID="2.25.77")
+    write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben", SOPInstanceUID="1.2.3.5")
+    who = {"PatientID": "A1", "PatientName": "Alpha^Anna", "PatientBirthDate": "20010203", "PatientSex": "F"}
+    write_report(tmp_path / "c.dcm", item("TEXT", "Finding", TextValue="No"), StudyInstanceUID="2.25.77", **who)
+    line = new_measurement("length", LINE, ("1.2.3.4", 0, None))
+    application.records.store().save_measurement(line)
+    application.records.store().save_key_image("1.2.3.4", 0, is_marked=True, author="reader")
+    held: list[Callable[[], None]] = []
+    real = application.write
+
+    def write(work: Callable[[], Any], done: Callable[[Any], None] = lambda _none: None, failed: Any = None) -> None:
+        if "MeasurementKeeper._follow" in done.__qualname__:
+            held.append(lambda: real(work, done, failed))
+        else:
+            real(work, done, failed)
+
+    monkeypatch.setattr(application, "write", write)
+    application.run_command("file.open_folder", tmp_path)
+    of = {one.patient.patient_id: one for one in selections(application.state.collection)}
+    assert application.state.selection is not None
+    assert application.state.selection.patient.patient_id == "A1"
+    if goes_to == "another patient":
+        application.run_command("image.select", of["B2"])
+    else:
+        application.run_command("document.show", next(readings(application.state.collection)).document)
+    for go_on in held[:1]:
+        go_on()
+    if goes_to == "another patient":
+        assert "still being read" in why_not(application.state), "of this one nobody has answered"
+        application.run_command("image.select", of["A1"])
+    else:
+        application.run_command("document.close")
+    assert measurements_of(application.state) == (line,)
+    value = value_of(application.state, line)
+    assert value is not None
+    assert value.quantities
+    assert application.state.key_images[("1.2.3.4", 0)]
+    assert not why_not(application.state)

@@ -17,8 +17,8 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import EngineError
 from medviewer.inference import molecule_drawing
 from tests import data_models
-from tests.conftest import InlineExecutor
-from tests.unit.app.test_note_models import LaterExecutor, events, opened
+from tests.conftest import InlineExecutor, LaterExecutor
+from tests.unit.app.test_note_models import events, opened
 
 pytest.importorskip("rdkit")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from medviewer.domain.errors import EngineError
 from medviewer.inference.engine import Engine
 from medviewer.records.record import Document
 from tests import data_models
-from tests.conftest import InlineExecutor
+from tests.conftest import InlineExecutor, LaterExecutor
 from tests.radiographs import write_radiograph
 from tests.unit.app.test_record_models import STUDY, record
 
@@ -60,23 +60,6 @@ def app(engine: data_models.DataEngine, medviewer_home: Path, tmp_path: Path) ->
 def opened(app: Application, folder: Path) -> None:
     app.records.store().save_record(KNOWN)
     app.run_command("file.open_files", [write_radiograph(folder / "a.dcm", **STUDY)])  # type: ignore[arg-type]
-
-
-class LaterExecutor(Executor):
-    """Runs work when the test says so."""
-
-    def __init__(self, *_like_a_pool: object) -> None:
-        self.waiting: list[Callable[[], Any]] = []
-
-    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.waiting.append(lambda: work(*args, **kwargs))
-        return Future()
-
-    def step(self) -> None:
-        """Run what waits now, not what it brings about."""
-        waiting, self.waiting = self.waiting, []
-        for work in waiting:
-            work()
 
 
 @pytest.fixture
@@ -459,6 +442,39 @@ def test_what_a_model_said_of_a_note_goes_with_the_model(
     assert said(app.state) is None
     app.run_command("model.run_note", (0, "tiny-tfidf"))
     assert said(app.state) is not None
+
+
+@pytest.mark.parametrize("has_heard", [True, False])
+def test_a_model_that_is_replaced_while_it_explains_leaves_nothing(
+    later: tuple[Application, LaterExecutor],
+    engine: data_models.DataEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    has_heard: bool,
+) -> None:
+    """Whether the window has heard of the other model by then or not."""
+    app, held = later
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    held.step()  # the answer is there, and its explanation begins
+    folder = engine.catalogue.card("tiny-tfidf").folder
+    real, gone = engine.run, []
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        found = real(*args, **kwargs)
+        if not gone:
+            shutil.rmtree(folder)
+            data_models.make("tfidf", folder, version="9.9.9")
+            gone.append(engine.catalogue.refresh())
+            if has_heard:
+                model_shelf._adopt(app, gone[0])
+        return found
+
+    monkeypatch.setattr(engine, "run", run)
+    while held.waiting:
+        held.step()
+    if not has_heard:
+        model_shelf._adopt(app, gone[0])
+    assert said(app.state) is None
+    assert app.state.note_asked is None
 
 
 def test_a_note_is_asked_about_without_any_recorded_value(app: Application) -> None:

@@ -26,6 +26,7 @@ from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.scan import scan
 from tests.presentations import write_state
 from tests.radiographs import write_radiograph, write_slices
+from tests.scanning import let_scan
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -115,22 +116,6 @@ class HeldExecutor(Executor):
     def submit(self, work: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
         self.held.append(work)
         return Future()
-
-
-def let_scan(monkeypatch: pytest.MonkeyPatch, *steps: Collection | Callable[[], object]) -> None:
-    """Have the next scan tell each collection in turn, and do what is to happen between two of them."""
-
-    def by_steps(_paths: object, *, on_found: Callable[[Collection], None], **_how: object) -> Collection:
-        told = Collection()
-        for step in steps:
-            if isinstance(step, Collection):
-                told = step
-                on_found(told)
-            else:
-                step()
-        return told
-
-    monkeypatch.setattr("medviewer.app.analysis.scan", by_steps)
 
 
 def test_what_is_found_later_never_changes_the_image_on_screen(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app.documents import readings
 from medviewer.app.on_screen import current_answer
 from medviewer.app.patient import RecordRoom, look_up, sample_record
 from medviewer.domain.study import Patient, Study
+from medviewer.imaging.scan import scan
 from medviewer.records.record import Allergy, Identifier, PatientRecord
 from medviewer.records.store import RecordStore
+from tests.document_maker import item, write_report
 from tests.radiographs import write_radiograph
+from tests.scanning import let_scan
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
     from tests.fakes import FakeEngine
 
+WHO = {"PatientID": "A1", "PatientName": "Alpha^Anna", "PatientBirthDate": "20010203", "PatientSex": "F"}
 RECORD = PatientRecord("", (Identifier("", "A1"),), "Alpha^Anna", "2001-02-03", "F", allergies=(Allergy("penicillin"),))
 
 
@@ -60,6 +66,66 @@ def test_a_contradiction_is_said_and_no_model_runs(
     assert fake_engine.calls == []
     assert application.state.notice is not None
     assert application.state.notice.level == "alarm"
+
+
+def look_away(app: Application, how: str) -> None:
+    """Have no image in the active viewport."""
+    if how == "empty":
+        app.run_command("layout.use", (1, 2))
+        app.run_command("layout.activate", 1)
+    else:
+        app.run_command("document.show", next(readings(app.state.collection)).document)
+    assert app.state.selection is None
+
+
+def look_back(app: Application, how: str) -> None:
+    app.run_command("document.close") if how == "document" else app.run_command("layout.activate", 0)
+    assert app.state.selection is not None
+
+
+def assert_is_contradicted(app: Application, engine: FakeEngine) -> None:
+    assert "contradict" in app.state.record_mismatch
+    app.run_command("model.run")
+    assert engine.calls == []
+    assert current_answer(app.state) is None
+
+
+@pytest.mark.parametrize("how", ["empty", "document"])
+def test_a_record_that_is_imported_where_no_image_is_looked_at_is_compared(
+    application: Application, fake_engine: FakeEngine, tmp_path: Path, how: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    write_radiograph(tmp_path / "in" / "a.dcm", StudyInstanceUID="2.25.77")
+    write_report(tmp_path / "in" / "b.dcm", item("TEXT", "Finding", TextValue="No"), StudyInstanceUID="2.25.77", **WHO)
+    application.run_command("file.open_folder", tmp_path / "in")
+    look_away(application, how)
+    other = {"resourceType": "Patient", "id": "p", "identifier": [{"value": "A1"}], "birthDate": "1950-01-01"}
+    other |= {"name": [{"family": "Alpha", "given": ["Anna"]}], "gender": "male"}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": other}]}
+    (tmp_path / "records.json").write_text(json.dumps(bundle))
+    application.run_command("file.import_records", [tmp_path / "records.json"])
+    look_back(application, how)
+    assert_is_contradicted(application, fake_engine)
+
+
+@pytest.mark.parametrize("how", ["empty", "document"])
+def test_who_is_completed_where_no_image_is_looked_at_is_compared_anew(
+    application: Application, fake_engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The first files say neither birth date nor sex, and a later one says both: they are not those of the record."""
+    application.records.store().save_record(replace(RECORD, birth_date="1950-01-01", sex="M"))
+    silent = {**WHO, "PatientBirthDate": "", "PatientSex": ""}
+    write_radiograph(tmp_path / "a.dcm", StudyInstanceUID="2.25.77", **silent)
+    write_report(tmp_path / "b.dcm", item("TEXT", "Finding", TextValue="No"), StudyInstanceUID="2.25.77", **silent)
+    partly = scan([tmp_path])
+    write_radiograph(tmp_path / "c.dcm", StudyInstanceUID="2.25.77", **WHO)
+    whole = scan([tmp_path])
+    (patient,) = whole.patients
+    whole = replace(whole, patients=(replace(patient, key=partly.patients[0].key),))  # as one scan gives both
+    let_scan(monkeypatch, partly, lambda: look_away(application, how), whole)
+    application.run_command("file.open_folder", tmp_path)
+    look_back(application, how)
+    assert_is_contradicted(application, fake_engine)
 
 
 def test_a_run_waits_until_the_record_was_compared(application: Application, radiograph: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from medviewer.app.on_screen import selections
 from medviewer.app.preferences import CHOICES, prefer, preferred
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import UsageError
@@ -50,6 +51,27 @@ def test_what_cannot_be_preferred_is_refused(application: Application, choice: t
 def test_a_theme_of_a_newer_version_gives_the_default(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"theme": "solar", "density": "x", "up_brightens": "no"}))
     assert SettingsFile(tmp_path).load() == Settings()
+
+
+def test_undoing_something_else_leaves_a_preference_as_it_is(application: Application, tmp_path: Path) -> None:
+    for name, patient in (("a", "A1"), ("b", "B2")):
+        write_radiograph(tmp_path / f"{name}.dcm", patient_id=patient, name="Alpha^Anna")
+    application.run_command("file.open_folder", tmp_path)
+    first, second = selections(application.state.collection)
+    application.run_command("image.select", second)
+    application.run_command("image.select", first)
+    application.run_command("view.invert")
+    application.run_command("layout.use", (1, 2))
+    application.run_command("app.prefer", ("smooth", False))
+    views = [application.state.view, *(pane.view for pane in application.state.parked.values())]
+    assert not any(view.smooth for view in views)
+    for command in ("edit.undo", "edit.undo", "edit.redo"):
+        application.run_command(command)
+        assert not application.state.view.smooth
+    assert application.state.view.inverted
+    application.run_command("image.select", second)
+    assert not application.state.view.smooth
+    assert not application.settings.smooth
 
 
 def test_a_preference_never_stands_before_what_can_be_undone(application: Application, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from medviewer.app import model_shelf
 from medviewer.app.analysis import build_case
 from medviewer.app.on_screen import current_answer, current_attribution
-from medviewer.app.record_models import record_answers_of, takes_images, takes_records
+from medviewer.app.record_models import JOB, record_answers_of, takes_images, takes_records
 from medviewer.app.start import running_application
 from medviewer.app.state import State
 from medviewer.domain.answer import Score
@@ -24,7 +25,7 @@ from medviewer.inference.engine import Engine
 from medviewer.records.record import Identifier, PatientRecord, TextResult, snapshot
 from medviewer.resources import models_dir
 from tests import data_models
-from tests.conftest import InlineExecutor
+from tests.conftest import InlineExecutor, LaterExecutor
 from tests.fakes import MODEL_ID, make_model
 from tests.news2 import AT, news2_case
 from tests.radiographs import write_radiograph
@@ -270,3 +271,30 @@ def test_models_that_come_and_go_change_what_is_said_of_the_record(app: Applicat
     assert again is not before
     assert again.answer is not None
     assert again.answer.provenance.model_version.startswith("9")
+
+
+def test_what_is_asked_of_a_model_goes_on_while_another_one_comes(
+    fake_engine: FakeEngine, medviewer_home: Path, tmp_path: Path
+) -> None:
+    for kind in ("series", "tfidf"):
+        data_models.make(kind, tmp_path / "models" / kind)
+    fake_engine.catalogue = Catalogue([tmp_path / "models"])
+    held = LaterExecutor()
+
+    def executor(_threads: int, name: str) -> Executor:
+        return held if name == "medviewer-job" else InlineExecutor()
+
+    with running_application(medviewer_home, lambda call: call(), fake_engine, executor) as app:
+        app.records.store().save_record(record(respiration_rate=22, pulse=94))
+        opened(app, tmp_path / "a.dcm")
+        while held.waiting:
+            held.step()
+        app.run_command("model.run_record", "tiny-series")
+        assert JOB in app.jobs.running
+        data_models.make("tfidf", tmp_path / "models" / "another", id="another")
+        model_shelf._adopt(app, app.engine.catalogue.refresh())
+        assert JOB in app.jobs.running
+        shutil.rmtree(tmp_path / "models" / "series")
+        data_models.make("series", tmp_path / "models" / "series", version="9.9.9")
+        model_shelf._adopt(app, app.engine.catalogue.refresh())
+        assert JOB not in app.jobs.running
