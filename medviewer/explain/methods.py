@@ -293,13 +293,13 @@ def weigh(
         target = _target_index(card, attribution.finding)
         asked = ask_about(engine, case, card, target, stop, progress)
         is_of_these = of_map.input_sha256 == inputs_sha256(card, asked.arrays) and attribution.anchors == asked.anchors
-        if of_map.model_sha256 != card.sha256 or not is_of_these:
+        if of_map.card_sha256 != card.document_sha256 or not is_of_these:
             raise UsageError("The explanation belongs to other data or another model; explain these again.")
         judged = judge_groups(asked, attribution.saliency, max(1, n_random))
         engine.catalogue.check_unchanged(card)
         return replace(attribution, faithfulness=judged, elapsed_s=attribution.elapsed_s + time.monotonic() - clock)
     tensor = engine.encode(case, card.id).tensor
-    if (of_map.model_sha256, of_map.input_sha256) != (card.sha256, tensor_sha256(tensor)):
+    if (of_map.card_sha256, of_map.input_sha256) != (card.document_sha256, tensor_sha256(tensor)):
         raise UsageError("The heat map belongs to another image or model; explain this one again.")
     question = Question(engine, card, tensor, card.label_index(attribution.finding), stop, progress)
     faithfulness = judge(question, attribution.saliency, max(1, n_random))

@@ -517,6 +517,20 @@ def test_a_drag_of_the_window_goes_on_while_images_follow_each_other(scrolling: 
     assert second.width > first.width
 
 
+def test_a_drag_ends_where_planes_take_the_place_of_the_images(scrolling: Reader) -> None:
+    viewport = scrolling.window.viewport
+    scrolling.window.app.run_command("tool.window")
+    QTest.mousePress(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(100, 60))
+    QTest.mouseMove(viewport, QPoint(120, 60))
+    scrolling.window.app.run_command("layout.planes")
+    scrolling.settle()
+    scrolling.wait(lambda: scrolling.state.frame is not None and scrolling.state.cut is not None)
+    before = scrolling.state.view
+    QTest.mouseMove(viewport, QPoint(160, 60))
+    QTest.mouseRelease(viewport, LEFT, Qt.KeyboardModifier.NoModifier, QPoint(160, 60))
+    assert scrolling.state.view == before
+
+
 def test_a_drag_ends_where_another_stack_is_shown(scrolling: Reader, tmp_path: Path) -> None:
     viewport = scrolling.window.viewport
     scrolling.window.app.run_command("tool.window")

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medviewer.app.linking import values_ratio
 from medviewer.app.on_screen import current_answer, pane_state
 from medviewer.app.panes import picture_of
 from medviewer.app.state import State
@@ -19,7 +20,7 @@ from medviewer.imaging.display import window_ends
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
 from tests.answers import make_answer
-from tests.layer_objects import write_pet
+from tests.layer_objects import write_ct, write_pet
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
@@ -397,6 +398,37 @@ def test_linked_pets_whose_values_cannot_be_compared_keep_their_own_windows(
     assert None in factors(application)
     application.run_command("view.window", Window(15000, 30000))
     assert panes(application)[1].view.window is None
+
+
+@pytest.mark.parametrize(
+    "other", [{"RescaleType": "US"}, {"RescaleType": "", "RescaleIntercept": 0}], ids=["another type", "another unit"]
+)
+def test_linked_series_in_other_units_keep_their_own_windows(
+    other: dict[str, Any], application: Application, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "1", SeriesNumber=1, **({"RescaleType": ""} if "RescaleIntercept" in other else {}))
+    write_ct(tmp_path / "2", SeriesNumber=2, **other)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    before = panes(application)[1].view.window
+    application.run_command("view.window", Window(15000, 30000))
+    assert panes(application)[1].view.window == before
+
+
+@pytest.mark.reliability
+def test_a_plane_without_suv_shares_no_window_of_suv(application: Application, tmp_path: Path) -> None:
+    """Its slices have different factors, so that no single one holds for it."""
+    write_pets(tmp_path, {}, {"PatientWeight": "140"})
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    there = panes(application)[1]
+    application.run_command("layout.planes")
+    here = application.state
+    assert here.cut is not None
+    assert here.frame is not None
+    assert values_ratio(here, there) is not None
+    description = replace(here.frame.description, suv_factor=None)
+    assert values_ratio(replace(here, frame=replace(here.frame, description=description)), there) is None
 
 
 @pytest.mark.reliability

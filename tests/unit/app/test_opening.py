@@ -166,6 +166,23 @@ def test_a_growing_stack_keeps_the_image_and_learns_its_new_place(
     assert len(now.stack.images) == 5
 
 
+def test_a_stack_grows_behind_an_empty_viewport(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_slices(tmp_path, 5)
+
+    def look_away() -> None:
+        application.run_command("layout.use", (1, 2))
+        application.run_command("layout.activate", 1)
+
+    let_scan(monkeypatch, scan(paths[3:]), look_away, scan(paths))
+    application.run_command("file.open_folder", tmp_path)
+    behind = pane_state(application.state, 0).selection
+    assert application.state.selection is None
+    assert behind is not None
+    assert len(behind.stack.images) == 5
+
+
 def test_series_steps_stay_with_the_patient(application: Application, tmp_path: Path) -> None:
     for patient_id, name in (("A1", "Alpha^Anna"), ("B2", "Beta^Ben")):
         write_radiograph(tmp_path / f"{patient_id}1.dcm", patient_id=patient_id, name=name)

@@ -16,6 +16,7 @@ from medviewer.app.session import Session
 from medviewer.app.state import Selection, State, View
 from medviewer.domain.answer import Answer, Attribution, Decision, Provenance, Subject
 from medviewer.domain.frame import Frame
+from medviewer.domain.measurement import new_measurement
 from medviewer.domain.study import Image, Patient, PixelDescription, Series, Stack, Study
 
 DESCRIPTION = PixelDescription(modality="CR", rows=4, columns=4)
@@ -192,3 +193,14 @@ def test_a_watcher_that_fails_does_not_keep_later_changes_from_being_told() -> N
         session.update(tool="pan")
     session.update(tool="zoom")
     assert seen == ["zoom"]
+
+
+def test_what_comes_from_elsewhere_is_not_known_of_an_image_that_was_not_read() -> None:
+    """Else it would look as if that were all that was measured on it."""
+    line = new_measurement("length", ((0.0, 0.0), (3.0, 4.0)), ("1.2.3", 0, None))
+    session = Session()
+    session.know_measurements([line])
+    assert not session.state.measurements
+    session.update(measurements=MappingProxyType({("1.2.3", 0, None): ()}))
+    session.know_measurements([line])
+    assert session.state.measurements == {("1.2.3", 0, None): (line,)}

@@ -29,11 +29,11 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.result_objects import capture_text
 from medviewer.app.saving import result_on_screen
-from medviewer.app.stack_asking import CUT_SHORT, STILL_FOUND, nearest_slice, read_stack
+from medviewer.app.stack_asking import CUT_SHORT, STILL_FOUND, nearest_slice, question_behind, read_stack
 from medviewer.app.start import running_application
 from medviewer.domain.answer import Answer
 from medviewer.domain.errors import Stopped, WorkerDiedError
-from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection
 from medviewer.imaging.scan import scan
 from medviewer.inference.catalogue import Catalogue
@@ -483,6 +483,8 @@ def test_a_volume_without_a_header_is_asked_about_once_somebody_says_what_it_is(
     answer = said(application)
     assert answer.status == "answer", answer.reasons
     assert answer.findings[0].probability == pytest.approx(known_probability(), abs=1e-5)
+    behind = question_behind(application, selection(application), MODEL_ID)(StopToken(), no_progress)
+    assert behind.case.confirmed == {"modality.unknown"}, "of the stack, whichever of its slices is on screen"
     application.run_command("explain.hottest")
     assert selection(application).index in (4, 5, 6, 7)  # towards the head
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medviewer.domain.case import Case
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.explain.methods import explain, weigh
 from medviewer.inference.catalogue import Catalogue
-from tests import fakes
+from tests import data_models, fakes
 
 
 def test_good_models_are_found_in_every_folder(tmp_path: Path) -> None:
@@ -144,15 +145,16 @@ class Overtaken(fakes.FakeEngine):
     """An engine whose model is replaced as soon as a run has been made, from the moment that a test wishes it."""
 
     is_near = True
+    times = 0
 
     def run(self, *arguments: Any, **more: Any) -> dict[str, np.ndarray]:
         found = super().run(*arguments, **more)
         if self.is_near:
             (folder,) = (entry.folder for entry in self.catalogue.entries)
             shutil.rmtree(folder)
-            fakes.make_model(folder, version="7.0.0")
+            fakes.make_model(folder, version=f"7.0.{self.times}")
             self.catalogue.refresh()
-            self.is_near = False
+            self.is_near, self.times = False, self.times + 1
         return found
 
 
@@ -164,15 +166,45 @@ def test_a_model_that_is_replaced_while_it_is_asked_gives_neither_answer_nor_map
         engine.ask(case, fakes.MODEL_ID)
     assert engine.ask(case, fakes.MODEL_ID).provenance.model_version == "7.0.0"
     engine.is_near = True
-    shutil.rmtree(tmp_path / "m")
-    fakes.make_model(tmp_path / "m")
-    engine.catalogue.refresh()
     with pytest.raises(ModelError, match="was replaced"):
         explain(engine, case, fakes.MODEL_ID, "occlusion", n_random=0)
     shown = explain(engine, case, fakes.MODEL_ID, "occlusion", n_random=0)
-    shutil.rmtree(tmp_path / "m")
-    fakes.make_model(tmp_path / "m")
-    engine.catalogue.refresh()
     engine.is_near = True
     with pytest.raises(ModelError, match="was replaced"):
+        weigh(engine, case, shown, n_random=2)
+
+
+def test_a_model_of_words_that_is_replaced_while_it_explains_gives_no_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_models.make("tfidf", tmp_path / "m")
+    engine, case = data_models.DataEngine(tmp_path), Case(note=data_models.NOTE)
+    real, name, versions = engine.run, "tiny-tfidf", iter(("7.0.0", "7.0.1"))
+
+    def replaced(*arguments: Any, **more: Any) -> dict[str, np.ndarray]:
+        found = real(*arguments, **more)
+        monkeypatch.setattr(engine, "run", real)
+        shutil.rmtree(tmp_path / "m")
+        data_models.make("tfidf", tmp_path / "m", version=next(versions))
+        engine.catalogue.refresh()
+        return found
+
+    monkeypatch.setattr(engine, "run", replaced)
+    with pytest.raises(ModelError, match="was replaced"):
+        explain(engine, case, name, "occlusion", n_random=0)
+    shown = explain(engine, case, name, "occlusion", n_random=0)
+    monkeypatch.setattr(engine, "run", replaced)
+    with pytest.raises(ModelError, match="was replaced"):
+        weigh(engine, case, shown, n_random=2)
+
+
+def test_a_map_of_another_card_of_the_same_network_is_not_weighed(tmp_path: Path) -> None:
+    """A finding may be another label by now."""
+    fakes.make_model(tmp_path / "m")
+    engine, case = fakes.FakeEngine(Catalogue([tmp_path])), fakes.make_case()
+    shown = explain(engine, case, fakes.MODEL_ID, "occlusion", n_random=0)
+    shutil.rmtree(tmp_path / "m")
+    fakes.make_model(tmp_path / "m", version="7.0.0")
+    engine.catalogue.refresh()
+    with pytest.raises(UsageError, match="belongs to another image or model"):
         weigh(engine, case, shown, n_random=2)
