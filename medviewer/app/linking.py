@@ -183,8 +183,7 @@ def values_ratio(state: State, other: State) -> float | None:
             return None
         ratio = here.suv_factor / there.suv_factor
         return 1.0 if abs(ratio - 1) < _SAME_RATIO else ratio
-    is_one_unit = here.rescale_type == there.rescale_type and value_unit(here) == value_unit(there)
-    return 1.0 if is_one_unit else None
+    return 1.0 if value_unit(here) == value_unit(there) else None
 
 
 def window_there(window: Window | None, ratio: float) -> Window | None:

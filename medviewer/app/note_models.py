@@ -139,9 +139,7 @@ def _data_question(state: State, asked: NoteQuestion, model_id: str) -> DataQues
 
 
 def _take(app: Application, asked: NoteQuestion, model_id: str, said: DataAnswer) -> None:
-    """Keep what was said under its own question, and that it was said in the trail; nothing of a model that is gone."""
-    if said.answer is not None and not app.engine.catalogue.has_given(said.answer.provenance):
-        return
+    """Keep what was said under its own question, and that it was said in the trail."""
     known = _forget(app, asked, model_id)
     app.session.update(note_answers=(*app.state.note_answers, NoteAnswer(asked, model_id, said)))
     detail = f"{model_id} note {asked.number + 1}"

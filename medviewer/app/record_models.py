@@ -173,8 +173,7 @@ def _case(state: State) -> Case | None:
 
 
 def _take(app: Application, found: Sequence[RecordAnswer]) -> None:
-    """Put answers beside their own question; never beside one that came meanwhile, nor of a model that is gone."""
-    found = [one for one in found if _is_of_now(app.engine.catalogue, one)]
+    """Put answers beside their own question; never beside one that came meanwhile."""
     new = {one.model_id: one for one in found}
     rows = [new[r.model_id] if r.model_id in new and new[r.model_id].question == r.question else r
             for r in app.state.record_answers]  # fmt: skip

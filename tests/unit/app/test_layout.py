@@ -415,6 +415,17 @@ def test_linked_series_in_other_units_keep_their_own_windows(
     assert panes(application)[1].view.window == before
 
 
+def test_linked_series_of_one_unit_share_a_window_whether_the_file_names_it_or_not(
+    application: Application, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "1", SeriesNumber=1)
+    write_ct(tmp_path / "2", SeriesNumber=2, RescaleType="")
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("view.window", Window(15000, 30000))
+    assert panes(application)[1].view.window == Window(15000, 30000)
+
+
 @pytest.mark.reliability
 def test_a_plane_without_suv_shares_no_window_of_suv(application: Application, tmp_path: Path) -> None:
     """Its slices have different factors, so that no single one holds for it."""

@@ -335,3 +335,6 @@ def test_who_is_left_before_the_store_has_answered_has_all_when_they_come_back(
     assert value.quantities
     assert application.state.key_images[("1.2.3.4", 0)]
     assert not why_not(application.state)
+    if goes_to == "another patient":
+        application.run_command("image.select", of["B2"])
+        assert "still being read" in why_not(application.state)

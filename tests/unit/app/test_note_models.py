@@ -444,6 +444,21 @@ def test_what_a_model_said_of_a_note_goes_with_the_model(
     assert said(app.state) is not None
 
 
+def test_what_a_replaced_model_failed_at_is_not_said_of_the_new_one(
+    app: Application, engine: data_models.DataEngine
+) -> None:
+    engine.failures[len(engine.calls) + 1] = EngineError("It ended.")
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    failed = said(app.state)
+    assert failed is not None
+    assert failed.problem == "It ended."
+    folder = engine.catalogue.card("tiny-tfidf").folder
+    shutil.rmtree(folder)
+    data_models.make("tfidf", folder, version="9.9.9")
+    model_shelf._adopt(app, engine.catalogue.refresh())
+    assert said(app.state) is None
+
+
 @pytest.mark.parametrize("has_heard", [True, False])
 def test_a_model_that_is_replaced_while_it_explains_leaves_nothing(
     later: tuple[Application, LaterExecutor],

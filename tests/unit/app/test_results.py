@@ -219,7 +219,7 @@ def test_a_number_that_is_none_is_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize("field", ["model_sha256", "input_sha256"])
+@pytest.mark.parametrize("field", ["model_sha256", "card_sha256", "input_sha256"])
 def test_refuses_a_heat_map_of_another_answer(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Before anything is drawn: the report would refuse it too, but only after the picture.
     monkeypatch.setattr(result_module, "blend", lambda *_, **__: pytest.fail("a stranger's map was drawn"))
