@@ -75,6 +75,7 @@ def _teach_stage(run: Run) -> None:
         learned = time.monotonic()
         found: tuple[float | None, Mapping[str, Any]] | None = None
         if around.processes.is_first:
+            _tell(run, "validating")  # which may take as long as the epoch took
             lesson.settle(run.average, epoch)
             found = lesson.validate(run.average, epoch)
         score, details = around.processes.share(found)
@@ -193,14 +194,15 @@ def _write_history(run: Run) -> None:
     write_whole(run.around.folder / "history.json", json.dumps(run.history, indent=1).encode())
 
 
-def _tell(run: Run) -> None:
-    """Say how far the run is, and how long the rest may take."""
+def _tell(run: Run, doing: str = "") -> None:
+    """Say how far the run is, and how long the rest may take; ``doing``: what is done between steps."""
     around, stages = run.around, run.lesson.stages
     if not around.processes.is_first:
         return
     n_epochs, n = sum(stage.epochs for stage in stages), len(run.order)
     left = (n_epochs - run.epoch.number) * n + n - len(run.losses)
     seconds = left * run.pace_s + (n_epochs - run.epoch.number + 1) * run.between_s
-    text = f"epoch {run.epoch.number} of {n_epochs}  step {len(run.losses)}/{n}  loss {np.mean(run.losses[-10:]):.4f}"
+    place = doing or f"step {len(run.losses)}/{n}"
+    text = f"epoch {run.epoch.number} of {n_epochs}  {place}  loss {np.mean(run.losses[-10:]):.4f}"
     rest = f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
     around.bar(n_epochs * n - left, n_epochs * n, f"{text}  {run.pace_s:.2f} s/step  {rest}")

@@ -174,7 +174,9 @@ def test_the_average_follows_slowly_and_is_what_is_kept(tmp_path):
     network, lesson, seen = tiny_network(), TinyLesson(epochs=(1,)), []
     seen.append({name: value.clone() for name, value in network.named_parameters()})
 
-    def look(*_):
+    def look(done, *_):
+        if done < len(seen):
+            return  # it is told again before the validation
         seen.append({name: value.detach().clone() for name, value in network.named_parameters()})
 
     fit(network, lesson, CONFIG, around(tmp_path, bar=look))
@@ -229,9 +231,12 @@ def test_a_validation_that_is_no_number_ends_the_run(tmp_path):
 def test_the_bar_counts_every_step_and_says_what_is_left(tmp_path):
     told = []
     learned(tmp_path, bar=lambda *words: told.append(words))
-    assert [done for done, _, _ in told] == list(range(1, 25))
+    steps = [words for words in told if "step" in words[2].split("loss")[0]]
+    assert [done for done, _, _ in steps] == list(range(1, 25))
     assert {total for _, total, _ in told} == {24}
-    assert "epoch 3 of 4  step 1/6" in told[12][2]
+    assert "epoch 3 of 4  step 1/6" in steps[12][2]
+    between = [(done, text.split("  ")[:2]) for done, _, text in told if "validating" in text]
+    assert between == [(6 * n, [f"epoch {n} of 4", "validating"]) for n in range(1, 5)]
     assert all("left" in text for _, _, text in told)
 
 
