@@ -225,6 +225,7 @@ class Wishes:
     views: dict[Key, View] = field(default_factory=dict)  # how each stack was looked at last
     opened: tuple[Path, ...] = ()  # what the collection was made from
     when_found: Callable[[], None] | None = None  # what is done when all that was opened has been looked at
+    record_model: str = ""  # the model that was last asked of the record
     is_whole: bool = True  # all that was opened has been looked at; not so where that goes on, or was stopped
 
 

@@ -77,12 +77,13 @@ def show(app: Application, document: Document) -> None:
     if now is None and behind.selection is not None and behind.cut is None:
         app.wishes.views[behind.selection.stack_key] = behind.view
     is_other_patient = before is None or identity_of(before) != identity_of(found.patient)
+    shares_record = not is_other_patient and (now is None or now.shares_record)
     parked = app.state.parked
     if is_other_patient and not beside:
         beside, parked = parked, EMPTY  # never two patients side by side, nor in two windows
     app.session.settle()
     app.session.update(
-        reading=replace(found, behind=behind, beside=beside), is_playing=False,
+        reading=replace(found, shares_record=shares_record, behind=behind, beside=beside), is_playing=False,
         selection=None, cut=None, frame=None, frame_problem="", parked=parked,
         **(NO_RECORD if is_other_patient else {}),
     )  # fmt: skip

@@ -292,7 +292,8 @@ def forget_replaced(app: Application, replaced: frozenset[str]) -> bool:
     gone = {(s.image_key, s.model_id) for s, a in app.state.answers.items() if not is_of_now(a.provenance)}
     _forget(app, gone)
     problems = {asked: text for asked, text in app.state.analysis_problem.items() if asked[1] not in replaced}
-    app.session.update(analysis_problem=MappingProxyType(problems))
+    queue = tuple(item for item in app.state.queue if item.is_open or item.model_id not in replaced)
+    app.session.update(analysis_problem=MappingProxyType(problems), queue=queue)
     return bool(gone)
 
 

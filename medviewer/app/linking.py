@@ -183,7 +183,10 @@ def values_ratio(state: State, other: State) -> float | None:
             return None
         ratio = here.suv_factor / there.suv_factor
         return 1.0 if abs(ratio - 1) < _SAME_RATIO else ratio
-    return 1.0 if value_unit(here) == value_unit(there) else None
+    if value_unit(here) != value_unit(there):
+        return None
+    is_known = bool(value_unit(here)) or here.rescale_type == there.rescale_type  # two unknown units may be two units
+    return 1.0 if is_known else None
 
 
 def window_there(window: Window | None, ratio: float) -> Window | None:

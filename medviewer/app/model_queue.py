@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked
 from medviewer.app.findings import take_answer
-from medviewer.app.on_screen import selections
+from medviewer.app.on_screen import identity_of, selections
 from medviewer.app.patient import keep_answer
 from medviewer.app.stack_asking import partial_because, question_behind
 from medviewer.app.state import Key, QueueItem, QueueStatus, Selection, State
@@ -104,6 +104,9 @@ class ModelQueue:
         app = self._app
         if not self._is_running(item):  # cancelled meanwhile
             return
+        if self._is_better_known(item):
+            self._ask_again(item)
+            return
         if contradiction:
             self._end(item, "failed", contradiction)
             return
@@ -119,6 +122,9 @@ class ModelQueue:
         app, image = self._app, item.selection.image
         if not self._is_running(item):
             return
+        if self._is_better_known(item):
+            self._ask_again(item)
+            return
         answer = asked.answer
         subject = Subject(image.key, item.model_id, answer.provenance.model_sha256)
         if not _is_answered(app.state, image.key, item.model_id):  # else the reader has asked, and perhaps decided
@@ -131,6 +137,15 @@ class ModelQueue:
 
     def _end(self, item: QueueItem, status: QueueStatus, reason: str = "") -> None:
         self._mark(item, status, reason)
+        self.go_on()
+
+    def _is_better_known(self, item: QueueItem) -> bool:
+        """Whether a later file has completed who the patient is: what was compared with the record is no longer all."""
+        now = (one.selection.patient for one in self._app.state.queue if one.number == item.number)
+        return any(identity_of(patient) != identity_of(item.selection.patient) for patient in now)
+
+    def _ask_again(self, item: QueueItem) -> None:
+        self._mark(item, "waiting")
         self.go_on()
 
     def _is_running(self, item: QueueItem) -> bool:

@@ -255,11 +255,11 @@ def identity_of(patient: Patient) -> tuple[str, ...]:
 def patient_beside_record(state: State) -> Patient | None:
     """Whose record stands, or is to stand, beside what is on screen.
 
-    Of a document's patient only while the record beside it is theirs: for another one the store is asked when images
-    come back.
+    Of a document's patient only if it is the one whose images were on screen: for another one the store is asked
+    when images come back.
     """
     if state.reading is not None:
-        return state.reading.patient if state.record_of else None
+        return state.reading.patient if state.reading.shares_record else None
     seen = seen_selection(state)
     return seen.patient if seen is not None else None
 

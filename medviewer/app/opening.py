@@ -20,13 +20,14 @@ from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
 from medviewer.app.on_screen import (
     identity_of,
+    is_record_checked,
     keys_of_stack,
     patient_beside_record,
     seen_selection,
     selections,
     wished_profile,
 )
-from medviewer.app.panes import brought_back, forget_panes, grown_panes, prefetch, read_missing, read_pane
+from medviewer.app.panes import brought_back, forget_panes, grown_panes, grown_queue, prefetch, read_missing, read_pane
 from medviewer.app.patient import NO_RECORD, check_record, import_sample_record
 from medviewer.app.picture import Picture
 from medviewer.app.presentations import look_for_presentations
@@ -214,7 +215,11 @@ def close_all(app: Application, _argument: object) -> None:
 def take_collection(app: Application, collection: Collection) -> None:
     """Show a collection that has grown, keeping the image on screen."""
     state, old = app.state, app.state.selection
-    changes: dict[str, object] = {"collection": collection, "parked": grown_panes(state.parked, collection)}
+    changes: dict[str, object] = {
+        "collection": collection,
+        "parked": grown_panes(state.parked, collection),
+        "queue": grown_queue(state.queue, collection),
+    }
     kept: Selection | None = None
     if state.reading is not None:
         changes["reading"] = documents.take_grown(state, collection)
@@ -249,7 +254,7 @@ def select(app: Application, selection: Selection) -> None:
     picture = app.frames.get(selection.image.key)
     profile = wished_profile(replace(app.state, selection=selection, cut=None, view=view), selection.image)
     picture = picture if picture is not None and picture.has_colors_of(profile) else None
-    is_unchecked = app.state.reading is not None and not app.state.record_of  # a document of another patient
+    is_unchecked = app.state.reading is not None and not is_record_checked(app.state)  # a document of another patient
     # While a document of another patient is read, what was seen before waits beside it.
     beside = app.state.reading.beside if app.state.reading is not None else EMPTY
     before = seen_selection(replace(app.state, parked=beside or app.state.parked))

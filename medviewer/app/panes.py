@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from medviewer.app.hanging_protocol import MOST_COLUMNS, MOST_ROWS
 from medviewer.app.jobs import Work
 from medviewer.app.on_screen import active_pane, appearance_of, pane_state, selections, wished_profile
 from medviewer.app.picture import Picture
-from medviewer.app.state import EMPTY, Pane, Selection, State
+from medviewer.app.state import EMPTY, Pane, QueueItem, Selection, State
 from medviewer.domain.errors import MedViewerError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
@@ -110,6 +110,12 @@ def grown_panes(panes: Mapping[int, Pane], collection: Collection) -> Mapping[in
             for index, pane in panes.items()
         }
     )
+
+
+def grown_queue(queue: Sequence[QueueItem], collection: Collection) -> tuple[QueueItem, ...]:
+    """What models are to be asked, of the images in a collection that has grown: of whom more may be known by now."""
+    by_key = {one.image.key: one for one in selections(collection)} if queue else {}
+    return tuple(replace(item, selection=by_key.get(item.selection.image.key, item.selection)) for item in queue)
 
 
 def brought_back(state: State, panes: Mapping[int, Pane]) -> Mapping[int, Pane]:

@@ -111,8 +111,7 @@ class RecordReader:
         if rows or new.record_answers:
             self._app.session.update(record_answers=rows)
         self._app.background.stop(JOB)
-        is_same = question == question_of(old)
-        if not is_same or any(row.model_id in new.replaced_models for row in new.record_answers):
+        if question != question_of(old) or self._app.wishes.record_model in new.replaced_models:
             self._app.jobs.stop(JOB)  # what is asked of a model that stays goes on
         rules = [card.id for card in offered if card.runtime == "rule"]  # no process, no waiting: not worth a click
         unasked = [row for row in rows if row.model_id in rules and row.answer is None]
@@ -140,6 +139,7 @@ def run_on_record(app: Application, model_id: str) -> None:
     def failed(error: MedViewerError) -> None:
         _take(app, [replace(row, answer=None, attribution=None, problem=str(error))])
 
+    app.wishes.record_model = model_id
     app.jobs.start(JOB, lambda stop, _p: [ask(app.engine, case, row, stop)], partial(_take, app), failed)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from medviewer.app.arrangement import arranged, rearranged, without_pixels
 from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
-from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, Scene, State, Stored
+from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, Pane, Scene, State, Stored
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
@@ -206,14 +206,23 @@ class Session:
     def prefer_smooth(self, smooth: bool) -> None:
         """Draw all images smoothly or by their pixels: a preference, which undo and redo leave as it is."""
 
+        def drawn(pane: Pane) -> Pane:
+            return replace(pane, view=replace(pane.view, smooth=smooth))
+
+        def all_drawn(panes: Mapping[int, Pane]) -> Mapping[int, Pane]:
+            return MappingProxyType({index: drawn(pane) for index, pane in panes.items()})
+
         def corrected(state: State) -> State:
-            parked = {index: replace(p, view=replace(p.view, smooth=smooth)) for index, p in state.parked.items()}
-            return replace(state, view=replace(state.view, smooth=smooth), parked=MappingProxyType(parked))
+            reading = state.reading
+            if reading is not None:
+                reading = replace(reading, behind=drawn(reading.behind), beside=all_drawn(reading.beside))
+            view = replace(state.view, smooth=smooth)
+            return replace(state, view=view, parked=all_drawn(state.parked), reading=reading)
 
         for past in (self._undo, self._redo):
             past[:] = [replace(one, state=corrected(one.state)) for one in past]
         now = corrected(self._state)
-        self.update(view=now.view, parked=now.parked)
+        self.update(view=now.view, parked=now.parked, reading=now.reading)
 
     def forget_past(self) -> None:
         """Other studies are opened: what was done to the ones before can be undone no more, and is not kept."""

@@ -272,6 +272,7 @@ class Reading:
     picture: np.ndarray | None = None
     page_problem: str = ""
     zoom: float = 1.0
+    shares_record: bool = False  # the patient is the one whose images were on screen, and their record stays
     behind: Pane = field(default_factory=Pane)
     beside: Mapping[int, Pane] = field(default_factory=_empty)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from medviewer.domain.progress import VALIDATING
+
 _MOST_LINES = 300
 
 
@@ -31,6 +33,7 @@ class RunProgress:
         epoch: which epoch it is, from 1; 0 before the first.
         curves: by part.
         lines: what it said, the newest last.
+        is_validating: whether it is between the last step of an epoch and the next epoch.
         is_stopping: whether it was told to stop, and has not ended yet.
     """
 
@@ -41,6 +44,7 @@ class RunProgress:
     epoch: int = 0
     curves: dict[str, Curve] = field(default_factory=dict)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+    is_validating: bool = False
     is_stopping: bool = False
     _begun: tuple[float, int] = (0.0, 0)  # when this part was first heard of, and how far it was
 
@@ -49,6 +53,7 @@ class RunProgress:
         kind = line.get("kind")
         if kind == "progress":
             self._take_progress(int(line["done"]), int(line["total"]))
+            self.is_validating = VALIDATING in str(line.get("text", ""))
         elif kind in ("step", "epoch"):
             self._take_record(line)
         elif kind == "text":

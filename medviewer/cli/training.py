@@ -12,6 +12,7 @@ from typing import Any
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, is_watched, print_json, print_json_line, progress, say, tell
 from medviewer.domain.errors import MedViewerError, RuntimeMissingError, Stopped, UsageError
+from medviewer.domain.progress import VALIDATING
 
 _OURS = "medviewer"
 
@@ -112,17 +113,20 @@ def is_first_process() -> bool:
 
 
 class Bar:
-    """A line that is written over where somebody can see it, else a line for each percent."""
+    """A line that is written over where somebody can see it, else a line for each percent and each validation."""
 
     def __init__(self) -> None:
-        self._percent = -1
+        self._told = (-1, False)
 
     def __call__(self, done: int, total: int, text: str) -> None:
         """Show (steps done, steps in all, what is being done)."""
         if is_watched():
             progress(done, total, text)
-        elif (percent := 100 * done // max(total, 1)) != self._percent:
-            self._percent = percent
+            return
+        percent = 100 * done // max(total, 1)
+        stage = percent, VALIDATING in text
+        if stage != self._told:
+            self._told = stage
             tell(f"{percent:3d} % {text}")
 
 

@@ -12,6 +12,10 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with (done, total, what is being done); total 0 means unknown."""
 
 
+VALIDATING = "validating"
+"""What the text of a training's progress says between the last step of an epoch and the next epoch."""
+
+
 def no_progress(done: int, total: int, text: str) -> None:
     """Report to nobody."""
 

@@ -72,6 +72,8 @@ def progress_words(run: RunProgress) -> str:
     if run.epoch:
         parts.append(tr("epoch {n}").format(n=run.epoch))
     parts.append(tr("step {done} of {total}").format(done=run.done, total=run.total))
+    if run.is_validating:
+        parts.append(tr("validating"))
     left = run.left_s
     if left is not None:
         parts.append(_time_words(left, is_part=bool(run.part)))

@@ -38,7 +38,7 @@ class Manner:
     """How a recipe is trained.
 
     Attributes:
-        bar: called after each step with (steps done, steps in all, text).
+        bar: called after each step, and before each validation, with (steps done, steps in all, text).
         force: replace a model that is no worse, too.
         search: first try so many settings within the recipe's ranges, and take the best; 0: none.
         record: called with (run, line) for each line of a run's record, those of before included where it

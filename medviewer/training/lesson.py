@@ -112,7 +112,7 @@ class Surroundings:
             ``record.jsonl``; made if it is not there.
         identity: settings and data; a checkpoint of another identity is refused.
         progress: called with a line after each epoch.
-        bar: called after each step with (steps done, steps in all, text).
+        bar: called after each step, and before each validation, with (steps done, steps in all, text).
         tensorboard: folder for event files; None: none are written.
         processes: who learns together.
         record: called with (folder, line) for each line of the record, those of before included.

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from medviewer.domain.errors import TrainingError
+from medviewer.domain.progress import VALIDATING
 from medviewer.training.checkpoint import write_tensors
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Batch, History, Lesson, Surroundings
@@ -75,7 +76,7 @@ def _teach_stage(run: Run) -> None:
         learned = time.monotonic()
         found: tuple[float | None, Mapping[str, Any]] | None = None
         if around.processes.is_first:
-            _tell(run, "validating")  # which may take as long as the epoch took
+            _tell(run, VALIDATING)  # which may take as long as the epoch took
             lesson.settle(run.average, epoch)
             found = lesson.validate(run.average, epoch)
         score, details = around.processes.share(found)

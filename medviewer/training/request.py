@@ -26,7 +26,7 @@ class Request:
         out: the model folder to make.
         overrides: settings by name, as text.
         progress: called with one line of text at a time.
-        bar: called with (done, total, text) after each step.
+        bar: called with (done, total, text) after each step, and before each validation.
         force: whether a model in ``out`` is replaced by one that is not better.
         processes: who learns together.
         record: called with (run, line) for each line of a run's record.

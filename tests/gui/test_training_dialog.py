@@ -346,6 +346,7 @@ def test_closing_the_viewer_asks_nothing_else(reader: Reader, monkeypatch: pytes
     [
         (RunProgress(), "The data are being read…"),
         (RunProgress(done=1, total=9, epoch=1, _begun=(0, 1)), "epoch 1 · step 1 of 9"),
+        (RunProgress(done=3, total=9, epoch=1, _begun=(0, 3), is_validating=True), "epoch 1 · step 3 of 9 · validating"),
         (RunProgress(clock=lambda: 60, done=2, total=4, epoch=1, _begun=(0, 1)), "epoch 1 · step 2 of 4 · about 2 min left"),
         (RunProgress(clock=lambda: 1, done=2, total=4, epoch=1, _begun=(0, 1)), "epoch 1 · step 2 of 4 · about 2 s left"),
         (

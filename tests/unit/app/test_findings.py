@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from medviewer.app import analysis, model_shelf
 from medviewer.app.model_shelf import open_case
 from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.stack_asking import confirmed_for, question_behind
+from medviewer.app.state import QueueItem
 from medviewer.domain.errors import InputError, WorkerDiedError
 from medviewer.domain.progress import StopToken, no_progress
 from medviewer.inference.card_json import CARD_NAME
@@ -391,10 +393,15 @@ def test_what_a_replaced_model_failed_at_is_not_said_of_the_new_one(
 ) -> None:
     fake_engine.failure = WorkerDiedError("The model's process ended; run it again.")
     opened.run_command("model.run")
+    assert opened.state.selection is not None
+    ended = QueueItem(1, opened.state.selection, MODEL_ID, "failed", "The model's process ended; run it again.")
+    other = replace(ended, number=2, model_id="another")
+    opened.session.update(queue=(ended, other))
     model_shelf._adopt(opened, opened.engine.catalogue.refresh())
     assert opened.state.analysis_problem, "nothing has changed"
     replace_model(opened, tmp_path, version="9.9.9")
     assert not opened.state.analysis_problem
+    assert opened.state.queue == (other,)
 
 
 def test_who_closes_the_dialog_at_the_last_moment_has_the_new_model_all_the_same(

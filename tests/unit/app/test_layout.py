@@ -401,12 +401,18 @@ def test_linked_pets_whose_values_cannot_be_compared_keep_their_own_windows(
 
 
 @pytest.mark.parametrize(
-    "other", [{"RescaleType": "US"}, {"RescaleType": "", "RescaleIntercept": 0}], ids=["another type", "another unit"]
+    ("one", "other"),
+    [
+        ({}, {"RescaleType": "US"}),
+        ({"RescaleType": ""}, {"RescaleType": "", "RescaleIntercept": 0}),
+        ({"RescaleType": "US"}, {"RescaleType": "", "RescaleIntercept": 0}),
+    ],
+    ids=["another type", "another unit", "neither is known"],
 )
 def test_linked_series_in_other_units_keep_their_own_windows(
-    other: dict[str, Any], application: Application, tmp_path: Path
+    one: dict[str, Any], other: dict[str, Any], application: Application, tmp_path: Path
 ) -> None:
-    write_ct(tmp_path / "1", SeriesNumber=1, **({"RescaleType": ""} if "RescaleIntercept" in other else {}))
+    write_ct(tmp_path / "1", SeriesNumber=1, **one)
     write_ct(tmp_path / "2", SeriesNumber=2, **other)
     application.run_command("file.open_folder", tmp_path)
     application.run_command("layout.use", (1, 2))

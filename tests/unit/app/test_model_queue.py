@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from medviewer.app.application import Application
 from medviewer.app.model_queue import MOST
 from medviewer.app.on_screen import current_answer, selections
+from medviewer.app.opening import take_collection
 from medviewer.app.start import running_application
+from medviewer.app.state import QueueItem
 from medviewer.domain.errors import EngineError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.records.record import Identifier, PatientRecord
@@ -131,6 +134,33 @@ def test_an_answer_is_seen_beside_its_own_image_only(app: Application, held: Hel
     ct = next(s for s in selections(app.state.collection) if s.series.modality == "CT")
     app.run_command("image.select", ct)
     assert current_answer(app.state) is None
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("when", ["waiting", "running"])
+def test_who_is_completed_meanwhile_is_compared_anew_before_anything_is_said(
+    app: Application, held: HeldExecutor, when: str
+) -> None:
+    """What a later file says of the patient contradicts the record: nothing may be said of the images any more."""
+    app.run_command("model.ask_study")
+    if when == "waiting":
+        app.run_command("queue.cancel_all")
+        held.held.clear()
+        assert app.state.selection is not None
+        app.session.update(queue=(QueueItem(90, app.state.selection, fakes.MODEL_ID),))
+    grown = [
+        replace(one, birth_date="19500101") if one.patient_id == "A1" else one for one in app.state.collection.patients
+    ]
+    take_collection(app, replace(app.state.collection, patients=tuple(grown)))
+    assert app.state.record_mismatch
+    app.queue.go_on()
+    go_all(app, held)
+    assert {(item.status, "contradict" in item.reason) for item in app.state.queue} == {("failed", True)}
+    assert not app.state.answers
+    app.run_command("image.select", app.state.queue[0].selection)  # as "Show this image" of its row does
+    assert app.state.record_mismatch
+    assert app.state.selection is not None
+    assert app.state.selection.patient.birth_date == "19500101"
 
 
 def test_what_is_answered_or_waits_is_not_asked_again(app: Application, held: HeldExecutor) -> None:

@@ -124,6 +124,7 @@ def test_who_is_completed_where_no_image_is_looked_at_is_compared_anew(
     whole = replace(whole, patients=(replace(patient, key=partly.patients[0].key),))  # as one scan gives both
     let_scan(monkeypatch, partly, lambda: look_away(application, how), whole)
     application.run_command("file.open_folder", tmp_path)
+    assert "contradict" in application.state.record_mismatch, "said beside the document too"
     look_back(application, how)
     assert_is_contradicted(application, fake_engine)
 

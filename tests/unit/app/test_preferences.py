@@ -13,6 +13,7 @@ from medviewer.app.on_screen import selections
 from medviewer.app.preferences import CHOICES, prefer, preferred
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.domain.errors import UsageError
+from tests.document_maker import item, the_document, write_report
 from tests.radiographs import write_radiograph
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ def test_undoing_something_else_leaves_a_preference_as_it_is(application: Applic
     application.run_command("image.select", second)
     assert not application.state.view.smooth
     assert not application.settings.smooth
+
+
+def test_a_preference_of_images_holds_for_those_behind_a_document(application: Application, tmp_path: Path) -> None:
+    write_radiograph(tmp_path / "a.dcm", StudyInstanceUID="2.25.77")
+    written = write_report(tmp_path / "b.dcm", item("TEXT", "Finding", TextValue="No"), StudyInstanceUID="2.25.77")
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("document.show", the_document(written))
+    application.run_command("app.prefer", ("smooth", False))
+    application.run_command("document.close")
+    assert not application.state.view.smooth
+    assert not any(pane.view.smooth for pane in application.state.parked.values())
 
 
 def test_a_preference_never_stands_before_what_can_be_undone(application: Application, tmp_path: Path) -> None:

@@ -291,7 +291,10 @@ def test_what_is_asked_of_a_model_goes_on_while_another_one_comes(
             held.step()
         app.run_command("model.run_record", "tiny-series")
         assert JOB in app.jobs.running
-        data_models.make("tfidf", tmp_path / "models" / "another", id="another")
+        data_models.make("series", tmp_path / "models" / "another", id="another")
+        model_shelf._adopt(app, app.engine.catalogue.refresh())
+        assert JOB in app.jobs.running
+        data_models.make("series", tmp_path / "models" / "another", id="another", version="9.9.9")
         model_shelf._adopt(app, app.engine.catalogue.refresh())
         assert JOB in app.jobs.running
         shutil.rmtree(tmp_path / "models" / "series")

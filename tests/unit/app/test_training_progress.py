@@ -34,6 +34,15 @@ def test_another_part_is_measured_anew(other: dict[str, object]) -> None:
     assert (run.done, run.total) == (other["done"], other["total"])
 
 
+def test_it_is_known_when_it_validates() -> None:
+    run = RunProgress()
+    told = []
+    for text in ("epoch 1 of 2  step 6/6", "epoch 1 of 2  validating", "epoch 2 of 2  step 1/6"):
+        run.take({"kind": "progress", "done": 6, "total": 12, "text": text})
+        told.append(run.is_validating)
+    assert told == [False, True, False]
+
+
 def test_each_part_has_its_curve() -> None:
     run = RunProgress()
     run.take({"run": "a", "kind": "step", "step": 1, "epoch": 1, "loss": 0.5})

@@ -52,6 +52,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         manner.bar(1, 200, "step 1")
         manner.bar(2, 200, "step 2")
         manner.bar(3, 200, "step 3")
+        manner.bar(3, 200, "validating")
         progress("epoch 1")
         return out
 
@@ -78,8 +79,8 @@ def test_train_hands_over_recipe_and_settings(trained: list[Any], capsys: pytest
     settings = {"seed": "3", "epochs": "2", "rate": "1e-3"}
     assert trained == [("chest-xray", Path("D"), Path("O"), settings, False, 0)]
     told = capsys.readouterr()
-    # Nobody sees a bar here: a line for each percent.
-    assert (told.out, told.err) == ("O\n", "  0 % step 1\n  1 % step 2\nepoch 1\n")
+    # Nobody sees a bar here: a line for each percent, and for what takes long between two steps.
+    assert (told.out, told.err) == ("O\n", "  0 % step 1\n  1 % step 2\n  1 % validating\nepoch 1\n")
 
 
 def test_a_process_that_trains_keeps_its_memory_and_no_other(trained: list[Any], kept_memory: list[str]) -> None:
