@@ -104,9 +104,6 @@ class ModelQueue:
         app = self._app
         if not self._is_running(item):  # cancelled meanwhile
             return
-        if self._is_better_known(item):
-            self._ask_again(item)
-            return
         if contradiction:
             self._end(item, "failed", contradiction)
             return
@@ -123,7 +120,8 @@ class ModelQueue:
         if not self._is_running(item):
             return
         if self._is_better_known(item):
-            self._ask_again(item)
+            self._mark(item, "waiting")
+            self.go_on()
             return
         answer = asked.answer
         subject = Subject(image.key, item.model_id, answer.provenance.model_sha256)
@@ -143,10 +141,6 @@ class ModelQueue:
         """Whether a later file has completed who the patient is: what was compared with the record is no longer all."""
         now = (one.selection.patient for one in self._app.state.queue if one.number == item.number)
         return any(identity_of(patient) != identity_of(item.selection.patient) for patient in now)
-
-    def _ask_again(self, item: QueueItem) -> None:
-        self._mark(item, "waiting")
-        self.go_on()
 
     def _is_running(self, item: QueueItem) -> bool:
         return any(one.number == item.number and one.status == "running" for one in self._app.state.queue)

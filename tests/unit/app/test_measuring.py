@@ -335,6 +335,17 @@ def test_who_is_left_before_the_store_has_answered_has_all_when_they_come_back(
     assert value.quantities
     assert application.state.key_images[("1.2.3.4", 0)]
     assert not why_not(application.state)
-    if goes_to == "another patient":
-        application.run_command("image.select", of["B2"])
-        assert "still being read" in why_not(application.state)
+
+
+def test_of_whom_the_store_has_not_answered_yet_nothing_else_is_said(
+    application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_radiograph(tmp_path / "a.dcm", SOPInstanceUID="1.2.3.4")
+    write_radiograph(tmp_path / "b.dcm", patient_id="B2", name="Beta^Ben", SOPInstanceUID="1.2.3.5")
+    application.run_command("file.open_folder", tmp_path)
+    assert not why_not(application.state)
+    _, other = selections(application.state.collection)
+    with monkeypatch.context() as held:
+        held.setattr(application, "write", lambda *_work, **_more: None)
+        application.run_command("image.select", other)
+    assert "still being read" in why_not(application.state)
