@@ -21,7 +21,7 @@ pytestmark = pytest.mark.torch
 
 # 50 steps over images without chance, in batches that two processes cannot halve.
 _LEARN = textwrap.dedent("""
-    import contextlib, json, sys
+    import contextlib, json, sys, time
     from pathlib import Path
     from medviewer.training.checkpoint import weights_digest
     from medviewer.training.configs import LoopConfig
@@ -39,10 +39,14 @@ _LEARN = textwrap.dedent("""
         history = fit(network, lesson, config, Surroundings(folder, processes=processes))
         kinds = [type(layer).__name__ for layer in network]
         found = {"digest": weights_digest(network), "kinds": kinds, "history": history, "n": processes.n}
-    found["threads"] = []
-    for name in Path("/proc/self/task").glob("*/comm"):
-        with contextlib.suppress(OSError):  # it has just ended
-            found["threads"].append(name.read_text().strip())
+    for _ in range(50):  # a thread that has been joined is listed until the system has cleared it away
+        found["threads"] = []
+        for name in Path("/proc/self/task").glob("*/comm"):
+            with contextlib.suppress(OSError):  # it has just ended
+                found["threads"].append(name.read_text().strip())
+        if not any("gloo" in name for name in found["threads"]):
+            break
+        time.sleep(0.02)
     Path(sys.argv[1], f"rank-{processes.rank}.json").write_text(json.dumps(found))
 """)
 
