@@ -56,8 +56,10 @@ class MeasurementKeeper:
         if new.collection is not old.collection and not new.collection.patients:
             self._asked = set()
             self._kept.clear()
-        if new.collection is not old.collection or _patient_key(old) != _patient_key(new):
+        is_another = _patient_key(old) != _patient_key(new)
+        if new.collection is not old.collection or is_another:
             self._follow(new)
+        if is_another:  # not for each report of a scan: what is being measured would begin again and again
             self._find_values()
         if new.measurements is not old.measurements:
             if not self._is_taking_back and new.measurements is not self._taken_back:

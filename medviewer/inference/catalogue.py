@@ -120,7 +120,7 @@ class Catalogue:
         Raises:
             UsageError, ModelError: it is another one by now, or there is none.
         """
-        if self.card(card.id).document != card.document:
+        if self.card(card.id).document_sha256 != card.document_sha256:
             raise ModelError(f"The model {card.id} was replaced while it was asked; run it again.")
 
     def has_given(self, said: Provenance) -> bool:
