@@ -29,6 +29,7 @@ from medviewer.gui.values_section import LoadCharts, ValuesSection, load_now
 from medviewer.records.record import PatientRecord, TimelineEntry, timeline
 
 _SHOWN_FACTS = _SHOWN_EVENTS = 30
+_LEAST_PX = 16  # of what scrolls below the banner
 
 
 class RecordPanel(QWidget):
@@ -47,6 +48,7 @@ class RecordPanel(QWidget):
         self._banner.setContentsMargins(12, 12, 12, 8)
         self._banner.setSpacing(4)
         self._scroll = ScrollColumn()
+        self._scroll.setMinimumHeight(_LEAST_PX)  # Qt's own would cut the alarm above it on a small screen
         dress(self, "panel")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)

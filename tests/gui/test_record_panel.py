@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from medviewer.app.state import State
 from medviewer.gui import values_section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.record_sections import reference_of
+from medviewer.gui.text import PlainLabel
 from medviewer.gui.timeline_chart import TimelineChart
 from medviewer.records.record import Allergy, Condition, Identifier, Medication, StudyMark
 from tests.gui import panel_states as made
@@ -129,6 +130,20 @@ def test_a_mismatch_shows_both_sides(panel) -> None:
     assert "Image and record contradict each other" in text
     assert "\u2068Kowalska, Maria\u2069, 1940-03-05, female, HD-4711" in text
     assert "\u2068Nowak, Ewa\u2069, 1940-03-05, female, ZZ-1" in text
+
+
+def test_a_small_screen_does_not_cut_the_mismatch(panel) -> None:
+    """There is room for it, but for little below it, as on 1920 x 1080 at 200 %."""
+    sentence = (
+        "The image and the patient record contradict each other in name, birth date and sex: they may belong to "
+        "different people, so no model is run until this is settled."
+    )
+    show(panel, made.opened(record=made.record(allergies=None), record_mismatch=sentence))
+    panel.show()
+    panel.resize(310, panel._banner.heightForWidth(310) + 24)
+    QApplication.processEvents()
+    (said,) = [one for one in panel.findChildren(PlainLabel) if one.text() == sentence]
+    assert said.height() >= said.heightForWidth(said.width())
 
 
 def test_hidden_identity_is_hidden_in_a_mismatch_too(panel) -> None:
