@@ -35,7 +35,7 @@ from medviewer.gui.finding_card import (
 )
 from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.outcome_rows import outcome_rows
-from medviewer.gui.queue_list import QueueList
+from medviewer.gui.queue_list import MOST_ROWS, QueueList
 from medviewer.gui.region_cards import RegionControls, regions_card
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
@@ -353,15 +353,30 @@ class FindingsPanel(QWidget):
         elif refusal := row.refusal(state.selection, state.language):
             now, spoken = state.selection, state.language
             others = (one for one in self._models if one is not row and not one.problem)
-            has_other = any(not one.refusal(now, spoken) for one in others)
-            word = tr("It would give no result here") if has_other else tr("None of the models here is for this image")
-            card.add(SignalRow("info", tr(refusal), word=word))
+            if all(one.refusal(now, spoken) for one in others):
+                return self._nothing_fits(now, spoken)
+            card.add(SignalRow("info", tr(refusal), word=tr("It would give no result here")))
         else:
             words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
             card.add(PlainLabel(words, "secondary", wrap=True))
         for name, words in ((tr("It is for"), tr_pick(row.intended_use)), (tr("It is not for"), tr_pick(row.not_for))):
             if words:
                 card.add(section(name), PlainLabel(words, wrap=True))
+        return card
+
+    def _nothing_fits(self, now: Selection, spoken: str) -> Card:
+        """Why each model here would give no result; what one of them is for would be beside the point."""
+        card = Card()
+        card.add(SignalRow("info", "", word=tr("None of the models here is for this image")))
+        usable = [row for row in self._models if not row.problem]
+        for row in usable[:MOST_ROWS]:
+            both = QVBoxLayout()
+            both.setSpacing(0)
+            both.addWidget(PlainLabel(tr_pick(row.title), "strong", wrap=True))
+            both.addWidget(PlainLabel(tr(row.refusal(now, spoken)), "secondary", wrap=True))
+            card.column.addLayout(both)
+        if len(usable) > MOST_ROWS:
+            card.add(PlainLabel(tr("and {n} more").format(n=len(usable) - MOST_ROWS), "small"))
         return card
 
     def _note_undo(self, old: State | None, new: State) -> None:

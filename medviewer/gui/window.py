@@ -143,6 +143,9 @@ class MainWindow(WindowFront):
         for tabs in (self._tabs, self._second_tabs):
             tabs.setDocumentMode(True)
             tabs.setMinimumWidth(280)
+            # A tab behind small arrows is found by few: in a narrow panel the words are cut, and each tab is there.
+            tabs.setUsesScrollButtons(False)
+            tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
         self._tabs.addTab(self.measurements, "")

@@ -14,8 +14,9 @@ from medviewer.app.decisions import Judged
 from medviewer.app.state import Cut, JobStatus, State, View
 from medviewer.domain.answer import Answer, GuardResult
 from medviewer.gui.cards import SignalRow
-from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.findings_panel import FindingsPanel, ModelRow
 from medviewer.gui.probability_bar import ProbabilityBar
+from medviewer.gui.queue_list import MOST_ROWS
 from medviewer.gui.text import ElidedLabel, PlainLabel
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
@@ -57,6 +58,25 @@ def test_where_no_model_is_for_the_image_it_says_that(qtbot, problem: str) -> No
     words = all_words(one)
     assert "None of the models here is for this image" in words
     assert "The image is CT, and the model is for CR." in words
+    assert "children of 1 to 5 years" not in words  # what a model is for, where it is of no use
+
+
+def test_where_no_model_is_for_the_image_each_says_why(qtbot) -> None:
+    def one_for(number: int) -> ModelRow:
+        return replace(
+            made.MODELS[0],
+            id=f"m{number}",
+            title=f"Model {number}",
+            refusal=lambda *_: f"It is only for kind {number}.",
+        )
+
+    one = FindingsPanel((replace(made.MODELS[0], refusal=lambda *_: "No."), *map(one_for, range(7))), made.METHODS, {})
+    qtbot.addWidget(one)
+    show(one, made.opened())
+    words = all_words(one)
+    assert all(f"It is only for kind {number}." in words for number in range(MOST_ROWS - 1))
+    assert f"It is only for kind {MOST_ROWS - 1}." not in words
+    assert f"and {8 - MOST_ROWS} more" in words
 
 
 def test_nothing_run_yet_says_what_the_model_is_for_and_not_for(panel) -> None:

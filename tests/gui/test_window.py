@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QDialog, QMenu, QToolButton, QToolTip
+from PySide6.QtWidgets import QApplication, QDialog, QMenu, QTabWidget, QToolButton, QToolTip
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.on_screen import current_answer
@@ -388,6 +388,17 @@ def test_a_narrow_window_keeps_every_tool_in_sight(reader: Reader) -> None:
     assert {b.toolButtonStyle() for b in buttons} == {Qt.ToolButtonStyle.ToolButtonIconOnly}
     reader.wait(lambda: all(b.isVisible() for b in buttons))  # Qt lays the row out in its own time
     assert all(b.toolTip() for b in buttons)
+
+
+def test_every_tab_is_there_in_the_narrowest_panel(reader: Reader) -> None:
+    window = reader.window
+    window.resize(960, 540)
+    tabs = next(one for one in window.findChildren(QTabWidget) if one.indexOf(window.findings) >= 0)
+    tabs.setFixedWidth(tabs.minimumWidth())
+    QApplication.processEvents()
+    bar = tabs.tabBar()
+    assert bar.count() == 4
+    assert all(bar.rect().contains(bar.tabRect(at)) for at in range(bar.count()))
 
 
 def test_changed_keys_work_at_once_and_are_shown_everywhere(reader: Reader, radiograph: Path) -> None:
