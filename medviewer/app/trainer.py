@@ -82,6 +82,7 @@ class Trainer:
         self.comparisons: dict[str, Mapping[str, Any]] = {}
         self.told: Callable[[], None] = lambda: None
         self._stop: StopToken | None = None
+        self._about: dict[str, str] = {}  # which recipe each job was last started for
         self._inbox: deque[Line] = deque()
         self._lock = Lock()
 
@@ -155,8 +156,8 @@ class Trainer:
     def look_at_data(self, recipe: str, data: Path, settings: Mapping[str, str]) -> None:
         """Have the data described, before anything is learned."""
         out = self.folder / f"{recipe}.data"
+        self.forget_data(recipe)
         words = ["train", recipe, "--data", str(data), "--out", str(out), "--report-only", *_set(settings)]
-        self.reports.pop(recipe, None)
 
         def work(stop: StopToken) -> tuple[Ending, Mapping[str, Any]]:
             shutil.rmtree(out, ignore_errors=True)
@@ -171,6 +172,16 @@ class Trainer:
                 self.reports[recipe] = report
 
         self._start(DATA_JOB, recipe, work, described)
+
+    def forget_data(self, recipe: str) -> None:
+        """Drop what was seen of a recipe's data, and what is just being seen of them: others were chosen."""
+        self.reports.pop(recipe, None)
+        self._forget(DATA_JOB, recipe)
+
+    def _forget(self, job: str, recipe: str) -> None:
+        """Stop a job if it is about this recipe; what it still says is not heard."""
+        if self._about.get(job) == recipe:
+            self._jobs.stop(job)
 
     def begin(self, recipe: str, data: Path, settings: Mapping[str, str]) -> None:
         """Train anew; an unfinished run of the recipe goes, and so does a model of it that was not put into use."""
@@ -211,6 +222,7 @@ class Trainer:
             return
         recipe = plan.recipe
         self.comparisons.pop(recipe, None)
+        self._forget(COMPARE_JOB, recipe)
         self.live, self.plan = RunProgress(), plan
         words = ["train", recipe, "--data", plan.data, "--out", str(self.model_folder(recipe)), "--force", "--json"]
         words += _set(plan.settings)
@@ -348,6 +360,7 @@ class Trainer:
         def run(stop: StopToken, _progress: Progress) -> Any:
             return work(stop)
 
+        self._about[job] = recipe
         token = self._jobs.start(job, run, end, fail)
         self.told()
         return token

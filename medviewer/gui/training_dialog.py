@@ -317,7 +317,7 @@ class TrainingDialog(Dialog):
     def use_data(self, name: str, folder: Path) -> None:
         """Take a folder for a recipe's data; what was seen of another one goes."""
         self._data[name] = str(folder)
-        self.trainer.reports.pop(name, None)
+        self.trainer.forget_data(name)
         self._show()
 
     def _begin(self, recipe: Recipe) -> None:

@@ -41,6 +41,7 @@ COPY_ELSEWHERE = "near copy in another part"
 # The published names: person12_bacteria_45, IM-0115-0001, NORMAL2-IM-0383-0001-0002.
 _PERSON = re.compile(r"^(person\d+_(?:bacteria|virus))_")
 _NORMAL = re.compile(r"^((?:NORMAL\d*-)?IM-\d+)-")
+_NAME_COLUMNS = "Name its columns file and patient_group, or move it elsewhere."
 _NUMBER = re.compile(r"\d+(?!.*\d)")
 
 
@@ -145,6 +146,7 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
 
         return _with_every_class(read_breastmnist(root, classes))
     published = _published(root)
+    lacks_groups = bool(published) and not any("patient_group" in row for row in published.values())
     images: list[LabelledImage] = []
     unusable: list[tuple[str, str]] = []
     for label, folder in enumerate(_class_folders(root, classes)):
@@ -165,6 +167,11 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
             group = row.get("patient_group") or patient_group(path.name)
             images.append(LabelledImage(path, name, label, group, digest))
     unusable += [(name, f"named in {root.name}.csv, but not there") for name in published]
+    if lacks_groups and not all(_names_patient(image.path.name) for image in images):
+        raise InputError(
+            f"{root.name}.csv stands beside the images and has no column patient_group: nobody knows which images "
+            f"are of one patient. {_NAME_COLUMNS}"
+        )
     return _with_every_class(ClassFolders(root, tuple(classes), tuple(images), tuple(unusable)))
 
 
@@ -261,8 +268,41 @@ def _published(root: Path) -> dict[str, dict[str, str]]:
     table = root.parent / f"{root.name}.csv"
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8") as lines:
-        return {row["file"]: row for row in csv.DictReader(lines) if row.get("file")}
+    columns, rows = read_table(table)
+    if "file" not in columns:
+        raise InputError(f"{table} stands beside the images and has no column file. {_NAME_COLUMNS}")
+    found: dict[str, dict[str, str]] = {}
+    for number, row in rows:
+        if row["file"] in found:
+            raise InputError(f"Row {number} of {table.name} names {row['file']} a second time; keep one.")
+        found[row["file"]] = row
+    found.pop("", None)
+    return found
+
+
+def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns of a CSV file, without blanks and in small letters, and its rows by the number of their line.
+
+    Raises:
+        InputError: it cannot be read, two columns have one name, or a row has more values than there are columns.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            columns = [name.strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise InputError(f"The table {table} cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"The table {table} is no CSV file in UTF-8; save it again as one.") from error
+    if twice := [name for name, count in Counter(filter(None, columns)).items() if count > 1]:
+        raise InputError(f"{table.name} has two columns {twice[0]}; keep the one that is meant.")
+    if long := [number for number, row in rows if None in row]:
+        raise InputError(
+            f"Row {long[0]} of {table.name} has more values than there are columns; is a comma not quoted?"
+        )
+    return columns, [(number, {name: (value or "").strip() for name, value in row.items()}) for number, row in rows]
 
 
 def patient_group(file_name: str) -> str:
@@ -275,10 +315,18 @@ def patient_group(file_name: str) -> str:
     return found.group(1) if found else Path(file_name).stem
 
 
+def _names_patient(file_name: str) -> bool:
+    return bool(_PERSON.match(file_name) or _NORMAL.match(file_name))
+
+
 def has_published_names(found: ClassFolders) -> bool:
     """Whether every file is named as the published films of Kermany et al. are, in class folders of their own."""
-    names = [image.name.rsplit("/", 1)[-1] for image in found.images]
-    return not found.is_table and all(_PERSON.match(name) or _NORMAL.match(name) for name in names)
+    return not found.is_table and are_published_names(found.images)
+
+
+def are_published_names(images: Sequence[LabelledImage]) -> bool:
+    """Whether the sick are named as the published ones are, and the normal too: other viewers write IM-0001-0001."""
+    return all((_PERSON if image.label else _NORMAL).match(image.name.rsplit("/", 1)[-1]) for image in images)
 
 
 def split_key(group: str) -> str:

@@ -19,7 +19,14 @@ import numpy as np
 from medviewer import __version__
 from medviewer.domain.errors import InputError, MedViewerError, Stopped, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage, find_images, splits_of
+from medviewer.training.data import (
+    COPY_ELSEWHERE,
+    ClassFolders,
+    LabelledImage,
+    are_published_names,
+    find_images,
+    splits_of,
+)
 from medviewer.training.metrics import Truth, counted, measures, with_intervals
 from medviewer.training.report_page import report_page, write_report
 from medviewer.training.robustness import BRIEF, strength_curves, under_shifts
@@ -177,12 +184,13 @@ def subgroups(scored: Scored, threshold: float) -> list[dict[str, Any]]:
     is_virus = np.array(["_virus_" in name for name in names])
     is_second = np.array([name.startswith("NORMAL2-") for name in names])
     is_first = np.array([name.startswith("IM-") for name in names])
-    found = [
+    named = [
         _subgroup("bacterial pneumonia, against all normal", scored, is_bacteria, ~scored.truth, threshold),
         _subgroup("viral pneumonia, against all normal", scored, is_virus, ~scored.truth, threshold),
         _subgroup("normal, series IM, against all pneumonia", scored, is_first, scored.truth, threshold),
         _subgroup("normal, series NORMAL2, against all pneumonia", scored, is_second, scored.truth, threshold),
     ]
+    found = named if are_published_names(scored.images) else []
     copied = np.array([image.facts.get(COPY_ELSEWHERE, "") for image in scored.images])
     nobody = np.zeros(len(names), dtype=bool)
     for value, name in (("no", "without a near copy in another part of the file"), ("yes", "with one")):
@@ -254,9 +262,16 @@ def describe_images(
         "per_class": used.per_class,
         "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
         # A figure from images that were learned from is no evidence, and says so.
-        "was_learned_from": _was_learned_from(card, found, used, split),
+        "was_learned_from": _was_learned_from(card, found, used, split)
+        or _was_learned_from(card, _without(found, unusable), used, split),
         "learned_from": scored.learned_from,
     }
+
+
+def _without(found: ClassFolders, unusable: Sequence[tuple[str, str]]) -> ClassFolders:
+    """Leave out what could not be decoded, as training does before it says what it learned from."""
+    names = {name for name, _ in unusable}
+    return replace(found, images=tuple(image for image in found.images if image.name not in names))
 
 
 def _was_learned_from(card: Card, found: ClassFolders, used: ClassFolders, split: str | None) -> bool:

@@ -11,7 +11,6 @@ for nobody can know which half of a contradiction is true.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from medviewer.domain.errors import InputError
 from medviewer.domain.study import Image
 from medviewer.imaging.scan import images_of, scan
-from medviewer.training.data import SPLITS, ClassFolders, LabelledImage
+from medviewer.training.data import SPLITS, ClassFolders, LabelledImage, read_table
 from medviewer.training.reading import PICTURES
 
 _FILE, _UID, _LABEL, _PATIENT, _SPLIT, _DIGEST = "file", "sop_instance_uid", "label", "patient", "split", "sha256"
@@ -84,19 +83,8 @@ def read_label_table(table: Path, classes: Sequence[str]) -> ClassFolders:
 
 
 def _rows(table: Path) -> list[_Row]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = [
-                _Row(reader.line_num, {name: (value or "").strip() for name, value in row.items() if name in columns})
-                for row in reader
-            ]
-    except OSError as error:
-        raise InputError(f"The label table {table} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The label table {table} is no CSV file in UTF-8; save it again as one.") from error
+    columns, read = read_table(table)
+    rows = [_Row(number, values) for number, values in read]
     missing = [name for name in (_LABEL, _PATIENT) if name not in columns]
     if missing or (_FILE not in columns and _UID not in columns):
         lacking = missing[0] if missing else f"{_FILE} or {_UID}"
@@ -136,12 +124,11 @@ def _check_splits(table: Path, rows: Sequence[_Row]) -> None:
 
 def _check_once(table: Path, images: Sequence[LabelledImage], rows: Sequence[_Row]) -> None:
     """Refuse a table that names one image twice, by whichever names."""
-    numbers = {row.name: row.number for row in rows}
-    names = [row.name for row in rows]
-    for name in names:
-        if names.count(name) > 1:
-            first, second = (row.number for row in rows if row.name == name)
-            raise InputError(f"Rows {first} and {second} of {table.name} name the same image {name}; keep one.")
+    numbers: dict[str, int] = {}
+    for row in rows:
+        first = numbers.setdefault(row.name, row.number)
+        if first != row.number:
+            raise InputError(f"Rows {first} and {row.number} of {table.name} name the same image {row.name}; keep one.")
     places: dict[object, str] = {}
     for image in images:
         place = image.image.sop_instance_uid if image.image is not None else image.path.resolve()

@@ -40,7 +40,7 @@ def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False)
     Args:
         out: the model folder to make.
         training: the new card's section of that name: ``recipe``, ``data_digest``, and ``validation``
-            with ``metric`` and ``value`` (higher is better).
+            with ``metric`` and ``value`` (higher is better); and ``split``, where that says who was validated on.
         force: replace it whatever it is.
 
     Raises:
@@ -56,6 +56,8 @@ def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False)
         raise UsageError(f"{out} holds a model whose card does not say its {metric}. {rest}")
     if old.training.get("data_digest") != training["data_digest"]:
         raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {rest}")
+    if "split" in training and old.training.get("split") != training["split"]:
+        raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {rest}")
     if not new_value > float(theirs["value"]):
         said = f"{metric} {float(theirs['value']):.4f}, the new one's {new_value:.4f}"
         raise UsageError(f"{out} holds a model that is no worse: {said}. {rest}")
@@ -92,6 +94,9 @@ def model_folder(out: Path) -> Iterator[Path]:
         out.rename(old)
         new.rename(out)
     except OSError as error:
+        if old.exists() and not out.exists():
+            with contextlib.suppress(OSError):
+                old.rename(out)
         raise StorageError(f"The model cannot be moved to {out} ({error.strerror}); it lies in {new}.") from error
     shutil.rmtree(old, ignore_errors=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import group_draws
+from medviewer.training.intervals import group_draws, unseen_share
 from medviewer.training.metrics import Floats, Truth
 
 N_RESAMPLES = 1000
@@ -103,6 +103,8 @@ def brier_score(time: Floats, event: Truth, free: Floats, horizon: float, weight
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(had, free**2 / g, 0.0) + np.where(free_still, (1 - free) ** 2 / at_horizon, 0.0)
     drawn = w > 0  # who was not has no chance of having been watched either
+    if not (drawn & free_still).any() and not had[drawn].all():
+        return float("nan")
     return float(np.average(share[drawn], weights=w[drawn]))
 
 
@@ -121,6 +123,9 @@ def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_grou
             continue
         steps = kaplan_meier(time[members], event[members])
         low, high = steps.interval(horizon)
+        watched = int((members & (time > horizon)).sum())
+        if steps.at(horizon) == 1 and watched:  # a group without an event is none that has no events
+            low = 1 - unseen_share(watched)
         found.append(
             {
                 "n": int(members.sum()),

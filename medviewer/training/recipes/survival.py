@@ -91,6 +91,11 @@ def _read(request: Request) -> tuple[Cohort, InputSpec, dict[str, Any]]:
     for name, reason in cohort.unusable:
         request.progress(f"not used: {name}: {reason}")
     request.progress(f"{len(cohort.time)} patients, {int(cohort.event.sum())} with the event")
+    if cohort.time.max() <= TIMES[-1]:
+        raise InputError(
+            f"Nobody in {path.name} was watched for longer than {cohort.time.max():g} days, and the model tells the "
+            f"chance up to {TIMES[-1]:g} days; give data of a longer time, in days."
+        )
     document = input_document(statistics(cohort.values, FIELDS))
     return cohort, input_spec(document), document
 

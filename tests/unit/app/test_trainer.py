@@ -11,14 +11,18 @@ import pytest
 from filelock import FileLock
 
 from medviewer.app import own_process
+from medviewer.app import trainer as trainer_module
 from medviewer.app.application import Application
+from medviewer.app.jobs import Jobs
 from medviewer.app.model_shelf import ModelShelf
-from medviewer.app.trainer import Plan, Trainer, version_after
+from medviewer.app.own_process import Ending
+from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, Plan, Trainer, version_after
 from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile
 from tests import fakes, training_program
+from tests.conftest import LaterExecutor
 
 
 @pytest.fixture
@@ -175,6 +179,40 @@ def test_a_comparison_that_fails_says_why(trainer: Trainer, data: Path) -> None:
     trainer.compare("films")
     assert "ended unexpectedly" in trainer.problems["films"]
     assert "films" not in trainer.comparisons
+
+
+@pytest.fixture
+def slow(application: Application, monkeypatch: pytest.MonkeyPatch) -> tuple[Trainer, LaterExecutor]:
+    """A trainer whose work is done when it is asked for."""
+    later = LaterExecutor()
+    monkeypatch.setattr(trainer_module, "_collected", lambda *_: (Ending("done", ""), []))
+    monkeypatch.setattr(trainer_module, "_document", lambda path: {"of": path.parent.name})
+    jobs = Jobs(later, lambda call: call(), on_progress=lambda *_: None, on_idle=lambda _: None)
+    return Trainer(application, jobs), later
+
+
+def test_what_was_seen_of_other_data_is_not_shown(slow: tuple[Trainer, LaterExecutor], data: Path) -> None:
+    trainer, later = slow
+    trainer.look_at_data("films", data, {})
+    trainer.forget_data("bare")
+    assert trainer.is_doing(DATA_JOB)
+    trainer.forget_data("films")
+    assert not trainer.is_doing(DATA_JOB)
+    later.step()
+    assert trainer.reports == {}
+
+
+def test_a_model_that_is_learned_anew_is_not_shown_beside_what_was_measured_of_the_one_before(
+    trainer: Trainer, data: Path, slow: tuple[Trainer, LaterExecutor]
+) -> None:
+    trainer.begin("films", data, {})
+    late, later = slow
+    late.compare("films")
+    assert late.is_doing(COMPARE_JOB)
+    late.begin("films", data, {})
+    assert not late.is_doing(COMPARE_JOB)
+    later.step()
+    assert late.comparisons == {}
 
 
 def test_a_promoted_model_is_newer_and_the_one_before_comes_back(

@@ -61,6 +61,41 @@ def test_the_table_beside_the_folder_names_the_patients(folder):
     assert groups == ["child-7", "NORMAL2-IM-0383", "person3_bacteria", "person3_virus"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffile,label,patient_group\nNORMAL/IM-0115-0001.jpeg,NORMAL,child-7\n",  # as spreadsheets save it
+        " File ,Patient_Group\nNORMAL/IM-0115-0001.jpeg, child-7\n",
+    ],
+)
+def test_the_table_beside_the_folder_may_come_from_a_spreadsheet(folder, text):
+    folder.with_suffix(".csv").write_text(text, encoding="utf-8")
+    assert find_images(folder, CLASSES).images[0].group == "child-7"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"file;patient_group\nNORMAL/IM-0115-0001.jpeg;child-7\n", "has no column file. Name its columns"),
+        (b"file,patient\nNORMAL/IM-0115-0001.jpeg,child-7\nNORMAL/9.png,child-7\n", "has no column patient_group"),
+        (b"file,patient_group\na,b\na,c\n", "Row 3 of films.csv names a a second time"),
+        (b"file,patient_group,File\na,b,c\n", "two columns file"),
+        (b"file,patient_group\nM\xfcller,b\n", "no CSV file in UTF-8"),
+    ],
+)
+def test_a_table_beside_the_folder_that_is_not_understood_is_refused(folder, content, sentence):
+    """Were it ignored, each image would be a patient of its own, in any part."""
+    write(folder / "NORMAL" / "9.png")
+    folder.with_suffix(".csv").write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        find_images(folder, CLASSES)
+
+
+def test_a_table_beside_published_films_need_not_tell_the_patients(folder):
+    folder.with_suffix(".csv").write_text("file,label\nNORMAL/IM-0115-0001.jpeg,NORMAL\n")
+    assert find_images(folder, CLASSES).images[0].group == "IM-0115"
+
+
 def test_files_that_the_table_does_not_mean_are_named(folder):
     lines = ["file,label,patient_group,sha256"]
     for path in sorted(folder.glob("*/*")):

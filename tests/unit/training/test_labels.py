@@ -214,6 +214,19 @@ def test_a_table_that_contradicts_itself_is_one_sentence(archive: Archive, chang
         archive.read()
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file,label,patient,Label\na.dcm,NORMAL,p,PNEUMONIA\n", "labels.csv has two columns label"),
+        ("file,label,patient\na.dcm,NORMAL,Doe, Jane\n", "Row 2 of labels.csv has more values than there are columns"),
+    ],
+)
+def test_a_table_of_which_a_value_would_be_lost_is_refused(archive: Archive, text: str, sentence: str) -> None:
+    (archive.folder / "labels.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=sentence):
+        find_images(archive.folder, CLASSES)
+
+
 def test_a_table_that_is_none_is_one_sentence(archive: Archive) -> None:
     (archive.folder / "labels.csv").write_bytes(b"file,label,patient\n\xff\xfe\x00,a,b\n")
     with pytest.raises(InputError, match="no CSV file in UTF-8"):

@@ -99,6 +99,11 @@ def test_class_folders_with_files_of_other_names_are_not_the_published_films(tmp
     assert read_card(tmp_path).id == "chest-xray-pneumonia-own"
 
 
+def test_names_that_viewers_give_are_not_the_published_ones(tmp_path: Path) -> None:
+    names = ("NORMAL/IM-0001-0001.jpg", "NORMAL/IM-0002-0001.jpg", "PNEUMONIA/IM-0001-0001.jpg")
+    assert "Kermany" not in written(tmp_path, is_table=False, names=names)
+
+
 def of_breast() -> tuple[dict[str, Any], list[Mapping[str, str]], list[str]]:
     """What the card says, what it says that it was judged on, and the digests of what was learned from."""
     images = tuple(LabelledImage(Path(), f"{n}", n % 2, f"p{n}", "d", ("train", "val")[n % 2]) for n in range(4))

@@ -64,6 +64,13 @@ def test_any_other_needs_force_and_says_why(tmp_path: Path, old, ours, sentence:
     check_better(folder, ours, force=True)
 
 
+def test_a_model_validated_on_other_patients_is_not_compared(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model", **said(0.9), split={"seed": 0})
+    check_better(folder, new(0.91) | {"split": {"seed": 0}})
+    with pytest.raises(UsageError, match=r"validated on other patients of the same data.*--force"):
+        check_better(folder, new(0.91) | {"split": {"seed": 1}})
+
+
 def test_force_overwrites_no_other_recipe_and_nothing_that_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of another recipe"):
         check_better(model(tmp_path / "model", recipe="hip"), new(0.95), force=True)
@@ -93,6 +100,25 @@ def test_the_old_model_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
         assert names(out) == before
     assert names(out) == ["new"]
     assert names(tmp_path) == ["model"]
+
+
+def test_the_old_model_comes_back_where_the_new_one_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = model(tmp_path / "model", **said(0.9))
+    before, rename = names(out), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == ".model-new":
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    making = model_folder(out)
+    (making.__enter__() / "new.txt").write_text("new")
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StorageError, match="cannot be moved"):
+        making.__exit__(None, None, None)
+    assert names(out) == before
 
 
 def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:

@@ -181,6 +181,16 @@ def test_the_patients_it_learned_from_are_no_evidence(tmp_path: Path) -> None:
     assert "no evidence" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_time_that_nobody_was_watched_for_is_not_learned(tmp_path: Path) -> None:
+    rows = make_patients(80)
+    for row in rows:
+        row["time"] = min(float(row["time"]), 90.0)
+    table = write_csv(tmp_path / "short.csv", rows)
+    with pytest.raises(InputError, match=r"watched for longer than 90 days, and the model tells the chance up to 1095"):
+        train("survival", table, tmp_path / "model", SETTINGS, lambda _: None)
+    assert not (tmp_path / "model").exists()
+
+
 ROWS: dict[str, tuple[dict[str, str], str]] = {
     "negative time": ({"time": "-3"}, "time is -3; it must be above zero"),
     "no time": ({"time": "nan"}, "must be above zero"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medviewer.training.intervals import unseen_share
 from medviewer.training.survival_metrics import (
     Concordance,
     brier_score,
@@ -105,10 +106,12 @@ def test_brier_counts_who_is_lost_at_the_time_of_an_event_by_hand() -> None:
     assert brier_score(time, event, np.array([0.5, 0.5, 1.0, 1.0]), 2.5) == pytest.approx((0.25 + 1.5) / 4)
 
 
-def test_brier_is_a_number_where_nobody_who_was_drawn_was_watched_for_longer() -> None:
-    time, event = np.array([1.0, 2.0, 9.0]), np.array([True, False, True])
-    found = brier_score(time, event, np.array([0.25, 0.5, 0.5]), 5.0, np.array([1.0, 1.0, 0.0]))
-    assert found == pytest.approx(0.25**2 / 2)
+def test_brier_is_none_where_somebody_was_lost_and_nobody_watched_for_longer() -> None:
+    time, event, free = np.array([1.0, 2.0, 9.0]), np.array([True, False, True]), np.array([0.25, 0.5, 0.5])
+    assert np.isnan(brier_score(time, event, free, 5.0, np.array([1.0, 1.0, 0.0])))
+    assert np.isnan(brier_score(time, event, free, 9.5))
+    everybody_had_it = brier_score(time, np.array([True, True, True]), free, 9.5)
+    assert everybody_had_it == pytest.approx((0.25**2 + 2 * 0.5**2) / 3)
 
 
 def test_calibration_tells_what_was_said_and_seen_in_groups_of_rising_risk() -> None:
@@ -125,6 +128,13 @@ def test_calibration_tells_what_was_said_and_seen_in_groups_of_rising_risk() -> 
     assert calibration_error(wrong) > 0.1
     (one,) = calibration(np.array([1.0, 2.0]), np.array([True, False]), np.array([0.5, 0.5]), 1.0)
     assert (one["n"], one["events"], one["said"], one["seen"]) == (2, 1, 0.5, 0.5)
+
+
+def test_a_group_without_an_event_may_still_have_some() -> None:
+    time, event = np.array([3.0, 4.0, 5.0, 0.5, 6.0]), np.array([True, False, False, False, False])
+    (group,) = calibration(time, event, np.full(5, 0.9), 2.0)
+    assert (group["events"], group["seen"]) == (0, 0.0)
+    assert group["ci95"] == [0.0, round(unseen_share(4), 4)]  # of the one who was lost nothing is known
 
 
 def test_one_patient_has_no_interval() -> None:

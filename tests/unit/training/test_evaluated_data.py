@@ -1,0 +1,74 @@
+"""What an evaluation says of the data: whose they are by their names, and whether they were learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from medviewer.inference.card import Card, read_card
+from medviewer.training.data import ClassFolders, LabelledImage, keep_decodable
+from medviewer.training.evaluate import describe_images, subgroups
+from medviewer.training.scoring import Scored
+from tests import fakes
+
+pytestmark = pytest.mark.torch
+
+
+def scored(names: list[str]) -> Scored:
+    images = tuple(
+        LabelledImage(Path(name), name, int(name.startswith("PNEUMONIA/")), f"p{n}", f"d{n}")
+        for n, name in enumerate(names)
+    )
+    truth = np.array([image.label == 1 for image in images])
+    return Scored(images, truth, np.linspace(0.1, 0.9, len(names)), np.arange(len(names), dtype=float), {})
+
+
+def named(names: list[str]) -> set[str]:
+    return {entry["name"] for entry in subgroups(scored(names), 0.5) if "quarter" not in entry["name"]}
+
+
+def test_groups_of_the_published_names_are_made_of_published_films_only() -> None:
+    normal = [f"NORMAL/IM-{n:04d}-0001.jpeg" for n in range(12)]
+    sick = [f"PNEUMONIA/person{n}_virus_{n}.jpeg" for n in range(12)]
+    assert named(normal + sick) == {
+        "viral pneumonia, against all normal",
+        "normal, series IM, against all pneumonia",
+    }
+    assert named(normal + [f"PNEUMONIA/IM-{n:04d}-0001.jpeg" for n in range(12)]) == set()
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    return read_card(fakes.make_model(tmp_path / "model"))
+
+
+def learned(card: Card, tmp_path: Path, **training: object) -> Card:
+    document = json.loads((card.folder / "model.json").read_text(encoding="utf-8"))
+    document["training"] |= training
+    (card.folder / "model.json").write_text(json.dumps(document), encoding="utf-8")
+    return read_card(card.folder)
+
+
+@pytest.mark.parametrize("is_by_part", [False, True])
+def test_data_that_were_learned_from_are_known_though_an_image_is_damaged(
+    card: Card, tmp_path: Path, *, is_by_part: bool
+) -> None:
+    found = scored([f"{name}/{n}.png" for name in ("NORMAL", "PNEUMONIA") for n in range(3)])
+    images = tuple(
+        LabelledImage(one.path, one.name, one.label, one.group, one.digest, "train", pixels=np.zeros((2, 2), np.uint8))
+        for one in found.images
+    )
+    damaged = LabelledImage(tmp_path / "gone.png", "NORMAL/gone.png", 0, "p9", "d9", "train")
+    whole = ClassFolders(tmp_path, ("NORMAL", "PNEUMONIA"), (*images, damaged))
+    used = keep_decodable(whole, lambda *_: None).digest
+    card = learned(card, tmp_path, **({"data_digests": {"train": used}} if is_by_part else {"data_digest": used}))
+    unusable = [("NORMAL/gone.png", "cannot be decoded")]
+    of_images = Scored(images, found.truth, found.probability, found.brightness, {})
+    assert describe_images(card, whole, of_images, unusable, None)["was_learned_from"] is True
+    other = learned(card, tmp_path, **({"data_digests": {"train": "x"}} if is_by_part else {"data_digest": "x"}))
+    assert describe_images(other, whole, of_images, unusable, None)["was_learned_from"] is False
