@@ -24,13 +24,13 @@ from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import short_number, unit_word
-from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.covering import reaches_under
 from medviewer.imaging.display import modality_value, window_ends
 from medviewer.imaging.palettes import PALETTE_NAMES
 from medviewer.imaging.presenting import changes_values
+from medviewer.imaging.scale import pixel_aspect
 from medviewer.imaging.units import value_unit
 
 _LONG_LINE = 13  # Latin letters that stand beside the letter of the edge in the smallest viewport

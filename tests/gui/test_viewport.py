@@ -24,6 +24,7 @@ from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, CornerPainter, col
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
+from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import TURNS
 from tests.layer_objects import write_pet
@@ -98,6 +99,19 @@ def test_window_and_inversion_reach_the_screen(shown: Reader) -> None:
     shown.window.app.run_command("view.invert")
     expected = to_display(shown.state.frame, Window(2000, 500), invert=True)
     np.testing.assert_array_equal(image_on_screen(shown), expected)
+
+
+def test_a_circle_is_round_where_the_file_only_says_what_shape_a_pixel_has(reader: Reader, tmp_path: Path) -> None:
+    """PS3.3 C.7.6.3.1.7: vertical over horizontal size of a pixel; here twice as high as wide."""
+    rows, columns = np.mgrid[:40, :80]
+    disc = np.hypot(columns + 0.5 - 40, 2 * (rows + 0.5 - 20)) < 30
+    dataset = make_dataset(np.where(disc, 4000, 0).astype(np.uint16), Modality="XA", PixelAspectRatio=["2", "1"])
+    reader.open(write_dataset(tmp_path / "a.dcm", dataset))
+    reader.window.app.session.update(corner_text="none")
+    bright = pixels(reader.window.viewport)[:-FIDELITY_PX, :, 0] > 100
+    height, width = (int(np.count_nonzero(bright.any(axis=axis))) for axis in (1, 0))
+    assert width > 100
+    assert height == pytest.approx(width, rel=0.05)
 
 
 def test_letters_follow_flips_and_turns(shown: Reader) -> None:
