@@ -52,7 +52,13 @@ def reader(main_window: MainWindow, qtbot: Any, tmp_path: Path) -> Reader:
     """A radiograph and on it a report, a PDF of three pages and an ECG."""
     folder = tmp_path / "in"
     folder.mkdir()
-    write_radiograph(folder / "a.dcm", SOPInstanceUID="1.2.3.4", StudyInstanceUID=STUDY, SeriesNumber=3)
+    write_radiograph(
+        folder / "a.dcm",
+        SOPInstanceUID="1.2.3.4",
+        StudyInstanceUID=STUDY,
+        SeriesNumber=3,
+        SeriesDescription="Knee of Anna",
+    )
     write_report(
         folder / "b.dcm",
         item("CONTAINER", "Findings", item("TEXT", "Finding", image_item("1.2.3.4"), TextValue=HTML)),
@@ -180,6 +186,7 @@ def test_hidden_identity_is_hidden_in_a_report(reader: Reader) -> None:
     for word in ("Alpha", "Anna", "Doctor", "Dora", "A1", "2001-02-03", "20010203"):
         assert word not in seen
     assert "bold" in seen
+    assert "Knee of" in seen, "the image that is referred to"
     assert "free text may still tell" in seen
     reader.window.app.run_command("view.hide_identity")
     assert "Doctor Dora" in report_text(reader)
