@@ -317,6 +317,8 @@ OVERLAY_LABEL = 0x60001500
 OVERLAY_DATA = 0x60003000
 OVERLAY_GROUPS = tuple(number << 16 for number in range(0, 0x20, 2))
 """What is added to an element of group 6000 for each of the sixteen overlay planes."""
+ALL_OVERLAY_DATA = frozenset(OVERLAY_DATA + group for group in OVERLAY_GROUPS)
+"""The bits of the planes: as large as an image, where each frame has a plane of its own."""
 EXTENDED_OFFSET_TABLE = 0x7FE00001
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
