@@ -80,6 +80,11 @@ def own_rate_hz(state: State) -> float | None:
     return rate if _RATES_HZ[0] <= rate <= _RATES_HZ[1] else None
 
 
+def has_mean_rate(state: State) -> bool:
+    """Whether the own pace is a mean: the images did not follow each other evenly."""
+    return state.selection is not None and state.selection.image.is_rate_mean
+
+
 def _plays_along_axis(state: State) -> bool:
     """Whether cine goes from volume to volume: in time by itself, along other axes if the reader wishes."""
     now = state.selection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from unicodedata import east_asian_width
 
-from medviewer.app.cine import own_rate_hz, rate_hz
+from medviewer.app.cine import has_mean_rate, own_rate_hz, rate_hz
 from medviewer.app.on_screen import (
     appearance_of,
     has_misfit,
@@ -176,6 +176,8 @@ def cine_words(state: State) -> tuple[str, bool]:
     shown, own = rate_hz(state), own_rate_hz(state)
     if own is None:
         return tr("cine {hz} images/s; the file gives no rate").format(hz=f"{shown:.3g}"), False
+    if abs(shown - own) < 0.01 * own and has_mean_rate(state):
+        return tr("cine at the mean rate, {hz} images/s; the images followed unevenly").format(hz=f"{own:.3g}"), True
     if abs(shown - own) < 0.01 * own:
         return tr("cine at its own rate, {hz} images/s").format(hz=f"{own:.3g}"), False
     return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
