@@ -130,7 +130,19 @@ def wished_profile(state: State, image: Image) -> ColorProfile | None:
 
 
 def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
-    """The overlay planes over the image on screen; with a presentation state those that it wishes."""
+    """The overlay planes over the image on screen; with a presentation state those that it wishes.
+
+    Graphics may be words, a name among them: while identity is hidden only regions are left.
+    """
+    return tuple(plane for plane in _wished_overlays(state) if plane.is_region or not state.identity_hidden)
+
+
+def withholds_overlays(state: State) -> bool:
+    """Whether overlay planes are left out as identity is hidden."""
+    return len(overlays_of(state)) < len(_wished_overlays(state))
+
+
+def _wished_overlays(state: State) -> tuple[OverlayPlane, ...]:
     if state.frame is None:
         return ()
     appearance = appearance_of(state)

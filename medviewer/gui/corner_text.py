@@ -17,6 +17,7 @@ from medviewer.app.on_screen import (
     presentations_of,
     shown_presentation,
     shutters_of,
+    withholds_overlays,
 )
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
@@ -116,10 +117,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if keys:
         words = tr("key images only: {n} of {total}").format(n=len(keys), total=len(now.stack.images))
         parts.append((words, True))
-    if has_drawings(state):
-        words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
-        parts.append((words, not state.drawings_shown))
-    parts += _shutters(state) + _colors(state)
+    parts += _drawings(state) + _shutters(state) + _colors(state)
     if shown is not None:
         parts += shown.layers
     if shown is not None and shown.level:
@@ -183,10 +181,16 @@ def cine_words(state: State) -> tuple[str, bool]:
     return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
 
 
-def has_drawings(state: State) -> bool:
+def _drawings(state: State) -> list[tuple[str, bool]]:
     """Whether overlay planes, or graphics and words of a presentation state, lie over the image on screen."""
     appearance = appearance_of(state)
-    return bool(overlays_of(state)) or (appearance is not None and bool(appearance.annotations))
+    parts = []
+    if overlays_of(state) or (appearance is not None and appearance.annotations):
+        words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
+        parts.append((words, not state.drawings_shown))
+    if withholds_overlays(state):
+        parts.append((tr("the file's drawings are hidden with the identity"), True))
+    return parts
 
 
 def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:

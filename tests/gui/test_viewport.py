@@ -483,6 +483,39 @@ def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader
     assert ink(15, 45) <= 220 or shown.state.frame.stored[15, 45] > 3500
 
 
+def test_drawings_that_may_spell_a_name_are_hidden_with_the_identity(shown: Reader) -> None:
+    """Regions stay; pictures without identity, and so films and pages, are drawn without the others too."""
+    app, viewport = shown.window.app, shown.window.viewport
+    rows, columns = np.mgrid[:96, :80]
+    words, region = (rows > 10) & (rows < 20) & (columns > 30), (rows > 60) & (rows < 70) & (columns > 30)
+    planes = (OverlayPlane(words), OverlayPlane(region, is_region=True, group=0x20000))
+    app.session.update(frame=replace(shown.state.frame, overlays=planes))
+    app.run_command("view.window", Window(60000, 1))  # all black
+    app.run_command("view.fit")
+    placed = viewport.placement()
+    assert placed is not None
+    points = [placed.transform.map(QPointF(45, row)).toPoint() for row in (15.0, 65.0)]
+
+    def seen(image: QImage) -> list[bool]:
+        ratio = image.devicePixelRatioF()
+        return [image.pixelColor(round(p.x() * ratio), round(p.y() * ratio)).lightness() > 60 for p in points]
+
+    def said() -> dict[str, bool]:
+        return dict(fidelity(shown.state, None))
+
+    hidden = "the file's drawings are hidden with the identity"
+    assert seen(viewport.grab().toImage()) == [True, True]
+    assert hidden not in said()
+    for is_wanted in (True, False):
+        drawn = shown.window.draw_image("view", with_identity=is_wanted)
+        assert drawn is not None
+        assert seen(drawn.image) == [is_wanted, True]
+    app.run_command("view.hide_identity")
+    assert seen(viewport.grab().toImage()) == [False, True]
+    assert said()[hidden] is True
+    assert "with the file's drawings" in said(), "the region"
+
+
 @pytest.fixture
 def scrolling(reader: Reader, tmp_path: Path) -> Reader:
     """A stack of thirty slices with the tool that scrolls, its sixth on screen."""
