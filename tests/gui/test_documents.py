@@ -13,11 +13,13 @@ from PySide6.QtGui import QTextCursor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from medviewer.app.state import State
 from medviewer.domain.study import Patient
 from medviewer.domain.waveform import Channel, MultiplexGroup, Waveform
 from medviewer.gui.document_words import without_identity
 from medviewer.gui.report_view import relation_words
 from medviewer.gui.waveform_paper import GAIN_MM_MV, LEFT_MM, SPEED_MM_S, lay_out, polylines
+from medviewer.gui.waveform_view import WaveformView
 from medviewer.gui.window import MainWindow
 from medviewer.imaging.pdf import shutdown
 from tests.document_maker import (
@@ -309,6 +311,13 @@ def test_no_spike_is_lost_where_many_samples_share_a_column() -> None:
     heights = (row.zero_mm - line[:, 1]) / GAIN_MM_MV
     assert (heights.max(), heights.min()) == (pytest.approx(3.0), pytest.approx(-2.0))
     assert line[np.argmax(heights), 0] == pytest.approx(123_457 / 500, abs=2.5)
+
+
+def test_paper_wider_than_any_scroll_bar_can_be_shown(qtbot: Any) -> None:
+    view = WaveformView()
+    qtbot.addWidget(view)
+    view.show_waveform(Waveform((group(np.zeros(30_000), rate=1e-3),)), State())
+    assert view.horizontalScrollBar().maximum() == 2**31 - 1
 
 
 def test_a_missing_sample_is_a_gap_and_a_skew_moves_the_signal() -> None:
