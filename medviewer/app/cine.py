@@ -49,10 +49,14 @@ def rate_hz(state: State) -> float:
 
 
 def play_on(app: Application, _argument: object) -> None:
-    """Show the next image while the stack plays, the first after the last; never faster than images arrive."""
+    """Show the next image while the stack plays, the first after the last; never faster than images arrive.
+
+    An image that cannot be read has its moment, with the reason, and the next one follows.
+    """
     state = app.state
     now = state.selection
-    if not state.is_playing or now is None or state.frame is None:
+    is_there = state.frame is not None or (bool(state.frame_problem) and state.cut is None)
+    if not state.is_playing or now is None or not is_there:
         return
     if state.cut is not None:
         scroll_cut(app, 1)
