@@ -16,6 +16,7 @@ from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Collection, Image, Patient, Plane
+from medviewer.imaging.presenting import presented
 from medviewer.imaging.reslice import across, axes_of
 
 
@@ -118,6 +119,15 @@ def appearance_of(state: State) -> Appearance | None:
     """What the presentation state that is shown says of the image on screen."""
     shown, where = shown_presentation(state), stored_image(state)
     return shown.for_image(*where) if shown is not None and where is not None else None
+
+
+def is_white_low(state: State) -> bool:
+    """Whether low values are drawn white: by the image or the presentation state in use, and the reader's inversion."""
+    if state.frame is None:
+        return state.view.inverted
+    appearance = appearance_of(state)
+    d = state.frame.description if appearance is None else presented(state.frame.description, appearance)
+    return (d.photometric_interpretation == "MONOCHROME1") != state.view.inverted
 
 
 def wished_profile(state: State, image: Image) -> ColorProfile | None:
