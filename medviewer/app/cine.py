@@ -49,10 +49,14 @@ def rate_hz(state: State) -> float:
 
 
 def play_on(app: Application, _argument: object) -> None:
-    """Show the next image while the stack plays, the first after the last; never faster than images arrive."""
+    """Show the next image while the stack plays, the first after the last; never faster than images arrive.
+
+    An image that cannot be read has its moment, with the reason, and the next one follows.
+    """
     state = app.state
     now = state.selection
-    if not state.is_playing or now is None or state.frame is None:
+    is_there = state.frame is not None or (bool(state.frame_problem) and state.cut is None)
+    if not state.is_playing or now is None or not is_there:
         return
     if state.cut is not None:
         scroll_cut(app, 1)
@@ -78,6 +82,11 @@ def own_rate_hz(state: State) -> float | None:
         return None
     rate = 1.0 / (float(np.median(np.diff(axis.values[now.index % axis.slices :: axis.slices]))) * seconds)
     return rate if _RATES_HZ[0] <= rate <= _RATES_HZ[1] else None
+
+
+def has_mean_rate(state: State) -> bool:
+    """Whether the own pace is a mean: the images did not follow each other evenly."""
+    return state.selection is not None and state.selection.image.is_rate_mean
 
 
 def _plays_along_axis(state: State) -> bool:

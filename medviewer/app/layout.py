@@ -387,6 +387,7 @@ def _prior_of(state: State, now: Selection) -> Selection | None:
         for one in _own_stacks(state)
         if one.study is not now.study
         and one.series.modality == now.series.modality
+        and one.study.date  # without a date nobody knows which came first
         and (one.study.date, one.study.time) < (now.study.date, now.study.time)
     ]
     if not found:

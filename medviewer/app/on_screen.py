@@ -16,6 +16,7 @@ from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Collection, Image, Patient, Plane
+from medviewer.imaging.presenting import presented
 from medviewer.imaging.reslice import across, axes_of
 
 
@@ -120,6 +121,15 @@ def appearance_of(state: State) -> Appearance | None:
     return shown.for_image(*where) if shown is not None and where is not None else None
 
 
+def is_white_low(state: State) -> bool:
+    """Whether low values are drawn white: by the image or the presentation state in use, and the reader's inversion."""
+    if state.frame is None:
+        return state.view.inverted
+    appearance = appearance_of(state)
+    d = state.frame.description if appearance is None else presented(state.frame.description, appearance)
+    return (d.photometric_interpretation == "MONOCHROME1") != state.view.inverted
+
+
 def wished_profile(state: State, image: Image) -> ColorProfile | None:
     """With what profile the presentation state in use wishes an image of the study on screen; None: its own."""
     if state.selection is None or state.cut is not None or not state.view.presentation:
@@ -130,7 +140,19 @@ def wished_profile(state: State, image: Image) -> ColorProfile | None:
 
 
 def overlays_of(state: State) -> tuple[OverlayPlane, ...]:
-    """The overlay planes over the image on screen; with a presentation state those that it wishes."""
+    """The overlay planes over the image on screen; with a presentation state those that it wishes.
+
+    Graphics may be words, a name among them: while identity is hidden only regions are left.
+    """
+    return tuple(plane for plane in _wished_overlays(state) if plane.is_region or not state.identity_hidden)
+
+
+def withholds_overlays(state: State) -> bool:
+    """Whether overlay planes are left out as identity is hidden."""
+    return len(overlays_of(state)) < len(_wished_overlays(state))
+
+
+def _wished_overlays(state: State) -> tuple[OverlayPlane, ...]:
     if state.frame is None:
         return ()
     appearance = appearance_of(state)

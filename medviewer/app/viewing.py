@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import documents
+from medviewer.app.on_screen import is_white_low
 from medviewer.app.panes import picture_of
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
@@ -136,8 +137,7 @@ def adjust_window(app: Application, by: tuple[int, int]) -> None:
     if window is None or state.frame is None:
         return
     wider, brighter = by
-    is_reversed = (state.frame.description.photometric_interpretation == "MONOCHROME1") != state.view.inverted
-    shift = (brighter if is_reversed else -brighter) * _LEVEL_SHARE * window.width
+    shift = (brighter if is_white_low(state) else -brighter) * _LEVEL_SHARE * window.width
     changed = Window(window.center + shift, window.width * WIDTH_STEP**wider, window.function)
     change_view(app, "window", window=changed)
 

@@ -166,6 +166,7 @@ class Image:
     number_of_frames: int = 1
     acquisition_time: str = ""
     frame_rate_hz: float | None = None  # at which the file wishes to be played; None where it does not say
+    is_rate_mean: bool = False  # of frames that did not follow each other evenly
     axis_values: Mapping[str, float] = field(default_factory=lambda: _NO_VALUES)
     warnings: tuple[Caveat, ...] = ()
     unpacked: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from unicodedata import east_asian_width
 
-from medviewer.app.cine import own_rate_hz, rate_hz
+from medviewer.app.cine import has_mean_rate, own_rate_hz, rate_hz
 from medviewer.app.on_screen import (
     appearance_of,
     has_misfit,
@@ -17,6 +17,7 @@ from medviewer.app.on_screen import (
     presentations_of,
     shown_presentation,
     shutters_of,
+    withholds_overlays,
 )
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
@@ -24,13 +25,13 @@ from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import short_number, unit_word
-from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, visible
 from medviewer.imaging.covering import reaches_under
 from medviewer.imaging.display import modality_value, window_ends
 from medviewer.imaging.palettes import PALETTE_NAMES
 from medviewer.imaging.presenting import changes_values
+from medviewer.imaging.scale import pixel_aspect
 from medviewer.imaging.units import value_unit
 
 _LONG_LINE = 13  # Latin letters that stand beside the letter of the edge in the smallest viewport
@@ -116,10 +117,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if keys:
         words = tr("key images only: {n} of {total}").format(n=len(keys), total=len(now.stack.images))
         parts.append((words, True))
-    if has_drawings(state):
-        words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
-        parts.append((words, not state.drawings_shown))
-    parts += _shutters(state) + _colors(state)
+    parts += _drawings(state) + _shutters(state) + _colors(state)
     if shown is not None:
         parts += shown.layers
     if shown is not None and shown.level:
@@ -176,15 +174,23 @@ def cine_words(state: State) -> tuple[str, bool]:
     shown, own = rate_hz(state), own_rate_hz(state)
     if own is None:
         return tr("cine {hz} images/s; the file gives no rate").format(hz=f"{shown:.3g}"), False
+    if abs(shown - own) < 0.01 * own and has_mean_rate(state):
+        return tr("cine at the mean rate, {hz} images/s; the images followed unevenly").format(hz=f"{own:.3g}"), True
     if abs(shown - own) < 0.01 * own:
         return tr("cine at its own rate, {hz} images/s").format(hz=f"{own:.3g}"), False
     return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
 
 
-def has_drawings(state: State) -> bool:
+def _drawings(state: State) -> list[tuple[str, bool]]:
     """Whether overlay planes, or graphics and words of a presentation state, lie over the image on screen."""
     appearance = appearance_of(state)
-    return bool(overlays_of(state)) or (appearance is not None and bool(appearance.annotations))
+    parts = []
+    if overlays_of(state) or (appearance is not None and appearance.annotations):
+        words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
+        parts.append((words, not state.drawings_shown))
+    if withholds_overlays(state):
+        parts.append((tr("the file's drawings are hidden with the identity"), True))
+    return parts
 
 
 def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:

@@ -27,8 +27,8 @@ def kind_words(document: Document) -> str:
 
 def title_words(document: Document, patient: Patient, *, identity_hidden: bool) -> str:
     """What the document is called, made visible."""
-    title = without_identity(document.title, patient) if identity_hidden else document.title
-    return visible(" ".join(title.split())) or kind_words(document)
+    title = " ".join(document.title.split())
+    return words_about(patient, title, identity_hidden=identity_hidden) or kind_words(document)
 
 
 def when_words(document: Document) -> str:
@@ -47,7 +47,12 @@ def without_identity(text: str, patient: Patient) -> str:
 def words_of_file(state: State, text: str) -> str:
     """A line of anybody's words, made visible; without who the patient on screen is, once identity is hidden."""
     now = state.selection
-    return visible(without_identity(text, now.patient) if state.identity_hidden and now is not None else text)
+    return words_about(now.patient, text, identity_hidden=state.identity_hidden) if now is not None else visible(text)
+
+
+def words_about(patient: Patient, text: str, *, identity_hidden: bool) -> str:
+    """A line of a file of that patient, made visible; without who that is, once identity is hidden."""
+    return visible(without_identity(text, patient) if identity_hidden else text)
 
 
 @lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QPointF, Qt
 
+from medviewer.app.on_screen import is_white_low
 from medviewer.app.state import State, Tool
 from medviewer.domain.study import Window
 from medviewer.gui.placing import Placement
@@ -76,9 +77,7 @@ def begin(
     tool = tools.get(button)
     if tool not in ("window", "pan", "zoom", "scroll") or state.selection is None:
         return None
-    photometric = state.selection.image.description.photometric_interpretation
-    is_reversed = (photometric == "MONOCHROME1") != state.view.inverted
-    return Gesture(button, tool, point, placed, window, is_reversed=is_reversed == state.up_brightens)
+    return Gesture(button, tool, point, placed, window, is_reversed=is_white_low(state) == state.up_brightens)
 
 
 def wheel_zoom(placed: Placement, point: QPointF, notches: int) -> tuple[float, tuple[float, float]]:

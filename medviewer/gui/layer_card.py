@@ -80,7 +80,7 @@ class LayerCard(Card):
         names.setSpacing(0)
         names.addWidget(ElidedLabel(title, "strong"))
         if source.title:
-            names.addWidget(ElidedLabel(visible(source.title), "secondary"))
+            names.addWidget(ElidedLabel(self._words(visible(source.title)), "secondary"))
         head.addLayout(names, 1)
         self.remove = _tool("x", tr("Take this layer away"))
         self.remove.clicked.connect(lambda: self.requested.emit("layer.remove", self._key))

@@ -21,11 +21,12 @@ from medviewer.gui import theme
 from medviewer.gui.buttons import WrappingButton
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear, dress, line, section
 from medviewer.gui.corner_text import axis_words, cut_words
+from medviewer.gui.document_words import words_about
 from medviewer.gui.icons import IconLabel, icon
 from medviewer.gui.measurement_words import kind_word, title, value_lines
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.tab_panel import TabPanel
-from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr, visible
+from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, for_button, set_tooltip, tr
 
 _FIRST_ROWS = 40
 _BEGIN = ("length", "angle", "ellipse")  # the tools that are offered while nothing is measured
@@ -308,27 +309,32 @@ def _groups(state: State) -> list[tuple[str, tuple[Measurement, ...]]]:
         if where == here and where in measured:
             found.insert(0, (tr("On this image"), measured.pop(where)))
         elif where in measured:
-            found.append((_place(one), measured.pop(where)))
+            found.append((_place(one, state), measured.pop(where)))
         if one.index == 0:  # planes cut through a stack go by its first image
             for plane in [known for known in measured if known[2] is not None and known[:2] == where[:2]]:
-                group = (tr("On this plane") if plane == here else _plane_place(one, plane[2]), measured.pop(plane))
-                found.insert(0 if plane == here else len(found), group)
+                words = tr("On this plane") if plane == here else _plane_place(one, plane[2], state)
+                found.insert(0 if plane == here else len(found), (words, measured.pop(plane)))
     return found
 
 
-def _plane_place(one: Selection, cut: CutPlane | None) -> str:
+def _plane_place(one: Selection, cut: CutPlane | None, state: State) -> str:
     """Which plane that is, in a line."""
     words = cut_words(cut_like(cut)) if cut is not None else ""
-    parts = (dicom_date(one.study.date), visible(one.series.description or one.series.modality), words)
+    parts = (dicom_date(one.study.date), _series_words(one, state), words)
     return " · ".join(part for part in (*parts, axis_words(one, is_whole_volume=True)) if part)
 
 
-def _place(one: Selection) -> str:
+def _place(one: Selection, state: State) -> str:
     """Which image that is, in a line."""
     count = one.stack.slices
-    parts = (dicom_date(one.study.date), visible(one.series.description or one.series.modality))
+    parts = (dicom_date(one.study.date), _series_words(one, state))
     number = tr("image {n} of {total}").format(n=one.index % count + 1, total=count) if count > 1 else ""
     return " · ".join(part for part in (*parts, number, axis_words(one)) if part)
+
+
+def _series_words(one: Selection, state: State) -> str:
+    text = one.series.description or one.series.modality
+    return words_about(one.patient, text, identity_hidden=state.identity_hidden)
 
 
 def _shown(state: State) -> tuple[object, ...]:

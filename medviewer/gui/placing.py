@@ -9,7 +9,6 @@ from PySide6.QtGui import QTransform
 
 from medviewer.app.state import View
 from medviewer.domain.presentation import DisplayedArea
-from medviewer.domain.study import PixelDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Placement:
         ratio: device pixels per logical pixel.
         columns: of the image.
         rows: of the image.
-        aspect: height of a pixel over its width, from the pixel spacing.
+        aspect: height of a pixel over its width, from the pixel spacing or the aspect ratio.
         view: the reader's wish.
         area: the part that a presentation state wishes to be seen, until the reader zooms or pans.
     """
@@ -106,9 +105,3 @@ class Placement:
 
     def _row_scale(self, scale: float) -> float:
         return (-scale if self.view.flip_vertical else scale) * self.aspect
-
-
-def pixel_aspect(description: PixelDescription) -> float:
-    """Height of a pixel over its width; 1 where the file does not say."""
-    spacing = description.pixel_spacing_mm
-    return spacing[0] / spacing[1] if spacing is not None else 1.0

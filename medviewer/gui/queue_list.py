@@ -12,6 +12,7 @@ from medviewer.app.on_screen import withholds
 from medviewer.app.state import QueueItem, QueueStatus, State
 from medviewer.gui import theme
 from medviewer.gui.cards import button, clear, dress, line
+from medviewer.gui.document_words import words_about
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, person_name, set_tooltip, tr, tr_pick, visible
 
@@ -82,9 +83,10 @@ class QueueList(QWidget):
             return
         self._show_head(new.queue)
         ordered = sorted(new.queue, key=lambda item: _place(new, item))  # stable: as they were asked
-        several = len(new.collection.patients) > 1 and not new.identity_hidden
+        several = len(new.collection.patients) > 1
         for item in ordered[:MOST_ROWS]:
-            self._rows.addWidget(self._row(item, has_name=several, is_withheld=_is_withheld(new, item)))
+            where = _image_words(item, are_several=several, identity_hidden=new.identity_hidden)
+            self._rows.addWidget(self._row(item, where, is_withheld=_is_withheld(new, item)))
         self._more.setVisible(len(ordered) > MOST_ROWS)
         self._more.setText(tr("and {n} more").format(n=len(ordered) - MOST_ROWS))
 
@@ -101,12 +103,11 @@ class QueueList(QWidget):
         set_tooltip(self.cancel_all, tr("Stop asking: what has ended stays"))
         set_tooltip(self.clear_ended, tr("Take what has ended off this list; answers stay beside their images"))
 
-    def _row(self, item: QueueItem, *, has_name: bool, is_withheld: bool) -> QWidget:
+    def _row(self, item: QueueItem, where: str, *, is_withheld: bool) -> QWidget:
         row = QWidget()
         row.setProperty("kind", "clear")
         name, tint, word = _looks(item.status, is_withheld=is_withheld)
         title = tr_pick(self._titles.get(item.model_id, item.model_id))
-        where = _image_words(item, has_name=has_name)
         texts = QVBoxLayout()
         texts.setSpacing(0)
         texts.addWidget(ElidedLabel(where))
@@ -164,13 +165,14 @@ def _looks(status: QueueStatus, *, is_withheld: bool) -> tuple[str, str, str]:
     return looks[status]
 
 
-def _image_words(item: QueueItem, *, has_name: bool) -> str:
+def _image_words(item: QueueItem, *, are_several: bool, identity_hidden: bool) -> str:
     """Which image: whose, where several people are open, when, and what of."""
     now = item.selection
     seen = now.image.description
-    what = visible(now.series.description or seen.body_part_examined or seen.modality)
+    what = now.series.description or seen.body_part_examined or seen.modality
+    what = words_about(now.patient, what, identity_hidden=identity_hidden)
     parts = [
-        person_name(now.patient.name) if has_name else "",
+        person_name(now.patient.name) if are_several and not identity_hidden else "",
         dicom_date(now.study.date) or tr("No date"),
         " ".join(part for part in (what, visible(seen.view_position)) if part),
         tr("Image {n}").format(n=now.index + 1) if len(now.stack.images) > 1 else "",

@@ -89,14 +89,16 @@ class ReportView(QTextBrowser):
         if item.concept:
             parts.append((f"{hide(item.concept)}:  ", "secondary"))
         if item.image is not None:
-            parts.append(self._reference(item.image, found))
+            parts.append(self._reference(item.image, hide, found))
         elif item.kind == "identity" and identity_hidden:
             parts.append((tr("Hidden"), "secondary"))
         else:
             parts.append((hide(item.value), ""))
         return parts
 
-    def _reference(self, reference: ImageReference, found: Selection | None) -> tuple[str, str]:
+    def _reference(
+        self, reference: ImageReference, hide: Callable[[str], str], found: Selection | None
+    ) -> tuple[str, str]:
         """Which image is meant: a link if it is open."""
         frames = ", ".join(map(str, reference.frames[:8])) + (" …" if len(reference.frames) > 8 else "")
         frame = tr("frame {numbers}").format(numbers=frames) if reference.frames else ""
@@ -106,7 +108,7 @@ class ReportView(QTextBrowser):
         series, image = found.series, found.image
         number = tr("series {n}").format(n=series.number) if series.number is not None else ""
         instance = tr("image {n}").format(n=image.instance_number) if image.instance_number is not None else ""
-        name = visible(series.modality), visible(series.description), number, instance, frame
+        name = visible(series.modality), hide(series.description), number, instance, frame
         self._references.append(reference)
         return ", ".join(part for part in name if part) or tr("the image"), f"{_LINK}{len(self._references) - 1}"
 

@@ -30,11 +30,11 @@ from medviewer.gui.explain_controls import against_chance, reason_words
 from medviewer.gui.finding_card import ran_on
 from medviewer.gui.findings_panel import ModelRow, in_this_language
 from medviewer.gui.page_flow import Paragraph
-from medviewer.gui.placing import pixel_aspect
 from medviewer.gui.region_words import area_words, basis_words, notice, output_words, ragged_words, share_words
 from medviewer.gui.result_page import ResultPage, Shown
 from medviewer.gui.text import dicom_date, isolated, person_name, sex_word, tr, tr_pick, visible
 from medviewer.imaging.orientation import orientation_letters
+from medviewer.imaging.scale import pixel_aspect
 
 _LIGHT = theme.THEMES["light"]
 _SMALL_MM, _HEAD_MM = 2.6, 2.6

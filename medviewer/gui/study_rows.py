@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem,
 from medviewer.app.state import Selection, Stored
 from medviewer.domain.study import Collection, Document, Patient, Stack, Study
 from medviewer.gui import theme
-from medviewer.gui.document_words import ICONS, kind_words, title_words
+from medviewer.gui.document_words import ICONS, kind_words, title_words, words_about
 from medviewer.gui.icons import pixmap
 from medviewer.gui.text import age_in_words, dicom_age, dicom_date, person_name, plain_tooltip, sex_word, tr, visible
 from medviewer.records.record import age_at, iso_date, parse_moment
@@ -54,11 +54,11 @@ def _rows(collection: Collection, identity_hidden: bool) -> Iterator[Row]:
     for patient in collection.patients:
         yield _patient_row(patient, identity_hidden)
         for study in newest_first(patient.studies):
-            yield _study_row(study)
+            yield _study_row(study, patient, identity_hidden)
             for series in study.series:
                 for number, stack in enumerate(series.stacks):
                     if stack.images:
-                        yield _series_row(Selection(patient, study, series, stack, 0), number)
+                        yield _series_row(Selection(patient, study, series, stack, 0), number, identity_hidden)
             for document in study.documents:
                 yield _document_row(document, patient, identity_hidden)
 
@@ -86,16 +86,17 @@ def age_words(patient: Patient, study: Study) -> str:
     return dicom_age(study.patient_age) if age is None else age_in_words(age)
 
 
-def _study_row(study: Study) -> Row:
+def _study_row(study: Study, patient: Patient, identity_hidden: bool) -> Row:
     named = [series.modality for series in study.series] + [document.modality for document in study.documents]
     modalities = "/".join(dict.fromkeys(visible(modality) for modality in named if modality))
     title = "  ".join(part for part in (dicom_date(study.date) or tr("No date"), modalities) if part)
-    return Row("study", title, visible(study.description))
+    return Row("study", title, words_about(patient, study.description, identity_hidden=identity_hidden))
 
 
-def _series_row(selection: Selection, number: int) -> Row:
+def _series_row(selection: Selection, number: int, identity_hidden: bool) -> Row:
     series, stack = selection.series, selection.stack
-    title = visible(series.description) or visible(series.body_part_examined) or visible(series.modality)
+    what = series.description or series.body_part_examined or series.modality
+    title = words_about(selection.patient, what, identity_hidden=identity_hidden)
     if len(series.stacks) > 1:
         title = tr("{title}, part {n} of {total}").format(title=title, n=number + 1, total=len(series.stacks))
     title = title or tr("Series")

@@ -40,7 +40,7 @@ from medviewer.gui.layer_words import absent_lines, layer_lines, probe_lines, qu
 from medviewer.gui.measurement_layer import MeasurementLayer
 from medviewer.gui.measurement_tool import MeasurementTool, Wish
 from medviewer.gui.overlay import HeatMaps, OverlayLayer
-from medviewer.gui.placing import Placement, pixel_aspect
+from medviewer.gui.placing import Placement
 from medviewer.gui.plane_drag import PlaneDrag, grasp
 from medviewer.gui.presentation_layer import AnnotationPainter
 from medviewer.gui.reference_lines import Line, paint_crosshair, paint_lines
@@ -49,6 +49,7 @@ from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.gui.text import tr, visible
 from medviewer.imaging.orientation import Letters, orientation_letters
 from medviewer.imaging.planes import to_patient
+from medviewer.imaging.scale import pixel_aspect
 
 Pictures = Callable[[State], Picture | None]
 

@@ -36,6 +36,7 @@ _MM_PER_INCH = 25.4
 _LEAST_GRID_PX = 2.5  # between fine lines; closer ones would be a grey area
 _STEP_PX = 40
 _TICK_PX = 6
+_MOST_PX = 2**31 - 1  # of a scroll bar
 _MOST_NOTES = 60
 
 
@@ -116,7 +117,7 @@ class WaveformView(QAbstractScrollArea):
         ):
             bar.setPageStep(max(page, 1))
             bar.setSingleStep(_STEP_PX)
-            bar.setRange(0, max(whole - page, 0))
+            bar.setRange(0, min(max(whole - page, 0), _MOST_PX))
 
     # from paper to screen
 

@@ -58,7 +58,8 @@ class DataSet:
 
     A value that cannot be understood is the same as no value: ``""``, ``None`` or an
     empty tuple, never an exception. ``payloads`` says where the values of
-    :data:`medviewer.imaging.tags.PAYLOAD_TAGS` lie, which are not read here.
+    :data:`medviewer.imaging.tags.PAYLOAD_TAGS` lie, which are not read here, and those of overlay planes
+    that are too large for that.
     """
 
     is_little_endian: bool = True
@@ -289,10 +290,13 @@ class DataSetReader:
 
     def _take_value(self, level: _Elements, header: ElementHeader) -> None:
         dataset = level.dataset
-        if dataset is not None and header.tag in tags.PAYLOAD_TAGS:
+        is_large = header.length > MAX_VALUE_BYTES
+        if dataset is not None and (
+            header.tag in tags.PAYLOAD_TAGS or (is_large and header.tag in tags.ALL_OVERLAY_DATA)
+        ):
             place = PixelElement(header.tag, header.value_offset, header.length, header.representation)
             dataset.payloads[header.tag] = place
-        elif dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and header.length <= MAX_VALUE_BYTES:
+        elif dataset is not None and header.tag in tags.VALUE_REPRESENTATIONS and not is_large:
             dataset.keep(header.tag, header.representation, self._source.at(header.value_offset, header.length))
         self._skip(header.length)
 

@@ -37,7 +37,7 @@ from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
 from medviewer.imaging.layout import Layout, forget, open_layout
 from medviewer.imaging.native import read_native, read_raw
-from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
+from medviewer.imaging.overlay_planes import Samples, has_embedded_overlay, read_overlays
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.shutters import read_frame_shutters
@@ -175,10 +175,11 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
 
 def _overlays(image: Image, layout: Layout, source: ByteSource) -> tuple[OverlayPlane, ...]:
     dataset = layout.header.dataset
-    raw = None
+    samples = None
     if is_native(layout.header) and has_embedded_overlay(dataset):
         raw = read_raw(source, layout.header, layout.format, image.frame)
-    return read_overlays(dataset, image.frame, raw)
+        samples = Samples(raw, layout.format.used_bits) if raw is not None else None
+    return read_overlays(dataset, image.frame, samples, source)
 
 
 def _read_compressed(

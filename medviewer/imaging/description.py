@@ -47,7 +47,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     if not per_frame and single is None:
         single = _describe_frame(common, _Groups(dataset, shared, DataSet()))
         _keep_alike(header, format_, single)
-    frame_rate = _frame_rate_hz(dataset)
+    frame_rate, is_rate_mean = _frame_rate_hz(dataset)
     images = []
     for frame in range(format_.frames):
         groups = _Groups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet())
@@ -65,6 +65,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 number_of_frames=format_.frames,
                 acquisition_time=_acquisition_time(groups),
                 frame_rate_hz=frame_rate,
+                is_rate_mean=is_rate_mean,
                 axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
                 frame_of_reference_uid=dataset.text(tags.FRAME_OF_REFERENCE_UID),
@@ -186,16 +187,27 @@ def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
     return ()
 
 
-def _frame_rate_hz(dataset: DataSet) -> float | None:
-    """Give the rate at which frames are meant to be played (PS3.3 C.7.6.5): the wish first, then how they were made."""
+def _frame_rate_hz(dataset: DataSet) -> tuple[float | None, bool]:
+    """Give the rate at which frames are meant to be played (PS3.3 C.7.6.5): the wish first, then how they were made.
+
+    The second value says that it is a mean, as the frames did not follow each other evenly.
+    """
     for tag in (tags.RECOMMENDED_DISPLAY_FRAME_RATE, tags.CINE_RATE):
         rate = _positive(dataset.number(tag))
         if rate is not None:
-            return min(rate, _MAX_RATE_HZ)
+            return min(rate, _MAX_RATE_HZ), False
     frame_time_ms = _positive(dataset.number(tags.FRAME_TIME))
-    return min(1000 / frame_time_ms, _MAX_RATE_HZ) if frame_time_ms is not None else None
+    if frame_time_ms is not None:
+        return min(1000 / frame_time_ms, _MAX_RATE_HZ), False
+    steps_ms = np.array(dataset.numbers(tags.FRAME_TIME_VECTOR)[1:])  # the first stands for the first frame
+    mean_ms = float(steps_ms.mean()) if len(steps_ms) and np.isfinite(steps_ms).all() and steps_ms.min() >= 0 else 0.0
+    if not 0 < mean_ms < math.inf:
+        return None, False
+    is_uneven = bool((np.abs(steps_ms - mean_ms) > _UNEVEN * mean_ms).any())
+    return min(1000 / mean_ms, _MAX_RATE_HZ), is_uneven
 
 
+_UNEVEN = 0.1  # less is rounding to whole milliseconds, which no eye sees
 _MAX_RATE_HZ = 120.0  # more is no rate at which anything is looked at
 
 

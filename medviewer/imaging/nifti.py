@@ -52,7 +52,7 @@ class _Fields(NamedTuple):
 
 def is_nifti(head: bytes) -> bool:
     """Whether a file that begins so is a NIfTI file with its voxels in it."""
-    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+    return head[344:348] == b"n+1\0" or _is_second(head)
 
 
 def read_nifti(head: bytes, path: Path, *, is_gzip: bool) -> VolumeHeader:
@@ -80,6 +80,8 @@ def read_nifti(head: bytes, path: Path, *, is_gzip: bool) -> VolumeHeader:
     if fields.datatype not in _TYPES:
         name = _OTHER_TYPES.get(fields.datatype, f"type {fields.datatype}")
         raise UnsupportedError(f"NIfTI voxels of the kind {name} are not supported; save it as 16-bit or float.")
+    if 0 <= fields.vox_offset < _first_voxel(head):
+        raise InputError("The NIfTI header says that its voxels begin inside it; ask for the file to be sent again.")
     caveats: list[Caveat] = []
     slope, intercept = _rescale(fields, caveats)
     scale = _UNITS_MM.get(fields.units & 7, 1.0)
@@ -97,8 +99,17 @@ def read_nifti(head: bytes, path: Path, *, is_gzip: bool) -> VolumeHeader:
     )  # fmt: skip
 
 
+def _first_voxel(head: bytes) -> int:
+    """Where voxels may begin: readers do not agree on what a smaller number means."""
+    return 544 if _is_second(head) else 352
+
+
+def _is_second(head: bytes) -> bool:
+    return head[4:8] == b"n+2\0"
+
+
 def _fields(head: bytes) -> tuple[_Fields, str]:
-    is_second = head[4:8] == b"n+2\0"
+    is_second = _is_second(head)
     order = "<" if struct.unpack_from("<i", head)[0] == (540 if is_second else 348) else ">"
 
     def at(offset: int, form: str) -> tuple[Any, ...]:

@@ -41,6 +41,8 @@ _UNITS_MM = {
 _UNKNOWN_UNIT = Caveat("geometry.unit", "The unit of length of this file is not known: nothing is placed or measured.")
 _VECTOR = re.compile(r"none|\(([^()]*)\)")
 _COLOURS = ("rgb-color", "3-color")
+_OF_SPACE = frozenset({"domain", "space", "???", "none"})  # the last two: it does not say
+_OF_VOLUMES = _OF_SPACE | {"time", "list"}
 
 
 def is_nrrd(head: bytes) -> bool:
@@ -69,6 +71,8 @@ def read_nrrd(head: bytes, path: Path) -> VolumeHeader:
         affine = _affine(fields, [vector for vector in directions if vector is not None], len(space), unit_mm)
         compressed_at, data_file, skip = _data(fields, path, offset)
         dtype = _dtype(fields)
+        if samples == 3 and dtype != np.uint8:
+            raise UnsupportedError("NRRD files with colours of this type are not supported; save it with 8 bits each.")
         spacing = _spacing(fields, len(sizes), directions, samples, unit_mm)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError("The NRRD header is damaged or incomplete; ask for the file to be sent again.") from error
@@ -108,13 +112,21 @@ def _axes(sizes: list[int], kinds: list[str], directions: list[tuple[float, ...]
     samples, volumes, space = 1, 1, list(sizes)
     if kinds and kinds[0] in _COLOURS and sizes[0] == 3:
         samples, space = 3, space[1:]
-    elif directions and directions[0] is None:
+    first = len(sizes) - len(space)
+    if not _are_places(kinds[first:], directions[first:], len(space)):
         raise UnsupportedError("NRRD files with several values a voxel are not supported, except for RGB.")
     if len(space) == 4:
         volumes = space.pop()
     if not 2 <= len(space) <= 3:
         raise UnsupportedError("NRRD files of this number of dimensions are not supported; save it with three or four.")
     return samples, space, volumes
+
+
+def _are_places(kinds: list[str], directions: list[tuple[float, ...] | None], n_axes: int) -> bool:
+    """Whether a voxel has one value: each axis leads to other places, the last one to other volumes maybe."""
+    last = n_axes - 1
+    is_known = all(kind in (_OF_VOLUMES if axis == last else _OF_SPACE) for axis, kind in enumerate(kinds))
+    return is_known and not any(vector is None for vector in directions[:last])
 
 
 def _unit_mm(fields: dict[str, str], n_axes: int, samples: int) -> float | None:

@@ -6,27 +6,45 @@ first in the lowest). Planes kept in unused bits of the pixels were retired, but
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.frame import OverlayPlane
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.source import ByteSource
 
 _MOST_PIXELS = 1 << 28  # a plane that claims more is not one
 _SIZES = frozenset(tags.OVERLAY_ROWS + group for group in tags.OVERLAY_GROUPS)
 
 
-def read_overlays(dataset: DataSet, frame: int, raw: npt.NDArray[np.integer] | None = None) -> tuple[OverlayPlane, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """The samples of a frame with all their bits, for planes kept in the unused ones.
+
+    Attributes:
+        raw: (rows, columns), as they lie in the file.
+        used: the bits that hold the pixels; what lies in them is no drawing.
+    """
+
+    raw: npt.NDArray[np.integer]
+    used: range
+
+
+def read_overlays(
+    dataset: DataSet, frame: int, samples: Samples | None = None, source: ByteSource | None = None
+) -> tuple[OverlayPlane, ...]:
     """Give the planes that lie over one frame; a plane that makes no sense is left out.
 
     Args:
         dataset: of the file.
         frame: 0-based.
-        raw: the frame's samples with all their bits, for planes kept in unused ones; None where
-            those bits are not known.
+        samples: of the frame; None where its bits are not known.
+        source: what the payloads of the data set point into; without it planes that are very large are left out.
     """
-    planes = (_read_plane(dataset, group, frame, raw) for group in _groups(dataset))
+    planes = (_read_plane(dataset, group, frame, samples, source) for group in _groups(dataset))
     return tuple(plane for plane in planes if plane is not None)
 
 
@@ -43,18 +61,22 @@ def _groups(dataset: DataSet) -> list[int]:
 
 
 def _is_embedded(dataset: DataSet, group: int) -> bool:
+    """Whether the file has no element for the plane's bits; an empty one is a plane that was taken out."""
     has_size = dataset.integer(tags.OVERLAY_ROWS + group) is not None
-    return has_size and not dataset.raw(tags.OVERLAY_DATA + group)
+    data = tags.OVERLAY_DATA + group
+    return has_size and data not in dataset.values and data not in dataset.payloads
 
 
-def _read_plane(dataset: DataSet, group: int, frame: int, raw: npt.NDArray[np.integer] | None) -> OverlayPlane | None:
+def _read_plane(
+    dataset: DataSet, group: int, frame: int, samples: Samples | None, source: ByteSource | None
+) -> OverlayPlane | None:
     rows, columns = (dataset.integer(tag + group) for tag in (tags.OVERLAY_ROWS, tags.OVERLAY_COLUMNS))
     if not rows or not columns or rows < 0 or columns < 0 or rows * columns > _MOST_PIXELS:
         return None
     if _is_embedded(dataset, group):
-        mask = _embedded(dataset, group, raw)
+        mask = _embedded(dataset, group, samples)
     else:
-        mask = _separate(dataset, group, (rows, columns), frame)
+        mask = _separate(dataset, group, (rows, columns), frame, source)
     if mask is None or not mask.any():
         return None
     origin = dataset.numbers(tags.OVERLAY_ORIGIN + group)
@@ -64,28 +86,50 @@ def _read_plane(dataset: DataSet, group: int, frame: int, raw: npt.NDArray[np.in
     return OverlayPlane(mask, row, column, dataset.text(tags.OVERLAY_TYPE + group) == "R", name, group)
 
 
-def _separate(dataset: DataSet, group: int, shape: tuple[int, int], frame: int) -> npt.NDArray[np.bool_] | None:
+def _separate(
+    dataset: DataSet, group: int, shape: tuple[int, int], frame: int, source: ByteSource | None
+) -> npt.NDArray[np.bool_] | None:
     """A plane with bits of its own; those of one frame if it has several."""
     count = dataset.integer(tags.NUMBER_OF_FRAMES_IN_OVERLAY + group) or 1
     first = dataset.integer(tags.IMAGE_FRAME_ORIGIN + group) or 1
     own = frame - (first - 1) if count > 1 else 0
     if not 0 <= own < count:
         return None
-    data = np.frombuffer(dataset.raw(tags.OVERLAY_DATA + group), np.uint8)
-    is_swapped = not dataset.is_little_endian and dataset.representations.get(tags.OVERLAY_DATA + group) != "OB"
+    size = shape[0] * shape[1]
+    # Whole words, whose bytes are the other way round where they are big endian.
+    begin = own * size // 16 * 2
+    end = -(-(own + 1) * size // 16) * 2
+    value = _bytes(dataset, group, begin, end, source)
+    data = np.frombuffer(value, np.uint8)
+    is_swapped = not dataset.is_little_endian and _representation(dataset, group) != "OB"
     if is_swapped and len(data) % 2 == 0:
         data = data.reshape(-1, 2)[:, ::-1].ravel()
-    size = shape[0] * shape[1]
-    begin = own * size
-    if len(data) * 8 < begin + size:
+    skipped = own * size - begin * 8
+    if len(data) * 8 < skipped + size:
         return None
-    bits = np.unpackbits(data[begin // 8 : -(-(begin + size) // 8)], bitorder="little")
-    return bits[begin % 8 : begin % 8 + size].reshape(shape).astype(bool)
+    bits = np.unpackbits(data, bitorder="little")
+    return bits[skipped : skipped + size].reshape(shape).astype(bool)
 
 
-def _embedded(dataset: DataSet, group: int, raw: npt.NDArray[np.integer] | None) -> npt.NDArray[np.bool_] | None:
-    """A plane in one bit of each sample."""
+def _bytes(dataset: DataSet, group: int, begin: int, end: int, source: ByteSource | None) -> bytes:
+    """Some bytes of a plane's element; fewer where it ends before."""
+    place = dataset.payloads.get(tags.OVERLAY_DATA + group)
+    if place is None:
+        return dataset.raw(tags.OVERLAY_DATA + group)[begin:end]
+    return source.at(place.offset + begin, min(end, place.length) - begin) if source is not None else b""
+
+
+def _representation(dataset: DataSet, group: int) -> str:
+    place = dataset.payloads.get(tags.OVERLAY_DATA + group)
+    return dataset.representations.get(tags.OVERLAY_DATA + group, "") if place is None else place.representation
+
+
+def _embedded(dataset: DataSet, group: int, samples: Samples | None) -> npt.NDArray[np.bool_] | None:
+    """A plane in one bit of each sample, which holds no part of a pixel."""
     bit = dataset.integer(tags.OVERLAY_BIT_POSITION + group)
-    if raw is None or bit is None or raw.ndim != 2 or not 0 <= bit < 8 * raw.dtype.itemsize:
+    if samples is None or bit is None or bit in samples.used or samples.raw.ndim != 2:
         return None
-    return np.asarray((raw.view(f"u{raw.dtype.itemsize}") >> bit) & 1, bool)
+    size = samples.raw.dtype.itemsize
+    if not 0 <= bit < 8 * size:
+        return None
+    return np.asarray((samples.raw.view(f"u{size}") >> bit) & 1, bool)

@@ -78,7 +78,7 @@ def read_palette(dataset: DataSet, *, is_signed: bool) -> Palette:
     Raises:
         InputError: the palette is missing or damaged.
     """
-    channels, firsts = [], []
+    channels, firsts, widest = [], [], 0
     for descriptor_tag, data_tag, segment_tag in _PALETTES:
         descriptor = dataset.numbers(descriptor_tag)
         if len(descriptor) != 3:
@@ -92,9 +92,14 @@ def read_palette(dataset: DataSet, *, is_signed: bool) -> Palette:
         entries = _palette_entries(dataset, data_tag, segment_tag, count, bits)
         channels.append(entries)
         firsts.append(first)
+        widest = max(widest, bits)
     if len(set(firsts)) != 1 or len({len(channel) for channel in channels}) != 1:
         raise InputError("The image's colour palette contradicts itself; ask for the file to be sent again.")
-    return Palette(np.stack(channels, axis=-1), firsts[0])
+    entries = np.stack(channels, axis=-1)
+    # 16-bit entries use the whole range by the standard; some writers put 8-bit values into them. All three
+    # channels decide: one alone may be dark, and taken as it stands it would be as bright as the others.
+    is_wide = widest > 8 and int(entries.max(initial=0)) > 255
+    return Palette((entries >> 8 if is_wide else entries).astype(np.uint8), firsts[0])
 
 
 def _palette_entries(dataset: DataSet, data_tag: int, segment_tag: int, count: int, bits: int) -> np.ndarray:
@@ -107,10 +112,7 @@ def _palette_entries(dataset: DataSet, data_tag: int, segment_tag: int, count: i
         entries = lut_entries(dataset.raw(data_tag), count, is_little_endian=dataset.is_little_endian)
     if entries is None:
         raise InputError("The image's colour palette is shorter than it says; ask for the file to be sent again.")
-    entries = entries[:count]
-    # 16-bit entries use the whole range by the standard; some writers put 8-bit values into them.
-    is_wide = bits > 8 and int(entries.max(initial=0)) > 255
-    return (entries >> 8 if is_wide else entries).astype(np.uint8)
+    return entries[:count]
 
 
 def _expand_segments(data: bytes, dataset: DataSet, bits: int) -> np.ndarray:

@@ -53,6 +53,11 @@ class PixelFormat:
         samples = 2 if self.photometric == "YBR_FULL_422" and self.samples == 3 else self.samples
         return self.rows * self.columns * samples * self.bits_allocated
 
+    @property
+    def used_bits(self) -> range:
+        """The bits of a sample that hold its value; old files keep overlays in the others."""
+        return range(self.high_bit + 1 - self.bits_stored, self.high_bit + 1)
+
 
 _NO_PHOTOMETRIC = Caveat(
     "photometric.guessed", "The file does not say whether small values are dark: shown as if they were."

@@ -22,6 +22,7 @@ from medviewer.imaging.source import ByteSource
 
 MOST_VALUES = 50_000_000
 MOST_CHANNELS = 512
+MOST_DAYS = 7
 _MOST_ANNOTATIONS = 2_000
 _MOST_TEXT_BYTES = 16 * 2**10
 _MOST_MOMENTS = 1_000
@@ -70,6 +71,8 @@ def _group(item: DataSet, source: ByteSource, *, is_little: bool) -> MultiplexGr
     frequency = item.number(tags.SAMPLING_FREQUENCY)
     if frequency is None or not 1e-3 <= frequency <= 1e9:
         raise InputError("The waveform does not say how often it was sampled, so that it has no time; it is not drawn.")
+    if length / frequency > MOST_DAYS * 86_400:
+        raise TooLargeError(f"The waveform claims to last more than {MOST_DAYS} days; it is not opened.")
     definitions = item.items(tags.CHANNEL_DEFINITION_SEQUENCE)
     if len(definitions) != count:
         raise InputError(

@@ -13,11 +13,13 @@ from PySide6.QtGui import QTextCursor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from medviewer.app.state import State
 from medviewer.domain.study import Patient
 from medviewer.domain.waveform import Channel, MultiplexGroup, Waveform
 from medviewer.gui.document_words import without_identity
 from medviewer.gui.report_view import relation_words
 from medviewer.gui.waveform_paper import GAIN_MM_MV, LEFT_MM, SPEED_MM_S, lay_out, polylines
+from medviewer.gui.waveform_view import WaveformView
 from medviewer.gui.window import MainWindow
 from medviewer.imaging.pdf import shutdown
 from tests.document_maker import (
@@ -52,7 +54,13 @@ def reader(main_window: MainWindow, qtbot: Any, tmp_path: Path) -> Reader:
     """A radiograph and on it a report, a PDF of three pages and an ECG."""
     folder = tmp_path / "in"
     folder.mkdir()
-    write_radiograph(folder / "a.dcm", SOPInstanceUID="1.2.3.4", StudyInstanceUID=STUDY, SeriesNumber=3)
+    write_radiograph(
+        folder / "a.dcm",
+        SOPInstanceUID="1.2.3.4",
+        StudyInstanceUID=STUDY,
+        SeriesNumber=3,
+        SeriesDescription="Knee of Anna",
+    )
     write_report(
         folder / "b.dcm",
         item("CONTAINER", "Findings", item("TEXT", "Finding", image_item("1.2.3.4"), TextValue=HTML)),
@@ -180,6 +188,7 @@ def test_hidden_identity_is_hidden_in_a_report(reader: Reader) -> None:
     for word in ("Alpha", "Anna", "Doctor", "Dora", "A1", "2001-02-03", "20010203"):
         assert word not in seen
     assert "bold" in seen
+    assert "Knee of" in seen, "the image that is referred to"
     assert "free text may still tell" in seen
     reader.window.app.run_command("view.hide_identity")
     assert "Doctor Dora" in report_text(reader)
@@ -302,6 +311,13 @@ def test_no_spike_is_lost_where_many_samples_share_a_column() -> None:
     heights = (row.zero_mm - line[:, 1]) / GAIN_MM_MV
     assert (heights.max(), heights.min()) == (pytest.approx(3.0), pytest.approx(-2.0))
     assert line[np.argmax(heights), 0] == pytest.approx(123_457 / 500, abs=2.5)
+
+
+def test_paper_wider_than_any_scroll_bar_can_be_shown(qtbot: Any) -> None:
+    view = WaveformView()
+    qtbot.addWidget(view)
+    view.show_waveform(Waveform((group(np.zeros(30_000), rate=1e-3),)), State())
+    assert view.horizontalScrollBar().maximum() == 2**31 - 1
 
 
 def test_a_missing_sample_is_a_gap_and_a_skew_moves_the_signal() -> None:

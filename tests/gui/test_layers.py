@@ -405,10 +405,12 @@ def test_a_segmentation_of_another_time_is_named_and_not_drawn(main_window: Any,
 def test_hidden_identity_is_in_no_name_of_a_region_or_measurement(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
     """Readers and files name things after the patient, too."""
     made = Reader(main_window, qtbot)
-    files = write_ct(tmp_path, PatientName="Quentin^Anna", StudyDescription="Quentin follow-up")
+    words = {"StudyDescription": "Quentin follow-up", "SeriesDescription": "Quentin scan"}
+    files = write_ct(tmp_path, PatientName="Quentin^Anna", **words)
     place = np.array([float(v) for v in pydicom.dcmread(files[12]).ImagePositionPatient])
     outline = circle((0.0, 0.0, place[2]), 20.0)
-    write_structures(tmp_path / "rt.dcm", {"Quentin heart": [outline]}, PatientName="Quentin^Anna")
+    label = {"StructureSetLabel": "Quentin plan"}
+    write_structures(tmp_path / "rt.dcm", {"Quentin heart": [outline]}, PatientName="Quentin^Anna", **label)
     made.open(tmp_path)
     app = main_window.app
     app.run_command("image.show", 12)
@@ -428,6 +430,7 @@ def test_hidden_identity_is_in_no_name_of_a_region_or_measurement(main_window: A
         return all_words(panel)
 
     assert "Quentin heart" in told(main_window.layers)
+    assert "Quentin plan" in told(main_window.layers)
     assert "Quentin node" in told(main_window.measurements)
     assert shapes_of(app.state)[0].lines[0] == "Quentin node"
     app.run_command("view.hide_identity")
@@ -436,6 +439,10 @@ def test_hidden_identity_is_in_no_name_of_a_region_or_measurement(main_window: A
         assert what in told(panel)
     assert "Quentin" not in main_window.windowTitle()
     assert "Quentin" not in shapes_of(app.state)[0].lines[0]
+    # From other images a measurement is listed with the series that it lies on.
+    app.run_command("image.show", 11)
+    assert "scan" in told(main_window.measurements)
+    assert "Quentin" not in told(main_window.measurements)
 
 
 def test_a_noisy_segmentation_is_drawn_as_its_pixels(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from PySide6.QtCore import QPointF, QSizeF
 
 from medviewer.app.state import View
 from medviewer.domain.study import PixelDescription
-from medviewer.gui.placing import Placement, pixel_aspect
+from medviewer.gui.placing import Placement
+from medviewer.imaging.scale import pixel_aspect
 
 VIEWS = st.builds(
     View,
@@ -116,4 +119,9 @@ def test_one_image_pixel_is_one_pixel_of_the_screen_at_any_scale() -> None:
 def test_the_aspect_is_the_spacing_between_rows_over_that_between_columns() -> None:
     d = PixelDescription(modality="CT", rows=1, columns=1, pixel_spacing_mm=(2.0, 1.0))
     assert pixel_aspect(d) == 2.0
+    assert pixel_aspect(replace(d, pixel_aspect_ratio=3.0)) == 2.0, "the spacing says more"
     assert pixel_aspect(PixelDescription(modality="CT", rows=1, columns=1)) == 1.0
+
+
+def test_the_aspect_is_the_files_ratio_where_nothing_says_how_large_a_pixel_is() -> None:
+    assert pixel_aspect(PixelDescription(modality="US", rows=1, columns=1, pixel_aspect_ratio=2.0)) == 2.0

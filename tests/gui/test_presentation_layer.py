@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, QSizeF
+from PySide6.QtCore import QPointF, QSizeF, Qt
 from PySide6.QtGui import QImage, QPainter
 
 from medviewer.app.state import View
@@ -229,6 +229,22 @@ def test_words_that_may_name_the_patient_go_with_the_identity(shown: Reader) -> 
     assert left is not None
     seen = [left.image.pixelColor(x + i, y + j).lightness() for i in range(100) for j in range(36)]
     assert max(seen) < 200
+
+
+def test_a_drag_up_is_brighter_also_where_a_state_inverts(main_window: Any, qtbot: Any, tmp_path: Path) -> None:
+    image = make_dataset(SOPInstanceUID="2.25.31", RescaleSlope="1", RescaleIntercept="0")
+    write_dataset(tmp_path / "1.dcm", image)
+    window_of_it = [window(32, 64)]
+    write_state(tmp_path / "state.dcm", image, PresentationLUTShape="INVERSE", SoftcopyVOILUTSequence=window_of_it)
+    reader = Reader(main_window, qtbot)
+    main_window.app.run_command("file.open_folder", tmp_path)
+    reader.settle()
+    main_window.app.session.update(corner_text="none")
+    for command in ("view.next_presentation", "view.invert"):
+        main_window.app.run_command(command)
+        before = pixels(main_window.viewport).mean()
+        reader.drag(Qt.MouseButton.LeftButton, (200, 200), (200, 120))
+        assert pixels(main_window.viewport).mean() > before
 
 
 def test_other_values_and_other_images_are_said(main_window: Any, qtbot: Any, tmp_path: Path) -> None:

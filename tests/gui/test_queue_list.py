@@ -133,6 +133,18 @@ def test_names_are_told_only_where_several_people_are_open_and_identity_is_not_h
     assert name not in all_words(panel)
 
 
+def test_a_series_that_names_the_patient_loses_the_name_with_the_identity(panel: QueueList) -> None:
+    state = queued("waiting")
+    now = state.queue[0].selection
+    named = replace(now, series=replace(now.series, description="Kowalska PA"))
+    state = replace(state, queue=(replace(state.queue[0], selection=named),))
+    show(panel, state)
+    assert "Kowalska PA" in all_words(panel)
+    show(panel, state, replace(state, identity_hidden=True))
+    assert "Kowalska" not in all_words(panel)
+    assert " PA" in all_words(panel)
+
+
 def test_it_speaks_chinese(panel: QueueList) -> None:
     try:
         use_language("zh")

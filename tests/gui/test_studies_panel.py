@@ -86,6 +86,23 @@ def test_hidden_identity_is_hidden_everywhere(panel) -> None:
     assert not [text for text in everything if "Kowalska" in text or "HD-4711" in text]
 
 
+def test_descriptions_that_name_the_patient_lose_the_name_with_the_identity(panel) -> None:
+    """Technicians type names into them."""
+    who = made.patient()
+    study = who.studies[1]
+    named = replace(study.series[0], description="Maria Kowalska PA")
+    study = replace(study, description="Chest KOWALSKA HD-4711", series=(named, *study.series[1:]))
+    state = made.opened(replace(who, studies=(who.studies[0], study)))
+    show(panel, state)
+    assert "Maria Kowalska PA" in rows(panel)[2]
+    assert "Chest KOWALSKA HD-4711" in rows(panel)[1]
+    show(panel, state, replace(state, identity_hidden=True))
+    whole = "\n".join(rows(panel))
+    assert not [word for word in ("kowalska", "maria", "4711") if word in whole.lower()]
+    assert "Chest" in rows(panel)[1]
+    assert " PA" in rows(panel)[2]
+
+
 def test_the_selected_series_is_highlighted(panel) -> None:
     state = made.opened()
     show(panel, state)

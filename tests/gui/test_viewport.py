@@ -24,6 +24,7 @@ from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, CornerPainter, col
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
+from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import TURNS
 from tests.layer_objects import write_pet
@@ -98,6 +99,19 @@ def test_window_and_inversion_reach_the_screen(shown: Reader) -> None:
     shown.window.app.run_command("view.invert")
     expected = to_display(shown.state.frame, Window(2000, 500), invert=True)
     np.testing.assert_array_equal(image_on_screen(shown), expected)
+
+
+def test_a_circle_is_round_where_the_file_only_says_what_shape_a_pixel_has(reader: Reader, tmp_path: Path) -> None:
+    """PS3.3 C.7.6.3.1.7: vertical over horizontal size of a pixel; here twice as high as wide."""
+    rows, columns = np.mgrid[:40, :80]
+    disc = np.hypot(columns + 0.5 - 40, 2 * (rows + 0.5 - 20)) < 30
+    dataset = make_dataset(np.where(disc, 4000, 0).astype(np.uint16), Modality="XA", PixelAspectRatio=["2", "1"])
+    reader.open(write_dataset(tmp_path / "a.dcm", dataset))
+    reader.window.app.session.update(corner_text="none")
+    bright = pixels(reader.window.viewport)[:-FIDELITY_PX, :, 0] > 100
+    height, width = (int(np.count_nonzero(bright.any(axis=axis))) for axis in (1, 0))
+    assert width > 100
+    assert height == pytest.approx(width, rel=0.05)
 
 
 def test_letters_follow_flips_and_turns(shown: Reader) -> None:
@@ -467,6 +481,39 @@ def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader
     assert not shown.state.drawings_shown
     assert (ink(50, 40), ink(15, 20)) == hidden
     assert ink(15, 45) <= 220 or shown.state.frame.stored[15, 45] > 3500
+
+
+def test_drawings_that_may_spell_a_name_are_hidden_with_the_identity(shown: Reader) -> None:
+    """Regions stay; pictures without identity, and so films and pages, are drawn without the others too."""
+    app, viewport = shown.window.app, shown.window.viewport
+    rows, columns = np.mgrid[:96, :80]
+    words, region = (rows > 10) & (rows < 20) & (columns > 30), (rows > 60) & (rows < 70) & (columns > 30)
+    planes = (OverlayPlane(words), OverlayPlane(region, is_region=True, group=0x20000))
+    app.session.update(frame=replace(shown.state.frame, overlays=planes))
+    app.run_command("view.window", Window(60000, 1))  # all black
+    app.run_command("view.fit")
+    placed = viewport.placement()
+    assert placed is not None
+    points = [placed.transform.map(QPointF(45, row)).toPoint() for row in (15.0, 65.0)]
+
+    def seen(image: QImage) -> list[bool]:
+        ratio = image.devicePixelRatioF()
+        return [image.pixelColor(round(p.x() * ratio), round(p.y() * ratio)).lightness() > 60 for p in points]
+
+    def said() -> dict[str, bool]:
+        return dict(fidelity(shown.state, None))
+
+    hidden = "the file's drawings are hidden with the identity"
+    assert seen(viewport.grab().toImage()) == [True, True]
+    assert hidden not in said()
+    for is_wanted in (True, False):
+        drawn = shown.window.draw_image("view", with_identity=is_wanted)
+        assert drawn is not None
+        assert seen(drawn.image) == [is_wanted, True]
+    app.run_command("view.hide_identity")
+    assert seen(viewport.grab().toImage()) == [False, True]
+    assert said()[hidden] is True
+    assert "with the file's drawings" in said(), "the region"
 
 
 @pytest.fixture

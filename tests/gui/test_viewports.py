@@ -16,7 +16,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
 from medviewer.app.on_screen import measurements_of, pane_state
-from medviewer.gui.corner_text import corners
+from medviewer.gui.corner_text import cine_words, corners
 from medviewer.gui.reference_lines import handles, lines_on
 from medviewer.gui.viewport import Viewport
 from medviewer.imaging.orientation import Letters
@@ -316,6 +316,10 @@ def test_the_cine_is_played_faster_and_slower_and_says_so(reader: Reader, tmp_pa
     app.run_command("image.cine")
     assert clock.interval() == 50
     assert said() == [("cine at its own rate, 20 images/s", False)]
+    now = reader.state.selection
+    uneven = tuple(replace(image, is_rate_mean=True) for image in now.stack.images)
+    state = replace(reader.state, selection=replace(now, stack=replace(now.stack, images=uneven)))
+    assert cine_words(state) == ("cine at the mean rate, 20 images/s; the images followed unevenly", True)
     reader.key(Qt.Key.Key_Period)
     assert clock.interval() == 40
     assert said() == [("cine 25 images/s instead of 20", True)]

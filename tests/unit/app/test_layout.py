@@ -53,6 +53,16 @@ def test_a_prior_comes_beside_the_image_as_far_along(reader: Application) -> Non
     assert prior.view.window == Window(40, 400)
 
 
+def test_a_study_without_a_date_is_no_earlier_one(reader: Application) -> None:
+    (patient,) = reader.state.collection.patients
+    undated = tuple(replace(one, date="" if one.date == "20230301" else one.date) for one in patient.studies)
+    patient = replace(patient, studies=undated)
+    reader.session.update(collection=replace(reader.state.collection, patients=(patient,)))
+    reader.run_command("layout.prior")
+    assert reader.state.layout == (1, 1)
+    assert "No earlier study" in reader.state.notice.text
+
+
 def test_without_a_prior_it_is_said(application: Application, tmp_path: Path) -> None:
     write_chest(tmp_path, **SMALL_CHEST)
     application.run_command("file.open_folder", tmp_path)
@@ -298,6 +308,16 @@ def test_the_cine_waits_for_images_that_are_not_there_yet(reader: Application) -
     reader.session.update(frame=None)
     reader.run_command("image.play_on")
     assert reader.state.selection is shown
+
+
+def test_the_cine_goes_on_after_an_image_that_cannot_be_read(reader: Application) -> None:
+    reader.run_command("image.show", 20)
+    reader.run_command("image.cine")
+    reader.session.update(frame=None, frame_problem="The file ends before its pixels.")
+    reader.run_command("image.play_on")
+    assert reader.state.selection.index == 21
+    assert reader.state.frame is not None
+    assert reader.state.is_playing
 
 
 def two_series(app: Application, folder: Path) -> None:

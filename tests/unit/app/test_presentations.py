@@ -60,6 +60,15 @@ def expected(center: float, width: float, *, is_inverse: bool = False) -> np.nda
     return np.rint(255 * (1 - levels if is_inverse else levels))
 
 
+def test_brighter_is_brighter_also_where_a_state_inverts(opened: Application) -> None:
+    for inverted in (False, True):
+        for state in ("", "2.25.91", "2.25.92"):
+            opened.session.update(view=View(presentation=state, inverted=inverted))
+            before = drawn(opened).mean()
+            opened.run_command("view.adjust", (0, 2))
+            assert drawn(opened).mean() > before, (state, inverted)
+
+
 def test_states_are_offered_for_the_images_that_they_name(opened: Application) -> None:
     assert [one.sop_instance_uid for one in presentations_of(opened.state)] == ["2.25.91", "2.25.92"]
     opened.run_command("image.next")

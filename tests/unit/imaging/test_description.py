@@ -230,12 +230,23 @@ def test_a_view_that_is_stated_by_a_code(word: str, code: str, meaning: str, vie
         ({}, None), ({"FrameTime": "40"}, 25.0), ({"CineRate": 30, "FrameTime": "40"}, 30.0),
         ({"RecommendedDisplayFrameRate": 12, "CineRate": 30}, 12.0), ({"FrameTime": "0"}, None),
         ({"CineRate": -5, "FrameTime": "50"}, 20.0), ({"FrameTime": "0.0001"}, 120.0),
+        ({"FrameTimeVector": ["0", "50", "50"]}, 20.0), ({"FrameTimeVector": ["0", "20", "60"]}, 25.0),
+        ({"FrameTimeVector": ["0", "50"], "FrameTime": "40"}, 25.0), ({"FrameTimeVector": ["40"]}, None),
+        ({"FrameTimeVector": ["0", "-5", "50"]}, None), ({"FrameTimeVector": ["0", "0"]}, None),
     ],
 )  # fmt: skip
 def test_the_rate_at_which_the_file_wishes_to_be_played(
     attributes: dict[str, Any], rate: float, tmp_path: Path
 ) -> None:
     assert described(tmp_path, **attributes).frame_rate_hz == rate
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_mean"), [(["0", "33", "34"], False), (["0", "20", "60"], True), (["9999", "40", "40"], False)]
+)
+def test_frames_that_did_not_follow_evenly_are_known(steps: list[str], is_mean: bool, tmp_path: Path) -> None:
+    assert described(tmp_path, FrameTimeVector=steps).is_rate_mean is is_mean
+    assert not described(tmp_path, FrameTimeVector=steps, CineRate=30).is_rate_mean
 
 
 PIXELS = np.random.default_rng(3).integers(0, 4096, (16, 16), dtype=np.uint16)

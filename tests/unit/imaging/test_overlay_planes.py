@@ -14,7 +14,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
-from medviewer.imaging.overlay_planes import has_embedded_overlay, read_overlays
+from medviewer.imaging.overlay_planes import Samples, has_embedded_overlay, read_overlays
+from medviewer.imaging.source import ByteSource
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
 
@@ -86,10 +87,52 @@ def test_a_plane_in_the_unused_bits_of_the_pixels(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "x.dcm", with_plane(mask, elements=elements))
     dataset = read_header(path).dataset
     assert has_embedded_overlay(dataset)
-    (plane,) = read_overlays(dataset, 0, raw)
+    (plane,) = read_overlays(dataset, 0, Samples(raw, range(12)))
     np.testing.assert_array_equal(plane.mask, mask)
-    np.testing.assert_array_equal(read_overlays(dataset, 0, raw.view(np.int16))[0].mask, mask)
+    signed = Samples(raw.view(np.int16), range(12))
+    np.testing.assert_array_equal(read_overlays(dataset, 0, signed)[0].mask, mask)
     assert read_overlays(dataset, 0) == ()
+    assert read_overlays(dataset, 0, Samples(raw, range(4, 16))) == (), "these bits are the pixels"
+
+
+@pytest.mark.parametrize("data", [None, ("OW", b"")])
+def test_no_bit_of_a_pixel_is_drawn_over_it(data: Any, tmp_path: Path) -> None:
+    """A plane without bits of its own, or with none left in it, says of no pixel that it lies there."""
+    path = write_dataset(tmp_path / "x.dcm", with_plane(np.eye(8, dtype=bool), elements={0x3000: data}))
+    (image,) = describe_images(read_header(path), path)
+    assert read_frame(image).overlays == ()
+
+
+def test_an_emptied_plane_is_not_looked_for_in_the_pixels(tmp_path: Path) -> None:
+    dataset = with_plane(np.eye(8, dtype=bool), elements={0x3000: ("OW", b""), 0x102: ("US", 15)})
+    dataset.PixelData = (np.arange(64, dtype=np.uint16) | 1 << 15).tobytes()
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    (image,) = describe_images(read_header(path), path)
+    assert read_frame(image).overlays == ()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_planes_too_large_for_a_header_are_read_where_they_lie(
+    syntax: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drawing for each of many frames is larger than all that a header may hold."""
+    masks = np.random.default_rng(3).random((3, 5, 7)) < 0.5
+    dataset = with_plane(masks)
+    dataset.NumberOfFrames, dataset.PixelData = 3, dataset.PixelData * 3
+    if syntax == ExplicitVRBigEndian:
+        for tag in ((0x6000, 0x3000), (0x7FE0, 0x10)):
+            dataset[tag].value = np.frombuffer(dataset[tag].value, "<u2").astype(">u2").tobytes()
+    path = write_dataset(tmp_path / "x.dcm", dataset, syntax)
+    monkeypatch.setattr("medviewer.imaging.dataset.MAX_VALUE_BYTES", 13)
+    header = read_header(path)
+    assert 0x60003000 not in header.dataset.values
+    assert 0x60003000 in header.dataset.payloads
+    with path.open("rb") as file:
+        for frame in range(3):
+            (plane,) = read_overlays(header.dataset, frame, None, ByteSource(file))
+            np.testing.assert_array_equal(plane.mask, masks[frame])
+    assert read_overlays(header.dataset, 0) == ()
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,10 @@ def test_a_palette_that_is_missing_or_short_is_named() -> None:
 def test_eight_bit_values_in_wide_entries_are_not_darkened() -> None:
     ours, _ = palette_of([[0, 128, 255]] * 3, 0, 16)
     assert read_palette(ours, is_signed=False).colors[:, 0].tolist() == [0, 128, 255]
+
+
+def test_a_dark_channel_of_a_16_bit_palette_stays_dark() -> None:
+    """What the entries hold is decided for all three channels at once."""
+    ours, _ = palette_of([[0, 128, 255], [0, 30000, 65535], [0, 30000, 65535]], 0, 16)
+    found = read_palette(ours, is_signed=False).colors
+    assert found.tolist() == [[0, 0, 0], [0, 117, 117], [0, 255, 255]]

@@ -80,6 +80,15 @@ def test_both_versions_in_both_byte_orders(order: str, version: int, tmp_path: P
     assert found[0].description.pixel_spacing_mm == (2.0, 2.0)
 
 
+@pytest.mark.parametrize("offset", [0, 351])
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_header_is_not_taken_for_voxels(offset: int, version: int, tmp_path: Path) -> None:
+    data = bytearray(nifti(VALUES, version=version))
+    struct.pack_into("<f" if version == 1 else "<q", data, 108 if version == 1 else 168, offset)
+    (tmp_path / "v.nii").write_bytes(data)
+    assert "begin inside" in reason(tmp_path / "v.nii")
+
+
 def test_each_file_is_of_nobody_and_stays_alone(tmp_path: Path) -> None:
     for name in ("a.nii", "b.nii"):
         (tmp_path / name).write_bytes(nifti(VALUES))
@@ -233,6 +242,18 @@ def test_voxels_beside_the_header_are_read(tmp_path: Path) -> None:
         ({"line skip": "2"}, "line skip"),
         ({"sizes": "1 1 1 1 2"}, "number of dimensions"),
         ({"space directions": "none (1,0,0) (0,1,0)"}, "several values"),
+        ({"space directions": "(1,0,0) none (0,1,0)"}, "several values"),
+        ({"kinds": "RGBA-color domain domain"}, "several values"),
+        ({"kinds": "RGB-color domain domain"}, "several values"),  # of which there are two
+        ({"kinds": "vector domain domain domain", "sizes": "2 2 2 1"}, "several values"),
+        ({"kinds": "time domain domain"}, "several values"),
+        ({"kinds": "domain domain 2-vector"}, "several values"),
+        ({"kinds": "domain domain time"}, ""),
+        ({"kinds": "space space space list", "sizes": "2 2 1 2"}, ""),
+        ({"kinds": "??? none space"}, ""),
+        ({"kinds": "RGB-color domain domain", "sizes": "3 1 1"}, "colours of this type"),
+        ({"kinds": "RGB-color domain domain", "sizes": "3 1 1", "type": "float"}, "colours of this type"),
+        ({"kinds": "RGB-color domain domain", "sizes": "3 1 1", "type": "uint8"}, ""),
     ],
 )
 def test_what_an_nrrd_header_may_not_say_is_named(changes: dict[str, str], words: str, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ def test_annotations_are_placed_in_time(tmp_path: Path) -> None:
         ({"NumberOfWaveformSamples": None}, InputError, "how many channels and samples"),
         ({"NumberOfWaveformChannels": 3}, InputError, "says that it has 3 channels and describes 2"),
         ({"NumberOfWaveformChannels": 60_000}, TooLargeError, "more than 512 channels"),
+        ({"SamplingFrequency": "0.001", "NumberOfWaveformSamples": 700}, TooLargeError, "more than 7 days"),
         ({"SamplingFrequency": "0"}, InputError, "how often it was sampled"),
         ({"SamplingFrequency": "-500"}, InputError, "how often it was sampled"),
         ({"SamplingFrequency": None}, InputError, "how often it was sampled"),
