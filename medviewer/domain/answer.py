@@ -57,9 +57,9 @@ class Neighbours:
 class Finding:
     """One label with its calibrated probability and the threshold that flags it.
 
-    ``code`` is ``scheme:value`` (for example ``SCT:233604007``). ``stability`` is the
-    range (low, high) of the calibrated probability under small changes of the image
-    that do not change what it shows; None where it was not computed.
+    ``code`` is ``scheme:value`` (for example ``SCT:233604007``) and ``code_meaning`` what its scheme calls it, which
+    the label need not be. ``stability`` is the range (low, high) of the calibrated probability under small changes of
+    the image that do not change what it shows; None where it was not computed.
     """
 
     label: str
@@ -70,6 +70,7 @@ class Finding:
     stability: tuple[float, float] | None = None
     meaning: str = ""  # what the threshold means, in numbers: one sentence from the card
     neighbours: Neighbours | None = None  # where the model's card has its training cases
+    code_meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
