@@ -22,12 +22,14 @@ from typing import TypeAlias
 from medviewer.app.answering import Asking, answer_image, answer_stack
 from medviewer.app.batch_journal import Entry, Journal, Outcome
 from medviewer.app.batch_plan import BatchQuestion
+from medviewer.app.result_objects import OURS
 from medviewer.app.results import RESULT_NAME, RESULT_SCHEMA, Result, clear_results, save_results
 from medviewer.domain.errors import EngineError, InputError, ModelError, UsageError, WorkerDiedError
 from medviewer.domain.frame import Frame
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.decode import read_frame
 from medviewer.inference.engine import Engine
+from medviewer.whole_file import storage_error
 
 ATTEMPTS = 3  # a worker may be killed from outside; one question that always kills it must not stop the others
 _READ_AHEAD = 2  # images decoded while a network runs: each may take a hundred megabytes
@@ -133,10 +135,22 @@ def _saved(unsaved: _Unsaved) -> Done:
 
 
 def _clear(folder: Path) -> None:
-    """Take away an earlier result, and what a killed call left half made: nobody else writes there."""
+    """Take away an earlier result, and what a killed call left of one: nobody else writes there.
+
+    A result that was only half taken away has lost the list of its other files, so they go by their names.
+
+    Raises:
+        StorageError: they cannot be taken away.
+    """
     clear_results(folder)
     for path in folder.glob(".medviewer-*"):
         shutil.rmtree(path, ignore_errors=True)
+    try:
+        for path in folder.glob("*"):
+            if OURS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error("The result", error) from error
 
 
 def earlier_outcome(out: Path, question: BatchQuestion, journal: Journal) -> Outcome | None:

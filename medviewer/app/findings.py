@@ -32,6 +32,7 @@ from medviewer.explain.overlay import COLOR_MAPS
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
+REPLACED = "A model was replaced or taken away: what it said before is not shown any more; run what there is now."
 WEIGHING_ENDED = "The check against random maps was interrupted; the answer stands."
 
 
@@ -200,7 +201,9 @@ def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
         question, asked = found
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
-        take_answer(app, subject, answer)
+        if not take_answer(app, subject, answer):
+            app.notify("caution", REPLACED)
+            return
         app.succeeded("explain")  # what was said of the check of an earlier answer
         if answer.provenance.provider:  # else a check stopped it, and nothing has run
             app.session.update(provider=asked.provider)
@@ -276,10 +279,17 @@ def _take_attribution(app: Application, asked: Subject, attribution: Attribution
     app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
 
 
-def take_answer(app: Application, subject: Subject, answer: Answer) -> None:
-    """Replace what this model said of this image before: one answer, its own maps, no old decision."""
+def take_answer(app: Application, subject: Subject, answer: Answer) -> bool:
+    """Replace what this model said of this image before: one answer, its own maps, no old decision.
+
+    False, and nothing is taken, for a model that was replaced since the answer left it: :func:`forget_replaced` may
+    have been here already.
+    """
+    if not app.engine.catalogue.has_given(answer.provenance):
+        return False
     _forget_answer(app, subject.image_key, subject.model_id)
     app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
+    return True
 
 
 def forget_replaced(app: Application, replaced: frozenset[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked
-from medviewer.app.findings import take_answer
+from medviewer.app.findings import REPLACED, take_answer
 from medviewer.app.on_screen import identity_of, selections
 from medviewer.app.patient import keep_answer
 from medviewer.app.stack_asking import partial_because, question_behind
@@ -126,7 +126,9 @@ class ModelQueue:
         answer = asked.answer
         subject = Subject(image.key, item.model_id, answer.provenance.model_sha256)
         if not _is_answered(app.state, image.key, item.model_id):  # else the reader has asked, and perhaps decided
-            take_answer(app, subject, answer)
+            if not take_answer(app, subject, answer):
+                self._end(item, "failed", REPLACED)
+                return
             keep_answer(app, subject, answer)
         self._end(item, "answered" if answer.status == "answer" else "abstained")
 

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app.analysis import build_case
-from medviewer.app.findings import forget_replaced
+from medviewer.app.findings import REPLACED, forget_replaced
 from medviewer.app.record_models import is_for_screen, stack_models
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer
@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 JOB = "models"
-REPLACED = "A model was replaced or taken away: what it said before is not shown any more; run what there is now."
 CPU = ("cpu",)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from medviewer.app.region_results import region_lines
 from medviewer.app.result import Output, Result, as_shown, outlined, overlay_of
-from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_words
+from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_of
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import normalise_map
@@ -206,7 +206,7 @@ def capture_text(result: Result) -> list[str]:
 def _finding_words(finding: Finding, kind: str) -> str:
     probability = probability_words(finding.probability, finding.threshold)
     outcome = "flagged" if finding.flagged else "not flagged"
-    return f"{finding.label}: {kind} {probability}, threshold {threshold_words(finding.threshold)}, {outcome}"
+    return f"{finding.label}: {kind} {probability}, threshold {threshold_of(finding)}, {outcome}"
 
 
 def _map_words(attribution: Attribution) -> list[str]:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medviewer.app.batch import read_result
 from medviewer.app.batch_plan import BatchQuestion
 from medviewer.app.result_objects import OUTLINES_NAME
+from medviewer.app.results import RESULT_NAME
 from medviewer.app.state import Key
 from medviewer.domain.errors import GeometryError, InputError
 from medviewer.imaging.stack_outlines import write_stack_outlines
@@ -54,7 +56,7 @@ class StackOutlines:
     def _written(self, model_id: str, group: Sequence[BatchQuestion]) -> Iterator[StackFile]:
         slices = sorted(group, key=lambda question: question.selection.index)
         parts = [(one.selection.image, self._out / one.name / OUTLINES_NAME) for one in slices]
-        there = [(image, path) for image, path in parts if path.is_file()]
+        there = [(image, path) for image, path in parts if _is_of_result(path)]
         name = f"outlines-{slices[0].image}-{model_id}.seg.dcm"
         path = self._out / slices[0].study / name
         path.unlink(missing_ok=True)  # of an earlier call
@@ -66,6 +68,13 @@ class StackOutlines:
             yield StackFile(model_id, "", len(slices), len(there), str(error))
         else:
             yield StackFile(model_id, name, len(slices), len(there))
+
+
+def _is_of_result(path: Path) -> bool:
+    """Whether the result in a file's folder lists it; else it is what a killed call left of an earlier one."""
+    document = read_result(path.parent / RESULT_NAME) or {}
+    outputs = document.get("outputs")
+    return isinstance(outputs, list) and path.name in outputs and path.is_file()
 
 
 def _group_of(question: BatchQuestion) -> tuple[str, str, Key]:

@@ -22,6 +22,7 @@ from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
+from medviewer.domain.answer import probability_words, threshold_of
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
@@ -176,13 +177,11 @@ def summary(result: Result) -> list[str]:
         lines.append("  The model abstained:")
     for finding in answer.findings:
         flag = "flagged" if finding.flagged else "not flagged"
-        number = kind_of_number(answer)
-        lines.append(
-            f"  {finding.label}: {number} {finding.probability:.3f}, threshold {finding.threshold:.3f}, {flag}"
-        )
+        number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
+        lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
         if finding.stability is not None:
-            low, high = finding.stability
-            lines.append(f"    between {low:.3f} and {high:.3f} under small changes of the image")
+            low, high = (probability_words(value, finding.threshold) for value in finding.stability)
+            lines.append(f"    between {low} and {high} under small changes of the image")
         if finding.neighbours is not None:
             lines.append(f"    {finding.neighbours.sentence}")
             if finding.neighbours.on:

@@ -18,7 +18,7 @@ from medviewer.app.settings import home
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
-from medviewer.domain.answer import Answer, Attribution
+from medviewer.domain.answer import Answer, Attribution, probability_words, threshold_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.explain.methods import explain, methods_for
@@ -163,9 +163,7 @@ def _lines(told: Told) -> Sequence[str]:
         lines.append("  The model abstained:")
     for finding in answer.findings:
         flag = "flagged" if finding.flagged else "not flagged"
-        lines.append(
-            f"  {finding.label}: {kind_of_number(answer)} {finding.probability:.3f}, "
-            f"threshold {finding.threshold:.3f}, {flag}"
-        )
+        number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
+        lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     return [*lines, *summary_of(answer, told.attributions)]

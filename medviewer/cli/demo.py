@@ -13,6 +13,7 @@ from typing import Any
 from medviewer.app.opening import sample_path
 from medviewer.app.results import RESULT_NAME, clear_results
 from medviewer.cli.terminal import say, tell
+from medviewer.domain.answer import probability_words, threshold_words
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.whole_file import storage_error
 
@@ -107,7 +108,9 @@ def _outcome(out: Path) -> list[str]:
     lines = [f"  {reason}" for reason in result["reasons"]]
     for finding in result["findings"]:
         flag = "flagged" if finding["flagged"] else "not flagged"
-        numbers = f"probability {finding['probability']:.3f}, threshold {finding['threshold']:.3f}"
+        probability, threshold = finding["probability"], finding["threshold"]
+        numbers = f"probability {probability_words(probability, threshold)}"
+        numbers += f", threshold {threshold_words(threshold, probability)}"
         lines.append(f"  {finding['label']}: {numbers}, {flag}")
     lines += [f"  {guard['level']}: {guard['text']}" for guard in result["guards"] if guard["level"] == "warn"]
     lines += [f"  {out / name}" for name in (PICTURE_NAME, RESULT_NAME, *result["outputs"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from medviewer.domain.volume_map import VolumeMap
 
 GuardLevel = Literal["ok", "warn", "abstain"]
 AnswerStatus = Literal["answer", "abstained"]
+_MOST_DECIMALS = 6  # of a probability; two that are nearer are told apart in words
 DecisionKind = Literal["accepted", "rejected", "changed", "withdrawn"]  # withdrawn: taken back by undo
 
 
@@ -55,9 +57,9 @@ class Neighbours:
 class Finding:
     """One label with its calibrated probability and the threshold that flags it.
 
-    ``code`` is ``scheme:value`` (for example ``SCT:233604007``). ``stability`` is the
-    range (low, high) of the calibrated probability under small changes of the image
-    that do not change what it shows; None where it was not computed.
+    ``code`` is ``scheme:value`` (for example ``SCT:233604007``) and ``code_meaning`` what its scheme calls it, which
+    the label need not be. ``stability`` is the range (low, high) of the calibrated probability under small changes of
+    the image that do not change what it shows; None where it was not computed.
     """
 
     label: str
@@ -68,6 +70,7 @@ class Finding:
     stability: tuple[float, float] | None = None
     meaning: str = ""  # what the threshold means, in numbers: one sentence from the card
     neighbours: Neighbours | None = None  # where the model's card has its training cases
+    code_meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,7 @@ class Impression:
 
 
 def probability_words(probability: float, threshold: float | None = None) -> str:
-    """A probability with two decimals that never rounds to certainty or onto the threshold.
+    """A probability with two decimals that never rounds to certainty, onto the threshold or past it.
 
     >>> probability_words(0.997), probability_words(0.3481, 0.35)
     ('>0.99', '0.348')
@@ -350,19 +353,35 @@ def probability_words(probability: float, threshold: float | None = None) -> str
         return ">0.99" if probability < 1 or threshold is None else "1.00"
     if 0 <= probability < 0.005:
         return "<0.01"
-    if threshold is not None and probability != threshold:
-        for decimals in (2, 3, 4, 6):
-            words = f"{probability:.{decimals}f}"
-            if words != f"{threshold:.{decimals}f}":
-                return words
-    return f"{probability:.2f}"
+    if threshold is None or math.isnan(probability):
+        return f"{probability:.2f}"
+    for decimals in (2, 3, 4, _MOST_DECIMALS):
+        words = f"{probability:.{decimals}f}"
+        if words != f"{threshold:.{decimals}f}":
+            return words
+    sign = "<" if probability < threshold else ">" if probability > threshold else ""
+    return sign + _trimmed(threshold, _MOST_DECIMALS)
 
 
-def threshold_words(threshold: float) -> str:
+def threshold_words(threshold: float, *beside: float) -> str:
     """A threshold with the digits that it was chosen with: two decimals, a third where it has one.
 
-    >>> threshold_words(0.35), threshold_words(0.285)
-    ('0.35', '0.285')
+    It has as many as the words of each probability that it stands ``beside``, so that none of them reads as if it lay
+    on the other side.
+
+    >>> threshold_words(0.35), threshold_words(0.285), threshold_words(0.05461, 0.0549)
+    ('0.35', '0.285', '0.0546')
     """
-    words = f"{threshold:.3f}"
-    return words.removesuffix("0")
+    shown = (probability_words(one, threshold).partition(".")[2] for one in beside)
+    return _trimmed(threshold, max([3, *map(len, shown)]))
+
+
+def threshold_of(finding: Finding) -> str:
+    """The words of a finding's threshold beside its probability and the bounds of its stability."""
+    return threshold_words(finding.threshold, finding.probability, *(finding.stability or ()))
+
+
+def _trimmed(value: float, decimals: int) -> str:
+    """A number without zeros at its end, but for two decimals."""
+    whole, _, part = f"{value:.{decimals}f}".partition(".")
+    return f"{whole}.{part[:2]}{part[2:].rstrip('0')}"

@@ -23,7 +23,7 @@ _TITLES_PX = 190
 _SECTIONS = {
     "The model": ("title", "id", "intended_use", "licence"),
     "Its findings": ("labels", "category", "task", "output", "threshold"),
-    "Its images": ("modality", "body_part", "view", "rows", "columns", "values", "aspect"),
+    "Its images": ("modality", "body_part", "view", "first_axis", "rows", "columns", "values", "aspect"),
 }
 
 

@@ -9,7 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.app.data_questions import ModelOffer
-from medviewer.domain.answer import Answer, Finding, probability_words, threshold_words
+from medviewer.domain.answer import Answer, Finding, probability_words, threshold_of
 from medviewer.gui import theme
 from medviewer.gui.finding_card import number_kind
 from medviewer.gui.icons import IconLabel
@@ -96,7 +96,7 @@ def _row(finding: Finding, title: str) -> QWidget:
     words = tr("{label}: {p}, threshold {t}, {flag}").format(
         label=title,
         p=number,
-        t=threshold_words(finding.threshold),
+        t=threshold_of(finding),
         flag=tr("flagged") if finding.flagged else tr("not flagged"),
     )
     column.addWidget(LabelBar(finding, words))

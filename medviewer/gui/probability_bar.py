@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from medviewer.domain.answer import Finding, probability_words, threshold_words
+from medviewer.domain.answer import Finding, probability_words, threshold_of
 from medviewer.gui import theme
 from medviewer.gui.text import tr
 
@@ -23,7 +23,7 @@ class ProbabilityBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(
             tr("Probability {p}, threshold {t}").format(
-                p=probability_words(finding.probability, finding.threshold), t=threshold_words(finding.threshold)
+                p=probability_words(finding.probability, finding.threshold), t=threshold_of(finding)
             )
         )
 
@@ -81,7 +81,7 @@ class ProbabilityBar(QWidget):
         x = self.x_of(self._finding.threshold)
         painter.setPen(QPen(theme.color(t.text), 2))
         painter.drawLine(QPointF(x, self._MIDDLE - 10), QPointF(x, self._MIDDLE + 13))
-        words = tr("threshold {t}").format(t=threshold_words(self._finding.threshold))
+        words = tr("threshold {t}").format(t=threshold_of(self._finding))
         painter.setFont(theme.text_font(theme.SMALL_PX))
         painter.setPen(theme.color(t.secondary))
         width = painter.fontMetrics().horizontalAdvance(words) + 4

@@ -13,7 +13,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QPainter, QPen
 
 from medviewer.app.printing import Page
-from medviewer.domain.answer import Finding, threshold_words
+from medviewer.domain.answer import Finding, threshold_of
 from medviewer.gui import theme
 from medviewer.gui.page_flow import Paragraph, height_of, paint_paragraphs
 from medviewer.gui.print_sheet import pdf_of
@@ -238,7 +238,7 @@ def _paint_scale(painter: QPainter, place: QRectF, finding: Finding, words: str,
     at = x_of(finding.threshold)
     painter.setPen(QPen(theme.color(theme.INK), 0.5))
     painter.drawLine(QPointF(at, middle - 2), QPointF(at, middle + 2.2))
-    label = Paragraph(words.format(t=threshold_words(finding.threshold)), 2.6, before_mm=0)
+    label = Paragraph(words.format(t=threshold_of(finding)), 2.6, before_mm=0)
     width = (right - left) / 2
     start = min(max(at - 8, place.left()), place.right() - width)
     paint_paragraphs(painter, [label], QPointF(start, middle + 2.4), width, scale)

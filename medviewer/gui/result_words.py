@@ -20,7 +20,7 @@ from medviewer.domain.answer import (
     Score,
     SurvivalCurve,
     probability_words,
-    threshold_words,
+    threshold_of,
 )
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui import theme
@@ -153,7 +153,7 @@ def _finding(finding: Finding, row: ModelRow | None, *, is_calibrated: bool) -> 
     probability = probability_words(finding.probability, finding.threshold)
     calibrated, raw = tr("calibrated probability {p}, threshold {t}"), tr("output of the network {p}, threshold {t}")
     words = calibrated if is_calibrated else raw
-    yield Paragraph(words.format(p=probability, t=threshold_words(finding.threshold)), 3.4, True)
+    yield Paragraph(words.format(p=probability, t=threshold_of(finding)), 3.4, True)
     if finding.stability is not None:
         low, high = (probability_words(value, finding.threshold) for value in finding.stability)
         words = tr("{low} to {high} under small changes of the image that do not change what it shows")

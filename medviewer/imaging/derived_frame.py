@@ -6,6 +6,7 @@ nothing is invented for it. What it was made from is named, with the pixels wher
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 
@@ -15,8 +16,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from medviewer.domain.answer import Provenance
+from medviewer.domain.errors import InputError
 from medviewer.domain.study import Image, Plane
-from medviewer.imaging.derived_object import copy_elements
+from medviewer.imaging.derived_object import copy_elements, value_of
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.imaging.report_items import parameters_of
 
@@ -44,9 +46,9 @@ def describe_side(result: Dataset, header: Dataset, source: Image) -> None:
     letters = orientation_letters(source.description)
     result.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
     # Once lossy, always lossy (PS3.3 C.7.6.1.1.5).
-    copy_elements(header, result, [keyword for keyword in _KEPT if header.get(keyword)])
+    copy_elements(header, result, [keyword for keyword in _KEPT if value_of(header, keyword)])
     is_told = "Laterality" in result or "ImageLaterality" in result
-    if not is_told and result.get("BodyPartExamined") not in _UNPAIRED:
+    if not is_told and str(result.get("BodyPartExamined")) not in _UNPAIRED:
         result.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
     if source.description.is_lossy:
         result.LossyImageCompression = "01"
@@ -144,7 +146,7 @@ def place_frames(  # noqa: PLR0913 - where each frame lies, and what it was made
     index_by(result, BY_PLACE)
     result.ReferencedSeriesSequence = [series_of(header, slices)]
     result.FrameOfReferenceUID = slices[0].frame_of_reference_uid
-    result.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or None
+    result.PositionReferenceIndicator = value_of(header, "PositionReferenceIndicator") or None
     return shared
 
 
@@ -234,7 +236,7 @@ def place_as_source(result: Dataset, header: Dataset, source: Image) -> None:
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
     own.PlanePositionSequence = [position]
     result.FrameOfReferenceUID = source.frame_of_reference_uid
-    result.PositionReferenceIndicator = header.get("PositionReferenceIndicator") or None
+    result.PositionReferenceIndicator = value_of(header, "PositionReferenceIndicator") or None
 
 
 def leave_unplaced(result: Dataset, header: Dataset, source: Image) -> None:
@@ -265,13 +267,24 @@ def index_by(result: Dataset, *dimensions: tuple[int, int, str]) -> None:
 
 
 def _thickness(header: Dataset) -> str | None:
-    """The slice thickness, from the image itself or from what all its frames share."""
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for place in (header, (shared.get("PixelMeasuresSequence") or [Dataset()])[0]):
-        value = place.get("SliceThickness")
-        if value is not None and float(value) > 0:
-            return _decimal(float(value))
+    """The slice thickness, from the image itself or from what all its frames share; what is no number is not known."""
+    shared = _item(header, "SharedFunctionalGroupsSequence")
+    for place in (header, _item(shared, "PixelMeasuresSequence")):
+        try:
+            value = float(value_of(place, "SliceThickness"))
+        except (InputError, TypeError, ValueError, OverflowError):  # nothing, "5,0", several
+            continue
+        if 0 < value < math.inf:
+            return _decimal(value)
     return None
+
+
+def _item(dataset: Dataset, keyword: str) -> Dataset:
+    """The first item of a sequence; an empty one where there is none."""
+    try:
+        return Dataset() if not (items := value_of(dataset, keyword)) else items[0]
+    except InputError:
+        return Dataset()
 
 
 def _decimal(value: float) -> str:

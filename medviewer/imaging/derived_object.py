@@ -13,18 +13,20 @@ import copy
 import io
 import logging
 import re
+import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medviewer import __version__
@@ -82,6 +84,9 @@ _MUST_BE_PRESENT = (
 )  # fmt: skip
 _UNREADABLE = (
     InvalidDicomError,
+    BytesLengthException,
+    struct.error,
+    EOFError,
     ValueError,
     LookupError,
     NotImplementedError,
@@ -131,10 +136,10 @@ def read_header(image: Image) -> Dataset:
         ) from error
     except _UNREADABLE as error:
         raise NotDicomError("The image's file is no longer readable DICOM; open the study again.") from error
-    if str(header.get("SOPInstanceUID", "")) != image.sop_instance_uid:
+    if str(value_of(header, "SOPInstanceUID") or "") != image.sop_instance_uid:
         raise InputError("The image's file has been replaced since it was opened; open the study again.")
     for keyword, name in _NAMED_BY:
-        uid = str(header.get(keyword) or "")
+        uid = str(value_of(header, keyword) or "")
         if not _UID.fullmatch(uid):
             has = "an invalid" if uid else "no"
             raise InputError(
@@ -151,11 +156,37 @@ _NAMED_BY = (
 _UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)+")
 
 
+def value_of(header: Dataset, keyword: str) -> Any:
+    """What the source says; None if it says nothing.
+
+    Raises:
+        InputError: it is damaged, so that nobody can tell what it says.
+    """
+    with _reading(keyword):
+        return header.get(keyword)
+
+
+@contextlib.contextmanager
+def _reading(keyword: str) -> Iterator[None]:
+    """Tell of an element that pydicom cannot read, such as a number of too few bytes, as of a source that lacks one."""
+    try:
+        with _quietly():
+            yield
+    except (*_UNREADABLE, OSError) as error:
+        raise InputError(
+            f"The image's header holds a damaged value ({keyword}), so no DICOM result can be filed with it; "
+            "save as JSON instead."
+        ) from error
+
+
 def start_object(header: Dataset, *, sop_class_uid: str, modality: str, series_number: int) -> Dataset:
-    """Begin an object in the source's study: same patient, same study, new series, our equipment."""
+    """Begin an object in the source's study: same patient, same study, new series, our equipment.
+
+    Raises:
+        InputError: what the source says of these is damaged.
+    """
     result = Dataset()
-    with _quietly():
-        copy_elements(header, result, PATIENT_AND_STUDY)
+    copy_elements(header, result, PATIENT_AND_STUDY)
     for keyword in _MUST_BE_PRESENT:
         if keyword not in result:
             setattr(result, keyword, None)
@@ -180,7 +211,7 @@ def now_at(header: Dataset) -> datetime:
     included, so ours must be told in the source's zone (PS3.3 C.12.1.1.8). Where the
     source names none, dates are local, as everywhere in DICOM.
     """
-    offset = str(header.get("TimezoneOffsetFromUTC", "") or "").strip()
+    offset = str(value_of(header, "TimezoneOffsetFromUTC") or "").strip()
     if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
         minutes = int(offset[1:3]) * 60 + int(offset[3:])
         if minutes <= 14 * 60:
@@ -193,15 +224,20 @@ def _stamp(result: Dataset, header: Dataset) -> None:
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     result.InstanceCreationDate = result.SeriesDate = result.ContentDate = date
     result.InstanceCreationTime = result.SeriesTime = result.ContentTime = time
-    if header.get("TimezoneOffsetFromUTC"):
+    if value_of(header, "TimezoneOffsetFromUTC"):
         result.TimezoneOffsetFromUTC = now.strftime("%z")
 
 
 def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
-    """Copy elements with the values that they have; texts as bytes, so that they are not read and written again."""
+    """Copy elements with the values that they have; texts as bytes, so that they are not read and written again.
+
+    Raises:
+        InputError: one is damaged, so that it cannot be written either.
+    """
     for keyword in keywords:
         if keyword in source:
-            _copy_element(source, target, tag_for_keyword(keyword) or 0)
+            with _reading(keyword):
+                _copy_element(source, target, tag_for_keyword(keyword) or 0)
 
 
 def _copy_element(source: Dataset, target: Dataset, tag: int) -> None:
@@ -235,7 +271,7 @@ def write_object(result: Dataset, header: Dataset, path: Path) -> None:
     Raises:
         StorageError: the disk is full, read-only or gone.
     """
-    wanted = header.get("SpecificCharacterSet")
+    wanted = value_of(header, "SpecificCharacterSet")
     if not can_carry(wanted, result):
         _turn_into_utf8(result, _as_list(wanted))
         wanted = "ISO_IR 192"

@@ -13,7 +13,7 @@ from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from medviewer.domain.answer import Answer, probability_words, threshold_words
+from medviewer.domain.answer import Answer, probability_words, threshold_of
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
 from medviewer.imaging import derived_object
@@ -49,7 +49,7 @@ def write_flagged_image(image: Image, answer: Answer, *, path: Path) -> None:
     kind = "probability" if answer.is_calibrated else "output"
     flagged = [
         f"{finding.label}: {kind} {probability_words(finding.probability, finding.threshold)}, "
-        f"threshold {threshold_words(finding.threshold)}"
+        f"threshold {threshold_of(finding)}"
         for finding in answer.findings
         if finding.flagged
     ]

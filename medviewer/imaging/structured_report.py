@@ -35,6 +35,7 @@ from medviewer.imaging.region_report import region_groups
 from medviewer.imaging.report_items import NETWORK_OUTPUT, SCHEME, algorithm_of, comment, own_code
 
 _SERIES_NUMBER = 9801
+_MEANING_CHARACTERS = 64  # LO
 _ASSESSMENTS = {"accept": "Accepted", "reject": "Rejected", "modify": "Modified"}  # as IHE RAD AIRA has them
 _CODES_THAT_NEED_NO_NAME = frozenset({"DCM", "SCT", "SRT", "UCUM", "LN", "UMLS", "RADLEX", SCHEME})
 
@@ -262,6 +263,7 @@ def _on_decision(decision: Decision, header: Dataset) -> list[sr.ContentItem]:
 def finding_code(finding: Finding) -> sr.CodedConcept:
     """Give the card's code, or, where it has none that everyone can look up, our own for the label."""
     scheme, _, value = finding.code.partition(":")
+    meaning = finding.code_meaning or finding.label
     if not value or scheme not in _CODES_THAT_NEED_NO_NAME:
-        scheme, value = SCHEME, finding.code or finding.label
-    return sr.CodedConcept(value, scheme, finding.label[:64])
+        scheme, value, meaning = SCHEME, finding.code or finding.label, finding.label
+    return sr.CodedConcept(value, scheme, meaning[:_MEANING_CHARACTERS])

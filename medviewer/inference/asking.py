@@ -243,6 +243,7 @@ class _Question:
             flagged=probability >= label.threshold,
             stability=band,
             meaning=label.meaning.say(self.manner.language),
+            code_meaning=label.code_meaning,
         )
 
     def _provenance(self, tensors: Arrays | None, loaded: Loaded | None) -> Provenance:

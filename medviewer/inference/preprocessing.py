@@ -40,7 +40,9 @@ class Prepared:
     model_to_image: Transform
 
 
-def prepare(values: npt.NDArray[np.float32], steps: Sequence[Mapping[str, Any]]) -> Prepared:
+def prepare(
+    values: npt.NDArray[np.float32], steps: Sequence[Mapping[str, Any]], *, pixel_aspect: float = 1.0
+) -> Prepared:
     """Run a card's preprocessing steps over one greyscale image.
 
     Args:
@@ -48,6 +50,7 @@ def prepare(values: npt.NDArray[np.float32], steps: Sequence[Mapping[str, Any]])
             LUT and the VOI LUT, bright is dense (MONOCHROME1 already inverted).
         steps: the card's ``preprocessing`` list, in order; each has ``op`` and that
             operation's own parameters.
+        pixel_aspect: the height of a pixel over its width: the shape that ``pad`` keeps is the patient's.
 
     Returns:
         The network's input and the transform back to the image.
@@ -64,12 +67,13 @@ def prepare(values: npt.NDArray[np.float32], steps: Sequence[Mapping[str, Any]])
         raise InputError("The image holds values that are not numbers; it cannot be analysed.")
     to_image = np.eye(3)
     for step in steps:
-        image, step_to_before = _run(step, image)
+        image, step_to_before = _run(step, image, pixel_aspect)
         to_image = to_image @ step_to_before
+        pixel_aspect *= float(step_to_before[0, 0] / step_to_before[1, 1])
     return Prepared(np.ascontiguousarray(image[None], dtype=np.float32), to_image)
 
 
-def _run(step: Mapping[str, Any], image: FloatImage) -> tuple[FloatImage, Transform]:
+def _run(step: Mapping[str, Any], image: FloatImage, pixel_aspect: float) -> tuple[FloatImage, Transform]:
     """Run one step; say in the card's own words what is wrong with it, if anything."""
     parameters = dict(step)
     name = parameters.pop("op", None)
@@ -77,8 +81,9 @@ def _run(step: Mapping[str, Any], image: FloatImage) -> tuple[FloatImage, Transf
     if operation is None:
         known = ", ".join(sorted(OPERATIONS))
         raise CardError(f"The model's card asks for the unknown preprocessing step {name!r}; known are {known}.")
+    given = {"pixel_aspect": pixel_aspect} if operation is _resize else {}
     try:
-        return operation(image, **parameters)
+        return operation(image, **given, **parameters)
     except (TypeError, ValueError) as error:
         raise CardError(
             f"The model's card has wrong parameters for the preprocessing step {name!r}: {error}."
@@ -86,23 +91,21 @@ def _run(step: Mapping[str, Any], image: FloatImage) -> tuple[FloatImage, Transf
 
 
 def _resize(
-    image: FloatImage, *, rows: int, columns: int, mode: str = "area", aspect: str = "stretch"
+    image: FloatImage, *, pixel_aspect: float, rows: int, columns: int, mode: str = "area", aspect: str = "stretch"
 ) -> tuple[FloatImage, Transform]:
     """Bring the image to ``(rows, columns)`` with an antialiased bilinear filter.
 
     ``aspect="stretch"`` fills the grid and squeezes the image; ``"pad"`` keeps its
-    shape and fills the rest, on both sides, with the image's darkest value.
+    shape, of which a pixel may be higher than wide, and fills the rest, on both sides, with the image's darkest value.
     """
     has_size = 1 <= rows <= _LARGEST_SIDE and 1 <= columns <= _LARGEST_SIDE
     if mode != "area" or aspect not in {"stretch", "pad"} or not has_size:
         raise ValueError(f"mode {mode!r}, aspect {aspect!r}, {rows} x {columns}")
     inner = (rows, columns)
     if aspect == "pad":
-        scale = min(rows / image.shape[0], columns / image.shape[1])
-        inner = (
-            min(rows, max(1, round(image.shape[0] * scale))),
-            min(columns, max(1, round(image.shape[1] * scale))),
-        )
+        height, width = image.shape[0] * pixel_aspect, float(image.shape[1])
+        scale = min(rows / height, columns / width)
+        inner = (min(rows, max(1, round(height * scale))), min(columns, max(1, round(width * scale))))
     small = filtered(filtered(image, inner[0]).T, inner[1]).T
     before = ((rows - inner[0]) // 2, (columns - inner[1]) // 2)
     if inner != (rows, columns):

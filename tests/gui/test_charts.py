@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medviewer.domain.answer import Finding, probability_words, threshold_words
+from medviewer.domain.answer import Finding, probability_words, threshold_of, threshold_words
 from medviewer.domain.case import Observation
 from medviewer.explain.overlay import color_table
 from medviewer.gui import theme
@@ -25,6 +25,7 @@ PROBABILITIES = st.floats(0, 1)
     ("probability", "threshold", "shown"),
     [
         (0.81, 0.35, "0.81"), (0.3481, 0.35, "0.348"), (0.34999, 0.35, "0.349990"), (0.35, 0.35, "0.35"),
+        (0.285, 0.285, "0.285"), (0.35 - 1e-9, 0.35, "<0.35"), (0.35 + 1e-9, 0.35, ">0.35"),
         (0.997, 0.35, ">0.99"), (0.003, 0.35, "<0.01"), (0.5, None, "0.50"),
     ],
 )  # fmt: skip
@@ -37,15 +38,38 @@ def test_a_threshold_keeps_the_digits_that_it_was_chosen_with(threshold: float, 
     assert threshold_words(threshold) == shown
 
 
-@given(PROBABILITIES, PROBABILITIES)
-def test_the_words_never_contradict_the_flag(probability: float, threshold: float) -> None:
-    words = probability_words(probability, threshold)
-    if words[0] in "<>" or abs(probability - threshold) < 1e-5:
-        return
-    shown = float(words)
-    limit = float(f"{threshold:.{len(words) - 2}f}")
-    assert (shown >= limit) == (probability >= threshold)
-    assert abs(shown - probability) <= 0.0051
+@pytest.mark.parametrize(
+    ("probability", "threshold", "stability", "shown"),
+    [
+        (0.0549, 0.05461, None, ("0.0549", "0.0546")), (0.0272, 0.02735, None, ("0.0272", "0.0273")),
+        (0.2846, 0.285, None, ("0.2846", "0.285")), (0.3, 0.05461, (0.0549, 0.4), ("0.30", "0.0546")),
+    ],
+)  # fmt: skip
+def test_a_threshold_has_the_digits_that_tell_it_from_what_stands_beside_it(
+    probability: float, threshold: float, stability: tuple[float, float] | None, shown: tuple[str, str]
+) -> None:
+    finding = Finding("f", "99MEDVIEWER:f", probability, threshold, probability >= threshold, stability)
+    assert (probability_words(probability, threshold), threshold_of(finding)) == shown
+
+
+@given(st.data())
+def test_the_words_never_contradict_the_flag(data: st.DataObject) -> None:
+    threshold = data.draw(PROBABILITIES)
+    near = st.floats(max(threshold - 0.002, 0), min(threshold + 0.002, 1))
+    probability, low, high = (data.draw(st.one_of(PROBABILITIES, near)) for _ in range(3))
+    finding = Finding("f", "99MEDVIEWER:f", probability, threshold, probability >= threshold, (low, high))
+    limit = float(threshold_of(finding))
+    assert limit == pytest.approx(threshold, abs=0.00051)
+    for value in (probability, low, high):
+        words = probability_words(value, threshold)
+        if words in ("<0.01", ">0.99"):
+            continue
+        if words[0] in "<>":
+            assert (words[0] == ">") == (value > threshold)
+            assert float(words[1:]) == limit
+            continue
+        assert (float(words) >= limit) == (value >= threshold)
+        assert abs(float(words) - value) <= 0.0051
 
 
 @given(PROBABILITIES)

@@ -11,8 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from medviewer.app.batch_plan import image_name
+from medviewer.app.batch_plan import image_name, plan_batch
 from medviewer.app.on_screen import selections
+from medviewer.app.results import RESULT_NAME
+from medviewer.app.stack_outlines import StackOutlines
 from medviewer.cli import analyze as analyze_module
 from medviewer.cli import main
 from medviewer.domain.errors import GeometryError, InputError
@@ -21,6 +23,7 @@ from medviewer.imaging.planes import grid_of
 from medviewer.imaging.scan import scan
 from medviewer.imaging.segmentation import lay_segmentation, read_segmentation
 from medviewer.imaging.stack_outlines import write_stack_outlines
+from medviewer.inference.card import read_card
 from tests import outline_models
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.outline_models import block_mask, make_outlines, picture
@@ -140,6 +143,24 @@ def test_going_on_puts_all_slices_together_and_a_call_that_finds_nothing_leaves_
     names = sorted(path.name for path in (tmp_path / "out").glob("study-*/outlines-*.seg.dcm"))
     whole = [pydicom.dcmread(path) for path in (tmp_path / "out").glob("study-*/outlines-*.seg.dcm")]
     assert max(len(one.ReferencedSeriesSequence[0].ReferencedInstanceSequence) for one in whole) == SLICES, names
+
+
+def test_what_no_result_lists_is_not_put_together(tmp_path: Path) -> None:
+    """A call that was killed while it took an earlier result away leaves the outlines without the result."""
+    write_series(tmp_path / "in")
+    assert analyze(tmp_path) == 0
+    out = tmp_path / "out"
+    cards = [read_card(tmp_path / "models" / outline_models.MODEL_ID)]
+    plan = plan_batch(scan([tmp_path / "in"]), cards, (), out)
+    one, other = (out / question.name for question in plan.questions[:2])
+    (one / RESULT_NAME).unlink()
+    unlisted = json.loads((other / RESULT_NAME).read_bytes()) | {"outputs": []}
+    (other / RESULT_NAME).write_text(json.dumps(unlisted), encoding="utf-8")
+    [told] = StackOutlines(out, plan.questions).of_study(plan.studies[0])
+    assert (told.slices, told.outlined) == (SLICES, SLICES - 2)
+    used = pydicom.dcmread(stack_file(tmp_path)).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    gone = {question.selection.image.sop_instance_uid for question in plan.questions[:2]}
+    assert not gone & {item.ReferencedSOPInstanceUID for item in used}
 
 
 def test_slices_without_a_place_stay_one_file_each(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ def _training(facts: GraphFacts, answers: Answers, report: Mapping[str, Any]) ->
             "producer": facts.producer,
             "values": answers.values,
             "output": answers.output,
+            "first_axis": answers.first_axis,
         },
         "data_digest": "unknown",
         "split_rule": "unknown",

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from medviewer.inference.importing.graphs import batched, last_feature_map
+from medviewer.inference.importing.graphs import ACROSS, batched, last_feature_map
 
 TOLERATED = 0.02
 """How far gradients may lie from differences, as a fraction of these: units that switch within a step move them."""
@@ -30,6 +30,7 @@ _DIRECTIONS = 8
 _IMAGES = 3
 _STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)  # of the range of the values
 _PLUS = "plus.feature_map"
+_TURNED = "plus.turned"
 _SUM = "with.feature_map"
 
 Floats = npt.NDArray[np.float32]
@@ -54,7 +55,9 @@ class Differentiated:
     errors: Mapping[str, float]
 
 
-def differentiate(one: ModelProto, images: Floats, labels: int, open_session: Any) -> Differentiated:
+def differentiate(
+    one: ModelProto, images: Floats, labels: int, open_session: Any, *, is_across: bool = False
+) -> Differentiated:
     """Write and check the gradient graph of a network.
 
     Args:
@@ -62,13 +65,14 @@ def differentiate(one: ModelProto, images: Floats, labels: int, open_session: An
         images: ``(n, 1, rows, columns)`` made-up inputs.
         labels: how many logits there are.
         open_session: opens a graph of bytes for running.
+        is_across: its maps have rows and columns swapped; they are given as the image lies.
 
     Raises:
         NoGradientsError: it cannot be differentiated, or its gradients are not right.
     """
-    tapped, found = _with_tap(one)
+    tapped, found = _with_tap(one, is_across=is_across)
     try:
-        graph = _reversed(tapped, found, labels, images.shape[1:])
+        graph = _reversed(tapped, found, labels, images.shape[1:], is_across=is_across)
         model = batched(
             graph,
             {"x": images.shape[1:], "selector": (labels,)},
@@ -93,9 +97,12 @@ def differentiate(one: ModelProto, images: Floats, labels: int, open_session: An
     return Differentiated(model, where, errors)
 
 
-def _with_tap(one: ModelProto) -> tuple[ModelProto, tuple[str, tuple[int, ...]] | None]:
-    """Add a tensor of zeros to the last feature map: the gradient of that tensor is the map's."""
-    found = last_feature_map(one)
+def _with_tap(one: ModelProto, *, is_across: bool) -> tuple[ModelProto, tuple[str, tuple[int, ...]] | None]:
+    """Add a tensor of zeros to the last feature map: the gradient of that tensor is the map's.
+
+    The tensor lies as the image does, also where the network's own maps have rows and columns swapped.
+    """
+    found = last_feature_map(one, is_across=is_across)
     model = copy.deepcopy(one)
     if found is None:
         return model, None
@@ -106,14 +113,24 @@ def _with_tap(one: ModelProto) -> tuple[ModelProto, tuple[str, tuple[int, ...]] 
         for index, given in enumerate(node.input):
             if given == name:
                 node.input[index] = _SUM
-    graph.node.insert(at + 1, helper.make_node("Add", [name, _PLUS], [_SUM]))
+    graph.node.insert(at + 1, helper.make_node("Add", [name, _TURNED if is_across else _PLUS], [_SUM]))
+    own = shape
+    if is_across:
+        own = tuple(shape[axis] for axis in ACROSS)
+        graph.node.insert(at + 1, helper.make_node("Transpose", [_PLUS], [_TURNED], perm=ACROSS))
+        graph.value_info.append(helper.make_tensor_value_info(_TURNED, TensorProto.FLOAT, own))
     graph.input.append(helper.make_tensor_value_info(_PLUS, TensorProto.FLOAT, shape))
-    graph.value_info.append(helper.make_tensor_value_info(_SUM, TensorProto.FLOAT, shape))
+    graph.value_info.append(helper.make_tensor_value_info(_SUM, TensorProto.FLOAT, own))
     return model, found
 
 
 def _reversed(
-    tapped: ModelProto, found: tuple[str, tuple[int, ...]] | None, labels: int, shape: tuple[int, ...]
+    tapped: ModelProto,
+    found: tuple[str, tuple[int, ...]] | None,
+    labels: int,
+    shape: tuple[int, ...],
+    *,
+    is_across: bool,
 ) -> ModelProto:
     """The backward pass of one image: ``x``, ``selector`` (1, labels) in, gradients out."""
     import onnx_ad  # noqa: PLC0415 - only this needs it
@@ -130,7 +147,10 @@ def _reversed(
     if found:
         graph.initializer.append(numpy_helper.from_array(np.zeros(found[1], np.float32), _PLUS))
         graph.node.append(helper.make_node("Squeeze", [f"adj_{_PLUS}", "ad.last"], ["d_feature_map"]))
-        graph.node.append(helper.make_node("Identity", [found[0]], ["feature_map"]))
+        order = {"perm": ACROSS} if is_across else {}
+        graph.node.append(
+            helper.make_node("Transpose" if is_across else "Identity", [found[0]], ["feature_map"], **order)
+        )
     del graph.input[:], graph.output[:]
     graph.input.extend(
         [

@@ -1,8 +1,8 @@
 """A network from elsewhere, rebuilt so that it takes one grey image and gives logits, whatever its own habits.
 
 Only for the import's own process: it parses a foreign file. The network itself is left
-as it is; a few operators before it repeat the grey image for its channels and turn the
-axes, and after it probabilities become logits again. A network that takes one image at
+as it is; a few operators before it repeat the grey image for its channels and bring the
+axes into its order, and after it probabilities become logits again. A network that takes one image at
 a time is put inside a ``Scan``, which gives it one after the other.
 """
 
@@ -23,11 +23,22 @@ from medviewer.inference.importing.questions import IMAGENET_MEAN, IMAGENET_STD,
 from medviewer.inference.loading import check_graph
 
 OPSET = 18
+ACROSS = (0, 1, 3, 2)
+"""The order of the axes that swaps rows and columns; it is its own way back."""
 _PREFIX, _INNER = "net.", "in."
 _TAILS = ("Sigmoid", "Softmax")
 _MOVERS = frozenset(
     {"Transpose", "Reshape", "MatMul", "Gather", "Slice", "Expand"}
 )  # after them axes mean other things
+_AS_THEY_LIE = (0, 1, 2, 3)
+_ORDERS: Mapping[tuple[str, bool], tuple[int, ...]] = {
+    # by layout, and whether the first axis of an image runs across: from (n, channels, rows, columns) to the network's
+    ("NCHW", False): _AS_THEY_LIE,
+    ("NCHW", True): ACROSS,
+    ("NHWC", False): (0, 2, 3, 1),
+    ("NHWC", True): (0, 3, 2, 1),
+}
+_ORDERS_BACK = {key: tuple(order.index(axis) for axis in _AS_THEY_LIE) for key, order in _ORDERS.items()}
 _MOST_CHANNELS = 120  # of masks; more is a slip of the axes
 _SMALLEST = 1e-6  # a probability of 0 has no logit
 MOST_AT_ONCE = 16  # images of a fixed batch: each image is asked about with so many copies of itself
@@ -198,10 +209,11 @@ def batched(model: ModelProto, inputs: Mapping[str, Sequence[int]], outputs: Map
     )
 
 
-def last_feature_map(model: ModelProto) -> tuple[str, tuple[int, ...]] | None:
+def last_feature_map(model: ModelProto, *, is_across: bool = False) -> tuple[str, tuple[int, ...]] | None:
     """The last tensor of a convolutional network, for one image, that still lies as the image does, and its shape.
 
-    None if there is none, and for networks of attention: what their tensors hold has no such places.
+    With ``is_across`` it lies with rows and columns swapped; the shape is then in the image's own order. None if there
+    is none, and for networks of attention: what their tensors hold has no such places.
     """
     shapes = {value.name: _dims(value) for value in (*model.graph.value_info, *model.graph.input)}
     rows, columns = shapes["x"][2:]
@@ -213,7 +225,7 @@ def last_feature_map(model: ModelProto) -> tuple[str, tuple[int, ...]] | None:
             shape = shapes.get(name, ())
             if len(shape) != 4 or None in shape:
                 continue
-            sizes = tuple(int(size) for size in shape if size is not None)
+            sizes = tuple(int(shape[axis] or 0) for axis in (ACROSS if is_across else _AS_THEY_LIE))
             lies_alike = abs(sizes[2] * columns - sizes[3] * rows) <= max(rows, columns)
             if min(sizes[2:]) >= 2 and sizes[1] > 3 and lies_alike:
                 found = (name, sizes)
@@ -227,8 +239,8 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
         ModelError: the masks are of another size than the image.
     """
     image = np.repeat(x, facts.shape[0], axis=1) if answers.values != "imagenet" else _imagenet(x, facts.shape[0])
-    if facts.layout == "NHWC":
-        image = image.transpose(0, 2, 3, 1)
+    order = _ORDERS[facts.layout, answers.is_across]
+    image = image.transpose(order)
     if facts.is_masks:
         return _own_masks(session, facts, answers, image)
     rows = np.concatenate([some.reshape(len(some), -1) for some in _runs(session, facts, image)])
@@ -254,7 +266,7 @@ def _runs(session: Any, facts: GraphFacts, image: np.ndarray) -> Iterator[np.nda
 
 def _own_masks(session: Any, facts: GraphFacts, answers: Answers, image: np.ndarray) -> np.ndarray:
     found = np.concatenate(list(_runs(session, facts, image)))[: len(image)]
-    masks = found.transpose(0, 3, 1, 2) if facts.axes == "NHWC" else found
+    masks = found.transpose(_ORDERS_BACK[facts.axes, answers.is_across])
     expected = result_of(facts, answers)[1]
     if masks.shape[1:] != expected:
         gives, wanted = (" x ".join(map(str, shape)) for shape in (masks.shape[1:], expected))
@@ -344,8 +356,9 @@ def _before(facts: GraphFacts, answers: Answers) -> tuple[list[Any], dict[str, n
     elif channels > 1:
         nodes.append(helper.make_node("Concat", ["x"] * channels, ["pre.1"], axis=1))
         last = "pre.1"
-    if facts.layout == "NHWC":
-        nodes.append(helper.make_node("Transpose", [last], ["pre.2"], perm=[0, 2, 3, 1]))
+    order = _ORDERS[facts.layout, answers.is_across]
+    if order != _AS_THEY_LIE:
+        nodes.append(helper.make_node("Transpose", [last], ["pre.2"], perm=order))
     if not nodes:
         nodes.append(helper.make_node("Identity", ["x"], ["pre.1"]))
     return nodes, weights
@@ -356,8 +369,9 @@ def _after(
 ) -> tuple[list[Any], dict[str, np.ndarray], str | None]:
     """From the network's output to logits or masks: nodes, their constants, and an output whose node is left out."""
     if facts.is_masks:
-        if facts.axes == "NHWC":
-            return [helper.make_node("Transpose", [last], ["masks"], perm=[0, 3, 1, 2])], {}, None
+        order = _ORDERS_BACK[facts.axes, answers.is_across]
+        if order != _AS_THEY_LIE:
+            return [helper.make_node("Transpose", [last], ["masks"], perm=order)], {}, None
         return [helper.make_node("Identity", [last], ["masks"])], {}, None
     if answers.output == "logits":
         return [helper.make_node("Identity", [last], ["logits"])], {}, None

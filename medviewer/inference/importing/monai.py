@@ -4,7 +4,10 @@ A bundle's config files name Python classes to be made and called; opening one w
 runs code. Here only two files of it are looked at: ``configs/metadata.json``, as data,
 and a network in ONNX.
 
-Source: MONAI Bundle Specification (docs.monai.io, mb_specification).
+Its images are guessed to be read as MONAI reads them: the first axis runs across, as of arrays of (x, y).
+
+Source: MONAI Bundle Specification (docs.monai.io, mb_specification); monai.data.image_reader (of PILReader
+``reverse_indexing`` and of PydicomReader ``swap_ij`` are True).
 """
 
 from __future__ import annotations
@@ -129,8 +132,10 @@ def _hints(metadata: Mapping[str, Any], given: Mapping[str, Any], gives: Mapping
         "title": str(metadata.get("name", ""))[:200],
         "labels": labels,
         "modality": _MODALITIES.get(str(given.get("modality", "")).upper(), ()),
-        "rows": sides[0] if len(sides) == 2 else None,
-        "columns": sides[1] if len(sides) == 2 else None,
+        # Its readers give arrays of (x, y) unless told otherwise, and spatial_shape is in the same order.
+        "first_axis": "across",
+        "rows": sides[1] if len(sides) == 2 else None,
+        "columns": sides[0] if len(sides) == 2 else None,
         "values": values,
         "output": "probabilities" if gives.get("type") == "probabilities" else None,
         "intended_use": str(metadata.get("intended_use") or metadata.get("description") or "")[:2000],

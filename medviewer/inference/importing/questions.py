@@ -76,7 +76,7 @@ class Answers:
     """The answers, checked. ``threshold`` is on the network's own output after sigmoid or softmax, 0..1.
 
     ``task`` is ``multilabel`` or ``multiclass``; of masks ``independent`` or ``exclusive``, and only these have a
-    ``category``.
+    ``category``. ``rows`` and ``columns`` are those of the image as it is seen, whatever the ``first_axis`` is.
     """
 
     id: str
@@ -95,7 +95,13 @@ class Answers:
     intended_use: str
     licence: str
     category: str = ""
+    first_axis: str = "down"
     version: str = "1.0.0"
+
+    @property
+    def is_across(self) -> bool:
+        """Whether the network knows images as (columns, rows), as arrays of (x, y) are."""
+        return self.first_axis == "across"
 
     @property
     def channels(self) -> int:
@@ -137,6 +143,10 @@ _ASPECTS = (
     ("stretch", Text("Squeezed to the network's shape", "压缩为网络的尺寸")),
     ("pad", Text("Kept, with a dark border", "保持比例，四周补暗边")),
 )
+_FIRST_AXES = (
+    ("down", Text("Down the image: its rows come first", "自上而下：先行后列")),
+    ("across", Text("Across the image: its columns come first", "自左至右：先列后行")),
+)
 
 
 def questions(facts: GraphFacts, hints: Mapping[str, Any] | None = None) -> tuple[Question, ...]:
@@ -144,7 +154,8 @@ def questions(facts: GraphFacts, hints: Mapping[str, Any] | None = None) -> tupl
     hints = dict(hints or {})
     if facts.is_masks and "labels" in hints:
         facts = replace(facts, names=tuple(hints.pop("labels")))
-    asked = (*_identity(facts), *(_outlines(facts) if facts.is_masks else _findings(facts)), *_images(facts), *_words())
+    images = _images(facts, is_across=hints.get("first_axis") == "across")
+    asked = (*_identity(facts), *(_outlines(facts) if facts.is_masks else _findings(facts)), *images, *_words())
     return tuple(
         Question(q.id, q.kind, q.title, q.why, hints.get(q.id, q.guess), q.choices) if q.id in hints else q
         for q in asked
@@ -192,9 +203,22 @@ def read_answers(asked: Sequence[Question], given: Mapping[str, Any], facts: Gra
         found[side] = int(found[side])
         if not 8 <= found[side] <= _LARGEST_SIDE:
             raise UsageError(f"“{side}” must be a whole number from 8 to {_LARGEST_SIDE}.")
+    _check_sides(found, facts)
     if not 0 < found["threshold"] < 1:
         raise UsageError("“threshold” must lie between 0 and 1.")
     return Answers(**found)
+
+
+def _check_sides(found: Mapping[str, Any], facts: GraphFacts) -> None:
+    """Refuse a size that the graph cannot take with its first axis where it was said to be."""
+    first = found["first_axis"]
+    sides = ("columns", "rows") if first == "across" else ("rows", "columns")
+    for side, size in zip(sides, facts.shape[1:], strict=True):
+        if size not in (None, found[side]):
+            raise UsageError(
+                f"The network takes images of {size} {side} where their first axis runs {first}: answer “{side}” with "
+                f"{size}, or “first_axis” as it was trained."
+            )
 
 
 def _check_channels(labels: int, task: str, channels: int) -> None:
@@ -312,8 +336,8 @@ def _outlines(facts: GraphFacts) -> tuple[Question, ...]:
     )  # fmt: skip
 
 
-def _images(facts: GraphFacts) -> tuple[Question, ...]:
-    _, rows, columns = facts.shape
+def _images(facts: GraphFacts, *, is_across: bool) -> tuple[Question, ...]:
+    _, rows, columns = (facts.shape[0], *facts.shape[:0:-1]) if is_across else facts.shape
     size = Text("As it was trained.", "与训练时一致。")
     values = tuple((name, title) for name, (title, _, _) in VALUES.items())
     return (
@@ -328,6 +352,11 @@ def _images(facts: GraphFacts) -> tuple[Question, ...]:
         Question(
             "view", "codes", Text("For which views", "适用的投照体位"),
             Text("DICOM codes such as PA, AP; none: not checked.", "DICOM 代码，如 PA、AP；留空则不检查。"), (),
+        ),
+        Question(
+            "first_axis", "choice", Text("First axis of its images", "图像数组的第一轴"),
+            Text("A wrong one shows it every image on its side. MONAI reads images across, most others down.",
+                 "选错会使网络看到转置的图像。MONAI 按先列读取，其他大多按先行。"), "down", _FIRST_AXES,
         ),
         Question("rows", "number", Text("Rows of its input", "输入行数"), size, rows),
         Question("columns", "number", Text("Columns of its input", "输入列数"), size, columns),

@@ -227,7 +227,7 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return report
     progress(2, 4, "Writing its gradients")
     try:
-        made = differentiate(one, images, facts.labels, _session)
+        made = differentiate(one, images, facts.labels, _session, is_across=answers.is_across)
     except NoGradientsError as error:
         return report | {"why_no_gradients": str(error)}
     progress(3, 4, "Checking its gradients")

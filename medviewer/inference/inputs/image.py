@@ -11,6 +11,7 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError, InputError
 from medviewer.domain.frame import Frame
 from medviewer.imaging.display import to_grey
+from medviewer.imaging.scale import pixel_aspect
 from medviewer.inference.card import InputSpec
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
 from medviewer.inference.preprocessing import OPERATIONS, prepare
@@ -63,7 +64,7 @@ def encode(raw: Frame, spec: InputSpec) -> Encoded:
     """
     if raw.is_color:
         raise InputError("The model needs a greyscale image; this one is in colour.")
-    prepared = prepare(to_grey(raw), spec.preprocessing)
+    prepared = prepare(to_grey(raw), spec.preprocessing, pixel_aspect=pixel_aspect(raw.description))
     expected = spec.shape[1:]
     if prepared.tensor.shape != expected:
         raise CardError(

@@ -113,9 +113,12 @@ def encode(raw: Volume, spec: InputSpec) -> Encoded:
         InputError: it lies obliquely, so that it cannot be turned as the card says.
     """
     block = np.empty(raw.stored.shape, np.float32)
+    padding = raw.description.pixel_padding_range  # of stored values; where slices are scaled differently it is NaN
     for place, values in enumerate(raw.stored):  # one slice at a time: a stack in float64 may be gigabytes
         block[place] = to_modality(values.astype(np.float64), raw.description)
-    if raw.stored.dtype.kind == "f":
+        if padding is not None:
+            block[place][(values >= padding[0]) & (values <= padding[1])] = np.nan
+    if padding is not None or raw.stored.dtype.kind == "f":
         _fill(block)
     for step in spec.preprocessing:
         block = _turned(block, raw, step) if step["op"] == "orient" else _run(block, step)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medviewer.app import analysis, model_shelf
+from medviewer.app import analysis, findings, model_shelf
 from medviewer.app.model_shelf import open_case
 from medviewer.app.on_screen import current_answer, current_attribution
 from medviewer.app.stack_asking import confirmed_for, question_behind
@@ -226,7 +226,29 @@ def test_what_a_model_said_goes_with_the_model(opened: Application, tmp_path: Pa
     assert not opened.state.attributions
     assert not opened.state.decisions
     assert opened.state.notice is not None
-    assert opened.state.notice.text == model_shelf.REPLACED
+    assert opened.state.notice.text == findings.REPLACED
+    opened.run_command("model.run")
+    assert current_answer(opened.state) is not None
+
+
+def test_an_answer_that_comes_after_its_model_went_is_not_taken(
+    opened: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is replaced, and what it said before forgotten, while its last answer is on its way."""
+    ask = analysis.ask
+
+    def replaced_meanwhile(*given: Any) -> Any:
+        asked = ask(*given)
+        replace_model(opened, tmp_path, version="9.9.9")
+        return asked
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(analysis, "ask", replaced_meanwhile)
+        opened.run_command("model.run")
+    assert not opened.state.answers
+    assert not opened.state.attributions
+    assert opened.state.notice is not None
+    assert opened.state.notice.text == findings.REPLACED
     opened.run_command("model.run")
     assert current_answer(opened.state) is not None
 

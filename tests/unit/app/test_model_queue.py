@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from medviewer.app import analysis
 from medviewer.app.application import Application
+from medviewer.app.findings import REPLACED
 from medviewer.app.model_queue import MOST
 from medviewer.app.on_screen import current_answer, selections
 from medviewer.app.opening import take_collection
@@ -222,6 +224,25 @@ def test_an_answer_that_the_reader_has_meanwhile_is_kept_with_its_decision(
     go_all(app, held)
     assert current_answer(app.state) == found
     assert app.state.decisions[found[0]].kind == "accepted"
+
+
+def test_an_answer_of_a_model_that_was_replaced_meanwhile_is_not_taken(
+    app: Application, held: HeldExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = analysis.ask_behind
+
+    def replaced_meanwhile(*given: Any) -> Any:
+        asked = ask(*given)
+        fakes.make_model(tmp_path / "new" / fakes.MODEL_ID, version="9.9.9")
+        app.engine.catalogue = Catalogue([tmp_path / "new"])
+        return asked
+
+    monkeypatch.setattr(analysis, "ask_behind", replaced_meanwhile)
+    app.run_command("model.ask_all")
+    held.go()
+    assert statuses(app)[0] == "failed"
+    assert app.state.queue[0].reason == REPLACED
+    assert not app.state.answers
 
 
 def test_one_that_fails_says_so_and_costs_the_others_nothing(

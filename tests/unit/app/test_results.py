@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image as PillowImage
+from pydicom.uid import CTImageStorage
 
 from medviewer import whole_file
 from medviewer.app import result as result_module
@@ -31,6 +32,7 @@ from medviewer.domain.answer import (
     SurvivalCurve,
 )
 from medviewer.domain.errors import StorageError, UsageError
+from medviewer.domain.study import Plane
 from medviewer.explain.faithfulness import sentence
 from medviewer.imaging.display import to_display
 from medviewer.imaging.secondary_capture import Caution
@@ -275,6 +277,48 @@ def test_an_image_without_ids_still_gets_its_answer(tmp_path: Path, keyword: str
     assert [entry["file"] for entry in document["not_written"]] == ["finding.sr.dcm", "capture.sc.dcm"]
     assert reason in document["not_written"][0]["reason"]
     assert names(tmp_path / "out") == {RESULT_NAME, "overlay.png", "overlay-grad-cam.png"}
+
+
+@pytest.mark.parametrize("thickness", [b"5,0 ", b"1\\2 ", b"-1", b"1e99", b"nan "])
+def test_a_slice_thickness_that_is_no_number_is_not_known(tmp_path: Path, thickness: bytes) -> None:
+    image = make_radiograph(tmp_path / "other.dcm", raw={0x00180050: thickness}, SOPClassUID=CTImageStorage)
+    plane = Plane((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    description = replace(image.description, plane=plane, pixel_spacing_mm=(1.0, 1.0))
+    image = replace(image, description=description, frame_of_reference_uid="1.2.3")
+    result = make_result(tmp_path, "grad-cam", image=image)
+    save_results(tmp_path / "out", result, outputs=frozenset({"maps", "segments"}))
+    assert read(tmp_path / "out")["not_written"] == []
+    for name in ("map-grad-cam.pm.dcm", "attention-grad-cam.seg.dcm"):
+        shared = pydicom.dcmread(tmp_path / "out" / name).SharedFunctionalGroupsSequence[0]
+        assert "PixelSpacing" in shared.PixelMeasuresSequence[0]
+        assert shared.PixelMeasuresSequence[0].get("SliceThickness") == (1e99 if thickness == b"1e99" else None)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "keyword"),
+    [
+        ({0x001021C0: b"\x01\x00\x01"}, "PregnancyStatus"),
+        ({0x00081110: b"\xff" * 4}, "ReferencedStudySequence"),
+        ({0x00082218: b"\xff" * 4}, "AnatomicRegionSequence"),
+    ],
+)
+def test_a_damaged_header_costs_the_objects_that_copy_it_and_not_the_answer(
+    tmp_path: Path, damaged: dict[int, bytes], keyword: str
+) -> None:
+    result = make_result(tmp_path, "grad-cam", image=make_radiograph(tmp_path / "other.dcm", raw=damaged))
+    save_results(tmp_path / "out", result)
+    document = read(tmp_path / "out")
+    refused = {one["file"]: one["reason"] for one in document["not_written"]}
+    assert set(refused) == {"finding.sr.dcm", "capture.sc.dcm"} - set(document["outputs"])
+    assert f"damaged value ({keyword}), so no DICOM result can be filed with it" in refused["capture.sc.dcm"]
+    assert document["findings"]
+
+
+def test_several_body_parts_are_no_part_of_which_there_is_one(tmp_path: Path) -> None:
+    image = make_radiograph(tmp_path / "other.dcm", raw={0x00180015: b"CHEST\\HAND "})
+    save_results(tmp_path / "out", make_result(tmp_path, image=image))
+    assert read(tmp_path / "out")["not_written"] == []
+    assert pydicom.dcmread(tmp_path / "out" / "capture.sc.dcm").Laterality == ""
 
 
 @pytest.mark.parametrize("fails_at", range(1, 6))

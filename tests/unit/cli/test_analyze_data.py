@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from medviewer.app.results import Result
 from medviewer.app.settings import home
 from medviewer.cli import main
+from medviewer.cli.analyze import summary
 from medviewer.cli.analyze_data import Told, _lines
 from medviewer.resources import models_dir, resource
 from tests import data_models
-from tests.answers import make_answer
+from tests.answers import PNEUMONIA, frame_of, make_answer, make_radiograph
 
 SAMPLE = resource("sample-record.json")
 
@@ -120,6 +123,15 @@ def test_a_number_that_nobody_calibrated_is_no_probability(calibration: dict[str
     answer = make_answer(calibration=calibration)
     (line,) = [line for line in _lines(Told(answer, (), None)) if "pneumonia: " in line]
     assert line.strip().startswith(f"pneumonia: {said}")
+
+
+def test_lines_give_numbers_that_agree_with_the_flag(tmp_path: Path) -> None:
+    finding = replace(PNEUMONIA, probability=0.2846, threshold=0.285, flagged=False, stability=(0.2846, 0.4))
+    answer, image = make_answer(finding), make_radiograph(tmp_path / "a.dcm")
+    said = "  pneumonia: probability 0.2846, threshold 0.285, not flagged"
+    assert said in _lines(Told(answer, (), None))
+    lines = summary(Result(image=image, frame=frame_of(image), answer=answer))
+    assert lines[lines.index(said) + 1] == "    between 0.2846 and 0.40 under small changes of the image"
 
 
 def test_a_note_is_read_and_none_of_its_words_is_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -414,6 +414,20 @@ def test_what_a_killed_call_left_half_made_is_cleared_away(tmp_path: Path, model
 
 
 @pytest.mark.reliability
+def test_what_a_kill_left_of_an_old_result_goes_although_no_list_names_it(
+    tmp_path: Path, models: Path, studies: Path
+) -> None:
+    main(words(tmp_path, models, studies))
+    [result] = (tmp_path / "out" / name_of("1.2.1")).glob("*/result.json")
+    result.unlink()
+    (result.parent / "outlines.seg.dcm").write_bytes(b"of a call that was killed while it took it away")
+    (result.parent / "notes.txt").write_text("somebody's own")
+    main(words(tmp_path, models, studies))
+    own = {path.name for path in result.parent.iterdir()}
+    assert own == {"result.json", "notes.txt", *read(result)["outputs"]}
+
+
+@pytest.mark.reliability
 @pytest.mark.parametrize("lost", ["result.json", "finding.sr.dcm"])
 def test_a_result_that_is_not_whole_is_made_again(tmp_path: Path, models: Path, studies: Path, lost: str) -> None:
     main(words(tmp_path, models, studies))

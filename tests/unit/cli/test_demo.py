@@ -93,7 +93,7 @@ def test_without_a_display_it_draws_and_says_where(
     for words in (
         "window.png",
         "overlay.png",
-        "probability 0.870, threshold 0.410, flagged",
+        "probability 0.87, threshold 0.41, flagged",
         "This patient is 64.",
         "no display",
     ):

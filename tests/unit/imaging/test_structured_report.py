@@ -430,6 +430,16 @@ def test_a_code_that_nobody_can_look_up_becomes_our_own(tmp_path: Path, code: st
     assert concept.CodeMeaning == "pneumonia"
 
 
+@pytest.mark.parametrize("code", ["SCT:254837009", "99LOCAL:1234"])
+def test_a_code_has_the_meaning_that_its_scheme_gives_it(tmp_path: Path, code: str) -> None:
+    """Our own code is for the label; somebody else's may not be given another meaning."""
+    meaning = "Malignant neoplasm of breast"
+    finding = replace(PNEUMONIA, label="Malignant", code=code, code_meaning=meaning)
+    found = report(tmp_path, answer=make_answer(finding))
+    concept = items(found, FINDING)[0].ConceptCodeSequence[0]
+    assert concept.CodeMeaning == (meaning if code.startswith("SCT") else "Malignant")
+
+
 def test_no_identity_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
     report(tmp_path, make_radiograph(tmp_path / "source.dcm", PatientName="Unusual Name Without Carets"))

@@ -189,7 +189,8 @@ def test_an_answer_holds_all_that_it_can_be_weighed_by(engine: Engine) -> None:
     assert answer.status == "answer"
     assert finding.probability == pytest.approx(scipy.special.expit(logit / 2.0), abs=1e-6)
     assert finding.flagged == (finding.probability >= 0.5)
-    assert (finding.label, finding.code, finding.threshold) == ("pneumonia", "SCT:233604007", 0.5)
+    assert (finding.label, finding.code, finding.code_meaning) == ("pneumonia", "SCT:233604007", "Pneumonia")
+    assert finding.threshold == 0.5
     changed = scipy.special.expit(fakes.forward(variants(tensor, (-2, 2)))["logits"][:, 0] / 2.0)
     every = [finding.probability, *changed]
     assert finding.stability == pytest.approx((min(every), max(every)), abs=1e-6)

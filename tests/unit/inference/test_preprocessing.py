@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medviewer.domain.errors import CardError, InputError
+from medviewer.inference.card import read_card
+from medviewer.inference.inputs import image as image_input
 from medviewer.inference.preprocessing import OPERATIONS, prepare
+from tests import fakes
 
 CHEST = (
     {"op": "resize", "rows": 224, "columns": 224, "mode": "area", "aspect": "stretch"},
@@ -72,19 +77,45 @@ def test_padding_keeps_the_shape_and_fills_with_the_darkest_value():
     assert (tensor[1:, 5:15] > 6).all()
 
 
+@pytest.mark.parametrize("before", [[], [{"op": "resize", "rows": 32, "columns": 12, "aspect": "stretch"}]])
+def test_padding_keeps_the_shape_that_the_image_has_in_the_patient(before):
+    # 40 x 20 pixels, each half as high as wide: a square, also where an earlier step gave it other pixels.
+    pad = {"op": "resize", "rows": 16, "columns": 24, "aspect": "pad"}
+    values = np.full((40, 20), 7, dtype=np.float32)
+    values[0, 0] = 3
+    prepared = prepare(values, [*before, pad], pixel_aspect=0.5)
+    border = prepared.tensor[0][:, [0, 1, 2, 3, 20, 21, 22, 23]]
+    assert (border == prepared.tensor.min()).all()
+    assert (prepared.tensor[0][8:, 4:20] > border.max()).all()
+    np.testing.assert_allclose(prepared.model_to_image @ (-0.5, 3.5, 1), (-0.5, -0.5, 1))
+    np.testing.assert_allclose(prepared.model_to_image @ (15.5, 19.5, 1), (39.5, 19.5, 1))
+
+
+@pytest.mark.parametrize("shape", [{"pixel_spacing_mm": (0.5, 1.0)}, {"pixel_aspect_ratio": 0.5}])
+def test_an_image_says_the_shape_of_its_pixels(tmp_path, shape):
+    steps = [{"op": "resize", "rows": 32, "columns": 32, "aspect": "pad"}]
+    fakes.make_model(tmp_path, preprocessing=steps)
+    spec = read_card(tmp_path).inputs[0]
+    frame = fakes.make_frame(60, 30)
+    described = replace(frame, description=replace(frame.description, **{"pixel_spacing_mm": None} | shape))
+    place = image_input.encode(described, spec).place
+    np.testing.assert_allclose(np.diag(place), (60 / 32, 30 / 32, 1))  # a square of 30 x 30 mm fills the grid
+
+
 @given(
     rows=st.integers(1, 60),
     columns=st.integers(1, 60),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     aspect=st.sampled_from(["stretch", "pad"]),
+    pixel_aspect=st.sampled_from([1.0, 0.4, 2.5]),
 )
-def test_the_transform_leads_back_to_the_same_place(rows, columns, size, aspect):
+def test_the_transform_leads_back_to_the_same_place(rows, columns, size, aspect, pixel_aspect):
     # A picture whose value is its own row (or column): away from the borders, where the
     # filter is cut, each network pixel must hold the place that model_to_image says it
     # shows. A sampled triangle filter is off by a fraction of a pixel, an offset would not be.
     step_to = [{"op": "resize", "rows": size[0], "columns": size[1], "aspect": aspect}]
     for axis, place in enumerate(np.indices((rows, columns)).astype(np.float32)):
-        prepared = prepare(place, step_to)
+        prepared = prepare(place, step_to, pixel_aspect=pixel_aspect)
         grid = np.stack([*np.indices(size).reshape(2, -1), np.ones(size[0] * size[1])])
         shown = (prepared.model_to_image @ grid)[:2]
         step = np.diag(prepared.model_to_image)[:2, None]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from medviewer.cli import main
-from medviewer.domain.errors import InputError, ModelError
+from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.importing.monai import is_bundle, read_bundle, unpack_bundle
+from medviewer.inference.importing.questions import GraphFacts, questions, read_answers
 from tests import outline_models
 from tests.unit.inference.importing.test_onnx_file import bare_file
 
@@ -56,6 +57,7 @@ def test_the_metadata_are_the_guesses(tmp_path: Path) -> None:
         "title": "Made-up chest classifier",
         "labels": ["pneumonia", "pleural_effusion", "mass"],
         "modality": ("CR", "DX"),
+        "first_axis": "across",
         "rows": 32,
         "columns": 32,
         "values": "unit",
@@ -81,6 +83,21 @@ def test_a_bundle_becomes_a_model_folder_and_its_config_is_never_run(tmp_path: P
     assert [label["name"] for label in card["labels"]] == ["pneumonia", "pleural_effusion", "mass"]
     assert card["inputs"][0]["modality"] == ["CR", "DX"]
     assert not (tmp_path / "bundle" / "was-run").exists()
+
+
+def test_the_images_of_a_bundle_are_guessed_to_be_read_as_monai_reads_them(tmp_path: Path) -> None:
+    """Its readers give (x, y): of a shape of 40 by 24 the columns are 40. Somebody may know better."""
+    facts = GraphFacts("n.onnx", "0" * 64, "", 18, "x", "NCHW", (1, 40, 24), None, "y", 3, "")
+    for metadata in (_changed(spatial_shape=[40, 24]), _changed(spatial_shape=["*", "8*n"])):
+        hints = read_bundle(make_bundle(tmp_path / str(len(list(tmp_path.iterdir()))), metadata)).hints
+        asked = questions(facts, hints)
+        guesses = {q.id: q.guess for q in asked}
+        assert (guesses["first_axis"], guesses["rows"], guesses["columns"]) == ("across", 24, 40)
+        known = {"id": "n", "task": "multilabel", "output": "logits"}
+        assert read_answers(asked, known, facts).is_across
+        with pytest.raises(UsageError, match="images of 40 rows where their first axis runs down: answer “rows” with"):
+            read_answers(asked, known | {"first_axis": "down"}, facts)
+    assert {q.id: q.guess for q in questions(facts)}["first_axis"] == "down"
 
 
 def test_a_bundle_without_onnx_is_told_what_to_export(tmp_path: Path) -> None:

@@ -219,6 +219,61 @@ def test_a_wrong_gradient_is_found_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert differentiate(one, fakes.images(3), 3, session).errors["d_x"] > 0.02
 
 
+def turned_file(path: Path, layout: str) -> Path:
+    """A network that learned on arrays of (x, y): 32 columns come before 24 rows. It maps and classifies."""
+    shape = [1, 1, 32, 24] if layout == "NCHW" else [1, 32, 24, 1]
+    order = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}[layout]
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["cxy"], perm=order),
+        helper.make_node("Conv", ["cxy", "kernels"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("AveragePool", ["relu"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["small"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "head"], ["scores"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "turned",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 2]),
+            helper.make_tensor_value_info("small", TensorProto.FLOAT, [1, 5, 16, 12]),
+        ],
+        [numpy_helper.from_array(KERNELS[:, :1], "kernels"), numpy_helper.from_array(HEAD, "head")],
+    )
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    )
+    return path
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_network_whose_first_axis_runs_across_sees_the_image_so_and_maps_it_back(tmp_path: Path, layout: str) -> None:
+    path = turned_file(tmp_path / "net.onnx", layout)
+    card = imported(path, tmp_path / "out", first_axis="across", rows=24, columns=32)
+    assert card.inputs[0].shape == (None, 1, 24, 32)
+    assert card.document["training"]["config"]["first_axis"] == "across"
+    assert card.explain is not None
+    assert "grad-cam" in card.explain.methods
+    assert card.explain.grid == (12, 16)
+    x = _CHANCE.uniform(0, 1, (3, 1, 24, 32)).astype(np.float32)
+    as_learned = x.transpose(0, 1, 3, 2) if layout == "NCHW" else x.transpose(0, 3, 2, 1)
+    original = session(path.read_bytes())
+    expected = [original.run(["scores", "small"], {"image": one[None]}) for one in as_learned]
+    selector = np.eye(2, dtype=np.float32)[[0, 1, 1]]
+    explaining = session((tmp_path / "out" / "model.explain.onnx").read_bytes())
+    names = ["logits", "feature_map", "d_feature_map"]
+    logits, maps, gradients_of_maps = explaining.run(names, {"x": x, "selector": selector})
+    (served,) = session((tmp_path / "out" / "model.onnx").read_bytes()).run(["logits"], {"x": x})
+    for found in (logits, served):
+        np.testing.assert_allclose(found, np.concatenate([one[0] for one in expected]), rtol=1e-4, atol=1e-5)
+    seen = np.concatenate([one[1] for one in expected]).transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(maps, seen, rtol=1e-4, atol=1e-5)
+    weights = np.broadcast_to((selector @ HEAD)[:, :, None, None] / (12 * 16), maps.shape)
+    np.testing.assert_allclose(gradients_of_maps, weights, rtol=1e-4, atol=1e-6)
+
+
 def test_networks_of_attention_have_no_map_to_look_at() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "kernels"], ["map"]),

@@ -167,6 +167,38 @@ def test_a_network_for_any_size_is_imported_at_the_size_that_is_answered(tmp_pat
     assert card.outputs[0].shape == (None, 2, 24, 40)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_masks_of_a_network_whose_first_axis_runs_across_lie_as_the_image_does(tmp_path: Path, layout: str) -> None:
+    kernels = np.random.default_rng(8).normal(0, 1, (2, 1, 3, 3)).astype(np.float32)
+    is_last = layout == "NHWC"
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["cxy"], perm=[0, 3, 1, 2] if is_last else [0, 1, 2, 3]),
+        helper.make_node("Conv", ["cxy", "kernels"], ["found"], pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["found"], ["masks"], perm=[0, 2, 3, 1] if is_last else [0, 1, 2, 3]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "turned",
+        [helper.make_tensor_value_info("image", 1, [1, 32, 24, 1] if is_last else ["n", 1, 32, 24])],
+        [helper.make_tensor_value_info("masks", 1, [1, 32, 24, 2] if is_last else ["n", 2, 32, 24])],
+        [numpy_helper.from_array(kernels, "kernels")],
+    )
+    path = tmp_path / "net.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    card = imported(path, tmp_path / "net", first_axis="across", rows=24, columns=32)
+    assert card.outputs[0].shape == (None, 2, 24, 32)
+    x = np.random.default_rng(4).uniform(0, 1, (1, 1, 24, 32)).astype(np.float32)
+    original, served = (
+        onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        for file in (path, tmp_path / "net" / "model.onnx")
+    )
+    (expected,) = original.run(None, {"image": x.transpose(0, 3, 2, 1) if is_last else x.transpose(0, 1, 3, 2)})
+    (found,) = served.run(["masks"], {"x": x})
+    back = expected.transpose(0, 3, 2, 1) if is_last else expected.transpose(0, 1, 3, 2)
+    np.testing.assert_allclose(found, back, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

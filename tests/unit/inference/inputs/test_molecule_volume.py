@@ -167,6 +167,21 @@ def test_a_volume_is_windowed_and_made_small(tmp_path: Path) -> None:
     np.testing.assert_allclose(rising[1:3], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", [(63536.0, 63536.0), (60000.0, 63536.0)])
+def test_padding_of_a_stack_is_no_tissue(tmp_path: Path, padding: tuple[float, float]) -> None:
+    """-2000 as an unsigned number would be 62512 HU after the intercept: brighter than all metal."""
+    spec = spec_of("volume", tmp_path)
+    (made,) = data_models.volume_case().volumes
+    lowest = made.stored.astype(np.uint16) + 24
+    lowest[:, :3] = lowest.min()
+    padded = lowest.copy()
+    padded[:, :3] = 63536
+    description = replace(made.description, rescale_intercept=-1024.0, pixel_padding_range=padding)
+    (expected,) = volume.encode(replace(made, stored=lowest, description=description), spec).tensors.values()
+    (found,) = volume.encode(replace(made, stored=padded, description=description), spec).tensors.values()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_boxes_fill_the_stack(tmp_path: Path) -> None:
     spec = spec_of("volume", tmp_path)
     (made,) = data_models.volume_case().volumes
