@@ -15,7 +15,7 @@ from medviewer.domain.study import Problem
 from medviewer.records import fhir_facts
 from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data
 from medviewer.records.merge import merge
-from medviewer.records.record import PatientRecord
+from medviewer.records.record import PatientRecord, parse_moment
 
 _MAX_BYTES = 256 * 2**20
 _MEDICINES = ("MedicationStatement", "MedicationRequest")
@@ -44,6 +44,13 @@ class _Entry:
     where: str  # for the problem list: position and type, never an identity
     full_url: str
     resource: dict[str, Any]
+    gathered: str = ""  # when the bundle around it was put together
+
+    @property
+    def stated(self) -> str:
+        """When its source last said so; empty if that is not known to the second."""
+        updated = str((self.resource.get("meta") or {}).get("lastUpdated") or "")
+        return next((text for text in (updated, self.gathered) if (parse_moment(text) or ("", ""))[1] == "time"), "")
 
     @property
     def kind(self) -> str:
@@ -159,12 +166,13 @@ class _Reader:
             elif kind in _MEDICINES:
                 concept = self._medicine(entry.resource)
                 if not _states_absence(patient, "medications", concept):
-                    patient.add("medications", fhir_facts.medication_of(entry.resource, concept))
+                    fact: Any = fhir_facts.medication_of(entry.resource, concept)
+                    patient.add("medications", replace(fact, stated=entry.stated))
             else:
                 name, read = _FACTS[kind]
                 fact = read(entry.resource)
                 if fact is not None and not _states_absence(patient, name, entry.resource.get("code")):
-                    patient.add(name, fact)
+                    patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
 
@@ -238,6 +246,7 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
         return
     listed = value.get("entry")
     is_sample = is_test_data(value)
+    gathered = str(value.get("timestamp") or "")
     for number, item in enumerate(listed if isinstance(listed, list) else (), start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         place = f"{where} entry {number}".strip()
@@ -245,7 +254,8 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
             refuse(place, "not a FHIR resource")
             continue
         full_url = item.get("fullUrl")
-        entry = _Entry(f"{place} {resource['resourceType']}", full_url if isinstance(full_url, str) else "", resource)
+        url = full_url if isinstance(full_url, str) else ""
+        entry = _Entry(f"{place} {resource['resourceType']}", url, resource, gathered)
         yield _tagged(entry, value) if is_sample and entry.kind == "Patient" else entry
 
 

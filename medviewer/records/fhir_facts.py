@@ -91,6 +91,7 @@ def condition_of(resource: Json) -> Condition | None:
         clinical_status=_status(resource, "clinicalStatus"),
         onset=_first(resource, "onsetDateTime", "onsetPeriod.start"),
         verification=verification,
+        ended=_first(resource, "abatementDateTime", "abatementPeriod.end"),
     )
 
 
@@ -106,6 +107,7 @@ def medication_of(resource: Json, concept: Json) -> Medication:
         status="" if status == "unknown" else status,
         started=_first(resource, "effectivePeriod.start", "effectiveDateTime", "authoredOn"),
         dosage_text=_text("; ".join(dosage["text"] for dosage in dosages if dosage.get("text"))),
+        ended=_first(resource, "effectivePeriod.end"),
     )
 
 

@@ -60,6 +60,7 @@ class Allergy:
     reaction: str = ""
     recorded: str = ""
     status: str = ""  # FHIR clinical status: active, inactive, resolved
+    stated: str = ""  # when its source last said so: tells which of two accounts is the newer
 
     @property
     def is_partial_absence(self) -> bool:
@@ -76,6 +77,8 @@ class Condition:
     clinical_status: str = ""  # FHIR: active, recurrence, relapse, inactive, remission, resolved
     onset: str = ""
     verification: str = ""  # FHIR: confirmed, provisional, differential, unconfirmed; empty: not said
+    ended: str = ""
+    stated: str = ""  # as of an allergy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Medication:
     status: str = ""  # FHIR: active, completed, stopped, on-hold, ...
     started: str = ""
     dosage_text: str = ""
+    ended: str = ""
+    stated: str = ""  # as of an allergy
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,6 +347,24 @@ def test_importing_twice_changes_nothing(tmp_path: Path) -> None:
         assert store.save_record(_only(_read(tmp_path, *resources))) == first
 
 
+def test_when_an_account_was_stated_is_read_from_the_resource_else_from_its_bundle(tmp_path: Path) -> None:
+    own, gathered = "2024-01-02T03:04:05.678+08:00", "2024-05-06T07:08:09Z"
+    medicine = {
+        "resourceType": "MedicationStatement",
+        "status": "active",
+        "medicationCodeableConcept": {"text": "Amlodipine"},
+        **OWN,
+    }
+    path = tmp_path / "b.json"
+    resources = (PATIENT, _allergy(meta={"lastUpdated": own}), medicine)
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in resources]}
+    for timestamp, expected in ((gathered, gathered), (5, ""), ("2024", "")):
+        path.write_text(json.dumps({**bundle, "timestamp": timestamp}))
+        record = _only(read_bundle(path))
+        assert [a.stated for a in record.allergies or ()] == [own]
+        assert [m.stated for m in record.medications or ()] == [expected]
+
+
 FULL = PatientRecord(
     "key",
     (Identifier("urn:hospital", "42"), Identifier("", "9RG1")),
@@ -354,12 +372,17 @@ FULL = PatientRecord(
     "1940-03",
     "F",
     allergies=(
-        Allergy("Penicillin", "SCT:91936005", "high", "Rash, itching", "1987-05-12", "active"),
+        Allergy(
+            "Penicillin", "SCT:91936005", "high", "Rash, itching", "1987-05-12", "active", "2004-08-26T09:00:00+02:00"
+        ),
         Allergy("Latex"),
     ),
-    conditions=(Condition("Gout", "SCT:90560007", "active", "2001", "provisional"), Condition("Weight loss")),
+    conditions=(
+        Condition("Gout", "SCT:90560007", "resolved", "2001", "provisional", "2003-05", "2004-08-26T09:00:00+02:00"),
+        Condition("Weight loss"),
+    ),
     medications=(
-        Medication("Amlodipine", "ATC:C08CA01", "active", "1996-10", "1 a day"),
+        Medication("Amlodipine", "ATC:C08CA01", "stopped", "1996-10", "1 a day", "2004", "2004-08-26T09:00:00+02:00"),
         Medication("Oxygen", "http://example.org/codes|ox", "draft", "2004-08-26"),
         Medication("Something"),
     ),
