@@ -165,13 +165,13 @@ class _Reader:
                     patient.add("observations" if isinstance(value, Observation) else "text_results", value)
             elif kind in _MEDICINES:
                 concept = self._medicine(entry.resource)
-                if not _states_absence(patient, "medications", concept):
+                if not _states_absence(patient, "medications", concept, entry.resource):
                     fact: Any = fhir_facts.medication_of(entry.resource, concept)
                     patient.add("medications", replace(fact, stated=entry.stated))
             else:
                 name, read = _FACTS[kind]
                 fact = read(entry.resource)
-                if fact is not None and not _states_absence(patient, name, entry.resource.get("code")):
+                if fact is not None and not _states_absence(patient, name, entry.resource.get("code"), entry.resource):
                     patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
@@ -204,11 +204,12 @@ class _Reader:
         return self.medicines[reference]
 
 
-def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None) -> bool:
-    """Whether the code says "none" or "no information" instead of naming something; noted if it says none."""
+def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None, resource: dict[str, Any]) -> bool:
+    """Whether the code says "none" or "no information" instead of naming something; noted if it says none, now."""
     code = code_of(concept or {})
     if code in NONE_KNOWN.get(name, ()):
-        patient.states_none.add(name)
+        if fhir_facts.holds_now(resource):
+            patient.states_none.add(name)
         return True
     return code in NO_INFORMATION
 

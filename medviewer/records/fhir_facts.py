@@ -171,6 +171,18 @@ def is_withdrawn(resource: Json) -> bool:
     return status == "entered-in-error" or (resource.get("resourceType") == "Observation" and status in _WITHDRAWN)
 
 
+def holds_now(resource: Json) -> bool:
+    """Whether a statement that there are none is still made, and by someone who is sure of it."""
+    state = _status(resource, "clinicalStatus") or _text(resource.get("status"))
+    is_over = _first(resource, "effectivePeriod.end") or any(name.startswith("abatement") for name in resource)
+    return (
+        # A statement about medicines has no word for "unknown" but this one.
+        state in ("", "active", "unknown")
+        and _status(resource, "verificationStatus") in ("", "confirmed")
+        and not is_over
+    )
+
+
 def _observation(part: Json, time: str) -> Observation | TextResult:
     concept = part.get("code") or {}
     loinc = next((c["code"] for c in concept.get("coding") or () if c.get("system") == LOINC and c.get("code")), None)

@@ -150,6 +150,45 @@ def test_none_known_is_only_what_says_so(tmp_path: Path, code: str, system: str,
     assert _only(_read(tmp_path, PATIENT, _allergy(code, system))).allergy_status == status
 
 
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "none known"),
+        ({"clinicalStatus": {"coding": [{"code": "active"}]}}, "none known"),
+        ({"verificationStatus": {"coding": [{"code": "confirmed"}]}}, "none known"),
+        *(({"clinicalStatus": {"coding": [{"code": code}]}}, "not recorded") for code in ("inactive", "resolved")),
+        *(
+            ({"verificationStatus": {"coding": [{"code": code}]}}, "not recorded")
+            for code in ("unconfirmed", "refuted")
+        ),
+    ],
+)
+def test_none_known_counts_only_while_it_is_said(tmp_path: Path, changes: dict[str, Any], status: str) -> None:
+    assert _only(_read(tmp_path, PATIENT, _allergy("716186003", **changes))).allergy_status == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "stated"),
+    [
+        ({"status": "unknown"}, ()),
+        ({"status": "active"}, ()),
+        ({"status": "stopped"}, None),
+        ({"status": "active", "effectivePeriod": {"end": "2004"}}, None),
+    ],
+)
+def test_no_medicines_and_no_problems_count_only_while_they_are_said(
+    tmp_path: Path, changes: dict[str, Any], stated: tuple[()] | None
+) -> None:
+    none = {"coding": [{"system": SCT, "code": "787481004"}]}
+    medicine = {"resourceType": "MedicationStatement", "medicationCodeableConcept": none, **OWN, **changes}
+    assert _only(_read(tmp_path, PATIENT, medicine)).medications == stated
+    problem = {"resourceType": "Condition", "code": {"coding": [{"system": SCT, "code": "160245001"}]}, **OWN}
+    is_over = {"clinicalStatus": {"coding": [{"code": "resolved"}]}} if stated is None else {}
+    assert _only(_read(tmp_path, PATIENT, {**problem, **is_over})).conditions == stated
+    if stated is None:
+        assert _only(_read(tmp_path, PATIENT, {**problem, "abatementDateTime": "2004"})).conditions is None
+
+
 def test_an_allergy_outweighs_a_statement_of_none(tmp_path: Path) -> None:
     record = _only(_read(tmp_path, PATIENT, _allergy(), _allergy("716186003")))
     assert [a.code for a in record.allergies or ()] == ["SCT:91936005"]
