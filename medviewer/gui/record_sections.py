@@ -55,10 +55,11 @@ def reference_of(state: State) -> Reference:
     made = parse_moment(iso_date(study.date)) if study is not None else None
     if study is None or made is None or made[1] not in ("day", "time"):
         return Reference(datetime.now().astimezone(), is_study=False)
+    made_on = made[0].replace(tzinfo=study.zone)
     digits = study.time.strip().replace(":", "")[:4]
     if len(digits) == 4 and digits.isdigit() and int(digits[:2]) < 24 and int(digits[2:]) < 60:
-        return Reference(made[0].replace(hour=int(digits[:2]), minute=int(digits[2:])), is_study=True)
-    return Reference(made[0], is_study=True, has_time=False)
+        return Reference(made_on.replace(hour=int(digits[:2]), minute=int(digits[2:])), is_study=True)
+    return Reference(made_on, is_study=True, has_time=False)
 
 
 def identity_lines(state: State) -> list[str]:

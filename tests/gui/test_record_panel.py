@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from medviewer.app.state import State
+from medviewer.domain.case import Observation
 from medviewer.gui import values_section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_panel import RecordPanel
@@ -17,6 +18,7 @@ from medviewer.gui.timeline_chart import TimelineChart
 from medviewer.records.record import Allergy, Condition, Identifier, Medication, StudyMark
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
+from tests.time_zones import in_zone
 
 
 @pytest.fixture
@@ -195,6 +197,17 @@ def test_the_time_of_the_study_is_used_only_if_it_is_one(time: str, expected: tu
     dated = replace(state.selection, study=replace(state.selection.study, time=time))
     reference = reference_of(replace(state, selection=dated))
     assert (reference.moment.hour, reference.moment.minute, reference.has_time) == expected
+
+
+def test_ages_are_told_in_the_zone_of_the_study(panel) -> None:
+    pulse = Observation("8867-4", "", 70, "/min", datetime.fromisoformat("2004-03-02T09:45:00+08:00"))
+    state = made.opened(record=made.record(observations=(pulse,)))
+    assert state.selection is not None
+    for offset, age in (("+0800", "30 min before"), ("+0900", "30 min after")):
+        study = replace(state.selection.study, time="101500", utc_offset=offset)
+        with in_zone("America/Los_Angeles"):
+            show(panel, replace(state, selection=replace(state.selection, study=study)))
+        assert f"70 /min\n{age}" in all_words(panel)
 
 
 def test_observations_are_drawn(panel) -> None:
