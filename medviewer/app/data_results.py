@@ -15,6 +15,7 @@ from typing import Any
 
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
 from medviewer.domain.answer import Answer, Attribution, Evidence, Forecast, Outcome, Score, SurvivalCurve
+from medviewer.records.record import is_whole_day, time_words
 from medviewer.whole_file import storage_error, write_whole
 
 _KINDS = {Score: "score", SurvivalCurve: "survival", Forecast: "forecast"}
@@ -103,7 +104,9 @@ def _outcome(one: Outcome) -> dict[str, Any]:
 
 
 def _evidence(one: Evidence, at: datetime | None) -> dict[str, Any]:
-    hours = None if one.time is None or at is None else round((at.timestamp() - one.time.timestamp()) / 3600, 2)
+    hours = None
+    if one.time is not None and at is not None and not is_whole_day(one.time):
+        hours = round((at.timestamp() - one.time.timestamp()) / 3600, 2)
     return {"name": one.name, "title": one.title, "value": one.value, "hours_before": hours, "note": one.note}
 
 
@@ -115,7 +118,7 @@ def _anchor(anchor: Anchor) -> dict[str, Any]:
 
 
 def _used(one: Evidence) -> str:
-    when = f", {one.time:%Y-%m-%d %H:%M}" if one.time is not None else ""
+    when = f", {time_words(one.time)}" if one.time is not None else ""
     return f"  used: {one.title} {one.value}{when}" + (f" ({one.note})" if one.note else "")
 
 

@@ -14,6 +14,7 @@ from medviewer.gui.finding_card import number_kind, signature_row
 from medviewer.gui.outcome_rows import outcome_rows, recorded
 from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
+from medviewer.records.record import time_words
 
 Run = Callable[[str], None]
 
@@ -96,7 +97,7 @@ def _used(answer: Answer) -> QWidget:
     """The recorded values, each with when it was recorded and what was done to it."""
     unfolding = Disclosure(tr("Values used, with their dates"))
     for one in answer.evidence:
-        when = f"{one.time:%Y-%m-%d %H:%M}" if one.time is not None else ""
+        when = time_words(one.time) if one.time is not None else ""
         words = ", ".join(part for part in (recorded(one), when, visible(one.note)) if part)
         unfolding.content.addWidget(FactRow(visible(one.title), words))
     return unfolding

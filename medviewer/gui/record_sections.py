@@ -34,6 +34,7 @@ from medviewer.records.record import (
     age_at,
     iso_date,
     parse_moment,
+    time_words,
 )
 
 _OVER = frozenset({"inactive", "resolved", "remission"})
@@ -215,7 +216,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
         grid.addWidget(PlainLabel(name, "secondary", wrap=True), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)
         age = PlainLabel(age_words(moment, reference), "small")
-        set_tooltip(age, f"{moment:%Y-%m-%d %H:%M}")
+        set_tooltip(age, time_words(moment))
         age.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(age, number, 2)
     yield box

@@ -30,6 +30,7 @@ from medviewer.records.record import (
     PatientRecord,
     StudyMark,
     TextResult,
+    is_whole_day,
     parse_moment,
     with_zone,
 )
@@ -186,8 +187,8 @@ def _observation(observation: Observation) -> dict[str, Any]:
     quantity: dict[str, Any] = {"value": observation.value, "unit": observation.unit}
     if observation.unit in _UCUM_UNITS:
         quantity |= {"system": UCUM, "code": observation.unit}
-    is_day = observation.time.tzinfo is None and not any(observation.time.timetuple()[3:6])
-    when = observation.time.date().isoformat() if is_day else with_zone(observation.time).isoformat()
+    time = observation.time
+    when = time.date().isoformat() if is_whole_day(time) else with_zone(time).isoformat()
     return {
         # The record does not keep whether a value was preliminary or final, so nothing is claimed.
         "status": "unknown",

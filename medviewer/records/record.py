@@ -211,6 +211,19 @@ def parse_moment(text: str) -> tuple[datetime, Precision] | None:
     return moment, "day" if day else "month" if month else "year"
 
 
+def is_whole_day(moment: datetime) -> bool:
+    """Whether only the day of a value was recorded: midnight without a zone, as ``parse_moment`` gives it.
+
+    A source that tells the time tells its zone too (FHIR R4, dateTime).
+    """
+    return moment.tzinfo is None and not any((moment.hour, moment.minute, moment.second, moment.microsecond))
+
+
+def time_words(moment: datetime) -> str:
+    """When a value was recorded as people read it; the date alone where no more was recorded."""
+    return moment.strftime("%Y-%m-%d" if is_whole_day(moment) else "%Y-%m-%d %H:%M")
+
+
 def with_zone(moment: datetime) -> datetime:
     """The moment with a time zone, so that any two can be compared; without one it is local time.
 
@@ -270,7 +283,8 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     """What a model may know of the patient at that moment: no identity, nothing from later.
 
     A result that came after the film must not help to read the film, so
-    observations, medicines and allergies dated after ``at`` are left out.
+    observations, medicines and allergies dated after ``at`` are left out. A value
+    of which only the day is known may be of its last minute.
 
     Returns:
         A case without images; ``None`` means unknown, never normal.
@@ -283,12 +297,20 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     return Case(
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
-        observations=tuple(o for o in record.observations if with_zone(o.time) <= moment),
+        observations=tuple(o for o in record.observations if not _may_be_later(o.time, at)),
         text_observations=tuple(_words_at(record, moment)),
         at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def _may_be_later(time: datetime, at: datetime) -> bool:
+    if not is_whole_day(time):
+        return with_zone(time) > with_zone(at)
+    # The day as the clock at ``at`` tells it: nobody recorded another zone.
+    is_day_over = (at.hour, at.minute, at.second) == (23, 59, 59)
+    return time.date() > at.date() or (time.date() == at.date() and not is_day_over)
 
 
 def _words_at(record: PatientRecord, moment: datetime) -> Iterator[TextObservation]:
@@ -326,8 +348,8 @@ def _birthday(born: date, years: int) -> date:
 
 def _entries(record: PatientRecord) -> Iterator[TimelineEntry]:
     for o in record.observations:
-        when = o.time.strftime("%Y-%m-%d %H:%M") if (o.time.hour or o.time.minute) else o.time.strftime("%Y-%m-%d")
-        yield TimelineEntry(with_zone(o.time), "observation", o.display or o.code, format_observation(o), None, when)
+        title, value = o.display or o.code, format_observation(o)
+        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time))
     for kind, date_text, title, detail, uid in _dated(record):
         parsed = parse_moment(date_text)
         if parsed is not None:

@@ -122,6 +122,31 @@ def test_a_snapshot_holds_nothing_from_after_its_moment() -> None:
     assert int(case.age_years) == 64
 
 
+@pytest.mark.parametrize(
+    ("day", "at", "is_known"),
+    [
+        (26, FILM, False),  # it may be of the evening
+        (25, FILM, True),
+        (26, FILM.replace(hour=23, minute=59, second=59), True),
+        (26, datetime(2004, 8, 26, 23, 59, 59), True),  # noqa: DTZ001
+        (27, FILM.replace(hour=23, minute=59, second=59), False),
+        (26, datetime(2004, 8, 27, 0, 30, tzinfo=timezone(timedelta(hours=14))), True),  # the clock there counts
+    ],
+)
+def test_a_value_of_which_only_the_day_is_known_counts_from_the_next_day_on(
+    day: int, at: datetime, is_known: bool
+) -> None:
+    value = _observation(datetime(2004, 8, day))  # noqa: DTZ001
+    assert bool(snapshot(PatientRecord("k", observations=(value,)), at).observations) is is_known
+
+
+def test_a_value_of_midnight_is_no_value_of_the_whole_day() -> None:
+    night = _observation(datetime(2004, 8, 26, tzinfo=UTC))
+    record = PatientRecord("k", observations=(night, _observation(datetime(2004, 8, 25))))  # noqa: DTZ001
+    assert snapshot(record, FILM).observations == record.observations
+    assert [entry.when for entry in timeline(record)] == ["2004-08-26 00:00", "2004-08-25"]
+
+
 def test_a_snapshot_has_no_identity() -> None:
     record = PatientRecord(
         "key-canary",
