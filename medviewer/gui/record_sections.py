@@ -32,8 +32,10 @@ from medviewer.records.record import (
     PatientRecord,
     TimelineEntry,
     age_at,
+    is_over,
     iso_date,
     parse_moment,
+    shown_moment,
     time_words,
 )
 
@@ -169,11 +171,14 @@ def condition_rows(conditions: tuple[Condition, ...] | None) -> Iterator[QWidget
     if not conditions:
         yield _absence(conditions)
         return
-    for one in sorted(conditions, key=lambda c: c.clinical_status not in ("active", "recurrence", "relapse", "")):
-        since = _since(one.onset, is_active=one.clinical_status not in _OVER)
-        yield item_row(
-            visible(one.text), _joined([status_word(one.clinical_status), status_word(one.verification), since])
-        )
+    for one in sorted(conditions, key=_is_past_problem):
+        state = _state(one.clinical_status, one.ended)
+        since = _since(one.onset, one.ended, is_active=one.clinical_status not in _OVER)
+        yield item_row(visible(one.text), _joined([state, status_word(one.verification), since]))
+
+
+def _is_past_problem(one: Condition) -> bool:
+    return one.clinical_status not in ("active", "recurrence", "relapse", "") or _is_past(one.ended)
 
 
 def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWidget]:
@@ -182,13 +187,24 @@ def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWid
     if not medications:
         yield _absence(medications)
         return
-    for one in sorted(medications, key=lambda m: m.status not in ("active", "")):
-        since = _since(one.started, is_active=one.status in ("active", ""))
-        yield item_row(visible(one.text), _joined([visible(one.dosage_text), status_word(one.status), since]))
+    for one in sorted(medications, key=lambda m: m.status not in ("active", "") or _is_past(m.ended)):
+        since = _since(one.started, one.ended, is_active=one.status in ("active", ""))
+        yield item_row(visible(one.text), _joined([visible(one.dosage_text), _state(one.status, one.ended), since]))
 
 
-def _since(date: str, *, is_active: bool) -> str:
-    """A date as a beginning, or, of what is over, the date alone."""
+def _state(status: str, ended: str) -> str:
+    """The recorded status in a word; "active" is out of date behind a recorded end."""
+    return "" if status == "active" and _is_past(ended) else status_word(status)
+
+
+def _is_past(ended: str) -> bool:
+    return is_over(ended, datetime.now().astimezone())
+
+
+def _since(date: str, ended: str, *, is_active: bool) -> str:
+    """A date as a beginning, or, of what is over, the date alone; with the end where one was recorded."""
+    if ended:
+        return _joined([visible(date), tr("until {date}").format(date=visible(shown_moment(ended)))])
     if not date or not is_active:
         return visible(date)
     return tr("since {date}").format(date=visible(date))

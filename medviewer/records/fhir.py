@@ -97,7 +97,7 @@ def read_bundle(path: Path) -> ImportedRecords:
         if entry.kind == "Patient":
             reader.add_patient(entry)
         elif entry.kind == "Medication":
-            reader.medicines.update(dict.fromkeys(entry.names, entry.resource.get("code") or {}))
+            reader.add_medicine(entry)
     for entry in entries:
         reader.add_fact(entry)
     return reader.finish()
@@ -136,6 +136,7 @@ class _Reader:
 
     def add_patient(self, entry: _Entry) -> None:
         try:
+            fhir_facts.check_meaning(entry.resource)
             record = fhir_facts.patient_of(entry.resource)
             record = replace(record, is_sample=is_test_data(entry.resource))
             same = next((p for p in self._patients if set(p.record.identifiers) & set(record.identifiers)), None)
@@ -151,6 +152,14 @@ class _Reader:
             known = self._by_name.setdefault(name, gathered)
             self._by_name[name] = gathered if known is gathered else None
 
+    def add_medicine(self, entry: _Entry) -> None:
+        try:
+            fhir_facts.check_meaning(entry.resource)
+        except RecordError as error:
+            self.refuse(entry.where, str(error))
+        else:
+            self.medicines.update(dict.fromkeys(entry.names, entry.resource.get("code") or {}))
+
     def add_fact(self, entry: _Entry) -> None:
         kind = entry.kind
         if kind in ("Patient", "Medication"):
@@ -159,6 +168,7 @@ class _Reader:
             self._not_shown[kind] += 1
             return
         try:
+            fhir_facts.check_meaning(entry.resource)
             patient = self._patient_of(entry.resource)
             if kind == "Observation":
                 for value in list(fhir_facts.observations_of(entry.resource)):

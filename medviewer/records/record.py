@@ -292,8 +292,8 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     moment = with_zone(at)
     medicines = None
     if record.medications is not None:
-        taken = (m for m in record.medications if m.status not in _NOT_TAKEN and not _is_after(m.started, moment))
-        medicines = tuple(m.text for m in taken)
+        begun = (m for m in record.medications if m.status not in _NOT_TAKEN and not _is_after(m.started, moment))
+        medicines = tuple(m.text for m in begun if not is_over(m.ended, at))
     return Case(
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
@@ -303,6 +303,16 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def is_over(ended: str, at: datetime) -> bool:
+    """Whether a recorded end lies before a moment, at the latest that its precision allows; no date is no end."""
+    parsed = parse_moment(ended)
+    if parsed is None:
+        return False
+    if parsed[1] == "time":
+        return with_zone(parsed[0]) <= with_zone(at)
+    return at.date().isoformat()[: len(ended)] > ended
 
 
 def _may_be_later(time: datetime, at: datetime) -> bool:
@@ -372,15 +382,19 @@ def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str,
     for t in record.text_results:
         yield "text result", t.time, t.display or t.code, t.text, None
     for c in record.conditions or ():
-        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification), None
+        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification, _until(c.ended)), None
     for m in record.medications or ():
-        yield "medication", m.started, m.text, _join(m.dosage_text, m.status), None
+        yield "medication", m.started, m.text, _join(m.dosage_text, m.status, _until(m.ended)), None
     for a in record.allergies or ():
         yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
     for e in record.encounters:
-        yield "encounter", e.start, e.text or e.kind or "Visit", f"until {shown_moment(e.end)}" if e.end else "", None
+        yield "encounter", e.start, e.text or e.kind or "Visit", _until(e.end), None
     for d in record.documents:
         yield "document", d.date, d.title, "", None
+
+
+def _until(end: str) -> str:
+    return f"until {shown_moment(end)}" if end else ""
 
 
 def _join(*parts: str) -> str:

@@ -173,6 +173,18 @@ def test_active_problems_come_first(panel) -> None:
     assert "resolved, 1961" in text
 
 
+def test_what_has_ended_is_not_told_as_going_on(panel) -> None:
+    gout = Condition("Gout", "", "active", "2001", ended="2003-05")
+    warfarin = Medication("Warfarin", "", "active", "2002", "1 a day", ended="2003-06-01T08:00:00+02:00")
+    going_on = (Condition("Asthma", "", "active", "1999"), Medication("Ramipril", "", "active", "1996"))
+    show(panel, made.opened(record=made.record(conditions=(gout, going_on[0]), medications=(warfarin, going_on[1]))))
+    text = all_words(panel)
+    assert "Gout\n2001, until 2003-05\n" in text
+    assert "Warfarin\n1 a day, 2002, until 2003-06-01 08:00\n" in text
+    assert text.index("Asthma") < text.index("Gout")
+    assert text.index("Ramipril") < text.index("Warfarin")
+
+
 def test_vital_signs_have_their_age_and_say_against_what(panel) -> None:
     show(panel, made.opened(record=made.record()))
     text = all_words(panel)

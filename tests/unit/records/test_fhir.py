@@ -524,6 +524,86 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch:
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
 
 
+_UNKNOWN = [{"url": "http://example.org/negated", "valueBoolean": True}]
+_ORDER = {
+    "resourceType": "MedicationRequest",
+    "status": "active",
+    "intent": "order",
+    "medicationCodeableConcept": {"text": "Warfarin"},
+    **OWN,
+}
+_VISIT = {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}, **OWN}
+_STUDY = {
+    "resourceType": "ImagingStudy",
+    "status": "available",
+    "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2"}],
+    **OWN,
+}
+_NOTE = {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"title": "X"}}], **OWN}
+
+
+@pytest.mark.parametrize(
+    ("resource", "change", "reason"),
+    [
+        (_ORDER, {"intent": "proposal"}, "only proposed or planned"),
+        (_ORDER, {"intent": "plan"}, "only proposed or planned"),
+        (_ORDER, {"intent": "option"}, "only proposed or planned"),
+        (_VISIT, {"status": "cancelled"}, "called off"),
+        (_STUDY, {"status": "cancelled"}, "called off"),
+        (_NOTE, {"status": "superseded"}, "newer document"),
+        (_NOTE, {"docStatus": "entered-in-error"}, "withdrawn by its source"),
+        (_observation(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
+        (_allergy(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
+        (_ORDER, {"dosageInstruction": [{"text": "1", "modifierExtension": _UNKNOWN}]}, "changes what it means"),
+    ],
+)
+def test_what_is_no_fact_or_may_mean_another_is_refused_with_its_reason(
+    tmp_path: Path, resource: dict[str, Any], change: dict[str, Any], reason: str
+) -> None:
+    def facts(record: PatientRecord) -> list[Any]:
+        return [*(record.medications or ()), *record.encounters, *record.studies, *record.documents]
+
+    whole = _only(_read(tmp_path, PATIENT, resource))
+    assert len([*facts(whole), *whole.observations, *(whole.allergies or ())]) == 1
+    imported = _read(tmp_path, PATIENT, {**resource, **change})
+    (record,) = imported.records
+    assert [*facts(record), *record.observations, *(record.allergies or ())] == []
+    assert [reason in problem.reason for problem in imported.problems] == [True]
+
+
+def test_a_patient_or_a_medicine_that_may_mean_something_else_is_not_used(tmp_path: Path) -> None:
+    imported = _read(tmp_path, {**PATIENT, "modifierExtension": _UNKNOWN})
+    assert imported.records == ()
+    assert "changes what it means" in imported.problems[0].reason
+    medicine = {"resourceType": "Medication", "id": "m", "code": {"text": "Warfarin"}}
+    order = {k: v for k, v in _ORDER.items() if k != "medicationCodeableConcept"}
+    order["medicationReference"] = {"reference": "Medication/m"}
+    assert _only(_read(tmp_path, PATIENT, medicine, order)).medications == (Medication("Warfarin", "", "active"),)
+    imported = _read(tmp_path, PATIENT, {**medicine, "modifierExtension": _UNKNOWN}, order)
+    assert imported.records[0].medications is None
+    assert [p.reason.partition(":")[0] for p in imported.problems] == [
+        "entry 2 Medication",
+        "entry 3 MedicationRequest",
+    ]
+
+
+def test_ends_are_read(tmp_path: Path) -> None:
+    taken = {"resourceType": "MedicationStatement", "status": "active", "medicationCodeableConcept": {"text": "X"}}
+    taken |= {"effectivePeriod": {"start": "2001", "end": "2003-05"}, **OWN}
+    gout = {"resourceType": "Condition", "code": {"text": "Gout"}, **OWN}
+    record = _only(_read(tmp_path, PATIENT, taken, gout | {"abatementDateTime": "2003"}))
+    assert [(m.started, m.ended) for m in record.medications or ()] == [("2001", "2003-05")]
+    assert [c.ended for c in record.conditions or ()] == ["2003"]
+
+
+def test_base64_may_be_broken_into_lines(tmp_path: Path) -> None:
+    text = "Kein Anhalt für Infiltrate. " * 9
+    data = base64.encodebytes(text.encode()).decode()
+    assert "\n" in data.strip()
+    note = _NOTE | {"content": [{"attachment": {"contentType": "text/plain", "data": data}}]}
+    assert [d.text for d in _only(_read(tmp_path, PATIENT, note)).documents] == [text]
+
+
 def test_a_document_that_cannot_be_decoded_is_a_problem(tmp_path: Path) -> None:
     def note(data: str) -> dict[str, Any]:
         return {

@@ -147,6 +147,26 @@ def test_a_value_of_midnight_is_no_value_of_the_whole_day() -> None:
     assert [entry.when for entry in timeline(record)] == ["2004-08-26 00:00", "2004-08-25"]
 
 
+@pytest.mark.parametrize(
+    ("ended", "is_taken"),
+    [
+        ("", True),
+        ("someday", True),
+        ("2003", False),
+        ("2004", True),  # it may have ended after the film
+        ("2004-08", True),
+        ("2004-07", False),
+        ("2004-08-26", True),
+        ("2004-08-25", False),
+        ("2004-08-26T18:49:00+00:00", False),
+        ("2004-08-26T18:49:00-04:00", True),
+    ],
+)
+def test_a_medicine_that_has_ended_is_not_taken_any_more(ended: str, is_taken: bool) -> None:
+    record = PatientRecord("k", medications=(Medication("Warfarin", "", "active", "2001", ended=ended),))
+    assert snapshot(record, FILM).medicines == (("Warfarin",) if is_taken else ())
+
+
 def test_a_snapshot_has_no_identity() -> None:
     record = PatientRecord(
         "key-canary",
