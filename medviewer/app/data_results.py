@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ def stack_of(attribution: Attribution) -> dict[str, Any] | None:
     }
 
 
-def summary_of(answer: Answer, attributions: Sequence[Attribution]) -> list[str]:
-    """The outcomes in a few lines, and what they rest on."""
+def summary_of(answer: Answer, attributions: Sequence[Attribution], zone: tzinfo | None = None) -> list[str]:
+    """The outcomes in a few lines, and what they rest on, with times by the clock of ``zone`` (None: ours)."""
     lines: list[str] = []
     for one in answer.outcomes:
         if isinstance(one, Score):
@@ -88,7 +88,7 @@ def summary_of(answer: Answer, attributions: Sequence[Attribution]) -> list[str]
         else:
             ends = f"{one.low[-1]:.3g} to {one.high[-1]:.3g}"
             lines.append(f"  {one.title} in {one.hours[-1]:g} h: {one.median[-1]:.3g} {one.unit} ({ends})")
-    lines += [_used(one) for one in answer.evidence]
+    lines += [_used(one, zone) for one in answer.evidence]
     for attribution in attributions:
         judged = attribution.faithfulness
         lines.append(
@@ -117,8 +117,8 @@ def _anchor(anchor: Anchor) -> dict[str, Any]:
     return found
 
 
-def _used(one: Evidence) -> str:
-    when = f", {time_words(one.time)}" if one.time is not None else ""
+def _used(one: Evidence, zone: tzinfo | None) -> str:
+    when = f", {time_words(one.time, zone)}" if one.time is not None else ""
     return f"  used: {one.title} {one.value}{when}" + (f" ({one.note})" if one.note else "")
 
 

@@ -186,4 +186,4 @@ def _lines(told: Told) -> Sequence[str]:
             f"threshold {finding.threshold:.3f}, {flag}"
         )
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
-    return [*lines, *summary_of(answer, told.attributions)]
+    return [*lines, *summary_of(answer, told.attributions, told.at.tzinfo if told.at is not None else None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import tzinfo
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -81,7 +82,7 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
         judged = row.attribution.faithfulness
         if judged is not None:
             yield PlainLabel(verdict_words(judged), "small", wrap=True)
-    yield _used(answer)
+    yield _used(answer, row.question.at.tzinfo)
 
 
 def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
@@ -93,11 +94,11 @@ def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
         yield PlainLabel(finding.meaning, "small", wrap=True)
 
 
-def _used(answer: Answer) -> QWidget:
+def _used(answer: Answer, zone: tzinfo | None) -> QWidget:
     """The recorded values, each with when it was recorded and what was done to it."""
     unfolding = Disclosure(tr("Values used, with their dates"))
     for one in answer.evidence:
-        when = time_words(one.time) if one.time is not None else ""
+        when = time_words(one.time, zone) if one.time is not None else ""
         words = ", ".join(part for part in (recorded(one), when, visible(one.note)) if part)
         unfolding.content.addWidget(FactRow(visible(one.title), words))
     return unfolding

@@ -169,7 +169,7 @@ class RecordPanel(QWidget):
 
     def _draw_events(self, record: PatientRecord) -> None:
         column = self._scroll.column
-        events = [entry for entry in timeline(record) if entry.kind != "observation"]
+        events = [entry for entry in timeline(record, reference_of(self._state).zone) if entry.kind != "observation"]
         column.addWidget(section(tr("Studies and events")))
         if not events:
             column.addWidget(PlainLabel(tr("Not recorded"), "secondary"))

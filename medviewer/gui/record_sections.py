@@ -35,7 +35,6 @@ from medviewer.records.record import (
     is_over,
     iso_date,
     parse_moment,
-    shown_moment,
     time_words,
 )
 
@@ -204,7 +203,7 @@ def _is_past(ended: str) -> bool:
 def _since(date: str, ended: str, *, is_active: bool) -> str:
     """A date as a beginning, or, of what is over, the date alone; with the end where one was recorded."""
     if ended:
-        return _joined([visible(date), tr("until {date}").format(date=visible(shown_moment(ended)))])
+        return _joined([visible(date), tr("until {date}").format(date=visible(ended))])
     if not date or not is_active:
         return visible(date)
     return tr("since {date}").format(date=visible(date))
@@ -232,7 +231,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
         grid.addWidget(PlainLabel(name, "secondary", wrap=True), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)
         age = PlainLabel(age_words(moment, reference), "small")
-        set_tooltip(age, time_words(moment))
+        set_tooltip(age, time_words(moment, reference.zone))
         age.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(age, number, 2)
     yield box

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from medviewer.domain.case import Case, Observation, TextObservation
@@ -219,9 +219,22 @@ def is_whole_day(moment: datetime) -> bool:
     return moment.tzinfo is None and not any((moment.hour, moment.minute, moment.second, moment.microsecond))
 
 
-def time_words(moment: datetime) -> str:
-    """When a value was recorded as people read it; the date alone where no more was recorded."""
-    return moment.strftime("%Y-%m-%d" if is_whole_day(moment) else "%Y-%m-%d %H:%M")
+def time_words(moment: datetime, zone: tzinfo | None = None) -> str:
+    """When a value was recorded as people read it; the date alone where no more was recorded.
+
+    All that stands side by side is told by one clock: that of ``zone``, or this computer's where that is None.
+    """
+    if is_whole_day(moment):
+        return moment.strftime("%Y-%m-%d")
+    return as_told_in(zone, moment).strftime("%Y-%m-%d %H:%M")
+
+
+def as_told_in(zone: tzinfo | None, moment: datetime) -> datetime:
+    """The same moment by the clock of a time zone; None for this computer's."""
+    try:
+        return with_zone(moment).astimezone(zone)
+    except (OverflowError, ValueError, OSError):  # the very first and last days of the calendar
+        return with_zone(moment)
 
 
 def with_zone(moment: datetime) -> datetime:
@@ -274,9 +287,9 @@ def format_observation(observation: Observation) -> str:
     return f"{value}{unit}" if unit == "%" else f"{value} {unit}".rstrip()
 
 
-def timeline(record: PatientRecord) -> tuple[TimelineEntry, ...]:
-    """Every dated fact of the record, newest first; what has no usable date is left out."""
-    return tuple(sorted(_entries(record), key=lambda entry: entry.time, reverse=True))
+def timeline(record: PatientRecord, zone: tzinfo | None = None) -> tuple[TimelineEntry, ...]:
+    """Every dated fact of the record, newest first; what has no usable date is left out. Of ``zone`` see time_words."""
+    return tuple(sorted(_entries(record, zone), key=lambda entry: entry.time, reverse=True))
 
 
 def snapshot(record: PatientRecord, at: datetime) -> Case:
@@ -356,45 +369,49 @@ def _birthday(born: date, years: int) -> date:
         return date(born.year + years, 3, 1)
 
 
-def _entries(record: PatientRecord) -> Iterator[TimelineEntry]:
+def _entries(record: PatientRecord, zone: tzinfo | None) -> Iterator[TimelineEntry]:
     for o in record.observations:
         title, value = o.display or o.code, format_observation(o)
-        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time))
-    for kind, date_text, title, detail, uid in _dated(record):
+        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time, zone))
+    for kind, date_text, title, detail, uid in _dated(record, zone):
         parsed = parse_moment(date_text)
         if parsed is not None:
-            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text))
+            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text, zone))
 
 
-def shown_moment(text: str) -> str:
+def shown_moment(text: str, zone: tzinfo | None = None) -> str:
     """Return a recorded date or time as people read it, as precise as it was recorded; other text as it is.
 
-    >>> shown_moment("2004-08-25T17:45:00-04:00"), shown_moment("2004-08")
-    ('2004-08-25 17:45', '2004-08')
+    Of ``zone`` see :func:`time_words`.
+
+    >>> shown_moment("2004-08-25"), shown_moment("2004-08")
+    ('2004-08-25', '2004-08')
     """
     parsed = parse_moment(text)
-    return parsed[0].strftime("%Y-%m-%d %H:%M") if parsed is not None and parsed[1] == "time" else text
+    if parsed is None or parsed[1] != "time":
+        return text
+    return as_told_in(zone, parsed[0]).strftime("%Y-%m-%d %H:%M")
 
 
-def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
+def _dated(record: PatientRecord, zone: tzinfo | None) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
     for s in record.studies:
         yield "study", s.date, s.description or s.modality or "Study", s.modality, s.study_instance_uid
     for t in record.text_results:
         yield "text result", t.time, t.display or t.code, t.text, None
     for c in record.conditions or ():
-        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification, _until(c.ended)), None
+        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification, _until(c.ended, zone)), None
     for m in record.medications or ():
-        yield "medication", m.started, m.text, _join(m.dosage_text, m.status, _until(m.ended)), None
+        yield "medication", m.started, m.text, _join(m.dosage_text, m.status, _until(m.ended, zone)), None
     for a in record.allergies or ():
         yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
     for e in record.encounters:
-        yield "encounter", e.start, e.text or e.kind or "Visit", _until(e.end), None
+        yield "encounter", e.start, e.text or e.kind or "Visit", _until(e.end, zone), None
     for d in record.documents:
         yield "document", d.date, d.title, "", None
 
 
-def _until(end: str) -> str:
-    return f"until {shown_moment(end)}" if end else ""
+def _until(end: str, zone: tzinfo | None) -> str:
+    return f"until {shown_moment(end, zone)}" if end else ""
 
 
 def _join(*parts: str) -> str:

@@ -180,7 +180,7 @@ def test_what_has_ended_is_not_told_as_going_on(panel) -> None:
     show(panel, made.opened(record=made.record(conditions=(gout, going_on[0]), medications=(warfarin, going_on[1]))))
     text = all_words(panel)
     assert "Gout\n2001, until 2003-05\n" in text
-    assert "Warfarin\n1 a day, 2002, until 2003-06-01 08:00\n" in text
+    assert "Warfarin\n1 a day, 2002, until 2003-06-01T08:00:00+02:00\n" in text
     assert text.index("Asthma") < text.index("Gout")
     assert text.index("Ramipril") < text.index("Warfarin")
 

@@ -25,8 +25,10 @@ from medviewer.records.record import (
     parse_moment,
     shown_moment,
     snapshot,
+    time_words,
     timeline,
 )
+from tests.time_zones import in_zone
 
 FILM = datetime(2004, 8, 26, 18, 50, tzinfo=UTC)
 
@@ -202,7 +204,8 @@ def test_the_timeline_is_newest_first_and_keeps_the_precision_of_its_dates() -> 
         encounters=(Encounter("Clinic", start="2004-08-16T14:30:00+02:00"),),
         studies=(StudyMark("1.2.3", "2004-08-26", "CR", "THORAX"), StudyMark("1.2.4", "", "CT")),
     )
-    entries = timeline(record)
+    with in_zone("Europe/Berlin"):
+        entries = timeline(record)
     assert [(e.when, e.kind) for e in entries] == [
         ("2004-08-26 09:05", "observation"),
         ("2004-08-26", "study"),
@@ -254,4 +257,22 @@ def test_values_are_shown_with_their_own_unit(value: float, unit: str, shown: st
      ("spring", "spring"), ("", "")],
 )  # fmt: skip
 def test_a_moment_is_shown_as_precisely_as_it_was_recorded(recorded: str, shown: str) -> None:
-    assert shown_moment(recorded) == shown
+    assert shown_moment(recorded, timezone(timedelta(hours=-4))) == shown
+
+
+def test_all_times_are_told_by_one_clock() -> None:
+    there = datetime.fromisoformat("2004-08-26T02:45:00+08:00")
+    record = PatientRecord(
+        "k",
+        observations=(_observation(there), _observation(datetime(2004, 8, 24))),  # noqa: DTZ001 - a day has no clock
+        encounters=(Encounter("Clinic", "AMB", "2004-08-25T14:30:00+00:00", "2004-08-25T11:00:00-04:00"),),
+    )
+    for place, times in (
+        (UTC, ["2004-08-25 18:45", "2004-08-25 14:30", "2004-08-24", "until 2004-08-25 15:00"]),
+        (there.tzinfo, ["2004-08-26 02:45", "2004-08-25 22:30", "2004-08-24", "until 2004-08-25 23:00"]),
+    ):
+        entries = timeline(record, place)
+        assert [*(entry.when for entry in entries), entries[1].detail] == times
+    with in_zone("Asia/Shanghai"):
+        assert [entry.when for entry in timeline(record)] == times[:3], "without one, this computer's clock"
+    assert time_words(datetime.max.replace(tzinfo=timezone(-timedelta(hours=4))), there.tzinfo) == "9999-12-31 23:59"
