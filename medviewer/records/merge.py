@@ -94,10 +94,10 @@ def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable
     for is_pair in (_say_the_same, _may_renew):
         for number, new in tuple(added.items()):
             free = places.get(key(new), [])
-            place = next((place for place in free if is_pair(existing[place], new)), None)
-            if place is not None:
-                free.remove(place)
-                kept[place] = _joined(existing[place], added.pop(number))
+            own = next((place for place in free if is_pair(existing[place], new)), None)
+            if own is not None:
+                free.remove(own)
+                kept[own] = _joined(existing[own], added.pop(number))
     # An account that only said that it had not ended yet is settled by one that says that it has.
     ended = {_without(new, *_STATES) for new in incoming if _has_ended(new)}
     for place in (place for free in places.values() for place in free):
