@@ -15,7 +15,7 @@ from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.record_sections import reference_of
 from medviewer.gui.text import PlainLabel
 from medviewer.gui.timeline_chart import TimelineChart
-from medviewer.records.record import Allergy, Condition, Identifier, Medication, StudyMark
+from medviewer.records.record import Allergy, Condition, Document, Encounter, Identifier, Medication, StudyMark
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
 from tests.time_zones import in_zone
@@ -215,11 +215,31 @@ def test_ages_are_told_in_the_zone_of_the_study(panel) -> None:
     pulse = Observation("8867-4", "", 70, "/min", datetime.fromisoformat("2004-03-02T09:45:00+08:00"))
     state = made.opened(record=made.record(observations=(pulse,)))
     assert state.selection is not None
+    before = None
     for offset, age in (("+0800", "30 min before"), ("+0900", "30 min after")):
         study = replace(state.selection.study, time="101500", utc_offset=offset)
+        now = replace(state, selection=replace(state.selection, study=study))
         with in_zone("America/Los_Angeles"):
-            show(panel, replace(state, selection=replace(state.selection, study=study)))
+            panel.show_state(before, now)
         assert f"70 /min\n{age}" in all_words(panel)
+        before = now
+
+
+def test_all_times_of_the_panel_are_told_by_the_studys_clock(panel) -> None:
+    pulse = Observation("8867-4", "", 70, "/min", datetime.fromisoformat("2004-03-02T01:45:00+00:00"))
+    visit = Encounter("Clinic", "AMB", "2004-03-01T22:30:00+00:00")
+    note = Document("Round", "2004-02-29T23:00:00+00:00", "x")
+    record = made.record(observations=(pulse,), encounters=(visit,), documents=(note,))
+    state = made.opened(record=record)
+    assert state.selection is not None
+    study = replace(state.selection.study, time="101500", utc_offset="+0800")
+    with in_zone("UTC"):
+        show(panel, replace(state, selection=replace(state.selection, study=study)))
+    text = all_words(panel)
+    assert "2004-03-02 06:30  visit" in text
+    assert "Round · 2004-03-01 07:00" in text
+    (age,) = [one for one in panel.findChildren(PlainLabel) if one.text() == "30 min before"]
+    assert "2004-03-02 09:45" in age.toolTip()
 
 
 def test_observations_are_drawn(panel) -> None:
