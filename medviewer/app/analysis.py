@@ -172,9 +172,12 @@ def weigh_map(
 
 
 def moment_of(study: Study) -> datetime | None:
-    """Up to when what is known counts for an image of a study: the end of its day; None without a date."""
+    """Up to when what is known counts for an image of a study: the end of its day; None without a date.
+
+    In the study's own time zone, where its file names one: the record's values carry theirs.
+    """
     made = parse_moment(iso_date(study.date))
-    return None if made is None else _end_of_day(made[0])
+    return None if made is None else _end_of_day(made[0]).replace(tzinfo=study.zone)
 
 
 def minute_of(study: Study) -> datetime | None:
@@ -183,7 +186,7 @@ def minute_of(study: Study) -> datetime | None:
     is_time = len(digits) == 4 and digits.isdigit() and int(digits[:2]) < 24 and int(digits[2:]) < 60
     if made is None or not is_time or made[1] not in ("day", "time"):
         return moment_of(study)
-    return made[0].replace(hour=int(digits[:2]), minute=int(digits[2:]))
+    return made[0].replace(hour=int(digits[:2]), minute=int(digits[2:]), tzinfo=study.zone)
 
 
 def _end_of_day(moment: datetime) -> datetime:

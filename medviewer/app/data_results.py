@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
 from medviewer.domain.answer import Answer, Attribution, Evidence, Forecast, Outcome, Score, SurvivalCurve
+from medviewer.records.record import is_whole_day, time_words
 from medviewer.whole_file import storage_error, write_whole
 
 _KINDS = {Score: "score", SurvivalCurve: "survival", Forecast: "forecast"}
@@ -74,8 +75,8 @@ def stack_of(attribution: Attribution) -> dict[str, Any] | None:
     }
 
 
-def summary_of(answer: Answer, attributions: Sequence[Attribution]) -> list[str]:
-    """The outcomes in a few lines, and what they rest on."""
+def summary_of(answer: Answer, attributions: Sequence[Attribution], zone: tzinfo | None = None) -> list[str]:
+    """The outcomes in a few lines, and what they rest on, with times by the clock of ``zone`` (None: ours)."""
     lines: list[str] = []
     for one in answer.outcomes:
         if isinstance(one, Score):
@@ -87,7 +88,7 @@ def summary_of(answer: Answer, attributions: Sequence[Attribution]) -> list[str]
         else:
             ends = f"{one.low[-1]:.3g} to {one.high[-1]:.3g}"
             lines.append(f"  {one.title} in {one.hours[-1]:g} h: {one.median[-1]:.3g} {one.unit} ({ends})")
-    lines += [_used(one) for one in answer.evidence]
+    lines += [_used(one, zone) for one in answer.evidence]
     for attribution in attributions:
         judged = attribution.faithfulness
         lines.append(
@@ -103,7 +104,9 @@ def _outcome(one: Outcome) -> dict[str, Any]:
 
 
 def _evidence(one: Evidence, at: datetime | None) -> dict[str, Any]:
-    hours = None if one.time is None or at is None else round((at.timestamp() - one.time.timestamp()) / 3600, 2)
+    hours = None
+    if one.time is not None and at is not None and not is_whole_day(one.time):
+        hours = round((at.timestamp() - one.time.timestamp()) / 3600, 2)
     return {"name": one.name, "title": one.title, "value": one.value, "hours_before": hours, "note": one.note}
 
 
@@ -114,8 +117,8 @@ def _anchor(anchor: Anchor) -> dict[str, Any]:
     return found
 
 
-def _used(one: Evidence) -> str:
-    when = f", {one.time:%Y-%m-%d %H:%M}" if one.time is not None else ""
+def _used(one: Evidence, zone: tzinfo | None) -> str:
+    when = f", {time_words(one.time, zone)}" if one.time is not None else ""
     return f"  used: {one.title} {one.value}{when}" + (f" ({one.note})" if one.note else "")
 
 

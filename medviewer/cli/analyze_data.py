@@ -21,6 +21,7 @@ from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.answer import Answer, Attribution, probability_words, threshold_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.domain.study import Problem
 from medviewer.explain.methods import explain, methods_for
 from medviewer.inference.engine import Engine
 from medviewer.records.record import PatientRecord, parse_moment, snapshot, with_zone
@@ -31,15 +32,17 @@ _NOTE_LIMIT_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a model said of a case without an image."""
+    """What a model said of a case without an image; ``problems`` are parts of the record that could not be used."""
 
     answer: Answer
     attributions: tuple[Attribution, ...]
     at: datetime | None
+    problems: tuple[Problem, ...] = ()
 
     def document(self, *, is_in_audit_trail: bool) -> dict[str, Any]:
         """The content of ``result.json``."""
-        return answer_document(self.answer, self.attributions, at=self.at, is_in_audit_trail=is_in_audit_trail)
+        document = answer_document(self.answer, self.attributions, at=self.at, is_in_audit_trail=is_in_audit_trail)
+        return {**document, "problems": [{"status": one.status, "reason": one.reason} for one in self.problems]}
 
 
 def is_of_data(arguments: argparse.Namespace) -> bool:
@@ -48,7 +51,10 @@ def is_of_data(arguments: argparse.Namespace) -> bool:
 
 
 def analyze_data(arguments: argparse.Namespace) -> int:
-    """Ask a model about recorded values, a note or a molecule, and save what it says; 4 if it abstained.
+    """Ask a model about recorded values, a note or a molecule, and save what it says.
+
+    Returns:
+        The exit code: 4 if it abstained, else 3 if parts of the record could not be used.
 
     Raises:
         UsageError: the model needs an image, or has no such method; the moment is none.
@@ -68,42 +74,54 @@ def analyze_data(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
             )
-    case = read_case(arguments.record, arguments.note, arguments.smiles, arguments.at)
+    moment = moment_of(arguments.at)
+    record, problems = (None, ()) if arguments.record is None else _one_patient(arguments.record)
+    case = make_case(record, arguments.note, arguments.smiles, moment)
     with Engine(catalogue) as engine:
         answer = engine.ask(case, card.id, progress=progress, language=arguments.language)
         wanted = tuple(dict.fromkeys(arguments.explain)) if answer.status == "answer" else ()
         why = tuple(explain(engine, case, card.id, method, progress=progress) for method in wanted)
     clear_progress()
-    _tell(Told(answer, why, case.at), arguments)
-    return 0 if answer.status == "answer" else 4
+    _tell(Told(answer, why, case.at, problems), arguments)
+    if answer.status != "answer":
+        return 4
+    return 3 if any(problem.status == "refused" for problem in problems) else 0
 
 
-def read_case(record: Path | None, note: Path | None, smiles: str | None, at: str | None) -> Case:
-    """Put a case together from files.
-
-    Args:
-        record: a FHIR R4 file with one patient.
-        note: a text file in UTF-8.
-        smiles: a molecule.
-        at: ISO 8601: up to when the record counts; None for now.
+def moment_of(at: str | None) -> datetime:
+    """Up to when a record counts: now, or the moment or whole day that was given in ISO 8601.
 
     Raises:
-        UsageError: the moment is none.
-        InputError, RecordError, StorageError: a file cannot be used.
+        UsageError: it is none, or not told to the day.
     """
-    parsed = parse_moment(at) if at is not None else None
-    if at is not None and parsed is None:
-        raise UsageError(f"“{at}” is no moment; give one as 2024-05-02T14:30.")
-    moment = with_zone(parsed[0]) if parsed is not None else datetime.now().astimezone()
-    if parsed is not None and parsed[1] != "time":
-        moment = moment.replace(hour=23, minute=59, second=59)  # a day means the whole of it
-    case = Case(at=moment) if record is None else snapshot(_one_patient(record), moment)
+    if at is None:
+        return datetime.now().astimezone()
+    parsed = parse_moment(at)
+    if parsed is None or parsed[1] not in ("day", "time"):
+        raise UsageError(f"“{at}” is no moment; give one as 2024-05-02T14:30, or a whole day as 2024-05-02.")
+    moment = with_zone(parsed[0])
+    return moment if parsed[1] == "time" else moment.replace(hour=23, minute=59, second=59)
+
+
+def make_case(record: PatientRecord | None, note: Path | None, smiles: str | None, at: datetime) -> Case:
+    """Put a case together.
+
+    Args:
+        record: of the patient.
+        note: a text file in UTF-8.
+        smiles: a molecule.
+        at: up to when the record counts.
+
+    Raises:
+        InputError: the note cannot be used.
+    """
+    case = Case(at=at) if record is None else snapshot(record, at)
     if note is not None:
         case = replace(case, note=_text(note))
     return replace(case, smiles=(smiles,)) if smiles is not None else case
 
 
-def _one_patient(path: Path) -> PatientRecord:
+def _one_patient(path: Path) -> tuple[PatientRecord, tuple[Problem, ...]]:
     from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
 
     imported = read_bundle(path)
@@ -111,7 +129,7 @@ def _one_patient(path: Path) -> PatientRecord:
         tell(f"{path.name}: {problem.reason}")
     if len(imported.records) != 1:
         raise InputError(f"{path.name} holds {len(imported.records)} patients; give a file with one.")
-    return imported.records[0]
+    return imported.records[0], imported.problems
 
 
 def _text(path: Path) -> str:
@@ -166,4 +184,4 @@ def _lines(told: Told) -> Sequence[str]:
         number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
         lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
-    return [*lines, *summary_of(answer, told.attributions)]
+    return [*lines, *summary_of(answer, told.attributions, told.at.tzinfo if told.at is not None else None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -310,6 +311,23 @@ class Study:
     institution: str = ""
     series: tuple[Series, ...] = ()
     documents: tuple[Document, ...] = ()  # by date and time
+    utc_offset: str = ""  # of date and time, as the file gives it: "+0800"; "" where they are local time
+
+    @property
+    def zone(self) -> timezone | None:
+        """The time zone that date and time are in; None where the file names none: local time is meant."""
+        return zone_of(self.utc_offset)
+
+
+def zone_of(offset: str) -> timezone | None:
+    """The time zone behind a DICOM Timezone Offset From UTC (``&ZZXX``, PS3.3 C.12.1.1.8); None if it is none."""
+    text = offset.strip()
+    if len(text) != 5 or text[0] not in "+-" or not (text[1:].isascii() and text[1:].isdigit()):
+        return None
+    hours, minutes = int(text[1:3]), int(text[3:])
+    if minutes > 59 or 60 * hours + minutes > 14 * 60:
+        return None
+    return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import tzinfo
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -19,6 +20,7 @@ from medviewer.gui.data_answer_card import DataAnswerCard
 from medviewer.gui.diverging import Legend
 from medviewer.gui.label_bars import title_of
 from medviewer.gui.more_rows import MoreRows
+from medviewer.gui.record_sections import reference_of
 from medviewer.gui.text import PlainLabel, set_tooltip, tr, visible
 from medviewer.records.record import Document, shown_moment
 
@@ -62,9 +64,10 @@ class NotesSection(QWidget):
             row.show_state(new)
 
     def _made(self, documents: tuple[Document, ...]) -> Iterator[QWidget]:
+        zone = reference_of(self._state).zone
         order = sorted(range(len(documents)), key=lambda number: documents[number].date, reverse=True)
         for number in order:
-            row = NoteRow(documents[number], number, self._request)
+            row = NoteRow(documents[number], number, self._request, zone)
             row.show_state(self._state)
             self._rows.append(row)
             yield row
@@ -92,7 +95,7 @@ def _told(state: State) -> tuple[object, ...]:
 class NoteRow(QWidget):
     """One note. What it unfolds to is made when it is unfolded first."""
 
-    def __init__(self, note: Document, number: int, request: Request) -> None:
+    def __init__(self, note: Document, number: int, request: Request, zone: tzinfo | None) -> None:
         super().__init__()
         self.setProperty("kind", "clear")
         self._note, self._number, self._request = note, number, request
@@ -103,7 +106,8 @@ class NoteRow(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        self._title = " · ".join(part for part in (visible(note.title), visible(shown_moment(note.date))) if part)
+        titles = visible(note.title), visible(shown_moment(note.date, zone))
+        self._title = " · ".join(part for part in titles if part)
         self.fold = Disclosure(self._title)
         self.fold.header.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.fold.header.setAccessibleName(self._title)

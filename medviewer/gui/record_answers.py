@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import tzinfo
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -14,6 +15,7 @@ from medviewer.gui.finding_card import number_kind, signature_row
 from medviewer.gui.outcome_rows import outcome_rows, recorded
 from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
+from medviewer.records.record import time_words
 
 Run = Callable[[str], None]
 
@@ -80,7 +82,7 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
         judged = row.attribution.faithfulness
         if judged is not None:
             yield PlainLabel(verdict_words(judged), "small", wrap=True)
-    yield _used(answer)
+    yield _used(answer, row.question.at.tzinfo)
 
 
 def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
@@ -92,11 +94,11 @@ def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
         yield PlainLabel(finding.meaning, "small", wrap=True)
 
 
-def _used(answer: Answer) -> QWidget:
+def _used(answer: Answer, zone: tzinfo | None) -> QWidget:
     """The recorded values, each with when it was recorded and what was done to it."""
     unfolding = Disclosure(tr("Values used, with their dates"))
     for one in answer.evidence:
-        when = f"{one.time:%Y-%m-%d %H:%M}" if one.time is not None else ""
+        when = time_words(one.time, zone) if one.time is not None else ""
         words = ", ".join(part for part in (recorded(one), when, visible(one.note)) if part)
         unfolding.content.addWidget(FactRow(visible(one.title), words))
     return unfolding

@@ -169,7 +169,7 @@ class RecordPanel(QWidget):
 
     def _draw_events(self, record: PatientRecord) -> None:
         column = self._scroll.column
-        events = [entry for entry in timeline(record) if entry.kind != "observation"]
+        events = [entry for entry in timeline(record, reference_of(self._state).zone) if entry.kind != "observation"]
         column.addWidget(section(tr("Studies and events")))
         if not events:
             column.addWidget(PlainLabel(tr("Not recorded"), "secondary"))
@@ -211,7 +211,7 @@ def _shown(state: State) -> tuple[object, ...]:
     study, patient = (selection.study, selection.patient) if selection else (None, None)
     return (
         state.record,
-        (study.date, study.time, study.patient_age) if study else None,
+        (study.date, study.time, study.utc_offset, study.patient_age) if study else None,
         (patient.name, patient.patient_id, patient.birth_date, patient.sex) if patient else None,
         frozenset(s.study_instance_uid for s in patient.studies if first_of_study(state, s.study_instance_uid))
         if patient

@@ -32,8 +32,10 @@ from medviewer.records.record import (
     PatientRecord,
     TimelineEntry,
     age_at,
+    is_over,
     iso_date,
     parse_moment,
+    time_words,
 )
 
 _OVER = frozenset({"inactive", "resolved", "remission"})
@@ -55,10 +57,11 @@ def reference_of(state: State) -> Reference:
     made = parse_moment(iso_date(study.date)) if study is not None else None
     if study is None or made is None or made[1] not in ("day", "time"):
         return Reference(datetime.now().astimezone(), is_study=False)
+    made_on = made[0].replace(tzinfo=study.zone)
     digits = study.time.strip().replace(":", "")[:4]
     if len(digits) == 4 and digits.isdigit() and int(digits[:2]) < 24 and int(digits[2:]) < 60:
-        return Reference(made[0].replace(hour=int(digits[:2]), minute=int(digits[2:])), is_study=True)
-    return Reference(made[0], is_study=True, has_time=False)
+        return Reference(made_on.replace(hour=int(digits[:2]), minute=int(digits[2:])), is_study=True)
+    return Reference(made_on, is_study=True, has_time=False)
 
 
 def identity_lines(state: State) -> list[str]:
@@ -167,11 +170,14 @@ def condition_rows(conditions: tuple[Condition, ...] | None) -> Iterator[QWidget
     if not conditions:
         yield _absence(conditions)
         return
-    for one in sorted(conditions, key=lambda c: c.clinical_status not in ("active", "recurrence", "relapse", "")):
-        since = _since(one.onset, is_active=one.clinical_status not in _OVER)
-        yield item_row(
-            visible(one.text), _joined([status_word(one.clinical_status), status_word(one.verification), since])
-        )
+    for one in sorted(conditions, key=_is_past_problem):
+        state = _state(one.clinical_status, one.ended)
+        since = _since(one.onset, one.ended, is_active=one.clinical_status not in _OVER)
+        yield item_row(visible(one.text), _joined([state, status_word(one.verification), since]))
+
+
+def _is_past_problem(one: Condition) -> bool:
+    return one.clinical_status not in ("active", "recurrence", "relapse", "") or _is_past(one.ended)
 
 
 def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWidget]:
@@ -180,13 +186,24 @@ def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWid
     if not medications:
         yield _absence(medications)
         return
-    for one in sorted(medications, key=lambda m: m.status not in ("active", "")):
-        since = _since(one.started, is_active=one.status in ("active", ""))
-        yield item_row(visible(one.text), _joined([visible(one.dosage_text), status_word(one.status), since]))
+    for one in sorted(medications, key=lambda m: m.status not in ("active", "") or _is_past(m.ended)):
+        since = _since(one.started, one.ended, is_active=one.status in ("active", ""))
+        yield item_row(visible(one.text), _joined([visible(one.dosage_text), _state(one.status, one.ended), since]))
 
 
-def _since(date: str, *, is_active: bool) -> str:
-    """A date as a beginning, or, of what is over, the date alone."""
+def _state(status: str, ended: str) -> str:
+    """The recorded status in a word; "active" is out of date behind a recorded end."""
+    return "" if status == "active" and _is_past(ended) else status_word(status)
+
+
+def _is_past(ended: str) -> bool:
+    return is_over(ended, datetime.now().astimezone())
+
+
+def _since(date: str, ended: str, *, is_active: bool) -> str:
+    """A date as a beginning, or, of what is over, the date alone; with the end where one was recorded."""
+    if ended:
+        return _joined([visible(date), tr("until {date}").format(date=visible(ended))])
     if not date or not is_active:
         return visible(date)
     return tr("since {date}").format(date=visible(date))
@@ -214,7 +231,7 @@ def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]
         grid.addWidget(PlainLabel(name, "secondary", wrap=True), number, 0)
         grid.addWidget(PlainLabel(value, "strong"), number, 1)
         age = PlainLabel(age_words(moment, reference), "small")
-        set_tooltip(age, f"{moment:%Y-%m-%d %H:%M}")
+        set_tooltip(age, time_words(moment, reference.zone))
         age.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(age, number, 2)
     yield box

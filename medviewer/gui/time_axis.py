@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import pyqtgraph as pg
 from PySide6.QtGui import QFontMetricsF
 
 from medviewer.gui import theme
+from medviewer.records.record import as_told_in
 
 HEIGHT_PX = 20
 _OVERHANG_PX = 12  # words may stand out over the ends of the axis by this much
@@ -50,12 +51,12 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     """pyqtgraph's axis with our ticks, whose lines reach up through all rows of a chart.
 
     ``DateAxisItem`` would name months in English and put its words too close for a narrow panel.
-    The axis counts seconds from ``origin``.
+    The axis counts seconds from ``origin``; its words are told by the clock of ``zone`` (None: this computer's).
     """
 
-    def __init__(self, origin: datetime, lines_px: int) -> None:
+    def __init__(self, origin: datetime, lines_px: int, zone: tzinfo | None = None) -> None:
         super().__init__("bottom")
-        self._origin = origin
+        self._origin, self._zone = origin, zone
         self._words: dict[float, str] = {}
         self.setHeight(HEIGHT_PX)
         self.setStyle(tickLength=-lines_px, tickTextOffset=4, hideOverlappingLabels=_OVERHANG_PX)
@@ -72,7 +73,7 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
 
     def moment(self, seconds: float) -> datetime:
         """The moment at a place on the axis."""
-        return self._origin + timedelta(seconds=seconds)
+        return as_told_in(self._zone, self._origin + timedelta(seconds=seconds))
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:  # noqa: N802, N803
         """As many ticks as have room for their words."""

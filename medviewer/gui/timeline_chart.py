@@ -22,7 +22,7 @@ from medviewer.gui.cards import line
 from medviewer.gui.quantity import Quantity, latest, short_number
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr
 from medviewer.gui.time_axis import HEIGHT_PX, TimeAxis, span_words
-from medviewer.records.record import format_observation, with_zone
+from medviewer.records.record import format_observation, time_words, with_zone
 
 _ROW_PX, _TOP_PX, _LABEL_PX, _RIGHT_PX = 56, 16, 124, 36
 _EDGE_PX = 12  # between the highest and lowest point and the border of a row
@@ -84,6 +84,7 @@ class TimelineChart(QWidget):
     ) -> None:
         super().__init__(parent)
         self._rows = tuple(rows)
+        self._zone = mark.tzinfo if mark is not None else None  # all is told by the study's clock, else by ours
         self._mark = with_zone(mark) if mark is not None else None
         times = [with_zone(o.time) for row in self._rows for o in row.values]
         times += [self._mark] if self._mark is not None else []
@@ -95,7 +96,7 @@ class TimelineChart(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName("; ".join(f"{row.name} {latest(row)}" for row in self._rows))
         self._canvas = _Canvas(self)
-        self._axis = TimeAxis(start, len(self._rows) * _ROW_PX)
+        self._axis = TimeAxis(start, len(self._rows) * _ROW_PX, self._zone)
         self._marks: list[pg.InfiniteLine] = []
         self._curves: list[_Curve] = []
         for row in self._rows:
@@ -375,7 +376,7 @@ class TimelineChart(QWidget):
         curve, value = self._curves[row], self._rows[row].values[index]
         self._ring.setData([curve.seconds[index]], [curve.heights[index]])
         curve.view.addItem(self._ring, ignoreBounds=True)
-        words = f"{format_observation(value)}\n{value.time:%Y-%m-%d %H:%M}"
+        words = f"{format_observation(value)}\n{time_words(value.time, self._zone)}"
         self._readout.setText(words)
         self.setAccessibleDescription(f"{self._rows[row].name}: {self._readout.text()}")
         self._place_readout()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from medviewer.domain.case import Observation
 from medviewer.gui.text import tr, visible
-from medviewer.records.record import format_observation, with_zone
+from medviewer.records.record import as_told_in, format_observation, is_whole_day, with_zone
 
 SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 VITAL_CODES = ("8867-4", SYSTOLIC, DIASTOLIC, "8478-0", "9279-1", "59408-5", "2708-6", "8310-5", "29463-7", "8302-2")
@@ -22,6 +22,11 @@ class Reference:
     moment: datetime
     is_study: bool
     has_time: bool = True  # a study without a time of day: ages are whole days
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """By whose clock times beside it are told: the study's own, or, as None, this computer's."""
+        return self.moment.tzinfo if self.is_study else None
 
 
 def bare_code(code: str) -> str:
@@ -76,10 +81,12 @@ def reference_words(reference: Reference) -> str:
 
 def age_words(moment: datetime, reference: Reference) -> str:
     """How old a value is: ``3 h before`` the study, ``2 days ago``; ``after`` is never hidden."""
-    if reference.is_study and not reference.has_time:
-        days = (reference.moment.date() - moment.date()).days
+    if is_whole_day(moment) or (reference.is_study and not reference.has_time):
+        # Days as the clock at the reference tells them.
+        day = moment if is_whole_day(moment) else as_told_in(reference.zone, moment)
+        days = (reference.moment.date() - day.date()).days
         if days == 0:
-            return tr("same day")
+            return tr("same day") if reference.is_study else tr("today")
         distance = _days(abs(days))
         is_before = days > 0
     else:

@@ -17,7 +17,7 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, NotDicomError
-from medviewer.domain.study import Image
+from medviewer.domain.study import Image, zone_of
 from medviewer.imaging.charset import decode_text
 from medviewer.whole_file import write_whole
 
@@ -211,12 +211,7 @@ def now_at(header: Dataset) -> datetime:
     included, so ours must be told in the source's zone (PS3.3 C.12.1.1.8). Where the
     source names none, dates are local, as everywhere in DICOM.
     """
-    offset = str(value_of(header, "TimezoneOffsetFromUTC") or "").strip()
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
-        minutes = int(offset[1:3]) * 60 + int(offset[3:])
-        if minutes <= 14 * 60:
-            return datetime.now(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
-    return datetime.now().astimezone()
+    return datetime.now().astimezone(zone_of(str(value_of(header, "TimezoneOffsetFromUTC") or "")))
 
 
 def _stamp(result: Dataset, header: Dataset) -> None:

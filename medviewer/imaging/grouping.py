@@ -257,6 +257,7 @@ def _read_study(dataset: DataSet) -> Study:
         patient_age=dataset.text(tags.PATIENT_AGE),
         referring_physician=dataset.text(tags.REFERRING_PHYSICIAN_NAME),
         institution=dataset.text(tags.INSTITUTION_NAME),
+        utc_offset=dataset.text(tags.TIMEZONE_OFFSET_FROM_UTC),
     )
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
@@ -81,6 +81,14 @@ class AuditReport:
     sentence: str
 
 
+class _Seen(NamedTuple):
+    """What a trail looked like: number and digest of its anchor, its entries, whether there never was an anchor."""
+
+    anchor: tuple[int, str] | None
+    rows: list[dict[str, Any]]
+    is_unused: bool
+
+
 class AuditTrail:
     """The trail of one store. May be used from any thread."""
 
@@ -135,17 +143,17 @@ class AuditTrail:
     def verify(self) -> AuditReport:
         """Whether every entry is there, unchanged and in order, up to the last one that was anchored."""
         with self._lock:
-            with self._database.read() as connection:
-                rows = [dict(row) for row in connection.execute(select(AUDIT).order_by(AUDIT.c.number)).mappings()]
-            key = self._read_key()
-            anchor = _read_anchor(self._anchor_file, key) if key is not None else None
+            seen = self._look()
+            if seen.anchor is None:  # another program may have added the very first event in between
+                seen = self._look()
+        rows, anchor = seen.rows, seen.anchor
         head = rows[-1]["digest"] if rows else START
         broken = _first_broken(rows)
         if broken is not None:
             sentence = f"Entry {broken} of the audit trail was changed, removed or moved."
             return AuditReport(False, broken, head, len(rows), sentence)
         if anchor is None:
-            if not rows and key is None and not self._anchor_file.exists():
+            if not rows and seen.is_unused:
                 return AuditReport(True, None, head, 0, _whole(rows))
             sentence = "The chain of the audit trail is whole, but the anchor that proves its end is missing or forged."
             return AuditReport(False, None, head, len(rows), sentence)
@@ -157,6 +165,15 @@ class AuditTrail:
             sentence = f"The audit trail was rewritten at or before entry {number}."
             return AuditReport(False, number, head, len(rows), sentence)
         return AuditReport(True, None, head, len(rows), _whole(rows))
+
+    def _look(self) -> _Seen:
+        """The anchor first, then the entries: what another program adds in between must not seem to be missing."""
+        key = self._read_key()
+        anchor = _read_anchor(self._anchor_file, key) if key is not None else None
+        is_unused = key is None and not self._anchor_file.exists()
+        with self._database.read() as connection:
+            rows = [dict(row) for row in connection.execute(select(AUDIT).order_by(AUDIT.c.number)).mappings()]
+        return _Seen(anchor, rows, is_unused)
 
     def _add(self, connection: Connection, event: AuditEvent, number: int, previous: str) -> tuple[int, str]:
         row: dict[str, Any] = {

@@ -15,7 +15,7 @@ from medviewer.domain.study import Problem
 from medviewer.records import fhir_facts
 from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data
 from medviewer.records.merge import merge
-from medviewer.records.record import PatientRecord
+from medviewer.records.record import PatientRecord, parse_moment
 
 _MAX_BYTES = 256 * 2**20
 _MEDICINES = ("MedicationStatement", "MedicationRequest")
@@ -44,6 +44,13 @@ class _Entry:
     where: str  # for the problem list: position and type, never an identity
     full_url: str
     resource: dict[str, Any]
+    gathered: str = ""  # when the bundle around it was put together
+
+    @property
+    def stated(self) -> str:
+        """When its source last said so; empty if that is not known to the second."""
+        updated = str((self.resource.get("meta") or {}).get("lastUpdated") or "")
+        return next((text for text in (updated, self.gathered) if (parse_moment(text) or ("", ""))[1] == "time"), "")
 
     @property
     def kind(self) -> str:
@@ -90,7 +97,7 @@ def read_bundle(path: Path) -> ImportedRecords:
         if entry.kind == "Patient":
             reader.add_patient(entry)
         elif entry.kind == "Medication":
-            reader.medicines.update(dict.fromkeys(entry.names, entry.resource.get("code") or {}))
+            reader.add_medicine(entry)
     for entry in entries:
         reader.add_fact(entry)
     return reader.finish()
@@ -129,6 +136,7 @@ class _Reader:
 
     def add_patient(self, entry: _Entry) -> None:
         try:
+            fhir_facts.check_meaning(entry.resource)
             record = fhir_facts.patient_of(entry.resource)
             record = replace(record, is_sample=is_test_data(entry.resource))
             same = next((p for p in self._patients if set(p.record.identifiers) & set(record.identifiers)), None)
@@ -144,6 +152,14 @@ class _Reader:
             known = self._by_name.setdefault(name, gathered)
             self._by_name[name] = gathered if known is gathered else None
 
+    def add_medicine(self, entry: _Entry) -> None:
+        try:
+            fhir_facts.check_meaning(entry.resource)
+        except RecordError as error:
+            self.refuse(entry.where, str(error))
+        else:
+            self.medicines.update(dict.fromkeys(entry.names, entry.resource.get("code") or {}))
+
     def add_fact(self, entry: _Entry) -> None:
         kind = entry.kind
         if kind in ("Patient", "Medication"):
@@ -152,19 +168,21 @@ class _Reader:
             self._not_shown[kind] += 1
             return
         try:
+            fhir_facts.check_meaning(entry.resource)
             patient = self._patient_of(entry.resource)
             if kind == "Observation":
                 for value in list(fhir_facts.observations_of(entry.resource)):
                     patient.add("observations" if isinstance(value, Observation) else "text_results", value)
             elif kind in _MEDICINES:
                 concept = self._medicine(entry.resource)
-                if not _states_absence(patient, "medications", concept):
-                    patient.add("medications", fhir_facts.medication_of(entry.resource, concept))
+                if not _states_absence(patient, "medications", concept, entry.resource):
+                    fact: Any = fhir_facts.medication_of(entry.resource, concept)
+                    patient.add("medications", replace(fact, stated=entry.stated))
             else:
                 name, read = _FACTS[kind]
                 fact = read(entry.resource)
-                if fact is not None and not _states_absence(patient, name, entry.resource.get("code")):
-                    patient.add(name, fact)
+                if fact is not None and not _states_absence(patient, name, entry.resource.get("code"), entry.resource):
+                    patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
 
@@ -196,11 +214,12 @@ class _Reader:
         return self.medicines[reference]
 
 
-def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None) -> bool:
-    """Whether the code says "none" or "no information" instead of naming something; noted if it says none."""
+def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None, resource: dict[str, Any]) -> bool:
+    """Whether the code says "none" or "no information" instead of naming something; noted if it says none, now."""
     code = code_of(concept or {})
     if code in NONE_KNOWN.get(name, ()):
-        patient.states_none.add(name)
+        if fhir_facts.holds_now(resource):
+            patient.states_none.add(name)
         return True
     return code in NO_INFORMATION
 
@@ -238,6 +257,7 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
         return
     listed = value.get("entry")
     is_sample = is_test_data(value)
+    gathered = str(value.get("timestamp") or "")
     for number, item in enumerate(listed if isinstance(listed, list) else (), start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         place = f"{where} entry {number}".strip()
@@ -245,7 +265,8 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
             refuse(place, "not a FHIR resource")
             continue
         full_url = item.get("fullUrl")
-        entry = _Entry(f"{place} {resource['resourceType']}", full_url if isinstance(full_url, str) else "", resource)
+        url = full_url if isinstance(full_url, str) else ""
+        entry = _Entry(f"{place} {resource['resourceType']}", url, resource, gathered)
         yield _tagged(entry, value) if is_sample and entry.kind == "Patient" else entry
 
 

@@ -30,6 +30,7 @@ from medviewer.records.record import (
     PatientRecord,
     StudyMark,
     TextResult,
+    is_whole_day,
     parse_moment,
     with_zone,
 )
@@ -147,6 +148,7 @@ def _name(group: str, writing: str) -> dict[str, Any]:
 
 def _allergy(allergy: Allergy) -> dict[str, Any]:
     return {
+        "meta": _updated(allergy.stated),
         "clinicalStatus": _status("allergyintolerance-clinical", allergy.status),
         "criticality": allergy.criticality,
         "code": _concept(allergy.code, allergy.text),
@@ -157,16 +159,19 @@ def _allergy(allergy: Allergy) -> dict[str, Any]:
 
 def _condition(condition: Condition) -> dict[str, Any]:
     return {
+        "meta": _updated(condition.stated),
         "clinicalStatus": _status("condition-clinical", condition.clinical_status),
         "verificationStatus": _status("condition-ver-status", condition.verification),
         "code": _concept(condition.code, condition.text),
         "onsetDateTime": _date_time(condition.onset),
+        "abatementDateTime": _date_time(condition.ended),
     }
 
 
 def _medication(medication: Medication, subject: dict[str, str]) -> tuple[str, dict[str, Any]]:
     dosage = [{"text": medication.dosage_text}] if medication.dosage_text else []
     body = {
+        "meta": _updated(medication.stated),
         "subject": subject,
         "status": medication.status or "unknown",
         "medicationCodeableConcept": _concept(medication.code, medication.text),
@@ -174,15 +179,16 @@ def _medication(medication: Medication, subject: dict[str, str]) -> tuple[str, d
     started = _date_time(medication.started)
     if medication.status in _ORDER_STATUS:
         return "MedicationRequest", {**body, "intent": "order", "authoredOn": started, "dosageInstruction": dosage}
-    return "MedicationStatement", {**body, "effectivePeriod": _filled({"start": started}), "dosage": dosage}
+    period = _filled({"start": started, "end": _date_time(medication.ended)})
+    return "MedicationStatement", {**body, "effectivePeriod": period, "dosage": dosage}
 
 
 def _observation(observation: Observation) -> dict[str, Any]:
     quantity: dict[str, Any] = {"value": observation.value, "unit": observation.unit}
     if observation.unit in _UCUM_UNITS:
         quantity |= {"system": UCUM, "code": observation.unit}
-    is_day = observation.time.tzinfo is None and not any(observation.time.timetuple()[3:6])
-    when = observation.time.date().isoformat() if is_day else with_zone(observation.time).isoformat()
+    time = observation.time
+    when = time.date().isoformat() if is_whole_day(time) else with_zone(time).isoformat()
     return {
         # The record does not keep whether a value was preliminary or final, so nothing is claimed.
         "status": "unknown",
@@ -246,6 +252,11 @@ def _date_time(text: str) -> str:
     if parsed is None:
         return ""
     return with_zone(parsed[0]).isoformat() if parsed[1] == "time" and parsed[0].tzinfo is None else text
+
+
+def _updated(stated: str) -> dict[str, str]:
+    parsed = parse_moment(stated)
+    return {"lastUpdated": with_zone(parsed[0]).isoformat()} if parsed is not None and parsed[1] == "time" else {}
 
 
 def _filled(value: dict[str, Any]) -> dict[str, Any]:

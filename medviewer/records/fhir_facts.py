@@ -36,8 +36,30 @@ Json: TypeAlias = Mapping[str, Any]
 _SEX = {"male": "M", "female": "F", "other": "O"}
 _NAME_RANK = {"official": 0, "usual": 1, None: 2, "temp": 3, "nickname": 4, "anonymous": 5}
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
+_NO_ORDERS = frozenset({"proposal", "plan", "option"})
+# Parts of a resource that are read and that may say of themselves that they mean something else.
+_PARTS = ("component", "reaction", "dosage", "dosageInstruction", "content")
 # Of the values that an observation may have, those that are words; the others have their own rule.
 _PLAIN_VALUES = ("valueString", "valueInteger", "valueBoolean", "valueDateTime", "valueTime")
+
+
+def check_meaning(resource: Json) -> None:
+    """See that the resource is a fact, and that it means what its elements say.
+
+    Raises:
+        RecordError: it never happened or no longer counts, or an extension that is not known here changes what it
+            means: R4 forbids to read on then.
+    """
+    parts = [part for name in _PARTS for part in resource.get(name) or () if isinstance(part, Mapping)]
+    if any(part.get("modifierExtension") for part in (resource, *parts)):
+        raise RecordError("an extension that MedViewer does not know changes what it means")
+    kind, status = resource.get("resourceType"), resource.get("status")
+    if kind == "MedicationRequest" and resource.get("intent") in _NO_ORDERS:
+        raise RecordError("the medicine was only proposed or planned, not ordered")
+    if kind in ("Encounter", "ImagingStudy") and status == "cancelled":
+        raise RecordError("it was called off")
+    if kind == "DocumentReference" and status == "superseded":
+        raise RecordError("a newer document has taken its place")
 
 
 def patient_of(resource: Json) -> PatientRecord:
@@ -91,6 +113,7 @@ def condition_of(resource: Json) -> Condition | None:
         clinical_status=_status(resource, "clinicalStatus"),
         onset=_first(resource, "onsetDateTime", "onsetPeriod.start"),
         verification=verification,
+        ended=_first(resource, "abatementDateTime", "abatementPeriod.end"),
     )
 
 
@@ -106,6 +129,7 @@ def medication_of(resource: Json, concept: Json) -> Medication:
         status="" if status == "unknown" else status,
         started=_first(resource, "effectivePeriod.start", "effectiveDateTime", "authoredOn"),
         dosage_text=_text("; ".join(dosage["text"] for dosage in dosages if dosage.get("text"))),
+        ended=_first(resource, "effectivePeriod.end"),
     )
 
 
@@ -166,7 +190,21 @@ def is_withdrawn(resource: Json) -> bool:
     if _status(resource, "verificationStatus") == "entered-in-error":
         return True
     status = resource.get("status")
-    return status == "entered-in-error" or (resource.get("resourceType") == "Observation" and status in _WITHDRAWN)
+    return "entered-in-error" in (status, resource.get("docStatus")) or (
+        resource.get("resourceType") == "Observation" and status in _WITHDRAWN
+    )
+
+
+def holds_now(resource: Json) -> bool:
+    """Whether a statement that there are none is still made, and by someone who is sure of it."""
+    state = _status(resource, "clinicalStatus") or _text(resource.get("status"))
+    is_over = _first(resource, "effectivePeriod.end") or any(name.startswith("abatement") for name in resource)
+    return (
+        # A statement about medicines has no word for "unknown" but this one.
+        state in ("", "active", "unknown")
+        and _status(resource, "verificationStatus") in ("", "confirmed")
+        and not is_over
+    )
 
 
 def _observation(part: Json, time: str) -> Observation | TextResult:
@@ -243,7 +281,8 @@ def _name_group(name: Json) -> str:
 
 def _plain_text(attachment: Json) -> str:
     try:
-        data = base64.b64decode(attachment.get("data") or "", validate=True)
+        # FHIR lets base64 be broken into lines.
+        data = base64.b64decode("".join((attachment.get("data") or "").split()), validate=True)
         return _text(data.decode("utf-8"))
     except (binascii.Error, UnicodeDecodeError) as error:
         raise RecordError("the document's text cannot be decoded") from error

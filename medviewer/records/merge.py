@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import datetime
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient
 from medviewer.records.identity import mismatch
-from medviewer.records.record import PatientRecord, StudyMark
+from medviewer.records.record import PatientRecord, StudyMark, parse_moment, with_zone
 
 Fact = TypeVar("Fact")
+
+_RISKS = {"": 0, "low": 1, "unable-to-assess": 2, "high": 3}  # FHIR criticality of an allergy
+# States, of any kind of fact, in which it is over.
+_ENDED = frozenset({"completed", "stopped", "cancelled", "not-taken", "inactive", "resolved", "remission"})
+_STATES = ("status", "clinical_status", "ended", "stated")
 
 
 def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_identity: bool = True) -> PatientRecord:
     """The existing record with what the incoming one adds or renews; importing twice changes nothing.
 
-    The same allergy, problem, medicine or study comes newer from ``incoming``;
-    measurements are all kept. A statement of "none known" never removes what
-    another source recorded.
+    An allergy, problem, medicine, visit or study is the same if code, words and
+    beginning are. Of two accounts of it the one that was stated later counts;
+    where they do not say when, that of ``incoming``, unless it would take back an
+    end: then both stay, for a reader to settle. What only one of them says is
+    kept, and the graver risk of an allergy. Results are all kept. A statement of
+    "none known" never removes what another source recorded.
 
     Args:
         existing: as stored.
@@ -44,32 +53,58 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
         if trusts_existing_identity
         else incoming.birth_date or existing.birth_date,
         sex=incoming.sex or existing.sex,
-        allergies=_renew_stated(existing.allergies, incoming.allergies, lambda a: a.code or a.text.casefold()),
-        conditions=_renew_stated(
-            existing.conditions, incoming.conditions, lambda c: (c.code or c.text.casefold(), c.onset)
-        ),
+        allergies=_renew_stated(existing.allergies, incoming.allergies, lambda a: (a.code, _plain(a.text))),
+        conditions=_renew_stated(existing.conditions, incoming.conditions, lambda c: (c.code, _plain(c.text), c.onset)),
         medications=_renew_stated(
-            existing.medications, incoming.medications, lambda m: (m.code or m.text.casefold(), m.started)
+            existing.medications, incoming.medications, lambda m: (m.code, _plain(m.text), m.started)
         ),
-        observations=_renew(
+        observations=_add(
             existing.observations, incoming.observations, lambda o: (o.code, o.display, o.value, o.unit, str(o.time))
         ),
-        text_results=_renew(existing.text_results, incoming.text_results, lambda t: (t.code or t.display, t.time)),
+        text_results=_add(
+            existing.text_results, incoming.text_results, lambda t: (t.code or t.display, t.time, _plain(t.text))
+        ),
         encounters=_renew(existing.encounters, incoming.encounters, lambda e: (e.kind, e.text, e.start)),
-        documents=_renew(existing.documents, incoming.documents, lambda d: d),
+        documents=_add(existing.documents, incoming.documents, lambda d: d),
         studies=merge_studies(existing.studies, incoming.studies),
         is_sample=existing.is_sample or incoming.is_sample,
     )
 
 
 def merge_studies(existing: tuple[StudyMark, ...], incoming: tuple[StudyMark, ...]) -> tuple[StudyMark, ...]:
-    """Each study once, as the incoming marks have it."""
-    return _renew(existing, incoming, lambda s: s.study_instance_uid)
+    """Each study once, as the incoming marks have it, with what only the existing one says."""
+    known = {mark.study_instance_uid: mark for mark in existing if mark.study_instance_uid}
+    renewed = tuple(_joined(known.get(mark.study_instance_uid, mark), mark) for mark in incoming)
+    return _add(existing, renewed, lambda mark: mark.study_instance_uid)
+
+
+def _add(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[Fact], Hashable]) -> tuple[Fact, ...]:
+    """What was measured or written: all of it is kept, each once."""
+    added = {key(fact) for fact in incoming}
+    return tuple(fact for fact in existing if key(fact) not in added) + incoming
 
 
 def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[Fact], Hashable]) -> tuple[Fact, ...]:
-    renewed = {key(fact) for fact in incoming}
-    return tuple(fact for fact in existing if key(fact) not in renewed) + incoming
+    """What may change: each incoming fact renews one of the existing in its place, or comes behind them."""
+    kept, added = dict(enumerate(existing)), dict(enumerate(incoming))
+    places: dict[Hashable, list[int]] = {}
+    for place, old in kept.items():
+        places.setdefault(key(old), []).append(place)
+    # What says the same goes together first: two prescriptions of one medicine must not mix.
+    for is_pair in (_say_the_same, _may_renew):
+        for number, new in tuple(added.items()):
+            free = places.get(key(new), [])
+            own = next((place for place in free if is_pair(existing[place], new)), None)
+            if own is not None:
+                free.remove(own)
+                kept[own] = _joined(existing[own], added.pop(number))
+    # An account that only said that it had not ended yet is settled by one that says that it has.
+    ended = {_without(new, *_STATES) for new in incoming if _has_ended(new)}
+    for place in (place for free in places.values() for place in free):
+        old = existing[place]
+        if not _has_ended(old) and _stated(old) is None and _without(old, *_STATES) in ended:
+            del kept[place]
+    return (*kept.values(), *added.values())
 
 
 def _renew_stated(
@@ -79,6 +114,60 @@ def _renew_stated(
     if existing is None or incoming is None:
         return existing if incoming is None else incoming
     return _renew(existing, incoming, key)
+
+
+def _say_the_same(old: Fact, new: Fact) -> bool:
+    return _without(old, "stated") == _without(new, "stated")
+
+
+def _may_renew(old: Fact, new: Fact) -> bool:
+    """Whether the two are accounts of one fact that can become one without a loss."""
+    reactions = {reaction for reaction in (_said(old, "reaction"), _said(new, "reaction")) if reaction}
+    # What had ended and goes on by an account of unknown age: nobody knows which is right, so both stay.
+    goes_back = _has_ended(old) and bool(_status(new)) and not _has_ended(new) and None in (_stated(old), _stated(new))
+    return len(reactions) < 2 and not goes_back
+
+
+def _joined(old: Fact, new: Fact) -> Fact:
+    """The newer of two accounts, with what only the older one says, and the graver risk of both."""
+    before, now = _stated(old), _stated(new)
+    newer, older = (old, new) if before is not None and now is not None and now < before else (new, old)
+    goes_on = _has_ended(older) and bool(_status(newer)) and not _has_ended(newer)
+    said = {field.name: getattr(newer, field.name) or getattr(older, field.name) for field in fields(newer)}  # type: ignore[arg-type]
+    if goes_on and "ended" in said:
+        said["ended"] = _said(newer, "ended")
+    if "criticality" in said:
+        said["criticality"] = max(_said(old, "criticality"), _said(new, "criticality"), key=_risk)
+    return type(newer)(**said)
+
+
+def _risk(criticality: str) -> int:
+    return _RISKS.get(criticality, 1)
+
+
+def _has_ended(fact: object) -> bool:
+    return _status(fact) in _ENDED
+
+
+def _status(fact: object) -> str:
+    return _said(fact, "status") or _said(fact, "clinical_status")
+
+
+def _stated(fact: object) -> datetime | None:
+    parsed = parse_moment(_said(fact, "stated"))
+    return with_zone(parsed[0]) if parsed is not None else None
+
+
+def _said(fact: object, name: str) -> str:
+    return str(getattr(fact, name, ""))
+
+
+def _without(fact: Any, *names: str) -> Hashable:
+    return tuple(getattr(fact, field.name) for field in fields(fact) if field.name not in names)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _fuller_name(first: str, second: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from medviewer.domain.case import Case, Observation, TextObservation
@@ -60,6 +60,7 @@ class Allergy:
     reaction: str = ""
     recorded: str = ""
     status: str = ""  # FHIR clinical status: active, inactive, resolved
+    stated: str = ""  # when its source last said so: tells which of two accounts is the newer
 
     @property
     def is_partial_absence(self) -> bool:
@@ -76,6 +77,8 @@ class Condition:
     clinical_status: str = ""  # FHIR: active, recurrence, relapse, inactive, remission, resolved
     onset: str = ""
     verification: str = ""  # FHIR: confirmed, provisional, differential, unconfirmed; empty: not said
+    ended: str = ""
+    stated: str = ""  # as of an allergy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Medication:
     status: str = ""  # FHIR: active, completed, stopped, on-hold, ...
     started: str = ""
     dosage_text: str = ""
+    ended: str = ""
+    stated: str = ""  # as of an allergy
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,32 @@ def parse_moment(text: str) -> tuple[datetime, Precision] | None:
     return moment, "day" if day else "month" if month else "year"
 
 
+def is_whole_day(moment: datetime) -> bool:
+    """Whether only the day of a value was recorded: midnight without a zone, as ``parse_moment`` gives it.
+
+    A source that tells the time tells its zone too (FHIR R4, dateTime).
+    """
+    return moment.tzinfo is None and not any((moment.hour, moment.minute, moment.second, moment.microsecond))
+
+
+def time_words(moment: datetime, zone: tzinfo | None = None) -> str:
+    """When a value was recorded as people read it; the date alone where no more was recorded.
+
+    All that stands side by side is told by one clock: that of ``zone``, or this computer's where that is None.
+    """
+    if is_whole_day(moment):
+        return moment.strftime("%Y-%m-%d")
+    return as_told_in(zone, moment).strftime("%Y-%m-%d %H:%M")
+
+
+def as_told_in(zone: tzinfo | None, moment: datetime) -> datetime:
+    """The same moment by the clock of a time zone; None for this computer's."""
+    try:
+        return with_zone(moment).astimezone(zone)
+    except (OverflowError, ValueError, OSError):  # the very first and last days of the calendar
+        return with_zone(moment)
+
+
 def with_zone(moment: datetime) -> datetime:
     """The moment with a time zone, so that any two can be compared; without one it is local time.
 
@@ -256,16 +287,17 @@ def format_observation(observation: Observation) -> str:
     return f"{value}{unit}" if unit == "%" else f"{value} {unit}".rstrip()
 
 
-def timeline(record: PatientRecord) -> tuple[TimelineEntry, ...]:
-    """Every dated fact of the record, newest first; what has no usable date is left out."""
-    return tuple(sorted(_entries(record), key=lambda entry: entry.time, reverse=True))
+def timeline(record: PatientRecord, zone: tzinfo | None = None) -> tuple[TimelineEntry, ...]:
+    """Every dated fact of the record, newest first; what has no usable date is left out. Of ``zone`` see time_words."""
+    return tuple(sorted(_entries(record, zone), key=lambda entry: entry.time, reverse=True))
 
 
 def snapshot(record: PatientRecord, at: datetime) -> Case:
     """What a model may know of the patient at that moment: no identity, nothing from later.
 
     A result that came after the film must not help to read the film, so
-    observations, medicines and allergies dated after ``at`` are left out.
+    observations, medicines and allergies dated after ``at`` are left out. A value
+    of which only the day is known may be of its last minute.
 
     Returns:
         A case without images; ``None`` means unknown, never normal.
@@ -273,17 +305,35 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     moment = with_zone(at)
     medicines = None
     if record.medications is not None:
-        taken = (m for m in record.medications if m.status not in _NOT_TAKEN and not _is_after(m.started, moment))
-        medicines = tuple(m.text for m in taken)
+        begun = (m for m in record.medications if m.status not in _NOT_TAKEN and not _is_after(m.started, moment))
+        medicines = tuple(m.text for m in begun if not is_over(m.ended, at))
     return Case(
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
-        observations=tuple(o for o in record.observations if with_zone(o.time) <= moment),
+        observations=tuple(o for o in record.observations if not _may_be_later(o.time, at)),
         text_observations=tuple(_words_at(record, moment)),
         at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def is_over(ended: str, at: datetime) -> bool:
+    """Whether a recorded end lies before a moment, at the latest that its precision allows; no date is no end."""
+    parsed = parse_moment(ended)
+    if parsed is None:
+        return False
+    if parsed[1] == "time":
+        return with_zone(parsed[0]) <= with_zone(at)
+    return at.date().isoformat()[: len(ended)] > ended
+
+
+def _may_be_later(time: datetime, at: datetime) -> bool:
+    if not is_whole_day(time):
+        return with_zone(time) > with_zone(at)
+    # The day as the clock at ``at`` tells it: nobody recorded another zone.
+    is_day_over = (at.hour, at.minute, at.second) == (23, 59, 59)
+    return time.date() > at.date() or (time.date() == at.date() and not is_day_over)
 
 
 def _words_at(record: PatientRecord, moment: datetime) -> Iterator[TextObservation]:
@@ -319,41 +369,49 @@ def _birthday(born: date, years: int) -> date:
         return date(born.year + years, 3, 1)
 
 
-def _entries(record: PatientRecord) -> Iterator[TimelineEntry]:
+def _entries(record: PatientRecord, zone: tzinfo | None) -> Iterator[TimelineEntry]:
     for o in record.observations:
-        when = o.time.strftime("%Y-%m-%d %H:%M") if (o.time.hour or o.time.minute) else o.time.strftime("%Y-%m-%d")
-        yield TimelineEntry(with_zone(o.time), "observation", o.display or o.code, format_observation(o), None, when)
-    for kind, date_text, title, detail, uid in _dated(record):
+        title, value = o.display or o.code, format_observation(o)
+        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time, zone))
+    for kind, date_text, title, detail, uid in _dated(record, zone):
         parsed = parse_moment(date_text)
         if parsed is not None:
-            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text))
+            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text, zone))
 
 
-def shown_moment(text: str) -> str:
+def shown_moment(text: str, zone: tzinfo | None = None) -> str:
     """Return a recorded date or time as people read it, as precise as it was recorded; other text as it is.
 
-    >>> shown_moment("2004-08-25T17:45:00-04:00"), shown_moment("2004-08")
-    ('2004-08-25 17:45', '2004-08')
+    Of ``zone`` see :func:`time_words`.
+
+    >>> shown_moment("2004-08-25"), shown_moment("2004-08")
+    ('2004-08-25', '2004-08')
     """
     parsed = parse_moment(text)
-    return parsed[0].strftime("%Y-%m-%d %H:%M") if parsed is not None and parsed[1] == "time" else text
+    if parsed is None or parsed[1] != "time":
+        return text
+    return as_told_in(zone, parsed[0]).strftime("%Y-%m-%d %H:%M")
 
 
-def _dated(record: PatientRecord) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
+def _dated(record: PatientRecord, zone: tzinfo | None) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
     for s in record.studies:
         yield "study", s.date, s.description or s.modality or "Study", s.modality, s.study_instance_uid
     for t in record.text_results:
         yield "text result", t.time, t.display or t.code, t.text, None
     for c in record.conditions or ():
-        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification), None
+        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification, _until(c.ended, zone)), None
     for m in record.medications or ():
-        yield "medication", m.started, m.text, _join(m.dosage_text, m.status), None
+        yield "medication", m.started, m.text, _join(m.dosage_text, m.status, _until(m.ended, zone)), None
     for a in record.allergies or ():
         yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
     for e in record.encounters:
-        yield "encounter", e.start, e.text or e.kind or "Visit", f"until {shown_moment(e.end)}" if e.end else "", None
+        yield "encounter", e.start, e.text or e.kind or "Visit", _until(e.end, zone), None
     for d in record.documents:
         yield "document", d.date, d.title, "", None
+
+
+def _until(end: str, zone: tzinfo | None) -> str:
+    return f"until {shown_moment(end, zone)}" if end else ""
 
 
 def _join(*parts: str) -> str:

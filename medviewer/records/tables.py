@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The migration that makes these tables; a store at another revision is migrated or refused."""
 
 METADATA = MetaData(
@@ -57,9 +57,18 @@ def _facts(name: str, *columns: SchemaItem) -> Table:
     )
 
 
-ALLERGY = _facts("allergy", *_text("text", "code", "criticality", "reaction", "recorded", "status"))
-CONDITION = _facts("condition", *_text("text", "code", "clinical_status", "onset", "verification"))
-MEDICATION = _facts("medication", *_text("text", "code", "status", "started", "dosage_text"))
+def _added(*names: str) -> tuple[Column[str], ...]:
+    """Texts that came with a later migration: empty in rows from before."""
+    return tuple(Column(name, Text, nullable=False, server_default="") for name in names)
+
+
+ALLERGY = _facts("allergy", *_text("text", "code", "criticality", "reaction", "recorded", "status"), *_added("stated"))
+CONDITION = _facts(
+    "condition", *_text("text", "code", "clinical_status", "onset", "verification"), *_added("ended", "stated")
+)
+MEDICATION = _facts(
+    "medication", *_text("text", "code", "status", "started", "dosage_text"), *_added("ended", "stated")
+)
 OBSERVATION = _facts(
     "observation", *_text("code", "display"), Column("value", Float, nullable=False), *_text("unit", "time")
 )

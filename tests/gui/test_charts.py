@@ -152,6 +152,22 @@ def test_a_study_without_a_time_of_day_counts_whole_days() -> None:
     assert age_words(STUDY + timedelta(days=2), reference) == "2 days after"
 
 
+@pytest.mark.parametrize(
+    ("day", "is_study", "words"),
+    [(2, True, "same day"), (1, True, "1 day before"), (4, True, "2 days after"), (2, False, "today")],
+)
+def test_the_age_of_a_value_of_which_only_the_day_is_known_is_told_in_days(
+    day: int, is_study: bool, words: str
+) -> None:
+    study = datetime.fromisoformat("2004-03-02T10:15:00+08:00")
+    assert age_words(datetime(2004, 3, day), Reference(study, is_study=is_study)) == words  # noqa: DTZ001
+
+
+def test_days_are_those_of_the_studys_own_zone() -> None:
+    reference = Reference(datetime.fromisoformat("2004-03-02T00:00:00+08:00"), is_study=True, has_time=False)
+    assert age_words(datetime.fromisoformat("2004-03-01T18:00:00+00:00"), reference) == "same day"
+
+
 def test_ages_from_now_say_ago() -> None:
     assert age_words(STUDY - timedelta(hours=3), Reference(STUDY, is_study=False)) == "3 h ago"
     assert age_words(STUDY + timedelta(hours=3), Reference(STUDY, is_study=False)) == "3 h in the future"

@@ -31,6 +31,7 @@ from medviewer.records.record import Document
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
 from tests.gui.test_narrow_panels import NARROW_PX, cut, laid_out
+from tests.time_zones import in_zone
 
 TEXT = "The patient has a cough and fever. She denies chest pain."
 DOCUMENTS = (
@@ -307,7 +308,8 @@ def test_shares_and_amounts() -> None:
 
 
 def test_the_newest_note_stands_first_and_unfolds_to_its_text(panel) -> None:
-    text = unfolded(panel, opened(), title="Round")
+    with in_zone("Europe/Berlin"):
+        text = unfolded(panel, opened(), title="Round")
     order = [word for word in words(panel) if word.startswith(("Letter ·", "Round <b>now</b> ·", "Scan ·"))]
     assert order == ["Round <b>now</b> · 2004-02-01", "Letter · 2003-11-25 09:30", "Scan · 2001-01-01"]
     assert text.toPlainText() == "Cough.\nNo fever."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
 from PySide6.QtWidgets import QWidget
 
+from medviewer.app.data_results import evidence_of, summary_of
 from medviewer.app.record_models import question_of
 from medviewer.app.state import RecordAnswer, State
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
@@ -23,6 +25,7 @@ from medviewer.resources import models_dir
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, press, show, words
 from tests.news2 import news2_case
+from tests.time_zones import in_zone
 
 
 @pytest.fixture
@@ -75,6 +78,33 @@ def test_the_dates_of_the_values_are_there_to_be_read(panel) -> None:
     press(panel, "Values used, with their dates")
     assert "22 /min, 2024-05-02 14:30" in words(panel)
     assert "scale 1, not recorded; taken as the card says" in words(panel)
+
+
+def test_a_value_of_which_only_the_day_is_known_has_no_time_of_day(panel) -> None:
+    case = news2_case(**ILL)
+    day = datetime(2024, 5, 2)  # noqa: DTZ001
+    answer = scored(case)
+    answer = replace(answer, evidence=tuple(replace(one, time=day) for one in answer.evidence))
+    show(panel, state_with(answer))
+    press(panel, "Values used, with their dates")
+    assert "22 /min, 2024-05-02" in words(panel)
+    (rate,) = [one for one in evidence_of(answer, case.at) if one["name"] == "respiration_rate"]
+    assert rate["hours_before"] is None, "nobody knows how many hours"
+    assert "  used: Respiration rate 22 /min, 2024-05-02" in summary_of(answer, ())
+
+
+def test_the_values_used_are_dated_by_the_studys_clock(panel) -> None:
+    state = state_with(scored(news2_case(**ILL)))
+    assert state.selection is not None
+    study = replace(state.selection.study, utc_offset="+0800")
+    state = replace(state, selection=replace(state.selection, study=study))
+    question = question_of(state)
+    assert question is not None
+    rows = tuple(replace(row, question=question) for row in state.record_answers)
+    with in_zone("UTC"):  # the values are in local time
+        show(panel, replace(state, record_answers=rows))
+        press(panel, "Values used, with their dates")
+    assert "22 /min, 2024-05-02 22:30" in words(panel)
 
 
 def test_an_abstention_names_what_is_missing_and_shows_no_number(panel) -> None:

@@ -8,15 +8,17 @@ import pytest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from medviewer.app.state import State
+from medviewer.domain.case import Observation
 from medviewer.gui import values_section
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.record_sections import reference_of
 from medviewer.gui.text import PlainLabel
 from medviewer.gui.timeline_chart import TimelineChart
-from medviewer.records.record import Allergy, Condition, Identifier, Medication, StudyMark
+from medviewer.records.record import Allergy, Condition, Document, Encounter, Identifier, Medication, StudyMark
 from tests.gui import panel_states as made
 from tests.gui.seen import Asked, all_words, is_offered, press, settle, show, words
+from tests.time_zones import in_zone
 
 
 @pytest.fixture
@@ -171,6 +173,18 @@ def test_active_problems_come_first(panel) -> None:
     assert "resolved, 1961" in text
 
 
+def test_what_has_ended_is_not_told_as_going_on(panel) -> None:
+    gout = Condition("Gout", "", "active", "2001", ended="2003-05")
+    warfarin = Medication("Warfarin", "", "active", "2002", "1 a day", ended="2003-06-01T08:00:00+02:00")
+    going_on = (Condition("Asthma", "", "active", "1999"), Medication("Ramipril", "", "active", "1996"))
+    show(panel, made.opened(record=made.record(conditions=(gout, going_on[0]), medications=(warfarin, going_on[1]))))
+    text = all_words(panel)
+    assert "Gout\n2001, until 2003-05\n" in text
+    assert "Warfarin\n1 a day, 2002, until 2003-06-01T08:00:00+02:00\n" in text
+    assert text.index("Asthma") < text.index("Gout")
+    assert text.index("Ramipril") < text.index("Warfarin")
+
+
 def test_vital_signs_have_their_age_and_say_against_what(panel) -> None:
     show(panel, made.opened(record=made.record()))
     text = all_words(panel)
@@ -195,6 +209,37 @@ def test_the_time_of_the_study_is_used_only_if_it_is_one(time: str, expected: tu
     dated = replace(state.selection, study=replace(state.selection.study, time=time))
     reference = reference_of(replace(state, selection=dated))
     assert (reference.moment.hour, reference.moment.minute, reference.has_time) == expected
+
+
+def test_ages_are_told_in_the_zone_of_the_study(panel) -> None:
+    pulse = Observation("8867-4", "", 70, "/min", datetime.fromisoformat("2004-03-02T09:45:00+08:00"))
+    state = made.opened(record=made.record(observations=(pulse,)))
+    assert state.selection is not None
+    before = None
+    for offset, age in (("+0800", "30 min before"), ("+0900", "30 min after")):
+        study = replace(state.selection.study, time="101500", utc_offset=offset)
+        now = replace(state, selection=replace(state.selection, study=study))
+        with in_zone("America/Los_Angeles"):
+            panel.show_state(before, now)
+        assert f"70 /min\n{age}" in all_words(panel)
+        before = now
+
+
+def test_all_times_of_the_panel_are_told_by_the_studys_clock(panel) -> None:
+    pulse = Observation("8867-4", "", 70, "/min", datetime.fromisoformat("2004-03-02T01:45:00+00:00"))
+    visit = Encounter("Clinic", "AMB", "2004-03-01T22:30:00+00:00")
+    note = Document("Round", "2004-02-29T23:00:00+00:00", "x")
+    record = made.record(observations=(pulse,), encounters=(visit,), documents=(note,))
+    state = made.opened(record=record)
+    assert state.selection is not None
+    study = replace(state.selection.study, time="101500", utc_offset="+0800")
+    with in_zone("UTC"):
+        show(panel, replace(state, selection=replace(state.selection, study=study)))
+    text = all_words(panel)
+    assert "2004-03-02 06:30  visit" in text
+    assert "Round · 2004-03-01 07:00" in text
+    (age,) = [one for one in panel.findChildren(PlainLabel) if one.text() == "30 min before"]
+    assert "2004-03-02 09:45" in age.toolTip()
 
 
 def test_observations_are_drawn(panel) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +23,7 @@ from medviewer.gui.time_axis import span_words, time_ticks
 from medviewer.gui.timeline_chart import TimelineChart
 from medviewer.records.record import with_zone
 from tests.gui import panel_states as made
+from tests.time_zones import in_zone
 
 STUDY = datetime(2004, 3, 2, 10, 15, tzinfo=UTC)
 FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -46,6 +47,21 @@ def make(qtbot) -> Make:
         return chart
 
     return chart_of
+
+
+@pytest.mark.parametrize(
+    ("hours", "computer", "said"),
+    [(8, "UTC", "2004-03-01 22:15"), (None, "Asia/Shanghai", "2004-03-01 22:15"), (None, "UTC", "2004-03-01 14:15")],
+)
+def test_axis_and_words_are_told_by_one_clock(make: Make, hours: int | None, computer: str, said: str) -> None:
+    """The study's, where its file names its zone, else this computer's; whatever the values came with."""
+    mark = STUDY.astimezone(timezone(timedelta(hours=hours))) if hours else STUDY.replace(tzinfo=None)
+    with in_zone(computer):
+        chart = make(*TWO_ROWS, mark=mark)
+        QTest.keyClick(chart, Qt.Key.Key_Left)
+        assert chart.readout() == f"9 mg/L\n{said}"
+        shown = chart._axis.moment(chart._seconds(TWO_ROWS[1].time))
+        assert f"{shown:%Y-%m-%d %H:%M}" == said
 
 
 def views(chart: TimelineChart) -> list[list[float]]:

@@ -10,6 +10,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from medviewer.records.migrations import r0001_first, r0002_measurements, r0003_key_images, r0004_decision_value
+from medviewer.records.migrations import (
+    r0001_first,
+    r0002_measurements,
+    r0003_key_images,
+    r0004_decision_value,
+    r0005_account_times,
+)
 
-REVISIONS: tuple[ModuleType, ...] = (r0001_first, r0002_measurements, r0003_key_images, r0004_decision_value)
+REVISIONS: tuple[ModuleType, ...] = (
+    r0001_first,
+    r0002_measurements,
+    r0003_key_images,
+    r0004_decision_value,
+    r0005_account_times,
+)

@@ -88,9 +88,31 @@ def test_json_is_the_document_that_was_saved(tmp_path: Path, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out) == saved(tmp_path / "out")
 
 
+def test_a_record_of_which_parts_were_refused_is_no_full_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    at = "2004-08-25T18:30:00-04:00"
+    assert ask(tmp_path / "whole", "--record", str(SAMPLE), "--at", at) == 0
+    assert [one for one in saved(tmp_path / "whole")["problems"] if one["status"] == "refused"] == []
+    bundle["entry"].append({"resource": {"resourceType": "Observation", "note": [{"text": "canary"}]}})
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(bundle), encoding="utf-8")
+    capsys.readouterr()
+    assert ask(tmp_path / "part", "--record", str(record), "--at", at, "--json") == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "answer"
+    (problem,) = [one for one in document["problems"] if one["status"] == "refused"]
+    assert problem["reason"].startswith(f"entry {len(bundle['entry'])} Observation: not valid FHIR R4")
+    assert "canary" not in json.dumps(document)
+    assert ask(tmp_path / "none", "--record", str(record), "--at", "2004-08-24") == 4, "an abstention says more"
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
+        (["--record", str(SAMPLE), "--at", "2004-08"], 2, "a whole day as"),
+        (["--record", str(SAMPLE), "--at", "2004"], 2, "a whole day as"),
         (["--record", str(SAMPLE), "--at", "yesterday"], 2, "no moment"),
         (["--record", "none.json"], 1, "cannot be read"),
         (["--record", str(SAMPLE), "--explain", "grad-cam"], 2, "occlusion"),

@@ -46,6 +46,14 @@ def test_every_file_of_a_large_mixed_folder_is_accounted_for_once() -> None:
     assert all(problem.reason.rstrip().endswith(".") for problem in collection.problems)
 
 
+def test_the_zone_of_a_studys_times_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "zoned", "a.dcm", StudyDate="20240305", StudyTime="100000", TimezoneOffsetFromUTC="+0800")
+    write(tmp_path / "local", "a.dcm")
+    (zoned,), (local,) = ([s for p in scan([tmp_path / n]).patients for s in p.studies] for n in ("zoned", "local"))
+    assert (zoned.utc_offset, str(zoned.zone)) == ("+0800", "UTC+08:00")
+    assert (local.utc_offset, local.zone) == ("", None)
+
+
 def test_one_bad_file_does_not_stop_the_rest(tmp_path: Path) -> None:
     write(tmp_path, "a.dcm")
     (tmp_path / "b.dcm").write_bytes(b"not dicom")

@@ -28,9 +28,9 @@ MOMENTS = st.datetimes(
     timezones=st.none() | st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 )
 
-ALLERGIES = st.builds(Allergy, TEXT, TEXT, TEXT, TEXT, DATES, TEXT)
-CONDITIONS = st.builds(Condition, TEXT, TEXT, TEXT, DATES, TEXT)
-MEDICATIONS = st.builds(Medication, TEXT, TEXT, TEXT, DATES, TEXT)
+ALLERGIES = st.builds(Allergy, TEXT, TEXT, TEXT, TEXT, DATES, TEXT, DATES)
+CONDITIONS = st.builds(Condition, TEXT, TEXT, TEXT, DATES, TEXT, DATES, DATES)
+MEDICATIONS = st.builds(Medication, TEXT, TEXT, TEXT, DATES, TEXT, DATES, DATES)
 OBSERVATIONS = st.builds(Observation, TEXT, TEXT, st.floats(allow_nan=False, allow_infinity=False), TEXT, MOMENTS)
 IDENTIFIERS = st.builds(Identifier, TEXT.map(str.strip), st.text(max_size=12).map(str.strip).filter(bool))
 

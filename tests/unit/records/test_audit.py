@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from medviewer.domain.errors import StorageError
@@ -172,6 +173,32 @@ def test_a_program_that_waited_for_the_first_event_makes_no_second_key(
     other.append(AuditEvent("study.opened", "other"))
     assert [entry.event.who for entry in other.entries()] == ["one", "other"]
     assert other.verify().sentence == "The audit trail is whole."
+
+
+@pytest.mark.parametrize("known", [0, 3])
+@pytest.mark.parametrize("when", ["before the entries are read", "after the entries are read"])
+def test_what_another_program_adds_meanwhile_is_no_cut(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int, when: str
+) -> None:
+    one, other = (AuditTrail(database, tmp_path / "anchor") for _ in range(2))
+    for _ in range(known):
+        one.append(AuditEvent("study.opened", "one"))
+    real = Database.read
+
+    @contextmanager
+    def busy(self: Database) -> Iterator[Connection]:
+        monkeypatch.undo()
+        if when.startswith("before"):
+            other.append(AuditEvent("study.opened", "other"))
+        with real(self) as connection:
+            yield connection
+        if when.startswith("after"):
+            other.append(AuditEvent("study.opened", "other"))
+
+    monkeypatch.setattr(Database, "read", busy)
+    report = one.verify()
+    assert report.ok, report.sentence
+    assert len(one.entries()) == known + 1
 
 
 @pytest.mark.parametrize("damage", ["missing", "forged", "garbage", "key missing"])

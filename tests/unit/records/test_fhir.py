@@ -150,6 +150,45 @@ def test_none_known_is_only_what_says_so(tmp_path: Path, code: str, system: str,
     assert _only(_read(tmp_path, PATIENT, _allergy(code, system))).allergy_status == status
 
 
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "none known"),
+        ({"clinicalStatus": {"coding": [{"code": "active"}]}}, "none known"),
+        ({"verificationStatus": {"coding": [{"code": "confirmed"}]}}, "none known"),
+        *(({"clinicalStatus": {"coding": [{"code": code}]}}, "not recorded") for code in ("inactive", "resolved")),
+        *(
+            ({"verificationStatus": {"coding": [{"code": code}]}}, "not recorded")
+            for code in ("unconfirmed", "refuted")
+        ),
+    ],
+)
+def test_none_known_counts_only_while_it_is_said(tmp_path: Path, changes: dict[str, Any], status: str) -> None:
+    assert _only(_read(tmp_path, PATIENT, _allergy("716186003", **changes))).allergy_status == status
+
+
+@pytest.mark.parametrize(
+    ("changes", "stated"),
+    [
+        ({"status": "unknown"}, ()),
+        ({"status": "active"}, ()),
+        ({"status": "stopped"}, None),
+        ({"status": "active", "effectivePeriod": {"end": "2004"}}, None),
+    ],
+)
+def test_no_medicines_and_no_problems_count_only_while_they_are_said(
+    tmp_path: Path, changes: dict[str, Any], stated: tuple[()] | None
+) -> None:
+    none = {"coding": [{"system": SCT, "code": "787481004"}]}
+    medicine = {"resourceType": "MedicationStatement", "medicationCodeableConcept": none, **OWN, **changes}
+    assert _only(_read(tmp_path, PATIENT, medicine)).medications == stated
+    problem = {"resourceType": "Condition", "code": {"coding": [{"system": SCT, "code": "160245001"}]}, **OWN}
+    is_over = {"clinicalStatus": {"coding": [{"code": "resolved"}]}} if stated is None else {}
+    assert _only(_read(tmp_path, PATIENT, {**problem, **is_over})).conditions == stated
+    if stated is None:
+        assert _only(_read(tmp_path, PATIENT, {**problem, "abatementDateTime": "2004"})).conditions is None
+
+
 def test_an_allergy_outweighs_a_statement_of_none(tmp_path: Path) -> None:
     record = _only(_read(tmp_path, PATIENT, _allergy(), _allergy("716186003")))
     assert [a.code for a in record.allergies or ()] == ["SCT:91936005"]
@@ -347,6 +386,24 @@ def test_importing_twice_changes_nothing(tmp_path: Path) -> None:
         assert store.save_record(_only(_read(tmp_path, *resources))) == first
 
 
+def test_when_an_account_was_stated_is_read_from_the_resource_else_from_its_bundle(tmp_path: Path) -> None:
+    own, gathered = "2024-01-02T03:04:05.678+08:00", "2024-05-06T07:08:09Z"
+    medicine = {
+        "resourceType": "MedicationStatement",
+        "status": "active",
+        "medicationCodeableConcept": {"text": "Amlodipine"},
+        **OWN,
+    }
+    path = tmp_path / "b.json"
+    resources = (PATIENT, _allergy(meta={"lastUpdated": own}), medicine)
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in resources]}
+    for timestamp, expected in ((gathered, gathered), (5, ""), ("2024", "")):
+        path.write_text(json.dumps({**bundle, "timestamp": timestamp}))
+        record = _only(read_bundle(path))
+        assert [a.stated for a in record.allergies or ()] == [own]
+        assert [m.stated for m in record.medications or ()] == [expected]
+
+
 FULL = PatientRecord(
     "key",
     (Identifier("urn:hospital", "42"), Identifier("", "9RG1")),
@@ -354,12 +411,17 @@ FULL = PatientRecord(
     "1940-03",
     "F",
     allergies=(
-        Allergy("Penicillin", "SCT:91936005", "high", "Rash, itching", "1987-05-12", "active"),
+        Allergy(
+            "Penicillin", "SCT:91936005", "high", "Rash, itching", "1987-05-12", "active", "2004-08-26T09:00:00+02:00"
+        ),
         Allergy("Latex"),
     ),
-    conditions=(Condition("Gout", "SCT:90560007", "active", "2001", "provisional"), Condition("Weight loss")),
+    conditions=(
+        Condition("Gout", "SCT:90560007", "resolved", "2001", "provisional", "2003-05", "2004-08-26T09:00:00+02:00"),
+        Condition("Weight loss"),
+    ),
     medications=(
-        Medication("Amlodipine", "ATC:C08CA01", "active", "1996-10", "1 a day"),
+        Medication("Amlodipine", "ATC:C08CA01", "stopped", "1996-10", "1 a day", "2004", "2004-08-26T09:00:00+02:00"),
         Medication("Oxygen", "http://example.org/codes|ox", "draft", "2004-08-26"),
         Medication("Something"),
     ),
@@ -460,6 +522,86 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch:
         write_bundle(FULL, path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+_UNKNOWN = [{"url": "http://example.org/negated", "valueBoolean": True}]
+_ORDER = {
+    "resourceType": "MedicationRequest",
+    "status": "active",
+    "intent": "order",
+    "medicationCodeableConcept": {"text": "Warfarin"},
+    **OWN,
+}
+_VISIT = {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}, **OWN}
+_STUDY = {
+    "resourceType": "ImagingStudy",
+    "status": "available",
+    "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2"}],
+    **OWN,
+}
+_NOTE = {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"title": "X"}}], **OWN}
+
+
+@pytest.mark.parametrize(
+    ("resource", "change", "reason"),
+    [
+        (_ORDER, {"intent": "proposal"}, "only proposed or planned"),
+        (_ORDER, {"intent": "plan"}, "only proposed or planned"),
+        (_ORDER, {"intent": "option"}, "only proposed or planned"),
+        (_VISIT, {"status": "cancelled"}, "called off"),
+        (_STUDY, {"status": "cancelled"}, "called off"),
+        (_NOTE, {"status": "superseded"}, "newer document"),
+        (_NOTE, {"docStatus": "entered-in-error"}, "withdrawn by its source"),
+        (_observation(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
+        (_allergy(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
+        (_ORDER, {"dosageInstruction": [{"text": "1", "modifierExtension": _UNKNOWN}]}, "changes what it means"),
+    ],
+)
+def test_what_is_no_fact_or_may_mean_another_is_refused_with_its_reason(
+    tmp_path: Path, resource: dict[str, Any], change: dict[str, Any], reason: str
+) -> None:
+    def facts(record: PatientRecord) -> list[Any]:
+        return [*(record.medications or ()), *record.encounters, *record.studies, *record.documents]
+
+    whole = _only(_read(tmp_path, PATIENT, resource))
+    assert len([*facts(whole), *whole.observations, *(whole.allergies or ())]) == 1
+    imported = _read(tmp_path, PATIENT, {**resource, **change})
+    (record,) = imported.records
+    assert [*facts(record), *record.observations, *(record.allergies or ())] == []
+    assert [reason in problem.reason for problem in imported.problems] == [True]
+
+
+def test_a_patient_or_a_medicine_that_may_mean_something_else_is_not_used(tmp_path: Path) -> None:
+    imported = _read(tmp_path, {**PATIENT, "modifierExtension": _UNKNOWN})
+    assert imported.records == ()
+    assert "changes what it means" in imported.problems[0].reason
+    medicine = {"resourceType": "Medication", "id": "m", "code": {"text": "Warfarin"}}
+    order = {k: v for k, v in _ORDER.items() if k != "medicationCodeableConcept"}
+    order["medicationReference"] = {"reference": "Medication/m"}
+    assert _only(_read(tmp_path, PATIENT, medicine, order)).medications == (Medication("Warfarin", "", "active"),)
+    imported = _read(tmp_path, PATIENT, {**medicine, "modifierExtension": _UNKNOWN}, order)
+    assert imported.records[0].medications is None
+    assert [p.reason.partition(":")[0] for p in imported.problems] == [
+        "entry 2 Medication",
+        "entry 3 MedicationRequest",
+    ]
+
+
+def test_ends_are_read(tmp_path: Path) -> None:
+    taken = {"resourceType": "MedicationStatement", "status": "active", "medicationCodeableConcept": {"text": "X"}}
+    taken |= {"effectivePeriod": {"start": "2001", "end": "2003-05"}, **OWN}
+    gout = {"resourceType": "Condition", "code": {"text": "Gout"}, **OWN}
+    record = _only(_read(tmp_path, PATIENT, taken, gout | {"abatementDateTime": "2003"}))
+    assert [(m.started, m.ended) for m in record.medications or ()] == [("2001", "2003-05")]
+    assert [c.ended for c in record.conditions or ()] == ["2003"]
+
+
+def test_base64_may_be_broken_into_lines(tmp_path: Path) -> None:
+    text = "Kein Anhalt für Infiltrate. " * 9
+    data = base64.encodebytes(text.encode()).decode()
+    assert "\n" in data.strip()
+    note = _NOTE | {"content": [{"attachment": {"contentType": "text/plain", "data": data}}]}
+    assert [d.text for d in _only(_read(tmp_path, PATIENT, note)).documents] == [text]
 
 
 def test_a_document_that_cannot_be_decoded_is_a_problem(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ from medviewer.records.record import (
     parse_moment,
     shown_moment,
     snapshot,
+    time_words,
     timeline,
 )
+from tests.time_zones import in_zone
 
 FILM = datetime(2004, 8, 26, 18, 50, tzinfo=UTC)
 
@@ -122,6 +124,51 @@ def test_a_snapshot_holds_nothing_from_after_its_moment() -> None:
     assert int(case.age_years) == 64
 
 
+@pytest.mark.parametrize(
+    ("day", "at", "is_known"),
+    [
+        (26, FILM, False),  # it may be of the evening
+        (25, FILM, True),
+        (26, FILM.replace(hour=23, minute=59, second=59), True),
+        (26, datetime(2004, 8, 26, 23, 59, 59), True),  # noqa: DTZ001
+        (27, FILM.replace(hour=23, minute=59, second=59), False),
+        (26, datetime(2004, 8, 27, 0, 30, tzinfo=timezone(timedelta(hours=14))), True),  # the clock there counts
+    ],
+)
+def test_a_value_of_which_only_the_day_is_known_counts_from_the_next_day_on(
+    day: int, at: datetime, is_known: bool
+) -> None:
+    value = _observation(datetime(2004, 8, day))  # noqa: DTZ001
+    assert bool(snapshot(PatientRecord("k", observations=(value,)), at).observations) is is_known
+
+
+def test_a_value_of_midnight_is_no_value_of_the_whole_day() -> None:
+    night = _observation(datetime(2004, 8, 26, tzinfo=UTC))
+    record = PatientRecord("k", observations=(night, _observation(datetime(2004, 8, 25))))  # noqa: DTZ001
+    assert snapshot(record, FILM).observations == record.observations
+    assert [entry.when for entry in timeline(record)] == ["2004-08-26 00:00", "2004-08-25"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "is_taken"),
+    [
+        ("", True),
+        ("someday", True),
+        ("2003", False),
+        ("2004", True),  # it may have ended after the film
+        ("2004-08", True),
+        ("2004-07", False),
+        ("2004-08-26", True),
+        ("2004-08-25", False),
+        ("2004-08-26T18:49:00+00:00", False),
+        ("2004-08-26T18:49:00-04:00", True),
+    ],
+)
+def test_a_medicine_that_has_ended_is_not_taken_any_more(ended: str, is_taken: bool) -> None:
+    record = PatientRecord("k", medications=(Medication("Warfarin", "", "active", "2001", ended=ended),))
+    assert snapshot(record, FILM).medicines == (("Warfarin",) if is_taken else ())
+
+
 def test_a_snapshot_has_no_identity() -> None:
     record = PatientRecord(
         "key-canary",
@@ -157,7 +204,8 @@ def test_the_timeline_is_newest_first_and_keeps_the_precision_of_its_dates() -> 
         encounters=(Encounter("Clinic", start="2004-08-16T14:30:00+02:00"),),
         studies=(StudyMark("1.2.3", "2004-08-26", "CR", "THORAX"), StudyMark("1.2.4", "", "CT")),
     )
-    entries = timeline(record)
+    with in_zone("Europe/Berlin"):
+        entries = timeline(record)
     assert [(e.when, e.kind) for e in entries] == [
         ("2004-08-26 09:05", "observation"),
         ("2004-08-26", "study"),
@@ -209,4 +257,22 @@ def test_values_are_shown_with_their_own_unit(value: float, unit: str, shown: st
      ("spring", "spring"), ("", "")],
 )  # fmt: skip
 def test_a_moment_is_shown_as_precisely_as_it_was_recorded(recorded: str, shown: str) -> None:
-    assert shown_moment(recorded) == shown
+    assert shown_moment(recorded, timezone(timedelta(hours=-4))) == shown
+
+
+def test_all_times_are_told_by_one_clock() -> None:
+    there = datetime.fromisoformat("2004-08-26T02:45:00+08:00")
+    record = PatientRecord(
+        "k",
+        observations=(_observation(there), _observation(datetime(2004, 8, 24))),  # noqa: DTZ001 - a day has no clock
+        encounters=(Encounter("Clinic", "AMB", "2004-08-25T14:30:00+00:00", "2004-08-25T11:00:00-04:00"),),
+    )
+    for place, times in (
+        (UTC, ["2004-08-25 18:45", "2004-08-25 14:30", "2004-08-24", "until 2004-08-25 15:00"]),
+        (there.tzinfo, ["2004-08-26 02:45", "2004-08-25 22:30", "2004-08-24", "until 2004-08-25 23:00"]),
+    ):
+        entries = timeline(record, place)
+        assert [*(entry.when for entry in entries), entries[1].detail] == times
+    with in_zone("Asia/Shanghai"):
+        assert [entry.when for entry in timeline(record)] == times[:3], "without one, this computer's clock"
+    assert time_words(datetime.max.replace(tzinfo=timezone(-timedelta(hours=4))), there.tzinfo) == "9999-12-31 23:59"
