@@ -157,7 +157,7 @@ class StructureSet:
         contours: of all regions.
         frame_of_reference_uid: in which they lie.
         modality: of the object.
-        remark: one sentence on what was left out; "" for nothing.
+        remark: sentences on what is left out, each a line; "" for nothing.
         title: the file's text for it; may be empty.
         caveats: what the reader must be told.
         references: the images, and of each the frames, on which outlines were drawn, as far as the file says it.
