@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from medviewer.domain.digits import length_number
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, Point, Quantity
@@ -88,7 +89,7 @@ def _image_of(measurement: Measurement) -> tuple[str, int]:
 def _line(name: str, scale: Scale, start: Point, end: Point) -> Quantity:
     if not scale.is_plane:
         raise UsageError(_MIXED_AXES)
-    return Quantity(name, scale.distance(start, end), scale.units[0], scale.basis, scale.remark)
+    return Quantity(name, scale.distance(start, end), scale.units[0], scale.basis, scale.remark, scale.decimals)
 
 
 def _length(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quantity, ...]:
@@ -97,7 +98,7 @@ def _length(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quan
     # Seconds and centimetres have no hypotenuse: each axis is told by itself.
     offsets = scale.offset(*measurement.points)
     return tuple(
-        Quantity(name, abs(offset), unit, scale.basis)
+        Quantity(name, abs(offset), unit, scale.basis, decimals=scale.decimals)
         for name, offset, unit in zip(("horizontal", "vertical"), offsets, scale.units, strict=True)
         if unit
     )
@@ -156,9 +157,10 @@ def _calibration(measurement: Measurement, frame: Frame, _scale: Scale) -> tuple
     own = scale_at(measurement.points, frame.description)
     remark = ""
     if own.units[0] == "mm":
-        remark = f"By the file's own spacing ({own.basis}) the line is {own.distance(*measurement.points):.1f} mm long."
+        length = length_number(own.distance(*measurement.points), own.decimals)
+        remark = f"By the file's own spacing ({own.basis}) the line is {length} mm long."
     return (
-        Quantity("length", measurement.known_mm or math.nan, "mm", "calibrated", remark),
+        Quantity("length", measurement.known_mm or math.nan, "mm", "calibrated", remark, own.decimals),
         Quantity("spacing between rows", between_rows, "mm", "calibrated"),
         Quantity("spacing between columns", between_columns, "mm", "calibrated"),
     )

@@ -74,6 +74,23 @@ def test_a_length_uses_the_spacing_of_each_direction() -> None:
     assert one("length", (10, 10), (12, 22)).value == pytest.approx(math.sqrt(4**2 + 6**2))
 
 
+@pytest.mark.parametrize(
+    ("spacing", "decimals"),
+    [((0.7, 0.7), 1), ((0.05, 0.05), 1), ((0.02, 0.02), 2), ((0.0057, 0.0039), 3), ((1, 1e-4), 4)],
+)
+def test_a_length_is_told_with_as_many_decimals_as_the_pixels_bear(spacing: tuple[float, float], decimals: int) -> None:
+    fine = replace(CT, pixel_spacing_mm=spacing)
+    assert one("length", (1, 1), (9, 9), description=fine).decimals == decimals
+    assert one("length", (1, 1), (9, 9), description=without_spacing()).decimals == 1
+
+
+def test_what_the_file_says_of_a_calibrations_line_is_told_with_as_many_decimals_as_it_takes() -> None:
+    fine = replace(CT, pixel_spacing_mm=(0.0057, 0.0039))
+    found = one("calibration", (10, 10), (20, 10), description=fine, known_mm=0.04)
+    assert found.remark == "By the file's own spacing (patient plane) the line is 0.039 mm long."
+    assert found.decimals == 3
+
+
 @given(
     st.tuples(*[st.floats(0, 40)] * 4), st.floats(0.01, 10), st.floats(0.01, 10)
 )  # fmt: skip
