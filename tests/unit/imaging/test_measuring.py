@@ -330,6 +330,34 @@ def test_too_few_pixels_give_no_statistics_that_need_more(corner: Point, count: 
     assert ("No pixel" in found["pixels"].remark) == (count == 0)
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "freehand"])
+def test_rows_that_the_file_does_not_hold_are_not_measured(kind: MeasurementKind) -> None:
+    stored = np.full((40, 60), 1024 + 50, np.int16)
+    stored[30:] = 900  # as decoding fills them
+    cut = replace(frame(CT, stored), missing_rows=10)
+    corners = [(10, 20), (20, 20), (20, 40), (10, 40)]
+    found = named(measure(drawn(kind, *(corners if kind == "freehand" else (corners[0], corners[2]))), cut))
+    assert (found["mean"].value, found["SD"].value, found["minimum"].value) == (50, 0, 50)
+    left_out = 100 if kind != "ellipse" else found["pixels"].value  # the lower half
+    assert found["pixels"].remark == (
+        f"{left_out:.0f} pixels that the file does not hold, of padding or without a number, are left out."
+    )
+    missing = measure(drawn("rectangle", (10, 32), (20, 38)), cut)
+    assert [one.name for one in missing] == ["area", "pixels"]
+    assert missing[1].value == 0
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("stored", [np.full((40, 60), 900, np.int16), np.zeros((40, 60, 3), np.uint8)])
+def test_a_probe_where_the_file_has_no_pixel_gives_no_value(stored: np.ndarray) -> None:
+    cut = replace(frame(CT, stored), missing_rows=10)
+    assert measure(drawn("probe", (5, 29.9)), cut)
+    for row in (30, 40):
+        with pytest.raises(UsageError, match="ends before this pixel"):
+            measure(drawn("probe", (5, row)), cut)
+
+
 def test_a_colour_image_has_an_area_but_no_statistics() -> None:
     stored = np.zeros((40, 60, 3), np.uint8)
     found = named(measure(drawn("ellipse", (10, 10), (20, 20)), frame(CT, stored)))

@@ -12,12 +12,12 @@ import pytest
 from medviewer.domain.errors import GeometryError, InputError, Stopped
 from medviewer.domain.measurement import new_measurement
 from medviewer.domain.progress import StopToken
-from medviewer.domain.study import Stack, Window
-from medviewer.imaging.display import window_ends
+from medviewer.domain.study import Plane, Stack, Window
+from medviewer.imaging.display import to_modality, window_ends
 from medviewer.imaging.layout import open_layout
 from medviewer.imaging.measuring import measure
 from medviewer.imaging.native import read_raw
-from medviewer.imaging.reslice import reslice, standard_grid
+from medviewer.imaging.reslice import PlaneGrid, reslice, standard_grid
 from medviewer.imaging.scalar_layer import read_scalar_layer
 from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
@@ -183,10 +183,41 @@ def test_without_one_the_whole_volume_decides(tmp_path: Path, windows: list[tupl
     assert window.width == pytest.approx(np.ptp(pixels), abs=40)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{}] * 3,
+        [{"PixelPaddingValue": -2000}] * 3,
+        [{"BitsStored": 12, "HighBit": 11}] * 3,
+        [{"RescaleSlope": slope} for slope in (1, 2, 3)],
+    ],
+    ids=["all bits used", "padding of its own", "bits to spare", "scaled one by one"],
+)
+def test_rows_that_a_file_does_not_hold_are_no_tissue(tmp_path: Path, changes: list[dict[str, Any]]) -> None:
+    """On a cut plane there is nothing where they would lie, and the values around them are as they were."""
+    written = write_stack(tmp_path, [0.0, 1.0, 2.0], changes)
+    cut = tmp_path / "71.dcm"
+    cut.write_bytes(cut.read_bytes()[: -2 * written.shape[2] * 2])
+    volume = read_volume(stack_in(tmp_path))
+    assert "truncated.rows" in [caveat.code for caveat in volume.caveats]
+    grid = PlaneGrid(Plane((1, 2, 2), (0, 1, 0), (0, 0, -1)), (1.0, volume.spacing_mm[0]), (3, 5))
+    frame = reslice(volume, grid)
+    values = to_modality(frame.stored.astype(float), frame.description)
+    padding = frame.description.pixel_padding_range
+    if padding is not None:
+        values[(frame.stored >= padding[0]) & (frame.stored <= padding[1])] = np.nan
+    expected = written[::-1, :, 0].astype(float)
+    if changes[0].get("BitsStored"):
+        expected = ((expected.astype(np.int16) << 4) >> 4).astype(float)
+    expected *= np.array([[float(one.get("RescaleSlope", 1))] for one in reversed(changes)])
+    expected[1, 3:] = np.nan
+    np.testing.assert_allclose(values, expected)
+
+
 def test_a_slice_that_ends_early_leaves_nothing_of_what_was_in_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = write_stack(tmp_path, [0.0, 1.0, 2.0])
+    written = write_stack(tmp_path, [0.0, 1.0, 2.0], [{"PixelPaddingValue": -2000}] * 3)
     cut = tmp_path / "71.dcm"
     whole = cut.read_bytes()
     rows, columns = written.shape[1:]
@@ -197,7 +228,7 @@ def test_a_slice_that_ends_early_leaves_nothing_of_what_was_in_the_memory(
     read = volume.stored[1]
     there = rows - rows // 2
     np.testing.assert_array_equal(read[:there], written[1][:there])
-    assert (read[there:] == written[1][:there].min()).all()
+    assert (read[there:] == -2000).all()
     assert "truncated.rows" in [caveat.code for caveat in volume.caveats]
 
 
