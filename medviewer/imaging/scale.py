@@ -90,7 +90,7 @@ def calibrated_spacing(calibration: Measurement, description: PixelDescription) 
         raise UsageError("Only a line of known length can calibrate an image: draw a calibration.")
     if description.ultrasound_regions:
         raise UsageError("This ultrasound image has regions with scales of their own; it cannot be calibrated as one.")
-    aspect = _aspect(description)
+    aspect = pixel_aspect(description)
     (x0, y0), (x1, y1) = calibration.points
     widths = math.hypot(x1 - x0, (y1 - y0) * aspect)
     if widths == 0:
@@ -113,9 +113,13 @@ def _in_region(points: Sequence[Point], description: PixelDescription) -> Scale:
 
 
 def _pixels(description: PixelDescription, reason: str) -> Scale:
-    return Scale(1.0, 1.0, ("px", "px"), "px", reason, _aspect(description))
+    return Scale(1.0, 1.0, ("px", "px"), "px", reason, pixel_aspect(description))
 
 
-def _aspect(description: PixelDescription) -> float:
+def pixel_aspect(description: PixelDescription) -> float:
+    """Give the height of a pixel over its width; 1 where the file says neither its size nor its shape.
+
+    The picture and what is measured outside ultrasound regions rest on this one number: a circle looks like one.
+    """
     spacing = description.pixel_spacing_mm
     return spacing[0] / spacing[1] if spacing is not None else description.pixel_aspect_ratio or 1.0
