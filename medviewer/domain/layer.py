@@ -45,7 +45,7 @@ class ScalarLayer:
     frame_of_reference_uid: str
     remark: str = ""
     title: str = ""
-    on: tuple[str, int] | None = None
+    on: tuple[str, int | None] | None = None
 
     @property
     def as_plane(self) -> ScalarPlane:
@@ -129,7 +129,7 @@ class Segmentation:
     remark: str = ""
     title: str = ""
     caveats: tuple[Caveat, ...] = ()
-    on: tuple[str, int] | None = None
+    on: tuple[str, int | None] | None = None
     as_plane: LabelPlane | None = None
     shape: tuple[int, int] = (0, 0)
 
