@@ -20,6 +20,7 @@ from medviewer.imaging.fresh_memory import made_ready
 from medviewer.imaging.header import NATIVE_SYNTAXES
 from medviewer.imaging.reslice import padding_value
 from medviewer.imaging.suv import common_suv
+from medviewer.imaging.units import is_in_hounsfield
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
 _SAMPLE = 1 << 20  # values: enough for the range of a volume
@@ -83,8 +84,9 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     description = images[0].description
     if not is_uniform:
         description = replace(
-            description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None
-        )
+            description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None,
+            rescale_type=_common_type([image.description for image in images]),
+        )  # fmt: skip
     if missing:
         stored, description = _without_missing(stored, description, missing)
     stored.flags.writeable = False
@@ -93,6 +95,14 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     description = replace(description, windows=_windows(images, stored, description))
     positions = np.array([_plane(image).position for image in images])
     return Volume(stored, positions, description, tuple(caveats))
+
+
+def _common_type(descriptions: Sequence[PixelDescription]) -> str:
+    """What modality values are counted in: of a CT that leaves it out, its scaling has told, which is gone now."""
+    in_hounsfield = [is_in_hounsfield(one) for one in descriptions]
+    if any(in_hounsfield):
+        return "HU" if all(in_hounsfield) else "US"
+    return descriptions[0].rescale_type
 
 
 def _without_missing(

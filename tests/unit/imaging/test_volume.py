@@ -20,11 +20,13 @@ from medviewer.imaging.native import read_raw
 from medviewer.imaging.reslice import PlaneGrid, reslice, standard_grid
 from medviewer.imaging.scalar_layer import read_scalar_layer
 from medviewer.imaging.scan import scan
+from medviewer.imaging.units import value_unit
 from medviewer.imaging.volume import read_volume
 from medviewer.imaging.voxel_block import make_block, slices_of
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.layer_objects import write_pet
 
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.8, 0.6]}
 
 
@@ -66,6 +68,33 @@ def test_slices_that_are_scaled_differently_become_modality_values(tmp_path: Pat
     expected = pixels * np.array([1, 2, 3])[:, None, None] - np.array([1, 2, 3])[:, None, None]
     np.testing.assert_array_equal(volume.stored, expected)
     assert (volume.description.rescale_slope, volume.description.rescale_intercept) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit"),
+    [
+        ([{"RescaleIntercept": -1024}, {"RescaleIntercept": -1000}], "HU"),
+        ([{"RescaleType": "HU"}, {"RescaleType": "HU", "RescaleSlope": 2}], "HU"),
+        ([{"RescaleType": "HU"}, {"RescaleType": "OD", "RescaleSlope": 2}], ""),
+        ([{"Modality": "MR"}, {"Modality": "MR", "RescaleSlope": 2}], ""),
+    ],
+)
+def test_slices_in_hounsfield_units_stay_so_when_they_are_scaled_differently(
+    tmp_path: Path, changes: list[dict[str, Any]], unit: str
+) -> None:
+    common = {
+        "SOPClassUID": CT_STORAGE,
+        "Modality": "CT",
+        "PixelRepresentation": 0,
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+    }
+    for index, own in enumerate(changes):
+        attributes = {**AXIAL, **common, "ImagePositionPatient": [1, 2, index], "InstanceNumber": index + 1, **own}
+        write_dataset(tmp_path / f"{index}.dcm", make_dataset(np.full((5, 7), 1000, np.uint16), **attributes))
+    volume = read_volume(stack_in(tmp_path))
+    assert volume.stored.dtype == np.float32
+    assert value_unit(volume.description) == unit
 
 
 @pytest.mark.reliability
