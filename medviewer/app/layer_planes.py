@@ -52,9 +52,10 @@ def _is_map(source: LayerSource) -> bool:
 
 def _on_pixels(source: LayerSource, state: State) -> LayerPlane | None:
     """What was made on the very image on screen, and has its size."""
-    d = state.selection.image.description if state.selection is not None else None
-    if d is None or isinstance(source, StructureSet) or source.on != stored_image(state):
+    image = state.selection.image if state.selection is not None and stored_image(state) is not None else None
+    if image is None or isinstance(source, StructureSet) or not image.bears(source.on):
         return None
+    d = image.description
     return source.as_plane if source.shape == (d.rows, d.columns) else None
 
 

@@ -250,13 +250,12 @@ def _source(offer: Offer, reference: str, stop: StopToken, progress: Progress) -
 def _why_not_map(stack: Stack, now: Selection) -> str:
     """Why a map that names its image cannot be laid over the stack on screen: the image is none of it."""
     own = stack.images[0]
-    size = (own.description.rows, own.description.columns)
-    return "" if any(_is_on(own.made_on, size, image) for image in now.stack.images) else OTHER_IMAGE
+    is_there = any(image.bears(own.made_on) and _size(image) == _size(own) for image in now.stack.images)
+    return "" if is_there else OTHER_IMAGE
 
 
-def _is_on(made_on: tuple[str, int] | None, size: tuple[int, int], image: Image) -> bool:
-    d = image.description
-    return made_on == (image.sop_instance_uid, image.frame) and size == (d.rows, d.columns)
+def _size(image: Image) -> tuple[int, int]:
+    return image.description.rows, image.description.columns
 
 
 def _why_not(stack: Stack, kind: Kind, reference: str) -> str:

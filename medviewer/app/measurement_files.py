@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.patient import keep_event
 from medviewer.app.state import Measured, State, Value
-from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.errors import MedViewerError, UsageError, without_data
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.progress import Progress, StopToken
@@ -30,6 +31,8 @@ from medviewer.imaging.scan import documents_of
 if TYPE_CHECKING:  # commands act on the application, which holds their table; what writes DICOM takes a while to load
     from medviewer.app.application import Application
     from medviewer.imaging.measurement_report import Measured as MeasuredImage
+
+log = logging.getLogger(__name__)
 
 REPORT_NAME, STATE_NAME = "measurements.sr.dcm", "measurements.pr.dcm"
 _MOST_REPORTS = 200  # that are looked into
@@ -118,8 +121,8 @@ def look_for_reports(app: Application, collection: Collection) -> None:
     reports = [document for document in documents_of(collection) if document.kind == "report"][:_MOST_REPORTS]
     if not reports:
         return
-    sizes = {
-        (study.study_instance_uid, image.sop_instance_uid, image.frame): image.description
+    images = {
+        (study.study_instance_uid, image.sop_instance_uid, image.frame): image
         for patient in collection.patients
         for study in patient.studies
         for image in _images(study)
@@ -135,11 +138,15 @@ def look_for_reports(app: Application, collection: Collection) -> None:
                 report = read_measurement_report(document.file)
             except MedViewerError:
                 continue  # no report of measurements: it can be read as text
+            except Exception as error:  # reports come from anywhere: one must not cost all the others
+                log.error("a report could not be read", exc_info=without_data(error))  # noqa: TRY400 - no message
+                continue
             for one in report.measurements:
-                description = sizes.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
-                if description is None:
-                    continue  # of another study, or of an image that is not open
-                rows, columns = one.plane.shape if one.plane is not None else (description.rows, description.columns)
+                image = images.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
+                if image is None or not report.names_frame(one, image.number_of_frames):
+                    continue  # of another study, of an image that is not open, or of nobody knows which frame
+                own = (image.description.rows, image.description.columns)
+                rows, columns = one.plane.shape if one.plane is not None else own
                 is_inside = all(0 <= x <= columns and 0 <= y <= rows for x, y in one.points)
                 # What the store has known is not new, even if the reader deleted it since.
                 if is_inside and not app.records.store().measurement_history(one.uid):

@@ -139,7 +139,9 @@ def adjust_window(app: Application, by: tuple[int, int]) -> None:
     wider, brighter = by
     shift = (brighter if is_white_low(state) else -brighter) * _LEVEL_SHARE * window.width
     changed = Window(window.center + shift, window.width * WIDTH_STEP**wider, window.function)
-    change_view(app, "window", window=changed)
+    # The standard's plain LINEAR knows no window narrower than 1; ours would not read one back.
+    least = min(1.0, window.width) if window.function == "LINEAR" else 0.0
+    change_view(app, "window", window=replace(changed, width=max(changed.width, least)))
 
 
 def invert(app: Application, _argument: object) -> None:

@@ -25,6 +25,11 @@ def area_number(mm2: float) -> str:
     return rounded(mm2, 0 if mm2 >= 100 else 1)
 
 
+def length_number(value: float, decimals: int = 1) -> str:
+    """A length as people write it, without marks between thousands."""
+    return rounded(value, decimals).replace(",", "")
+
+
 def percent_number(share: float) -> str:
     """A share of 0 to 1 as a percentage, without the sign."""
     return rounded(100 * share, 1)

@@ -54,6 +54,7 @@ class Frame:
         overlays: drawings that the file lays over the image; no part of what a model is given.
         profile: what its colours stand for; None for greyscale, and where sRGB is taken for granted.
         shutters: what the file wishes to be covered; None: nothing. The pixels under them are whole.
+        missing_rows: how many of the last rows the file does not hold; what is in them was never measured.
     """
 
     stored: np.ndarray
@@ -62,6 +63,7 @@ class Frame:
     overlays: tuple[OverlayPlane, ...] = ()
     profile: ColorProfile | None = None
     shutters: Shutters | None = None
+    missing_rows: int = 0
 
     @property
     def is_color(self) -> bool:

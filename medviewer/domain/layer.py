@@ -45,7 +45,7 @@ class ScalarLayer:
     frame_of_reference_uid: str
     remark: str = ""
     title: str = ""
-    on: tuple[str, int] | None = None
+    on: tuple[str, int | None] | None = None
 
     @property
     def as_plane(self) -> ScalarPlane:
@@ -129,7 +129,7 @@ class Segmentation:
     remark: str = ""
     title: str = ""
     caveats: tuple[Caveat, ...] = ()
-    on: tuple[str, int] | None = None
+    on: tuple[str, int | None] | None = None
     as_plane: LabelPlane | None = None
     shape: tuple[int, int] = (0, 0)
 
@@ -157,7 +157,7 @@ class StructureSet:
         contours: of all regions.
         frame_of_reference_uid: in which they lie.
         modality: of the object.
-        remark: one sentence on what was left out; "" for nothing.
+        remark: sentences on what is left out, each a line; "" for nothing.
         title: the file's text for it; may be empty.
         caveats: what the reader must be told.
         references: the images, and of each the frames, on which outlines were drawn, as far as the file says it.

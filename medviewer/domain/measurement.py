@@ -6,7 +6,7 @@ import math
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -223,6 +223,7 @@ class Quantity:
         unit: "mm", "mm2", "deg", "HU", "px", ...; "" for a ratio or a count.
         basis: what a length, area or angle rests on; it is shown beside the number.
         remark: one sentence that must be read with the number; "" if there is nothing to say.
+        decimals: of a length, how many people are told at least; it is no part of what was measured.
     """
 
     name: str
@@ -230,6 +231,7 @@ class Quantity:
     unit: str
     basis: Basis = ""
     remark: str = ""
+    decimals: int = field(default=1, compare=False)
 
 
 def new_measurement(

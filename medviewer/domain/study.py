@@ -175,7 +175,7 @@ class Image:
     stamp: str = ""
     scratch: Path | None = None
     frame_of_reference_uid: str = ""  # in which its plane's numbers mean a place; "" where the file does not say
-    made_on: tuple[str, int] | None = None  # of a map: the image (UID, frame) on whose pixels it lies
+    made_on: tuple[str, int | None] | None = None  # of a map: the image (UID, frame if told) on whose pixels it lies
 
     @property
     def file(self) -> Path:
@@ -186,6 +186,12 @@ class Image:
     def key(self) -> tuple[str, str, int]:
         """Identifies the image in this session: (path, SOP Instance UID, frame)."""
         return (str(self.path), self.sop_instance_uid, self.frame)
+
+    def bears(self, made_on: tuple[str, int | None] | None) -> bool:
+        """Whether a map that was made on an image lies on this one; without a frame only if there is one frame."""
+        if made_on is None or made_on[0] != self.sop_instance_uid:
+            return False
+        return made_on[1] == self.frame or (made_on[1] is None and self.number_of_frames == 1)
 
 
 _NO_VALUES: Mapping[str, float] = MappingProxyType({})

@@ -253,6 +253,8 @@ def probe_text(frame: Frame, column: float, row: float) -> str:
     if not (0 <= x < columns and 0 <= y < rows):
         return ""
     where = f"({x}, {y})"
+    if y >= rows - frame.missing_rows:
+        return f"{where}  {tr('not in the file')}"
     if frame.is_color:
         red, green, blue = (int(v) for v in frame.stored[y, x])
         return f"{where}  R {red} G {green} B {blue}"

@@ -47,7 +47,7 @@ class LayerCard(Card):
             self._add_range()
         else:
             self._add_segments(source.segments)
-        for sentence in (source.remark, *(caveat.text for caveat in source.caveats)):
+        for sentence in (*source.remark.splitlines(), *(caveat.text for caveat in source.caveats)):
             if sentence:
                 self.add(PlainLabel(visible(tr(sentence)), "small", wrap=True))
 

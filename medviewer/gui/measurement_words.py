@@ -6,6 +6,7 @@ import textwrap
 
 from medviewer.app.measuring import LONGEST_LABEL
 from medviewer.app.state import State, Value
+from medviewer.domain.digits import length_number
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.text import tr, visible
@@ -125,11 +126,10 @@ def _number(quantity: Quantity, *, is_told: bool = False) -> str:
 
 def _digits(quantity: Quantity) -> str:
     value, unit = quantity.value, quantity.unit
-    if unit in ("mm2", "px2") and abs(value) >= 100:
-        return f"{value:.0f}"
-    if unit in ("mm", "px", "mm2", "px2"):
-        is_spacing = quantity.name.startswith("spacing")
-        return f"{value:.4f}" if is_spacing else f"{value:.1f}"
+    if unit in ("mm2", "px2"):
+        return length_number(value, 0 if value >= 100 else 1)
+    if unit in ("mm", "px"):
+        return length_number(value, 4 if quantity.name.startswith("spacing") else quantity.decimals)
     if quantity.name == "cardiothoracic ratio":
         return f"{value:.2f}"
     if quantity.name in ("mean", "SD") and 0.1 <= abs(value) < 1e6:

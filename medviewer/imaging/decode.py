@@ -70,7 +70,8 @@ def read_frame(
 
     Returns:
         The frame, read-only. Where the file ends inside an uncompressed frame, the
-        missing rows are as dark as the darkest of the rest (black in colour) and a caveat ``truncated`` says so.
+        missing rows are as dark as the darkest of the rest (black in colour), are counted, and a caveat
+        ``truncated`` says so.
 
     Raises:
         TruncatedError: the file ends before this frame, or inside its compressed data.
@@ -170,7 +171,8 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
         caveats += [doubt] if doubt is not None else []
     all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
     shutters = read_frame_shutters(header.dataset, image.frame)
-    return Frame(stored, image.description, all_caveats, _overlays(image, layout, source), profile, shutters)
+    overlays, missing = _overlays(image, layout, source), format_.rows - complete
+    return Frame(stored, image.description, all_caveats, overlays, profile, shutters, missing)
 
 
 def _overlays(image: Image, layout: Layout, source: ByteSource) -> tuple[OverlayPlane, ...]:

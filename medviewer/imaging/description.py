@@ -81,8 +81,11 @@ def _lies_on_pixels(header: Header, description: PixelDescription) -> bool:
     return is_unplaced or header.sop_class_uid == PARAMETRIC_MAP_STORAGE
 
 
-def _made_on(groups: _Groups) -> tuple[str, int] | None:
-    """The one image that a frame was derived from with every pixel left where it was (PS3.3 C.7.6.16.2.6)."""
+def _made_on(groups: _Groups) -> tuple[str, int | None] | None:
+    """The one image that a frame was derived from with every pixel left where it was (PS3.3 C.7.6.16.2.6).
+
+    Without a frame all frames of that image are meant (Table 10-3).
+    """
     derived = [
         source
         for derivation in groups.items(tags.DERIVATION_IMAGE_SEQUENCE)
@@ -91,7 +94,7 @@ def _made_on(groups: _Groups) -> tuple[str, int] | None:
     if len(derived) != 1 or derived[0].text(tags.SPATIAL_LOCATIONS_PRESERVED) != "YES":
         return None
     uid, frame = derived[0].text(tags.REFERENCED_SOP_INSTANCE_UID), derived[0].integer(tags.REFERENCED_FRAME_NUMBER)
-    return (uid, frame - 1 if frame is not None else 0) if uid else None
+    return (uid, frame - 1 if frame is not None else None) if uid else None
 
 
 # The slices of a series differ in these alone, as a rule, and what is described rests on none but the position.

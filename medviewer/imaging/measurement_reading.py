@@ -48,12 +48,19 @@ class ReadReport:
         study_instance_uid: that it says it belongs to; to be compared with that of the images.
         measurements: what was understood. Each names its image: show it on that one only.
         not_understood: one sentence for each other group. Its text is of the file: show it as plain text.
+        without_frame: the UIDs of those measurements whose image is named without a frame, which means all of its
+            frames (PS3.3 Table 10-3): theirs is the first, if the image has one frame only.
     """
 
     sop_instance_uid: str
     study_instance_uid: str
     measurements: tuple[Measurement, ...]
     not_understood: tuple[str, ...]
+    without_frame: frozenset[str] = frozenset()
+
+    def names_frame(self, measurement: Measurement, number_of_frames: int) -> bool:
+        """Whether it is told on which frame of its image, of so many frames, a measurement was drawn."""
+        return number_of_frames == 1 or measurement.uid not in self.without_frame
 
 
 class _NotUnderstoodError(Exception):
@@ -77,12 +84,13 @@ def read_measurement_report(path: Path) -> ReadReport:
     found: list[Measurement] = []
     problems: list[str] = []
     uids: set[str] = set()
+    without_frame: set[str] = set()
     for number, group in enumerate(_groups(root), start=1):
         if number > _MOST_GROUPS:
             problems.append(f"The report holds more than {_MOST_GROUPS:,} measurements; the others were not read.")
             break
         try:
-            measurement = _measurement(root, group, number)
+            measurement, has_frame = _measurement(root, group, number)
         except (_NotUnderstoodError, UsageError) as reason:
             problems.append(f"{_name(group, number)}: {reason}")
             continue
@@ -91,9 +99,11 @@ def read_measurement_report(path: Path) -> ReadReport:
         else:
             uids.add(measurement.uid)
             found.append(measurement)
+            without_frame |= set() if has_frame else {measurement.uid}
     return ReadReport(
-        root.text(tags.SOP_INSTANCE_UID), root.text(tags.STUDY_INSTANCE_UID), tuple(found), tuple(problems)
-    )
+        root.text(tags.SOP_INSTANCE_UID), root.text(tags.STUDY_INSTANCE_UID), tuple(found), tuple(problems),
+        frozenset(without_frame),
+    )  # fmt: skip
 
 
 def _groups(item: DataSet) -> Iterator[DataSet]:
@@ -105,11 +115,12 @@ def _groups(item: DataSet) -> Iterator[DataSet]:
                 yield from _groups(child)
 
 
-def _measurement(root: DataSet, group: DataSet, number: int) -> Measurement:
+def _measurement(root: DataSet, group: DataSet, number: int) -> tuple[Measurement, bool]:
+    """What a group says, and whether it names the frame of its image."""
     told = _text(group, PLANE[:2])
     if told:
-        return _on_plane(root, group, told)
-    graphics, image = _graphics(group)
+        return _on_plane(root, group, told), True
+    graphics, (image, frame) = _graphics(group)
     kind = _own_kind(group)
     known_mm: float | None = None
     if kind is not None:
@@ -128,7 +139,8 @@ def _measurement(root: DataSet, group: DataSet, number: int) -> Measurement:
         # The tracking UID of others is that of a lesion, which they measure on many images.
         uid, label = _made_uid(root, number), _text(group, _TRACKING_IDENTIFIER)
         author = _text(root, _PERSON_OBSERVER) or _text(root, _DEVICE_OBSERVER)
-    return Measurement(uid, kind, points, *image, _time(root, group), label, author, known_mm)
+    made = Measurement(uid, kind, points, image, frame or 0, _time(root, group), label, author, known_mm)
+    return made, frame is not None
 
 
 def _on_plane(root: DataSet, group: DataSet, told: str) -> Measurement:
@@ -145,7 +157,7 @@ def _on_plane(root: DataSet, group: DataSet, told: str) -> Measurement:
             _text(group, _TRACKING_UID), kind, points, str(image), int(frame), _time(root, group),
             _text(group, LABEL[:2]), _text(group, AUTHOR[:2]), plane=cut,
         )  # fmt: skip
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         raise _NotUnderstoodError("the plane that it was drawn on is not told in a way that is understood.") from error
     grid = PlaneGrid(cut.plane, cut.spacing_mm, cut.shape)
     expected = [tuple(map(float, to_patient(grid, *point))) for _, line in graphics_of(made) for point in line]
@@ -176,10 +188,10 @@ def _own_kind(group: DataSet) -> MeasurementKind | None:
     return None
 
 
-def _graphics(group: DataSet) -> tuple[list[Graphic], tuple[str, int]]:
-    """Give what was drawn, each graphic once, and the one image and frame it was drawn on."""
+def _graphics(group: DataSet) -> tuple[list[Graphic], tuple[str, int | None]]:
+    """Give what was drawn, each graphic once, and the one image and frame (None: not told) it was drawn on."""
     graphics: list[Graphic] = []
-    images: set[tuple[str, int]] = set()
+    images: set[tuple[str, int | None]] = set()
     for item, concept in _drawn(group):
         if item.text(tags.VALUE_TYPE) == "SCOORD3D":
             raise _NotUnderstoodError("it lies in space and not on one image.")
@@ -206,7 +218,7 @@ def _drawn(item: DataSet, concept: tuple[str, str] = ("", "")) -> Iterator[tuple
             yield from _drawn(child, _code(child, tags.CONCEPT_NAME_CODE_SEQUENCE))
 
 
-def _image(item: DataSet) -> tuple[str, int]:
+def _image(item: DataSet) -> tuple[str, int | None]:
     references = [
         reference
         for child in item.items(tags.CONTENT_SEQUENCE)
@@ -215,10 +227,13 @@ def _image(item: DataSet) -> tuple[str, int]:
     ]
     if len(references) != 1:
         raise _NotUnderstoodError("it does not say on which image it was drawn.")
-    frames = references[0].numbers(tags.REFERENCED_FRAME_NUMBER) or (1.0,)
+    uid = references[0].text(tags.REFERENCED_SOP_INSTANCE_UID)
+    frames = references[0].numbers(tags.REFERENCED_FRAME_NUMBER)
+    if not frames:
+        return uid, None
     if len(frames) != 1 or not 1 <= frames[0] <= 1e9:
         raise _NotUnderstoodError("it does not say on which frame it was drawn.")
-    return references[0].text(tags.REFERENCED_SOP_INSTANCE_UID), int(frames[0]) - 1
+    return uid, int(frames[0]) - 1
 
 
 def _numbers(group: DataSet) -> list[tuple[tuple[str, str], float | None]]:
@@ -269,5 +284,5 @@ def _time(root: DataSet, group: DataSet) -> datetime:
         if _ZONE.fullmatch(zone):
             return datetime.strptime(f"{digits}{zone}", "%Y%m%d%H%M%S.%f%z")
         return datetime.strptime(digits, "%Y%m%d%H%M%S.%f").astimezone()  # without a zone: local time
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):  # the last by systems that know no local time of that year
         return datetime.fromtimestamp(0, UTC)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from medviewer.domain.digits import length_number
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.measurement import Measurement, Point, Quantity
@@ -28,8 +29,8 @@ def measure(measurement: Measurement, frame: Frame, *, calibration: Measurement 
 
     Lengths are in mm, areas in mm2, angles in degrees; in px and px2 where the image cannot be measured, with
     the reason as the remark. Mean, SD (of a sample, n - 1), minimum and maximum are of the modality
-    values (HU, Bq/ml, ...) of the pixels whose centre lies inside; padding is left out, and said. Colour
-    has no such values. PET images add SUVbw where the file allows it.
+    values (HU, Bq/ml, ...) of the pixels whose centre lies inside; padding, and what the file does not hold, is
+    left out, and said. Colour has no such values. PET images add SUVbw where the file allows it.
 
     Args:
         measurement: what was drawn.
@@ -88,7 +89,7 @@ def _image_of(measurement: Measurement) -> tuple[str, int]:
 def _line(name: str, scale: Scale, start: Point, end: Point) -> Quantity:
     if not scale.is_plane:
         raise UsageError(_MIXED_AXES)
-    return Quantity(name, scale.distance(start, end), scale.units[0], scale.basis, scale.remark)
+    return Quantity(name, scale.distance(start, end), scale.units[0], scale.basis, scale.remark, scale.decimals)
 
 
 def _length(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quantity, ...]:
@@ -97,7 +98,7 @@ def _length(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quan
     # Seconds and centimetres have no hypotenuse: each axis is told by itself.
     offsets = scale.offset(*measurement.points)
     return tuple(
-        Quantity(name, abs(offset), unit, scale.basis)
+        Quantity(name, abs(offset), unit, scale.basis, decimals=scale.decimals)
         for name, offset, unit in zip(("horizontal", "vertical"), offsets, scale.units, strict=True)
         if unit
     )
@@ -156,9 +157,10 @@ def _calibration(measurement: Measurement, frame: Frame, _scale: Scale) -> tuple
     own = scale_at(measurement.points, frame.description)
     remark = ""
     if own.units[0] == "mm":
-        remark = f"By the file's own spacing ({own.basis}) the line is {own.distance(*measurement.points):.1f} mm long."
+        length = length_number(own.distance(*measurement.points), own.decimals)
+        remark = f"By the file's own spacing ({own.basis}) the line is {length} mm long."
     return (
-        Quantity("length", measurement.known_mm or math.nan, "mm", "calibrated", remark),
+        Quantity("length", measurement.known_mm or math.nan, "mm", "calibrated", remark, own.decimals),
         Quantity("spacing between rows", between_rows, "mm", "calibrated"),
         Quantity("spacing between columns", between_columns, "mm", "calibrated"),
     )
@@ -167,7 +169,10 @@ def _calibration(measurement: Measurement, frame: Frame, _scale: Scale) -> tuple
 def _probe(measurement: Measurement, frame: Frame, _scale: Scale) -> tuple[Quantity, ...]:
     ((x, y),) = measurement.points
     rows, columns = frame.stored.shape[:2]
-    pixel = frame.stored[min(int(y), rows - 1), min(int(x), columns - 1)]
+    row = min(int(y), rows - 1)
+    if row >= rows - frame.missing_rows:
+        raise UsageError("The file ends before this pixel: it holds no value.")
+    pixel = frame.stored[row, min(int(x), columns - 1)]
     if frame.is_color:
         return tuple(Quantity(n, float(v), "") for n, v in zip(("red", "green", "blue"), pixel, strict=True))
     stored = float(pixel)
@@ -188,9 +193,12 @@ def _region(measurement: Measurement, frame: Frame, scale: Scale) -> tuple[Quant
         count = Quantity("pixels", float(region.mask.sum()), "")
         return Quantity(area.name, area.value, area.unit, area.basis, remark), count
     chosen = region.of(frame.stored)
-    is_used = ~_is_padding(chosen, frame) & np.isfinite(chosen)
+    is_missing = region.row + np.nonzero(region.mask)[0] >= frame.stored.shape[0] - frame.missing_rows
+    is_used = ~_is_padding(chosen, frame) & np.isfinite(chosen) & ~is_missing
     skipped = int(chosen.size - is_used.sum())
     remark = f"{skipped} pixels of padding or without a number are left out." if skipped else ""
+    if is_missing.any():
+        remark = f"{skipped} pixels that the file does not hold, of padding or without a number, are left out."
     values = to_modality(chosen[is_used].astype(np.float64), frame.description)
     if not values.size:
         remark = remark or "No pixel has its centre inside."

@@ -315,7 +315,7 @@ def _as_frame(values: npt.NDArray[np.float32], volume: Volume, grid: PlaneGrid) 
     if dtype.kind == "f":
         stored = values.astype(dtype)
     else:
-        wide, padding = _padding(dtype, description.bits_stored, is_signed=description.is_signed)
+        wide, padding = padding_value(dtype, description.bits_stored, is_signed=description.is_signed)
         if description.pixel_padding_range is not None:
             padding = int(description.pixel_padding_range[0])
         stored = np.where(is_empty, padding, np.rint(np.where(is_empty, 0, values))).astype(wide)
@@ -325,7 +325,7 @@ def _as_frame(values: npt.NDArray[np.float32], volume: Volume, grid: PlaneGrid) 
     return Frame(stored, description, volume.caveats)
 
 
-def _padding(dtype: np.dtype, bits_stored: int, *, is_signed: bool) -> tuple[np.dtype, int]:
+def padding_value(dtype: np.dtype, bits_stored: int, *, is_signed: bool) -> tuple[np.dtype, int]:
     """A type that holds all stored values and one more, and that one."""
     has_room = bits_stored < 8 * dtype.itemsize
     if not has_room:

@@ -38,6 +38,12 @@ class Scale:
         """Whether both axes are lengths of one unit, so that there are diagonals, angles and areas."""
         return self.units in (("mm", "mm"), ("px", "px"))
 
+    @property
+    def decimals(self) -> int:
+        """How many a length is told with at least: the last one is worth no more than two pixels."""
+        sizes = [size for size, unit in zip((self.across, self.down), self.units, strict=True) if unit == "mm"]
+        return max(1, math.ceil(-math.log10(2 * min(sizes)) - 1e-9)) if sizes and min(sizes) > 0 else 1
+
     def offset(self, start: Point, end: Point) -> tuple[float, float]:
         """Give how far it is from one point to another along both axes, in ``units``."""
         return (end[0] - start[0]) * self.across, (end[1] - start[1]) * self.down

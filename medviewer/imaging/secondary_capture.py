@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from medviewer.domain.study import Image
 from medviewer.imaging.derived_frame import describe_side, reference_to
 from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
 from medviewer.imaging.orientation import Letters, orientation_letters
+from medviewer.imaging.scale import pixel_aspect
 from medviewer.resources import resource
 
 _SERIES_NUMBER = 9802
@@ -47,7 +49,7 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
     The picture keeps its place at the top left, pixel on pixel with the source, so
     that sides and directions stay what they were; the canvas grows downwards (and
     to the right for small images) for the banner and the text. It carries no pixel
-    spacing: results are to be read here, not measured.
+    spacing: results are to be read here, not measured. The shape of a pixel stays the source's.
 
     Args:
         source: the image that the picture shows, not turned, flipped or cropped.
@@ -60,7 +62,7 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
         InputError: the source's file is gone or is another one now.
         StorageError: the disk is full, read-only or gone; no half file remains.
 
-    Source: PS3.3 A.8.1 (Secondary Capture Image IOD), C.7.6.1 (General Image), C.8.6.
+    Source: PS3.3 A.8.1 (Secondary Capture Image IOD), C.7.6.1 (General Image), C.7.6.3.1.7 (Pixel Aspect Ratio), C.8.6.
     """
     rows, columns = source.description.rows, source.description.columns
     if rgb.dtype != np.uint8 or rgb.shape != (rows, columns, 3):
@@ -74,6 +76,9 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
     )
     _describe(capture, header, source, text)
     _set_pixels(capture, pixels)
+    shape = Fraction(pixel_aspect(source.description)).limit_denominator(10_000)
+    if shape > 0 and shape != 1:  # type 1C: without a spacing nothing else says that pixels are no squares
+        capture.PixelAspectRatio = [shape.numerator, shape.denominator]
     write_object(capture, header, path)
 
 

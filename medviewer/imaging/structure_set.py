@@ -5,7 +5,7 @@ Source: PS3.3 A.19 (RT Structure Set IOD), C.8.8.5 (structure set), C.8.8.6 (ROI
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,17 +20,18 @@ from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.grouping import may_be_same, read_patient
 from medviewer.imaging.header import read_header
-from medviewer.imaging.label_planes import outlines_of, pixels_by_plane
+from medviewer.imaging.label_planes import Pixels, outlines_of, pixels_by_plane
 from medviewer.imaging.pixel_format import RT_STRUCTURE_SET_STORAGE
 from medviewer.imaging.presentation_reading import read_references
 from medviewer.imaging.reslice import PlaneGrid
 
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 MAX_POINTS = 20_000_000
 _CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
-_FLAT_MM = 0.1  # an outline that leaves its plane by more lies in none
-_SAME_PLANE_MM = 0.01
+_FLAT_MM = 0.2  # an outline that leaves its plane by more lies in none; places are text, often of tenths of a mm
+_SAME_PLANE_MM = 0.01  # of outlines that are exactly flat
 _PARALLEL = 1e-3
 
 
@@ -132,9 +133,12 @@ def read_structure_set(path: Path, *, sop_instance_uid: str, frame_of_reference_
             references |= read_references(item.items(tags.CONTOUR_IMAGE_SEQUENCE))
     if not contours:
         raise InputError("The structure set holds no closed outline; there is nothing of it to draw.")
-    remark = f"{left_out} of its outlines are not closed and flat, and are left out." if left_out else ""
+    remarks = [f"{left_out} of its outlines are not closed and flat, and are left out."] if left_out else []
+    single = sum(_is_single([one.points for one in contours if one.segment == number]) for number in segments)
+    if single:
+        remarks.append(f"Regions that lie in one plane only are not drawn where other planes cut it: {single}.")
     return StructureSet(
-        tuple(segments.values()), tuple(contours), frame_of_reference_uid, remark=remark,
+        tuple(segments.values()), tuple(contours), frame_of_reference_uid, remark="\n".join(remarks),
         references=MappingProxyType(references),
     )  # fmt: skip
 
@@ -160,37 +164,38 @@ def lay_structures(layer: StructureSet, grid: PlaneGrid, slice_mm: float | None)
 
 
 def _region_on(own: list[Floats], grid: PlaneGrid, slice_mm: float | None) -> tuple[Floats, ...]:
-    """One region on a plane; outlines that lie in other directions than the first are drawn apart."""
+    """One region on a plane; outlines that lie in other directions are drawn apart."""
     found: list[Floats] = []
-    for normal, parallel in _by_direction(own):
-        along = np.array([float((points @ normal).mean()) for points in parallel])
-        places = np.unique(np.round(along / _SAME_PLANE_MM)) * _SAME_PLANE_MM
-        between = float(np.diff(places).min()) if len(places) > 1 else 0.0
-        if abs(abs(float(normal @ np.array(grid.plane.normal))) - 1) < _PARALLEL**2 / 2:
+    for direction, members in _by_direction(_Outlines(own)):
+        parallel = [own[index] for index in members]
+        outlines, facing = _Outlines(parallel), np.array(grid.plane.normal)
+        # Of small outlines the direction is told badly, so that of the grid counts if they all are flat along it.
+        is_parallel = bool(_is_across(direction, facing, outlines.bend(facing).max()))
+        normal = facing if is_parallel else direction
+        plane, places, between = _planes_of(outlines, normal)
+        if is_parallel:
             here = float(np.array(grid.plane.position) @ normal)
-            nearest = float(places[np.argmin(np.abs(places - here))])
+            nearest = int(np.argmin(np.abs(places - here)))
             reach = (slice_mm if slice_mm is not None else between) / 2
-            if abs(nearest - here) <= reach + _SAME_PLANE_MM:
-                near = np.abs(along - nearest) <= _SAME_PLANE_MM
-                found += [_on_grid(points, grid) for points, is_near in zip(parallel, near, strict=True) if is_near]
+            if abs(places[nearest] - here) <= reach + _SAME_PLANE_MM:
+                found += [_on_grid(points, grid) for points, at in zip(parallel, plane, strict=True) if at == nearest]
         elif between:
-            found += _cut(parallel, along, places, normal, grid)
+            found += _cut(parallel, plane, pixels_by_plane(grid, normal, places, between), normal, grid)
     return tuple(found)
 
 
-def _cut(parallel: list[Floats], along: Floats, places: Floats, normal: Floats, grid: PlaneGrid) -> tuple[Floats, ...]:
-    """Outlines in parallel planes, cut with a plane that is not parallel to them."""
+def _cut(
+    parallel: list[Floats], plane: Indices, met: Iterator[Pixels], normal: Floats, grid: PlaneGrid
+) -> tuple[Floats, ...]:
+    """Outlines in parallel planes, cut with a plane that is not parallel to them and whose pixels meet them."""
     mask = np.zeros(grid.shape, bool)
     across = np.cross(np.array(grid.plane.normal), normal)  # where the plane meets theirs
     across /= np.linalg.norm(across)
     away = np.cross(normal, across)
-    between = float(np.diff(places).min())
-    for pixels in pixels_by_plane(grid, normal, places, between):
+    for pixels in met:
         x, y = pixels.points @ across, pixels.points @ away
         is_in = np.zeros(len(x), bool)
-        for points in (
-            p for p, at in zip(parallel, along, strict=True) if abs(at - places[pixels.plane]) <= _SAME_PLANE_MM
-        ):
+        for points in (p for p, at in zip(parallel, plane, strict=True) if at == pixels.plane):
             is_in ^= _inside(x, y, points @ across, points @ away)
         mask[pixels.rows[is_in], pixels.columns[is_in]] = True
     return outlines_of(mask)
@@ -207,24 +212,81 @@ def _inside(x: Floats, y: Floats, px: Floats, py: Floats) -> npt.NDArray[np.bool
     return is_in
 
 
-def _by_direction(own: list[Floats]) -> Iterator[tuple[Floats, list[Floats]]]:
-    """Outlines by the direction of their planes."""
-    groups: list[tuple[Floats, list[Floats]]] = []
-    for points in own:
-        normal = _normal(points)
-        known = next((one for one in groups if abs(float(one[0] @ normal)) > 1 - _PARALLEL**2 / 2), None)
-        if known is not None:
-            known[1].append(points)
-        else:
-            groups.append((normal, [points]))
-    yield from groups
+def _is_single(own: list[Floats]) -> bool:
+    """Whether outlines of a region have no others beside them: how thick the region is there is not known."""
+    outlines = _Outlines(own)
+    return any(
+        len(_planes_of(_Outlines([own[index] for index in members]), normal)[1]) == 1
+        for normal, members in _by_direction(outlines)
+    )
 
 
-def _normal(points: Floats) -> Floats:
-    """The direction across the plane of an outline (Newell's: the area vector)."""
-    centred = points - points.mean(axis=0)
-    area = np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
-    return np.asarray(area / np.linalg.norm(area), np.float64)
+class _Outlines:
+    """Several outlines at once: ``centres`` and ``areas`` (Newell's area vectors) are ``(outlines, 3)``."""
+
+    def __init__(self, own: Sequence[Floats]) -> None:
+        counts = np.array([len(points) for points in own])
+        self._starts = np.cumsum(counts) - counts
+        self._points = np.concatenate(own)
+        self.centres = np.add.reduceat(self._points, self._starts) / counts[:, None]
+        following = np.arange(1, len(self._points) + 1)
+        following[self._starts + counts - 1] = self._starts
+        around = self._points - np.repeat(self.centres, counts, axis=0)  # far from the origin digits are lost
+        self.areas = np.add.reduceat(np.cross(around, around[following]), self._starts)
+
+    def bend(self, normal: Floats) -> Floats:
+        """How far each extends along a direction, in mm."""
+        depth = self._points @ normal
+        return np.asarray(np.maximum.reduceat(depth, self._starts) - np.minimum.reduceat(depth, self._starts))
+
+
+def _by_direction(outlines: _Outlines) -> Iterator[tuple[Floats, Indices]]:
+    """Directions across the planes of outlines, each with the numbers of its outlines.
+
+    Rounded places turn the direction of a small outline by degrees and hardly that of a large one. So the largest
+    begins a group, all that is flat along its direction joins, and the direction is then that of all of them.
+    """
+    sizes = np.linalg.norm(outlines.areas, axis=1)
+    left = np.argsort(-sizes, kind="stable")
+    while len(left):
+        largest = outlines.areas[left[0]] / sizes[left[0]]
+        is_in = _is_across(outlines.areas[left] / sizes[left, None], largest, outlines.bend(largest)[left])
+        is_in[0] = True
+        areas = outlines.areas[left[is_in]]
+        whole = (areas * np.sign(areas @ largest)[:, None]).sum(axis=0)
+        yield whole / np.linalg.norm(whole), np.sort(left[is_in])
+        left = left[~is_in]
+
+
+def _is_across(directions: Floats, normal: Floats, bend: Floats) -> npt.NDArray[np.bool_]:
+    """Whether a direction is across outlines: by their own directions, and by how far they extend along it."""
+    likeness = np.abs(directions @ normal)
+    # A narrow outline is flat from the side too: so far no rounding turns it.
+    return np.asarray((likeness > 1 - _PARALLEL**2 / 2) | ((likeness > 0.5) & (bend <= _FLAT_MM)))
+
+
+def _planes_of(outlines: _Outlines, normal: Floats) -> tuple[Indices, Floats, float]:
+    """For each outline the number of its plane; where the planes lie along the direction, rising; how far apart.
+
+    All in mm. The distance is the least, and as much more as rounding may have taken from it: no plane between two
+    is without them. It is 0 of one plane.
+
+    Outlines of one slice lie as far apart as they are bent by rounding. Where planes themselves lie so near to each
+    other, a chain of them would become one: then only what is nearer belongs together.
+    """
+    along = outlines.centres @ normal
+    order = np.argsort(along, kind="stable")
+    bend = float(outlines.bend(normal).max())
+    near = min(max(2 * bend, _SAME_PLANE_MM), _FLAT_MM)
+    while True:
+        plane = np.empty(len(along), np.intp)
+        plane[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > near)])
+        first = np.flatnonzero(np.diff(plane[order], prepend=-1))
+        spans = np.maximum.reduceat(along[order], first) - along[order][first]
+        if near <= _SAME_PLANE_MM or spans.max() <= near:
+            places = np.bincount(plane, along) / np.bincount(plane)
+            return plane, places, float(np.diff(places).min()) + bend if len(places) > 1 else 0.0
+        near /= 2
 
 
 def _on_grid(points: Floats, grid: PlaneGrid) -> Floats:
@@ -241,10 +303,9 @@ def _outline(item: DataSet) -> Floats | None:
     if not is_closed or len(numbers) < 9 or len(numbers) % 3 or not (np.abs(numbers) < 1e6).all():
         return None
     points = numbers.reshape(-1, 3).astype(np.float64)
-    centred = points - points.mean(axis=0)
-    area = np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
-    length = float(np.linalg.norm(area))
-    if length < 1e-6 or float(np.ptp(centred @ (area / length))) > _FLAT_MM:
+    alone = _Outlines([points])
+    length = float(np.linalg.norm(alone.areas[0]))
+    if length < 1e-6 or float(alone.bend(alone.areas[0] / length)[0]) > _FLAT_MM:
         return None
     return points
 

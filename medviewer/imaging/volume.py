@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,7 +18,9 @@ from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window, modality_values
 from medviewer.imaging.fresh_memory import made_ready
 from medviewer.imaging.header import NATIVE_SYNTAXES
+from medviewer.imaging.reslice import padding_value
 from medviewer.imaging.suv import common_suv
+from medviewer.imaging.units import is_in_hounsfield
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
 _SAMPLE = 1 << 20  # values: enough for the range of a volume
@@ -31,7 +33,7 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     """Read every slice of a stack into one block.
 
     Stored values keep their type, so that a thousand slices of 512 x 512 take half a
-    gigabyte and not two. Of slices at one place the first counts.
+    gigabyte and not two. Of slices at one place the first counts. Rows that a file does not hold are padding.
 
     Args:
         stack: two slices or more of one orientation, greyscale, with position and spacing; one volume, as
@@ -57,6 +59,7 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     shape = (len(images), *first.stored.shape)
     stored = np.empty(shape, first.stored.dtype if is_uniform else np.float32)
     caveats = dict.fromkeys((*stack.warnings, *_duplicates(stack, images)))
+    missing: dict[int, int] = {}  # slice -> rows at its end
     done = 0
 
     def fill(index: int) -> tuple[Caveat, ...]:
@@ -68,6 +71,8 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
         values = _checked(frame, stored, is_uniform=is_uniform)
         if not np.may_share_memory(values, room):
             room[:] = values
+        if frame.missing_rows:
+            missing[index] = frame.missing_rows
         done += 1
         progress(done, len(images), "Reading slices")
         return frame.caveats
@@ -76,17 +81,45 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     with made_ready(stored), nullcontext() if is_plain else ThreadPoolExecutor(_DECODERS) as pool:
         for found in (pool.map if pool else map)(fill, range(len(images))):
             caveats |= dict.fromkeys(found)
-    stored.flags.writeable = False
     description = images[0].description
     if not is_uniform:
         description = replace(
-            description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None
-        )
+            description, rescale_slope=1.0, rescale_intercept=0.0, modality_lut=None, pixel_padding_range=None,
+            rescale_type=_common_type([image.description for image in images]),
+        )  # fmt: skip
+    if missing:
+        stored, description = _without_missing(stored, description, missing)
+    stored.flags.writeable = False
     factor, reason = common_suv([image.description for image in images])
     description = replace(description, suv_factor=factor, no_suv_because=reason)
     description = replace(description, windows=_windows(images, stored, description))
     positions = np.array([_plane(image).position for image in images])
     return Volume(stored, positions, description, tuple(caveats))
+
+
+def _common_type(descriptions: Sequence[PixelDescription]) -> str:
+    """What modality values are counted in: of a CT that leaves it out, its scaling has told, which is gone now."""
+    in_hounsfield = [is_in_hounsfield(one) for one in descriptions]
+    if any(in_hounsfield):
+        return "HU" if all(in_hounsfield) else "US"
+    return descriptions[0].rescale_type
+
+
+def _without_missing(
+    stored: np.ndarray, description: PixelDescription, missing: Mapping[int, int]
+) -> tuple[np.ndarray, PixelDescription]:
+    """The block with padding, of which nothing is cut or drawn, where slices have no rows of their own."""
+    value: float = np.nan
+    if stored.dtype.kind != "f":
+        if description.pixel_padding_range is None:
+            dtype, value = padding_value(stored.dtype, description.bits_stored, is_signed=description.is_signed)
+            stored = stored.astype(dtype, copy=False)
+            description = replace(description, pixel_padding_range=(value, value))
+        else:
+            value = description.pixel_padding_range[0]
+    for index, rows in missing.items():
+        stored[index, -rows:] = value
+    return stored, description
 
 
 def _windows(images: Sequence[Image], stored: np.ndarray, description: PixelDescription) -> tuple[Window, ...]:

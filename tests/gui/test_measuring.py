@@ -545,6 +545,26 @@ def test_a_length_without_spacing_says_so_beside_the_number() -> None:
     use_language("en")
 
 
+@pytest.mark.parametrize(
+    ("quantity", "words"),
+    [
+        (Quantity("length", 12.34, "mm", "patient plane"), "12.3 mm, patient plane"),
+        (Quantity("length", 1234.56, "mm", "patient plane"), "1234.6 mm, patient plane"),
+        (Quantity("length", 0.5346, "mm", "patient plane", decimals=3), "0.535 mm, patient plane"),
+        (Quantity("length", 0.039, "mm", "patient plane"), "0.039 mm, patient plane"),
+        (Quantity("length", 0.0, "px", "px"), "0.0 px"),
+        (Quantity("area", 0.0022, "mm2", "patient plane"), "Area 0.0022 mm², patient plane"),
+        (Quantity("area", 12.34, "mm2", "patient plane"), "Area 12.3 mm², patient plane"),
+        (Quantity("area", 1234.5, "mm2", "patient plane"), "Area 1234 mm², patient plane"),
+        (Quantity("spacing between rows", 0.5, "mm", "calibrated"), "Rows apart 0.5000 mm, calibrated"),
+        (Quantity("spacing between rows", 0.00025, "mm", "calibrated"), "Rows apart 0.00025 mm, calibrated"),
+    ],
+)
+def test_a_small_length_or_area_never_reads_as_nothing(quantity: Quantity, words: str) -> None:
+    made = new_measurement("length", [(0, 0), (3, 4)], ("1.2", 0))
+    assert value_lines(Value(made, None, (quantity,))) == (words,)
+
+
 def test_a_ratio_says_what_makes_it_doubtful() -> None:
     made = new_measurement("cardiothoracic", [(0, 0), (3, 4), (0, 0), (9, 0)], ("1.2", 0))
     remark = "The two lines are 53 degrees from parallel: the ratio is doubtful."

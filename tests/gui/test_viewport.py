@@ -238,6 +238,10 @@ def test_the_probe_gives_the_value_in_the_file(reader: Reader, tmp_path: Path) -
     assert text == f"(9, 5)  {stored} = {stored + int(dataset.RescaleIntercept)} HU"
     assert probe_text(reader.state.frame, -0.1, 5) == ""
     assert probe_text(reader.state.frame, 64, 5) == ""
+    rows = reader.state.frame.stored.shape[0]
+    cut = replace(reader.state.frame, missing_rows=rows - 5)
+    assert probe_text(cut, 9.7, 5.2) == "(9, 5)  not in the file"
+    assert probe_text(cut, 9.7, 4.9).endswith(" HU")
 
 
 def test_a_pet_is_read_in_suv_where_its_file_allows_that(reader: Reader, tmp_path: Path) -> None:

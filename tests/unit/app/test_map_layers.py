@@ -130,6 +130,31 @@ def test_a_map_that_may_not_fit_is_refused_with_its_reason(
         assert why_not == OTHER_IMAGE
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize(("frames", "is_laid"), [(1, True), (3, False)])
+def test_a_map_of_an_image_named_without_a_frame_is_of_all_its_frames(
+    application: Application, tmp_path: Path, frames: int, is_laid: bool
+) -> None:
+    """PS3.3 Table 10-3: so it is of none in particular, unless there is only one."""
+    image = make_radiograph(tmp_path / "a.dcm")
+    write_map(image, tmp_path / "map.dcm")
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    dataset.NumberOfFrames, dataset.PixelData = frames, dataset.PixelData * frames
+    dataset.save_as(tmp_path / "a.dcm")
+    made = pydicom.dcmread(tmp_path / "map.dcm")
+    [source] = made.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence
+    assert "ReferencedFrameNumber" not in source
+    application.run_command("file.open_folder", tmp_path)
+    show(application, image.sop_instance_uid)
+    assert offered(application) == ["" if is_laid else OTHER_IMAGE]
+    assert application.state.selection is not None
+    shown = application.state.selection.image
+    assert shown.bears((image.sop_instance_uid, 0))
+    assert shown.bears((image.sop_instance_uid, None)) == is_laid
+    assert not shown.bears(("2.25.5", 0))
+    assert not shown.bears(None)
+
+
 def test_the_segment_of_a_slice_is_laid_over_it_as_any_segmentation(application: Application, tmp_path: Path) -> None:
     write_ct(tmp_path / "study")
     image = list(images_of(scan([tmp_path / "study"])))[7]

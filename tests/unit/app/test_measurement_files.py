@@ -168,6 +168,54 @@ def test_a_report_beside_the_images_is_offered_taken_once_and_never_again(
     close(other)
 
 
+@pytest.mark.reliability
+def test_one_report_that_cannot_be_read_does_not_cost_the_others(
+    measured: Application,
+    fake_engine: FakeEngine,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drawn = all_of(measured)
+    measured.run_command("measure.save_report", folder)
+    report = pydicom.dcmread(folder / REPORT)
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = "2.25.99"
+    report.save_as(folder / "a damaged one.dcm")
+
+    name = "Doe^Jane"
+
+    def read(path: Path) -> object:
+        if path.name != REPORT:
+            raise ZeroDivisionError(name)
+        return read_measurement_report(path)
+
+    monkeypatch.setattr("medviewer.imaging.measurement_reading.read_measurement_report", read)
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert list(offered(other.state)) == drawn
+    assert "ZeroDivisionError" in caplog.text
+    assert "Doe" not in caplog.text
+    caplog.clear()
+    close(other)
+
+
+@pytest.mark.reliability
+def test_a_measurement_of_a_film_without_a_frame_is_not_offered(
+    measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    """It would be drawn on the first frame, whichever it was made on."""
+    measured.run_command("measure.save_report", folder)
+    uids = {one.sop_instance_uid for one in all_of(measured)}
+    for path in folder.glob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        if dataset.SOPInstanceUID in uids:
+            dataset.NumberOfFrames, dataset.PixelData = 2, dataset.PixelData * 2
+            dataset.save_as(path)
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert offered(other.state) == ()
+    close(other)
+
+
 def test_undoing_what_was_done_before_does_not_delete_what_a_report_brought(
     measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path
 ) -> None:

@@ -332,6 +332,32 @@ def test_a_report_whose_places_were_changed_is_not_taken_over(planes: Applicatio
     assert "not those of its plane" in read.not_understood[0]
 
 
+@pytest.mark.parametrize(
+    ("was", "damaged"),
+    [
+        ('"points":[[10.0', '"points":[[1' + 400 * "0"),
+        (',0],"points"', ',Infinity],"points"'),
+        ('"shape":[60', '"shape":[Infinity'),
+    ],
+)
+def test_a_plane_of_numbers_without_end_costs_its_own_measurement_only(
+    planes: Application, tmp_path: Path, was: str, damaged: str
+) -> None:
+    where = measured_image(planes.state)
+    assert where is not None
+    planes.run_command("measure.add", Drawn("length", ((10.0, 10.0), (20.0, 10.0)), where))
+    planes.run_command("measure.save_report", tmp_path)
+    path = tmp_path / "measurements.sr.dcm"
+    report = pydicom.dcmread(path)
+    (told,) = (one for one in report.iterall() if one.keyword == "TextValue" and "points" in one.value)
+    assert was in told.value
+    told.value = told.value.replace(was, damaged)
+    report.save_as(path)
+    read = read_measurement_report(path)
+    assert read.measurements == ()
+    assert "not told in a way that is understood" in read.not_understood[0]
+
+
 def test_a_report_says_what_has_no_numbers_yet(fake_engine: FakeEngine, folder: Path, tmp_path: Path) -> None:
     app = reopened(fake_engine, tmp_path / "home", folder)
     image = measured_image(app.state)

@@ -166,6 +166,17 @@ def test_an_impossible_window_and_zoom_are_refused_or_bounded(opened: Applicatio
     assert opened.state.view.zoom == 64.0
 
 
+def test_a_linear_window_does_not_become_narrower_than_the_standard_allows(opened: Application) -> None:
+    """PS3.3 C.11.2.1.2.1: of LINEAR the width is 1 or more; a saved view with less could not be read back."""
+    for window, least in ((Window(40, 3), 1.0), (Window(40, 3, "LINEAR_EXACT"), 3 / 1.1**20)):
+        opened.run_command("view.window", window)
+        for _ in range(20):
+            opened.run_command("view.adjust", (-1, 0))
+        assert opened.state.view.window is not None
+        assert opened.state.view.window.width == pytest.approx(least)
+        assert opened.state.view.window.function == window.function
+
+
 def test_corner_text_goes_around(opened: Application) -> None:
     texts = []
     for _ in range(3):

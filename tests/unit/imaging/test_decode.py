@@ -149,6 +149,7 @@ def test_missing_rows_are_the_darkest_and_said(photometric: str, tmp_path: Path)
     frame = read(cut)
     assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
     assert "5 of 10 rows" in frame.caveats[1].text
+    assert (frame.missing_rows, read(tmp_path / "x.dcm").missing_rows) == (5, 0)
     np.testing.assert_array_equal(frame.stored[:5], pixels[:5])
     assert "drawn in the darkest shade of the rest" in frame.caveats[1].text
     assert to_display(frame)[5:].max() == 0
@@ -179,6 +180,7 @@ def test_missing_rows_of_a_colour_image_are_black(photometric: str, tmp_path: Pa
     assert [caveat.code for caveat in frame.caveats] == ["truncated", "truncated.rows"]
     assert frame.stored.shape == (10, 8, 3)
     assert frame.stored[6:].max() == 0
+    assert frame.missing_rows == 4
     assert frame.stored[:6].max(axis=(1, 2)).min() > 0
 
 

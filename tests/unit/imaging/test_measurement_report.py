@@ -21,6 +21,7 @@ from pydicom.dataset import Dataset
 from medviewer.domain.errors import InputError, MedViewerError, UnsupportedError, UsageError
 from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, Point, Quantity, new_measurement
 from medviewer.domain.study import Image
+from medviewer.imaging import measurement_reading
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
 from medviewer.imaging.measurement_codes import SCHEME, quantity_codes
@@ -205,6 +206,21 @@ def test_the_frame_of_a_multi_frame_image_is_kept(tmp_path: Path) -> None:
     reference = children(children(number, "SCOORD")[0], "IMAGE")[0].ReferencedSOPSequence[0]
     assert reference.ReferencedFrameNumber == 5
     assert read_measurement_report(tmp_path / "m.dcm").measurements[0].frame == 4
+
+
+def test_an_image_named_without_a_frame_leaves_the_frame_open(tmp_path: Path) -> None:
+    """PS3.3 Table 10-3: without a frame number all frames are meant."""
+    image = make_radiograph(tmp_path / "s.dcm")
+    written(tmp_path, measured(image, "length"))
+    read = read_measurement_report(tmp_path / "m.dcm")
+    (made,) = read.measurements
+    assert read.without_frame == {made.uid}
+    assert read.names_frame(made, 1)
+    assert not read.names_frame(made, 7)
+    written(tmp_path, measured(replace(image, number_of_frames=7), "length"))
+    read = read_measurement_report(tmp_path / "m.dcm")
+    assert read.without_frame == set()
+    assert read.names_frame(read.measurements[0], 7)
 
 
 # --- what does not belong together -----------------------------------------------------------------------------
@@ -437,6 +453,21 @@ def test_times_are_those_of_the_report(observed: str, zone: str, expected: datet
         report.save_as(tmp_path / "m.dcm")
     (measurement,) = read_measurement_report(tmp_path / "m.dcm").measurements
     assert measurement.created == expected
+
+
+def test_a_time_that_the_system_cannot_place_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some systems know no local time of years that are far away."""
+
+    class Elsewhere(datetime):
+        def astimezone(self, _zone: Any = None) -> Any:
+            raise OSError(22, "Invalid argument")
+
+    report = written(tmp_path, measured(make_radiograph(tmp_path / "s.dcm"), "length"))
+    groups(report)[0].add_new(0x0040A032, "DT", "00010203040506")
+    report.save_as(tmp_path / "m.dcm")
+    monkeypatch.setattr(measurement_reading, "datetime", Elsewhere)
+    (measurement,) = read_measurement_report(tmp_path / "m.dcm").measurements
+    assert measurement.created == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

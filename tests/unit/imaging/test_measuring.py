@@ -74,6 +74,23 @@ def test_a_length_uses_the_spacing_of_each_direction() -> None:
     assert one("length", (10, 10), (12, 22)).value == pytest.approx(math.sqrt(4**2 + 6**2))
 
 
+@pytest.mark.parametrize(
+    ("spacing", "decimals"),
+    [((0.7, 0.7), 1), ((0.05, 0.05), 1), ((0.02, 0.02), 2), ((0.0057, 0.0039), 3), ((1, 1e-4), 4)],
+)
+def test_a_length_is_told_with_as_many_decimals_as_the_pixels_bear(spacing: tuple[float, float], decimals: int) -> None:
+    fine = replace(CT, pixel_spacing_mm=spacing)
+    assert one("length", (1, 1), (9, 9), description=fine).decimals == decimals
+    assert one("length", (1, 1), (9, 9), description=without_spacing()).decimals == 1
+
+
+def test_what_the_file_says_of_a_calibrations_line_is_told_with_as_many_decimals_as_it_takes() -> None:
+    fine = replace(CT, pixel_spacing_mm=(0.0057, 0.0039))
+    found = one("calibration", (10, 10), (20, 10), description=fine, known_mm=0.04)
+    assert found.remark == "By the file's own spacing (patient plane) the line is 0.039 mm long."
+    assert found.decimals == 3
+
+
 @given(
     st.tuples(*[st.floats(0, 40)] * 4), st.floats(0.01, 10), st.floats(0.01, 10)
 )  # fmt: skip
@@ -311,6 +328,34 @@ def test_too_few_pixels_give_no_statistics_that_need_more(corner: Point, count: 
     assert ("mean" in found) == (count > 0)
     assert "SD" not in found
     assert ("No pixel" in found["pixels"].remark) == (count == 0)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse", "freehand"])
+def test_rows_that_the_file_does_not_hold_are_not_measured(kind: MeasurementKind) -> None:
+    stored = np.full((40, 60), 1024 + 50, np.int16)
+    stored[30:] = 900  # as decoding fills them
+    cut = replace(frame(CT, stored), missing_rows=10)
+    corners = [(10, 20), (20, 20), (20, 40), (10, 40)]
+    found = named(measure(drawn(kind, *(corners if kind == "freehand" else (corners[0], corners[2]))), cut))
+    assert (found["mean"].value, found["SD"].value, found["minimum"].value) == (50, 0, 50)
+    left_out = 100 if kind != "ellipse" else found["pixels"].value  # the lower half
+    assert found["pixels"].remark == (
+        f"{left_out:.0f} pixels that the file does not hold, of padding or without a number, are left out."
+    )
+    missing = measure(drawn("rectangle", (10, 32), (20, 38)), cut)
+    assert [one.name for one in missing] == ["area", "pixels"]
+    assert missing[1].value == 0
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("stored", [np.full((40, 60), 900, np.int16), np.zeros((40, 60, 3), np.uint8)])
+def test_a_probe_where_the_file_has_no_pixel_gives_no_value(stored: np.ndarray) -> None:
+    cut = replace(frame(CT, stored), missing_rows=10)
+    assert measure(drawn("probe", (5, 29.9)), cut)
+    for row in (30, 40):
+        with pytest.raises(UsageError, match="ends before this pixel"):
+            measure(drawn("probe", (5, row)), cut)
 
 
 def test_a_colour_image_has_an_area_but_no_statistics() -> None:

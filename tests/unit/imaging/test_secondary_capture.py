@@ -20,6 +20,8 @@ from medviewer.domain.errors import StorageError, UsageError
 from medviewer.domain.study import Image, Plane
 from medviewer.imaging import secondary_capture
 from medviewer.imaging.derived_object import PATIENT_AND_STUDY
+from medviewer.imaging.description import describe_images
+from medviewer.imaging.header import read_header
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.secondary_capture import Caution, with_strip, write_secondary_capture
 from tests.answers import make_radiograph
@@ -223,6 +225,28 @@ def test_no_side_and_no_spacing_are_invented(tmp_path: Path) -> None:
         "ImageLaterality",
     ):
         assert keyword not in found
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [
+        ({"PixelSpacing": [0.4, 0.2]}, [2, 1]),
+        ({"PixelSpacing": [0.15, 0.2]}, [3, 4]),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": None, "PixelAspectRatio": ["5", "4"]}, [5, 4]),
+        ({"PixelSpacing": [0.2, 0.2]}, None),
+        ({"PixelSpacing": [0.2, 0.2000001]}, None),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": None}, None),
+    ],
+)
+def test_the_shape_of_a_pixel_is_that_of_the_source(
+    tmp_path: Path, attributes: dict[str, Any], shape: list[int] | None
+) -> None:
+    """Vertical and horizontal size of a pixel (PS3.3 C.7.6.3.1.7): without it the picture is squashed in archives."""
+    path = make_radiograph(tmp_path / "source.dcm", **attributes).path
+    (source,) = describe_images(read_header(path), path)
+    found = capture(tmp_path, source)
+    ratio = found.get("PixelAspectRatio")
+    assert (ratio if ratio is None else list(ratio)) == shape
 
 
 def test_once_lossy_always_lossy(tmp_path: Path) -> None:

@@ -77,6 +77,89 @@ def test_of_outlines_closer_than_slices_the_nearest_is_drawn(sphere: StructureSe
     assert area_mm2(plane, 1, grid) == pytest.approx(math.pi * (30**2 - 3**2), rel=1e-3)
 
 
+def turned(points: np.ndarray, tilt: float, turn: float = 0.0) -> np.ndarray:
+    """Points turned about the patient's left-right axis after the front-back one, in degrees."""
+    a, b = math.radians(tilt), math.radians(turn)
+    about_x = np.array([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
+    about_y = np.array([[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]])
+    return np.asarray(points @ (about_x @ about_y).T)
+
+
+def turned_grid(grid: PlaneGrid, tilt: float, turn: float = 0.0) -> PlaneGrid:
+    own = [
+        turned(np.array(d), tilt, turn) for d in (grid.plane.position, grid.plane.row_cosine, grid.plane.column_cosine)
+    ]
+    return PlaneGrid(Plane(*((float(d[0]), float(d[1]), float(d[2])) for d in own)), grid.spacing_mm, grid.shape)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 4])
+@pytest.mark.parametrize(("tilt", "turn"), [(10, 0), (30, 0), (20, 15)])
+@pytest.mark.parametrize("count", [16, 60])
+@pytest.mark.parametrize(
+    "radii", [{-45: 1.0, 15: 40.0}, {20: 17.0}, {0: 2.5}, {-55: 1.5, 55: 2.0}], ids=["mixed", "large", "small", "apart"]
+)
+def test_rounded_outlines_on_tilted_slices_are_drawn_whole(
+    tmp_path: Path, radii: dict[int, float], count: int, tilt: float, turn: float, decimals: int
+) -> None:
+    """Ten slices 3 mm apart, one or two outlines on each, written as text of so many decimals."""
+    heights = range(0, 30, 3)
+    outlines = [
+        turned(circle((x, 8, z), radius, count), tilt, turn).round(decimals)
+        for z in heights
+        for x, radius in radii.items()
+    ]
+    layer = read(write_structures(tmp_path / "s.dcm", {"A": outlines}))
+    assert layer.remark == ""
+    of_circles = count / 2 * math.sin(2 * math.pi / count) * sum(radius**2 for radius in radii.values())
+    for z in heights:
+        grid = turned_grid(axial(z), tilt, turn)
+        plane = lay_structures(layer, grid, 3.0)
+        assert len(plane.outlines[1]) == len(radii)
+        assert area_mm2(plane, 1, grid) == pytest.approx(of_circles, rel=0.05)
+    assert lay_structures(layer, turned_grid(axial(-3), tilt, turn), 3.0).outlines == {}
+    grid = turned_grid(PlaneGrid(Plane((-60.125, 8, 40), (1, 0, 0), (0, 0, -1)), (0.25, 0.25), (200, 480)), tilt, turn)
+    cut = lay_structures(layer, grid, None)
+    assert len(cut.outlines[1]) == len(radii), "without a gap between two slices"
+    assert area_mm2(cut, 1, grid) == pytest.approx(30 * sum(2 * radius for radius in radii.values()), rel=0.06)
+
+
+@pytest.mark.parametrize("decimals", [1, 2])
+def test_a_rounded_outline_alone_is_drawn_on_its_tilted_slice_only(tmp_path: Path, decimals: int) -> None:
+    outline = turned(circle((5, 8, 0), 2.5, 16), 20, 15).round(decimals)
+    layer = read(write_structures(tmp_path / "s.dcm", {"One": [outline]}))
+    for z, is_drawn in ((0.0, True), (1.4, True), (1.6, False), (-1.6, False)):
+        assert bool(lay_structures(layer, turned_grid(axial(z), 20, 15), 3.0).outlines) == is_drawn, z
+
+
+def test_outlines_of_slices_a_tenth_of_a_millimetre_apart_are_not_taken_together(tmp_path: Path) -> None:
+    """Rounding bends them by almost as much as they lie apart: a chain of them is no slice."""
+    heights = [round(index * 0.1, 1) for index in range(30)]
+    outlines = [turned(circle((0, 0, z), 20), 20, 15).round(1) for z in heights]
+    layer = read(write_structures(tmp_path / "s.dcm", {"A": outlines}))
+    for z in heights:
+        assert len(lay_structures(layer, turned_grid(axial(z), 20, 15), 0.1).outlines[1]) == 1
+
+
+def test_outlines_in_other_directions_are_drawn_on_their_own_planes(tmp_path: Path) -> None:
+    """A narrow one is flat from the side too, and yet no part of the planes that are seen so."""
+    upright = circle((0, 0, 0), 20)[:, [2, 0, 1]]
+    narrow = circle((0, 0, 0), 20) * [0.004, 1, 1]
+    layer = read(write_structures(tmp_path / "s.dcm", {"A": [circle((0, 0, 0), 20), upright], "B": [narrow]}))
+    sagittal = PlaneGrid(Plane((0, -60, 60), (0, 1, 0), (0, 0, -1)), (1.0, 1.0), (121, 121))
+    for grid in (axial(0), sagittal):
+        assert len(lay_structures(layer, grid, 2.0).outlines[1]) == 1
+    assert list(lay_structures(layer, sagittal, 2.0).outlines) == [1]
+
+
+def test_a_region_in_one_plane_is_not_drawn_on_cuts_and_that_is_said(tmp_path: Path, sphere: StructureSet) -> None:
+    two = [circle((0, 0, z), 9) for z in (0, 3)]
+    layer = read(write_structures(tmp_path / "t.dcm", {"A": [circle((0, 0, 0), 9)], "B": two}))
+    coronal = PlaneGrid(Plane((-60, 0, 40), (1, 0, 0), (0, 0, -1)), (1.0, 1.0), (81, 121))
+    assert list(lay_structures(layer, coronal, None).outlines) == [2]
+    assert layer.remark == "Regions that lie in one plane only are not drawn where other planes cut it: 1."
+    assert sphere.remark == ""
+
+
 def test_a_cut_plane_meets_the_region_where_it_is(sphere: StructureSet) -> None:
     """The ball's coronal cut through its middle: each pixel belongs to the nearest outline's circle."""
     grid = PlaneGrid(Plane((-60, 10, 40), (1, 0, 0), (0, 0, -1)), (1.0, 1.0), (81, 81))
@@ -133,7 +216,9 @@ def test_what_is_not_closed_or_not_flat_is_left_out_and_said(tmp_path: Path) -> 
     dataset.save_as(path)
     layer = read(path)
     assert len(layer.contours) == 1
-    assert layer.remark.startswith("2 of its outlines")
+    left_out, single = layer.remark.splitlines()
+    assert left_out.startswith("2 of its outlines")
+    assert single.endswith("1.")
 
 
 def test_outlines_with_damaged_numbers_are_left_out(tmp_path: Path) -> None:

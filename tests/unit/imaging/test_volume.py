@@ -12,19 +12,21 @@ import pytest
 from medviewer.domain.errors import GeometryError, InputError, Stopped
 from medviewer.domain.measurement import new_measurement
 from medviewer.domain.progress import StopToken
-from medviewer.domain.study import Stack, Window
-from medviewer.imaging.display import window_ends
+from medviewer.domain.study import Plane, Stack, Window
+from medviewer.imaging.display import to_modality, window_ends
 from medviewer.imaging.layout import open_layout
 from medviewer.imaging.measuring import measure
 from medviewer.imaging.native import read_raw
-from medviewer.imaging.reslice import reslice, standard_grid
+from medviewer.imaging.reslice import PlaneGrid, reslice, standard_grid
 from medviewer.imaging.scalar_layer import read_scalar_layer
 from medviewer.imaging.scan import scan
+from medviewer.imaging.units import value_unit
 from medviewer.imaging.volume import read_volume
 from medviewer.imaging.voxel_block import make_block, slices_of
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.layer_objects import write_pet
 
+CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.8, 0.6]}
 
 
@@ -66,6 +68,33 @@ def test_slices_that_are_scaled_differently_become_modality_values(tmp_path: Pat
     expected = pixels * np.array([1, 2, 3])[:, None, None] - np.array([1, 2, 3])[:, None, None]
     np.testing.assert_array_equal(volume.stored, expected)
     assert (volume.description.rescale_slope, volume.description.rescale_intercept) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit"),
+    [
+        ([{"RescaleIntercept": -1024}, {"RescaleIntercept": -1000}], "HU"),
+        ([{"RescaleType": "HU"}, {"RescaleType": "HU", "RescaleSlope": 2}], "HU"),
+        ([{"RescaleType": "HU"}, {"RescaleType": "OD", "RescaleSlope": 2}], ""),
+        ([{"Modality": "MR"}, {"Modality": "MR", "RescaleSlope": 2}], ""),
+    ],
+)
+def test_slices_in_hounsfield_units_stay_so_when_they_are_scaled_differently(
+    tmp_path: Path, changes: list[dict[str, Any]], unit: str
+) -> None:
+    common = {
+        "SOPClassUID": CT_STORAGE,
+        "Modality": "CT",
+        "PixelRepresentation": 0,
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+    }
+    for index, own in enumerate(changes):
+        attributes = {**AXIAL, **common, "ImagePositionPatient": [1, 2, index], "InstanceNumber": index + 1, **own}
+        write_dataset(tmp_path / f"{index}.dcm", make_dataset(np.full((5, 7), 1000, np.uint16), **attributes))
+    volume = read_volume(stack_in(tmp_path))
+    assert volume.stored.dtype == np.float32
+    assert value_unit(volume.description) == unit
 
 
 @pytest.mark.reliability
@@ -183,10 +212,41 @@ def test_without_one_the_whole_volume_decides(tmp_path: Path, windows: list[tupl
     assert window.width == pytest.approx(np.ptp(pixels), abs=40)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{}] * 3,
+        [{"PixelPaddingValue": -2000}] * 3,
+        [{"BitsStored": 12, "HighBit": 11}] * 3,
+        [{"RescaleSlope": slope} for slope in (1, 2, 3)],
+    ],
+    ids=["all bits used", "padding of its own", "bits to spare", "scaled one by one"],
+)
+def test_rows_that_a_file_does_not_hold_are_no_tissue(tmp_path: Path, changes: list[dict[str, Any]]) -> None:
+    """On a cut plane there is nothing where they would lie, and the values around them are as they were."""
+    written = write_stack(tmp_path, [0.0, 1.0, 2.0], changes)
+    cut = tmp_path / "71.dcm"
+    cut.write_bytes(cut.read_bytes()[: -2 * written.shape[2] * 2])
+    volume = read_volume(stack_in(tmp_path))
+    assert "truncated.rows" in [caveat.code for caveat in volume.caveats]
+    grid = PlaneGrid(Plane((1, 2, 2), (0, 1, 0), (0, 0, -1)), (1.0, volume.spacing_mm[0]), (3, 5))
+    frame = reslice(volume, grid)
+    values = to_modality(frame.stored.astype(float), frame.description)
+    padding = frame.description.pixel_padding_range
+    if padding is not None:
+        values[(frame.stored >= padding[0]) & (frame.stored <= padding[1])] = np.nan
+    expected = written[::-1, :, 0].astype(float)
+    if changes[0].get("BitsStored"):
+        expected = ((expected.astype(np.int16) << 4) >> 4).astype(float)
+    expected *= np.array([[float(one.get("RescaleSlope", 1))] for one in reversed(changes)])
+    expected[1, 3:] = np.nan
+    np.testing.assert_allclose(values, expected)
+
+
 def test_a_slice_that_ends_early_leaves_nothing_of_what_was_in_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = write_stack(tmp_path, [0.0, 1.0, 2.0])
+    written = write_stack(tmp_path, [0.0, 1.0, 2.0], [{"PixelPaddingValue": -2000}] * 3)
     cut = tmp_path / "71.dcm"
     whole = cut.read_bytes()
     rows, columns = written.shape[1:]
@@ -197,7 +257,7 @@ def test_a_slice_that_ends_early_leaves_nothing_of_what_was_in_the_memory(
     read = volume.stored[1]
     there = rows - rows // 2
     np.testing.assert_array_equal(read[:there], written[1][:there])
-    assert (read[there:] == written[1][:there].min()).all()
+    assert (read[there:] == -2000).all()
     assert "truncated.rows" in [caveat.code for caveat in volume.caveats]
 
 
