@@ -147,10 +147,10 @@ def _reversed(
     if found:
         graph.initializer.append(numpy_helper.from_array(np.zeros(found[1], np.float32), _PLUS))
         graph.node.append(helper.make_node("Squeeze", [f"adj_{_PLUS}", "ad.last"], ["d_feature_map"]))
-        order = {"perm": ACROSS} if is_across else {}
-        graph.node.append(
-            helper.make_node("Transpose" if is_across else "Identity", [found[0]], ["feature_map"], **order)
-        )
+        if is_across:
+            graph.node.append(helper.make_node("Transpose", [found[0]], ["feature_map"], perm=ACROSS))
+        else:
+            graph.node.append(helper.make_node("Identity", [found[0]], ["feature_map"]))
     del graph.input[:], graph.output[:]
     graph.input.extend(
         [
