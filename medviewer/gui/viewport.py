@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
+    QHelpEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -28,7 +29,7 @@ from medviewer.domain.frame import Frame
 from medviewer.domain.layer import ScalarLayer
 from medviewer.domain.measurement import KINDS
 from medviewer.domain.study import Window
-from medviewer.gui import theme, viewport_marks
+from medviewer.gui import fidelity_strip, theme, viewport_marks
 from medviewer.gui.corner_text import Corners, Shown, cine_words, corners, fidelity, probe_text, spoken
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.drawings import DrawingsLayer
@@ -89,6 +90,7 @@ class Viewport(QWidget):
         self._is_active = False
         self._shape = (1, 1)
         self._sharpness = 1.0  # pixels drawn for one of the screen
+        self._said: fidelity_strip.Parts = ()  # in the strip by the last paint
         self.painted_heat_maps: HeatMaps | None = None  # what the last paint laid over the image
         self.painted_frame: Frame | None = None  # what the last paint on the screen showed
         self.setMouseTracking(True)
@@ -190,7 +192,7 @@ class Viewport(QWidget):
         ratio = self.devicePixelRatioF() * sharpness
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
-        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps
+        kept = self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps, self._said
         lines = self._lines if state.selection is self._state.selection else ()  # they are of the image on screen
         self._state, self._cursor, self._is_active, self._lines = state, None, False, lines
         self._sharpness = sharpness
@@ -199,7 +201,7 @@ class Viewport(QWidget):
             self._paint(painter)
         finally:
             painter.end()
-            self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps = kept
+            self._state, self._cursor, self._is_active, self._lines, self.painted_heat_maps, self._said = kept
             self._sharpness = 1.0
         return image
 
@@ -239,6 +241,7 @@ class Viewport(QWidget):
                 self._magnifier.paint(painter, seen, placed, self._cursor)
             if self._cursor is not None:  # else this is drawn for elsewhere
                 self._pointer.paint(painter)
+        self._said = ()
         if self._state.selection is not None:
             self._paint_marks(painter, shown)
         else:
@@ -350,7 +353,10 @@ class Viewport(QWidget):
         self.update()
 
     def event(self, event: QEvent) -> bool:
-        """While something is drawn or moved, Esc and Enter are not the window's shortcuts."""
+        """While something is drawn or moved, Esc and Enter are not the window's shortcuts; the strip has a tooltip."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            fidelity_strip.tell(self, event, self._said)
+            return True
         is_key = event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent)
         if is_key and self._measuring.is_busy and event.key() in _DRAWING_KEYS:  # type: ignore[attr-defined]
             event.accept()
@@ -418,7 +424,7 @@ class Viewport(QWidget):
 
     def _image_area(self) -> QRectF:
         """Where the image lies: all but the strip that says how faithful it is."""
-        return QRectF(0, 0, self.width(), max(self.height() - viewport_marks.FIDELITY_PX, 1))
+        return QRectF(0, 0, self.width(), max(self.height() - fidelity_strip.STRIP_PX, 1))
 
     def _picture(self) -> Picture | None:
         return self._pictures(self._state)
@@ -463,7 +469,8 @@ class Viewport(QWidget):
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state
         area = self._image_area()
-        viewport_marks.paint_fidelity(painter, QRectF(self.rect()), fidelity(state, shown))
+        self._said = fidelity(state, shown)
+        fidelity_strip.paint_strip(painter, QRectF(self.rect()), self._said)
         self._corners.paint(painter, area, self._texts(shown))
         if state.frame is not None:
             viewport_marks.paint_letters(painter, area, self.letters())

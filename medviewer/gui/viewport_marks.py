@@ -28,7 +28,6 @@ from medviewer.imaging.palettes import palette
 from medviewer.imaging.units import reading_scale
 
 MARGIN = 12
-FIDELITY_PX = 24  # the strip at the lower edge that says how faithful the picture is
 _LINE = 1.35
 _LETTER_PX = 16
 _BAR = (10, 132)
@@ -170,30 +169,6 @@ def paint_letters(painter: QPainter, area: QRectF, letters: Letters) -> None:
     for text, place in places:
         if text:
             _write(painter, inner, text, place, theme.color(theme.tokens().overlay_text))
-
-
-def paint_fidelity(painter: QPainter, area: QRectF, parts: Sequence[tuple[str, bool]]) -> None:
-    """Write along the lower edge what limits the picture; cautions come first, with a triangle."""
-    if not parts:
-        return
-    t = theme.tokens()
-    strip = QRectF(area.left(), area.bottom() - FIDELITY_PX, area.width(), FIDELITY_PX)
-    painter.fillRect(strip, theme.color(t.ground))
-    painter.setFont(theme.text_font(theme.SMALL_PX))
-    metrics = QFontMetricsF(painter.font())
-    at = strip.left() + MARGIN
-    for text, is_caution in sorted(parts, key=lambda part: not part[1]):
-        room = strip.right() - MARGIN - at
-        if room < 48:
-            break
-        if is_caution:
-            mark = icons.pixmap("triangle-alert", t.caution, _ICON_PX, painter.device().devicePixelRatio())
-            painter.drawPixmap(QPointF(at, strip.center().y() - _ICON_PX / 2), mark)
-            at, room = at + _ICON_PX + 4, room - _ICON_PX - 4
-        words = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
-        painter.setPen(theme.color(t.caution if is_caution else t.secondary))
-        painter.drawText(QRectF(at, strip.top(), room, strip.height()), Qt.AlignmentFlag.AlignVCenter, words)
-        at += metrics.horizontalAdvance(words) + 20
 
 
 def paint_color_bar(painter: QPainter, area: QRectF, state: State, maps: HeatMaps) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
+    QHelpEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -22,7 +23,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, State
 from medviewer.domain.study import PixelDescription, Window
-from medviewer.gui import theme, viewport_marks
+from medviewer.gui import fidelity_strip, theme, viewport_marks
 from medviewer.gui.corner_text import scene_corners, scene_fidelity
 from medviewer.gui.crop_box import CropBox
 from medviewer.gui.text import tr
@@ -212,6 +213,14 @@ class VolumeView(QWidget):
         if event.reason() == QContextMenuEvent.Reason.Keyboard:
             self.menu_requested.emit(self.mapToGlobal(self.rect().center()))
 
+    def event(self, event: QEvent) -> bool:
+        """The strip has a tooltip."""
+        scene = scene_of(self._state)
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and scene is not None:
+            fidelity_strip.tell(self, event, scene_fidelity(self._state, scene))
+            return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
         """The image's own keys, which wait while it is hidden, turn and change the volume."""
         held = event.modifiers() & ~(Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier)
@@ -229,7 +238,7 @@ class VolumeView(QWidget):
 
     def _area(self) -> QRectF:
         """Where the picture lies: all but the strip that says how faithful it is."""
-        return QRectF(0, 0, self.width(), max(self.height() - viewport_marks.FIDELITY_PX, 1))
+        return QRectF(0, 0, self.width(), max(self.height() - fidelity_strip.STRIP_PX, 1))
 
     def _tell_room(self) -> None:
         if scene_of(self._state) is not None:
@@ -245,7 +254,7 @@ class VolumeView(QWidget):
             if has_hint:  # on screen: not in pictures that leave
                 self.crop.paint(painter, scene, area)
             viewport_marks.paint_letters(painter, area, _letters(scene))
-        viewport_marks.paint_fidelity(painter, QRectF(self.rect()), scene_fidelity(state, scene))
+        fidelity_strip.paint_strip(painter, QRectF(self.rect()), scene_fidelity(state, scene))
         self._corners.paint(painter, area, scene_corners(state, scene))
         if scene.problem:
             viewport_marks.paint_problem(painter, area, scene.problem)

@@ -13,8 +13,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 from medviewer.app.state import Selection
+from medviewer.gui.fidelity_strip import STRIP_PX
 from medviewer.gui.viewport import Viewport
-from medviewer.gui.viewport_marks import FIDELITY_PX
 from medviewer.gui.window import MainWindow
 
 WAIT_MS = 20_000
@@ -100,7 +100,7 @@ def pixels(widget: QWidget) -> np.ndarray:
 
 def has_color(viewport: Viewport) -> bool:
     """Whether anything but grey is drawn over the image; the strip below it has a coloured sign of its own."""
-    drawn = pixels(viewport)[:-FIDELITY_PX].astype(int)
+    drawn = pixels(viewport)[:-STRIP_PX].astype(int)
     return bool((np.ptp(drawn, axis=2) > 8).any())
 
 

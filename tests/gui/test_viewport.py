@@ -20,7 +20,8 @@ from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui import theme
 from medviewer.gui.corner_text import Corners, Shown, _loss, corners, fidelity, probe_text
-from medviewer.gui.viewport_marks import FIDELITY_PX, MARGIN, CornerPainter, color_bar_rect, paint_letters, verdict
+from medviewer.gui.fidelity_strip import STRIP_PX
+from medviewer.gui.viewport_marks import MARGIN, CornerPainter, color_bar_rect, paint_letters, verdict
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
@@ -108,7 +109,7 @@ def test_a_circle_is_round_where_the_file_only_says_what_shape_a_pixel_has(reade
     dataset = make_dataset(np.where(disc, 4000, 0).astype(np.uint16), Modality="XA", PixelAspectRatio=["2", "1"])
     reader.open(write_dataset(tmp_path / "a.dcm", dataset))
     reader.window.app.session.update(corner_text="none")
-    bright = pixels(reader.window.viewport)[:-FIDELITY_PX, :, 0] > 100
+    bright = pixels(reader.window.viewport)[:-STRIP_PX, :, 0] > 100
     height, width = (int(np.count_nonzero(bright.any(axis=axis))) for axis in (1, 0))
     assert width > 100
     assert height == pytest.approx(width, rel=0.05)
@@ -401,7 +402,7 @@ def test_a_failure_while_painting_leaves_no_painter_open(
         painters.append(painter)
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("medviewer.gui.viewport.viewport_marks.paint_fidelity", fail)
+    monkeypatch.setattr("medviewer.gui.viewport.fidelity_strip.paint_strip", fail)
     with qtbot.capture_exceptions(), contextlib.suppress(RuntimeError):  # told here or there by the binding's age
         shown.window.viewport.grab()
     monkeypatch.undo()
@@ -459,7 +460,7 @@ def test_the_image_says_how_far_its_heat_map_can_be_believed(
     assert verdict(judged) == said
     app.session.update(attributions=MappingProxyType({subject: judged}))
     picture = pixels(shown.window.viewport)
-    bar = color_bar_rect(QRectF(shown.window.viewport.rect()).adjusted(0, 0, 0, -FIDELITY_PX))
+    bar = color_bar_rect(QRectF(shown.window.viewport.rect()).adjusted(0, 0, 0, -STRIP_PX))
     line = picture[int(bar.top()) - 26 : int(bar.top()) - 8, int(bar.right()) - 240 : int(bar.right())]
     inks = [theme.color(getattr(theme.tokens(), name)).getRgb()[:3] for name in ("caution", "good")]
     seen = [bool((line[..., :3] == np.array(ink)).all(axis=-1).any()) for ink in inks]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAccessible
+from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtGui import QAccessible, QHelpEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QToolTip
 
 from medviewer.app import volume_view
 from medviewer.app.exporting import ExportWish
@@ -201,6 +201,15 @@ def test_who_and_what_is_said_and_hidden(reader: Reader) -> None:
     hidden = scene_corners(replace(reader.state, identity_hidden=True), scene(reader))
     assert hidden.top_left == ("Identity hidden",)
     assert "nothing can be measured" in " ".join(text for text, _ in scene_fidelity(reader.state, scene(reader)))
+
+
+def test_the_mouse_on_the_strip_is_told_all_of_it(reader: Reader) -> None:
+    view = reader.window.volume
+    at = QPoint(40, view.height() - 4)
+    QApplication.sendEvent(view, QHelpEvent(QEvent.Type.ToolTip, at, view.mapToGlobal(at)))
+    assert "nothing can be measured" in QToolTip.text()
+    QToolTip.hideText()
+    reader.wait(lambda: not QToolTip.text())
 
 
 def test_without_identity_a_face_is_warned_of(reader: Reader, tmp_path: Path) -> None:
