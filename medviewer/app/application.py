@@ -290,7 +290,7 @@ class Application:
         self.session.watch(self.queue.watch)
         self.session.watch(RecordReader(self).watch)
         self.session.watch(NoteReader(self).watch)
-        self.session.watch(lambda old, new: share_view(self) if old.view is not new.view and new.parked else None)
+        self.session.watch(lambda old, new: share_view(self, old) if old.view is not new.view and new.parked else None)
         self.session.watch(lambda old, new: keep_together(self, old, new))
 
     @property

@@ -41,24 +41,27 @@ def point_at(app: Application, point: tuple[float, float, float]) -> None:
         _bring_to(app, np.array(point), needs_parallel=False)
 
 
-def share_view(app: Application) -> None:
-    """Give the other viewports what they share with the active one.
+def share_view(app: Application, before: State) -> None:
+    """Give the other viewports what they share with the active one, whose view is another than it was before.
 
-    Planes of the same series have one window: they are one volume. Linked viewports of one
-    frame of reference have one window if their values mean the same (PET: the same SUV), and look
+    The planes of a volume, and its slices beside them, have one window. Linked viewports of one
+    frame of reference get the window that the reader changes if their values mean the same (PET: the same SUV);
+    those that a hanging protocol or another series brought stay apart until then. They look
     at the same place at the same size if they lie parallel.
     """
     state = app.state
+    is_changed = _is_same_arrangement(before, state)
     if state.selection is None:
         return
     for index in state.parked:
         other = pane_state(state, index)
         if other.selection is None:
             continue
-        is_same = other.selection.stack_key == state.selection.stack_key
+        is_cut = state.cut is not None or other.cut is not None
+        is_same = is_cut and other.selection.volume_key == state.selection.volume_key
         is_linked = state.is_linked and bool(reference_of(state)) and reference_of(other) == reference_of(state)
         view = other.view
-        ratio = 1.0 if is_same else values_ratio(state, other) if is_linked else None
+        ratio = 1.0 if is_same else values_ratio(state, other) if is_linked and is_changed else None
         if ratio is not None:
             own = state.view
             shared = window_there(own.window, ratio)
@@ -67,6 +70,13 @@ def share_view(app: Application) -> None:
             view = _same_place(state, other, view)
         if view != other.view:
             change_pane(app, index, view=view)
+
+
+def _is_same_arrangement(before: State, now: State) -> bool:
+    """Whether the reader works in the same viewport, on the same series, beside the same ones."""
+    if before.selection is None or now.selection is None or before.active != now.active:
+        return False
+    return before.selection.stack_key == now.selection.stack_key and before.parked is now.parked
 
 
 def scroll_cut(app: Application, steps: int) -> None:

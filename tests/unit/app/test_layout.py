@@ -10,8 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
 from medviewer.app.linking import values_ratio
-from medviewer.app.on_screen import current_answer, pane_state
+from medviewer.app.on_screen import current_answer, pane_state, selections
 from medviewer.app.panes import picture_of
 from medviewer.app.state import State
 from medviewer.domain.answer import Subject
@@ -33,6 +34,10 @@ def panes(app: Application) -> list[State]:
     return [pane_state(app.state, index) for index in range(app.state.layout[0] * app.state.layout[1])]
 
 
+def hang(app: Application, name: str) -> None:
+    app.run_command("layout.hang", [one.name for one in app.state.hanging].index(name))
+
+
 def z_of(state: State) -> float:
     assert state.selection is not None
     plane = state.selection.image.description.plane
@@ -51,6 +56,77 @@ def test_a_prior_comes_beside_the_image_as_far_along(reader: Application) -> Non
     assert prior.selection.index == 7
     assert prior.frame is not None
     assert prior.view.window == Window(40, 400)
+
+
+def write_hands(folder: Path, date: str, sides: str, **changes: Any) -> None:
+    """A study of hands, each in a series of its own."""
+    for number, side in enumerate(sides, start=1):
+        uids = {"StudyInstanceUID": f"2.25.{date}", "SeriesInstanceUID": f"2.25.{date}{number}"}
+        own = {"StudyDate": date, "SeriesNumber": number, "BodyPartExamined": "HAND", "ImageLaterality": side}
+        write_radiograph(folder / f"{date}{side}.dcm", **uids | own | changes)
+
+
+def go_to_the_last_study(app: Application, side: str = "") -> None:
+    found = [one for one in selections(app.state.collection) if one.study.date == "20050203" and one.index == 0]
+    wanted = (one for one in found if side in ("", one.image.description.image_laterality))
+    app.run_command("image.select", next(wanted))
+
+
+def side_of(state: State) -> str:
+    assert state.selection is not None
+    return state.selection.image.description.image_laterality
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("side", ["L", "R"])
+def test_a_prior_is_of_the_same_side(application: Application, tmp_path: Path, side: str) -> None:
+    write_hands(tmp_path, "20040101", "RL")
+    write_hands(tmp_path, "20030101", "LR", ViewPosition="AP")
+    write_hands(tmp_path, "20050203", "RL")
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application, side)
+    application.run_command("layout.prior")
+    now, prior = panes(application)
+    assert (side_of(now), side_of(prior)) == (side, side)
+    assert prior.selection is not None
+    assert prior.selection.study.date == "20040101"
+
+
+@pytest.mark.reliability
+def test_the_other_side_is_never_a_prior(application: Application, tmp_path: Path) -> None:
+    write_hands(tmp_path, "20040101", "R")
+    write_hands(tmp_path, "20050203", "L")
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application)
+    application.run_command("layout.prior")
+    assert application.state.layout == (1, 1)
+    assert application.state.notice is not None
+    assert "show the other side" in application.state.notice.text
+
+
+def test_what_is_of_both_sides_or_does_not_say_is_a_prior(application: Application, tmp_path: Path) -> None:
+    write_hands(tmp_path, "20040101", "B")
+    write_hands(tmp_path, "20050203", "L")
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application)
+    application.run_command("layout.prior")
+    assert [side_of(pane) for pane in panes(application)] == ["L", "B"]
+
+
+def test_in_a_stack_of_several_views_the_prior_is_of_the_same_view(application: Application, tmp_path: Path) -> None:
+    for date, views in (("20040101", ("LL", "PA")), ("20050203", ("PA", "LL"))):
+        uids = {"StudyInstanceUID": f"2.25.{date}", "SeriesInstanceUID": f"2.25.{date}1", "BodyPartExamined": "KNEE"}
+        for number, view in enumerate(views, start=1):
+            own = {"StudyDate": date, "InstanceNumber": number, "ViewPosition": view}
+            write_radiograph(tmp_path / f"{date}{view}.dcm", **uids | own)
+    application.run_command("file.open_folder", tmp_path)
+    for number in range(2):
+        application.run_command("layout.use", (1, 1))
+        go_to_the_last_study(application)
+        application.run_command("image.show", number)
+        application.run_command("layout.prior")
+        views = [pane.selection.image.description.view_position for pane in panes(application) if pane.selection]
+        assert views == [("PA", "LL")[number]] * 2
 
 
 def test_a_study_without_a_date_is_no_earlier_one(reader: Application) -> None:
@@ -418,6 +494,39 @@ def test_linked_pets_whose_values_cannot_be_compared_keep_their_own_windows(
     assert None in factors(application)
     application.run_command("view.window", Window(15000, 30000))
     assert panes(application)[1].view.window is None
+
+
+def test_windows_that_a_protocol_or_a_series_brought_stay_apart_until_the_reader_changes_one(
+    application: Application, tmp_path: Path
+) -> None:
+    two_series(application, tmp_path)
+    lung, soft = DisplaySet(series=1, preset=7), DisplaySet(series=2, preset=5)
+    application.run_command(
+        "layout.use_protocols", (HangingProtocol("x", "CT", layout=(1, 2), display_sets=(lung, soft)),)
+    )
+    hang(application, "x")
+    hung = [pane.view.window for pane in panes(application)]
+    assert hung[0] != hung[1]
+    for index in (1, 0):
+        application.run_command("layout.activate", index)
+        assert [pane.view.window for pane in panes(application)] == hung
+    application.run_command("view.window", Window(40, 400))
+    assert [pane.view.window for pane in panes(application)] == [Window(40, 400)] * 2
+
+
+def test_one_series_beside_itself_has_two_windows_while_apart(application: Application, tmp_path: Path) -> None:
+    write_chest(tmp_path, **SMALL_CHEST)
+    application.run_command("file.open_folder", tmp_path)
+    twice = (DisplaySet(series=1), DisplaySet(series=1))
+    application.run_command("layout.use_protocols", (HangingProtocol("x", "CT", layout=(1, 2), display_sets=twice),))
+    hang(application, "x")
+    one, other = panes(application)
+    assert one.selection is not None
+    assert other.selection is not None
+    assert one.selection.stack_key == other.selection.stack_key
+    application.run_command("layout.link")
+    application.run_command("view.window", Window(-600, 1500))
+    assert [pane.view.window for pane in panes(application)].count(Window(-600, 1500)) == 1
 
 
 @pytest.mark.parametrize(
