@@ -312,7 +312,7 @@ _ROWS = (
     _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, has_stack),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, has_pixels),
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, has_pixels),
-    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, has_view),
+    _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, has_collection),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, always, menu="file"),
     _row("edit.undo|Undo|撤销|Ctrl+Z|undo-2", undoing.undo, has_image),
     _row("edit.redo|Redo|重做|Ctrl+Y Ctrl+Shift+Z|redo-2", undoing.redo, has_image),

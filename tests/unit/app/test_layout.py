@@ -104,13 +104,16 @@ def test_the_other_side_is_never_a_prior(application: Application, tmp_path: Pat
     assert "show the other side" in application.state.notice.text
 
 
-def test_what_is_of_both_sides_or_does_not_say_is_a_prior(application: Application, tmp_path: Path) -> None:
-    write_hands(tmp_path, "20040101", "B")
+@pytest.mark.parametrize(("sides", "shown"), [("B", "B"), ("BL", "L"), ("LB", "L"), ("RB", "B")])
+def test_what_is_of_both_sides_is_a_prior_where_there_is_none_of_this_one(
+    application: Application, tmp_path: Path, sides: str, shown: str
+) -> None:
+    write_hands(tmp_path, "20040101", sides)
     write_hands(tmp_path, "20050203", "L")
     application.run_command("file.open_folder", tmp_path)
     go_to_the_last_study(application)
     application.run_command("layout.prior")
-    assert [side_of(pane) for pane in panes(application)] == ["L", "B"]
+    assert [side_of(pane) for pane in panes(application)] == ["L", shown]
 
 
 def test_in_a_stack_of_several_views_the_prior_is_of_the_same_view(application: Application, tmp_path: Path) -> None:
@@ -595,3 +598,13 @@ def test_an_earlier_pet_shows_the_same_uptake_or_its_own_window(
     else:
         assert there.view.window != here.view.window
         assert suv_ends(there) == pytest.approx(suv_ends(here))
+
+
+def test_studies_are_closed_from_an_empty_viewport_too(application: Application, tmp_path: Path) -> None:
+    application.run_command("file.open_files", [write_radiograph(tmp_path / "a.dcm", BodyPartExamined="HAND")])
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.activate", 1)
+    assert application.state.selection is None
+    application.run_command("file.close")
+    assert not application.state.collection.patients
+    assert all(pane.selection is None for pane in panes(application))
