@@ -50,6 +50,21 @@ DATA_TEXTS: Mapping[str, Text] = {
         "moment; no result.",
         "最新数值比所询问的时刻早 {age}，而该模型针对该时刻所处的住院过程；没有结果。",
     ),
+    "stay_goes_on": Text(
+        "The stay has lasted only {found} of the {hours} h that the model looks at, counted from the first value: the "
+        "others would count as not measured; no result. It can be asked when they have passed.",
+        "从首个数值算起，此次住院仅过去 {found} 小时，而该模型所看的是 {hours} 小时：其余时间会被当作未测量；没有结果。"
+        "待时间满后可再次询问。",
+    ),
+    "grid_is_over": Text(
+        "The model looks at the first {hours} h of the stay, which ended {age} before the moment that is asked about; "
+        "nothing later is in its answer.",
+        "该模型只看住院的前 {hours} 小时，这段时间在所询问的时刻之前 {age}已结束；其回答不含此后的任何数据。",
+    ),
+    "no_time_of_day": Text(
+        "{name}: values of which only the day is recorded were left out ({n}); the model looks at the hour.",
+        "{name}：仅记录到日期的数值已排除（{n} 个）；该模型按小时取值。",
+    ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
         "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",
