@@ -32,6 +32,15 @@ DATA_TEXTS: Mapping[str, Text] = {
         "{name} is not recorded; the model takes “{found}”. Check that this is right for the patient.",
         "未记录{name}；模型按“{found}”处理。请核对是否符合该患者情况。",
     ),
+    "stands": Text(
+        "{name} was recorded {age} before the other values, and “{found}” is taken to hold still. Check that it does.",
+        "{name}的记录比其他数值早 {age}，此处按“{found}”仍然有效处理。请核对是否依然如此。",
+    ),
+    "undated": Text(
+        "{name} is recorded, but not at what time, so that nobody can tell what held at the moment that is asked "
+        "about; there is no result. Record it with its time.",
+        "{name}有记录，但未注明时间，无法判断所询问的时刻以哪一项为准；没有结果。请连同时间一起记录。",
+    ),
     "old": Text(
         "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
         "最新数值已有 {age}（通常不超过 {limit} 小时）；患者情况可能已变化。",
