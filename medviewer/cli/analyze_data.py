@@ -18,7 +18,7 @@ from medviewer.app.settings import home
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
-from medviewer.domain.answer import Answer, Attribution, probability_words, threshold_of
+from medviewer.domain.answer import Answer, Attribution, Finding, probability_words, threshold_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.domain.study import Problem
@@ -157,9 +157,12 @@ def _text(path: Path) -> str:
         raise InputError(f"{path.name} is not text in UTF-8; save it as UTF-8 and try again.") from error
 
 
-def kind_of_number(answer: Answer) -> str:
-    """What the number of a finding may be called."""
-    return "probability" if answer.is_calibrated else "output of the network, no probability,"
+def finding_words(finding: Finding, answer: Answer) -> str:
+    """A finding with its number as what it is, its threshold and its flag, none of which contradicts another."""
+    kind = "probability" if answer.is_calibrated else "output of the network, no probability,"
+    number = f"{kind} {probability_words(finding.probability, finding.threshold)}"
+    flag = "flagged" if finding.flagged else "not flagged"
+    return f"{finding.label}: {number}, threshold {threshold_of(finding)}, {flag}"
 
 
 def _tell(told: Told, arguments: argparse.Namespace) -> None:
@@ -191,9 +194,6 @@ def _lines(told: Told) -> Sequence[str]:
         lines.append(UNVERIFIED)
     if answer.status != "answer":
         lines.append("  The model abstained:")
-    for finding in answer.findings:
-        flag = "flagged" if finding.flagged else "not flagged"
-        number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
-        lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
+    lines += [f"  {finding_words(finding, answer)}" for finding in answer.findings]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     return [*lines, *summary_of(answer, told.attributions, told.zone)]
