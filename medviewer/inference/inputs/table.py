@@ -92,8 +92,9 @@ def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
     doubts: list[Doubt] = []
     values, used = [], []
     for one, candidate in zip(columns, found, strict=True):
-        is_held = candidate is not None and together is not None and not one.is_standing
-        is_stale = is_held and candidate is not None and _is_before(candidate.time, newest, together)
+        is_stale = False
+        if candidate is not None and together is not None and not one.is_standing:
+            is_stale = _is_before(candidate.time, newest, together)
         value = np.nan if candidate is None or is_stale else candidate.value
         if candidate is not None and candidate.refused is not None and not is_stale:
             fields.append(one.name)
