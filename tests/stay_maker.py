@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -76,9 +77,14 @@ def case_of(stay: Stay) -> Case:
     return Case(age_years=stay.descriptors["Age"], sex=sex, observations=tuple(observations), at=moment)
 
 
+def whole_stay(stay: Stay) -> Case:
+    """The same, asked about when the two days are over that a record knows of: they begin with its first value."""
+    return replace(case_of(stay), at=ADMITTED + timedelta(hours=48 + min(stay.observations)[0]))
+
+
 def stay_case() -> Case:
     """A made-up patient of whom an answer can be had."""
-    return case_of(make_stays(1)[0])
+    return whole_stay(make_stays(1)[0])
 
 
 def walk_case() -> Case:

@@ -24,7 +24,7 @@ BATCH_SCHEMA = "medviewer.batch/1"
 SUMMARY_JSON, SUMMARY_CSV, SOURCES_CSV = "summary.json", "summary.csv", "sources.csv"
 COLUMNS = (
     "study", "result", "model", "version", "status", "label", "code", "probability", "threshold", "flagged",
-    "low", "high", "warnings", "reason", "area_mm2", "share",
+    "low", "high", "warnings", "reason", "area_mm2", "share", "verified", "calibrated",
 )  # fmt: skip
 _WAITING = "waiting"
 
@@ -59,6 +59,8 @@ def result_row(out: Path, question: BatchQuestion, done: Done | None) -> dict[st
         "result": f"{question.image}-{question.model_id}",
         "model": question.model_id,
         "version": None,
+        "verified": None,
+        "calibrated": None,
         "status": done.outcome if done is not None else _WAITING,
         "reason": done.reason if done is not None else "",
         "warnings": [],
@@ -75,6 +77,8 @@ def _said(document: Any) -> dict[str, Any]:
     """What a row tells of a whole result."""
     return {
         "version": document["model"]["version"],
+        "verified": document["model"].get("verified"),
+        "calibrated": document.get("calibration", {}).get("method") != "none",
         "reason": "; ".join(document["reasons"]),
         "warnings": [guard["text"] for guard in document["guards"] if guard["level"] == "warn"],
         "findings": document["findings"],
@@ -141,17 +145,18 @@ def _csv_rows(document: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
             folder = f"{study['study']}/{result['result']}"
             start = (study["study"], folder, result["model"], result["version"], result["status"])
             end = ("; ".join(result["warnings"]), result["reason"])
+            kind = (result["verified"], result["calibrated"])
             regions = result.get("regions", [])
             for finding in result["findings"] or ([{}] if not regions else []):
                 band = finding.get("stability") or {}
                 numbers = [finding.get(name) for name in COLUMNS[5:10]]
-                yield (*start, *numbers, band.get("low"), band.get("high"), *end, None, None)
+                yield (*start, *numbers, band.get("low"), band.get("high"), *end, None, None, *kind)
             for region in regions:
                 said = (region["label"], region["code"], region["mean_probability"], region["threshold"])
-                yield (*start, *said, None, None, None, *end, region["area_mm2"], region["share"])
+                yield (*start, *said, None, None, None, *end, region["area_mm2"], region["share"], *kind)
         for one in study["not_asked"]:
             reason = f"{one['images']} images: {one['reason']}"
-            yield (study["study"], None, one["model"], None, "not asked", *(None,) * 8, reason, None, None)
+            yield (study["study"], None, one["model"], None, "not asked", *(None,) * 8, reason, *(None,) * 4)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

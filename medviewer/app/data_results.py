@@ -15,7 +15,8 @@ from typing import Any
 
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
 from medviewer.domain.answer import Answer, Attribution, Evidence, Forecast, Outcome, Score, SurvivalCurve
-from medviewer.records.record import is_whole_day, time_words
+from medviewer.domain.case import is_whole_day
+from medviewer.records.record import time_words
 from medviewer.whole_file import storage_error, write_whole
 
 _KINDS = {Score: "score", SurvivalCurve: "survival", Forecast: "forecast"}

@@ -16,13 +16,13 @@ from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import home
 from medviewer.app.state import Selection
-from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, is_of_data, kind_of_number
+from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, finding_words, is_of_data
 from medviewer.cli.analyze_many import analyze_many
 from medviewer.cli.choice import choose_image
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
-from medviewer.domain.answer import probability_words, threshold_of
+from medviewer.domain.answer import probability_words
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
@@ -176,9 +176,7 @@ def summary(result: Result) -> list[str]:
     if answer.status != "answer":
         lines.append("  The model abstained:")
     for finding in answer.findings:
-        flag = "flagged" if finding.flagged else "not flagged"
-        number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
-        lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
+        lines.append(f"  {finding_words(finding, answer)}")
         if finding.stability is not None:
             low, high = (probability_words(value, finding.threshold) for value in finding.stability)
             lines.append(f"    between {low} and {high} under small changes of the image")

@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from medviewer.app.settings import home
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
-from medviewer.domain.answer import Answer, Attribution, probability_words, threshold_of
+from medviewer.domain.answer import Answer, Attribution, Finding, probability_words, threshold_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.domain.study import Problem
@@ -32,12 +32,18 @@ _NOTE_LIMIT_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a model said of a case without an image; ``problems`` are parts of the record that could not be used."""
+    """What a model said of a case without an image.
+
+    Attributes:
+        problems: parts of the record that could not be used.
+        zone: by whose clock its values are told; None: each by this computer's as it was then, in summer or winter.
+    """
 
     answer: Answer
     attributions: tuple[Attribution, ...]
     at: datetime | None
     problems: tuple[Problem, ...] = ()
+    zone: tzinfo | None = None
 
     def document(self, *, is_in_audit_trail: bool) -> dict[str, Any]:
         """The content of ``result.json``."""
@@ -82,7 +88,7 @@ def analyze_data(arguments: argparse.Namespace) -> int:
         wanted = tuple(dict.fromkeys(arguments.explain)) if answer.status == "answer" else ()
         why = tuple(explain(engine, case, card.id, method, progress=progress) for method in wanted)
     clear_progress()
-    _tell(Told(answer, why, case.at, problems), arguments)
+    _tell(Told(answer, why, case.at, problems, zone_of(arguments.at)), arguments)
     if answer.status != "answer":
         return 4
     return 3 if any(problem.status == "refused" for problem in problems) else 0
@@ -101,6 +107,12 @@ def moment_of(at: str | None) -> datetime:
         raise UsageError(f"“{at}” is no moment; give one as 2024-05-02T14:30, or a whole day as 2024-05-02.")
     moment = with_zone(parsed[0])
     return moment if parsed[1] == "time" else moment.replace(hour=23, minute=59, second=59)
+
+
+def zone_of(at: str | None) -> tzinfo | None:
+    """The time zone that was given with the moment; None where none was: today's offset is not that of all the year."""
+    parsed = None if at is None else parse_moment(at)
+    return None if parsed is None else parsed[0].tzinfo
 
 
 def make_case(record: PatientRecord | None, note: Path | None, smiles: str | None, at: datetime) -> Case:
@@ -145,9 +157,12 @@ def _text(path: Path) -> str:
         raise InputError(f"{path.name} is not text in UTF-8; save it as UTF-8 and try again.") from error
 
 
-def kind_of_number(answer: Answer) -> str:
-    """What the number of a finding may be called."""
-    return "probability" if answer.is_calibrated else "output of the network, no probability,"
+def finding_words(finding: Finding, answer: Answer) -> str:
+    """A finding with its number as what it is, its threshold and its flag, none of which contradicts another."""
+    kind = "probability" if answer.is_calibrated else "output of the network, no probability,"
+    number = f"{kind} {probability_words(finding.probability, finding.threshold)}"
+    flag = "flagged" if finding.flagged else "not flagged"
+    return f"{finding.label}: {number}, threshold {threshold_of(finding)}, {flag}"
 
 
 def _tell(told: Told, arguments: argparse.Namespace) -> None:
@@ -179,9 +194,6 @@ def _lines(told: Told) -> Sequence[str]:
         lines.append(UNVERIFIED)
     if answer.status != "answer":
         lines.append("  The model abstained:")
-    for finding in answer.findings:
-        flag = "flagged" if finding.flagged else "not flagged"
-        number = f"{kind_of_number(answer)} {probability_words(finding.probability, finding.threshold)}"
-        lines.append(f"  {finding.label}: {number}, threshold {threshold_of(finding)}, {flag}")
+    lines += [f"  {finding_words(finding, answer)}" for finding in answer.findings]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
-    return [*lines, *summary_of(answer, told.attributions, told.at.tzinfo if told.at is not None else None)]
+    return [*lines, *summary_of(answer, told.attributions, told.zone)]

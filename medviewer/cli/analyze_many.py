@@ -18,6 +18,7 @@ from medviewer.app.patient import RecordRoom
 from medviewer.app.results import NOTICE, Result
 from medviewer.app.settings import home
 from medviewer.app.stack_outlines import StackOutlines
+from medviewer.cli.analyze_data import UNVERIFIED, finding_words
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.digits import area_number
 from medviewer.domain.errors import InputError, StorageError
@@ -158,10 +159,12 @@ class _Run:
         if self._arguments.json or not done.is_new:
             return
         clear_progress()
-        told = [f"{f['label']} {f['probability']:.3f}{' flagged' if f['flagged'] else ''}" for f in row["findings"]]
+        answer = done.result.answer if done.result is not None else None
+        told = [finding_words(finding, answer) for finding in answer.findings] if answer is not None else []
         told += [f"{region['label']} {_size_of(region)}" for region in row.get("regions", ())]
         said = "; ".join(told) or f"{row['status']}: {row['reason']}"
-        say(f"{len(self._done)}/{len(self._plan.questions)} {done.question.name}: {said}")
+        marked = " (unverified)" if row["verified"] is False else ""
+        say(f"{len(self._done)}/{len(self._plan.questions)} {done.question.name}{marked}: {said}")
 
     def _tell_progress(self) -> None:
         total, done = len(self._plan.questions), len(self._done)
@@ -182,6 +185,9 @@ class _Run:
             images = sum(one.count for one in studies)
             where = f"{_count(images, 'image')} of {_count(len(studies), 'study', 'studies')}"
             say(f"  {model_id} was not asked about {where}: {reason}")
+        rows = (self._rows[question.name] for question in self._plan.questions)
+        for model_id in dict.fromkeys(row["model"] for row in rows if row["verified"] is False):
+            say(f"  {model_id}: {UNVERIFIED.strip()}")
         say(f"  saved: {self._out / SUMMARY_CSV}")
         say(NOTICE)
 

@@ -13,7 +13,8 @@ from medviewer.domain.volume import Volume
 class Observation:
     """A dated value: a vital sign, a laboratory result.
 
-    ``code`` is a LOINC code, ``unit`` a UCUM unit, ``time`` local time as recorded.
+    ``code`` is a LOINC code, ``unit`` a UCUM unit, ``time`` local time as recorded: a whole day where no more was
+    (:func:`is_whole_day`).
     """
 
     code: str
@@ -27,13 +28,23 @@ class Observation:
 class TextObservation:
     """A dated observation whose value is a word, such as a level of consciousness.
 
-    A model never sees the word itself, only the number that its card gives for it.
+    A model never sees the word itself, only the number that its card gives for it. ``time`` is as of an observation;
+    None: it was recorded, but nobody can tell whether before the case's moment. Nothing may be taken from such a
+    one, except that something was recorded.
     """
 
     code: str
     display: str
     text: str
     time: datetime | None
+
+
+def is_whole_day(moment: datetime) -> bool:
+    """Whether only the day of a value was recorded: midnight without a zone.
+
+    A source that tells the time tells its zone too (FHIR R4, dateTime).
+    """
+    return moment.tzinfo is None and not any((moment.hour, moment.minute, moment.second, moment.microsecond))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

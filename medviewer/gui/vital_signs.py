@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from medviewer.domain.case import Observation
+from medviewer.domain.case import Observation, is_whole_day
 from medviewer.gui.text import tr, visible
-from medviewer.records.record import as_told_in, format_observation, is_whole_day, with_zone
+from medviewer.records.record import as_told_in, format_observation, with_zone
 
 SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 VITAL_CODES = ("8867-4", SYSTOLIC, DIASTOLIC, "8478-0", "9279-1", "59408-5", "2708-6", "8310-5", "29463-7", "8302-2")

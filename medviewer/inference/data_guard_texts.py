@@ -32,6 +32,15 @@ DATA_TEXTS: Mapping[str, Text] = {
         "{name} is not recorded; the model takes “{found}”. Check that this is right for the patient.",
         "未记录{name}；模型按“{found}”处理。请核对是否符合该患者情况。",
     ),
+    "stands": Text(
+        "{name} was recorded {age} before the other values, and “{found}” is taken to hold still. Check that it does.",
+        "{name}的记录比其他数值早 {age}，此处按“{found}”仍然有效处理。请核对是否依然如此。",
+    ),
+    "undated": Text(
+        "{name} is recorded, but not at what time, so that nobody can tell what held at the moment that is asked "
+        "about; there is no result. Record it with its time.",
+        "{name}有记录，但未注明时间，无法判断所询问的时刻以哪一项为准；没有结果。请连同时间一起记录。",
+    ),
     "old": Text(
         "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
         "最新数值已有 {age}（通常不超过 {limit} 小时）；患者情况可能已变化。",
@@ -49,6 +58,21 @@ DATA_TEXTS: Mapping[str, Text] = {
         "The newest value is {age} before the moment that is asked about, and the model looks at the stay of that "
         "moment; no result.",
         "最新数值比所询问的时刻早 {age}，而该模型针对该时刻所处的住院过程；没有结果。",
+    ),
+    "stay_goes_on": Text(
+        "The stay has lasted only {found} of the {hours} h that the model looks at, counted from the first value: the "
+        "others would count as not measured; no result. It can be asked when they have passed.",
+        "从首个数值算起，此次住院仅过去 {found} 小时，而该模型所看的是 {hours} 小时：其余时间会被当作未测量；没有结果。"
+        "待时间满后可再次询问。",
+    ),
+    "grid_is_over": Text(
+        "The model looks at the first {hours} h of the stay, which ended {age} before the moment that is asked about; "
+        "nothing later is in its answer.",
+        "该模型只看住院的前 {hours} 小时，这段时间在所询问的时刻之前 {age}已结束；其回答不含此后的任何数据。",
+    ),
+    "no_time_of_day": Text(
+        "{name}: values of which only the day is recorded were left out ({n}); the model looks at the hour.",
+        "{name}：仅记录到日期的数值已排除（{n} 个）；该模型按小时取值。",
     ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",

@@ -75,7 +75,9 @@ _FIELD = _object(
         **_QUANTITY,
         "from": {"enum": ["observation", "age_years", "sex"]},
         "categories": {"type": "object", "additionalProperties": _NUMBER},  # a word to its number; no other word
-        "default": _NUMBER,  # taken, and said so, where nothing is recorded
+        # Taken, and said so, where nothing is recorded. What is recorded of such a field holds until something else
+        # is, whatever together_h: it is something decided for the patient, not something measured.
+        "default": _NUMBER,
         "baseline": _NUMBER,  # what "without this value" means in explanations; else the mean
     },
 )

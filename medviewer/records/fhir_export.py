@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medviewer.domain.case import Observation
+from medviewer.domain.case import Observation, is_whole_day
 from medviewer.records.fhir_codes import (
     ACT_CODES,
     DICOM_CODES,
@@ -30,7 +30,6 @@ from medviewer.records.record import (
     PatientRecord,
     StudyMark,
     TextResult,
-    is_whole_day,
     parse_moment,
     with_zone,
 )

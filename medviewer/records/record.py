@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
-from medviewer.domain.case import Case, Observation, TextObservation
+from medviewer.domain.case import Case, Observation, TextObservation, is_whole_day
 
 AllergyStatus = Literal["not recorded", "none known", "recorded"]
 Precision = Literal["year", "month", "day", "time"]
@@ -192,8 +192,8 @@ class TimelineEntry:
 def parse_moment(text: str) -> tuple[datetime, Precision] | None:
     """The earliest moment that an ISO 8601 date allows, and how precise the date is.
 
-    A date without a time zone is local time as recorded. None if the text is
-    not a date (nothing is guessed).
+    A date without a time zone is local time as recorded; one that is told to the day only is a whole day to
+    ``is_whole_day``. None if the text is not a date (nothing is guessed).
 
     >>> parse_moment("2004-08")[1]
     'month'
@@ -209,14 +209,6 @@ def parse_moment(text: str) -> tuple[datetime, Precision] | None:
     except ValueError:
         return None
     return moment, "day" if day else "month" if month else "year"
-
-
-def is_whole_day(moment: datetime) -> bool:
-    """Whether only the day of a value was recorded: midnight without a zone, as ``parse_moment`` gives it.
-
-    A source that tells the time tells its zone too (FHIR R4, dateTime).
-    """
-    return moment.tzinfo is None and not any((moment.hour, moment.minute, moment.second, moment.microsecond))
 
 
 def time_words(moment: datetime, zone: tzinfo | None = None) -> str:
@@ -311,7 +303,7 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
         observations=tuple(o for o in record.observations if not _may_be_later(o.time, at)),
-        text_observations=tuple(_words_at(record, moment)),
+        text_observations=tuple(_words_at(record, at)),
         at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
@@ -336,12 +328,19 @@ def _may_be_later(time: datetime, at: datetime) -> bool:
     return time.date() > at.date() or (time.date() == at.date() and not is_day_over)
 
 
-def _words_at(record: PatientRecord, moment: datetime) -> Iterator[TextObservation]:
-    """Coded results in words, up to a moment; what has no code or no time of day is none that a model could place."""
+def _words_at(record: PatientRecord, at: datetime) -> Iterator[TextObservation]:
+    """Coded results in words, up to a moment; without a time what may be from before it and may be from later."""
     for one in record.text_results:
         parsed = parse_moment(one.time)
-        if one.code and parsed is not None and parsed[1] == "time" and with_zone(parsed[0]) <= moment:
-            yield TextObservation(one.code, one.display, one.text, parsed[0])
+        if not one.code or (parsed is not None and _is_later(*parsed, at)):
+            continue
+        is_before = parsed is not None and parsed[1] in ("day", "time") and not _may_be_later(parsed[0], at)
+        yield TextObservation(one.code, one.display, one.text, parsed[0] if parsed is not None and is_before else None)
+
+
+def _is_later(earliest: datetime, precision: Precision, at: datetime) -> bool:
+    """Whether all that a recorded date allows lies after a moment; a day is one of the clock at ``at``."""
+    return with_zone(earliest) > with_zone(at) if precision == "time" else earliest.date() > at.date()
 
 
 def _allergies_at(record: PatientRecord, moment: datetime) -> tuple[str, ...] | None:

@@ -46,6 +46,16 @@ class Quantity:
     default: float | None
     baseline: float
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether a record of it holds until another one: the card says what is true where nothing is recorded.
+
+        A default of something measured would be a guess; cards have it of what was decided for the patient, such as
+        the SpO2 scale of NEWS2: "scale 2 only where the record says so". Who recorded such a decision does not do so
+        again with each set of vital signs, on this admission or on the next.
+        """
+        return self.default is not None
+
 
 @lru_cache(maxsize=64)
 def quantities(spec: InputSpec) -> tuple[Quantity, ...]:

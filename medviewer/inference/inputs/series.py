@@ -7,9 +7,10 @@ modeling missing data in sequences with RNNs", MLHC 2016.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -17,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.anchor import TimeCell
-from medviewer.domain.case import Case
+from medviewer.domain.answer import GuardLevel
+from medviewer.domain.case import Case, is_whole_day
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
@@ -32,6 +34,7 @@ from medviewer.inference.inputs.quantity import (
 )
 
 GROUP_H = 6.0
+_DAY_H = 24.0
 
 Grid = npt.NDArray[np.float64]
 
@@ -45,12 +48,19 @@ class SeriesRaw:
         columns: ``(n,)`` which of the card's variables each is.
         values: ``(n,)``.
         start: when the grid begins; None in training data without dates.
+        times: when each was recorded; empty in training data without dates.
+        at: the moment that the case is about; None where there is none.
+        unplaced: the variable of each value of the grid's days of which only the day is known. They have no place on
+            a grid of hours, and none of them is among the others.
     """
 
     hours: npt.NDArray[np.float64]
     columns: npt.NDArray[np.intp]
     values: npt.NDArray[np.float64]
     start: datetime | None = None
+    times: tuple[datetime, ...] = ()
+    at: datetime | None = None
+    unplaced: tuple[int, ...] = ()
 
 
 def observations(hours: Sequence[float], names: Sequence[str], values: Sequence[float], spec: InputSpec) -> SeriesRaw:
@@ -60,7 +70,7 @@ def observations(hours: Sequence[float], names: Sequence[str], values: Sequence[
     """
     columns = {one.name: index for index, one in enumerate(quantities(spec))}
     rows = [(h, columns[n], v) for h, n, v in zip(hours, names, values, strict=True) if n in columns]
-    return _raw([row for row in rows if 0 <= row[0] <= spec.document["hours"]], None)
+    return _raw([row for row in rows if 0 <= row[0] <= spec.document["hours"]])
 
 
 def problems(spec: InputSpec) -> Iterator[str]:
@@ -78,7 +88,12 @@ def problems(spec: InputSpec) -> Iterator[str]:
 
 
 def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
-    """The case's observations of the card's variables that lie on the grid."""
+    """The case's observations of the card's variables that lie on the grid.
+
+    A stay is judged where the case's moment lies in it and the hours that the model looks at have passed: hours to
+    come would be encoded as "not measured". They are counted from the first value, which is a little after admission,
+    so that the last cell need not be over.
+    """
     doubts: dict[str, Doubt] = {}
     rows: list[tuple[datetime, int, float]] = []
     for one in case.observations:
@@ -92,34 +107,42 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
             rows.append((one.time, column, value))
     if doubts:  # one wrong unit among many values must not pass because the others are right
         return Missing(tuple(doubts), tuple(doubts.values()))
-    length = float(spec.document["hours"])
-    start = _start(case, [time for time, _, _ in rows], spec)
-    if rows and case.at is not None and spec.document["origin"] == "first":
-        since = _hours(max((time for time, _, _ in rows), key=datetime.timestamp), case.at)
-        if since > length:
-            facts: dict[str, Text | str] = {"age": span(since)}
-            return Missing((spec.name,), (Doubt("stay_is_over", "abstain", spec.name, facts),))
-    hours = [] if start is None else [_hours(start, time) for time, _, _ in rows]
-    on_grid = [(h, column, value) for h, (_, column, value) in zip(hours, rows, strict=True) if 0 <= h <= length]
-    raw = _raw(on_grid, start)
+    placed = [row for row in rows if not _has_no_hour(row[0], spec)]
+    start = _start(case, [time for time, _, _ in placed], spec)
+    stay = _doubt_of_stay(case, start, [time for time, _, _ in placed], spec)
+    if stay is not None and stay.code == "stay_is_over":
+        return Missing((spec.name,), (stay,))
+    raw = _on_grid(placed, start, spec)
+    days = [(time, column) for time, column, _ in rows if _has_no_hour(time, spec)]
+    raw = replace(raw, at=case.at, unplaced=tuple(column for time, column in days if _is_day_of(time, start, spec)))
     usable = Counter(raw.columns[_plausible(raw, spec)].tolist())
     absent = [one for i, one in enumerate(quantities(spec)) if one.is_required and not usable[i]]
     if absent:
-        missing = tuple(Doubt("missing", "abstain", one.name, {"name": one.title}) for one in absent)
-        return Missing(tuple(one.name for one in absent), missing)
+        names = tuple(one.name for one in absent)
+        unplaced = {doubt.name: doubt for doubt in _unplaced(raw, spec, "abstain")}
+        missing = (Doubt("missing", "abstain", one.name, {"name": one.title}) for one in absent)
+        told = tuple(unplaced.get(doubt.name, doubt) for doubt in missing)
+        return Missing(names, told if stay is None else (*told, stay))
+    if stay is not None:
+        return Missing((spec.name,), (stay,))
     least = int(spec.document.get("least_values", 1))
     if sum(usable.values()) < least:
-        found = str(sum(usable.values()))
-        counts: dict[str, Text | str] = {"found": found, "least": str(least), "hours": plain(length)}
-        return Missing((spec.name,), (Doubt("too_few", "abstain", spec.name, counts),))
+        counts: dict[str, Text | str] = {"found": str(sum(usable.values())), "least": str(least)}
+        counts["hours"] = plain(float(spec.document["hours"]))
+        few = Doubt("too_few", "abstain", spec.name, counts)
+        return Missing((spec.name,), (few, *_unplaced(raw, spec, "warn")))
     return raw
 
 
 def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
-    """Implausible values, which are left out, and columns that never varied in training; the last value of each."""
-    doubts: list[Doubt] = []
+    """Values that are left out, columns that never varied in training, hours not looked at; the last value of each."""
+    doubts: list[Doubt] = _unplaced(raw, spec, "warn")
     used: list[Used] = []
     fits = _plausible(raw, spec)
+    since = _hours_after(raw, spec)
+    if spec.document["origin"] == "first" and since > float(spec.document["step_h"]):
+        hours = plain(float(spec.document["hours"]))
+        doubts.append(Doubt("grid_is_over", "warn", "", {"hours": hours, "age": span(since)}))
     gap = float(spec.document["hours"]) - float(raw.hours.max(initial=0.0))
     if spec.document["origin"] != "first" and gap > float(spec.document["step_h"]):
         doubts.append(Doubt("grid_ends_later", "warn", "", {"age": span(gap)}))
@@ -141,7 +164,7 @@ def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
         doubts += [doubt for doubt in strange if doubt is not None][:1]
         if len(places):
             last = int(places[-1])
-            time = None if raw.start is None else _later(raw.start, float(raw.hours[last]))
+            time = raw.times[last] if raw.times else None
             used.append(Used(one.name, one.title, f"{plain(float(raw.values[last]))} {one.unit}".strip(), time))
     return doubts, used
 
@@ -199,14 +222,68 @@ def baseline(raw: SeriesRaw, spec: InputSpec) -> Arrays:
     return _tensors(np.broadcast_to(usual, shape), np.zeros(shape), np.ones(shape), spec)
 
 
-def _raw(rows: Sequence[tuple[float, int, float]], start: datetime | None) -> SeriesRaw:
+def _raw(rows: Sequence[tuple[float, int, float]]) -> SeriesRaw:
     ordered = sorted(rows, key=lambda row: row[0])
     return SeriesRaw(
         np.array([row[0] for row in ordered], np.float64),
         np.array([row[1] for row in ordered], np.intp),
         np.array([row[2] for row in ordered], np.float64),
-        start,
     )
+
+
+def _on_grid(rows: Sequence[tuple[datetime, int, float]], start: datetime | None, spec: InputSpec) -> SeriesRaw:
+    """Those of a record that lie on the grid."""
+    if start is None:
+        return _raw([])
+    found = [(_hours(start, time), time, column, value) for time, column, value in rows]
+    found = [one for one in found if 0 <= one[0] <= float(spec.document["hours"])]
+    found.sort(key=lambda one: one[0])
+    raw = _raw([(hours, column, value) for hours, _, column, value in found])
+    return replace(raw, start=start, times=tuple(time for _, time, _, _ in found))
+
+
+def _doubt_of_stay(case: Case, start: datetime | None, times: Sequence[datetime], spec: InputSpec) -> Doubt | None:
+    """Why the stay cannot be judged at the case's moment: it is over by then, or has not lasted long enough."""
+    if start is None or case.at is None or spec.document["origin"] != "first":
+        return None
+    length = float(spec.document["hours"])
+    since = _hours(max(times, key=datetime.timestamp), case.at)
+    if since > length:
+        return Doubt("stay_is_over", "abstain", spec.name, {"age": span(since)})
+    lasted = _hours(start, case.at)
+    if lasted < length - float(spec.document["step_h"]):
+        facts: dict[str, Text | str] = {"found": plain(max(0.0, math.floor(lasted))), "hours": plain(length)}
+        return Doubt("stay_goes_on", "abstain", spec.name, facts)
+    return None
+
+
+def _hours_after(raw: SeriesRaw, spec: InputSpec) -> float:
+    """How long before the case's moment the grid ended; 0 where it did not, or there is no moment."""
+    if raw.start is None or raw.at is None:
+        return 0.0
+    return max(0.0, _hours(raw.start, raw.at) - float(spec.document["hours"]))
+
+
+def _has_no_hour(time: datetime, spec: InputSpec) -> bool:
+    """Whether a value is known to the day only, on a grid whose cells are shorter."""
+    return is_whole_day(time) and float(spec.document["step_h"]) < _DAY_H
+
+
+def _is_day_of(day: datetime, start: datetime | None, spec: InputSpec) -> bool:
+    """Whether a whole day touches the grid, by the grid's own clock; without a grid any may."""
+    if start is None:
+        return True
+    return start.date() <= day.date() <= _later(start, float(spec.document["hours"])).date()
+
+
+def _unplaced(raw: SeriesRaw, spec: InputSpec, level: GuardLevel) -> list[Doubt]:
+    """What was left out because only its day is known, variable by variable."""
+    columns = quantities(spec)
+    counts = sorted(Counter(raw.unplaced).items())
+    return [
+        Doubt("no_time_of_day", level, columns[column].name, {"name": columns[column].title, "n": str(n)})
+        for column, n in counts
+    ]
 
 
 def _start(case: Case, times: Sequence[datetime], spec: InputSpec) -> datetime | None:

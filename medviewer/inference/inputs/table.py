@@ -1,7 +1,9 @@
 """Named fields of a case, as a row of numbers: the newest value of each, from about one moment.
 
 Words become numbers only by the card's own list. What was not recorded is missing, and named; where
-the card has a default for it, the default is taken and said.
+the card has a default for it, the default is taken and said: only if nothing at all was recorded. What
+is recorded of such a field stands until something else is (:attr:`Quantity.is_standing`): it is neither
+held to the moment of the others nor part of it, and that it is older than they are is said.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from medviewer.domain.anchor import Field
 from medviewer.domain.answer import GuardLevel
-from medviewer.domain.case import Case
+from medviewer.domain.case import Case, is_whole_day
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
@@ -37,8 +39,8 @@ _ASSUMED = Text("not recorded; taken as the card says", "未记录，按模型�
 class TableRaw:
     """One value a field, in the card's unit and order; NaN where there is none.
 
-    ``used`` are the recorded values behind them. ``newest`` is the time of the newest one and
-    ``at`` the moment that the case is about.
+    ``used`` are the recorded values behind them. ``newest`` is the time of the newest one of those that
+    belong to one moment and ``at`` the moment that the case is about.
     """
 
     values: npt.NDArray[np.float64]
@@ -79,15 +81,20 @@ def problems(spec: InputSpec) -> Iterator[str]:
 
 
 def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
-    """The newest value of each field; those too far from the newest of all count as not recorded."""
-    found = [_newest(case, one) for one in quantities(spec)]
-    newest = max((one.time for one in found if one is not None and one.time is not None), default=None, key=_moment)
+    """The newest value of each field; those too far from the newest of all are not taken, unless they stand."""
+    columns = quantities(spec)
+    found = [_standing(case, one) if one.is_standing else _newest(case, one) for one in columns]
+    pairs = zip(found, columns, strict=True)
+    times = (one.time for one, field in pairs if one is not None and not field.is_standing)
+    newest = max((time for time in times if time is not None), default=None, key=_moment)
     together = spec.document.get("together_h")
     fields: list[str] = []
     doubts: list[Doubt] = []
     values, used = [], []
-    for one, candidate in zip(quantities(spec), found, strict=True):
-        is_stale = candidate is not None and together is not None and _is_before(candidate.time, newest, together)
+    for one, candidate in zip(columns, found, strict=True):
+        is_stale = False
+        if candidate is not None and together is not None and not one.is_standing:
+            is_stale = _is_before(candidate.time, newest, together)
         value = np.nan if candidate is None or is_stale else candidate.value
         if candidate is not None and candidate.refused is not None and not is_stale:
             fields.append(one.name)
@@ -97,7 +104,8 @@ def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
             used.append(Used(one.name, one.title, _word(one.default, one), None, _ASSUMED))
         elif np.isnan(value) and one.is_required:
             fields.append(one.name)
-            doubts.append(Doubt("stale" if is_stale else "missing", "abstain", one.name, {"name": one.title}))
+            why = "stale" if is_stale else "undated" if any(_unplaced(case, one)) else "missing"
+            doubts.append(Doubt(why, "abstain", one.name, {"name": one.title}))
         elif candidate is not None and not is_stale:
             used.append(candidate.used)
         values.append(value)
@@ -134,6 +142,7 @@ def examine(raw: TableRaw, spec: InputSpec) -> tuple[list[Doubt], tuple[Used, ..
         for used in raw.used
         if used.note == _ASSUMED
     ]
+    doubts += _stood(raw, spec)
     if raw.newest is not None and raw.at is not None:
         hours = (_moment(raw.at) - _moment(raw.newest)) / 3600
         for name, level in _OLDER:
@@ -182,14 +191,73 @@ def baseline(raw: TableRaw, spec: InputSpec) -> Arrays:
 
 
 def _newest(case: Case, field: Quantity) -> _Found | None:
-    """The newest record of a field; of one moment that whose code the card prefers."""
+    """The newest record of a field; of one moment that whose code the card prefers.
+
+    Words that are known to the day only are left out: nobody can tell whether they belong to the others' moment.
+    """
     if field.source == "age_years":
         return _simple(field, case.age_years, "" if case.age_years is None else plain(float(int(case.age_years))))
     if field.source == "sex":
         number = field.categories.get((case.sex or "").casefold())
         return _simple(field, number, case.sex or "")
-    candidates = [*_numbers(case, field), *_words(case, field)]
+    candidates = [*_numbers(case, field), *(one for one in _words(case, field) if not _is_unplaced(one))]
     return max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+
+
+def _standing(case: Case, field: Quantity) -> _Found | None:
+    """What is in force of a field whose records hold until another one; refused where nobody can tell which it is."""
+    if field.source != "observation":
+        return _newest(case, field)
+    candidates = [*_numbers(case, field), *_words(case, field)]
+    if not candidates:
+        return None
+    last = max(candidates, key=lambda one: (_latest(one), -one.rank))
+    rivals = (one for one in candidates if one is not last and one.value != last.value and _may_follow(one, last))
+    if last.time is not None and next(rivals, None) is None:
+        return last
+    doubt = Doubt("undated", "abstain", field.name, {"name": field.title})
+    return _Found(last.rank, last.time, np.nan, last.used, doubt)
+
+
+def _may_follow(one: _Found, last: _Found) -> bool:
+    """Whether a record may be newer than the one that seems to be the newest: the time of one of them is not known."""
+    return (_is_unplaced(one) or _is_unplaced(last)) and (one.time is None or _latest(one) > _moment(last.time))
+
+
+def _latest(one: _Found) -> float:
+    """The last second at which something may have been recorded."""
+    is_day = one.time is not None and is_whole_day(one.time)
+    return _moment(one.time) + (timedelta(days=1).total_seconds() - 1 if is_day else 0)
+
+
+def _is_unplaced(one: _Found) -> bool:
+    return one.time is None or is_whole_day(one.time)
+
+
+def _unplaced(case: Case, field: Quantity) -> Iterator[_Found]:
+    """Words for a field of which nobody can tell the moment."""
+    return (one for one in _words(case, field) if _is_unplaced(one))
+
+
+def _stood(raw: TableRaw, spec: InputSpec) -> Iterator[Doubt]:
+    """What was recorded before the values of one moment, further than they may be apart, and is taken to hold still."""
+    together = spec.document.get("together_h")
+    for one in quantities(spec):
+        used = next((used for used in raw.used if used.name == one.name), None)
+        if not one.is_standing or used is None or together is None or not _is_before(used.time, raw.newest, together):
+            continue
+        if used.time is not None and raw.newest is not None and (age := _age(used.time, raw.newest)) is not None:
+            yield Doubt("stands", "warn", one.name, {"name": one.title, "found": used.value, "age": age})
+
+
+def _age(time: datetime, newest: datetime) -> Text | None:
+    """How long before another moment something was recorded; in days, where only its day is known."""
+    if not is_whole_day(time):
+        return span((_moment(newest) - _moment(time)) / 3600)
+    days = (newest.date() - time.date()).days
+    if days <= 0:
+        return None
+    return Text("1 day", "1 天") if days == 1 else span(24.0 * days)
 
 
 def _simple(field: Quantity, value: float | None, word: str) -> _Found | None:

@@ -16,6 +16,7 @@ _CJK = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
     (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
+_SPACES = ("Zs", "Zl", "Zp")  # spaces, and what parts lines and paragraphs: BERT splits a text there last of all
 _ASCII_PUNCTUATION = ((33, 47), (58, 64), (91, 96), (123, 126))
 
 
@@ -107,7 +108,7 @@ def _is_punctuation(letter: str) -> bool:
 
 
 def _is_space(letter: str) -> bool:
-    return letter in " \t\n\r" or unicodedata.category(letter) == "Zs"
+    return letter in " \t\n\r" or unicodedata.category(letter) in _SPACES
 
 
 def _is_nothing(letter: str) -> bool:

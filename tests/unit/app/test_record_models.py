@@ -240,11 +240,36 @@ def test_a_case_holds_words_with_a_code_and_a_time_up_to_the_moment() -> None:
         TextResult("67775-7", "Consciousness", "Alert", "2024-05-02T14:30:00"),
         TextResult("67775-7", "Consciousness", "Pain", "2024-05-02T19:30:00"),
         TextResult("", "Remark", "seen by Dr Who", "2024-05-02T14:30:00"),
-        TextResult("72166-2", "Smoking", "Ex-smoker", "2024-05-01"),
+        TextResult("72166-2", "Smoking", "Ex-smoker", "2024-05-03"),
     )
     case = snapshot(replace(record(), text_results=words), when)
     assert [(one.code, one.text) for one in case.text_observations] == [("67775-7", "Alert")]
     assert case.at == when
+
+
+@pytest.mark.parametrize(
+    ("recorded", "time"),
+    [
+        ("2024-05-01", datetime(2024, 5, 1)),  # noqa: DTZ001 - only the day is known
+        ("2024-05-02", None),  # perhaps in the evening
+        ("2024-05", None),
+        ("2024", None),
+        ("", None),
+        ("2024-05-03", "later"),
+        ("2024-06", "later"),
+    ],
+)
+def test_words_without_a_time_are_held_as_such_unless_they_are_surely_from_later(
+    recorded: str, time: datetime | str | None
+) -> None:
+    """Left out, "scale 2" would pass for "nothing was recorded"."""
+    when = datetime(2024, 5, 2, 18).astimezone()
+    words = (TextResult("NEWS2:spo2-scale", "SpO2 scale", "scale 2", recorded),)
+    case = snapshot(replace(record(), text_results=words), when)
+    assert [one.time for one in case.text_observations] == ([] if time == "later" else [time])
+    if recorded == "2024-05-02":
+        evening = snapshot(replace(record(), text_results=words), when.replace(hour=23, minute=59, second=59))
+        assert evening.text_observations[0].time == datetime(2024, 5, 2)  # noqa: DTZ001
 
 
 def test_what_has_its_answer_at_once_stands_before_what_is_run_on_request(app: Application, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from medviewer.cli.analyze_data import Told, _lines
 from medviewer.resources import models_dir, resource
 from tests import data_models
 from tests.answers import PNEUMONIA, frame_of, make_answer, make_radiograph
+from tests.time_zones import in_zone
 
 SAMPLE = resource("sample-record.json")
 
@@ -81,6 +82,23 @@ def test_up_to_a_day_and_up_to_now(tmp_path: Path) -> None:
     assert {g["code"] for g in saved(tmp_path / "before")["guards"] if g["level"] == "abstain"} == {
         "missing.oxygen", "missing.consciousness"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "hour"),
+    [
+        ("2005-01-10", "23:30"),  # in winter of a value of summer, which was taken by the clock of summer
+        ("2005-01-10T12:00:00", "23:30"),
+        ("2005-01-10T12:00:00-05:00", "16:30"),  # a zone that was named is that of all
+    ],
+)
+def test_a_value_is_told_by_the_clock_of_its_own_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at: str, hour: str
+) -> None:
+    with in_zone("Europe/Berlin"):
+        assert ask(tmp_path / "out", "--record", str(SAMPLE), "--at", at) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "used: Pulse" in line]
+    assert f"2004-08-25 {hour}" in line
 
 
 def test_json_is_the_document_that_was_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,13 +14,17 @@ import pytest
 from medviewer.app import batch
 from medviewer.app.batch import Pace
 from medviewer.app.batch_journal import JOURNAL_NAME
+from medviewer.app.settings import home
 from medviewer.cli import analyze as analyze_module
 from medviewer.cli import main
+from medviewer.domain.answer import probability_words, threshold_words
 from medviewer.domain.errors import DecodeError, EngineError, WorkerDiedError
 from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.signing import TrustFile, sign_model
 from tests import fakes
 from tests.answers import make_radiograph
 from tests.radiographs import write_slices
+from tests.unit.inference.test_signing import key_pair
 
 engines: list[fakes.FakeEngine] = []
 NAME, NUMBER = "Canary^Carla", "CANARY4711"
@@ -107,7 +111,7 @@ def test_every_study_has_its_own_folder_with_its_own_result(
             .ReferencedSOPInstanceUID
             == sop
         )
-        assert f"{name_of(uid)}/{row['result']}: pneumonia" in told
+        assert f"{name_of(uid)}/{row['result']} (unverified): pneumonia" in told
     assert "3 studies, 2 questions: 2 answers, 0 abstentions, 0 failures." in told
     assert told.splitlines()[-1] == "AI result - research use only - not for diagnosis"
     assert engines[0].is_closed
@@ -148,6 +152,67 @@ def test_the_tables_say_the_same_as_the_results(tmp_path: Path, models: Path, st
     assert summary["counts"] == {
         "studies": 3, "questions": 4, "answer": 4, "abstained": 0, "failed": 0, "waiting": 0
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("above", [0.0004, -0.0004])
+def test_each_line_keeps_to_the_rules_of_one_answer(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str], above: float
+) -> None:
+    """A number never reads as if it lay on the other side of its threshold, and what is not verified says so."""
+    main(words(tmp_path, models, studies, more=("--json",)))
+    probability = read(tmp_path / "out" / "summary.json")["studies"][0]["results"][0]["findings"][0]["probability"]
+    document = read(models / fakes.MODEL_ID / "model.json")
+    threshold = round(probability + above, 5)
+    document["labels"][0]["threshold"] = document["labels"][0]["operating_point"]["threshold"] = threshold
+    fakes.write_card(models / fakes.MODEL_ID, document)
+    capsys.readouterr()
+    main(words(tmp_path, models, studies))
+    told = capsys.readouterr().out
+    for row in results(tmp_path / "out").values():
+        (found,) = json.loads(row)["findings"]
+        number = probability_words(found["probability"], threshold)
+        limit = threshold_words(threshold, found["probability"], *found["stability"].values())
+        flag = "flagged" if found["flagged"] else "not flagged"
+        assert f" (unverified): pneumonia: probability {number}, threshold {limit}, {flag}\n" in told
+    assert f"  {fakes.MODEL_ID}: unverified: the files match the card" in told
+
+
+def test_a_number_that_nobody_calibrated_stands_nowhere_bare(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = read(models / fakes.MODEL_ID / "model.json")
+    document["calibration"] |= {"method": "none", "parameters": {}, "ece_before": None, "ece_after": None}
+    fakes.write_card(models / fakes.MODEL_ID, document)
+    assert main(words(tmp_path, models, studies)) == 0
+    told = capsys.readouterr().out
+    assert told.count("pneumonia: output of the network, no probability, ") == 2
+    summary = read(tmp_path / "out" / "summary.json")
+    rows = [row for study in summary["studies"] for row in study["results"]]
+    rows += read(tmp_path / "out" / name_of("1.2.1") / "result.json")["results"]
+    assert [row["calibrated"] for row in rows] == [False] * 3
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_whether_a_model_is_verified_stands_beside_every_answer(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str], is_signed: bool
+) -> None:
+    if is_signed:
+        private, public = key_pair()
+        sign_model(models / fakes.MODEL_ID, private)
+        TrustFile(home()).add("A hospital", public)
+    assert main(words(tmp_path, models, studies)) == 0
+    out, told = tmp_path / "out", capsys.readouterr().out
+    assert ("unverified" in told) is not is_signed
+    summary = read(out / "summary.json")
+    rows = [row for study in summary["studies"] for row in study["results"]]
+    rows += read(out / name_of("1.2.1") / "result.json")["results"]
+    assert [(row["verified"], row["calibrated"]) for row in rows] == [(is_signed, True)] * 3
+    with (out / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
+        table = list(csv.DictReader(file))
+    told_of = {(row["status"], row["verified"], row["calibrated"]) for row in table}
+    assert told_of == {("answer", str(is_signed), "True"), ("not asked", "", "")}
+    main(words(tmp_path, models, studies))  # all of it is known, and still it is said
+    assert ("unverified" in capsys.readouterr().out) is not is_signed
 
 
 def test_what_another_model_said_before_stays_in_the_studys_result(tmp_path: Path, models: Path, studies: Path) -> None:

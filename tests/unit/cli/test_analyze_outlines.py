@@ -118,7 +118,7 @@ def test_many_studies_have_a_row_a_region(tmp_path: Path, models: Path, capsys: 
     for number in range(2):
         film(tmp_path / "in" / f"{number}.dcm", PatientID=str(number))
     assert analyze(models, tmp_path / "in") == 0
-    assert re.search(r"-tiny-outlines: bright 56\.8 mm2; dark 83\.2 mm2", capsys.readouterr().out)
+    assert re.search(r"-tiny-outlines \(unverified\): bright 56\.8 mm2; dark 83\.2 mm2", capsys.readouterr().out)
     with (tmp_path / "out" / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["bright", "dark"] * 2

@@ -113,6 +113,29 @@ def test_scale_1_is_taken_and_said_and_scale_2_only_where_it_is_recorded(engine:
     assert [g.code for g in stated.guards if g.level == "warn"] == []
 
 
+@pytest.mark.parametrize("hours", [-4, -24 * 400, 2])
+def test_scale_2_holds_from_one_set_of_vital_signs_to_the_next(engine: Engine, hours: int) -> None:
+    """It is decided once for the patient: taken for scale 1, 2 points would be 5."""
+    case = news2_case(spo2=91)
+    scale = TextObservation("NEWS2:spo2-scale", "SpO2 scale", "scale 2", AT + timedelta(hours=hours))
+    case = replace(case, text_observations=(*case.text_observations, scale), at=AT + timedelta(hours=3))
+    answer = engine.ask(case, "news2")
+    assert answer.status == "answer", answer.reasons
+    assert scores(answer)["total"].value == 0
+    assert [g.code for g in answer.guards if g.level == "warn"] == (["stands.spo2_scale"] if hours < 0 else [])
+    assert {one.name: one.time for one in answer.evidence}["spo2_scale"] == scale.time
+
+
+def test_a_scale_of_which_nobody_knows_when_it_was_recorded_is_no_scale_1(engine: Engine) -> None:
+    case = news2_case(spo2=91)
+    scale = TextObservation("NEWS2:spo2-scale", "SpO2 scale", "scale 2", None)
+    answer = engine.ask(replace(case, text_observations=(*case.text_observations, scale)), "news2")
+    assert [g.code for g in answer.guards if g.level == "abstain"] == ["undated.spo2_scale"]
+    of_a_day = replace(scale, time=AT.replace(hour=0, minute=0) - timedelta(days=1))
+    answer = engine.ask(replace(case, text_observations=(*case.text_observations, of_a_day)), "news2")
+    assert scores(answer)["total"].value == 0
+
+
 @pytest.mark.parametrize("name", [*CODES, "consciousness"])
 def test_what_is_missing_is_named_and_nothing_is_added_up(engine: Engine, name: str) -> None:
     case = news2_case(consciousness="" if name == "consciousness" else "Alert")

@@ -17,7 +17,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import train
 from medviewer.training.evaluate import evaluate
-from tests.stay_maker import ADMITTED, case_of, make_stays, write_stays
+from tests.stay_maker import ADMITTED, make_stays, whole_stay, write_stays
 
 SETTINGS = {"epochs": "3", "n_folds": "2", "n_nets": "1", "n_trees": "8", "batch": "16", "penalty": "0.05"}
 
@@ -69,7 +69,7 @@ def test_the_graph_answers_as_it_was_learned(made: tuple[Path, list[str]]) -> No
 def test_a_patient_is_asked_about_through_the_record(made: tuple[Path, list[str]]) -> None:
     ill, well = make_stays(2, seed=9)[1], make_stays(3, seed=9)[2]
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        answers = [engine.ask(case_of(stay), "icu-mortality-own") for stay in (ill, well)]
+        answers = [engine.ask(whole_stay(stay), "icu-mortality-own") for stay in (ill, well)]
         without = engine.ask(Case(age_years=60.0, sex="F", at=ADMITTED), "icu-mortality-own")
     assert [answer.status for answer in answers] == ["answer", "answer"]
     said = [answer.findings[0].probability for answer in answers]

@@ -140,6 +140,102 @@ def test_a_stay_that_ended_long_before_the_cases_moment_is_not_judged(
         assert [(doubt.code, doubt.level) for doubt in found.doubts] == [("stay_is_over", "abstain")]
 
 
+@pytest.mark.parametrize(
+    ("at_h", "found"), [(0.0, "0"), (6.0, "6"), (10.9, "10"), (11.0, ""), (12.0, ""), (-1.0, "0"), (10.99, "10")]
+)
+def test_a_stay_that_has_not_lasted_the_hours_of_the_grid_is_not_judged(
+    spec: InputSpec, at_h: float, found: str
+) -> None:
+    """Hours to come are not hours in which nothing was measured; the last one need not be over."""
+    at = data_models.START + timedelta(hours=at_h)
+    early = tuple(one for one in data_models.series_case().observations if one.time <= max(at, data_models.START))
+    raw = series.pull(replace(data_models.series_case(), observations=early, at=at), spec)
+    if not found:
+        assert isinstance(raw, series.SeriesRaw)
+        return
+    assert isinstance(raw, Missing)
+    told = [(doubt.code, doubt.level, doubt.facts["found"], doubt.facts["hours"]) for doubt in raw.doubts]
+    assert told == [("stay_goes_on", "abstain", found, "12")]
+
+
+def test_a_grid_that_ends_at_the_moment_needs_no_stay_of_its_length(tmp_path: Path) -> None:
+    case = data_models.series_case()
+    at = data_models.START + timedelta(hours=2)
+    early = tuple(one for one in case.observations if one.time <= at)
+    pulled(replace(case, observations=early, at=at), spec_of(tmp_path, origin="last"))
+
+
+@pytest.mark.parametrize(("after_h", "is_said"), [(0.0, False), (1.0, False), (1.1, True), (240.0, True)])
+def test_hours_after_the_grid_that_are_not_looked_at_are_said(spec: InputSpec, after_h: float, is_said: bool) -> None:
+    """On the twelfth day about the first two: without a word it reads as an answer about the twelfth."""
+    case = data_models.series_case()
+    end = data_models.START + timedelta(hours=12)
+    pulse = Observation("8867-4", "", 90, "/min", end)
+    daily = tuple(replace(pulse, time=end + timedelta(hours=h)) for h in np.arange(0, after_h + 0.1, 6).tolist())
+    asked = replace(case, observations=(*case.observations, *daily), at=end + timedelta(hours=after_h))
+    doubts, _ = series.examine(pulled(asked, spec), spec)
+    told = [(doubt.code, doubt.level, doubt.facts["hours"], doubt.facts["age"].en) for doubt in doubts]  # type: ignore
+    assert told == ([("grid_is_over", "warn", "12", "1 h" if after_h < 2 else "10 days")] if is_said else [])
+
+
+DAY = data_models.START.replace(hour=0)  # of which nothing but the day is known
+
+
+def test_a_value_of_which_only_the_day_is_known_has_no_place_on_a_grid_of_hours(spec: InputSpec) -> None:
+    """Neither does it begin the grid, eight hours before anything was measured, nor is it in an hour of it."""
+    case = data_models.series_case()
+    lactate = Observation("2524-7", "", 9, "mmol/L", DAY)
+    years_ago = replace(lactate, time=DAY - timedelta(days=2000))
+    raw = pulled(replace(case, observations=(lactate, years_ago, *case.observations)), spec)
+    alone = pulled(case, spec)
+    assert raw.start == alone.start == data_models.START
+    assert raw.values.tolist() == alone.values.tolist()
+    doubts, used = series.examine(raw, spec)
+    told = [(doubt.code, doubt.level, doubt.name, doubt.facts["n"]) for doubt in doubts]
+    assert told == [("no_time_of_day", "warn", "lactate", "1")]
+    assert [one.time for one in used] == [one.time for one in series.examine(alone, spec)[1]]
+
+
+def test_what_is_needed_and_recorded_to_the_day_only_is_not_called_unrecorded(tmp_path: Path, spec: InputSpec) -> None:
+    case = data_models.series_case()
+    days = tuple(replace(one, time=DAY) if one.code == "8867-4" else one for one in case.observations)
+    found = series.pull(replace(case, observations=days, at=data_models.START + timedelta(hours=15)), spec)
+    assert isinstance(found, Missing)
+    assert [(d.code, d.level, d.name, d.facts["n"]) for d in found.doubts] == [
+        ("no_time_of_day", "abstain", "pulse", "4")
+    ]
+    alone = tuple(replace(one, time=DAY) for one in case.observations)
+    variables = [{**one, "required": False} for one in data_models.series_input()["variables"]]
+    few = series.pull(replace(case, observations=alone), spec_of(tmp_path / "few", variables=variables))
+    assert isinstance(few, Missing)
+    assert [(d.code, d.level) for d in few.doubts] == [("too_few", "abstain"), *[("no_time_of_day", "warn")] * 3]
+
+
+def test_days_have_their_place_on_a_grid_of_days(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, hours=288, step_h=24)
+    case = data_models.series_case()
+    pulse = next(one for one in case.observations if one.code == "8867-4")
+    days = tuple(replace(pulse, time=DAY + timedelta(days=n)) for n in range(12))
+    raw = pulled(Case(observations=days, at=DAY + timedelta(days=12)), spec)
+    assert raw.hours.tolist() == [24.0 * n for n in range(12)]
+    assert series.examine(raw, spec)[1][0].time == days[-1].time
+
+
+def test_evidence_has_the_time_that_was_recorded(spec: InputSpec) -> None:
+    """And not one worked out from the grid: a measurement at midnight would pass for one known to the day only."""
+    case = data_models.series_case()
+    midnight = (DAY + timedelta(days=1)).astimezone()
+    pulse = Observation("8867-4", "", 90, "/min", midnight)
+    later = tuple(replace(one, time=one.time + timedelta(hours=6)) for one in case.observations)
+    raw = pulled(replace(case, observations=(*later, pulse), at=data_models.START + timedelta(hours=18)), spec)
+    assert raw.start is not None
+    assert raw.start.tzinfo is None
+    _, used = series.examine(raw, spec)
+    alone = pulled(replace(case, observations=(*later[:1], pulse), at=data_models.START + timedelta(hours=18)), spec)
+    assert series.examine(alone, spec)[1][0].time == midnight
+    assert used[0].time == later[3].time
+
+
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not hasattr(time, "tzset"):
@@ -221,7 +317,9 @@ def test_too_few_values_and_a_required_variable(tmp_path: Path, spec: InputSpec)
     none = replace(case, observations=tuple(o for o in case.observations if o.code != "8867-4"))
     found = series.pull(none, spec)
     assert isinstance(found, Missing)
-    assert [(d.code, d.name) for d in found.doubts] == [("missing", "pulse")]
+    # Without the pulse the stay begins with the temperature, two hours later, and its twelve hours are not over.
+    assert [(d.code, d.name) for d in found.doubts] == [("missing", "pulse"), ("stay_goes_on", "vitals")]
+    assert found.fields == ("pulse",)
     few = series.pull(case, spec_of(tmp_path / "few", least_values=9))
     assert isinstance(few, Missing)
     assert [(d.code, d.facts["found"]) for d in few.doubts] == [("too_few", "8")]

@@ -123,6 +123,95 @@ def test_a_default_is_taken_and_said(tmp_path: Path) -> None:
     assert used[-1].time is None
 
 
+SCALE = "72166-2"  # a field with a default: a record of it holds until another one
+DAY = AT.replace(hour=0)
+
+
+def standing(tmp_path: Path) -> InputSpec:
+    fields = data_models.table_input()["fields"]
+    fields[4]["default"] = 0
+    return spec_of(tmp_path, fields=fields, together_h=1.5)
+
+
+def said(*words: tuple[str, datetime | None]) -> Case:
+    texts = tuple(TextObservation(SCALE, "", word, time) for word, time in words)
+    return replace(data_models.table_case(), text_observations=texts)
+
+
+@pytest.mark.parametrize(
+    ("time", "age"),
+    [
+        (AT - timedelta(hours=4), "4 h"),
+        (AT - timedelta(hours=1), ""),
+        (AT + timedelta(hours=4), ""),
+        (AT - timedelta(days=2000), "5 years"),
+        (DAY - timedelta(days=1), "1 day"),
+        (DAY - timedelta(days=3), "3 days"),
+        (DAY, ""),
+    ],
+)
+def test_a_record_of_what_has_a_default_holds_until_another_one(tmp_path: Path, time: datetime, age: str) -> None:
+    """Neither is it "not recorded" where the others are newer, nor are they stale where it is."""
+    spec = standing(tmp_path)
+    raw = table.pull(replace(said(("current", time)), at=AT + timedelta(hours=5)), spec)
+    assert isinstance(raw, table.TableRaw)
+    assert raw.values.tolist() == table.pull(data_models.table_case(), spec).values.tolist()  # type: ignore[union-attr]
+    assert raw.newest == AT
+    doubts, used = table.examine(raw, spec)
+    assert [(doubt.code, doubt.level, doubt.facts["age"].en) for doubt in doubts] == (  # type: ignore[union-attr]
+        [("stands", "warn", age)] if age else []
+    )
+    assert used[-1].time == time
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([("current", AT - timedelta(hours=8)), ("never", AT - timedelta(hours=4))], 0),
+        ([("never", AT - timedelta(hours=8)), ("current", AT - timedelta(hours=4))], 1),
+        ([("never", AT - timedelta(days=3)), ("current", DAY - timedelta(days=1))], 1),
+        ([("never", DAY - timedelta(days=1)), ("current", AT)], 1),
+        ([("current", AT), ("current", DAY)], 1),
+        ([("current", AT), ("current", None)], 1),
+        ([("never", AT), ("current", DAY)], None),  # perhaps after it
+        ([("never", DAY), ("current", DAY)], None),
+        ([("never", AT), ("current", None)], None),
+        ([("current", None)], None),
+        ([("never", AT), ("whatever", DAY)], None),
+    ],
+)
+def test_the_last_record_of_what_has_a_default_is_taken_or_none(
+    tmp_path: Path, words: list[tuple[str, datetime | None]], value: float | None
+) -> None:
+    for case in (said(*words), said(*words[::-1])):
+        raw = table.pull(case, standing(tmp_path))
+        if value is None:
+            assert isinstance(raw, Missing)
+            assert codes(raw) == ["undated.smoking"]
+        else:
+            assert isinstance(raw, table.TableRaw)
+            assert raw.values[4] == value
+
+
+def test_a_word_that_is_not_the_cards_own_is_no_default_however_old(tmp_path: Path) -> None:
+    found = table.pull(said(("scale 3", AT - timedelta(days=2))), standing(tmp_path))
+    assert isinstance(found, Missing)
+    assert codes(found) == ["not_understood.smoking"]
+
+
+@pytest.mark.parametrize("time", [DAY, None])
+def test_a_word_of_no_known_time_is_not_mixed_in_and_not_called_unrecorded(
+    spec: InputSpec, time: datetime | None
+) -> None:
+    """Half an hour after midnight a word of that day would else pass for one of the same hour."""
+    found = table.pull(said(("current", time)), spec)
+    assert isinstance(found, Missing)
+    assert codes(found) == ["undated.smoking"]
+    known = table.pull(said(("current", time), ("never", AT)), spec)
+    assert isinstance(known, table.TableRaw)
+    assert known.values[4] == 0
+
+
 def test_an_optional_field_that_is_missing_is_masked(tmp_path: Path) -> None:
     fields = data_models.table_input()["fields"]
     fields[2]["required"] = False

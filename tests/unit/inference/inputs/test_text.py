@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_words_stand_where_they_stand_in_the_note() -> None:
     assert [note[word.places[0] : word.places[-1] + 1] for word in found] == ["É1", "Ünd", ",", "咳", "嗽", "。", "end"]
 
 
+@pytest.mark.parametrize("point", [c for c in range(0x110000) if chr(c).isspace()])
+def test_whatever_parts_words_is_part_of_none(point: int) -> None:
+    """Control characters among them are nothing, as BERT has it."""
+    note = f"cough{chr(point)}fever"
+    found = [word.text for word in words(note, lowercase=True, strip_accents=True)]
+    is_nothing = unicodedata.category(chr(point)) == "Cc" and chr(point) not in "\t\n\r"
+    assert found == (["coughfever"] if is_nothing else ["cough", "fever"])
+
+
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_tokens_are_those_of_the_tokenizers_library(lowercase: bool) -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="the library to compare with is not installed")
@@ -55,6 +65,7 @@ def test_tokens_are_those_of_the_tokenizers_library(lowercase: bool) -> None:
     table = {token: index for index, token in enumerate(dict.fromkeys(vocabulary))}
     theirs = tokenizers.BertWordPieceTokenizer(vocab=table, lowercase=lowercase, strip_accents=lowercase)
     notes = [*NOTES, "Coughing\u00a0Patient 咳嗽 \u0000\ufffdİstanbul straße ﬁbrosis " + "x" * 120, "a\u0301b $5.00~^`"]
+    notes += [f"cough{chr(c)}fever" for c in (0x2028, 0x2029, 0x3000, 0x1680, 0x85, 0x0B, 0x0C, 0x1C, 0x1F, 0x200B)]
     for note in notes:
         encoded = theirs.encode(note, add_special_tokens=False)
         ours = pieces(words(note, lowercase=lowercase, strip_accents=lowercase), table)
