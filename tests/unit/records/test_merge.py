@@ -97,6 +97,23 @@ def test_what_goes_on_again_has_no_end() -> None:
     assert _merged("medications", (ended,), (_warfarin("", LATE),)) == (_warfarin("stopped", LATE, ended="2023"),)
 
 
+@pytest.mark.parametrize("is_older_first", [True, False])
+def test_an_end_that_the_newer_account_no_longer_states_is_no_end(is_older_first: bool) -> None:
+    """A medicine that was to end in March and is still taken in June is a current one."""
+    planned, current = _warfarin("active", EARLY, ended="2024-03-31"), _warfarin("active", LATE)
+    existing, incoming = (planned, current) if is_older_first else (current, planned)
+    assert _merged("medications", (existing,), (incoming,)) == (current,)
+    prolonged = _warfarin("active", LATE, ended="2024-12-31")
+    assert _merged("medications", (planned,), (prolonged,)) == (prolonged,)
+    problem = Condition("Asthma", "SCT:195967001", "active", "2003", ended="2010", stated=EARLY)
+    again = Condition("Asthma", "SCT:195967001", "active", "2003", stated=LATE)
+    assert _merged("conditions", (problem,), (again,)) == (again,)
+    sparse = _warfarin("active")
+    assert _merged("medications", (_warfarin("active", ended="2024-03-31"),), (sparse,)) == (
+        _warfarin("active", ended="2024-03-31"),
+    ), "nobody says that it is the newer"
+
+
 def test_two_prescriptions_of_one_medicine_do_not_mix() -> None:
     morning, night = _warfarin("", dosage_text="morning"), _warfarin("stopped", dosage_text="night")
     assert _merged("medications", (morning, night), (morning, night)) == (morning, night)
