@@ -141,7 +141,7 @@ class RecordPanel(QWidget):
         column.addWidget(line())
         if record.observations:
             mark = reference.moment if reference.is_study else None
-            self._values = ValuesSection(quantities(record.observations), mark)
+            self._values = ValuesSection(quantities(record.observations, reference.zone), mark)
             column.addWidget(self._values)
             self._load_charts(self._draw_values)
             column.addWidget(line())

@@ -215,7 +215,7 @@ def _absence(known: tuple[object, ...] | None) -> PlainLabel:
 
 def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]:
     """The latest vital signs, each with its age."""
-    rows = latest_vitals(record.observations)
+    rows = latest_vitals(record.observations, reference.zone)
     yield section(tr("Latest vital signs, {age}").format(age=reference_words(reference)))
     if not rows:
         yield PlainLabel(tr("Not recorded"), "secondary")

@@ -250,6 +250,14 @@ def with_zone(moment: datetime) -> datetime:
         return moment.replace(tzinfo=datetime.now().astimezone().tzinfo)
 
 
+def placed(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """The moment with a time zone, to be drawn and sorted among others by the clock of ``zone`` (see time_words).
+
+    A whole day begins at that clock's midnight: nobody recorded another zone.
+    """
+    return moment.replace(tzinfo=zone) if zone is not None and is_whole_day(moment) else with_zone(moment)
+
+
 def age_at(birth_date: str, when: date) -> float | None:
     """The patient's age in years; its whole part is the age in completed years.
 
@@ -357,8 +365,10 @@ def _allergies_at(record: PatientRecord, moment: datetime) -> tuple[str, ...] | 
 
 
 def _is_after(text: str, moment: datetime) -> bool:
+    """Whether a recorded date lies behind a moment, at the earliest that its precision allows."""
     parsed = parse_moment(text)
-    return parsed is not None and with_zone(parsed[0]) > moment
+    # Days as the clock at the moment tells them, as of values.
+    return parsed is not None and placed(parsed[0], moment.tzinfo) > moment
 
 
 def _birthday(born: date, years: int) -> date:
@@ -372,11 +382,11 @@ def _birthday(born: date, years: int) -> date:
 def _entries(record: PatientRecord, zone: tzinfo | None) -> Iterator[TimelineEntry]:
     for o in record.observations:
         title, value = o.display or o.code, format_observation(o)
-        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time, zone))
+        yield TimelineEntry(placed(o.time, zone), "observation", title, value, None, time_words(o.time, zone))
     for kind, date_text, title, detail, uid in _dated(record, zone):
         parsed = parse_moment(date_text)
         if parsed is not None:
-            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text, zone))
+            yield TimelineEntry(placed(parsed[0], zone), kind, title, detail, uid, shown_moment(date_text, zone))
 
 
 def shown_moment(text: str, zone: tzinfo | None = None) -> str:

@@ -98,6 +98,24 @@ def test_no_known_drug_allergy_says_nothing_of_other_allergies(code: str) -> Non
     assert snapshot(both, FILM).allergies == ("Latex",)
 
 
+@pytest.mark.parametrize("computer", ["Asia/Shanghai", "UTC", "America/Los_Angeles"])
+def test_what_began_on_a_later_day_of_the_films_clock_is_not_known_yet(computer: str) -> None:
+    film = datetime(2024, 5, 1, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    days = ("2024-05-01", "2024-05-02", "2024-05", "2024-06")
+    record = PatientRecord(
+        "k",
+        medications=tuple(Medication(day, status="active", started=day) for day in days),
+        allergies=tuple(Allergy(day, recorded=day) for day in days),
+        observations=(_observation(film),),
+    )
+    with in_zone(computer):
+        case = snapshot(record, film)
+        assert case.medicines == case.allergies == ("2024-05-01", "2024-05")
+        assert [entry.when for entry in timeline(record, film.tzinfo) if entry.kind != "allergy"] == [
+            "2024-06", "2024-05-02", "2024-05-01 23:30", "2024-05-01", "2024-05",
+        ]  # fmt: skip
+
+
 def test_a_snapshot_holds_nothing_from_after_its_moment() -> None:
     record = PatientRecord(
         "k",
