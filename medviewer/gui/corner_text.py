@@ -189,7 +189,9 @@ def _drawings(state: State) -> list[tuple[str, bool]]:
         words = tr("with the file's drawings") if state.drawings_shown else tr("the file's drawings are hidden")
         parts.append((words, not state.drawings_shown))
     if withholds_overlays(state):
-        parts.append((tr("the file's drawings are hidden with the identity"), True))
+        # Regions and shapes stay: of all drawings it must not be said both that they are there and that they are not.
+        some = tr("some of the file's drawings are hidden with the identity")
+        parts.append((some if parts else tr("the file's drawings are hidden with the identity"), True))
     return parts
 
 

@@ -354,7 +354,7 @@ class FindingsPanel(QWidget):
             now, spoken = state.selection, state.language
             others = (one for one in self._models if one is not row and not one.problem)
             if all(one.refusal(now, spoken) for one in others):
-                return self._nothing_fits(now, spoken)
+                return self._nothing_fits(row, now, spoken)
             card.add(SignalRow("info", tr(refusal), word=tr("It would give no result here")))
         else:
             words = tr("Not run on this stack yet.") if asks_of_stack(state) else tr("Not run on this image yet.")
@@ -364,11 +364,11 @@ class FindingsPanel(QWidget):
                 card.add(section(name), PlainLabel(words, wrap=True))
         return card
 
-    def _nothing_fits(self, now: Selection, spoken: str) -> Card:
-        """Why each model here would give no result; what one of them is for would be beside the point."""
+    def _nothing_fits(self, chosen: ModelRow, now: Selection, spoken: str) -> Card:
+        """Why each model here would give no result, the chosen one first; what it is for would be beside the point."""
         card = Card()
         card.add(SignalRow("info", "", word=tr("None of the models here is for this image")))
-        usable = [row for row in self._models if not row.problem]
+        usable = sorted((row for row in self._models if not row.problem), key=lambda row: row is not chosen)
         for row in usable[:MOST_ROWS]:
             both = QVBoxLayout()
             both.setSpacing(0)

@@ -19,6 +19,7 @@ from medviewer.resources import resource
 Language = Literal["en", "zh"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_ENTRY = re.compile(r"(Line \d+)? ?(entry \d+)?( [A-Z][A-Za-z]+)?|File")  # of a file of records
 _LEAST_WORDS = 15  # letters that a row must have beside its values, to be sure that the sentence is meant
 _SAID = frozenset(("what", "reason"))
 _language: Language = "en"
@@ -77,9 +78,17 @@ def _value(text: str) -> str:
         return whole
     where, colon, reason = text.rpartition(": ")
     if colon and (known := _chinese().get(reason.rstrip("."))):
-        return f"{where}：{known}。"
+        return f"{_place(where)}：{known}。"
     parts = [_chinese().get(part) for part in re.split(r", | and ", text)]
     return "、".join(part for part in parts if part) if all(parts) else text
+
+
+def _place(where: str) -> str:
+    """Which entry of a file of records a reason is about; the name of anything else as it is."""
+    if not _ENTRY.fullmatch(where):
+        return where
+    words = _chinese().get(where, where)
+    return re.sub(r"(?:Line|entry) \d+", lambda found: _with_its_numbers(found[0]) or found[0], words)
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from medviewer.domain.case import Observation
 from medviewer.gui.text import visible
 from medviewer.gui.vital_signs import short_name
-from medviewer.records.record import format_observation, with_zone
+from medviewer.records.record import format_observation, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,16 @@ class Quantity:
     values: tuple[Observation, ...]
 
 
-def quantities(observations: Sequence[Observation]) -> tuple[Quantity, ...]:
-    """The observations by what they measure; values in different units are never put on one scale."""
+def quantities(observations: Sequence[Observation], zone: tzinfo | None = None) -> tuple[Quantity, ...]:
+    """The observations by what they measure; values in different units are never put on one scale.
+
+    Of ``zone``, by whose clock they are sorted, see :func:`medviewer.records.record.placed`.
+    """
     groups: dict[tuple[str, str], list[Observation]] = {}
     for one in observations:
         groups.setdefault((one.code or one.display, one.unit), []).append(one)
     made = [
-        Quantity(short_name(own[0]), own[0].unit, tuple(sorted(own, key=lambda o: with_zone(o.time))))
+        Quantity(short_name(own[0]), own[0].unit, tuple(sorted(own, key=lambda o: placed(o.time, zone))))
         for own in groups.values()
     ]
     return tuple(made)

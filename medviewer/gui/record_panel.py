@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
@@ -126,8 +128,8 @@ class RecordPanel(QWidget):
         column = self._scroll.column
         reference = reference_of(state)
         for rows, total in (
-            (condition_rows(record.conditions), len(record.conditions or ())),
-            (medication_rows(record.medications), len(record.medications or ())),
+            (condition_rows(record.conditions, reference.zone), len(record.conditions or ())),
+            (medication_rows(record.medications, reference.zone), len(record.medications or ())),
         ):
             column.addWidget(next(rows))
             column.addWidget(MoreRows(rows, max(total, 1), _SHOWN_FACTS))  # without any, one says that there are none
@@ -141,7 +143,7 @@ class RecordPanel(QWidget):
         column.addWidget(line())
         if record.observations:
             mark = reference.moment if reference.is_study else None
-            self._values = ValuesSection(quantities(record.observations), mark)
+            self._values = ValuesSection(quantities(record.observations, reference.zone), mark)
             column.addWidget(self._values)
             self._load_charts(self._draw_values)
             column.addWidget(line())
@@ -169,17 +171,18 @@ class RecordPanel(QWidget):
 
     def _draw_events(self, record: PatientRecord) -> None:
         column = self._scroll.column
-        events = [entry for entry in timeline(record, reference_of(self._state).zone) if entry.kind != "observation"]
+        zone = reference_of(self._state).zone
+        events = [entry for entry in timeline(record, zone) if entry.kind != "observation"]
         column.addWidget(section(tr("Studies and events")))
         if not events:
             column.addWidget(PlainLabel(tr("Not recorded"), "secondary"))
-        column.addWidget(MoreRows((self._event(entry) for entry in events), len(events), _SHOWN_EVENTS))
+        column.addWidget(MoreRows((self._event(entry, zone) for entry in events), len(events), _SHOWN_EVENTS))
 
-    def _event(self, entry: TimelineEntry) -> QWidget:
+    def _event(self, entry: TimelineEntry, zone: tzinfo | None) -> QWidget:
         uid = entry.study_instance_uid
         if not uid or first_of_study(self._state, uid) is None:
-            return event_row(entry, None)
-        return event_row(entry, lambda: self._choose_study(uid))
+            return event_row(entry, None, zone)
+        return event_row(entry, lambda: self._choose_study(uid), zone)
 
     def _choose_study(self, study_instance_uid: str) -> None:
         found = first_of_study(self._state, study_instance_uid)  # as it is now: a scan may have gone on

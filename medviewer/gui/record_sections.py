@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
@@ -35,6 +35,7 @@ from medviewer.records.record import (
     is_over,
     iso_date,
     parse_moment,
+    shown_moment,
     time_words,
 )
 
@@ -164,15 +165,15 @@ def status_word(status: str) -> str:
     return words.get(status, visible(status))
 
 
-def condition_rows(conditions: tuple[Condition, ...] | None) -> Iterator[QWidget]:
-    """Problems, the active ones first."""
+def condition_rows(conditions: tuple[Condition, ...] | None, zone: tzinfo | None = None) -> Iterator[QWidget]:
+    """Problems, the active ones first. Of ``zone`` see :func:`medviewer.records.record.time_words`."""
     yield section(tr("Problems"))
     if not conditions:
         yield _absence(conditions)
         return
     for one in sorted(conditions, key=_is_past_problem):
         state = _state(one.clinical_status, one.ended)
-        since = _since(one.onset, one.ended, is_active=one.clinical_status not in _OVER)
+        since = _since(one.onset, one.ended, zone, is_active=one.clinical_status not in _OVER)
         yield item_row(visible(one.text), _joined([state, status_word(one.verification), since]))
 
 
@@ -180,14 +181,14 @@ def _is_past_problem(one: Condition) -> bool:
     return one.clinical_status not in ("active", "recurrence", "relapse", "") or _is_past(one.ended)
 
 
-def medication_rows(medications: tuple[Medication, ...] | None) -> Iterator[QWidget]:
-    """Medicines as they were recorded."""
+def medication_rows(medications: tuple[Medication, ...] | None, zone: tzinfo | None = None) -> Iterator[QWidget]:
+    """Medicines as they were recorded. Of ``zone`` see :func:`medviewer.records.record.time_words`."""
     yield section(tr("Medicines"))
     if not medications:
         yield _absence(medications)
         return
     for one in sorted(medications, key=lambda m: m.status not in ("active", "") or _is_past(m.ended)):
-        since = _since(one.started, one.ended, is_active=one.status in ("active", ""))
+        since = _since(one.started, one.ended, zone, is_active=one.status in ("active", ""))
         yield item_row(visible(one.text), _joined([visible(one.dosage_text), _state(one.status, one.ended), since]))
 
 
@@ -200,13 +201,16 @@ def _is_past(ended: str) -> bool:
     return is_over(ended, datetime.now().astimezone())
 
 
-def _since(date: str, ended: str, *, is_active: bool) -> str:
+def _since(date: str, ended: str, zone: tzinfo | None, *, is_active: bool) -> str:
     """A date as a beginning, or, of what is over, the date alone; with the end where one was recorded."""
-    if ended:
-        return _joined([visible(date), tr("until {date}").format(date=visible(ended))])
-    if not date or not is_active:
-        return visible(date)
-    return tr("since {date}").format(date=visible(date))
+    begun = visible(shown_moment(date, zone))
+    if ended or not date or not is_active:
+        return _joined([begun, _until(ended, zone)])
+    return tr("since {date}").format(date=begun)
+
+
+def _until(ended: str, zone: tzinfo | None) -> str:
+    return tr("until {date}").format(date=visible(shown_moment(ended, zone))) if ended else ""
 
 
 def _absence(known: tuple[object, ...] | None) -> PlainLabel:
@@ -215,7 +219,7 @@ def _absence(known: tuple[object, ...] | None) -> PlainLabel:
 
 def vital_rows(record: PatientRecord, reference: Reference) -> Iterator[QWidget]:
     """The latest vital signs, each with its age."""
-    rows = latest_vitals(record.observations)
+    rows = latest_vitals(record.observations, reference.zone)
     yield section(tr("Latest vital signs, {age}").format(age=reference_words(reference)))
     if not rows:
         yield PlainLabel(tr("Not recorded"), "secondary")
@@ -250,8 +254,8 @@ def item_row(title: str, detail: str) -> QWidget:
     return box
 
 
-def event_row(entry: TimelineEntry, choose: Callable[[], None] | None) -> QWidget:
-    """One dated fact; a study that is open can be chosen."""
+def event_row(entry: TimelineEntry, choose: Callable[[], None] | None, zone: tzinfo | None = None) -> QWidget:
+    """One dated fact, told by the clock of ``zone`` as ``entry`` is; a study that is open can be chosen."""
     box = QWidget()
     box.setProperty("kind", "clear")
     row = QHBoxLayout(box)
@@ -263,7 +267,8 @@ def event_row(entry: TimelineEntry, choose: Callable[[], None] | None) -> QWidge
     column = QVBoxLayout()
     column.setSpacing(0)
     column.addWidget(PlainLabel(visible(entry.title), wrap=True))
-    kind_and_detail = _joined([kind_word(entry.kind), visible(entry.detail)])
+    states = [_state(state, entry.ended) for state in entry.states]
+    kind_and_detail = _joined([kind_word(entry.kind), visible(entry.detail), *states, _until(entry.ended, zone)])
     column.addWidget(PlainLabel(f"{visible(entry.when)}  {kind_and_detail}", "small", wrap=True))
     row.addLayout(column, 1)
     if choose is not None:

@@ -22,7 +22,7 @@ from medviewer.gui.cards import line
 from medviewer.gui.quantity import Quantity, latest, short_number
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr
 from medviewer.gui.time_axis import HEIGHT_PX, TimeAxis, span_words
-from medviewer.records.record import format_observation, time_words, with_zone
+from medviewer.records.record import format_observation, placed, time_words, with_zone
 
 _ROW_PX, _TOP_PX, _LABEL_PX, _RIGHT_PX = 56, 16, 124, 36
 _EDGE_PX = 12  # between the highest and lowest point and the border of a row
@@ -86,7 +86,7 @@ class TimelineChart(QWidget):
         self._rows = tuple(rows)
         self._zone = mark.tzinfo if mark is not None else None  # all is told by the study's clock, else by ours
         self._mark = with_zone(mark) if mark is not None else None
-        times = [with_zone(o.time) for row in self._rows for o in row.values]
+        times = [placed(o.time, self._zone) for row in self._rows for o in row.values]
         times += [self._mark] if self._mark is not None else []
         start, end = _padded(min(times), max(times)) if times else _padded(*[datetime.now().astimezone()] * 2)
         self._origin, self._span_s = start, (end - start).total_seconds()
@@ -282,7 +282,7 @@ class TimelineChart(QWidget):
         self._axis.dress()
 
     def _seconds(self, moment: datetime) -> float:
-        return (with_zone(moment) - self._origin).total_seconds()
+        return (placed(moment, self._zone) - self._origin).total_seconds()
 
     def _range_s(self) -> tuple[float, float]:
         if not self._curves:

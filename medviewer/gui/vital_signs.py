@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 
 from medviewer.domain.case import Observation, is_whole_day
 from medviewer.gui.text import tr, visible
-from medviewer.records.record import as_told_in, format_observation, with_zone
+from medviewer.records.record import as_told_in, format_observation, placed, with_zone
 
 SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 VITAL_CODES = ("8867-4", SYSTOLIC, DIASTOLIC, "8478-0", "9279-1", "59408-5", "2708-6", "8310-5", "29463-7", "8302-2")
@@ -51,12 +51,15 @@ def short_name(observation: Observation) -> str:
     return names.get(bare_code(observation.code)) or visible(observation.display or observation.code)
 
 
-def latest_vitals(observations: Sequence[Observation]) -> list[tuple[str, str, datetime]]:
-    """The newest value of each vital sign as (name, value with unit, time); pressures of one moment together."""
+def latest_vitals(observations: Sequence[Observation], zone: tzinfo | None = None) -> list[tuple[str, str, datetime]]:
+    """The newest value of each vital sign as (name, value with unit, time); pressures of one moment together.
+
+    Of ``zone``, by whose clock whole days begin, see :func:`medviewer.records.record.placed`.
+    """
     newest: dict[str, Observation] = {}
     for one in observations:
         code = bare_code(one.code)
-        if code in VITAL_CODES and (code not in newest or with_zone(one.time) >= with_zone(newest[code].time)):
+        if code in VITAL_CODES and (code not in newest or placed(one.time, zone) >= placed(newest[code].time, zone)):
             newest[code] = one
     upper, lower = newest.get(SYSTOLIC), newest.get(DIASTOLIC)
     is_pair = upper is not None and lower is not None and (upper.time, upper.unit) == (lower.time, lower.unit)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from medviewer.domain.errors import UnsupportedError, UsageError
 from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, cut_plane_of
+from medviewer.domain.study import zone_of
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import read_header
@@ -34,7 +35,6 @@ _TRACKING_UID = ("112040", "DCM")
 _PERSON_OBSERVER = ("121008", "DCM")
 _DEVICE_OBSERVER = ("121013", "DCM")
 _DATE_TIME = re.compile(r"(\d{14})(?:\.(\d{1,6}))?([+-]\d{4})?")
-_ZONE = re.compile(r"[+-]\d{4}")
 _MOST_GROUPS = 10_000
 _SAME_PLACE_MM = 0.01  # places are told in 32 bits
 
@@ -278,11 +278,11 @@ def _time(root: DataSet, group: DataSet) -> datetime:
     found = found or _DATE_TIME.fullmatch(root.text(tags.CONTENT_DATE) + root.text(tags.CONTENT_TIME))
     if found is None:
         return datetime.fromtimestamp(0, UTC)
-    zone = found[3] or root.text(tags.TIMEZONE_OFFSET_FROM_UTC)
-    digits = f"{found[1]}.{(found[2] or '0').ljust(6, '0')}"
+    zone = zone_of(found[3] or root.text(tags.TIMEZONE_OFFSET_FROM_UTC))
+    if found[3] and zone is None:
+        return datetime.fromtimestamp(0, UTC)
     try:
-        if _ZONE.fullmatch(zone):
-            return datetime.strptime(f"{digits}{zone}", "%Y%m%d%H%M%S.%f%z")
-        return datetime.strptime(digits, "%Y%m%d%H%M%S.%f").astimezone()  # without a zone: local time
+        moment = datetime.strptime(f"{found[1]}.{found[2] or 0}", "%Y%m%d%H%M%S.%f")  # noqa: DTZ007 - has one next
+        return moment.astimezone() if zone is None else moment.replace(tzinfo=zone)  # without a zone: local time
     except (ValueError, OverflowError, OSError):  # the last by systems that know no local time of that year
         return datetime.fromtimestamp(0, UTC)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -166,21 +167,22 @@ def lay_structures(layer: StructureSet, grid: PlaneGrid, slice_mm: float | None)
 def _region_on(own: list[Floats], grid: PlaneGrid, slice_mm: float | None) -> tuple[Floats, ...]:
     """One region on a plane; outlines that lie in other directions are drawn apart."""
     found: list[Floats] = []
+    facing = np.array(grid.plane.normal)
     for direction, members in _by_direction(_Outlines(own)):
         parallel = [own[index] for index in members]
-        outlines, facing = _Outlines(parallel), np.array(grid.plane.normal)
-        # Of small outlines the direction is told badly, so that of the grid counts if they all are flat along it.
-        is_parallel = bool(_is_across(direction, facing, outlines.bend(facing).max()))
-        normal = facing if is_parallel else direction
-        plane, places, between = _planes_of(outlines, normal)
-        if is_parallel:
-            here = float(np.array(grid.plane.position) @ normal)
-            nearest = int(np.argmin(np.abs(places - here)))
+        outlines = _Outlines(parallel)
+        told = _planes_of(outlines, direction)
+        seen = _planes_facing(outlines, told, direction, facing)
+        if seen is not None:
+            plane, places, between = seen
+            away = np.abs(places - float(np.array(grid.plane.position) @ facing))
+            nearest = int(np.argmin(away))
             reach = (slice_mm if slice_mm is not None else between) / 2
-            if abs(places[nearest] - here) <= reach + _SAME_PLANE_MM:
+            if away[nearest] <= reach + _SAME_PLANE_MM:
                 found += [_on_grid(points, grid) for points, at in zip(parallel, plane, strict=True) if at == nearest]
-        elif between:
-            found += _cut(parallel, plane, pixels_by_plane(grid, normal, places, between), normal, grid)
+        elif told.between:
+            met = pixels_by_plane(grid, direction, told.places, told.between)
+            found += _cut(parallel, told.plane, met, direction, grid)
     return tuple(found)
 
 
@@ -216,9 +218,20 @@ def _is_single(own: list[Floats]) -> bool:
     """Whether outlines of a region have no others beside them: how thick the region is there is not known."""
     outlines = _Outlines(own)
     return any(
-        len(_planes_of(_Outlines([own[index] for index in members]), normal)[1]) == 1
+        len(_planes_of(_Outlines([own[index] for index in members]), normal).places) == 1
         for normal, members in _by_direction(outlines)
     )
+
+
+class _Planes(NamedTuple):
+    """For each outline the number of its plane; where the planes lie along a direction; the distance between them.
+
+    In mm; the distance is 0 of one plane.
+    """
+
+    plane: Indices
+    places: Floats
+    between: float
 
 
 class _Outlines:
@@ -239,6 +252,14 @@ class _Outlines:
         depth = self._points @ normal
         return np.asarray(np.maximum.reduceat(depth, self._starts) - np.minimum.reduceat(depth, self._starts))
 
+    def bend_together(self, normal: Floats, plane: Indices) -> float:
+        """How far the outlines of one plane extend along a direction together, in mm; of the plane that does most."""
+        depth = self._points @ normal
+        highest, lowest = np.full(plane.max() + 1, -np.inf), np.full(plane.max() + 1, np.inf)
+        np.maximum.at(highest, plane, np.maximum.reduceat(depth, self._starts))
+        np.minimum.at(lowest, plane, np.minimum.reduceat(depth, self._starts))
+        return float((highest - lowest).max())
+
 
 def _by_direction(outlines: _Outlines) -> Iterator[tuple[Floats, Indices]]:
     """Directions across the planes of outlines, each with the numbers of its outlines.
@@ -258,18 +279,34 @@ def _by_direction(outlines: _Outlines) -> Iterator[tuple[Floats, Indices]]:
         left = left[~is_in]
 
 
-def _is_across(directions: Floats, normal: Floats, bend: Floats) -> npt.NDArray[np.bool_]:
+def _is_across(directions: Floats, normal: Floats, bend: Floats | float) -> npt.NDArray[np.bool_]:
     """Whether a direction is across outlines: by their own directions, and by how far they extend along it."""
     likeness = np.abs(directions @ normal)
     # A narrow outline is flat from the side too: so far no rounding turns it.
     return np.asarray((likeness > 1 - _PARALLEL**2 / 2) | ((likeness > 0.5) & (bend <= _FLAT_MM)))
 
 
-def _planes_of(outlines: _Outlines, normal: Floats) -> tuple[Indices, Floats, float]:
-    """For each outline the number of its plane; where the planes lie along the direction, rising; how far apart.
+def _planes_facing(outlines: _Outlines, told: _Planes, direction: Floats, facing: Floats) -> _Planes | None:
+    """The planes of outlines along another direction than their own; None where they are not across it.
 
-    All in mm. The distance is the least, and as much more as rounding may have taken from it: no plane between two
-    is without them. It is 0 of one plane.
+    Outlines of one slice that lie far apart sideways leave a plane that is turned a little together, though each
+    alone is flat along it: so they are looked at by slices.
+    """
+    if not _is_across(direction, facing, outlines.bend(facing).max()):
+        return None
+    seen = _planes_of(outlines, facing)
+    # Of small outlines their own direction is told badly, and the other counts; but not where it tears slices apart.
+    if len(seen.places) > len(told.places):
+        along = np.bincount(told.plane, outlines.centres @ facing) / np.bincount(told.plane)
+        seen = _Planes(told.plane, along, told.between)
+    return seen if _is_across(direction, facing, outlines.bend_together(facing, seen.plane)) else None
+
+
+def _planes_of(outlines: _Outlines, normal: Floats) -> _Planes:
+    """The planes of outlines along a direction, rising.
+
+    The distance is the least, and as much more as rounding may have taken from it: no plane between two is without
+    them.
 
     Outlines of one slice lie as far apart as they are bent by rounding. Where planes themselves lie so near to each
     other, a chain of them would become one: then only what is nearer belongs together.
@@ -285,7 +322,7 @@ def _planes_of(outlines: _Outlines, normal: Floats) -> tuple[Indices, Floats, fl
         spans = np.maximum.reduceat(along[order], first) - along[order][first]
         if near <= _SAME_PLANE_MM or spans.max() <= near:
             places = np.bincount(plane, along) / np.bincount(plane)
-            return plane, places, float(np.diff(places).min()) + bend if len(places) > 1 else 0.0
+            return _Planes(plane, places, float(np.diff(places).min()) + bend if len(places) > 1 else 0.0)
         near /= 2
 
 

@@ -208,6 +208,9 @@ class _Reader:
         reference = str((resource.get("medicationReference") or {}).get("reference") or "")
         for contained in resource.get("contained") or ():
             if reference == f"#{contained.get('id')}":
+                if fhir_facts.is_withdrawn(contained):
+                    raise RecordError("its medicine was withdrawn by its source")
+                fhir_facts.check_meaning(contained)
                 return dict(contained.get("code") or {})
         if reference not in self.medicines:
             raise RecordError("its medicine is not in this file")

@@ -131,11 +131,17 @@ def _may_renew(old: Fact, new: Fact) -> bool:
 def _joined(old: Fact, new: Fact) -> Fact:
     """The newer of two accounts, with what only the older one says, and the graver risk of both."""
     before, now = _stated(old), _stated(new)
+    is_age_known = before is not None and now is not None and before != now
     newer, older = (old, new) if before is not None and now is not None and now < before else (new, old)
-    goes_on = _has_ended(older) and bool(_status(newer)) and not _has_ended(newer)
+    # What goes on by the newer account ends when that one says; of unknown age it may only be the sparser one.
+    goes_on = bool(_status(newer)) and not _has_ended(newer) and (is_age_known or _has_ended(older))
     said = {field.name: getattr(newer, field.name) or getattr(older, field.name) for field in fields(newer)}  # type: ignore[arg-type]
     if goes_on and "ended" in said:
-        said["ended"] = _said(newer, "ended")
+        said["ended"] = _end(newer)
+    if "stated" in said and _state(old) != _state(new):
+        # Of another age than its state, the account would win against one that is newer than what it says.
+        telling = next(one for says in (_status, _end) for one in (newer, older) if says(one))
+        said["stated"] = _said(telling, "stated")
     if "criticality" in said:
         said["criticality"] = max(_said(old, "criticality"), _said(new, "criticality"), key=_risk)
     return type(newer)(**said)
@@ -151,6 +157,14 @@ def _has_ended(fact: object) -> bool:
 
 def _status(fact: object) -> str:
     return _said(fact, "status") or _said(fact, "clinical_status")
+
+
+def _state(fact: object) -> tuple[str, str]:
+    return _status(fact), _end(fact)
+
+
+def _end(fact: object) -> str:
+    return _said(fact, "ended")
 
 
 def _stated(fact: object) -> datetime | None:

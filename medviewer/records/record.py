@@ -178,7 +178,8 @@ class TimelineEntry:
     """One dated fact, ready to be drawn.
 
     ``time`` places it (the earliest moment that its date allows, with a time zone);
-    ``when`` is the date as precise as it was recorded, ready to be shown.
+    ``when`` is the date as precise as it was recorded, ready to be shown. ``states`` are codes
+    (FHIR status and the like), ``ended`` is a recorded end: whoever shows them has the words.
     """
 
     time: datetime
@@ -187,6 +188,8 @@ class TimelineEntry:
     detail: str
     study_instance_uid: str | None
     when: str
+    states: tuple[str, ...] = ()
+    ended: str = ""
 
 
 def parse_moment(text: str) -> tuple[datetime, Precision] | None:
@@ -240,6 +243,14 @@ def with_zone(moment: datetime) -> datetime:
         return moment.astimezone()
     except (OverflowError, ValueError, OSError):
         return moment.replace(tzinfo=datetime.now().astimezone().tzinfo)
+
+
+def placed(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """The moment with a time zone, to be drawn and sorted among others by the clock of ``zone`` (see time_words).
+
+    A whole day begins at that clock's midnight: nobody recorded another zone.
+    """
+    return moment.replace(tzinfo=zone) if zone is not None and is_whole_day(moment) else with_zone(moment)
 
 
 def age_at(birth_date: str, when: date) -> float | None:
@@ -356,8 +367,10 @@ def _allergies_at(record: PatientRecord, moment: datetime) -> tuple[str, ...] | 
 
 
 def _is_after(text: str, moment: datetime) -> bool:
+    """Whether a recorded date lies behind a moment, at the earliest that its precision allows."""
     parsed = parse_moment(text)
-    return parsed is not None and with_zone(parsed[0]) > moment
+    # Days as the clock at the moment tells them, as of values.
+    return parsed is not None and placed(parsed[0], moment.tzinfo) > moment
 
 
 def _birthday(born: date, years: int) -> date:
@@ -371,11 +384,14 @@ def _birthday(born: date, years: int) -> date:
 def _entries(record: PatientRecord, zone: tzinfo | None) -> Iterator[TimelineEntry]:
     for o in record.observations:
         title, value = o.display or o.code, format_observation(o)
-        yield TimelineEntry(with_zone(o.time), "observation", title, value, None, time_words(o.time, zone))
-    for kind, date_text, title, detail, uid in _dated(record, zone):
-        parsed = parse_moment(date_text)
+        yield TimelineEntry(placed(o.time, zone), "observation", title, value, None, time_words(o.time, zone))
+    for fact in _dated(record):
+        parsed = parse_moment(fact.date)
         if parsed is not None:
-            yield TimelineEntry(with_zone(parsed[0]), kind, title, detail, uid, shown_moment(date_text, zone))
+            yield TimelineEntry(
+                placed(parsed[0], zone), fact.kind, fact.title, fact.detail, fact.uid, shown_moment(fact.date, zone),
+                tuple(filter(None, fact.states)), fact.ended,
+            )  # fmt: skip
 
 
 def shown_moment(text: str, zone: tzinfo | None = None) -> str:
@@ -392,26 +408,29 @@ def shown_moment(text: str, zone: tzinfo | None = None) -> str:
     return as_told_in(zone, parsed[0]).strftime("%Y-%m-%d %H:%M")
 
 
-def _dated(record: PatientRecord, zone: tzinfo | None) -> Iterator[tuple[TimelineKind, str, str, str, str | None]]:
+class _Dated(NamedTuple):
+    date: str
+    kind: TimelineKind
+    title: str
+    detail: str = ""
+    states: tuple[str, ...] = ()
+    ended: str = ""
+    uid: str | None = None
+
+
+def _dated(record: PatientRecord) -> Iterator[_Dated]:
     for s in record.studies:
-        yield "study", s.date, s.description or s.modality or "Study", s.modality, s.study_instance_uid
+        title = s.description or s.modality or "Study"
+        yield _Dated(s.date, "study", title, s.modality, uid=s.study_instance_uid)
     for t in record.text_results:
-        yield "text result", t.time, t.display or t.code, t.text, None
+        yield _Dated(t.time, "text result", t.display or t.code, t.text)
     for c in record.conditions or ():
-        yield "condition", c.onset, c.text, _join(c.clinical_status, c.verification, _until(c.ended, zone)), None
+        yield _Dated(c.onset, "condition", c.text, "", (c.clinical_status, c.verification), c.ended)
     for m in record.medications or ():
-        yield "medication", m.started, m.text, _join(m.dosage_text, m.status, _until(m.ended, zone)), None
+        yield _Dated(m.started, "medication", m.text, m.dosage_text, (m.status,), m.ended)
     for a in record.allergies or ():
-        yield "allergy", a.recorded, a.text, _join(a.reaction, a.status), None
+        yield _Dated(a.recorded, "allergy", a.text, a.reaction, (a.status,))
     for e in record.encounters:
-        yield "encounter", e.start, e.text or e.kind or "Visit", _until(e.end, zone), None
+        yield _Dated(e.start, "encounter", e.text or e.kind or "Visit", ended=e.end)
     for d in record.documents:
-        yield "document", d.date, d.title, "", None
-
-
-def _until(end: str, zone: tzinfo | None) -> str:
-    return f"until {shown_moment(end, zone)}" if end else ""
-
-
-def _join(*parts: str) -> str:
-    return ", ".join(part for part in parts if part)
+        yield _Dated(d.date, "document", d.title)

@@ -16,6 +16,7 @@ from medviewer.gui.explain_controls import COLOR_MAPS, _swatch
 from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.vital_signs import Reference, age_words, latest_vitals
 from tests.gui import panel_states as made
+from tests.time_zones import in_zone
 
 STUDY = datetime(2004, 3, 2, 10, 15, tzinfo=UTC)
 PROBABILITIES = st.floats(0, 1)
@@ -181,6 +182,13 @@ def test_pressures_stand_together_only_if_measured_together() -> None:
     assert [row[:2] for row in latest_vitals((upper, later))] == [
         ("Systolic pressure", "120 mmHg"), ("Diastolic pressure", "80 mmHg"),
     ]  # fmt: skip
+
+
+def test_the_newest_vital_sign_is_found_by_the_studys_clock() -> None:
+    film = datetime.fromisoformat("2024-05-01T18:00:00-05:00")
+    pulse = [Observation("8867-4", "HR", v, "/min", at) for v, at in ((80, datetime(2024, 5, 2)), (90, film))]  # noqa: DTZ001
+    with in_zone("Asia/Shanghai"):
+        assert [row[1] for row in latest_vitals(pulse, film.tzinfo)] == ["80 /min"]
 
 
 def test_the_newest_value_of_each_vital_sign_is_taken() -> None:

@@ -77,6 +77,11 @@ def test_where_no_model_is_for_the_image_each_says_why(qtbot) -> None:
     assert all(f"It is only for kind {number}." in words for number in range(MOST_ROWS - 1))
     assert f"It is only for kind {MOST_ROWS - 1}." not in words
     assert f"and {8 - MOST_ROWS} more" in words
+    show(one, made.opened(model_id="m6"))
+    words = all_words(one)
+    assert "It is only for kind 6." in words, "the one that was chosen"
+    assert words.index("Model 6") < words.index("It is only for kind 0.")
+    assert f"and {8 - MOST_ROWS} more" in words
 
 
 def test_nothing_run_yet_says_what_the_model_is_for_and_not_for(panel) -> None:

@@ -177,12 +177,36 @@ def test_what_has_ended_is_not_told_as_going_on(panel) -> None:
     gout = Condition("Gout", "", "active", "2001", ended="2003-05")
     warfarin = Medication("Warfarin", "", "active", "2002", "1 a day", ended="2003-06-01T08:00:00+02:00")
     going_on = (Condition("Asthma", "", "active", "1999"), Medication("Ramipril", "", "active", "1996"))
-    show(panel, made.opened(record=made.record(conditions=(gout, going_on[0]), medications=(warfarin, going_on[1]))))
+    record = made.record(conditions=(gout, going_on[0]), medications=(warfarin, going_on[1]))
+    with in_zone("UTC"):
+        show(panel, made.opened(record=record))
     text = all_words(panel)
     assert "Gout\n2001, until 2003-05\n" in text
-    assert "Warfarin\n1 a day, 2002, until 2003-06-01T08:00:00+02:00\n" in text
+    assert "Warfarin\n1 a day, 2002, until 2003-06-01 06:00\n" in text
+    assert "2001  problem, until 2003-05\n" in text
+    assert "2002  medicine, 1 a day, until 2003-06-01 06:00\n" in text
     assert text.index("Asthma") < text.index("Gout")
     assert text.index("Ramipril") < text.index("Warfarin")
+
+
+def test_events_and_overview_say_the_same_of_an_end_in_the_readers_language(panel) -> None:
+    """By one clock, that of the study, and without "active" behind an end that is over."""
+    warfarin = Medication("Warfarin", "", "active", "2002-01-02T20:00:00+00:00", ended="2003-06-01T23:00:00+00:00")
+    stay = Encounter("Ward", "IMP", "2003-05-30T23:30:00+00:00", "2003-06-01T23:00:00+00:00")
+    record = made.record(
+        medications=(warfarin,), encounters=(stay,), conditions=(Condition("Gout", "", "resolved", "2001"),)
+    )
+    state = made.opened(record=record, language="zh")
+    assert state.selection is not None
+    study = replace(state.selection.study, utc_offset="+0800")
+    show(panel, replace(state, selection=replace(state.selection, study=study)))
+    text = all_words(panel)
+    assert "Warfarin\n2002-01-03 04:00, 至 2003-06-02 07:00\n" in text
+    assert "2002-01-03 04:00  药物, 至 2003-06-02 07:00\n" in text
+    assert "2003-05-31 07:30  就诊, 至 2003-06-02 07:00\n" in text
+    assert "2001  问题, 已痊愈\n" in text
+    assert "until" not in text
+    assert "active" not in text.replace("C reactive protein", "")
 
 
 def test_vital_signs_have_their_age_and_say_against_what(panel) -> None:

@@ -64,6 +64,28 @@ def test_axis_and_words_are_told_by_one_clock(make: Make, hours: int | None, com
         assert f"{shown:%Y-%m-%d %H:%M}" == said
 
 
+@pytest.mark.parametrize("computer", ["Asia/Shanghai", "UTC", "America/Los_Angeles"])
+def test_whole_days_begin_at_midnight_of_the_studys_clock(qtbot, computer: str) -> None:
+    """A value of the day after the film is drawn behind it, on its own day, wherever the computer stands."""
+    film = datetime(2024, 5, 1, 18, tzinfo=timezone(timedelta(hours=-5)))
+    day_before, day_after = datetime(2024, 5, 1), datetime(2024, 5, 2)  # noqa: DTZ001 - a day has no clock
+    values = [
+        Observation("1988-5", "CRP", number, "mg/L", time)
+        for number, time in enumerate((day_after, film - timedelta(hours=1), day_before))
+    ]
+    with in_zone(computer):
+        (row,) = quantities(values, film.tzinfo)
+        chart = TimelineChart((row,), film, "study")
+        qtbot.addWidget(chart)
+        (curve,) = chart._curves
+        assert [o.value for o in row.values] == [2, 1, 0]
+        assert list(curve.seconds) == sorted(curve.seconds)
+        assert curve.seconds[1] < chart._seconds(film) < curve.seconds[2]
+        shown = [f"{chart._axis.moment(at):%Y-%m-%d %H:%M}" for at in curve.seconds]
+        assert shown == ["2024-05-01 00:00", "2024-05-01 17:00", "2024-05-02 00:00"]
+        assert chart.span()[0] < film < chart.span()[1]
+
+
 def views(chart: TimelineChart) -> list[list[float]]:
     return [curve.view.viewRange()[0] for curve in chart._curves]
 

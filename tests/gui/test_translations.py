@@ -306,10 +306,21 @@ def test_a_reason_within_a_sentence_is_translated_and_a_name_is_not() -> None:
         "Patient records imported: 2; entries that could not be used: 1."
         " Bundle entry 3 (Condition/name): the problem has no name."
     )
+    places = [
+        text.tr(f"Patient records imported: 0; entries that could not be used: 1. {reason}.")
+        for reason in (
+            "entry 8 MedicationRequest: its medicine is not in this file", "Line 12 entry 3 Condition: the problem has no name",
+            "Line 5: not JSON", "File: not a FHIR resource", "entry 3.json: not JSON",
+        )
+    ]  # fmt: skip
     named = text.tr("The image itself lies there as name and would be lost; choose another folder.")
     text.use_language("en")
     assert said == "已导入患者病历：2 份；无法使用的条目：1 个。Bundle entry 3 (Condition/name)：健康问题没有名称。"
     assert "姓名" not in named
+    assert [place.partition("个。")[2] for place in places] == [
+        "第 8 条 MedicationRequest：其药物不在此文件中。", "第 12 行 第 3 条 Condition：健康问题没有名称。",
+        "第 5 行：不是 JSON。", "文件：不是 FHIR 资源。", "entry 3.json：不是 JSON。",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("panel_class", [FindingsPanel, RecordPanel])

@@ -508,7 +508,7 @@ def test_drawings_that_may_spell_a_name_are_hidden_with_the_identity(shown: Read
     def said() -> dict[str, bool]:
         return dict(fidelity(shown.state, None))
 
-    hidden = "the file's drawings are hidden with the identity"
+    hidden = "some of the file's drawings are hidden with the identity"
     assert seen(viewport.grab().toImage()) == [True, True]
     assert hidden not in said()
     for is_wanted in (True, False):
@@ -519,6 +519,10 @@ def test_drawings_that_may_spell_a_name_are_hidden_with_the_identity(shown: Read
     assert seen(viewport.grab().toImage()) == [False, True]
     assert said()[hidden] is True
     assert "with the file's drawings" in said(), "the region"
+    app.session.update(frame=replace(shown.state.frame, overlays=planes[:1]))
+    assert said()["the file's drawings are hidden with the identity"] is True
+    assert hidden not in said()
+    assert "with the file's drawings" not in said()
 
 
 @pytest.fixture

@@ -441,6 +441,10 @@ def test_one_lesion_on_two_images_is_two_measurements(tmp_path: Path) -> None:
         ("nonsense", "+0000", datetime(2026, 3, 4, 5, 6, 7, 0, UTC)),
         ("", "+0000", datetime(2026, 3, 4, 5, 6, 7, 0, UTC)),
         ("20261302030405", "+0000", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("20260102030405+9900", "+0000", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("20260102030405+1500", "+0000", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("20260102030405", "+0160", datetime(2026, 1, 2, 3, 4, 5).astimezone()),  # as of a study: no zone, local time
+        ("20260102030405.000025-0000", "+0100", datetime(2026, 1, 2, 3, 4, 5, 25, UTC)),
     ],
 )
 def test_times_are_those_of_the_report(observed: str, zone: str, expected: datetime, tmp_path: Path) -> None:

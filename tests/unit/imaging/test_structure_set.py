@@ -140,6 +140,27 @@ def test_outlines_of_slices_a_tenth_of_a_millimetre_apart_are_not_taken_together
         assert len(lay_structures(layer, turned_grid(axial(z), 20, 15), 0.1).outlines[1]) == 1
 
 
+@pytest.mark.parametrize("tilt", [0.0, 0.05, 0.15, 0.5, 1.0])
+@pytest.mark.parametrize("decimals", [1, 4])
+@pytest.mark.parametrize("radius", [3.0, 30.0], ids=["vessels", "kidneys"])
+def test_outlines_that_lie_apart_sideways_are_all_drawn_on_a_plane_that_is_turned_a_little(
+    tmp_path: Path, radius: float, decimals: int, tilt: float
+) -> None:
+    """Each alone is flat along the plane, and yet the two of a slice lie at other depths."""
+    outlines = [circle((x, 0, z), radius).round(decimals) for z in range(-9, 10, 3) for x in (-70, 70)]
+    layer = read(write_structures(tmp_path / "s.dcm", {"Both": outlines}))
+    grid = turned_grid(PlaneGrid(Plane((-110, -40, 0), (1, 0, 0), (0, 1, 0)), (0.5, 0.5), (160, 440)), 0, tilt)
+    plane = lay_structures(layer, grid, 3.0)
+    assert len(plane.outlines[1]) == 2
+    assert area_mm2(plane, 1, grid) == pytest.approx(2 * math.pi * radius**2, rel=0.05)
+
+
+def test_a_slice_with_outlines_far_apart_is_drawn_whole_where_the_plane_is_hardly_turned(tmp_path: Path) -> None:
+    layer = read(write_structures(tmp_path / "s.dcm", {"Both": [circle((x, 0, 0), 30) for x in (-70, 70)]}))
+    assert len(lay_structures(layer, turned_grid(axial(0), 0, 0.05), 3.0).outlines[1]) == 2
+    assert lay_structures(layer, turned_grid(axial(0), 0, 0.15), 3.0).outlines == {}, "all or nothing of it"
+
+
 def test_outlines_in_other_directions_are_drawn_on_their_own_planes(tmp_path: Path) -> None:
     """A narrow one is flat from the side too, and yet no part of the planes that are seen so."""
     upright = circle((0, 0, 0), 20)[:, [2, 0, 1]]

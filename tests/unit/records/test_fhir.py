@@ -587,6 +587,26 @@ def test_a_patient_or_a_medicine_that_may_mean_something_else_is_not_used(tmp_pa
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"modifierExtension": _UNKNOWN}, "changes what it means"),
+        ({"status": "entered-in-error"}, "its medicine was withdrawn by its source"),
+    ],
+)
+def test_a_medicine_inside_its_order_is_checked_as_any_other(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    medicine = {"resourceType": "Medication", "id": "m", "code": {"text": "Warfarin"}}
+    order = {k: v for k, v in _ORDER.items() if k != "medicationCodeableConcept"}
+    order |= {"medicationReference": {"reference": "#m"}, "contained": [medicine]}
+    assert _only(_read(tmp_path, PATIENT, order)).medications == (Medication("Warfarin", "", "active"),)
+    imported = _read(tmp_path, PATIENT, order | {"contained": [medicine | change]})
+    assert imported.records[0].medications is None
+    assert [problem.reason.partition(": ")[0] for problem in imported.problems] == ["entry 2 MedicationRequest"]
+    assert reason in imported.problems[0].reason
+
+
 def test_ends_are_read(tmp_path: Path) -> None:
     taken = {"resourceType": "MedicationStatement", "status": "active", "medicationCodeableConcept": {"text": "X"}}
     taken |= {"effectivePeriod": {"start": "2001", "end": "2003-05"}, **OWN}

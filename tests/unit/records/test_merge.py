@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -76,6 +77,12 @@ def _warfarin(status: str, stated: str = "", **more: str) -> Medication:
     return Medication("Warfarin", "ATC:B01AA03", status, "2003", stated=stated, **more)
 
 
+_ACCOUNTS = st.builds(
+    _warfarin, st.sampled_from(["", "active", "stopped"]), st.sampled_from(["", EARLY, LATE]),
+    ended=st.sampled_from(["", "2023"]), dosage_text=st.sampled_from(["", "1 a day"]),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("status", ["active", "stopped"])
 def test_the_account_that_was_stated_later_counts_in_whichever_order_they_come(status: str) -> None:
     other = "stopped" if status == "active" else "active"
@@ -94,7 +101,48 @@ def test_an_account_of_unknown_age_cannot_take_back_an_end() -> None:
 def test_what_goes_on_again_has_no_end() -> None:
     ended = _warfarin("stopped", EARLY, ended="2023")
     assert _merged("medications", (ended,), (_warfarin("active", LATE),)) == (_warfarin("active", LATE),)
-    assert _merged("medications", (ended,), (_warfarin("", LATE),)) == (_warfarin("stopped", LATE, ended="2023"),)
+    assert _merged("medications", (ended,), (_warfarin("", LATE),)) == (_warfarin("stopped", EARLY, ended="2023"),)
+
+
+def test_an_account_of_unknown_age_does_not_take_the_age_of_another() -> None:
+    """Else the same file again would take back in silence that a medicine was stopped."""
+    active, stopped = _warfarin("active", EARLY), _warfarin("stopped")
+    seen = _merged("medications", (active,), (stopped,))
+    assert seen == (stopped,)
+    seen = _merged("medications", seen, (active,))
+    assert seen == (stopped, active), "nobody knows which is right"
+    assert _merged("medications", seen, (stopped,)) == seen
+    assert _merged("medications", (active,), (_warfarin("active", dosage_text="1 a day"),)) == (
+        _warfarin("active", EARLY, dosage_text="1 a day"),
+    ), "both say that it goes on"
+    closed = Condition("Asthma", "SCT:195967001", "", "2003", ended="2010", stated=EARLY)
+    assert _merged("conditions", (replace(closed, ended="", stated=""),), (closed,)) == (closed,)
+
+
+@given(*[st.lists(_ACCOUNTS, min_size=1, max_size=1).map(tuple)] * 2)
+def test_a_stop_of_unknown_age_is_never_lost_to_a_repeated_import(
+    first: tuple[Medication, ...], second: tuple[Medication, ...]
+) -> None:
+    stops = [one for one in second if one.status == "stopped" and not one.stated]
+    seen = _merged("medications", _merged("medications", first, second), first)
+    assert not stops or any(one.status == "stopped" for one in seen)
+
+
+@pytest.mark.parametrize("is_older_first", [True, False])
+def test_an_end_that_the_newer_account_no_longer_states_is_no_end(is_older_first: bool) -> None:
+    """A medicine that was to end in March and is still taken in June is a current one."""
+    planned, current = _warfarin("active", EARLY, ended="2024-03-31"), _warfarin("active", LATE)
+    existing, incoming = (planned, current) if is_older_first else (current, planned)
+    assert _merged("medications", (existing,), (incoming,)) == (current,)
+    prolonged = _warfarin("active", LATE, ended="2024-12-31")
+    assert _merged("medications", (planned,), (prolonged,)) == (prolonged,)
+    problem = Condition("Asthma", "SCT:195967001", "active", "2003", ended="2010", stated=EARLY)
+    again = Condition("Asthma", "SCT:195967001", "active", "2003", stated=LATE)
+    assert _merged("conditions", (problem,), (again,)) == (again,)
+    sparse = _warfarin("active")
+    assert _merged("medications", (_warfarin("active", ended="2024-03-31"),), (sparse,)) == (
+        _warfarin("active", ended="2024-03-31"),
+    ), "nobody says that it is the newer"
 
 
 def test_two_prescriptions_of_one_medicine_do_not_mix() -> None:

@@ -98,6 +98,24 @@ def test_no_known_drug_allergy_says_nothing_of_other_allergies(code: str) -> Non
     assert snapshot(both, FILM).allergies == ("Latex",)
 
 
+@pytest.mark.parametrize("computer", ["Asia/Shanghai", "UTC", "America/Los_Angeles"])
+def test_what_began_on_a_later_day_of_the_films_clock_is_not_known_yet(computer: str) -> None:
+    film = datetime(2024, 5, 1, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    days = ("2024-05-01", "2024-05-02", "2024-05", "2024-06")
+    record = PatientRecord(
+        "k",
+        medications=tuple(Medication(day, status="active", started=day) for day in days),
+        allergies=tuple(Allergy(day, recorded=day) for day in days),
+        observations=(_observation(film),),
+    )
+    with in_zone(computer):
+        case = snapshot(record, film)
+        assert case.medicines == case.allergies == ("2024-05-01", "2024-05")
+        assert [entry.when for entry in timeline(record, film.tzinfo) if entry.kind != "allergy"] == [
+            "2024-06", "2024-05-02", "2024-05-01 23:30", "2024-05-01", "2024-05",
+        ]  # fmt: skip
+
+
 def test_a_snapshot_holds_nothing_from_after_its_moment() -> None:
     record = PatientRecord(
         "k",
@@ -268,11 +286,11 @@ def test_all_times_are_told_by_one_clock() -> None:
         encounters=(Encounter("Clinic", "AMB", "2004-08-25T14:30:00+00:00", "2004-08-25T11:00:00-04:00"),),
     )
     for place, times in (
-        (UTC, ["2004-08-25 18:45", "2004-08-25 14:30", "2004-08-24", "until 2004-08-25 15:00"]),
-        (there.tzinfo, ["2004-08-26 02:45", "2004-08-25 22:30", "2004-08-24", "until 2004-08-25 23:00"]),
+        (UTC, ["2004-08-25 18:45", "2004-08-25 14:30", "2004-08-24", "2004-08-25 15:00"]),
+        (there.tzinfo, ["2004-08-26 02:45", "2004-08-25 22:30", "2004-08-24", "2004-08-25 23:00"]),
     ):
         entries = timeline(record, place)
-        assert [*(entry.when for entry in entries), entries[1].detail] == times
+        assert [*(entry.when for entry in entries), shown_moment(entries[1].ended, place)] == times
     with in_zone("Asia/Shanghai"):
         assert [entry.when for entry in timeline(record)] == times[:3], "without one, this computer's clock"
     assert time_words(datetime.max.replace(tzinfo=timezone(-timedelta(hours=4))), there.tzinfo) == "9999-12-31 23:59"
