@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.asking import ask_of_screen
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import scene_of
 from medviewer.app.patient import keep_event
@@ -68,7 +69,7 @@ class Drawn(Protocol):
 
 def export_image(app: Application, wish: ExportWish | None) -> None:
     """Save the image on screen as a PNG file, asking how if nothing is given."""
-    wish = wish or app.front.ask_export()
+    wish = wish or ask_of_screen(app, app.front.ask_export)
     now = app.state.selection
     if wish is None or now is None:
         return

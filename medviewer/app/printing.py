@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from medviewer.app.asking import ask_of_screen, shown_everywhere
 from medviewer.app.exporting import PDF, checked_path
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import pane_state
@@ -79,7 +80,7 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
         InputError: another kind of file has that name.
     """
     _refuse_unread(app)
-    wish = wish or app.front.ask_print()
+    wish = wish or ask_of_screen(app, app.front.ask_print, shown_everywhere)
     now = app.state.selection
     if wish is None or now is None:
         return

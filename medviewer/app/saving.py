@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from medviewer.app.asking import ask_of_screen, shown
 from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, impressions_of
 from medviewer.app.patient import keep_event
 from medviewer.app.result import USUAL, Output, Result
@@ -55,9 +57,9 @@ def save(app: Application, wish: SaveWish | str | Path | None) -> None:
     Raises:
         UsageError: there is no answer, image and record contradict each other, or identity is hidden and wanted.
     """
-    _answer_to_save(app.state)
+    _, asked_of = _answer_to_save(app.state)
     is_asked = wish is None
-    wish = app.front.ask_save() if wish is None else wish
+    wish = ask_of_screen(app, app.front.ask_save, partial(_concerned, asked_of)) if wish is None else wish
     if wish is None:
         return
     if not isinstance(wish, SaveWish):
@@ -113,6 +115,12 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         impressions=impressions_of(state),
         appearance=appearance_of(state),
     )
+
+
+def _concerned(asked_of: Answer, state: State) -> object:
+    """What is on screen, and whether that answer stands beside it: another run may have given another one."""
+    found = current_answer(state)
+    return shown(state), found is not None and found[1] is asked_of
 
 
 def _answer_to_save(state: State) -> tuple[Subject, Answer]:
