@@ -14,8 +14,8 @@ from medviewer.app.cine import USUAL_RATE_HZ
 from medviewer.app.exporting import AVI, MP4, Drawn, Kind, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
 from medviewer.app.on_screen import wished_profile
-from medviewer.app.patient import keep_event
 from medviewer.app.picture import Picture
+from medviewer.app.save_jobs import FILM, Noted
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -95,11 +95,10 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
             film.finish()
 
     def saved(_none: None) -> None:
-        uid = now.image.sop_instance_uid
-        keep_event(app, "film.exported-with-identity" if wish.with_identity else "film.exported", uid)
         app.notify("info", "The film was saved." if wish.with_identity else "The film was saved, without identity.")
 
-    app.start_job("film", work, saved)
+    what = "film.exported-with-identity" if wish.with_identity else "film.exported"
+    app.saves.start(FILM, work, Noted(what, now.image.sop_instance_uid), saved)
 
 
 def _filmed(state: State) -> object:

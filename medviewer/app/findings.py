@@ -127,7 +127,10 @@ def cancel(app: Application, slot: str | None) -> None:
     """Stop one job, or all that the reader can see; the image on screen is still read, or it would never come."""
     app.wishes.run = None
     for name in (slot,) if slot else [job.name for job in app.state.jobs]:
-        app.jobs.stop(name)
+        if name in app.saves.running:
+            app.saves.cancel(name)
+        else:
+            app.jobs.stop(name)
     if "open" not in app.jobs.running:
         forget_waiting(app)
 

@@ -430,7 +430,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.session.forget_past()
     app.wishes.run = None
     app.wishes.opened, app.wishes.is_whole = paths, not paths
-    app.state.collection.release()
+    app.saves.let_go(app.state.collection)
     fresh = State()
     forgotten = (
         "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",

@@ -14,6 +14,7 @@ from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import pane_numbers, picture_of
 from medviewer.app.patient import keep_event
+from medviewer.app.save_jobs import Noted
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
@@ -104,10 +105,9 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
         write_whole(path, sheet.pdf())
 
     def saved(_none: None) -> None:
-        keep_event(app, event, uid)
         app.notify("info", "The page was saved." if wish.with_identity else "The page was saved, without identity.")
 
-    app.start_job("print", work, saved)
+    app.saves.start("print", work, Noted(event, uid), saved)
 
 
 def _refuse_unread(app: Application) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from medviewer.app.asking import ask_of_screen, shown
 from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, impressions_of
-from medviewer.app.patient import keep_event
 from medviewer.app.result import USUAL, Output, Result
+from medviewer.app.save_jobs import Noted
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import UsageError
@@ -81,15 +81,13 @@ def save(app: Application, wish: SaveWish | str | Path | None) -> None:
         return Saved(out, tuple(path.name for path in paths), tuple((one["file"], one["reason"]) for one in refused))
 
     def saved(done: Saved) -> None:
-        keep_event(
-            app, "results.saved" if wish.with_identity else "results.saved-without-identity", subject.image_key[1]
-        )
         is_hidden = state.identity_hidden or app.state.identity_hidden
         app.notify(*_said(len(done.names), carries_hidden=is_hidden and wish.with_identity))
-        if is_asked:
+        if is_asked and not app.saves.is_closing:  # else its window is gone
             app.front.show_saved(done)
 
-    app.start_job("save", work, saved)
+    what = "results.saved" if wish.with_identity else "results.saved-without-identity"
+    app.saves.start("save", work, Noted(what, subject.image_key[1]), saved)
 
 
 def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
