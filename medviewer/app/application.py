@@ -371,8 +371,11 @@ class Application:
         kind = kind_of(slot)
         if kind in SHOWN_JOBS:
             status = JobStatus(slot, text or SHOWN_JOBS[kind], done, total)
-            others = tuple(job for job in self.state.jobs if job.name != slot)
-            self.session.update(jobs=(*others, status))
+            jobs = self.state.jobs
+            if any(job.name == slot for job in jobs):  # it keeps its place: two that tell in turn do not change it
+                self.session.update(jobs=tuple(status if job.name == slot else job for job in jobs))
+            else:
+                self.session.update(jobs=(*jobs, status))
 
     def hide_progress(self, slot: str) -> None:
         """The job ended."""

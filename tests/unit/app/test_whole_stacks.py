@@ -12,6 +12,7 @@ from medviewer.app import analysis, layout, volume_view
 from medviewer.app.hanging_protocol import BUILT_IN
 from medviewer.app.measuring import Drawn
 from medviewer.app.on_screen import measured_image, measurements_of, pane_state, scene_of
+from medviewer.app.opening import CUT_SHORT as ENDED_EARLY
 from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Notice
 from medviewer.app.whole_stacks import CUT_SHORT, WAITING, all_found
@@ -219,7 +220,7 @@ def test_who_cancels_gets_none(application: Application, opened: Callable[..., N
 
     opened(wish)
     assert not has_planes(app)
-    assert said(app) == ""
+    assert said(app) == ENDED_EARLY
     app.run_command("file.open_files", [tmp_path / "empty"])  # another scan ends, of which nothing is shown
     assert not has_planes(app)
     app.run_command("layout.planes")  # of what was found, and it says so
