@@ -33,6 +33,7 @@ from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
 from medviewer.app.record_models import RecordReader, is_for_screen, stack_models
 from medviewer.app.result import Result
+from medviewer.app.save_jobs import SaveJobs, kind_of
 from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
@@ -235,7 +236,8 @@ class Parts:
 
     ``jobs`` runs what the reader waits for and may cancel; ``background`` what nobody asked
     for (thumbnails, reading ahead); ``writes`` keeps the order and loses nothing, so it
-    runs on one thread; ``hours`` waits for processes that go on whatever is opened. ``frames`` holds decoded pixels.
+    runs on one thread; ``hours`` waits for processes that go on whatever is opened; ``saves`` writes the reader's
+    files, which is shown and waited for. ``frames`` holds decoded pixels.
     """
 
     session: Session
@@ -243,6 +245,7 @@ class Parts:
     background: Jobs
     writes: Jobs
     hours: Jobs
+    saves: Jobs
     post: Post
     engine: Engine
     records: RecordRoom
@@ -258,6 +261,7 @@ class Application:
         self.jobs = parts.jobs
         self.background = parts.background
         self.writes = parts.writes
+        self.saves = SaveJobs(self, parts.saves)
         self.post = parts.post
         self.engine = parts.engine
         self.records = parts.records
@@ -339,10 +343,10 @@ class Application:
         refuse = failed or self.lose
         self.writes.start(f"write {self._writing}", lambda _stop, _progress: work(), done, refuse)
 
-    def lose(self, error: MedViewerError) -> None:
+    def lose(self, error: MedViewerError, *, job: str = "") -> None:
         """Something was not written: say so, and remember it for whoever closes the window."""
         self.lost.append(error)
-        self.notify("alarm", str(error))
+        self.notify("alarm", str(error), job=job)
 
     def run_waiting(self) -> None:
         """Start the model run that waited for pixels or for the record, if there is one."""
@@ -364,10 +368,14 @@ class Application:
 
     def show_progress(self, slot: str, done: int, total: int, text: str) -> None:
         """Show how far a job is; reading one image is shown in the viewport instead."""
-        if slot in SHOWN_JOBS:
-            status = JobStatus(slot, text or SHOWN_JOBS[slot], done, total)
-            others = tuple(job for job in self.state.jobs if job.name != slot)
-            self.session.update(jobs=(*others, status))
+        kind = kind_of(slot)
+        if kind in SHOWN_JOBS:
+            status = JobStatus(slot, text or SHOWN_JOBS[kind], done, total)
+            jobs = self.state.jobs
+            if any(job.name == slot for job in jobs):  # it keeps its place: two that tell in turn do not change it
+                self.session.update(jobs=tuple(status if job.name == slot else job for job in jobs))
+            else:
+                self.session.update(jobs=(*jobs, status))
 
     def hide_progress(self, slot: str) -> None:
         """The job ended."""
@@ -378,6 +386,7 @@ class Application:
         """Stop all work and remember the reader's choices. What is being written goes on until it is on the disk."""
         self.jobs.stop_all()
         self.background.stop_all()
+        self.saves.close()
         self.training.close()
         self.renderer.close()
         state = self.state

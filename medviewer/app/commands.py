@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medviewer.app import (
+    cancelling,
     cine,
     comparing,
     diagnostics,
@@ -474,7 +475,7 @@ _ROWS = (
     _asked("model.run_note|Run on a note|对病历文字运行", run_on_note, has_image),
     _asked("model.explain_note|Explain by the words of a note|按病历文字的词解释", explain_note, has_image),
     _asked("model.confirm|Confirm|确认", findings.confirm_guard, has_image),
-    _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", findings.cancel, has_jobs),
+    _row("job.cancel|Cancel|取消|Ctrl+.|circle-x", cancelling.cancel, has_jobs),
     _row("model.ask_all|Ask all models about this image|就此图像询问所有模型||list-tree", model_queue.ask_all_models,
          has_stored_image),
     _row("model.ask_study|Analyse this study|分析此检查||clipboard-list", model_queue.ask_about_study, has_image),

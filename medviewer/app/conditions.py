@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medviewer.app import documents, panes
 from medviewer.app.on_screen import asked_key, current_answer, decidable_answer, scene_of, shutters_of
-from medviewer.app.state import State
+from medviewer.app.state import JobStatus, State
 
 
 def always(_state: State) -> bool:
@@ -97,6 +97,15 @@ def has_collection(state: State) -> bool:
 def has_restorable(state: State) -> bool:
     """Whether there is a session to go back to."""
     return state.restorable is not None
+
+
+def shown_job(state: State) -> JobStatus | None:
+    """The job that the status bar shows and Cancel ends: the latest; what is being opened only while nothing else runs.
+
+    Who cancels a model must not lose the rest of a series that is still being found.
+    """
+    others = (job for job in reversed(state.jobs) if job.name != "open")
+    return next(others, state.jobs[0] if state.jobs else None)
 
 
 def has_jobs(state: State) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from medviewer.app.measurement_files import free_path
 from medviewer.app.on_screen import active_pane, identity_of, is_record_checked, seen_selection, selections
 from medviewer.app.panes import activate, brought_back, grown_panes, read_missing, window_of
-from medviewer.app.patient import NO_RECORD, check_record, keep_event
+from medviewer.app.patient import NO_RECORD, check_record
+from medviewer.app.save_jobs import Noted
 from medviewer.app.state import EMPTY, Content, Pane, Reading, Selection, State
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.progress import Progress, StopToken
@@ -229,10 +230,9 @@ def save_pdf(app: Application, folder: str | Path | None) -> None:
         return path
 
     def saved(path: Path) -> None:
-        keep_event(app, "document.saved", document.sop_instance_uid)
         app.notify("info", f"Saved in that folder as {path.name}; the PDF may say who the patient is.")
 
-    app.start_job("save", work, saved)
+    app.saves.start("save", work, Noted("document.saved", document.sop_instance_uid), saved)
 
 
 def referenced(state: State, reference: ImageReference) -> Selection | None:

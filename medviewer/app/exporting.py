@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.app.asking import ask_of_screen
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import scene_of
-from medviewer.app.patient import keep_event
+from medviewer.app.save_jobs import Noted
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
@@ -68,7 +69,7 @@ class Drawn(Protocol):
 
 def export_image(app: Application, wish: ExportWish | None) -> None:
     """Save the image on screen as a PNG file, asking how if nothing is given."""
-    wish = wish or app.front.ask_export()
+    wish = wish or ask_of_screen(app, app.front.ask_export)
     now = app.state.selection
     if wish is None or now is None:
         return
@@ -87,7 +88,6 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
         write_whole(path, drawn.png())
 
     def saved(_none: None) -> None:
-        keep_event(app, "image.exported-with-identity" if wish.with_identity else "image.exported", uid)
         if wish.with_identity:
             app.notify("info", "The image was saved.")
         elif may_show_face:
@@ -95,7 +95,8 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
         else:
             app.notify("info", "The image was saved, without identity.")
 
-    app.start_job("export", work, saved)
+    noted = Noted("image.exported-with-identity" if wish.with_identity else "image.exported", uid)
+    app.saves.start("export", work, noted, saved)
 
 
 def copy_image(app: Application, _argument: object) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from medviewer.app import analysis
+from medviewer.app.asking import ask_of_screen, shown
 from medviewer.app.cine import USUAL_RATE_HZ
 from medviewer.app.exporting import AVI, MP4, Drawn, Kind, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
 from medviewer.app.on_screen import wished_profile
-from medviewer.app.patient import keep_event
 from medviewer.app.picture import Picture
+from medviewer.app.save_jobs import FILM, Noted
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -66,7 +67,7 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
     if app.state.cut is not None:
         app.notify("info", "A film shows stored images: work in their viewport, not in a plane that was cut.")
         return
-    wish = wish or app.front.ask_film()
+    wish = wish or ask_of_screen(app, app.front.ask_film, _filmed)
     state = app.state
     now = state.selection
     if wish is None or now is None:
@@ -94,11 +95,16 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
             film.finish()
 
     def saved(_none: None) -> None:
-        uid = now.image.sop_instance_uid
-        keep_event(app, "film.exported-with-identity" if wish.with_identity else "film.exported", uid)
         app.notify("info", "The film was saved." if wish.with_identity else "The film was saved, without identity.")
 
-    app.start_job("film", work, saved)
+    what = "film.exported-with-identity" if wish.with_identity else "film.exported"
+    app.saves.start(FILM, work, Noted(what, now.image.sop_instance_uid), saved)
+
+
+def _filmed(state: State) -> object:
+    """What is on screen, and its stack as it is now: the first and last image count in that."""
+    now = state.selection
+    return shown(state), tuple(image.key for image in now.stack.images) if now is not None else ()
 
 
 def _frame(app: Application, draw: Draw, state: State, stop: StopToken) -> Drawn:

@@ -22,7 +22,6 @@ from medviewer.app.patient import keep_answer
 from medviewer.app.record_models import is_for_screen
 from medviewer.app.stack_asking import Prepare, confirmation_of, key_of, partial_because, question_of
 from medviewer.app.state import Key, Overlay, Selection
-from medviewer.app.whole_stacks import forget_waiting
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -121,15 +120,6 @@ def confirm_guard(app: Application, code: str) -> None:
     confirmed = app.state.confirmed.get(subject, frozenset()) | {code}
     app.session.update(confirmed=MappingProxyType({**app.state.confirmed, subject: confirmed}))
     run_model(app, None)
-
-
-def cancel(app: Application, slot: str | None) -> None:
-    """Stop one job, or all that the reader can see; the image on screen is still read, or it would never come."""
-    app.wishes.run = None
-    for name in (slot,) if slot else [job.name for job in app.state.jobs]:
-        app.jobs.stop(name)
-    if "open" not in app.jobs.running:
-        forget_waiting(app)
 
 
 def use_method(app: Application, method: str) -> None:

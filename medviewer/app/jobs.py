@@ -112,6 +112,12 @@ class Jobs:
             ticket.stop.stop()
             self._on_idle(slot)
 
+    def ask_to_stop(self, slot: str) -> None:
+        """Tell the job in ``slot`` to stop, if there is one; it is not forgotten, and says itself how it ended."""
+        ticket = self._live.get(slot)
+        if ticket is not None:
+            ticket.stop.stop()
+
     def stop_all(self) -> None:
         """Stop and forget every job."""
         for slot in tuple(self._live):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from medviewer.app.measurement_files import free_path, images_of_study
 from medviewer.app.on_screen import identity_of, keys_of_stack, named_key_images, selections, stored_image
 from medviewer.app.opening import select
-from medviewer.app.patient import keep_event
+from medviewer.app.save_jobs import Noted
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -120,10 +120,9 @@ def save(app: Application, folder: str | Path | None) -> None:
         return path
 
     def saved(path: Path) -> None:
-        keep_event(app, "results.saved", images[0].sop_instance_uid)
         app.notify("info", f"Saved in that folder as {path.name}.")
 
-    app.start_job("save", work, saved)
+    app.saves.start("save", work, Noted("results.saved", images[0].sop_instance_uid), saved)
 
 
 def _where(one: Selection) -> tuple[str, int]:

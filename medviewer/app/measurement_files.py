@@ -16,7 +16,7 @@ from medviewer.app.on_screen import (
     shown_presentation,
     value_of,
 )
-from medviewer.app.patient import keep_event
+from medviewer.app.save_jobs import Noted
 from medviewer.app.state import Measured, State, Value
 from medviewer.domain.errors import MedViewerError, UsageError, without_data
 from medviewer.domain.frame import Frame
@@ -192,7 +192,6 @@ def _save(
         return path
 
     def saved(path: Path) -> None:
-        keep_event(app, "results.saved", first.sop_instance_uid if first is not None else image_uid)
         # The file's name is ours; the folder's, which the reader chose, may be the patient's.
         if left_out:
             app.notify(
@@ -202,7 +201,8 @@ def _save(
         else:
             app.notify("info", f"Saved in that folder as {path.name}.")
 
-    app.start_job("save", work, saved)
+    subject = first.sop_instance_uid if first is not None else image_uid
+    app.saves.start("save", work, Noted("results.saved", subject), saved)
 
 
 def free_path(path: Path) -> Path:

@@ -229,7 +229,7 @@ def _measuring_on_planes(
         found: dict[str, Value] = {}
         for cut, image, one in wanted:
             stop.raise_if_stopped()
-            if kept is None or kept.key != image.key:
+            if kept is None or image.key not in kept.images:  # its volume may have another first image by now
                 found[one.uid] = Value(one, None, problem=NOT_CUT)
                 continue
             try:

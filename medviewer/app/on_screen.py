@@ -43,14 +43,27 @@ def measured_image(state: State) -> Measured | None:
     # A cut plane goes by the first image of its volume, which is on no screen more than another.
     where = *state.selection.volume_key[1:], cut
     # A plane that was left and come back to differs in the last digits of its numbers: it is the one drawn on.
-    return where if where in state.measurements else next(_same_plane(state, where), where)
+    return where if where in state.measurements else next(_same_plane(state, cut), where)
 
 
-def _same_plane(state: State, where: Measured) -> Iterator[Measured]:
-    """By which names of one plane something was measured on it: from elsewhere, as in a report, it may have another."""
+def _same_plane(state: State, cut: CutPlane) -> Iterator[Measured]:
+    """By which names of the plane on screen something was measured on it.
+
+    From elsewhere, as in a report, it may have another; and its volume may have had another first image then, by which
+    it goes, as more files of a series were found since.
+    """
     for known in state.measurements:
-        if known[2] is not None and where[2] is not None and known[:2] == where[:2] and known[2].is_same(where[2]):
+        if known[2] is not None and known[2].is_same(cut) and _is_in_volume(state, known):
             yield known
+
+
+def _is_in_volume(state: State, where: Measured) -> bool:
+    """Whether an image is of the volume on screen."""
+    now = state.selection
+    if now is None:
+        return False
+    span = now.stack.volume_span(now.index)
+    return any(name_of(image)[:2] == where[:2] for image in now.stack.images[span.start : span.stop])
 
 
 def name_of(image: Image) -> Measured:
@@ -70,7 +83,7 @@ def measurements_of(state: State) -> tuple[Measurement, ...]:
     where = measured_image(state)
     if where is None or where[2] is None:
         return state.measurements.get(where, ()) if where is not None else ()
-    return tuple(one for known in _same_plane(state, where) for one in state.measurements[known])
+    return tuple(one for known in _same_plane(state, where[2]) for one in state.measurements[known])
 
 
 def calibration_of(state: State, where: Measured) -> Measurement | None:

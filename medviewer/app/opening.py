@@ -56,6 +56,9 @@ _FIRST_IMAGE_S = 0.3  # that it may keep the rest of a scan waiting
 _LOOK_EVERY_S = 0.004
 _ALL_STEPS = 1_000_000  # further than any plane can move
 SAMPLE_FILE = "RG1_UNCR.dcm"
+CUT_SHORT = (
+    "Opening was stopped before all files were looked at: images may be missing. Open it again to have them all."
+)
 
 
 def open_folder(app: Application, path: str | Path | None) -> None:
@@ -146,10 +149,34 @@ def open_paths(app: Application, paths: list[Path], *, remember: bool = True, wa
     def failed(error: MedViewerError) -> None:
         app.wishes.when_found = None
         app.notify("alarm", str(error), job="open")
+        cut_short(app, is_said=False)
 
-    app.wishes.when_found = None  # of the scan that ends here
-    app.notify("info", "")
+    _end_scan(app)
     app.jobs.start("open", work, done, failed)
+
+
+def _end_scan(app: Application) -> None:
+    """The scan before ends here, and what waits for it; what it found stays, if nothing comes of the next one."""
+    app.wishes.when_found = None
+    if "open" in app.jobs.running:
+        app.jobs.stop("open")
+        cut_short(app, is_said=False)
+    app.notify("info", "")
+
+
+def cut_short(app: Application, *, is_said: bool) -> None:
+    """Opening ended before its time: what was found stays, says from now on that it may not be all, and is looked into.
+
+    What is on screen may also be of an opening before, and whole.
+    """
+    if app.wishes.is_whole or app.state.is_partial:
+        return
+    app.session.update(is_partial=True)
+    if is_said:
+        app.notify("caution", CUT_SHORT)
+    _look_beside(app, app.state.collection)
+    _show_lone_document(app, app.state.collection)
+    check_record(app, patient_beside_record(app.state))  # again: later studies are known only now
 
 
 class _Teller:
@@ -430,7 +457,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.session.forget_past()
     app.wishes.run = None
     app.wishes.opened, app.wishes.is_whole = paths, not paths
-    app.state.collection.release()
+    app.saves.let_go(app.state.collection)
     fresh = State()
     forgotten = (
         "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",
@@ -438,7 +465,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "record_of",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",
         "offered_measurements", "presentations", "key_images", "keys_only", "key_objects",
-        "layers", "layers_shown", "layer_sources", "laid", "structure_files",
+        "layers", "layers_shown", "layer_sources", "laid", "structure_files", "is_partial",
     )  # fmt: skip
     view = View(smooth=app.state.view.smooth)
     app.session.update(view=view, **{name: getattr(fresh, name) for name in forgotten})
@@ -460,15 +487,20 @@ def _tell_outcome(app: Application, collection: Collection, has_arrived: bool) -
         if refused:
             words = "1 file" if refused == 1 else f"{refused} files"
             app.notify("caution", f"{words} could not be shown; the problem list says why.")
-        look_for_reports(app, collection)
-        look_for_presentations(app, collection)
-        look_for_structures(app, collection)
+        _look_beside(app, collection)
         return
     app.session.update(collection=replace(app.state.collection, problems=collection.problems))
     if count == 1:
         app.notify("alarm", collection.problems[0].reason)
     else:
         app.notify("alarm", "Nothing here can be shown: choose a folder with DICOM images; the problem list says more.")
+
+
+def _look_beside(app: Application, collection: Collection) -> None:
+    """Find what lies beside the images and is about them."""
+    look_for_reports(app, collection)
+    look_for_presentations(app, collection)
+    look_for_structures(app, collection)
 
 
 def _who(selection: Selection) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from medviewer.app.asking import ask_of_screen, shown_everywhere
 from medviewer.app.exporting import PDF, checked_path
 from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import pane_state
 from medviewer.app.panes import pane_numbers, picture_of
 from medviewer.app.patient import keep_event
+from medviewer.app.save_jobs import Noted
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
@@ -79,7 +81,7 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
         InputError: another kind of file has that name.
     """
     _refuse_unread(app)
-    wish = wish or app.front.ask_print()
+    wish = wish or ask_of_screen(app, app.front.ask_print, shown_everywhere)
     now = app.state.selection
     if wish is None or now is None:
         return
@@ -103,10 +105,9 @@ def print_images(app: Application, wish: PrintWish | None) -> None:
         write_whole(path, sheet.pdf())
 
     def saved(_none: None) -> None:
-        keep_event(app, event, uid)
         app.notify("info", "The page was saved." if wish.with_identity else "The page was saved, without identity.")
 
-    app.start_job("print", work, saved)
+    app.saves.start("print", work, Noted(event, uid), saved)
 
 
 def _refuse_unread(app: Application) -> None:

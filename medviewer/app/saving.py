@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from medviewer.app.asking import ask_of_screen, shown
 from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, impressions_of
-from medviewer.app.patient import keep_event
 from medviewer.app.result import USUAL, Output, Result
+from medviewer.app.save_jobs import Noted
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import UsageError
@@ -55,9 +57,9 @@ def save(app: Application, wish: SaveWish | str | Path | None) -> None:
     Raises:
         UsageError: there is no answer, image and record contradict each other, or identity is hidden and wanted.
     """
-    _answer_to_save(app.state)
+    _, asked_of = _answer_to_save(app.state)
     is_asked = wish is None
-    wish = app.front.ask_save() if wish is None else wish
+    wish = ask_of_screen(app, app.front.ask_save, partial(_concerned, asked_of)) if wish is None else wish
     if wish is None:
         return
     if not isinstance(wish, SaveWish):
@@ -79,15 +81,13 @@ def save(app: Application, wish: SaveWish | str | Path | None) -> None:
         return Saved(out, tuple(path.name for path in paths), tuple((one["file"], one["reason"]) for one in refused))
 
     def saved(done: Saved) -> None:
-        keep_event(
-            app, "results.saved" if wish.with_identity else "results.saved-without-identity", subject.image_key[1]
-        )
         is_hidden = state.identity_hidden or app.state.identity_hidden
         app.notify(*_said(len(done.names), carries_hidden=is_hidden and wish.with_identity))
-        if is_asked:
+        if is_asked and not app.saves.is_closing:  # else its window is gone
             app.front.show_saved(done)
 
-    app.start_job("save", work, saved)
+    what = "results.saved" if wish.with_identity else "results.saved-without-identity"
+    app.saves.start("save", work, Noted(what, subject.image_key[1]), saved)
 
 
 def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
@@ -113,6 +113,12 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         impressions=impressions_of(state),
         appearance=appearance_of(state),
     )
+
+
+def _concerned(asked_of: Answer, state: State) -> object:
+    """What is on screen, and whether that answer stands beside it: another run may have given another one."""
+    found = current_answer(state)
+    return shown(state), found is not None and found[1] is asked_of
 
 
 def _answer_to_save(state: State) -> tuple[Subject, Answer]:

@@ -31,8 +31,8 @@ MakeExecutor = Callable[[int, str], Executor]
 def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[Executor]) -> Application:
     """An application that keeps its settings and records in ``folder``.
 
-    ``pools`` run its work: what the reader waits for, what nobody waits for, what is written (on one thread), and
-    what waits for processes of hours, whatever is opened and closed meanwhile.
+    ``pools`` run its work: what the reader waits for, what nobody waits for, what is written (on one thread), what
+    waits for processes of hours, whatever is opened and closed meanwhile, and what writes the reader's files.
     """
     made: list[Application] = []
 
@@ -53,6 +53,7 @@ def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[
         background=Jobs(pools[1], post, on_progress=quiet, on_idle=lambda _slot: None),
         writes=Jobs(pools[2], post, on_progress=quiet, on_idle=lambda _slot: None),
         hours=Jobs(pools[3], post, on_progress=quiet, on_idle=lambda _slot: None),
+        saves=Jobs(pools[4], post, on_progress=on_progress, on_idle=on_idle),
         post=post,
         engine=engine,
         records=RecordRoom(folder),
@@ -73,7 +74,7 @@ def running_application(
     """
     trained_here = TrustList(folder / TRUST_FILE)
     used = engine or Engine(Catalogue([folder / "models", models_dir()], TrustFile(folder), trust=trained_here))
-    sizes = {"job": _THREADS, "background": 2, "write": 1, "hours": 3}
+    sizes = {"job": _THREADS, "background": 2, "write": 1, "hours": 3, "save": 3}
     pools = [make_executor(n, f"medviewer-{name}") for name, n in sizes.items()]
     app = build_application(folder, post, used, pools)
     try:
@@ -82,6 +83,7 @@ def running_application(
         app.close()
         used.close()
         for pool in pools:
-            pool.shutdown(wait=True, cancel_futures=pool is not pools[2])
+            pool.shutdown(wait=True, cancel_futures=pool not in (pools[2], pools[4]))
+        app.saves.end()
         app.state.collection.release()
         app.records.close()

@@ -405,6 +405,7 @@ class State:
     seen_answers: frozenset[Key] = frozenset()  # images of which a model's result has been on screen
     analysis_problem: Mapping[tuple[Key, str], str] = field(default_factory=_empty)  # (image, model id) -> why none
     queue: tuple[QueueItem, ...] = ()  # what models are asked in the background, in this order
+    is_partial: bool = False  # opening ended before all files were looked at: images may be missing
     measurements: Measurements = field(default_factory=_empty)
     values: Mapping[str, Value] = field(default_factory=_empty)  # by the measurement's UID; ask value_of
     selected_measurement: str = ""  # its UID

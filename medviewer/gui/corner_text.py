@@ -111,7 +111,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
-    parts += _presentation(state, now)
+    parts += _lack(state) + _presentation(state, now)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     keys = keys_of_stack(state) if state.keys_only and state.cut is None else []
     if keys:
@@ -155,6 +155,7 @@ def scene_fidelity(state: State, scene: Scene) -> tuple[tuple[str, bool], ...]:
     if now is None:
         return ()
     parts: list[tuple[str, bool]] = [_loss(now.image.description)]
+    parts += _lack(state)
     parts.append((tr("3D view, for orientation: colours are chosen, nothing can be measured"), False))
     if state.identity_hidden:
         parts.append((tr("a face in 3D can be recognised"), True))
@@ -179,6 +180,11 @@ def cine_words(state: State) -> tuple[str, bool]:
     if abs(shown - own) < 0.01 * own:
         return tr("cine at its own rate, {hz} images/s").format(hz=f"{own:.3g}"), False
     return tr("cine {hz} images/s instead of {own}").format(hz=f"{shown:.3g}", own=f"{own:.3g}"), True
+
+
+def _lack(state: State) -> list[tuple[str, bool]]:
+    """Whether there may be more images than were found."""
+    return [(tr("opening was stopped: images may be missing"), True)] if state.is_partial else []
 
 
 def _drawings(state: State) -> list[tuple[str, bool]]:

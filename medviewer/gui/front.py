@@ -74,7 +74,7 @@ class WindowFront(QMainWindow):
         super().__init__()
         self.app = app
         self.training: TrainingDialog | None = None
-        self.asks_before_closing = True  # while a model is being trained
+        self.asks_before_closing = True  # while a model is being trained or a film saved
         app.front = self
 
     @cached_property

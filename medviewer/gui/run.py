@@ -153,6 +153,7 @@ def grab_window(
         if results is not None:
             app.run_command("file.save_results", results)
             _wait(app, lambda state: not state.jobs, timeout_s)
+        _wait(app, lambda _state: not app.saves.running, timeout_s)
         _wait(app, lambda _state: not app.writes.running and not app.background.running, timeout_s)
         for _ in range(_LAYOUT_ROUNDS):
             QApplication.processEvents()
@@ -220,7 +221,8 @@ def _finish_writing(app: Application, shown: int) -> list[MedViewerError]:
     app.wishes.run = None
     app.jobs.stop_all()
     app.background.stop_all()
-    while app.writes.running:
+    app.saves.close()
+    while app.writes.running or app.saves.running:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
         QThread.msleep(2)
     return app.lost[shown:]

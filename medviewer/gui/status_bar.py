@@ -6,6 +6,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolTip, QWidget
 
+from medviewer.app.conditions import shown_job
 from medviewer.app.state import JobStatus, Notice, State
 from medviewer.gui import theme
 from medviewer.gui.cards import button
@@ -104,7 +105,7 @@ class StatusBar(QWidget):
         if old is None or is_new_language or old.notice != new.notice:
             self._show_notice(new.notice)
         if old is None or is_new_language or old.jobs != new.jobs:
-            self._show_jobs(new.jobs)
+            self._show_job(shown_job(new))
         if old is None or is_new_language or old.provider != new.provider:
             self._provider.setText(tr(new.provider) if new.provider else tr("No model has run yet"))
 
@@ -117,12 +118,11 @@ class StatusBar(QWidget):
             self._shape.set_icon(_SHAPES[notice.level], tint)
             self._notice.set_role("" if notice.level == "info" else notice.level)
 
-    def _show_jobs(self, jobs: tuple[JobStatus, ...]) -> None:
+    def _show_job(self, job: JobStatus | None) -> None:
         for widget in (self._job, self._bar, self.cancel):
-            widget.setVisible(bool(jobs))
-        if not jobs:
+            widget.setVisible(job is not None)
+        if job is None:
             return
-        job = jobs[-1]
         count = f" {job.done}/{job.total}" if job.total > 1 else ""
         self._job.setText(f"{tr(job.text)}{count}")
         self._bar.setRange(0, job.total)  # 0 to 0: Qt shows that the end is not known

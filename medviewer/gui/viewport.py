@@ -503,7 +503,7 @@ _DRAWN_FROM = (
     "keys_only", "key_objects", "frame", "frame_problem", "view", "overlay", "heat_map", "answers", "attributions",
     "measurements", "values", "selected_measurement", "tool", "model_id", "record_mismatch", "corner_text",
     "identity_hidden", "is_magnifying", "is_playing", "cine_pace", "language", "layers", "layers_shown",
-    "layer_sources", "laid", "read_first", "impressions",
+    "layer_sources", "laid", "read_first", "impressions", "is_partial",
 )  # fmt: skip
 
 

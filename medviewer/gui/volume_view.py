@@ -264,7 +264,7 @@ class VolumeView(QWidget):
             viewport_marks.paint_hint(painter, area, _hint(scene, self._shortcuts))
 
 
-_DRAWN_FROM = ("selection", "scene", "corner_text", "identity_hidden", "language", "theme", "shortcuts")
+_DRAWN_FROM = ("selection", "scene", "corner_text", "identity_hidden", "language", "theme", "shortcuts", "is_partial")
 
 
 def _kind(event: QMouseEvent) -> str:

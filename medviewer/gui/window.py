@@ -27,6 +27,7 @@ from medviewer.app.state import Selection, State
 from medviewer.gui import theme
 from medviewer.gui.actions import Actions
 from medviewer.gui.catalogue_rows import method_rows, model_rows
+from medviewer.gui.closing_question import may_lose_film, may_stop_training
 from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.document_words import without_identity
 from medviewer.gui.dressing import dress
@@ -42,7 +43,6 @@ from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
-from medviewer.gui.training_question import may_stop_training
 from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewports import Viewports
 
@@ -114,8 +114,8 @@ class MainWindow(WindowFront):
             self.app.run_command("file.open_files", paths)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
-        """Remember the sizes and let go of the session; a training that goes on is asked about first."""
-        if self.asks_before_closing and self.app.training.is_running and not may_stop_training(self):
+        """Remember the sizes and let go of the session; a training or a film that goes on is asked about first."""
+        if self.asks_before_closing and not self._may_close():
             event.ignore()
             return
         self.asks_before_closing = False  # once is enough, and the training may take a moment to end
@@ -128,6 +128,11 @@ class MainWindow(WindowFront):
         self.second.deleteLater()
         self.shown_losses = min(self.shown_losses, len(self.app.lost))
         event.accept()
+
+    def _may_close(self) -> bool:
+        if self.app.training.is_running and not may_stop_training(self):
+            return False
+        return not self.app.saves.is_filming or may_lose_film(self)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
         """A window moved to a screen of another scale is drawn anew."""

@@ -36,7 +36,7 @@ class Reader:
     def settle(self) -> None:
         """Wait until nothing runs any more."""
         app = self.window.app
-        self.wait(lambda: not (app.jobs.running or app.writes.running or app.background.running))
+        self.wait(lambda: not (app.jobs.running or app.saves.running or app.writes.running or app.background.running))
 
     def open(self, *paths: Path) -> None:
         self.window.app.run_command("file.open_files", list(paths))

@@ -19,6 +19,7 @@ from medviewer.app.exporting import AVI, MP4, ExportWish
 from medviewer.app.filming import FilmWish
 from medviewer.app.on_screen import shown_presentation
 from medviewer.domain.errors import UnsupportedError
+from medviewer.gui import window as main
 from medviewer.gui.film_dialog import FilmDialog
 from medviewer.imaging import mp4_file
 from medviewer.imaging.display import to_display
@@ -124,6 +125,31 @@ def test_another_size_of_the_window_ends_the_film(reader: Reader, tmp_path: Path
     reader.settle()
     assert "one size" in reader.state.notice.text
     assert not (tmp_path / "a.avi").exists()
+
+
+def test_closing_the_window_asks_before_it_ends_a_film(reader: Reader, tmp_path: Path, monkeypatch: Any) -> None:
+    answers = [False]
+    monkeypatch.setattr(main, "may_lose_film", lambda _parent: answers.pop())
+    painter = reader.window.film_painter
+    calls = 0
+
+    def slow(what: Any, *, with_identity: bool) -> Any:
+        draw = painter(what, with_identity=with_identity)
+
+        def drawn(*args: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                reader.window.close()
+            return draw(*args)
+
+        return drawn
+
+    reader.window.film_painter = slow
+    made = film(reader, FilmWish(tmp_path / "a.avi", 0, 4, 10.0))
+    assert answers == []
+    assert len(made) == 5
+    assert reader.window.isVisible()
 
 
 def test_the_dialog_offers_the_whole_stack_and_refuses_what_there_is_not(reader: Reader, qtbot) -> None:

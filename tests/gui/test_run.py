@@ -17,12 +17,15 @@ from PySide6.QtWidgets import QApplication
 from medviewer.app import analysis
 from medviewer.app.application import Application
 from medviewer.app.on_screen import is_record_checked
+from medviewer.app.save_jobs import Noted
 from medviewer.app.settings import SettingsFile
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, StorageError
+from medviewer.domain.progress import Progress, StopToken
 from medviewer.gui import run
 from medviewer.gui.run import grab_window, run_window
 from medviewer.gui.window import MainWindow
+from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
 from tests.answers import make_answer
 from tests.radiographs import write_radiograph
@@ -225,6 +228,40 @@ def test_a_decision_that_is_not_written_when_the_window_closes_is_said(
         if is_known_at_once:
             qapp.lastWindowClosed.disconnect(deliver)
     assert capsys.readouterr().err.endswith("taken back. The disk is full.\n")
+
+
+def test_what_is_being_saved_when_the_window_closes_is_saved(
+    in_the_window: Callable[[Act], None],
+    qapp: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    medviewer_home: Path,
+) -> None:
+    closed = threading.Event()
+    real = run._finish_writing
+
+    def finish(app: Application, shown: int) -> list[MedViewerError]:
+        closed.set()
+        return real(app, shown)
+
+    monkeypatch.setattr(run, "_finish_writing", finish)
+
+    def slow(_stop: StopToken, _progress: Progress) -> None:
+        assert closed.wait(20)
+        (tmp_path / "a.txt").touch()
+
+    def act(window: MainWindow) -> bool:
+        if window.app.state.frame is None:
+            return False
+        window.app.saves.start("save", slow, Noted("results.saved"), lambda _none: None)
+        return True
+
+    in_the_window(act)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert (tmp_path / "a.txt").is_file()
+    with RecordStore(medviewer_home / "records.sqlite") as store:
+        done = [entry.event.what for entry in AuditTrail(store.database, medviewer_home / "audit").entries()]
+    assert "results.saved" in done
 
 
 def test_a_picture_of_nothing_usable_is_an_error_with_its_reason(qapp: Any, tmp_path: Path) -> None:

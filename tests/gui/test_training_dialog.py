@@ -15,13 +15,13 @@ from medviewer.app import own_process
 from medviewer.app.training_progress import Curve, RunProgress
 from medviewer.gui import save_dialog, training_dialog, window
 from medviewer.gui.cards import Disclosure, FactRow
+from medviewer.gui.closing_question import ClosingQuestion
 from medviewer.gui.settings_table import SettingsTable
 from medviewer.gui.text import PlainLabel, tr, use_language
 from medviewer.gui.training_cards import figures_card
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
 from medviewer.gui.training_plot import TrainingPlot
-from medviewer.gui.training_question import TrainingQuestion
 from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
@@ -551,7 +551,7 @@ def test_closing_while_a_model_learns_stays_unless_stopping_is_pressed(main_wind
         (lambda box: qtbot.keyClick(box, Qt.Key.Key_Escape), QDialog.DialogCode.Rejected),
         (lambda box: qtbot.keyClick(box, Qt.Key.Key_Return), QDialog.DialogCode.Rejected),
     ):
-        box = TrainingQuestion(main_window)
+        box = ClosingQuestion("Train a model", "A model is being trained.", main_window)
         qtbot.addWidget(box)
         box.show()
         press_it(box)

@@ -125,7 +125,7 @@ def test_a_film_with_an_image_that_cannot_be_read_is_not_there(stack: Applicatio
 
 
 def test_a_film_that_is_cancelled_is_not_there(stack: Application, tmp_path: Path) -> None:
-    front(stack).before_drawing = lambda: stack.run_command("job.cancel", "film")
+    front(stack).before_drawing = lambda: stack.run_command("job.cancel")
     stack.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 5, 12.0))
     assert len(front(stack).drawn) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["ct"]

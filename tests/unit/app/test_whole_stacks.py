@@ -11,7 +11,8 @@ import pytest
 from medviewer.app import analysis, layout, volume_view
 from medviewer.app.hanging_protocol import BUILT_IN
 from medviewer.app.measuring import Drawn
-from medviewer.app.on_screen import measured_image, measurements_of, pane_state, scene_of
+from medviewer.app.on_screen import measured_image, measurements_of, pane_state, scene_of, value_of
+from medviewer.app.opening import CUT_SHORT as ENDED_EARLY
 from medviewer.app.panes import pane_numbers
 from medviewer.app.state import Notice
 from medviewer.app.whole_stacks import CUT_SHORT, WAITING, all_found
@@ -219,7 +220,7 @@ def test_who_cancels_gets_none(application: Application, opened: Callable[..., N
 
     opened(wish)
     assert not has_planes(app)
-    assert said(app) == ""
+    assert said(app) == ENDED_EARLY
     app.run_command("file.open_files", [tmp_path / "empty"])  # another scan ends, of which nothing is shown
     assert not has_planes(app)
     app.run_command("layout.planes")  # of what was found, and it says so
@@ -293,6 +294,38 @@ def test_what_cannot_be_cut_is_said_when_the_time_has_come(
     opened(lambda: app.run_command("volume.show"))
     assert scene_of(app.state) is None
     assert app.state.notice == Notice("alarm", "There is no 3D view of these.")
+
+
+def test_a_measurement_on_a_plane_stays_with_its_volume_when_that_begins_with_another_image(
+    application: Application, paths: list[Path]
+) -> None:
+    app = application
+    app.run_command("file.open_files", paths[4:9])
+    app.run_command("layout.planes")
+    axial = next(index for index in pane_numbers(app.state) if plane_in(app, index) == "axial")
+    app.run_command("layout.activate", axial)
+    where = measured_image(app.state)
+    assert where is not None
+    app.run_command("measure.add", Drawn("length", ((2.0, 4.0), (9.0, 4.0)), where))
+    (made,) = measurements_of(app.state)
+    app.run_command("file.open_files", [paths[0].parent])
+    assert app.state.selection is not None
+    assert app.state.selection.volume_key[1:] != where[:2]
+    app.run_command("layout.planes")
+    value = value_of(app.state, made)
+    assert value is not None
+    assert (value.problem, len(value.quantities)) == ("", 1)
+    app.run_command("measure.go_to", made.uid)
+    assert measurements_of(app.state) == (made,)
+    app.run_command("measure.remove", made.uid)
+    assert measurements_of(app.state) == ()
+    app.run_command("edit.undo")
+    assert measurements_of(app.state) == (made,)
+
+
+def plane_in(app: Application, index: int) -> str:
+    cut = pane_state(app.state, index).cut
+    return cut.plane if cut is not None else ""
 
 
 def test_a_measurement_on_a_plane_is_shown_on_planes_of_the_whole_stack(
