@@ -24,6 +24,9 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # The processes of a parallel run share the cores. A thread of OpenMP that waits by turning round and round takes the
 # core from the one it waits for: two trainings side by side take five times as long as one alone, asleep twice.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _WORKERS > 1:  # and threads of one operation, which are more than there are cores, wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
 
 # Shared machines stall: a deadline would fail tests for their neighbour's work.
 settings.register_profile("medviewer", deadline=None, print_blob=True)

@@ -32,7 +32,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch"),
 ]
 
-SETTINGS = {"sizes": "32,32", "finish": "1", "batch": "16", "strength": "0.2", "head_rate": "0.01", "average": "0.8"}
+SETTINGS = {
+    "sizes": "32,32", "finish": "1", "batch": "16", "strength": "0.2", "head_rate": "0.01", "average": "0.8",
+    "threads": "1",
+}  # fmt: skip
 N_PATIENTS = 60
 
 

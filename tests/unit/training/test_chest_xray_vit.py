@@ -38,7 +38,7 @@ pytestmark = [
 
 SETTINGS = {
     "sizes": "32,32,32", "finish": "0", "batch": "16", "strength": "0.2", "average": "0.8", "n_validation": "4",
-    "patch": "8", "width": "16", "depth": "2", "heads": "2", "backbone_rate": "0.01", "head_rate": "0.02",
+    "patch": "8", "width": "16", "depth": "2", "heads": "2", "backbone_rate": "0.01", "head_rate": "0.02", "threads": "1",
 }  # fmt: skip
 SHAPE: dict[str, Any] = {"size": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2}
 
