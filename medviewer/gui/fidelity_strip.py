@@ -85,13 +85,13 @@ def tell(widget: QWidget, event: QHelpEvent, parts: Parts) -> None:
         QToolTip.hideText()
         event.ignore()
         return
-    QToolTip.showText(event.globalPos(), all_words(parts), widget)
+    QToolTip.showText(event.globalPos(), plain_tooltip(all_words(parts)), widget)
 
 
 def all_words(parts: Parts) -> str:
-    """Every part in a line of its own, as a tooltip: cautions first and with a sign."""
+    """Every part in a line of its own, cautions first and with a sign."""
     ordered = sorted(parts, key=lambda part: not part[1])
-    return plain_tooltip("\n".join(("⚠ " if is_caution else "") + text for text, is_caution in ordered))
+    return "\n".join(("⚠ " if is_caution else "") + text for text, is_caution in ordered)
 
 
 def _width(text: str, parts: Parts, advance: Callable[[str], float]) -> float:

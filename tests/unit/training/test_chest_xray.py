@@ -32,10 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch"),
 ]
 
-SETTINGS = {
-    "sizes": "32,32", "finish": "1", "batch": "16", "strength": "0.2", "head_rate": "0.01", "average": "0.8",
-    "threads": "1",
-}  # fmt: skip
+SETTINGS = {"sizes": "32,32", "finish": "1", "batch": "16", "strength": "0.2", "head_rate": "0.01", "average": "0.8"}
 N_PATIENTS = 60
 
 
