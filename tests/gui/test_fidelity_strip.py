@@ -19,8 +19,8 @@ from medviewer.gui.corner_text import fidelity
 from medviewer.gui.fidelity_strip import STRIP_PX, paint_strip, place_parts, tell
 from medviewer.gui.theme import apply_theme
 from medviewer.gui.window import MainWindow
-from tests.gui.reader import Reader
-from tests.radiographs import write_slices
+from tests.gui.reader import Reader, pixels
+from tests.radiographs import write_radiograph, write_slices
 
 PX = 7.0  # a character
 PARTS = (("lossless", False), ("order: position", False), ("may be upside down", True), ("slices are missing", True))
@@ -117,3 +117,16 @@ def test_words_of_files_stay_words(reader: Reader) -> None:
         assert "\u202e" not in QToolTip.text()
     QToolTip.hideText()
     reader.wait(lambda: not QToolTip.text())
+
+
+def test_what_was_opened_in_part_is_a_caution(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader.open(write_radiograph(tmp_path / "part.dcm"))
+    lack = ("opening was stopped: images may be missing", True)
+    assert lack not in fidelity(reader.state, None)
+    before = pixels(reader.window.viewport)
+    drawn_anew: list[bool] = []
+    monkeypatch.setattr(reader.window.viewport, "update", lambda: drawn_anew.append(True))
+    reader.window.app.session.update(is_partial=True)
+    assert lack in fidelity(reader.state, None)
+    assert drawn_anew
+    assert (pixels(reader.window.viewport) != before).any()
