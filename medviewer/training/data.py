@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
 from medviewer.domain.study import Image
+from medviewer.imaging.scale import pixel_aspect
 from medviewer.training.reading import PICTURES, Grey, read_dicom_grey
 
 SPLITS = ("train", "block", "tune", "report")
@@ -80,6 +81,11 @@ class LabelledImage:
         if self.pixels is not None:
             return self.pixels
         return read_grey(self.path) if self.image is None else read_dicom_grey(self.image)
+
+    @property
+    def pixel_aspect(self) -> float:
+        """The height of a pixel over its width, as the image has when it is served; 1 in a picture."""
+        return 1.0 if self.image is None else pixel_aspect(self.image.description)
 
 
 _NO_FACTS: Mapping[str, str] = MappingProxyType({})
@@ -273,10 +279,11 @@ def _published(root: Path) -> dict[str, dict[str, str]]:
         raise InputError(f"{table} stands beside the images and has no column file. {_NAME_COLUMNS}")
     found: dict[str, dict[str, str]] = {}
     for number, row in rows:
+        if not row["file"]:
+            continue
         if row["file"] in found:
             raise InputError(f"Row {number} of {table.name} names {row['file']} a second time; keep one.")
         found[row["file"]] = row
-    found.pop("", None)
     return found
 
 

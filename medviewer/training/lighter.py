@@ -189,7 +189,8 @@ def _prepared(card: Card, images: Sequence[LabelledImage]) -> list[npt.NDArray[n
     tensors = []
     for image in images:
         try:
-            tensors.append(prepare(image.read().astype(np.float32), card.preprocessing).tensor)
+            grey = image.read().astype(np.float32)
+            tensors.append(prepare(grey, card.preprocessing, pixel_aspect=image.pixel_aspect).tensor)
         except InputError:  # one unusable file moves no range; evaluation names it
             continue
     if not tensors:

@@ -31,8 +31,8 @@ def read_dicom_grey(image: Image) -> npt.NDArray[np.float32]:
         raise InputError(str(error)) from error
     if frame.is_color:
         raise InputError("The image is in colour; the model takes greyscale images.")
-    if any(caveat.code == "truncated" for caveat in frame.caveats):
-        raise InputError("The file ends before its image does.")
+    if any(caveat.code.split(".")[0] == "truncated" for caveat in frame.caveats):
+        raise InputError("The file does not hold its whole image.")
     grey = np.asarray(to_grey(frame), dtype=np.float32)
     if not np.isfinite(grey).all():
         raise InputError("The image holds values that are not numbers.")

@@ -36,7 +36,8 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 def under_shifts(classifier: Classifier, scored: Scored, progress: Progress) -> dict[str, dict[str, Any]]:
     """Return AUC, sensitivity and specificity under each of :data:`SHIFTS`, on an even choice of the images."""
     chosen = _evenly(scored.truth, N_SHIFTED)
-    said = _said(classifier, (scored.images[index].read() for index in chosen), SHIFTS)
+    images = (scored.images[index] for index in chosen)
+    said = _said(classifier, ((image.read(), image.pixel_aspect) for image in images), SHIFTS)
     progress(f"robustness measured on {len(chosen)} images under {len(SHIFTS)} shifts")
     truth = scored.truth[chosen]
     return {name: {"n": len(chosen), **_brief(classifier, truth, p)} for name, p in said.items()}
@@ -50,10 +51,11 @@ def strength_curves(classifier: Classifier, scored: Scored, progress: Progress) 
         ``attack`` is missing if :meth:`Attacker.of` gives none.
     """
     chosen = _evenly(scored.truth, N_CURVE)
-    truth, images = scored.truth[chosen], [_reduced(scored.images[index].read()) for index in chosen]
+    truth, images = scored.truth[chosen], [scored.images[index] for index in chosen]
+    shown = [(_reduced(image.read()), image.pixel_aspect) for image in images]
     found: dict[str, dict[str, Any]] = {}
     for kind, (unit, changes) in STRENGTHS.items():
-        said = _said(classifier, images, {str(strength): change for strength, change in changes.items()})
+        said = _said(classifier, shown, {str(strength): change for strength, change in changes.items()})
         points = [_point(classifier, truth, strength, said[str(strength)]) for strength in changes]
         found[kind] = {"n": len(chosen), "unit": unit, "points": points}
         progress(f"robustness measured on {len(chosen)} images at {len(changes)} strengths of {kind}")
@@ -67,7 +69,8 @@ def _attack_curve(classifier: Classifier, scored: Scored, progress: Progress) ->
     attacker = Attacker.of(classifier)
     if attacker is None:
         return None
-    start = np.stack([attacker.displayed(as_bytes(scored.images[index].read())) for index in chosen])
+    images = [scored.images[index] for index in chosen]
+    start = np.stack([attacker.displayed(as_bytes(image.read()), image.pixel_aspect) for image in images])
     parts = [slice(begin, begin + BATCH) for begin in range(0, len(start), BATCH)]
     by_strength = [attacker.attack(start[part], truth[part]) for part in parts]
     points = [
@@ -107,14 +110,15 @@ class Attacker:
 
         return cls(classifier, gradients)
 
-    def displayed(self, image: Bytes) -> Bytes:
+    def displayed(self, image: Bytes, pixel_aspect: float = 1.0) -> Bytes:
         """Return an image at the size that the network sees, ``(rows, columns)``.
 
         Args:
             image: as it is displayed, of any size.
+            pixel_aspect: the height of a pixel over its width.
         """
-        steps = self.classifier.card.preprocessing
-        resized = prepare(image.astype(np.float32), [step for step in steps if step["op"] == "resize"]).tensor[0]
+        steps = [step for step in self.classifier.card.preprocessing if step["op"] == "resize"]
+        resized = prepare(image.astype(np.float32), steps, pixel_aspect=pixel_aspect).tensor[0]
         return np.asarray(np.rint(np.clip(resized, 0, 255)), np.uint8)
 
     def attack(self, start: Bytes, truth: Truth) -> dict[int, Floats]:
@@ -156,14 +160,16 @@ class Attacker:
 
 
 def _said(
-    classifier: Classifier, images: Iterable[Grey], changes: Mapping[str, Callable[[Grey], Grey]]
+    classifier: Classifier, images: Iterable[tuple[Grey, float]], changes: Mapping[str, Callable[[Grey], Grey]]
 ) -> dict[str, Floats]:
-    """Return the probability ``(n,)`` of the images under each change."""
+    """Return the probability ``(n,)`` of the images under each change; each is pixels and their aspect."""
     steps = classifier.card.preprocessing
     said: dict[str, list[float]] = {name: [] for name in changes}
-    for image in images:
+    for image, aspect in images:
         grey = _reduced(image)
-        changed = [prepare(change(grey).astype(np.float32), steps).tensor for change in changes.values()]
+        changed = [
+            prepare(change(grey).astype(np.float32), steps, pixel_aspect=aspect).tensor for change in changes.values()
+        ]
         for name, p in zip(changes, classifier.run(np.stack(changed))[0], strict=True):
             said[name].append(float(p))
     return {name: np.array(p) for name, p in said.items()}

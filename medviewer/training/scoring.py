@@ -148,7 +148,8 @@ def score(
             except InputError as error:
                 unusable.append((image.name, str(error)))
                 continue
-            batch.append(prepare(grey.astype(np.float32), classifier.card.preprocessing).tensor)
+            steps, aspect = classifier.card.preprocessing, image.pixel_aspect
+            batch.append(prepare(grey.astype(np.float32), steps, pixel_aspect=aspect).tensor)
             brightness.append(float(grey.mean()))
             usable.append(image)
         if batch:

@@ -6,10 +6,12 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.uid import JPEGBaseline8Bit
 
 from medviewer.domain.errors import InputError
 from medviewer.imaging.decode import read_frame
@@ -21,7 +23,7 @@ from medviewer.training import reading
 from medviewer.training.data import ClassFolders, find_images, keep_decodable, splits_of
 from medviewer.training.reading import Mapped, as_bytes
 from tests import fakes
-from tests.dicom_maker import make_dataset, write_dataset
+from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 from tests.radiographs import write_radiograph
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -165,6 +167,16 @@ def test_a_corrupt_image_is_named_when_it_is_decoded(archive: Archive, keep: flo
     assert "films/03.dcm" not in seen
     assert len(seen) == len(found.images) == 7
     assert [name for name, _ in found.unusable] == ["films/03.dcm"]
+
+
+def test_an_image_with_damage_inside_is_named(archive: Archive) -> None:
+    """Its stream has an end mark, and its decoder fills what is missing."""
+    film = archive.folder / "films/03.dcm"
+    whole = imagecodecs.jpeg8_encode(np.random.default_rng(8).integers(0, 256, (64, 64), dtype=np.uint8))
+    half = bytes(whole[: len(whole) // 2]).rstrip(b"\xff") + b"\xff\xd9"
+    write_compressed(film, half, JPEGBaseline8Bit, make_dataset(np.zeros((64, 64), np.uint8)))
+    found = keep_decodable(archive.read(), lambda *_: None)
+    assert found.unusable == (("films/03.dcm", "The file does not hold its whole image."),)
 
 
 def test_values_that_are_no_numbers_are_named(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
