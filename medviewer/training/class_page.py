@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from medviewer.training.report_page import figure, interval_words, number_words, page_head, table
+from medviewer.training.report_page import figure, interval_words, number_words, page_head, subgroup_table, table
 
 _MEANING = {
     "accuracy": "share whose most probable class is the true one",
@@ -60,7 +60,7 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         [group["name"], str(group["n"]), *(interval_words(group["metrics"][name]) for name in names)]
         for group in report["subgroups"]
     ]
-    return table(["group", "n", *names], rows)
+    return subgroup_table(report, table(["group", "n", *names], rows), "notes")
 
 
 def _guards(report: Mapping[str, Any]) -> str:

@@ -290,6 +290,8 @@ def _published(root: Path) -> dict[str, dict[str, str]]:
 def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns of a CSV file, without blanks and in small letters, and its rows by the number of their line.
 
+    A row without a value, as spreadsheets leave them behind, is none.
+
     Raises:
         InputError: it cannot be read, two columns have one name, or a row has more values than there are columns.
     """
@@ -309,7 +311,8 @@ def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]
         raise InputError(
             f"Row {long[0]} of {table.name} has more values than there are columns; is a comma not quoted?"
         )
-    return columns, [(number, {name: (value or "").strip() for name, value in row.items()}) for number, row in rows]
+    stripped = [(number, {name: (value or "").strip() for name, value in row.items()}) for number, row in rows]
+    return columns, [(number, row) for number, row in stripped if any(row.values())]
 
 
 def patient_group(file_name: str) -> str:

@@ -19,18 +19,12 @@ import numpy as np
 from medviewer import __version__
 from medviewer.domain.errors import InputError, MedViewerError, Stopped, UsageError
 from medviewer.inference.card import Card, read_card
-from medviewer.training.data import (
-    COPY_ELSEWHERE,
-    ClassFolders,
-    LabelledImage,
-    are_published_names,
-    find_images,
-    splits_of,
-)
-from medviewer.training.metrics import Truth, counted, measures, with_intervals
+from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
+from medviewer.training.metrics import counted, measures, with_intervals
 from medviewer.training.report_page import report_page, write_report
-from medviewer.training.robustness import BRIEF, strength_curves, under_shifts
+from medviewer.training.robustness import strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
+from medviewer.training.subgroups import subgroups
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
@@ -170,46 +164,6 @@ def summarise(scored: Scored, threshold: float) -> dict[str, Any]:
     """Return metrics with intervals, the confusion matrix and the reliability table."""
     found = with_intervals(measures(threshold), scored.truth, scored.probability, scored.patients)
     return {"threshold": threshold, "metrics": found, **counted(scored.truth, scored.probability, threshold)}
-
-
-def subgroups(scored: Scored, threshold: float) -> list[dict[str, Any]]:
-    """Return the measures of groups within the data.
-
-    A group of one class (bacterial pneumonia, one series of normals) is set beside
-    the *other* class as a whole, so that its AUC exists. Groups of fewer than ten
-    cases are left out: their figures would be noise.
-    """
-    names = [image.path.name for image in scored.images]
-    is_bacteria = np.array(["_bacteria_" in name for name in names])
-    is_virus = np.array(["_virus_" in name for name in names])
-    is_second = np.array([name.startswith("NORMAL2-") for name in names])
-    is_first = np.array([name.startswith("IM-") for name in names])
-    named = [
-        _subgroup("bacterial pneumonia, against all normal", scored, is_bacteria, ~scored.truth, threshold),
-        _subgroup("viral pneumonia, against all normal", scored, is_virus, ~scored.truth, threshold),
-        _subgroup("normal, series IM, against all pneumonia", scored, is_first, scored.truth, threshold),
-        _subgroup("normal, series NORMAL2, against all pneumonia", scored, is_second, scored.truth, threshold),
-    ]
-    found = named if are_published_names(scored.images) else []
-    copied = np.array([image.facts.get(COPY_ELSEWHERE, "") for image in scored.images])
-    nobody = np.zeros(len(names), dtype=bool)
-    for value, name in (("no", "without a near copy in another part of the file"), ("yes", "with one")):
-        found.append(_subgroup(name, scored, copied == value, nobody, threshold))
-    edges = np.percentile(scored.brightness, (25, 50, 75))
-    quartile = np.searchsorted(edges, scored.brightness)
-    for index, name in enumerate(("darkest", "darker", "brighter", "brightest")):
-        found.append(_subgroup(f"{name} quarter of the images", scored, quartile == index, nobody, threshold))
-    return [entry for entry in found if entry]
-
-
-def _subgroup(name: str, scored: Scored, members: Truth, beside: Truth, threshold: float) -> dict[str, Any]:
-    if members.sum() < 10:
-        return {}
-    part = scored.where(members | beside)
-    wanted = {measure: measures(threshold)[measure] for measure in BRIEF}
-    figures = with_intervals(wanted, part.truth, part.probability, part.patients, n_resamples=300)
-    figures = {measure: entry for measure, entry in figures.items() if entry["value"] is not None}
-    return {"name": name, "n": int(members.sum()), "metrics": figures}
 
 
 def classes_of(card: Card) -> tuple[str, str]:

@@ -19,8 +19,17 @@ from medviewer.inference.card import Card, read_card
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, moments_of
 from medviewer.training.forecast_export import OUTPUT, Offered
 from medviewer.training.forecast_scores import COVERAGE, measure_forecasts
+from medviewer.training.intervals import gaps
 from medviewer.training.physionet import Stay
-from medviewer.training.report_page import figure, interval_words, of_patients, page_head, table, write_report
+from medviewer.training.report_page import (
+    figure,
+    interval_words,
+    of_patients,
+    page_head,
+    subgroup_table,
+    table,
+    write_report,
+)
 from medviewer.training.scoring import open_session
 from medviewer.training.stay_evaluation import FEWEST, SCHEMA, groups_of, read_sets
 from medviewer.training.stays import FIELDS
@@ -110,17 +119,24 @@ def summarise(moments: Moments, said: Said) -> dict[str, Any]:
 
 
 def subgroups_of(stays: Sequence[Stay], moments: Moments, said: Said) -> list[dict[str, Any]]:
-    """Return error and coverage by age, sex, and kind of unit; groups that are too small are left out."""
+    """Return error and coverage, and gaps to the other stays, by age, sex and unit; groups too small are left out."""
     found = []
     for name, members in groups_of(stays).items():
         own = members[moments.stay]
-        part = moments.where(own)
-        if members.sum() < FEWEST or not len(part.stay):
+        if members.sum() < FEWEST or not own.any():
             continue
-        measured = [(variable, measure_forecasts(part, said[variable][own], variable)["all"]) for variable in said]
-        figures = {f"{variable} {measure}": one[measure] for variable, one in measured for measure in _BRIEF}
-        found.append({"name": name, "n": int(members.sum()), "metrics": figures})
+        figures = _figures_of(moments, said, own)
+        entry = {"name": name, "n": int(members.sum()), "metrics": figures}
+        if (~members).sum() >= FEWEST and not own.all():
+            entry["gaps"] = gaps(figures, _figures_of(moments, said, ~own), list(figures))
+        found.append(entry)
     return found
+
+
+def _figures_of(moments: Moments, said: Said, chosen: npt.NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+    part = moments.where(chosen)
+    measured = [(variable, measure_forecasts(part, said[variable][chosen], variable)["all"]) for variable in said]
+    return {f"{variable} {measure}": one[measure] for variable, one in measured for measure in _BRIEF}
 
 
 def describe_moments(data: Path, split: str | None, moments: Moments, digest: str) -> dict[str, Any]:
@@ -153,7 +169,8 @@ def forecast_page(report: Mapping[str, Any]) -> str:
             [group["name"], str(group["n"]), *(interval_words(group["metrics"][name]) for name in names)]
             for group in report["subgroups"]
         ]
-        parts += ["<h2>Subgroups, all hours</h2>", table(["group", "stays", *names], rows)]
+        found = subgroup_table(report, table(["group", "stays", *names], rows), "stays")
+        parts += ["<h2>Subgroups, all hours</h2>", found]
     return "\n".join([*parts, "</html>"])
 
 

@@ -31,6 +31,7 @@ from medviewer.training.class_metrics import (
 )
 from medviewer.training.class_page import class_page
 from medviewer.training.dialogues import Dialogue, Dialogues, encode_dialogues, find_tables, read_dialogues
+from medviewer.training.intervals import gaps
 from medviewer.training.metrics import Floats
 from medviewer.training.report_page import write_report
 from medviewer.training.scoring import Progress, open_session
@@ -173,7 +174,7 @@ def summarise_notes(card: Card, scored: ScoredNotes) -> dict[str, Any]:
 
 
 def subgroups_of(card: Card, scored: ScoredNotes) -> list[dict[str, Any]]:
-    """Return the measures by length, and by how often training had the section; groups too small are left out."""
+    """Return measures, and gaps to the others, by length and by how common a section is; small groups are left out."""
     words = np.array([len(row.text.split()) for row in scored.rows])
     learned = Counter(card.document.get("training", {}).get("per_class", {}))
     share = np.array([learned[label.name] for label in card.labels]) / max(learned.total(), 1)
@@ -187,13 +188,19 @@ def subgroups_of(card: Card, scored: ScoredNotes) -> list[dict[str, Any]]:
     if learned:
         groups |= {"common sections (5% of training or more)": of_case >= _RARE, "rare sections": of_case < _RARE}
     wanted = {name: MEASURES[name] for name in ("accuracy", "top3_accuracy", "ece")}
+
+    def figures_of(chosen: npt.NDArray[np.bool_]) -> dict[str, dict[str, Any]]:
+        if chosen.sum() < _FEWEST:
+            return {}
+        part = scored.where(chosen)
+        ids = [row.group for row in part.rows]
+        return with_class_intervals(wanted, part.truth, part.probability, ids, n_resamples=300)
+
     found = []
     for name, members in groups.items():
-        if members.sum() >= _FEWEST:
-            part = scored.where(members)
-            ids = [row.group for row in part.rows]
-            figures = with_class_intervals(wanted, part.truth, part.probability, ids, n_resamples=300)
-            found.append({"name": name, "n": int(members.sum()), "metrics": figures})
+        if figures := figures_of(members):
+            compared = gaps(figures, figures_of(~members), ("accuracy", "top3_accuracy"))
+            found.append({"name": name, "n": int(members.sum()), "metrics": figures, "gaps": compared})
     return found
 
 

@@ -38,6 +38,7 @@ _MEANING = {
 }
 
 
+_APART = "◆"  # marks a gap that chance does not explain
 _UNIT = "patients; exact where a model was never wrong"
 _EXPLANATIONS_TEXT = (
     "Deletion and insertion: share of the images on which the map does better than 95 of 100 random maps of the same "
@@ -169,7 +170,45 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         ]
         for group in report["subgroups"]
     ]
-    return table(["group", "n", *names], rows)
+    return subgroup_table(report, table(["group", "n", *names], rows), "cases")
+
+
+def subgroup_table(report: Mapping[str, Any], figures: str, cases: str) -> str:
+    """Return the table of the groups' figures and that of their gaps; a sentence where there is no group.
+
+    Args:
+        report: with ``subgroups``.
+        figures: the table of the figures.
+        cases: what the groups are of.
+    """
+    if not report["subgroups"]:
+        return f"<p>No group among these {cases} is large enough for figures of its own.</p>"
+    return figures + _gap_table(report, cases)
+
+
+def _gap_table(report: Mapping[str, Any], cases: str) -> str:
+    """Return the table of what sets each group apart from the others; empty where no group has others."""
+    compared = [group for group in report["subgroups"] if group.get("gaps")]
+    if not compared:
+        return ""
+    names = list(dict.fromkeys(name for group in compared for name in group["gaps"]))
+    rows = [
+        [group["name"], *(_gap_words(group["gaps"][name]) if name in group["gaps"] else "–" for name in names)]
+        for group in compared
+    ]
+    meaning = (
+        f"The group's figure less that of all other {cases} (95% interval). {_APART} marks an interval without 0: the"
+        " group differs by more than chance explains; of twenty such intervals one is marked by chance alone."
+    )
+    return f"<h3>Gaps between groups</h3><p>{meaning}</p>" + table(["group", *names], rows)
+
+
+def _gap_words(entry: Mapping[str, Any]) -> str:
+    words = f"{entry['value']:+.3f}"
+    if entry["ci95"] is None:
+        return words
+    low, high = entry["ci95"]
+    return f"{words} ({low:+.3f} to {high:+.3f}){'' if low <= 0 <= high else f' {_APART}'}"
 
 
 def _robustness(report: Mapping[str, Any]) -> str:

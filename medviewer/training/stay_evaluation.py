@@ -19,6 +19,7 @@ from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2
+from medviewer.training.intervals import gaps
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
 from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
 from medviewer.training.report_page import report_page, write_report
@@ -153,15 +154,20 @@ def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = N
 
 
 def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:
-    """Return the measures by age, sex, and kind of unit; groups that are too small are left out."""
+    """Return measures, and gaps to the other stays, by age, sex and kind of unit; groups too small are left out."""
     wanted = {name: measures(threshold)[name] for name in ("auc", "sensitivity", "specificity", "ece")}
+
+    def figures_of(chosen: Truth) -> dict[str, dict[str, Any]]:
+        if chosen.sum() < FEWEST or len(set(scored.truth[chosen].tolist())) < 2:
+            return {}
+        ids = [str(stay.record_id) for stay, one in zip(scored.stays, chosen, strict=True) if one]
+        return with_intervals(wanted, scored.truth[chosen], scored.probability[chosen], ids, n_resamples=300)
+
     found = []
     for name, members in groups_of(scored.stays).items():
-        if members.sum() < FEWEST or len(set(scored.truth[members].tolist())) < 2:
-            continue
-        ids = [str(stay.record_id) for stay, one in zip(scored.stays, members, strict=True) if one]
-        figures = with_intervals(wanted, scored.truth[members], scored.probability[members], ids, n_resamples=300)
-        found.append({"name": name, "n": int(members.sum()), "metrics": figures})
+        if figures := figures_of(members):
+            compared = gaps(figures, figures_of(~members), ("auc", "sensitivity", "specificity"))
+            found.append({"name": name, "n": int(members.sum()), "metrics": figures, "gaps": compared})
     return found
 
 

@@ -78,7 +78,7 @@ def test_the_table_beside_the_folder_may_come_from_a_spreadsheet(folder, text):
     [
         (b"file;patient_group\nNORMAL/IM-0115-0001.jpeg;child-7\n", "has no column file. Name its columns"),
         (b"file,patient\nNORMAL/IM-0115-0001.jpeg,child-7\nNORMAL/9.png,child-7\n", "has no column patient_group"),
-        (b"file,patient_group\na,b\n,\n,\na,c\n", "Row 5 of films.csv names a a second time"),
+        (b"file,patient_group\na,b\n,x\n,x\na,c\n", "Row 5 of films.csv names a a second time"),
         (b"file,patient_group,File\na,b,c\n", "two columns file"),
         (b"file,patient_group\nM\xfcller,b\n", "no CSV file in UTF-8"),
     ],

@@ -12,8 +12,9 @@ pytest.importorskip("torch")
 
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, keep_decodable
-from medviewer.training.evaluate import describe_images, subgroups
+from medviewer.training.evaluate import describe_images
 from medviewer.training.scoring import Scored
+from medviewer.training.subgroups import subgroups
 from tests import fakes
 
 pytestmark = pytest.mark.torch

@@ -115,7 +115,10 @@ def test_it_is_evaluated_on_other_stays(made: tuple[Path, list[str]], data: Path
     assert report["data"]["n_patients"] == 80
     assert report["data"]["was_learned_from"] is False
     assert report["metrics"]["HR less_than_last"]["ci95"][0] > 0
-    assert {group["name"] for group in report["subgroups"]} >= {"women", "men"}
+    groups = {group["name"]: group for group in report["subgroups"]}
+    for measure in ("HR mae", "HR coverage"):
+        women, men = (groups[sex]["metrics"][measure]["value"] for sex in ("women", "men"))
+        assert groups["women"]["gaps"][measure]["value"] == pytest.approx(women - men, abs=2e-5)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "of the last value" in page
     assert evaluate(made[0], data, tmp_path / "again", split="a")["data"]["was_learned_from"] is True

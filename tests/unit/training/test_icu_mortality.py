@@ -80,8 +80,9 @@ def test_a_patient_is_asked_about_through_the_record(made: tuple[Path, list[str]
 
 
 def test_it_is_evaluated_on_stays_in_their_published_layout(
-    made: tuple[Path, list[str]], data: Path, tmp_path: Path
+    made: tuple[Path, list[str]], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("medviewer.training.stay_evaluation.FEWEST", 10)
     new = tmp_path / "new"
     write_stays(new, "c", make_stays(60, seed=3, first_id=300_000))
     report = evaluate(made[0], new, tmp_path / "out")
@@ -89,8 +90,12 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     assert report["data"]["was_learned_from"] is False
     assert report["metrics"]["auc"]["value"] > 0.9
     assert np.isfinite(report["metrics"]["event_2"]["value"])
+    groups = {group["name"]: group for group in report["subgroups"]}
+    women, men = (groups[sex]["metrics"]["auc"]["value"] for sex in ("women", "men"))
+    assert groups["women"]["gaps"]["auc"]["value"] == pytest.approx(women - men, abs=2e-5)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "event_1" in page
+    assert "Gaps between groups" in page
     assert evaluate(made[0], data, tmp_path / "again", split="a")["data"]["was_learned_from"] is True
     with pytest.raises(UsageError, match="no set 'z'"):
         evaluate(made[0], data, tmp_path / "z", split="z")

@@ -80,6 +80,13 @@ def test_the_table_itself_may_be_given_and_may_come_from_a_spreadsheet(archive: 
     assert len(find_images(archive.folder / "labels.csv", CLASSES).images) == 8
 
 
+def test_rows_without_a_value_are_none(archive: Archive) -> None:
+    table = archive.write() / "labels.csv"
+    table.write_text(table.read_text() + ",,,\n , ,,\n")
+    found = find_images(archive.folder, CLASSES)
+    assert (len(found.images), found.unusable) == (8, ())
+
+
 def test_images_are_found_by_their_uid(archive: Archive) -> None:
     by_file = archive.read()
     for row in archive.rows:

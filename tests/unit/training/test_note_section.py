@@ -122,6 +122,17 @@ def test_it_is_evaluated_on_a_table(made: tuple[Path, list[str]], data: Path, tm
         evaluate(made[0], data, tmp_path / "z", split="z")
 
 
+def test_short_and_long_dialogues_are_set_against_each_other(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    rows = [(*row[:3], row[3] if n < 15 else "\n".join([row[3]] * 4)) for n, row in enumerate(make_rows(30, seed=9))]
+    report = evaluate(made[0], write_table(tmp_path / "new.csv", rows), tmp_path / "out")
+    groups = {group["name"]: group for group in report["subgroups"]}
+    short, long = groups["up to 40 words"], groups["41 to 100 words"]
+    assert short["n"] == long["n"] == 15
+    gap = short["metrics"]["accuracy"]["value"] - long["metrics"]["accuracy"]["value"]
+    assert short["gaps"]["accuracy"]["value"] == pytest.approx(gap, abs=2e-5)
+    assert "Gaps between groups" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_rows_that_cannot_be_used_are_listed(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     rows = make_rows(12, seed=9)
     odd = [("90", "ALLERGY", "", " "), ("91", "PLAN", "", "Doctor: Come again."), ("92", "NaN", "", "Doctor: Yes.")]
