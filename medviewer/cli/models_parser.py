@@ -31,7 +31,7 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
         action("assess", "measure how far a model's heat maps can be believed, and write that on its card"), to_path
     )
     _add_lighten(
-        action("lighten", "make an int8 copy of a model, measure it, and write the model with it if it is worth it"),
+        action("lighten", "make a lighter copy of a model, measure it, and write the model with it if it is worth it"),
         to_path,
     )
     install = action("install", "put a model folder or a ZIP archive of one beside the models that are there")
@@ -79,4 +79,10 @@ def _add_lighten(lighten: argparse.ArgumentParser, to_path: Callable[[str], Path
     lighten.add_argument("ids", nargs=1, metavar="ID", help="which model: an image classifier with one label")
     lighten.add_argument("--data", type=to_path, required=True, metavar="DIR", help="the images it was trained on")
     lighten.add_argument("--out", type=to_path, required=True, metavar="DIR", help="the model folder to make")
+    lighten.add_argument(
+        "--how",
+        choices=("int8", "pruned"),
+        default="int8",
+        help="in eight bits, or without half of the channels inside its blocks (default: int8)",
+    )
     lighten.add_argument("--force", action="store_true", help="also if it is no faster here; never one that drifts")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from medviewer.inference.card_outcomes import OutcomeSpec
     from medviewer.inference.neighbours import NeighbourSpec
 
-Role = Literal["model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", "int8", "fp16"]
+Role = Literal["model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", "int8", "fp16", "pruned"]
 Task = Literal["multilabel", "multiclass", "segmentation", "score", "survival", "forecast"]
 Kind = Literal["image", "volume", "series", "text", "table", "molecule"]
 RuntimeName = Literal["onnx", "torch", "rule"]
@@ -234,7 +234,7 @@ class VariantSpec:
     that is allowed and that was found on ``n`` cases of ``data``. ``reference_tolerance`` is for the reference file.
     """
 
-    name: Literal["int8", "fp16"]
+    name: Literal["int8", "fp16", "pruned"]
     file: str
     bound: float
     measured: float

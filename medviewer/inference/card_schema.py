@@ -14,7 +14,7 @@ from typing import Any
 from medviewer.inference.input_schema import INPUT, SHAPE, TEXT
 
 SCHEMA_ID = "medviewer-model-card/1"
-VARIANTS = ("int8", "fp16")
+VARIANTS = ("int8", "fp16", "pruned")
 ROLES = ("model", "explain", "cam", "reference", "ood", "neighbours", "vocabulary", *VARIANTS)
 TASKS = ("multilabel", "multiclass", "segmentation", "score", "survival", "forecast")
 RUNTIMES = ("onnx", "torch", "rule")
@@ -284,7 +284,8 @@ _TRAINING = _object(
     is_open=True,
 )
 
-# A copy of the network in fewer bits, with the test that it passed against the full one. Its file has its name as role.
+# A copy of the network in fewer bits or with fewer channels, with the test that it passed against the full one. Its
+# file has its name as role.
 _VARIANT = _object(
     {
         "name": {"enum": list(VARIANTS)},

@@ -48,6 +48,7 @@ _SUFFIXES = {
     "vocabulary": (".txt", ".json"),
     "int8": (".onnx",),
     "fp16": (".onnx",),
+    "pruned": (".onnx",),
 }
 _TRUSTED_SUFFIX = ".pt2"  # of a network that this machine's own training wrote: see medviewer.inference.trust
 

@@ -1,8 +1,8 @@
-"""Smaller or faster copies of a network (int8, fp16), each a model of its own with the drift that was measured.
+"""Smaller or faster copies of a network (int8, fp16, pruned), each a model of its own with the drift that was measured.
 
-A copy in fewer bits is another network: as a rule faster, and different by as much as two images are where nobody
-looked. So a card names it with the test that it passed against the full network; it is listed only beside that,
-is used only if somebody chooses it by name, and its answers carry its own digest and version.
+A copy in fewer bits, or with fewer channels, is another network: as a rule faster, and different by as much as two
+images are where nobody looked. So a card names it with the test that it passed against the full network; it is listed
+only beside that, is used only if somebody chooses it by name, and its answers carry its own digest and version.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _card_of(card: Card, variant: VariantSpec, variant_id: str) -> Card:
         title=Text(en, zh),
         files=(replace(own, role="model"), *kept),
         explain=replace(explain, methods=tuple(m for m in explain.methods if m in _METHODS)) if explain else None,
-        neighbours=None,  # training cases lie elsewhere in features of other precision
+        neighbours=None,  # training cases lie elsewhere in features of another network
         reference_tolerance=variant.reference_tolerance,
         variants=(),
     )

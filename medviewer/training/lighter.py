@@ -1,11 +1,13 @@
-"""A lighter copy of a finished network: int8 by static quantisation, kept only where it is worth its drift.
+"""A lighter copy of a finished network, in eight bits or with fewer channels, kept only where it is worth its drift.
 
 Whether eight bits are faster is a property of the processor: one with dot products of bytes (VNNI, AMX) gains two to
 four times. Without them AVX2 multiplies 32 bytes in three instructions and 8 floats in one, so that even the inner loop
-alone cannot gain more than a third. So both speed and drift are measured here, and what is not worth it is not written.
+alone cannot gain more than a third. Fewer channels (:mod:`medviewer.training.pruning`) are faster on any, and change
+more. So both speed and drift are measured here, and what is not worth it is not written.
 
-Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
-(2018); weights per channel, activations per tensor, by their range over calibration images.
+Source of the eight bits: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018); weights per channel, activations per
+tensor, by their range over calibration images.
 """
 
 from __future__ import annotations
@@ -31,11 +33,15 @@ from medviewer.training.evaluate import classes_of, split_images
 from medviewer.training.export import file_entry, whole_folder
 from medviewer.training.gradient_graph import remove_traces
 from medviewer.training.metrics import roc_auc
+from medviewer.training.pruning import pruned
 from medviewer.training.sanity_card import next_version
 from medviewer.training.scoring import Classifier, Progress, score, silent
 
-FILE = "model.int8.onnx"
-N_CALIBRATED, N_PAIRS = 128, 30
+INT8, PRUNED = "int8", "pruned"
+WAYS: Mapping[str, str] = {INT8: "in eight bits", PRUNED: "with half of the channels inside its blocks"}
+# Ranges of values need few images; what stands in for a channel that is gone needs more.
+N_IMAGES: Mapping[str, int] = {INT8: 128, PRUNED: 512}
+N_PAIRS = 30
 HELD_OUT = ("tune", "block")
 # A copy that is not half as fast again is not worth a second network to validate.
 SPEED_WANTED, AUC_LOST, DRIFT_ALLOWED = 1.5, 0.005, 0.05
@@ -44,12 +50,13 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "GlobalAveragePool
 
 @dataclass(frozen=True, slots=True)
 class Lighter:
-    """How an int8 copy compares with the network that it was made of.
+    """How a lighter copy compares with the network that it was made of.
 
     Attributes:
+        how: one of :data:`WAYS`.
         speed: time of the full network over the copy's, medians of alternating single images on this machine.
         auc: of the full network on ``n`` held-out images.
-        auc_int8: of the copy.
+        auc_copy: of the copy.
         drift: largest absolute difference of the calibrated probability over them.
         drift_p99: the 99th percentile of it.
         reference_drift: largest absolute difference of the reference file's outputs.
@@ -58,9 +65,10 @@ class Lighter:
         n: number of images.
     """
 
+    how: str
     speed: float
     auc: float
-    auc_int8: float
+    auc_copy: float
     drift: float
     drift_p99: float
     reference_drift: float
@@ -74,46 +82,56 @@ class Lighter:
         found = {
             f"it is {self.speed:.2f} times as fast on this machine, {SPEED_WANTED:g} times is wanted": self.speed
             < SPEED_WANTED,
-            f"its AUC is {self.auc - self.auc_int8:.4f} lower, {AUC_LOST:g} is allowed": self.auc - self.auc_int8
+            f"its AUC is {self.auc - self.auc_copy:.4f} lower, {AUC_LOST:g} is allowed": self.auc - self.auc_copy
             > AUC_LOST,
             f"a probability differs by {self.drift:.3f}, {DRIFT_ALLOWED:g} is allowed": self.drift > DRIFT_ALLOWED,
         }
         return tuple(clause for clause, is_so in found.items() if is_so)
 
 
-def lighten(model: Path, data: Path, out: Path, *, force: bool = False, progress: Progress = silent) -> Lighter:
-    """Make an int8 copy of an image classifier, measure it and, if it is worth it, write the model with it to ``out``.
+def lighten(
+    model: Path, data: Path, out: Path, *, how: str = INT8, force: bool = False, progress: Progress = silent
+) -> Lighter:
+    """Make a lighter copy of an image classifier, measure it and, if it is worth it, write the model with it.
 
     Args:
         model: the finished model folder; it is not touched.
         data: the images that it was trained on; the card says which patients are held out.
-        out: the model folder to make, with the copy as the variant ``int8``; nothing is made if it is not worth it.
+        out: the model folder to make, with the copy as the variant ``how``; nothing is made if it is not worth it.
+        how: one of :data:`WAYS`.
         force: write it even if it is no faster; a drift beyond the bound is never written.
         progress: called with one line of text at a time.
 
     Raises:
-        UsageError: the model is of another kind or has the variant already, or ``out`` is there.
+        UsageError: the model is of another kind, has the variant already or nothing to take out, or ``out`` is there.
         InputError: the data cannot be used.
         StorageError: ``out`` cannot be written.
     """
     card = read_card(model)
-    _check(card, out)
+    _check(card, out, how)
     found = find_images(data, classes_of(card))
-    learned = _evenly(split_images(card, found, "train"), N_CALIBRATED)
+    learned = _evenly(split_images(card, found, "train"), N_IMAGES[how])
     held_out = [image for split in HELD_OUT for image in split_images(card, found, split)]
     content = read_file(card.folder, card.require("model"))
-    progress(f"ranges of all layers on {len(learned)} training images")
-    small = quantised(content, card.inputs[0].name, _prepared(card, learned))
-    check_graph(small, name=FILE)
+    progress(f"the network {WAYS[how]}, by {len(learned)} training images")
+    images, name = _prepared(card, learned), card.inputs[0].name
+    small = quantised(content, name, images) if how == INT8 else pruned(content, name, images, progress)
+    check_graph(small, name=file_name(how))
     progress(f"both networks on {len(held_out)} held-out images")
-    with tempfile.TemporaryDirectory(prefix="medviewer-int8-") as folder:
-        lighter = _measured(card, content, small, held_out, Path(folder), progress)
+    with tempfile.TemporaryDirectory(prefix="medviewer-lighter-") as folder:
+        copy = Path(folder) / file_name(how)
+        lighter = Lighter(how, **_measured(card, content, small, held_out, copy, progress))
     for clause in lighter.problems:
         progress(f"not worth it: {clause}")
     if not lighter.problems or (force and _is_faithful(lighter)):
         _write(card, small, lighter, found.digest, out)
-        progress(f"the model with its int8 copy: {out}")
+        progress(f"the model with its lighter copy: {out}")
     return lighter
+
+
+def file_name(how: str) -> str:
+    """Return what the copy's file is called in its model folder."""
+    return f"model.{how}.onnx"
 
 
 def quantised(content: bytes, input_name: str, images: Sequence[npt.NDArray[np.float32]]) -> bytes:
@@ -166,12 +184,14 @@ class _Ranges:
         raise NotImplementedError
 
 
-def _check(card: Card, out: Path) -> None:
+def _check(card: Card, out: Path, how: str) -> None:
     is_classifier = card.calibration is not None and len(card.labels) == 1
     if card.runtime != "onnx" or not is_classifier or [spec.kind for spec in card.inputs] != ["image"]:
         raise UsageError(f"Only an image classifier with one label can be made lighter; {card.id} is none.")
-    if any(variant.name == "int8" for variant in card.variants):
-        raise UsageError(f"{card.id} has an int8 variant already.")
+    if how not in WAYS:
+        raise UsageError(f"A copy can be {' or '.join(WAYS)}, not {how!r}.")
+    if any(variant.name == how for variant in card.variants):
+        raise UsageError(f"{card.id} has the variant {how} already.")
     if out.exists():
         raise UsageError(f"{out} is already there; choose another folder or remove it first.")
 
@@ -199,32 +219,35 @@ def _prepared(card: Card, images: Sequence[LabelledImage]) -> list[npt.NDArray[n
 
 
 def _measured(
-    card: Card, content: bytes, small: bytes, images: Sequence[LabelledImage], folder: Path, progress: Progress
-) -> Lighter:
-    """Both networks on the same images, through the same calibration."""
-    (folder / FILE).write_bytes(small)
-    entry = file_entry("model", folder / FILE)
+    card: Card, content: bytes, small: bytes, images: Sequence[LabelledImage], copy: Path, progress: Progress
+) -> dict[str, Any]:
+    """All of :class:`Lighter` but how: both networks on the same images, through the same calibration.
+
+    The copy, ``small``, is put at ``copy`` for it.
+    """
+    copy.write_bytes(small)
+    entry = file_entry("model", copy)
     own = CardFile(**{name: entry[name] for name in ("role", "path", "sha256", "size", "opset")})
     plain = replace(card, ood=None, neighbours=None)  # how strange an image is changes nothing of its answer
     full, _ = score(Classifier(plain), images, progress)
-    light, _ = score(Classifier(replace(plain, folder=folder, files=(own,))), images, progress)
+    light, _ = score(Classifier(replace(plain, folder=copy.parent, files=(own,))), images, progress)
     apart = np.abs(full.probability - light.probability)
     reference = read_arrays(card.folder, card.require("reference"))
     names = [name.removeprefix("output.") for name in reference if name.startswith("output.")]
     feed = {name.removeprefix("input."): reference[name] for name in reference if name.startswith("input.")}
     sessions = [_session(each) for each in (content, small)]
     answers = zip(names, sessions[1].run(names, feed), strict=True)
-    return Lighter(
-        _speed(sessions, {name: value[:1] for name, value in feed.items()}),
-        roc_auc(full.truth, full.probability),
-        roc_auc(light.truth, light.probability),
-        float(apart.max()),
-        float(np.percentile(apart, 99)),
-        max(float(np.abs(value - reference[f"output.{name}"]).max()) for name, value in answers),
-        len(small),
-        len(content),
-        len(full.images),
-    )
+    return {
+        "speed": _speed(sessions, {name: value[:1] for name, value in feed.items()}),
+        "auc": roc_auc(full.truth, full.probability),
+        "auc_copy": roc_auc(light.truth, light.probability),
+        "drift": float(apart.max()),
+        "drift_p99": float(np.percentile(apart, 99)),
+        "reference_drift": max(float(np.abs(value - reference[f"output.{name}"]).max()) for name, value in answers),
+        "size": len(small),
+        "full_size": len(content),
+        "n": len(full.images),
+    }
 
 
 def _session(content: bytes) -> Any:
@@ -245,7 +268,7 @@ def _speed(sessions: Sequence[Any], feed: Mapping[str, npt.NDArray[np.float32]])
 
 
 def _is_faithful(lighter: Lighter) -> bool:
-    return lighter.drift <= DRIFT_ALLOWED and lighter.auc - lighter.auc_int8 <= AUC_LOST
+    return lighter.drift <= DRIFT_ALLOWED and lighter.auc - lighter.auc_copy <= AUC_LOST
 
 
 def _write(card: Card, small: bytes, lighter: Lighter, digest: str, out: Path) -> None:
@@ -254,7 +277,8 @@ def _write(card: Card, small: bytes, lighter: Lighter, digest: str, out: Path) -
         for path in card.folder.iterdir():
             if path.is_file() and path.suffix != ".sig":
                 shutil.copyfile(path, partial / path.name)
-        (partial / FILE).write_bytes(small)
+        copy = partial / file_name(lighter.how)
+        copy.write_bytes(small)
         drift = {
             "bound": DRIFT_ALLOWED,
             "measured": round(lighter.drift, 6),
@@ -262,17 +286,17 @@ def _write(card: Card, small: bytes, lighter: Lighter, digest: str, out: Path) -
             "data": {"en": "held-out patients of the training archive", "zh": "训练数据来源中留出的患者"},
             "p99": round(lighter.drift_p99, 6),
             "auc": round(lighter.auc, 4),
-            "auc_int8": round(lighter.auc_int8, 4),
+            "auc_copy": round(lighter.auc_copy, 4),
             "speed": round(lighter.speed, 2),
             "digest": digest,
         }
         document = dict(card.document)
         document["version"] = next_version(card.version)
-        document["files"] = [*document["files"], file_entry("int8", partial / FILE)]
+        document["files"] = [*document["files"], file_entry(lighter.how, copy)]
         tolerance = float(f"{2 * lighter.reference_drift:.2g}")
         document["variants"] = [
             *document.get("variants", ()),
-            {"name": "int8", "file": FILE, "drift": drift, "reference_tolerance": tolerance},
+            {"name": lighter.how, "file": copy.name, "drift": drift, "reference_tolerance": tolerance},
         ]
         (partial / "model.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         read_card(partial)

@@ -65,7 +65,7 @@ def test_a_copy_that_is_worth_it_lies_beside_the_network_and_answers(model: Path
     found = lighter.lighten(model, films, out)
     assert found.problems == ()
     assert found.n >= 20
-    assert found.size == (out / lighter.FILE).stat().st_size
+    assert found.size == (out / lighter.file_name("int8")).stat().st_size
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
     entry = next(entry for entry in Catalogue([out.parent]).entries if entry.id == VARIANT)
     assert entry.problem == ""
@@ -88,7 +88,7 @@ def test_what_is_no_faster_is_not_written(
     assert f"not worth it: {found.problems[0]}" in told
     assert not (tmp_path / "out").exists()
     lighter.lighten(model, films, tmp_path / "out", force=True)
-    assert (tmp_path / "out" / lighter.FILE).is_file()
+    assert (tmp_path / "out" / lighter.file_name("int8")).is_file()
 
 
 @pytest.mark.usefixtures("is_fast")
@@ -122,10 +122,10 @@ def test_wrong_models_and_places_are_refused_first(model: Path, films: Path, tmp
         lighter.lighten(model, films, tmp_path / "models")
     out = tmp_path / "out" / fakes.MODEL_ID
     lighter.lighten(model, films, out)
-    with pytest.raises(UsageError, match="has an int8 variant"):
+    with pytest.raises(UsageError, match="has the variant int8"):
         lighter.lighten(out, films, tmp_path / "again")
     with pytest.raises(UsageError, match="one label"):
-        lighter._check(replace(read_card(model), runtime="rule"), tmp_path / "other")
+        lighter._check(replace(read_card(model), runtime="rule"), tmp_path / "other", "int8")
 
 
 def test_on_the_command_line_what_is_not_kept_ends_with_3(
@@ -138,4 +138,4 @@ def test_on_the_command_line_what_is_not_kept_ends_with_3(
     monkeypatch.setattr(lighter, "_speed", lambda *_: 1.6)
     assert main([*words, "--out", str(tmp_path / "out"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert (printed["schema"], printed["kept"], printed["problems"]) == ("medviewer.models-lighten/1", True, [])
+    assert (printed["schema"], printed["kept"], printed["problems"]) == ("medviewer.models-lighten/2", True, [])
