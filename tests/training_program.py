@@ -19,18 +19,31 @@ from pathlib import Path
 from typing import Any
 
 N_STEPS = 6
+NOTHING: dict[str, Any] = {"data": {}, "duration": {}, "files": [], "settings": [], "paths": []}
 RECIPES = [
     {
         "recipe": "films",
         "title": {"en": "Films & findings", "zh": "胶片"},
         "data": {"en": "A folder of films.", "zh": "胶片文件夹。"},
         "duration": {"en": "A moment.", "zh": "片刻。"},
-        "settings": [{"name": "batch", "value": "32"}, {"name": "rate", "value": "0.01"}],
+        "files": [".csv", ".npz"],
+        "settings": [
+            {"name": "batch", "value": "32", "kind": "int", "about": {"en": "cases a step, over all processes."}},
+            {"name": "rate", "value": "0.01", "kind": "float", "about": {}},
+        ],
+        "paths": [
+            {"name": name, "kind": kind, "about": {"en": f"About {name}.", "zh": f"关于{name}。"}}
+            | {"suffixes": suffixes, "is_read": is_read}
+            for name, kind, suffixes, is_read in (
+                ("checkpoints", "folder", [], False),
+                ("weights", "file", [".safetensors"], True),
+                ("curves", "folder", [], False),
+            )
+        ],
         "problem": "",
     },
-    {"recipe": "bare", "title": {"en": "A recipe that says nothing"}, "data": {}, "duration": {}, "settings": []}
-    | {"problem": ""},
-    {"recipe": "lacking", "title": {"en": "lacking"}, "data": {}, "duration": {}, "settings": []}
+    {"recipe": "bare", "title": {"en": "A recipe that says nothing"}, **NOTHING, "problem": ""},
+    {"recipe": "lacking", "title": {"en": "lacking"}, **NOTHING}
     | {"problem": "Training needs the package weights: pip install 'medviewer[torch,cpu]'."},
 ]
 DATA = {
@@ -126,6 +139,7 @@ def main(words: list[str]) -> None:
         return
     options = dict(pairwise(words))
     data, out = Path(options["--data"]), Path(options["--out"])
+    data = data if data.is_dir() else data.parent
     signal.signal(signal.SIGTERM, signal.SIG_IGN if (data / "deaf").exists() else end)
     with (data / "asked").open("a") as file:
         file.write(json.dumps(words) + "\n")

@@ -1,7 +1,8 @@
 """Training from the window: recipes, one run at a time in a process of its own, and what becomes of its model.
 
 All that belongs to a recipe lies in ``trained`` of the data folder: ``NAME.json`` says what was begun,
-``NAME.training`` keeps the run until it is complete, ``NAME`` is the model that came of it. A model is only put
+``NAME.chosen.json`` which data were chosen last, ``NAME.training`` keeps the run until it is complete, ``NAME`` is
+the model that came of it. A model is only put
 into use by a yes, through the model store, which keeps the one before.
 """
 
@@ -21,6 +22,7 @@ from medviewer.app.jobs import Jobs
 from medviewer.app.model_shelf import ModelShelf
 from medviewer.app.own_process import Ending, Line, check_trainable, run_command
 from medviewer.app.training_progress import RunProgress
+from medviewer.app.training_recipe import Recipe, read_recipe
 from medviewer.domain.errors import MedViewerError, ModelError, UsageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.card import Card, read_card
@@ -34,19 +36,6 @@ if TYPE_CHECKING:  # commands act on the application, which holds the trainer
 
 JOB, LIST_JOB, DATA_JOB, COMPARE_JOB = "training", "recipes", "training data", "model comparison"
 Stage = Literal["new", "running", "unfinished", "trained"]
-Text = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What can be trained; ``settings`` are its defaults, as text; ``problem`` says why it cannot be trained here."""
-
-    name: str
-    title: Text
-    data: Text
-    duration: Text
-    settings: Mapping[str, str]
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +72,7 @@ class Trainer:
         self.told: Callable[[], None] = lambda: None
         self._stop: StopToken | None = None
         self._about: dict[str, str] = {}  # which recipe each job was last started for
+        self._chosen: dict[str, str] = {}
         self._inbox: deque[Line] = deque()
         self._lock = Lock()
 
@@ -134,7 +124,38 @@ class Trainer:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def data_of(self, recipe: str) -> str:
+        """Where the data lie that were last chosen for a recipe, in this window or one before; "" if none were."""
+        if recipe not in self._chosen:
+            plan = self.planned(recipe)
+            self._chosen[recipe] = self._read_chosen(recipe) or (plan.data if plan is not None else "")
+        return self._chosen[recipe]
+
+    def _read_chosen(self, recipe: str) -> str:
+        try:
+            kept = json.loads(self._chosen_file(recipe).read_text(encoding="utf-8"))
+            return kept["data"] if isinstance(kept["data"], str) else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def _chosen_file(self, recipe: str) -> Path:
+        return self.folder / f"{recipe}.chosen.json"
+
     # what is done
+
+    def choose_data(self, recipe: str, data: Path) -> None:
+        """Take a folder or file for a recipe's data and remember it; what was seen of other data goes."""
+        self.problems.pop(recipe, None)
+        try:
+            self._of(recipe).check_data(data)
+            self._chosen[recipe] = str(data)
+            self.forget_data(recipe)
+            self._write(self._chosen_file(recipe), {"data": str(data)})
+        except MedViewerError as error:
+            self._refuse(recipe, error)
+
+    def _of(self, recipe: str) -> Recipe:
+        return next(one for one in self.recipes if one.name == recipe)
 
     def list_recipes(self) -> None:
         """Have the recipes listed, by a process that loads what they need."""
@@ -149,15 +170,18 @@ class Trainer:
             ending, said = ended
             if ending.how == "failed":
                 self.problems[""] = ending.text
-            self.recipes = tuple(_recipe(one) for line in said for one in line.get("recipes", ()))
+            self.recipes = tuple(read_recipe(one) for line in said for one in line.get("recipes", ()))
 
         self._start(LIST_JOB, "", lambda stop: _collected(["recipes", "--json"], stop), listed)
 
     def look_at_data(self, recipe: str, data: Path, settings: Mapping[str, str]) -> None:
         """Have the data described, before anything is learned."""
+        if not self._is_startable(recipe, data, settings):
+            return
         out = self.folder / f"{recipe}.data"
         self.forget_data(recipe)
-        words = ["train", recipe, "--data", str(data), "--out", str(out), "--report-only", *_set(settings)]
+        own = self._of(recipe).own_settings(settings)
+        words = ["train", recipe, "--data", str(data), "--out", str(out), "--report-only", *_set(own)]
 
         def work(stop: StopToken) -> tuple[Ending, Mapping[str, Any]]:
             shutil.rmtree(out, ignore_errors=True)
@@ -185,13 +209,20 @@ class Trainer:
 
     def begin(self, recipe: str, data: Path, settings: Mapping[str, str]) -> None:
         """Train anew; an unfinished run of the recipe goes, and so does a model of it that was not put into use."""
-        if not data.is_dir():
-            self._refuse(recipe, UsageError("Choose the folder with the training data first."))
+        if not self._is_startable(recipe, data, settings):
             return
-        defaults = next((one.settings for one in self.recipes if one.name == recipe), {})
-        own = {name: value for name, value in settings.items() if defaults.get(name) != value}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._run(Plan(recipe, str(data), own, now), is_new=True)
+        self._run(Plan(recipe, str(data), self._of(recipe).own_settings(settings), now), is_new=True)
+
+    def _is_startable(self, recipe: str, data: Path, settings: Mapping[str, str]) -> bool:
+        """Refuse at once what the recipe would refuse later, when the run before is gone."""
+        try:
+            self._of(recipe).check_data(data)
+            self._of(recipe).check_settings(settings)
+        except UsageError as error:
+            self._refuse(recipe, error)
+            return False
+        return True
 
     def go_on(self, recipe: str) -> None:
         """Go on with an unfinished run from its last checkpoint."""
@@ -232,7 +263,7 @@ class Trainer:
 
             check_trainable()
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(parents=True, exist_ok=True)  # for the lock
                 with FileLock(self.folder / f"{recipe}.lock", timeout=0):
                     if is_new:
                         shutil.rmtree(self._run_folder(recipe), ignore_errors=True)
@@ -249,7 +280,19 @@ class Trainer:
         self._stop = self._start(JOB, recipe, work, self._ended)
 
     def _keep(self, plan: Plan) -> None:
-        write_whole(self.folder / f"{plan.recipe}.json", json.dumps(asdict(plan), indent=1).encode(), is_private=True)
+        self._write(self.folder / f"{plan.recipe}.json", asdict(plan))
+
+    def _write(self, path: Path, document: Mapping[str, Any]) -> None:
+        """Write a file of this folder.
+
+        Raises:
+            StorageError: the disk is full or cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error("The training", error) from error
+        write_whole(path, json.dumps(document, indent=1).encode(), is_private=True)
 
     def _ended(self, ending: Ending) -> None:
         self._drain()
@@ -396,11 +439,6 @@ def _renumber(card: Card, version: str) -> None:
         name = f"`{card.id}` "
         text = page.read_text(encoding="utf-8").replace(f"{name}{card.version}", f"{name}{version}", 1)
         write_whole(page, text.encode())
-
-
-def _recipe(entry: Mapping[str, Any]) -> Recipe:
-    settings = {one["name"]: one["value"] for one in entry["settings"]}
-    return Recipe(entry["recipe"], entry["title"], entry["data"], entry["duration"], settings, entry["problem"])
 
 
 def _collected(words: list[str], stop: StopToken) -> tuple[Ending, list[Line]]:

@@ -62,7 +62,9 @@ def recipes(arguments: argparse.Namespace) -> int:
         words = (recipe[name].get("en", "") for name in ("title", "data", "duration"))
         for said in filter(None, (*words, recipe["problem"])):
             say(f"  {said}")
-        say("  " + " ".join(f"{setting['name']}={setting['value']}" for setting in recipe["settings"]))
+        taken = [f"{setting['name']}={setting['value']}" for setting in recipe["settings"]]
+        taken += [f"{path['name']}={path['kind'].upper()}" for path in recipe["paths"]]
+        say("  " + " ".join(taken))
     return 0
 
 

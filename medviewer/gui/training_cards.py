@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
-from medviewer.app.trainer import Recipe
+from medviewer.app.training_recipe import Recipe
 from medviewer.gui.cards import Card, FactRow, Level, SignalRow
 from medviewer.gui.language import language
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible

@@ -11,7 +11,6 @@ from pathlib import Path
 from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
@@ -23,12 +22,14 @@ from PySide6.QtWidgets import (
 from medviewer.app.application import Application
 from medviewer.app.model_shelf import ModelShelf, reasons
 from medviewer.app.state import State
-from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, LIST_JOB, Recipe, Stage
+from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, LIST_JOB, Stage
+from medviewer.app.training_recipe import Recipe
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, Disclosure, ScrollColumn, SignalRow, button, clear, section
 from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
+from medviewer.gui.path_field import PathField, Way
+from medviewer.gui.recipe_settings import RecipeSettings
 from medviewer.gui.save_dialog import open_path
-from medviewer.gui.settings_table import SettingsTable
 from medviewer.gui.text import (
     ElidedLabel,
     PlainLabel,
@@ -56,8 +57,8 @@ class TrainingDialog(Dialog):
         super().__init__(parent)
         self._app, self.trainer = app, app.training
         self.shelf = ModelShelf(app, self._show)
-        self._data: dict[str, str] = {}
         self._edited: dict[str, dict[str, str]] = {}
+        self._unfolded: set[str] = set()  # the recipes whose settings are looked at
         self._live: LiveTraining | None = None
         self._drawn: tuple[object, ...] = ()
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -174,7 +175,7 @@ class TrainingDialog(Dialog):
             return (None, trainer.problems.get(""), jobs, spoken)
         name = recipe.name
         said = (trainer.problems.get(name), id(shelf.waiting), shelf.problem, shelf.done)
-        found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), self._data.get(name))
+        found = (id(trainer.reports.get(name)), id(trainer.comparisons.get(name)), trainer.data_of(name))
         return (name, trainer.stage(name), said, trainer.is_running, found, jobs, shelf.is_busy, spoken)
 
     def _fill_list(self) -> None:
@@ -267,17 +268,15 @@ class TrainingDialog(Dialog):
     def _preparation(self, recipe: Recipe, stage: Stage) -> list[QWidget]:
         """Data, settings, and the beginning."""
         trainer, name = self.trainer, recipe.name
-        where = self._folder(name)
-        choose, look = button(tr("Choose folder…"), "folder-open"), button(tr("Look at the data"), "list-tree")
+        where = trainer.data_of(name)
+        look = button(tr("Look at the data"), "list-tree")
         begin = button(tr("Begin anew") if stage != "new" else tr("Begin"), "play", kind="primary")
-        choose.clicked.connect(lambda: self._choose_data(name))
         look.clicked.connect(lambda: trainer.look_at_data(name, Path(where), self._settings(recipe)))
         begin.clicked.connect(lambda: self._begin(recipe))
         is_looking = trainer.is_doing(DATA_JOB)
         look.setEnabled(bool(where) and not is_looking)
         begin.setEnabled(bool(where) and not trainer.is_running)
-        path = ElidedLabel(where or tr("No folder chosen yet"), "" if where else "secondary")
-        parts: list[QWidget] = [section(tr("Training data")), path, ButtonRow((choose, look))]
+        parts: list[QWidget] = [section(tr("Training data")), self._data_field(recipe), ButtonRow((look,))]
         if is_looking:
             parts += [SignalRow("info", tr("The data are being read…"), word=""), self._cancel()]
         report = trainer.reports.get(name)
@@ -285,12 +284,8 @@ class TrainingDialog(Dialog):
             whole = button(tr("Open the whole report"), "file-text")
             whole.clicked.connect(lambda: open_path(trainer.report_page(name)))
             parts += [data_card(report), ButtonRow((whole,))]
-        if recipe.settings:
-            fold = Disclosure(tr("Settings"))
-            hint = tr("Leave them as they are unless you know why: they were chosen on validation patients.")
-            fold.content.addWidget(PlainLabel(hint, "secondary", wrap=True))
-            fold.content.addWidget(SettingsTable(self._settings(recipe), self._edited.setdefault(name, {}).__setitem__))
-            parts.append(fold)
+        if recipe.settings or recipe.paths:
+            parts.append(self._settings_fold(recipe))
         if stage == "unfinished":
             parts.append(PlainLabel(tr("To begin anew removes the unfinished run."), "secondary", wrap=True))
         if stage == "trained" and not trainer.is_in_use(name):
@@ -300,29 +295,36 @@ class TrainingDialog(Dialog):
             parts.append(SignalRow("info", tr("Another recipe is being trained; one at a time."), word=""))
         return [*parts, ButtonRow((begin,))]
 
-    def _folder(self, name: str) -> str:
-        """The folder that was chosen for a recipe, now or when it was last begun."""
-        plan = self.trainer.planned(name)
-        return self._data.get(name) or (plan.data if plan is not None else "")
+    def _data_field(self, recipe: Recipe) -> PathField:
+        ways: tuple[Way, ...] = ("folder", "file") if recipe.files else ("folder",)
+        title = tr("Training data")
+        field = PathField(title, ways, lambda path: self.use_data(recipe.name, path), files=recipe.files)
+        hint = tr("Choose a folder, or drop it here.")
+        if recipe.files:
+            words = tr("Choose a folder or a file ({kinds}), or drop it here.")
+            hint = words.format(kinds=", ".join(recipe.files))
+        field.show_path(self.trainer.data_of(recipe.name), hint)
+        return field
+
+    def _settings_fold(self, recipe: Recipe) -> Disclosure:
+        name = recipe.name
+        fold = Disclosure(tr("Settings"), is_open=name in self._unfolded)
+        fold.toggled.connect(lambda is_open: (self._unfolded.add if is_open else self._unfolded.discard)(name))
+        changed = self._edited.setdefault(name, {}).__setitem__
+        fold.content.addWidget(RecipeSettings(recipe, self._settings(recipe), changed))
+        return fold
 
     def _settings(self, recipe: Recipe) -> dict[str, str]:
         return {**recipe.settings, **self._edited.get(recipe.name, {})}
 
-    def _choose_data(self, name: str) -> None:
-        before = self._folder(name) or str(Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, tr("Training data"), before)
-        if chosen:
-            self.use_data(name, Path(chosen))
-
-    def use_data(self, name: str, folder: Path) -> None:
-        """Take a folder for a recipe's data; what was seen of another one goes."""
-        self._data[name] = str(folder)
-        self.trainer.forget_data(name)
+    def use_data(self, name: str, path: Path) -> None:
+        """Take a folder or file for a recipe's data; what was seen of another one goes."""
+        self.trainer.choose_data(name, path)
         self._show()
 
     def _begin(self, recipe: Recipe) -> None:
         self.shelf.let_go()
-        self.trainer.begin(recipe.name, Path(self._folder(recipe.name)), self._settings(recipe))
+        self.trainer.begin(recipe.name, Path(self.trainer.data_of(recipe.name)), self._settings(recipe))
         self._show()
 
     def _unfinished_part(self, recipe: Recipe) -> list[QWidget]:

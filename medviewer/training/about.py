@@ -7,15 +7,19 @@ docstring and with the settings of its own config, so that naming a module in ``
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from medviewer.domain.recipe_settings import PathSetting, kind_of
 from medviewer.training.configs import LoopConfig
 
 Words: TypeAlias = Mapping[str, str]
 """The same words by language: ``{"en": ..., "zh": ...}``."""
+_MEANING = re.compile(r"^    (\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)  # of an attribute, in a docstring
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +28,12 @@ class About:
 
     Attributes:
         title: what it makes.
-        data: which folder it wants.
+        data: which folder or file it wants.
         duration: how long it takes, and on what.
         config: its default settings, a dataclass.
         needs: the packages without which it cannot learn, as they are imported.
+        files: suffixes of the files, such as ``.csv``, that it takes in the place of a folder; none: folders only.
+        paths: its settings that are paths, which the config has not.
     """
 
     title: Words
@@ -35,6 +41,8 @@ class About:
     duration: Words
     config: Any
     needs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    paths: Mapping[str, PathSetting] = field(default_factory=dict)
 
 
 def described(name: str, about: About) -> dict[str, Any]:
@@ -44,16 +52,25 @@ def described(name: str, about: About) -> dict[str, Any]:
         "title": dict(about.title),
         "data": dict(about.data),
         "duration": dict(about.duration),
+        "files": list(about.files),
         "settings": settings_of(about.config),
+        "paths": [{"name": name} | dataclasses.asdict(path) for name, path in about.paths.items()],
     }
 
 
-def settings_of(config: Any) -> list[dict[str, str]]:
-    """Return ``name`` and ``value`` of each field, as :func:`medviewer.training.settings.configure` reads them."""
+def settings_of(config: Any) -> list[dict[str, Any]]:
+    """Return ``name`` and ``value`` of each field, as :func:`medviewer.training.settings.configure` reads them.
+
+    Beside them ``kind``, which kind of value it is, and ``about``, what the config's docstring says of it.
+    """
     if config is None:
         return []
+    told = _meanings(type(config))
+    found = [(one.name, getattr(config, one.name)) for one in dataclasses.fields(config)]
     return [
-        {"name": field.name, "value": _as_text(getattr(config, field.name))} for field in dataclasses.fields(config)
+        {"name": name, "value": _as_text(value), "kind": kind_of(value)}
+        | {"about": {"en": told[name]} if name in told else {}}
+        for name, value in found
     ]
 
 
@@ -71,3 +88,12 @@ def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _meanings(config: type) -> dict[str, str]:
+    """Return what the docstrings of a config, and of those that it adds to, say of each attribute."""
+    found: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        _, _, listed = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+        found |= {name: " ".join(text.split()) for name, text in _MEANING.findall(listed)}
+    return found

@@ -17,13 +17,39 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
 from medviewer.training.copies import near_copies
-from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage
+from medviewer.training.data import COPY_ELSEWHERE, ClassFolders, LabelledImage, label_table
 
+FILE = "breastmnist.npz"
 CLASSES = ("BENIGN_OR_NORMAL", "MALIGNANT")
 PARTS = ("train", "val", "test")
 # In the file 0 is malignant and 1 is "normal, benign"; ours are the other way round: 1 is what is looked for.
 _MALIGNANT, _OTHER = 0, 1
 _LARGEST_SIDE, _MOST = 512, 20_000
+
+
+def published_file(root: Path) -> Path | None:
+    """Return the file of this form that ``root`` is or holds, whatever it is called; None if it holds none.
+
+    One that is called :data:`FILE` goes before everything else in a folder; a label table and class folders go
+    before a file of another name.
+
+    Raises:
+        InputError: there are several, and none is called :data:`FILE`.
+    """
+    if not root.is_dir():
+        return root if root.suffix.lower() == ".npz" else None
+    if (root / FILE).is_file():
+        return root / FILE
+    if label_table(root) is not None or any((root / name).is_dir() for name in CLASSES):
+        return None
+    try:
+        found = sorted(path for path in root.iterdir() if path.suffix.lower() == ".npz" and _has_parts(path))
+    except OSError:  # who looks for class folders says so
+        return None
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise InputError(f"{root} holds several files of this form ({names}); give the one that is meant.")
+    return found[0] if found else None
 
 
 def read_breastmnist(path: Path, classes: Sequence[str]) -> ClassFolders:
@@ -84,6 +110,16 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(f"{path} cannot be read ({error.strerror or 'damaged'}); download it again.") from error
     except (ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise InputError(f"{path.name} is no .npz file of arrays, or is damaged; download it again.") from error
+
+
+def _has_parts(path: Path) -> bool:
+    """Whether the file has an array of a part; what is in it is not read."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            names = {name.removesuffix(".npy") for name in stored.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return any(f"{part}_{what}" in names for part in PARTS for what in ("images", "labels"))
 
 
 def _checked(

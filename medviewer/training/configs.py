@@ -51,7 +51,7 @@ class FilmConfig(LoopConfig):
         head_rate: peak learning rate of the new linear layer.
         smoothing: label smoothing: targets are this much away from 0 and 1.
         dropout: chance that a pooled feature is hidden.
-        strength: of the changes in :mod:`medviewer.training.augment`.
+        strength: of the changes to the images.
         n_statistics: batches that the batch-normalisation statistics are measured on.
         n_validation: images at most of each class and split, each epoch.
         pretrained: start from published weights.
@@ -139,13 +139,13 @@ class StayConfig(LoopConfig):
 
     Attributes:
         epochs: of each recurrent net.
-        rate: its peak learning rate.
+        rate: peak learning rate of the recurrent nets.
         dropout: chance that a unit is hidden.
         hidden_variables: chance that a variable is hidden in a stay: hospitals measure different things.
         n_nets: recurrent nets that are averaged.
         n_folds: in which calibration and threshold are chosen, on stays that the fold did not learn from.
         n_trees: boosting steps.
-        tree_rate: their learning rate.
+        tree_rate: learning rate of the boosting steps.
         penalty: inverse strength of the linear model's pull towards zero.
     """
 
@@ -199,9 +199,9 @@ class SurvivalConfig(LoopConfig):
         n_repeats: with other folds each.
         penalty: of Cox's model; 0: none.
         epochs: of the network.
-        rate: its peak learning rate.
-        hidden: its hidden units.
-        dropout: chance that one is hidden.
+        rate: peak learning rate of the network.
+        hidden: hidden units of the network.
+        dropout: chance that a unit is hidden.
         n_stretches: into which time is cut, each with about as many events.
     """
 
@@ -225,18 +225,18 @@ class MoleculeConfig(LoopConfig):
 
     Attributes:
         epochs: of each network on fingerprint and summary.
-        rate: its peak learning rate.
-        hidden: its units.
-        dropout: chance that one of them is hidden.
+        rate: peak learning rate of the networks on fingerprint and summary.
+        hidden: units of the networks on fingerprint and summary.
+        dropout: chance that one of those units is hidden.
         graph_epochs: of each network on atoms and bonds.
-        graph_rate: its peak learning rate.
-        graph_hidden: numbers of an atom in it.
+        graph_rate: peak learning rate of the networks on atoms and bonds.
+        graph_hidden: numbers of an atom in the networks on atoms and bonds.
         graph_steps: how far messages go.
-        graph_dropout: chance that a number is hidden in it.
+        graph_dropout: chance that one of those numbers is hidden.
         n_nets: networks of each kind that are averaged; always one in a fold.
         n_folds: in which parts are compared, and calibration and thresholds chosen.
         n_trees: boosting steps of each assay.
-        tree_rate: their learning rate.
+        tree_rate: learning rate of the boosting steps.
         penalty: inverse strength of the linear model's pull towards zero.
     """
 
@@ -272,14 +272,16 @@ class NoteConfig(LoopConfig):
         window: tokens that the networks read, from the start.
         n_taught: last layers of the encoder that learn; the others stay as they came.
         epochs: of the transformer.
-        rate: its layers' peak learning rate; what is new learns at ten times as much, but no faster than the LSTM.
+        rate: peak learning rate of the transformer's layers; what is new learns at ten times as much, but no faster
+            than the LSTM.
         lstm_epochs: of the LSTM.
-        lstm_rate: its peak learning rate.
-        hidden: its units in each direction.
+        lstm_rate: peak learning rate of the LSTM.
+        hidden: units of the LSTM in each direction.
         dropout: chance that a unit of the networks is hidden.
         balance: how far rare sections weigh more in the networks' loss: 0 as they are, 1 all sections alike.
         penalty: inverse strength of the linear part's pull towards zero.
-        probe_penalty: the same of the probe, on what the encoder's untaught layers make of the dialogue.
+        probe_penalty: inverse strength of the pull towards zero of the probe, which reads what the encoder's untaught
+            layers make of the dialogue.
         n_folds: in which parts, blend and temperature are chosen, by dialogues that the fold did not learn from.
     """
 

@@ -129,8 +129,8 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
     """List the images of ``root/CLASS/`` with their patients and digests; decode none.
 
     A folder with a ``labels.csv``, or such a file itself, is read by
-    :func:`medviewer.training.labels.read_label_table` instead, an ``.npz`` file by
-    :func:`medviewer.training.breastmnist.read_breastmnist`. Patient groups come from
+    :func:`medviewer.training.labels.read_label_table` instead, an ``.npz`` file, or the one in a folder of the
+    classes of BreastMNIST, by :func:`medviewer.training.breastmnist.read_breastmnist`. Patient groups come from
     ``root.csv`` beside the folder (columns ``file``, ``patient_group`` and, to check contents,
     ``sha256``) where it exists, else from the published file names; a file that neither names
     counts as a patient of its own.
@@ -143,14 +143,15 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
         InputError: the folder cannot be read, a class folder is unknown or missing, or
             a class has no image.
     """
+    from medviewer.training import breastmnist  # noqa: PLC0415 - it builds on this module
+
+    is_theirs = tuple(classes) == breastmnist.CLASSES or root.suffix.lower() == ".npz"
+    if is_theirs and (file := breastmnist.published_file(root)) is not None:
+        return _with_every_class(breastmnist.read_breastmnist(file, classes))
     if (table := label_table(root)) is not None:
-        from medviewer.training.labels import read_label_table  # noqa: PLC0415 - it builds on this module
+        from medviewer.training.labels import read_label_table  # noqa: PLC0415 - likewise
 
         return _with_every_class(read_label_table(table, classes))
-    if root.suffix.lower() == ".npz":
-        from medviewer.training.breastmnist import read_breastmnist  # noqa: PLC0415 - likewise
-
-        return _with_every_class(read_breastmnist(root, classes))
     published = _published(root)
     lacks_groups = bool(published) and not any("patient_group" in row for row in published.values())
     images: list[LabelledImage] = []

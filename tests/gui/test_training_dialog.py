@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QDialog, QLineEdit, QProgressBar, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QLineEdit, QProgressBar, QPushButton, QWidget
 
 from medviewer.app import own_process
 from medviewer.app.training_progress import Curve, RunProgress
-from medviewer.gui import save_dialog, training_dialog, window
+from medviewer.gui import path_field, save_dialog, theme, training_dialog, window
 from medviewer.gui.cards import Disclosure, FactRow
 from medviewer.gui.closing_question import ClosingQuestion
+from medviewer.gui.path_field import PathField
 from medviewer.gui.settings_table import SettingsTable
-from medviewer.gui.text import PlainLabel, tr, use_language
+from medviewer.gui.text import ElidedLabel, PlainLabel, tr, use_language
 from medviewer.gui.training_cards import figures_card
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
@@ -97,7 +99,7 @@ def test_recipes_are_described_and_the_first_is_chosen(dialog: TrainingDialog) -
     said = all_words(dialog)
     assert "A folder of films." in said
     assert "A moment." in said
-    assert "No folder chosen yet" in said
+    assert "Nothing chosen yet\nChoose a folder or a file (.csv, .npz), or drop it here." in said
     assert not is_offered(dialog, "Begin")
     assert not is_offered(dialog, "Look at the data")
 
@@ -170,6 +172,244 @@ def test_names_of_settings_cannot_be_changed(dialog: TrainingDialog) -> None:
     [table] = dialog.findChildren(SettingsTable)
     table.editItem(table.topLevelItem(0), 0)
     assert not table.findChildren(QLineEdit)
+
+
+@pytest.fixture
+def table(data: Path) -> Path:
+    file = data / "table.csv"
+    file.touch()
+    return file
+
+
+def fields(dialog: QWidget) -> list[PathField]:
+    """The field of the data, then those of settings."""
+    QApplication.processEvents()
+    seen.settle()
+    return dialog.findChildren(PathField)
+
+
+def asked_with(data: Path) -> list[str]:
+    return [words[words.index("--data") + 1] for words in map(json.loads, (data / "asked").read_text().splitlines())]
+
+
+def drop(field: PathField, *paths: Path) -> bool:
+    """Drag files over a field and let go; returns whether it would take them."""
+    held = QMimeData()
+    held.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    copy, none = Qt.DropAction.CopyAction, (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(QPoint(5, 5), copy, held, *none)
+    enter.ignore()
+    QApplication.sendEvent(field, enter)
+    if not enter.isAccepted():
+        return False
+    assert field.property("kind") == "drop-over"
+    QApplication.sendEvent(field, QDropEvent(QPointF(5, 5), copy, held, *none))
+    return True
+
+
+def test_a_file_is_chosen_by_its_kind_looked_at_and_learned_from(
+    reader: Reader, dialog: TrainingDialog, data: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[str] = []
+
+    def choose(_parent: QWidget, _title: str, _start: str, kinds: str) -> tuple[str, str]:
+        offered.append(kinds)
+        return str(table), kinds
+
+    monkeypatch.setattr(path_field.QFileDialog, "getOpenFileName", choose)
+    press(dialog, "File…")
+    assert offered == ["Training data (*.csv *.npz)"]
+    assert f"table.csv\n{data}\n" in all_words(dialog)
+    press(dialog, "Look at the data")
+    reader.wait(lambda: "12 cases of 10 patients" in all_words(dialog))
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    assert asked_with(data) == [str(table), str(table)]
+
+
+def test_a_folder_is_chosen_by_the_keyboard_and_the_next_choice_starts_there(
+    dialog: TrainingDialog, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, starts = [str(data), ""], []
+
+    def choose(_parent: QWidget, _title: str, start: str) -> str:
+        starts.append(start)
+        return answers.pop(0)
+
+    monkeypatch.setattr(path_field.QFileDialog, "getExistingDirectory", choose)
+    for _ in range(2):
+        [field] = [one for one in fields(dialog) if "Training data" in one.accessibleName()]
+        folder = field.findChildren(QPushButton)[0]
+        assert folder.accessibleDescription() == "Training data"
+        folder.setFocus()
+        QTest.keyClick(folder, Qt.Key.Key_Space)
+    assert starts == [str(Path.home()), str(data)]
+    assert dialog.trainer.data_of("films") == str(data)  # a dialog that was left changes nothing
+    assert is_offered(dialog, "Begin")
+
+
+def test_a_folder_or_a_file_is_dropped_but_not_two(dialog: TrainingDialog, data: Path, table: Path) -> None:
+    for path in (table, data):
+        assert drop(fields(dialog)[0], path)
+        assert dialog.trainer.data_of("films") == str(path)
+    assert not drop(fields(dialog)[0], table, data)
+    assert dialog.trainer.data_of("films") == str(data)
+    assert fields(dialog)[0].property("kind") == "drop"
+
+
+def test_a_recipe_of_folders_offers_no_file_and_refuses_one(dialog: TrainingDialog, data: Path, table: Path) -> None:
+    dialog.list.setCurrentRow(1)
+    assert [one.text() for one in fields(dialog)[0].findChildren(QPushButton) if one.text()] == ["Folder…"]
+    drop(fields(dialog)[0], table)
+    said = all_words(dialog)
+    assert "table.csv is a file; this recipe takes a folder: choose the one with its data." in said
+    assert "Nothing chosen yet\nChoose a folder, or drop it here." in said
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "notes.txt is no file of this recipe; choose a folder or one of these files: .csv, .npz."),
+        ("zh", "notes.txt 不是该训练方案的文件；请选择文件夹或以下类型的文件：.csv, .npz。"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_and_what_was_chosen_stays(
+    reader: Reader, dialog: TrainingDialog, data: Path, table: Path, language: str, sentence: str
+) -> None:
+    reader.window.app.session.update(language=language)
+    dialog.use_data("films", table)
+    (data / "notes.txt").touch()
+    drop(fields(dialog)[0], data / "notes.txt")
+    assert all_words(dialog).count("notes.txt") == 1
+    assert sentence in all_words(dialog)
+    assert f"table.csv\n{data}\n" in all_words(dialog)
+    dialog.use_data("films", data)
+    assert "notes.txt" not in all_words(dialog)
+
+
+def test_the_choice_is_there_when_the_window_is_opened_again(
+    reader: Reader, dialog: TrainingDialog, data: Path, table: Path
+) -> None:
+    dialog.use_data("films", table)
+    dialog.list.setCurrentRow(1)
+    dialog.use_data("bare", data)
+    press(dialog, "Close")
+    reader.window.app.training._chosen.clear()  # as in the next session
+    reader.window.app.run_command("model.train")
+    again = reader.window.training
+    assert again is not None
+    assert f"table.csv\n{data}\n" in all_words(again)
+    again.list.setCurrentRow(1)
+    assert f"films\n{data.parent}\n" in all_words(again)
+    assert is_offered(again, "Begin")
+
+
+def change(dialog: QWidget, row: int, text: str) -> None:
+    [table] = dialog.findChildren(SettingsTable)
+    table.topLevelItem(row).setText(1, text)
+    QApplication.processEvents()
+
+
+def test_settings_say_what_they_are_and_a_refused_one_is_named_at_once(
+    reader: Reader, dialog: TrainingDialog, data: Path
+) -> None:
+    dialog.use_data("films", data)
+    unfold(dialog, "Settings")
+    [table] = dialog.findChildren(SettingsTable)
+    assert table.topLevelItem(0).text(2) == "cases a step, over all processes."
+    table.setCurrentItem(table.topLevelItem(0), 1)
+    assert "batch: cases a step, over all processes." in all_words(dialog)
+    table.setCurrentItem(table.topLevelItem(1), 1)  # of which the recipe says nothing
+    assert "batch: cases" not in all_words(dialog)
+    sentence = "The setting batch cannot be 'many'; an example is 32."
+    change(dialog, 0, "many")
+    assert table.topLevelItem(0).text(2) == sentence
+    assert not table.topLevelItem(0).icon(1).isNull()
+    assert all_words(dialog).count(sentence) == 1
+    press(dialog, "Begin")
+    assert dialog.trainer.problems == {"films": sentence}
+    assert not (data / "asked").exists()
+    seen.settle()
+    [fold] = [one for one in dialog.findChildren(Disclosure) if one.header.text() == "Settings"]
+    assert fold.header.isChecked()  # it is still open, with what was typed
+    change(dialog, 0, "16")
+    [table] = dialog.findChildren(SettingsTable)
+    assert table.topLevelItem(0).text(2) == "cases a step, over all processes."
+    assert table.topLevelItem(0).icon(1).isNull()
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    assert json.loads((data / "asked").read_text())[-2:] == ["--set", "batch=16"]
+
+
+def test_a_setting_that_is_a_path_is_chosen_refused_and_taken_back(
+    reader: Reader, dialog: TrainingDialog, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "w.safetensors").touch()
+    answers = [str(data / "gone.safetensors"), str(data / "w.safetensors")]
+    kinds: list[str] = []
+
+    def choose(_parent: QWidget, _title: str, _start: str, offered: str) -> tuple[str, str]:
+        kinds.append(offered)
+        return answers.pop(0), offered
+
+    monkeypatch.setattr(path_field.QFileDialog, "getOpenFileName", choose)
+    dialog.use_data("films", data)
+    unfold(dialog, "Settings")
+    _, weights, curves = fields(dialog)
+    assert "weights\nAbout weights.\nNone\nChoose a file, or drop it here.\n" in all_words(dialog)
+    assert "checkpoints" not in all_words(dialog)  # where a run is kept, the window needs to know
+    press(weights, "File…")
+    assert kinds == ["weights (*.safetensors)"]
+    said = f"The setting weights names {data / 'gone.safetensors'}, where there is no file; give one that is there."
+    assert said in all_words(dialog)
+    press(weights, "File…")
+    assert "where there is no" not in all_words(dialog)
+    assert f"w.safetensors\n{data}\n" in all_words(weights) + "\n"
+    drop(curves, data / "new")  # which is made
+    assert "where there is no" not in all_words(dialog)
+    [clear] = [one for one in curves.findChildren(QPushButton) if one.accessibleName() == "Choose none"]
+    clear.click()
+    assert not clear.isVisible()
+    press(dialog, "Begin")
+    reader.wait(lambda: is_offered(dialog, "Put it into use"))
+    words = json.loads((data / "asked").read_text())
+    assert [word for word in words if "=" in word] == [f"weights={data / 'w.safetensors'}"]
+
+
+def test_the_table_follows_the_theme(reader: Reader, dialog: TrainingDialog) -> None:
+    [table] = dialog.findChildren(SettingsTable)
+    change(dialog, 0, "many")
+    for name in ("light", "dark"):
+        reader.window.app.session.update(theme=name)
+        row = table.topLevelItem(1)
+        assert row.foreground(1).color().name() == theme.THEMES[name].text
+        assert table.topLevelItem(0).foreground(1).color().name() == theme.THEMES[name].alarm
+
+
+def test_what_a_setting_means_goes_below_the_table_where_it_has_no_room(dialog: TrainingDialog) -> None:
+    unfold(dialog, "Settings")
+    [table] = dialog.findChildren(SettingsTable)
+    for width, is_hidden in ((940, False), (500, True)):
+        dialog.resize(width, 500)
+        QApplication.processEvents()
+        assert table.isColumnHidden(2) == is_hidden
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_buttons_of_a_path_go_below_it_in_a_narrow_window(qtbot, language: str) -> None:
+    use_language(language)
+    field = PathField("Training data", ("folder", "file"), lambda _: None)
+    qtbot.addWidget(field)
+    field.show_path("/somewhere/a-name-that-is-rather-long-for-any-file.csv", "")
+    field.show()
+    for width, is_below in ((640, False), (240, True)):
+        field.resize(width, 120)
+        QApplication.processEvents()
+        first = field.findChildren(QPushButton)[0]
+        label = field.findChildren(ElidedLabel)[1]
+        assert (first.y() > label.geometry().bottom()) == is_below
+        inside = [one for one in (*field.findChildren(QPushButton), label) if one.isVisible()]
+        assert all(field.rect().contains(one.geometry()) for one in inside)
 
 
 def test_it_is_watched_stopped_and_gone_on_with_while_the_viewer_is_used(
@@ -312,7 +552,7 @@ def test_it_follows_the_language_and_keeps_what_was_chosen_and_runs(
     dialog.use_data("bare", data)
     reader.window.app.run_command("app.language", "en")
     assert dialog.chosen is dialog.recipes[1]
-    assert dialog._folder("bare") == str(data)
+    assert f"films\n{data.parent}\n" in all_words(dialog)
     assert "Another recipe is being trained; one at a time." in all_words(dialog)
     press(dialog, "Close")
     reader.window.app.run_command("app.language", "zh")  # nobody listens any more

@@ -15,6 +15,8 @@ import medviewer.gui
 from medviewer import whole_file
 from medviewer.app.commands import COMMANDS, MENUS, named
 from medviewer.app.hanging_protocol import BUILT_IN
+from medviewer.domain.errors import UsageError
+from medviewer.domain.recipe_settings import PathSetting, read_settings
 from medviewer.domain.study import Caveat
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
@@ -25,6 +27,8 @@ from medviewer.inference.guard_texts import TEXTS
 from medviewer.records.identity import mismatch
 from medviewer.records.record import Identifier
 from medviewer.resources import models_dir, resource
+from medviewer.training.about import settings_of
+from medviewer.training.recipes.abouts import ABOUTS
 from tests.gui import panel_states as made
 from tests.gui.seen import all_words, show
 from tests.gui.sentences import PACKAGE, sentences, words_of
@@ -171,6 +175,21 @@ def test_what_is_said_of_a_colour_profile_has_its_chinese() -> None:
     said = [one.text for one in vars(color_profile).values() if isinstance(one, Caveat)]
     assert len(said) >= 6
     assert [words for words in said if not TABLE.get(words)] == []
+
+
+def test_what_a_setting_of_a_recipe_means_and_why_one_is_refused_have_their_chinese() -> None:
+    means = {one["about"]["en"] for about in ABOUTS.values() for one in settings_of(about.config)}
+    assert len(means) > 60
+    assert sorted(words for words in means if not TABLE.get(words)) == []
+    defaults, paths = {"rate": 0.1}, {"weights": PathSetting("file", {}), "refresh": PathSetting("folder", {})}
+    here = str(GUI)
+    for given in ({"odd": "1"}, {"rate": "x"}, {"weights": ""}, {"weights": here}, {"refresh": here, "rate": "1"}):
+        with pytest.raises(UsageError) as refused:
+            read_settings(defaults, given, paths)
+        text.use_language("zh")
+        said = text.tr(str(refused.value))
+        text.use_language("en")
+        assert said.startswith(("设置", "没有名为")), refused.value
 
 
 def contradictions_of_cards() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from medviewer.domain.recipe_settings import PathSetting
 from medviewer.training.about import About
 from medviewer.training.configs import (
     FilmConfig,
@@ -18,17 +19,82 @@ from medviewer.training.configs import (
 
 NETWORKS = ("torch", "onnxruntime", "onnxscript", "matplotlib")
 
+_PATHS: Mapping[str, PathSetting] = {
+    "checkpoints": PathSetting(
+        "folder",
+        {
+            "en": "Keeps the run's checkpoints when the model is complete; they are removed otherwise.",
+            "zh": "模型完成后保留本次训练的检查点；否则将其删除。",
+        },
+        is_read=False,
+    ),
+    "resume": PathSetting(
+        "folder",
+        {
+            "en": "The checkpoints of a finished training: its best epoch becomes the model, nothing is learned again.",
+            "zh": "一次已完成训练的检查点：以其最佳轮次作为模型，不再重新学习。",
+        },
+    ),
+    "refresh": PathSetting(
+        "folder",
+        {
+            "en": "A finished model: its network is kept and measured anew; it takes no other setting beside it.",
+            "zh": "一个已完成的模型：保留其网络并重新评估；不能同时更改其他设置。",
+        },
+    ),
+    "tensorboard": PathSetting(
+        "folder",
+        {
+            "en": "Gets event files with the curves of the training, for TensorBoard.",
+            "zh": "用于存放训练曲线的事件文件，供TensorBoard查看。",
+        },
+        is_read=False,
+    ),
+    "weights": PathSetting(
+        "file",
+        {
+            "en": "Weights of a vision transformer by timm's names, to begin with.",
+            "zh": "训练起始所用的视觉Transformer权重（按timm命名）。",
+        },
+        suffixes=(".safetensors", ".pt", ".pth"),
+    ),
+    "beside": PathSetting(
+        "folder",
+        {
+            "en": "A model that learned from the same data: the new one is compared with it on the held-out patients.",
+            "zh": "由相同数据训练的模型：新模型将在留出患者上与其比较。",
+        },
+    ),
+    "encoder": PathSetting(
+        "folder",
+        {
+            "en": "A pretrained BERT encoder (model.safetensors and vocab.txt), instead of the installed package.",
+            "zh": "预训练BERT编码器（model.safetensors与vocab.txt），代替已安装的软件包。",
+        },
+    ),
+}
+
+
+def _paths(*names: str) -> dict[str, PathSetting]:
+    return {name: _PATHS[name] for name in names}
+
+
+RUN_PATHS = _paths("checkpoints", "tensorboard")
+"""The settings of every recipe that are paths."""
+
 ABOUTS: Mapping[str, About] = {
     "breast-ultrasound": About(
         title={"en": "Malignancy on small breast ultrasound pictures", "zh": "小尺寸乳腺超声图像恶性判别"},
         data={
-            "en": "MedMNIST's file breastmnist.npz (28 x 28 pixels); its parts train and val are learned from, "
-            "test is left alone.",
-            "zh": "MedMNIST的breastmnist.npz文件（28×28像素）；仅用train与val部分训练，不使用test部分。",
+            "en": "MedMNIST's file breastmnist.npz (28 x 28 pixels), or the folder with it; its parts train and val "
+            "are learned from, test is left alone.",
+            "zh": "MedMNIST的breastmnist.npz文件（28×28像素）或其所在文件夹；仅用train与val部分训练，不使用test部分。",
         },
         duration={"en": "About twenty minutes on one processor core.", "zh": "单核处理器上约需二十分钟。"},
         config=SmallConfig(),
         needs=(*NETWORKS, "sklearn"),
+        files=(".npz", ".csv"),
+        paths=RUN_PATHS,
     ),
     "chest-xray": About(
         title={"en": "Pneumonia on children's chest radiographs", "zh": "儿童胸部X线片肺炎检测"},
@@ -44,6 +110,8 @@ ABOUTS: Mapping[str, About] = {
         },
         config=FilmConfig(),
         needs=NETWORKS,
+        files=(".csv",),
+        paths=_paths("checkpoints", "resume", "refresh", "tensorboard"),
     ),
     "chest-xray-vit": About(
         title={
@@ -61,6 +129,8 @@ ABOUTS: Mapping[str, About] = {
         },
         config=TransformerConfig(),
         needs=NETWORKS,
+        files=(".csv",),
+        paths=_paths("checkpoints", "resume", "tensorboard", "weights", "beside"),
     ),
     "icu-forecast": About(
         title={"en": "The next hours of vital signs in intensive care", "zh": "重症监护未来数小时生命体征预测"},
@@ -74,6 +144,7 @@ ABOUTS: Mapping[str, About] = {
         },
         config=ForecastConfig(),
         needs=NETWORKS,
+        paths=RUN_PATHS,
     ),
     "icu-mortality": About(
         title={"en": "Death in hospital, from two days of intensive care", "zh": "重症监护头两天数据的院内死亡风险"},
@@ -88,6 +159,7 @@ ABOUTS: Mapping[str, About] = {
         },
         config=StayConfig(),
         needs=(*NETWORKS, "sklearn"),
+        paths=RUN_PATHS,
     ),
     "note-section": About(
         title={"en": "Section of the note that a dialogue belongs to", "zh": "对话所属的病历章节"},
@@ -105,13 +177,15 @@ ABOUTS: Mapping[str, About] = {
         },
         config=NoteConfig(),
         needs=(*NETWORKS, "sklearn"),
+        files=(".csv",),
+        paths=_paths("checkpoints", "tensorboard", "encoder"),
     ),
     "toxicity": About(
         title={"en": "Toxicity of a molecule in twelve cell assays", "zh": "分子在十二项细胞实验中的毒性"},
         data={
-            "en": "The folder with tox21.csv of MoleculeNet: a column smiles and one for each of twelve "
-            "assays. It needs RDKit.",
-            "zh": "MoleculeNet的tox21.csv所在文件夹：一列smiles，另有十二项实验各一列。需要RDKit。",
+            "en": "The file tox21.csv of MoleculeNet, or the folder with it: a column smiles and one for each of "
+            "twelve assays. It needs RDKit.",
+            "zh": "MoleculeNet的tox21.csv文件或其所在文件夹：一列smiles，另有十二项实验各一列。需要RDKit。",
         },
         duration={
             "en": "About half an hour for 7,800 molecules on one processor core.",
@@ -119,6 +193,8 @@ ABOUTS: Mapping[str, About] = {
         },
         config=MoleculeConfig(),
         needs=(*NETWORKS, "sklearn", "rdkit"),
+        files=(".csv",),
+        paths=RUN_PATHS,
     ),
     "survival": About(
         title={"en": "Survival after a heart attack", "zh": "心肌梗死后生存"},
@@ -130,5 +206,7 @@ ABOUTS: Mapping[str, About] = {
         duration={"en": "A minute or two.", "zh": "约一两分钟。"},
         config=SurvivalConfig(),
         needs=NETWORKS,
+        files=(".csv", ".arff"),
+        paths=RUN_PATHS,
     ),
 }

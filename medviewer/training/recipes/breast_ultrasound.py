@@ -35,9 +35,8 @@ from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.small_lesson import learn_ensemble
 
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ABOUT.paths
 METRIC = "AUC in folds grouped by near copies, mean over repeats"
-PUBLISHED_FILE = "breastmnist.npz"
 RANGES: Mapping[str, Range] = {
     "rate": Range(1e-3, 1e-2, is_logarithmic=True),
     "weight_decay": Range(1e-3, 0.2, is_logarithmic=True),
@@ -90,8 +89,7 @@ def run(request: Request) -> Path:
 def _read(request: Request, config: SmallConfig) -> tuple[ClassFolders, Part, npt.NDArray[np.int64]]:
     """Return the data, the images at the size that is learned from, and the groups that stay together."""
     pixels: list[Grey] = []
-    file = request.data / PUBLISHED_FILE
-    found = find_images(file if file.is_file() else request.data, CLASSES)
+    found = find_images(request.data, CLASSES)
     # The test part judges, and is never learned from.
     found = dataclasses.replace(found, images=tuple(one for one in found.images if one.split != "test"))
     found = keep_decodable(found, lambda _, grey: pixels.append(grey))

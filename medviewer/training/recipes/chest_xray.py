@@ -34,7 +34,7 @@ from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-FOLDERS = ("checkpoints", "resume", "refresh", "tensorboard")
+FOLDERS = ABOUT.paths
 METRIC = "worst AUC over splits tune and block and over shifts"
 RANGES: Mapping[str, Range] = {
     "backbone_rate": Range(5e-5, 2e-3, is_logarithmic=True),

@@ -36,7 +36,7 @@ from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.vit_weights import load_timm_weights
 
-FOLDERS = ("checkpoints", "resume", "tensorboard", "weights", "beside")
+FOLDERS = ABOUT.paths
 RANGES: Mapping[str, Range] = {
     "backbone_rate": Range(1e-4, 2e-3, is_logarithmic=True),
     "weight_decay": Range(1e-3, 0.2, is_logarithmic=True),

@@ -36,7 +36,7 @@ from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 from medviewer.training.stay_table import stays_table
 
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ABOUT.paths
 METRIC = "1 - mean absolute error over that of the last value, set B, mean of what is offered"
 RANGES: Mapping[str, Range] = {
     "rate": Range(5e-4, 5e-3, is_logarithmic=True),

@@ -30,7 +30,7 @@ from medviewer.training.stay_export import write_graph, write_reference
 from medviewer.training.stay_table import stays_table
 from medviewer.training.stays import encode, input_documents
 
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ABOUT.paths
 METRIC = "AUC on set B, learned from set A alone"
 RANGES: Mapping[str, Range] = {
     "rate": Range(1e-3, 1e-2, is_logarithmic=True),

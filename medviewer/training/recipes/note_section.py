@@ -34,7 +34,7 @@ from medviewer.training.settings import configure
 from medviewer.training.stay_blend import folder_of
 from medviewer.training.text_encoder import read_pretrained
 
-FOLDERS = ("checkpoints", "tensorboard", "encoder")
+FOLDERS = ABOUT.paths
 METRIC = "accuracy in grouped folds of the training dialogues"
 RANGES: Mapping[str, Range] = {
     "rate": Range(5e-5, 5e-4, is_logarithmic=True),
@@ -95,6 +95,10 @@ def _read(request: Request) -> dict[str, Dialogues]:
     """Read the tables, and tell what cannot be used; what is judged on is not learned from."""
     sets = {split: read_dialogues(path) for split, path in find_tables(request.data).items()}
     if "training" not in sets:
+        if request.data.is_file():
+            raise InputError(
+                f"{request.data.name} is not the training table; its name must begin with MTS-Dialog-TrainingSet."
+            )
         raise InputError(f"{request.data} lacks the training table; put MTS-Dialog-TrainingSet.csv there.")
     sets = without_copies(sets)
     for split, found in sets.items():

@@ -40,7 +40,7 @@ from medviewer.training.survival_export import write_graph, write_reference
 from medviewer.training.survival_folds import SurvivalAnswers, answer_by_folds, survival_measures, survival_report
 from medviewer.training.survival_net import SurvivalNet
 
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ABOUT.paths
 FILE = "whas500.arff"
 METRIC = "concordance in folds, mean over repeats"
 RANGES: Mapping[str, Range] = {"penalty": Range(0.1, 100.0, is_logarithmic=True)}

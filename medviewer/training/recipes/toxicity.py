@@ -32,7 +32,7 @@ from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
 
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ABOUT.paths
 METRIC = "mean AUC in scaffold-grouped folds of the training part"
 RANGES: Mapping[str, Range] = {
     "rate": Range(3e-4, 3e-3, is_logarithmic=True),

@@ -17,6 +17,7 @@ from medviewer.app.jobs import Jobs
 from medviewer.app.model_shelf import ModelShelf
 from medviewer.app.own_process import Ending
 from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, Plan, Trainer, version_after
+from medviewer.app.training_recipe import read_recipe
 from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
@@ -75,12 +76,12 @@ def test_without_torch_nothing_is_started(trainer: Trainer, monkeypatch: pytest.
 
 
 def test_data_are_described_before_anything_is_learned(trainer: Trainer, data: Path) -> None:
-    trainer.look_at_data("films", data, {"seed": "3"})
+    trainer.look_at_data("films", data, {"batch": "32", "rate": "3"})
     assert trainer.reports["films"]["problems"][0]["stops_training"] is True
     (words,) = asked(data)
     assert words[:2] == ["train", "films"]
     assert "--report-only" in words
-    assert words[-2:] == ["--set", "seed=3"]
+    assert [word for word in words if "=" in word] == ["rate=3"]  # the others are the recipe's own
     assert trainer.stage("films") == "new"
 
 
@@ -148,10 +149,90 @@ def test_a_damaged_plan_is_none(trainer: Trainer, data: Path, content: str) -> N
     assert trainer.stage("films") == "new"
 
 
-def test_data_must_be_there(trainer: Trainer, tmp_path: Path) -> None:
-    trainer.begin("films", tmp_path / "nowhere", {})
-    assert trainer.problems["films"] == "Choose the folder with the training data first."
-    assert trainer.stage("films") == "new"
+@pytest.mark.parametrize("start", [Trainer.begin, Trainer.look_at_data])
+@pytest.mark.parametrize(
+    ("asked_for", "settings", "sentence"),
+    [
+        (("films", "nowhere"), {}, "The training data are not at PATH; choose them again."),
+        (("films", "a.txt"), {}, "a.txt is no file of this recipe; choose a folder or one of these files: .csv, .npz."),
+        (("bare", "a.csv"), {}, "a.csv is a file; this recipe takes a folder: choose the one with its data."),
+        (("films", "a.csv"), {"rate": "much"}, "The setting rate cannot be 'much'; an example is 0.01."),
+        (("films", "a.csv"), {"weights": "PATH"}, "The setting weights names PATH, where there is no file; "),
+    ],
+)
+def test_what_the_recipe_would_refuse_is_refused_before_the_run_before_goes(
+    trainer: Trainer, tmp_path: Path, start: Any, asked_for: tuple[str, str], settings: dict[str, str], sentence: str
+) -> None:
+    recipe, name = asked_for
+    run = trainer.folder / f"{recipe}.training"
+    run.mkdir(parents=True)
+    for made in ("a.txt", "a.csv"):
+        (tmp_path / made).touch()
+    given = {key: text.replace("PATH", str(tmp_path / "none")) for key, text in settings.items()}
+    start(trainer, recipe, tmp_path / name, given)
+    said = trainer.problems[recipe].replace(str(tmp_path / "none"), "PATH").replace(str(tmp_path / name), "PATH")
+    assert said.startswith(sentence)
+    assert run.is_dir()
+    assert trainer.planned(recipe) is None
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_file_is_passed_on_to_the_report_the_run_and_the_comparison(trainer: Trainer, data: Path) -> None:
+    file = data / "table.CSV"
+    file.touch()
+    trainer.look_at_data("films", file, {})
+    trainer.begin("films", file, {})
+    trainer.compare("films")
+    assert trainer.problems == {}
+    found = asked(data)
+    assert [words[words.index("--data") + 1] for words in found] == [str(file)] * 3
+    assert [words[0] for words in found] == ["train", "train", "evaluate"]
+
+
+def test_paths_are_settings_like_others_but_for_where_the_run_is_kept(trainer: Trainer, data: Path) -> None:
+    weights = data / "w.safetensors"
+    weights.touch()
+    films = trainer.recipes[0]
+    assert list(films.paths) == ["weights", "curves"]
+    trainer.begin("films", data, {**films.settings, "weights": str(weights), "curves": ""})
+    (words,) = asked(data)
+    assert [word for word in words if "=" in word] == [f"weights={weights}"]
+    plan = trainer.planned("films")
+    assert plan is not None
+    assert plan.settings == {"weights": str(weights)}
+
+
+def test_which_data_were_chosen_last_is_remembered_for_each_recipe(
+    trainer: Trainer, application: Application, data: Path
+) -> None:
+    assert trainer.data_of("films") == ""
+    (data / "a.npz").touch()
+    trainer.choose_data("films", data / "a.npz")
+    trainer.choose_data("bare", data)
+    later = Trainer(application, trainer._jobs)
+    assert (later.data_of("films"), later.data_of("bare")) == (str(data / "a.npz"), str(data))
+    assert (trainer.folder / "films.chosen.json").stat().st_mode & 0o077 == 0
+    (trainer.folder / "films.chosen.json").write_text('{"data": 1}')
+    assert Trainer(application, trainer._jobs).data_of("films") == ""
+
+
+def test_data_that_were_begun_with_are_those_that_were_chosen_last(
+    trainer: Trainer, application: Application, data: Path
+) -> None:
+    trainer.begin("films", data, {})
+    assert Trainer(application, trainer._jobs).data_of("films") == str(data)
+
+
+def test_a_choice_that_is_refused_changes_nothing(trainer: Trainer, data: Path) -> None:
+    trainer.choose_data("films", data)
+    trainer.reports["films"] = {"n": 1}
+    trainer.choose_data("films", data / "nowhere")
+    assert "choose them again" in trainer.problems["films"]
+    assert trainer.data_of("films") == str(data)
+    assert "films" in trainer.reports
+    trainer.choose_data("films", data)
+    assert trainer.problems == {}
+    assert trainer.reports == {}
 
 
 def test_two_windows_do_not_train_into_one_folder(trainer: Trainer, data: Path) -> None:
@@ -188,7 +269,9 @@ def slow(application: Application, monkeypatch: pytest.MonkeyPatch) -> tuple[Tra
     monkeypatch.setattr(trainer_module, "_collected", lambda *_: (Ending("done", ""), []))
     monkeypatch.setattr(trainer_module, "_document", lambda path: {"of": path.parent.name})
     jobs = Jobs(later, lambda call: call(), on_progress=lambda *_: None, on_idle=lambda _: None)
-    return Trainer(application, jobs), later
+    made = Trainer(application, jobs)
+    made.recipes = tuple(read_recipe(entry) for entry in training_program.RECIPES)
+    return made, later
 
 
 def test_what_was_seen_of_other_data_is_not_shown(slow: tuple[Trainer, LaterExecutor], data: Path) -> None:

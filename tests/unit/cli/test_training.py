@@ -191,8 +191,27 @@ def test_every_recipe_says_what_it_is_in_both_languages(capsys: pytest.CaptureFi
     for recipe in document["recipes"]:
         for words in ("title", "data", "duration"):
             assert recipe[words].keys() == {"en", "zh"}, f"ABOUT of {recipe['recipe']} lacks its {words}"
+        assert all(path["about"].keys() == {"en", "zh"} for path in recipe["paths"])
+        assert {"checkpoints", "tensorboard"} <= {path["name"] for path in recipe["paths"]}
+    taken = {one["recipe"]: one["files"] for one in document["recipes"]}
+    assert taken["breast-ultrasound"] == [".npz", ".csv"]
+    assert taken["icu-mortality"] == []
     assert main(["recipes"]) == 0
-    assert "chest-xray\n  Pneumonia on children's" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "chest-xray\n  Pneumonia on children's" in said
+    assert " heads=3 checkpoints=FOLDER resume=FOLDER tensorboard=FOLDER weights=FILE beside=FOLDER\n" in said
+
+
+def test_settings_are_told_with_their_kind_and_what_they_mean() -> None:
+    from medviewer.training.about import settings_of
+    from medviewer.training.recipes.abouts import ABOUTS
+
+    found = {one["name"]: one for one in settings_of(ABOUTS["chest-xray-vit"].config)}
+    assert found["batch"]["about"] == {"en": "cases a step, over all processes."}  # of the config that it adds to
+    assert found["heads"] == {"name": "heads", "value": "3", "kind": "int", "about": {"en": "of the attention."}}
+    assert [found[name]["kind"] for name in ("mixed", "sizes", "average")] == ["bool", "ints", "float"]
+    for name, about in ABOUTS.items():
+        assert not [one["name"] for one in settings_of(about.config) if not one["about"]], name
 
 
 def test_a_recipe_that_lacks_a_package_does_not_hide_the_others(
@@ -218,7 +237,7 @@ def test_a_described_setting_is_read_as_it_is_written() -> None:
 
     config = FilmConfig(sizes=(32, 64), pretrained=False, dropout=0.25)
     given = {one["name"]: one["value"] for one in settings_of(config)}
-    assert configure(FilmConfig(), given, ()) == (config, {})
+    assert configure(FilmConfig(), given, {}) == (config, {})
 
 
 def test_a_recipe_without_words_is_shown_by_its_docstring_and_config() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medviewer.domain.errors import InputError
 from medviewer.training.breastmnist import CLASSES, part_digests, read_breastmnist
@@ -122,3 +123,39 @@ def test_no_group_is_torn_and_both_classes_are_in_every_fold() -> None:
     shares = [labels[fold == index].mean() for index in range(5)]
     assert max(shares) - min(shares) < 0.12
     assert (grouped_folds(labels, groups, 5, seed=4) != fold).any()
+
+
+def test_the_file_is_found_in_its_folder_whatever_it_is_called(tmp_path: Path) -> None:
+    write_npz(tmp_path / "ours-train-val.npz", 8)
+    np.savez(tmp_path / "features.npz", x=np.zeros(3))  # not of this form
+    (tmp_path / "damaged.npz").write_bytes(b"PK")
+    found = find_images(tmp_path, CLASSES)
+    assert (found.root.name, len(found.images)) == ("ours-train-val.npz", 12)
+    assert found.digest == find_images(tmp_path / "ours-train-val.npz", CLASSES).digest
+    with pytest.raises(InputError, match="no class folder"):  # data of other classes are not looked for in it
+        find_images(tmp_path, ("NORMAL", "PNEUMONIA"))
+
+
+def test_of_several_files_the_published_name_is_meant_or_nobody_knows(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", 8)
+    write_npz(tmp_path / "b.npz", 8)
+    with pytest.raises(InputError, match=r"holds several files of this form \(a.npz, b.npz\); give the one"):
+        find_images(tmp_path, CLASSES)
+    write_npz(tmp_path / "breastmnist.npz", 12)
+    assert find_images(tmp_path, CLASSES).root.name == "breastmnist.npz"
+
+
+@pytest.mark.parametrize("other", ["folders", "labels.csv"])
+def test_class_folders_and_a_label_table_go_before_a_file_beside_them(tmp_path: Path, other: str) -> None:
+    write_npz(tmp_path / "a.npz", 8)
+    for number, name in enumerate(CLASSES):
+        (tmp_path / name).mkdir()
+        Image.fromarray(picture(np.random.default_rng(number), is_malignant=bool(number))).save(
+            tmp_path / name / "1.png"
+        )
+    if other == "labels.csv":
+        lines = [f"{name}/1.png,{name},{name}" for name in CLASSES]
+        (tmp_path / other).write_text("\n".join(["file,label,patient", *lines]))
+    found = find_images(tmp_path, CLASSES)
+    assert len(found.images) == 2
+    assert found.is_table == (other == "labels.csv")

@@ -193,6 +193,16 @@ def test_a_table_of_other_sections_is_refused(made: tuple[Path, list[str]], tmp_
         evaluate(made[0], write_table(tmp_path / "a.csv", rows), tmp_path / "out")
 
 
+def test_the_training_table_by_itself_is_known_by_its_name(tmp_path: Path) -> None:
+    rows = make_rows(12, seed=9)
+    table = write_table(tmp_path / "MTS-Dialog-TrainingSet-2.csv", rows)
+    assert report_data("note-section", table, tmp_path, {})["n"] == 12
+    with pytest.raises(
+        InputError, match=r"^new\.csv is not the training table; its name must begin with MTS-Dialog-Tr"
+    ):
+        report_data("note-section", write_table(tmp_path / "new.csv", rows), tmp_path, {})
+
+
 def test_a_dialogue_that_judges_is_not_learned_from(data: Path, encoder: Path, tmp_path: Path) -> None:
     """The same words with other spaces and capitals are the same dialogue."""
     for name in PUBLISHED.values():
