@@ -49,6 +49,9 @@ class DataTable:
         columns: what else is known of each row, by name: text, "" where missing, or numbers, NaN where missing.
         unusable: ``(name, reason)`` of rows that cannot be used.
         digest: of the whole.
+        needed: the parts in which the recipe refuses to learn without a case of every class.
+        refuses_copies: whether it refuses rows of the same content in two parts.
+        refusals: why else it refuses these data, a sentence each.
     """
 
     path: Path
@@ -62,6 +65,9 @@ class DataTable:
     columns: Mapping[str, Column] = field(default_factory=dict)
     unusable: Sequence[tuple[str, str]] = ()
     digest: str = ""
+    needed: Sequence[str] = ()
+    refuses_copies: bool = False
+    refusals: Sequence[str] = ()
 
 
 def images_table(found: ClassFolders, seed: int) -> DataTable:
@@ -79,6 +85,8 @@ def images_table(found: ClassFolders, seed: int) -> DataTable:
         columns={name: [image.facts.get(name, "") for image in found.images] for name in facts},
         unusable=found.unusable,
         digest=found.digest,
+        needed=SPLITS,
+        refuses_copies=True,
     )
 
 
@@ -99,8 +107,9 @@ def describe_data(table: DataTable) -> dict[str, Any]:
         "unusable": [{"name": name, "reason": reason} for name, reason in table.unusable],
     }
     report["problems"] = [
+        *(_problem(text, stops=True) for text in table.refusals),
         *_problems_of_splits(report, table),
-        *_problems_of_rows(report),
+        *_problems_of_rows(report, table),
         *_problems_of_columns(columns, report["n"]),
     ]
     return report
@@ -186,24 +195,24 @@ def _problem(text: str, *, stops: bool) -> dict[str, Any]:
 def _problems_of_splits(report: Mapping[str, Any], table: DataTable) -> list[dict[str, Any]]:
     found = []
     for name, split in report["splits"].items():
-        for label, count in split["per_class"].items():
-            if count == 0:
-                found.append(_problem(f"The part {name} has no case of {label}.", stops=True))
+        if lacking := [label for label, count in split["per_class"].items() if count == 0]:
+            said = f"The part {name} has no case of {', '.join(lacking)}."
+            found.append(_problem(said, stops=name in table.needed))
     split_of: dict[str, str] = {}
     torn = {p for p, s in zip(table.patients, table.splits, strict=True) if split_of.setdefault(p, s) != s}
-    found += [_problem(f"The patient {patient} is in two parts.", stops=True) for patient in sorted(torn)]
+    found += [_problem(f"The patient {patient} is in two parts.", stops=False) for patient in sorted(torn)]
     rarest = min(report["per_class"].values(), default=0)
     if report["n"] and 0 < rarest < _RARE_SHARE * report["n"]:
         found.append(_problem(f"The rarest class has {rarest} of {report['n']} cases.", stops=False))
     return found
 
 
-def _problems_of_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _problems_of_rows(report: Mapping[str, Any], table: DataTable) -> list[dict[str, Any]]:
     found = []
     for copies in report["duplicates"]:
         both = " and ".join(copies["names"][:2])
         if copies["other_split"]:
-            found.append(_problem(f"{both} are the same, and in two parts.", stops=True))
+            found.append(_problem(f"{both} are the same, and in two parts.", stops=table.refuses_copies))
         elif copies["other_label"]:
             found.append(_problem(f"{both} are the same, and have two labels.", stops=False))
     if n := len(report["unusable"]):

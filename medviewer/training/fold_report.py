@@ -106,5 +106,7 @@ def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int
         patients=[str(group) for group in groups],
         splits=folds,
         expected_splits=sorted(set(folds)),
+        needed=(),
+        refuses_copies=False,
         columns={"size of the group": np.bincount(groups, minlength=len(groups))[groups].astype(np.float64)},
     )

@@ -11,12 +11,16 @@ from medviewer.training.data_report import Column, DataTable
 from medviewer.training.physionet import Stays
 from medviewer.training.stays import FIELDS, VARIABLES
 
-CLASSES = ("survived", "died")
+CLASSES = ("survived", "died", "outcome not given")
 
 
 def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
-    """Return stays as rows: descriptors, and how often each variable was measured."""
+    """Return stays as rows: descriptors, and how often each variable was measured.
+
+    Only outcomes that are there are classes: whether a recipe needs both is for it to say.
+    """
     rows = [(letter, stay) for letter, found in sets.items() for stay in found.stays]
+    labels = [CLASSES[2 if stay.died is None else int(stay.died)] for _, stay in rows]
     columns: dict[str, Column] = {
         name: np.array([stay.descriptors.get(name, np.nan) for _, stay in rows]) for name in FIELDS
     }
@@ -26,8 +30,8 @@ def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
     return DataTable(
         path=path,
         names=[str(stay.record_id) for _, stay in rows],
-        labels=[CLASSES[bool(stay.died)] for _, stay in rows],
-        classes=CLASSES,
+        labels=labels,
+        classes=[name for name in CLASSES if name in labels],
         patients=[str(stay.record_id) for _, stay in rows],
         splits=[letter for letter, _ in rows],
         expected_splits=tuple(sets),

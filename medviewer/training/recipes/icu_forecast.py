@@ -28,7 +28,7 @@ from medviewer.training.forecast_learning import (
 )
 from medviewer.training.forecast_scores import HOURS, measure_forecasts, offered_of
 from medviewer.training.lesson import Surroundings
-from medviewer.training.physionet import Stays, find_sets, read_stays
+from medviewer.training.physionet import Stays, check_apart, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.icu_forecast_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
@@ -101,6 +101,7 @@ def read_both(request: Request) -> dict[str, Stays]:
     if missing := {"a", "b"} - set(paths):
         raise InputError(f"{request.data} lacks set-{min(missing)}; the recipe learns from A and is judged on B.")
     sets = {letter: read_stays(paths[letter]) for letter in ("a", "b")}
+    check_apart(sets)
     for found in sets.values():
         for name, reason in found.unusable:
             request.progress(f"not used: {name}: {reason}")

@@ -17,7 +17,7 @@ from medviewer.training.configs import StayConfig
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import roc_auc
-from medviewer.training.physionet import HOURS, Stay, Stays, find_sets, read_stays
+from medviewer.training.physionet import HOURS, Stay, Stays, check_apart, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.icu_mortality_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
@@ -77,6 +77,7 @@ def _read(request: Request) -> dict[str, Stays]:
     if missing := {"a", "b"} - set(paths):
         raise InputError(f"{request.data} lacks set-{min(missing)}; the recipe learns from sets A and B.")
     sets = {letter: read_stays(paths[letter]) for letter in ("a", "b")}
+    check_apart(sets)
     for letter, found in sets.items():
         for name, reason in found.unusable:
             request.progress(f"not used: {name}: {reason}")

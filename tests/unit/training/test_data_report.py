@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import StorageError
-from medviewer.training.data_report import DataTable, describe_data, write_data_report
+pytest.importorskip("torch", reason="needs the training extra")
+
+from medviewer.domain.errors import InputError, StorageError
+from medviewer.training.data import SPLITS, ClassFolders, LabelledImage
+from medviewer.training.data_report import DataTable, describe_data, images_table, write_data_report
+from medviewer.training.fold_report import folds_table
+from medviewer.training.parts import split_parts
+
+pytestmark = pytest.mark.torch
 
 N = 40
 
 
 @pytest.fixture
 def table() -> DataTable:
-    """Forty rows of twenty patients, in order."""
+    """Forty rows of twenty patients, in order, of a recipe that refuses what it can."""
     labels = ["sick" if index % 4 == 0 else "well" for index in range(N)]
     splits = ["train"] * 24 + ["tune"] * 16
     return DataTable(
@@ -35,6 +44,8 @@ def table() -> DataTable:
         },
         unusable=[("row-90", "has no label")],
         digest="ab" * 32,
+        needed=("train", "tune"),
+        refuses_copies=True,
     )
 
 
@@ -76,7 +87,7 @@ def with_column(table: DataTable, values: object) -> DataTable:
         (
             lambda t: replace(t, splits=["train", "tune", *t.splits[2:]]),
             "The patient patient-0 is in two parts.",
-            True,
+            False,
         ),
         (lambda t: replace(t, labels=["sick", *["well"] * 38, "sick"]), None, False),
         (lambda t: replace(t, labels=["sick", *["well"] * 39]), "The rarest class has 1 of 40 cases.", False),
@@ -92,6 +103,59 @@ def test_each_trap_is_one_sentence(table: DataTable, change, sentence: str | Non
     said = [problem for problem in found if sentence and sentence in problem["text"]]
     assert bool(said) == bool(sentence)
     assert all(problem["stops_training"] == stops for problem in said)
+
+
+def test_only_what_the_recipe_refuses_stops_a_training(table: DataTable) -> None:
+    """Another recipe needs a class in the first part alone, and takes the same row in two parts; a third refuses all."""
+    torn = replace(copies(table, 0, 30), labels=["well"] * N, unusable=(), refuses_copies=False)
+    problems = {p["text"]: p["stops_training"] for p in describe_data(replace(torn, needed=("train",)))["problems"]}
+    assert problems == {
+        "The part train has no case of sick.": True,
+        "The part tune has no case of sick.": False,
+        "row-0 and row-30 are the same, and in two parts.": False,
+    }
+    first = describe_data(replace(torn, needed=(), refusals=["Too few stays; add more."]))["problems"][0]
+    assert first == {"text": "Too few stays; add more.", "stops_training": True}
+
+
+def test_what_a_part_lacks_is_one_sentence(table: DataTable) -> None:
+    told = problems(replace(table, classes=("well", "sick", "dead", "gone")))
+    assert "The part tune has no case of dead, gone." in told
+
+
+def films(labels: Sequence[int], digests: Sequence[str] = ()) -> ClassFolders:
+    """Films in the four parts in turn, each of a patient of its own."""
+    images = [
+        LabelledImage(
+            Path(), f"film-{n}", label, f"patient-{n}", (digests or [str(n) for n in range(99)])[n], SPLITS[n % 4]
+        )
+        for n, label in enumerate(labels)
+    ]
+    return ClassFolders(Path("/films"), ("NORMAL", "PNEUMONIA"), tuple(images))
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (films([0, 0, 0, 0, 1, 1, 1, 1]), ""),
+        (films([0, 0, 0, 0, 1, 1, 1, 0]), "The part report has no case of PNEUMONIA."),
+        (films([0, 0, 0, 0, 1, 1, 1, 1], "abcdefgd"), ""),
+        (films([0, 0, 0, 0, 1, 1, 1, 1], "abcdefga"), "film-0 and film-7 are the same, and in two parts."),
+    ],
+)
+def test_of_films_it_says_that_a_training_stops_where_it_does(found: ClassFolders, sentence: str) -> None:
+    stopping = [one["text"] for one in describe_data(images_table(found, 0))["problems"] if one["stops_training"]]
+    assert stopping == ([sentence] if sentence else [])
+    with pytest.raises(InputError) if sentence else nullcontext():
+        split_parts(found, [np.zeros((2, 2), np.uint8)] * len(found.images), 0)
+
+
+def test_a_fold_without_a_class_stops_nothing() -> None:
+    """What is learned from, and what calibrates, are all the other folds."""
+    found = films([0, 0, 0, 0, 1, 1])
+    report = describe_data(folds_table(found, np.array([0, 1, 2, 3, 4, 4]), 2, 0))
+    (told,) = [one for one in report["problems"] if "no case of" in one["text"]]
+    assert told["stops_training"] is False
 
 
 def test_a_column_that_says_little_is_left_alone(table: DataTable) -> None:

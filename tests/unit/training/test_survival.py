@@ -287,6 +287,16 @@ def test_the_data_are_described_before_anything_is_learned(data: Path, tmp_path:
     assert report["columns"]["age"]["missing"] == 0
 
 
+def test_patients_who_all_have_the_event_are_learned_from(tmp_path: Path) -> None:
+    """The report says that none is without it, and does not say that this stops a training."""
+    rows = [row | {"event": 1.0} for row in make_patients(80)]
+    table = write_csv(tmp_path / "all.csv", rows)
+    report = report_data("survival", table, tmp_path / "report", {})
+    (problem,) = [one for one in report["problems"] if "no case of" in one["text"]]
+    assert problem == {"text": "The part all has no case of no event.", "stops_training": False}
+    assert train("survival", table, tmp_path / "out", SETTINGS | {"n_repeats": "1"}, lambda _: None).is_dir()
+
+
 def published() -> Path:
     """Where scikit-survival keeps its data; the GPL package is looked up, never imported."""
     found = importlib.util.find_spec("sksurv")
