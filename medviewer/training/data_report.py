@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import StorageError
-from medviewer.training.data import SPLITS, ClassFolders, splits_of
+from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, splits_of
 from medviewer.training.data_page import data_page
+from medviewer.training.metrics import Truth
+from medviewer.training.subgroups import groups_of_column, many_numbers
 from medviewer.whole_file import write_whole
 
 SCHEMA = "medviewer-data/1"
@@ -47,6 +49,7 @@ class DataTable:
         expected_splits: every split there should be.
         digests: of each row's content; empty where there is none to compare.
         columns: what else is known of each row, by name: text, "" where missing, or numbers, NaN where missing.
+        groups: of columns of numbers that make subgroups, which rows are in which, by name of the column and the group.
         unusable: ``(name, reason)`` of rows that cannot be used.
         digest: of the whole.
         needed: the parts in which the recipe refuses to learn without a case of every class.
@@ -63,6 +66,7 @@ class DataTable:
     expected_splits: Sequence[str] = SPLITS
     digests: Sequence[str] = ()
     columns: Mapping[str, Column] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Truth]] = field(default_factory=dict)
     unusable: Sequence[tuple[str, str]] = ()
     digest: str = ""
     needed: Sequence[str] = ()
@@ -73,7 +77,7 @@ class DataTable:
 def images_table(found: ClassFolders, seed: int) -> DataTable:
     """Return labelled images as rows, with the split that a training of this seed would make."""
     where = splits_of(found, seed)
-    facts = sorted({name for image in found.images for name in image.facts})
+    columns, groups = _columns_of_table(found)
     return DataTable(
         path=found.root,
         names=[image.name for image in found.images],
@@ -82,7 +86,8 @@ def images_table(found: ClassFolders, seed: int) -> DataTable:
         patients=[image.group for image in found.images],
         splits=[where[image.group] for image in found.images],
         digests=[image.digest for image in found.images],
-        columns={name: [image.facts.get(name, "") for image in found.images] for name in facts},
+        columns=columns,
+        groups=groups,
         unusable=found.unusable,
         digest=found.digest,
         needed=SPLITS,
@@ -90,9 +95,23 @@ def images_table(found: ClassFolders, seed: int) -> DataTable:
     )
 
 
+def _columns_of_table(found: ClassFolders) -> tuple[dict[str, Column], dict[str, Mapping[str, Truth]]]:
+    """Return the columns of a label table, and the subgroups that numbers make, as an evaluation makes them."""
+    columns: dict[str, Column] = {}
+    groups: dict[str, Mapping[str, Truth]] = {}
+    for name in sorted({name for image in found.images for name in image.facts} - {COPY_ELSEWHERE}):
+        values = [image.facts.get(name, "") for image in found.images]
+        numbers = many_numbers(values)
+        columns[name] = values if numbers is None else numbers
+        if numbers is not None:
+            parts = groups_of_column(name, values)
+            groups[name] = {part.removeprefix(f"{name}: "): members for part, members in parts.items()}
+    return columns, groups
+
+
 def describe_data(table: DataTable) -> dict[str, Any]:
     """Return the content of ``data.json``; see ``docs/json.md``."""
-    columns = {name: _column(table, values) for name, values in table.columns.items()}
+    columns = {name: _column(table, name) for name in table.columns}
     copies = _duplicates(table)
     report: dict[str, Any] = {
         "schema": SCHEMA,
@@ -141,22 +160,26 @@ def _split(table: DataTable, split: str) -> dict[str, Any]:
     }
 
 
-def _column(table: DataTable, values: Column) -> dict[str, Any]:
-    """Return how much of a column is missing, whether it changes, and its values or range."""
+def _column(table: DataTable, name: str) -> dict[str, Any]:
+    """Return how much of a column is missing, whether it changes, its range, and its values or subgroups."""
+    values = table.columns[name]
+    parts: Mapping[str, Truth] | None
     if isinstance(values, np.ndarray):
         there = values[np.isfinite(values)]
         entry = {"kind": "number", "missing": len(values) - len(there), "n_values": len(np.unique(there))}
         quantiles = np.percentile(there, (0, 50, 100)) if len(there) else ()
-        return entry | {"min_median_max": [round(float(q), 6) for q in quantiles]}
-    counts = Counter(value for value in values if value)
-    entry = {"kind": "text", "missing": len(values) - counts.total(), "n_values": len(counts)}
-    if len(counts) > _MOST_VALUES:
+        entry["min_median_max"] = [round(float(q), 6) for q in quantiles]
+        parts = table.groups.get(name)
+    else:
+        counts = Counter(value for value in values if value)
+        entry = {"kind": "text", "missing": len(values) - counts.total(), "n_values": len(counts)}
+        is_identifier = len(counts) > _MOST_VALUES
+        parts = None if is_identifier else {one: np.array([one == v for v in values]) for one in sorted(counts)}
+    if parts is None:
         return entry
-    groups: dict[str, Counter[str]] = defaultdict(Counter)
-    for value, label in zip(values, table.labels, strict=True):
-        if value:
-            groups[value][label] += 1
-    told = {value: {name: groups[value][name] for name in table.classes} for value in sorted(groups)}
+    labels = np.array(table.labels)
+    groups = {part: Counter(labels[members].tolist()) for part, members in parts.items() if members.any()}
+    told = {part: {label: counts[label] for label in table.classes} for part, counts in groups.items()}
     return entry | {"values": told, "gives_label_away": _gives_away(groups)}
 
 
@@ -215,6 +238,8 @@ def _problems_of_rows(report: Mapping[str, Any], table: DataTable) -> list[dict[
             found.append(_problem(f"{both} are the same, and in two parts.", stops=table.refuses_copies))
         elif copies["other_label"]:
             found.append(_problem(f"{both} are the same, and have two labels.", stops=False))
+        elif copies["other_patient"]:
+            found.append(_problem(f"{both} are the same, and of two patients.", stops=False))
     if n := len(report["unusable"]):
         found.append(_problem(f"{n} of {n + report['n']} rows cannot be used; they are listed below.", stops=False))
     return found

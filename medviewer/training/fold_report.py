@@ -101,12 +101,14 @@ def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int
     """Return the images as rows, with the folds of the first repeat as their parts."""
     labels = np.array([image.label for image in found.images], dtype=np.int64)
     folds = [f"fold {fold + 1}" for fold in grouped_folds(labels, groups, n_folds, seed)]
+    table = images_table(found, seed)
+    sizes = np.bincount(groups, minlength=len(groups))[groups].astype(np.float64)
     return dataclasses.replace(
-        images_table(found, seed),
+        table,
         patients=[str(group) for group in groups],
         splits=folds,
         expected_splits=sorted(set(folds)),
         needed=(),
         refuses_copies=False,
-        columns={"size of the group": np.bincount(groups, minlength=len(groups))[groups].astype(np.float64)},
+        columns={**table.columns, "size of the group": sizes},
     )

@@ -59,6 +59,7 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     assert card.population.age_years is None  # these are not the published images
     assert (card.inputs[0].modality, card.inputs[0].body_part) == (("US",), ("BREAST",))
     assert any("judged by folds" in line for line in lines)
+    assert lines[-2] == f"the model breast-ultrasound-own is complete: {out}"  # what to name after --model
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 

@@ -14,10 +14,18 @@ import pytest
 pytest.importorskip("torch", reason="needs the training extra")
 
 from medviewer.domain.errors import InputError, StorageError
-from medviewer.training.data import SPLITS, ClassFolders, LabelledImage
+from medviewer.inference.card import input_spec
+from medviewer.training.cohorts import cohort_table, read_cohort
+from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, LabelledImage
 from medviewer.training.data_report import DataTable, describe_data, images_table, write_data_report
 from medviewer.training.fold_report import folds_table
 from medviewer.training.parts import split_parts
+from medviewer.training.physionet import Stay, Stays
+from medviewer.training.recipes.survival_card import FIELDS, input_document
+from medviewer.training.stay_table import stays_table
+from medviewer.training.subgroups import groups_of_column
+from tests.stay_maker import make_stays
+from tests.survival_maker import make_patients, write_csv
 
 pytestmark = pytest.mark.torch
 
@@ -82,6 +90,7 @@ def with_column(table: DataTable, values: object) -> DataTable:
     ("change", "sentence", "stops"),
     [
         (lambda t: copies(t, 0, 30), "row-0 and row-30 are the same, and in two parts.", True),
+        (lambda t: copies(t, 1, 2), "row-1 and row-2 are the same, and of two patients.", False),
         (lambda t: copies(t, 0, 1), "row-0 and row-1 are the same, and have two labels.", False),
         (lambda t: replace(t, labels=["well"] * 24 + list(t.labels[24:])), "The part train has no case of sick.", True),
         (
@@ -148,6 +157,62 @@ def test_of_films_it_says_that_a_training_stops_where_it_does(found: ClassFolder
     assert stopping == ([sentence] if sentence else [])
     with pytest.raises(InputError) if sentence else nullcontext():
         split_parts(found, [np.zeros((2, 2), np.uint8)] * len(found.images), 0)
+
+
+def with_facts(found: ClassFolders, **columns: Sequence[str]) -> ClassFolders:
+    images = [
+        replace(image, facts={name: values[n] for name, values in columns.items()})
+        for n, image in enumerate(found.images)
+    ]
+    return replace(found, images=tuple(images))
+
+
+def test_numbers_of_a_label_table_have_a_range_and_are_subgroups_as_in_an_evaluation() -> None:
+    ages = ["", *(str(20 + n) for n in range(40))]
+    found = with_facts(films([n % 2 for n in range(41)]), age=ages, sex=["FM"[n % 2] for n in range(41)])
+    columns = describe_data(images_table(found, 0))["columns"]
+    assert columns["age"]["kind"] == "number"
+    assert (columns["age"]["missing"], columns["age"]["min_median_max"]) == (1, [20, 39.5, 59])
+    assert columns["age"]["values"] == {
+        "20 to 29": {"NORMAL": 5, "PNEUMONIA": 5}, "30 to 39": {"NORMAL": 5, "PNEUMONIA": 5},
+        "40 to 49": {"NORMAL": 5, "PNEUMONIA": 5}, "50 to 59": {"NORMAL": 5, "PNEUMONIA": 5},
+        "not given": {"NORMAL": 1, "PNEUMONIA": 0},
+    }  # fmt: skip
+    assert {f"age: {name}" for name in columns["age"]["values"]} == set(groups_of_column("age", ages))
+    assert columns["sex"]["values"]["F"] == {"NORMAL": 21, "PNEUMONIA": 0}
+    assert columns["sex"]["gives_label_away"] is True
+
+
+def test_folds_keep_the_columns_of_a_label_table() -> None:
+    found = with_facts(films([0, 1] * 6), scanner=["A", "B"] * 6, **{COPY_ELSEWHERE: ["no"] * 12})
+    columns = describe_data(folds_table(found, np.arange(12), 2, 0))["columns"]
+    assert columns.keys() == {"scanner", "size of the group"}
+    assert columns["scanner"]["values"]["A"] == {"NORMAL": 6, "PNEUMONIA": 0}
+
+
+def test_stays_are_told_by_age_sex_and_unit_and_the_same_stay_twice_is_found() -> None:
+    stays = make_stays(20)
+    copied = replace(stays[3], record_id=7)
+    nothing = [Stay(number, {}, (), False) for number in (8, 9)]  # of whom nothing is known: not the same stay
+    table = stays_table(Path(), {"a": Stays("set-a", (*stays, copied, *nothing), "d")})
+    report = describe_data(table)
+    assert {name for name, column in report["columns"].items() if "values" in column} == {"Age", "Gender", "ICUType"}
+    women = sum(stay.descriptors["Gender"] == 0 for stay in (*stays, copied))
+    assert sum(report["columns"]["Gender"]["values"]["women"].values()) == women
+    assert report["columns"]["ICUType"]["values"] == {"medical": {"survived": 13, "died": 8}}
+    assert [entry["names"] for entry in report["duplicates"]] == [["100003", "7"]]
+    assert "100003 and 7 are the same, and of two patients." in [one["text"] for one in report["problems"]]
+
+
+def test_the_same_patient_in_two_rows_of_a_cohort_is_found(tmp_path: Path) -> None:
+    patients = make_patients(12)
+    spec = input_spec(input_document(FIELDS))
+    cohort = read_cohort(write_csv(tmp_path / "a.csv", [*patients, patients[4]]), spec)
+    report = describe_data(cohort_table(cohort, spec))
+    assert [entry["names"] for entry in report["duplicates"]] == [["row 5", "row 13"]]
+    assert {"text": "row 5 and row 13 are the same, and of two patients.", "stops_training": False} in report[
+        "problems"
+    ]
 
 
 def test_a_fold_without_a_class_stops_nothing() -> None:
