@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import StorageError
-from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, splits_of
+from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, has_published_names, splits_of
 from medviewer.training.data_page import data_page
 from medviewer.training.metrics import Truth
+from medviewer.training.own_data import origin_of
 from medviewer.training.subgroups import groups_of_column, many_numbers
 from medviewer.whole_file import write_whole
 
@@ -52,6 +53,8 @@ class DataTable:
         groups: of columns of numbers that make subgroups, which rows are in which, by name of the column and the group.
         unusable: ``(name, reason)`` of rows that cannot be used.
         digest: of the whole.
+        learned: the digests of what is learned from, which tell whether it is published; empty: that of the whole.
+        has_published_names: of films, whether their names are the published ones.
         needed: the parts in which the recipe refuses to learn without a case of every class.
         refuses_copies: whether it refuses rows of the same content in two parts.
         refusals: why else it refuses these data, a sentence each.
@@ -69,6 +72,8 @@ class DataTable:
     groups: Mapping[str, Mapping[str, Truth]] = field(default_factory=dict)
     unusable: Sequence[tuple[str, str]] = ()
     digest: str = ""
+    learned: Sequence[str] = ()
+    has_published_names: bool = False
     needed: Sequence[str] = ()
     refuses_copies: bool = False
     refusals: Sequence[str] = ()
@@ -90,6 +95,7 @@ def images_table(found: ClassFolders, seed: int) -> DataTable:
         groups=groups,
         unusable=found.unusable,
         digest=found.digest,
+        has_published_names=has_published_names(found),
         needed=SPLITS,
         refuses_copies=True,
     )
@@ -109,14 +115,23 @@ def _columns_of_table(found: ClassFolders) -> tuple[dict[str, Column], dict[str,
     return columns, groups
 
 
-def describe_data(table: DataTable) -> dict[str, Any]:
-    """Return the content of ``data.json``; see ``docs/json.md``."""
+def describe_data(table: DataTable, recipe: str = "") -> dict[str, Any]:
+    """Return the content of ``data.json``; see ``docs/json.md``.
+
+    Args:
+        table: the rows.
+        recipe: whose published data they may be.
+    """
+    digests = table.learned or [table.digest]
+    is_published, origin = origin_of(recipe, digests, has_published_names=table.has_published_names)
     columns = {name: _column(table, name) for name in table.columns}
     copies = _duplicates(table)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "path": str(table.path),
         "digest": table.digest,
+        "is_published": is_published,
+        "origin": origin,
         "n": len(table.names),
         "n_patients": len(set(table.patients)),
         "per_class": {name: Counter(table.labels)[name] for name in table.classes},
@@ -134,13 +149,23 @@ def describe_data(table: DataTable) -> dict[str, Any]:
     return report
 
 
-def write_data_report(table: DataTable, out: Path) -> dict[str, Any]:
-    """Write ``data.json`` and ``data.html`` and return what they hold.
+def write_data_report(
+    table: DataTable, out: Path, recipe: str = "", progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Write ``data.json`` and ``data.html`` and return what they hold; tell whether the data are the published ones.
+
+    Args:
+        table: the rows.
+        out: the folder for the files.
+        recipe: whose published data they may be.
+        progress: called with that one line.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    report = describe_data(table)
+    report = describe_data(table, recipe)
+    if report["origin"]:
+        progress(report["origin"])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.training.breastmnist import part_digests
 from medviewer.training.copies import grouped_folds
 from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table
@@ -108,6 +109,7 @@ def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int
         patients=[str(group) for group in groups],
         splits=folds,
         expected_splits=sorted(set(folds)),
+        learned=list(part_digests(found).values()),
         needed=(),
         refuses_copies=False,
         columns={**table.columns, "size of the group": sizes},

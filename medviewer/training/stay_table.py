@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from medviewer.training.stays import FIELDS, VARIABLES
 CLASSES = ("survived", "died", "outcome not given")
 
 
-def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
+def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -> DataTable:
     """Return stays as rows: descriptors with the subgroups of an evaluation, and how often each variable was measured.
 
-    Only outcomes that are there are classes: whether a recipe needs both is for it to say.
+    Only outcomes that are there are classes: whether a recipe needs both is for it to say. ``learned`` are the letters
+    of the sets that are learned from.
     """
     rows = [(letter, stay) for letter, found in sets.items() for stay in found.stays]
     groups = groups_by_descriptor([stay for _, stay in rows])
@@ -44,6 +45,7 @@ def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
         groups=groups,
         unusable=[entry for found in sets.values() for entry in found.unusable],
         digest=" ".join(found.digest for found in sets.values()),
+        learned=[sets[letter].digest for letter in learned],
     )
 
 

@@ -57,7 +57,7 @@ def run(request: Request) -> Path:
     sets = read_both(request)
     learned, judged = sets["a"].stays, sets["b"].stays
     around = request.surroundings(config, sets["a"].digest, folders)
-    write_data_report(stays_table(request.data, sets), around.folder)
+    write_data_report(stays_table(request.data, sets, "a"), around.folder, RECIPE, request.progress)
     inputs = documents_of(learned)
     request.progress("encoding moments of set A")
     forecaster = learn_forecaster(moments_of(learned, inputs), scale_of(inputs[0]), config, around)
@@ -121,7 +121,7 @@ def judged_by(served: ServedForecast, moments: Moments) -> Mapping[str, np.ndarr
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    return stays_table(request.data, read_both(request))
+    return stays_table(request.data, read_both(request), "a")
 
 
 def explore(request: Request, n_trials: int) -> Trial:

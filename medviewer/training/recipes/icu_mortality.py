@@ -52,7 +52,7 @@ def run(request: Request) -> Path:
     sets = _read(request)
     digest = " ".join(one.digest for one in sets.values())
     around = request.surroundings(config, digest, folders)
-    write_data_report(stays_table(request.data, sets), around.folder)
+    write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
     proof = _proven(sets, config, folder_of(around, "proof"), request)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
@@ -120,7 +120,7 @@ def _proven(sets: Mapping[str, Stays], config: StayConfig, around: Surroundings,
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    return stays_table(request.data, _read(request))
+    return stays_table(request.data, _read(request), "ab")
 
 
 def explore(request: Request, n_trials: int) -> Trial:

@@ -56,7 +56,7 @@ def run(request: Request) -> Path:
     sets, pretrained = _read(request), read_pretrained(folders.get("encoder"))
     digest, n_pieces = f"{sets['training'].digest} {pretrained.digest}", len(pretrained.pieces)
     around = request.surroundings(config, digest, folders)
-    write_data_report(dialogues_table(request.data, sets), around.folder)
+    write_data_report(dialogues_table(request.data, sets), around.folder, RECIPE, request.progress)
     sections, notes = notes_of(sets["training"], pretrained.pieces, config.length)
     reader = Reader(pretrained, len(sections), config)
     below = reader.below(notes)

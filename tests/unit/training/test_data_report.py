@@ -194,7 +194,7 @@ def test_stays_are_told_by_age_sex_and_unit_and_the_same_stay_twice_is_found() -
     stays = make_stays(20)
     copied = replace(stays[3], record_id=7)
     nothing = [Stay(number, {}, (), False) for number in (8, 9)]  # of whom nothing is known: not the same stay
-    table = stays_table(Path(), {"a": Stays("set-a", (*stays, copied, *nothing), "d")})
+    table = stays_table(Path(), {"a": Stays("set-a", (*stays, copied, *nothing), "d")}, "a")
     report = describe_data(table)
     assert {name for name, column in report["columns"].items() if "values" in column} == {"Age", "Gender", "ICUType"}
     women = sum(stay.descriptors["Gender"] == 0 for stay in (*stays, copied))
