@@ -63,6 +63,13 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
+def test_the_loss_falls_in_every_network(made: tuple[Path, list[str]]) -> None:
+    """Two in each of two folds, and two from all images."""
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in made[1] if line.startswith("epoch ")]
+    runs = np.reshape(losses, (6, int(SETTINGS["epochs"])))
+    assert (runs[:, -1] < runs[:, 0]).all(), runs
+
+
 def test_malignant_is_what_is_reported(made: tuple[Path, list[str]], data: Path, tmp_path: Path) -> None:
     """A fold of new pictures: were the labels turned round anywhere, this would be near 0."""
     np.savez(tmp_path / "test.npz", **arrays(60, seed=7, prefix="test"))

@@ -33,7 +33,7 @@ from medviewer.training.survival_folds import answer_by_folds, survival_measures
 from tests import data_models
 from tests.survival_maker import NAMES, case_of, make_patients, write_arff, write_csv
 
-SETTINGS = {"epochs": "2", "n_folds": "3", "n_repeats": "2"}
+SETTINGS = {"epochs": "10", "n_folds": "3", "n_repeats": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train("survival", data, tmp_path_factory.mktemp("models") / "heart", SETTINGS, lambda _: None)
+def lines() -> list[str]:
+    """What the training of :func:`made` said."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train("survival", data, tmp_path_factory.mktemp("models") / "heart", SETTINGS, lines.append)
+
+
+def test_the_loss_of_the_network_falls_in_every_fold(made: Path, lines: list[str]) -> None:
+    """The network is not what is shipped, but what Cox's model is compared with: it must have learned."""
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if line.startswith("epoch ")]
+    runs = np.reshape(losses, (int(SETTINGS["n_folds"]), int(SETTINGS["epochs"])))
+    assert (runs[:, -1] < runs[:, 0]).all(), runs
 
 
 def test_the_card_tells_how_it_was_judged(made: Path) -> None:
