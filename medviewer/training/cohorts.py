@@ -130,6 +130,7 @@ def statistics(values: Floats, fields: Sequence[Mapping[str, Any]]) -> list[dict
 def cohort_table(cohort: Cohort, spec: InputSpec) -> DataTable:
     """Return patients as the rows of a data report."""
     names = [f"row {number}" for number in cohort.rows]
+    known = np.column_stack([cohort.values, cohort.time, cohort.event])
     columns = {one.name: cohort.values[:, index] for index, one in enumerate(quantities(spec))}
     return DataTable(
         path=cohort.path,
@@ -139,6 +140,7 @@ def cohort_table(cohort: Cohort, spec: InputSpec) -> DataTable:
         patients=names,
         splits=["all"] * len(names),
         expected_splits=("all",),
+        digests=[",".join(map(repr, row)) for row in known.tolist()],
         columns={**columns, "time": cohort.time},
         unusable=cohort.unusable,
         digest=cohort.digest,

@@ -33,6 +33,7 @@ def data_page(report: Mapping[str, Any]) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}{_BARS}</style>",
         f"<h1>{title}</h1><p>{report['n']} cases of {report['n_patients']} patients.",
         f"<br><small>digest {html.escape(report['digest'][:16] or 'none')}</small></p>",
+        f"<p>{html.escape(report['origin'])}</p>",
         *_problems(report),
         "<h2>Labels and parts</h2>",
         _key(list(report["per_class"])),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import StorageError
-from medviewer.training.data import SPLITS, ClassFolders, splits_of
+from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, has_published_names, splits_of
 from medviewer.training.data_page import data_page
+from medviewer.training.metrics import Truth
+from medviewer.training.own_data import origin_of
+from medviewer.training.subgroups import groups_of_column, many_numbers
 from medviewer.whole_file import write_whole
 
 SCHEMA = "medviewer-data/1"
@@ -47,8 +50,14 @@ class DataTable:
         expected_splits: every split there should be.
         digests: of each row's content; empty where there is none to compare.
         columns: what else is known of each row, by name: text, "" where missing, or numbers, NaN where missing.
+        groups: of columns of numbers that make subgroups, which rows are in which, by name of the column and the group.
         unusable: ``(name, reason)`` of rows that cannot be used.
         digest: of the whole.
+        learned: the digests of what is learned from, which tell whether it is published; empty: that of the whole.
+        has_published_names: of films, whether their names are the published ones.
+        needed: the parts in which the recipe refuses to learn without a case of every class.
+        refuses_copies: whether it refuses rows of the same content in two parts.
+        refusals: why else it refuses these data, a sentence each.
     """
 
     path: Path
@@ -60,14 +69,20 @@ class DataTable:
     expected_splits: Sequence[str] = SPLITS
     digests: Sequence[str] = ()
     columns: Mapping[str, Column] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Truth]] = field(default_factory=dict)
     unusable: Sequence[tuple[str, str]] = ()
     digest: str = ""
+    learned: Sequence[str] = ()
+    has_published_names: bool = False
+    needed: Sequence[str] = ()
+    refuses_copies: bool = False
+    refusals: Sequence[str] = ()
 
 
 def images_table(found: ClassFolders, seed: int) -> DataTable:
     """Return labelled images as rows, with the split that a training of this seed would make."""
     where = splits_of(found, seed)
-    facts = sorted({name for image in found.images for name in image.facts})
+    columns, groups = _columns_of_table(found)
     return DataTable(
         path=found.root,
         names=[image.name for image in found.images],
@@ -76,20 +91,47 @@ def images_table(found: ClassFolders, seed: int) -> DataTable:
         patients=[image.group for image in found.images],
         splits=[where[image.group] for image in found.images],
         digests=[image.digest for image in found.images],
-        columns={name: [image.facts.get(name, "") for image in found.images] for name in facts},
+        columns=columns,
+        groups=groups,
         unusable=found.unusable,
         digest=found.digest,
+        has_published_names=has_published_names(found),
+        needed=SPLITS,
+        refuses_copies=True,
     )
 
 
-def describe_data(table: DataTable) -> dict[str, Any]:
-    """Return the content of ``data.json``; see ``docs/json.md``."""
-    columns = {name: _column(table, values) for name, values in table.columns.items()}
+def _columns_of_table(found: ClassFolders) -> tuple[dict[str, Column], dict[str, Mapping[str, Truth]]]:
+    """Return the columns of a label table, and the subgroups that numbers make, as an evaluation makes them."""
+    columns: dict[str, Column] = {}
+    groups: dict[str, Mapping[str, Truth]] = {}
+    for name in sorted({name for image in found.images for name in image.facts} - {COPY_ELSEWHERE}):
+        values = [image.facts.get(name, "") for image in found.images]
+        numbers = many_numbers(values)
+        columns[name] = values if numbers is None else numbers
+        if numbers is not None:
+            parts = groups_of_column(name, values)
+            groups[name] = {part.removeprefix(f"{name}: "): members for part, members in parts.items()}
+    return columns, groups
+
+
+def describe_data(table: DataTable, recipe: str = "") -> dict[str, Any]:
+    """Return the content of ``data.json``; see ``docs/json.md``.
+
+    Args:
+        table: the rows.
+        recipe: whose published data they may be.
+    """
+    digests = table.learned or [table.digest]
+    is_published, origin = origin_of(recipe, digests, has_published_names=table.has_published_names)
+    columns = {name: _column(table, name) for name in table.columns}
     copies = _duplicates(table)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "path": str(table.path),
         "digest": table.digest,
+        "is_published": is_published,
+        "origin": origin,
         "n": len(table.names),
         "n_patients": len(set(table.patients)),
         "per_class": {name: Counter(table.labels)[name] for name in table.classes},
@@ -99,20 +141,31 @@ def describe_data(table: DataTable) -> dict[str, Any]:
         "unusable": [{"name": name, "reason": reason} for name, reason in table.unusable],
     }
     report["problems"] = [
+        *(_problem(text, stops=True) for text in table.refusals),
         *_problems_of_splits(report, table),
-        *_problems_of_rows(report),
+        *_problems_of_rows(report, table),
         *_problems_of_columns(columns, report["n"]),
     ]
     return report
 
 
-def write_data_report(table: DataTable, out: Path) -> dict[str, Any]:
-    """Write ``data.json`` and ``data.html`` and return what they hold.
+def write_data_report(
+    table: DataTable, out: Path, recipe: str = "", progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Write ``data.json`` and ``data.html`` and return what they hold; tell whether the data are the published ones.
+
+    Args:
+        table: the rows.
+        out: the folder for the files.
+        recipe: whose published data they may be.
+        progress: called with that one line.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    report = describe_data(table)
+    report = describe_data(table, recipe)
+    if report["origin"]:
+        progress(report["origin"])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -132,22 +185,26 @@ def _split(table: DataTable, split: str) -> dict[str, Any]:
     }
 
 
-def _column(table: DataTable, values: Column) -> dict[str, Any]:
-    """Return how much of a column is missing, whether it changes, and its values or range."""
+def _column(table: DataTable, name: str) -> dict[str, Any]:
+    """Return how much of a column is missing, whether it changes, its range, and its values or subgroups."""
+    values = table.columns[name]
+    parts: Mapping[str, Truth] | None
     if isinstance(values, np.ndarray):
         there = values[np.isfinite(values)]
         entry = {"kind": "number", "missing": len(values) - len(there), "n_values": len(np.unique(there))}
         quantiles = np.percentile(there, (0, 50, 100)) if len(there) else ()
-        return entry | {"min_median_max": [round(float(q), 6) for q in quantiles]}
-    counts = Counter(value for value in values if value)
-    entry = {"kind": "text", "missing": len(values) - counts.total(), "n_values": len(counts)}
-    if len(counts) > _MOST_VALUES:
+        entry["min_median_max"] = [round(float(q), 6) for q in quantiles]
+        parts = table.groups.get(name)
+    else:
+        counts = Counter(value for value in values if value)
+        entry = {"kind": "text", "missing": len(values) - counts.total(), "n_values": len(counts)}
+        is_identifier = len(counts) > _MOST_VALUES
+        parts = None if is_identifier else {one: np.array([one == v for v in values]) for one in sorted(counts)}
+    if parts is None:
         return entry
-    groups: dict[str, Counter[str]] = defaultdict(Counter)
-    for value, label in zip(values, table.labels, strict=True):
-        if value:
-            groups[value][label] += 1
-    told = {value: {name: groups[value][name] for name in table.classes} for value in sorted(groups)}
+    labels = np.array(table.labels)
+    groups = {part: Counter(labels[members].tolist()) for part, members in parts.items() if members.any()}
+    told = {part: {label: counts[label] for label in table.classes} for part, counts in groups.items()}
     return entry | {"values": told, "gives_label_away": _gives_away(groups)}
 
 
@@ -186,26 +243,28 @@ def _problem(text: str, *, stops: bool) -> dict[str, Any]:
 def _problems_of_splits(report: Mapping[str, Any], table: DataTable) -> list[dict[str, Any]]:
     found = []
     for name, split in report["splits"].items():
-        for label, count in split["per_class"].items():
-            if count == 0:
-                found.append(_problem(f"The part {name} has no case of {label}.", stops=True))
+        if lacking := [label for label, count in split["per_class"].items() if count == 0]:
+            said = f"The part {name} has no case of {', '.join(lacking)}."
+            found.append(_problem(said, stops=name in table.needed))
     split_of: dict[str, str] = {}
     torn = {p for p, s in zip(table.patients, table.splits, strict=True) if split_of.setdefault(p, s) != s}
-    found += [_problem(f"The patient {patient} is in two parts.", stops=True) for patient in sorted(torn)]
+    found += [_problem(f"The patient {patient} is in two parts.", stops=False) for patient in sorted(torn)]
     rarest = min(report["per_class"].values(), default=0)
     if report["n"] and 0 < rarest < _RARE_SHARE * report["n"]:
         found.append(_problem(f"The rarest class has {rarest} of {report['n']} cases.", stops=False))
     return found
 
 
-def _problems_of_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _problems_of_rows(report: Mapping[str, Any], table: DataTable) -> list[dict[str, Any]]:
     found = []
     for copies in report["duplicates"]:
         both = " and ".join(copies["names"][:2])
         if copies["other_split"]:
-            found.append(_problem(f"{both} are the same, and in two parts.", stops=True))
+            found.append(_problem(f"{both} are the same, and in two parts.", stops=table.refuses_copies))
         elif copies["other_label"]:
             found.append(_problem(f"{both} are the same, and have two labels.", stops=False))
+        elif copies["other_patient"]:
+            found.append(_problem(f"{both} are the same, and of two patients.", stops=False))
     if n := len(report["unusable"]):
         found.append(_problem(f"{n} of {n + report['n']} rows cannot be used; they are listed below.", stops=False))
     return found

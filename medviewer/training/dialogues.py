@@ -194,4 +194,5 @@ def dialogues_table(data: Path, sets: Mapping[str, Dialogues]) -> DataTable:
         columns={"words": np.array([len(row.text.split()) for _, row in rows], np.float64)},
         unusable=[entry for found in sets.values() for entry in found.unusable],
         digest=" ".join(found.digest for found in sets.values()),
+        learned=[found.digest for split, found in sets.items() if split == "training"],
     )

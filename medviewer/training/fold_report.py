@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.training.breastmnist import part_digests
 from medviewer.training.copies import grouped_folds
 from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table
@@ -101,10 +102,15 @@ def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int
     """Return the images as rows, with the folds of the first repeat as their parts."""
     labels = np.array([image.label for image in found.images], dtype=np.int64)
     folds = [f"fold {fold + 1}" for fold in grouped_folds(labels, groups, n_folds, seed)]
+    table = images_table(found, seed)
+    sizes = np.bincount(groups, minlength=len(groups))[groups].astype(np.float64)
     return dataclasses.replace(
-        images_table(found, seed),
+        table,
         patients=[str(group) for group in groups],
         splits=folds,
         expected_splits=sorted(set(folds)),
-        columns={"size of the group": np.bincount(groups, minlength=len(groups))[groups].astype(np.float64)},
+        learned=list(part_digests(found).values()),
+        needed=(),
+        refuses_copies=False,
+        columns={**table.columns, "size of the group": sizes},
     )

@@ -172,6 +172,20 @@ def scaffold_folds(scaffolds: Sequence[str], n_folds: int) -> npt.NDArray[np.int
     return found
 
 
+def unlearnable(learned: Molecules, folds: npt.NDArray[np.int64], assays: Sequence[str]) -> str:
+    """Say why folds of what is learned from teach nothing: an assay has one result only without one of them.
+
+    Args:
+        learned: what is learned from.
+        folds: ``(n,)``, of each.
+        assays: the columns of the truth.
+    """
+    for index in np.unique(folds):
+        if wrong := one_sided(learned.truth[folds != index], assays):
+            return f"Of {wrong[0]} all but one fold have one result only; nothing can be learned from that."
+    return ""
+
+
 def _rows(table: Path, content: bytes, assays: Sequence[str]) -> list[dict[str, str | None]]:
     try:
         reader = csv.DictReader(content.decode("utf-8-sig").splitlines(), strict=True)

@@ -8,7 +8,7 @@ several sizes. Of other data nobody has described any of it, so the card says ju
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 VERSION = "0.1.0"
@@ -39,6 +39,9 @@ PUBLISHED: Mapping[str, frozenset[str]] = {
     "toxicity": frozenset({"feae24f12dbc3191c6299bc1e21cdafe92c2973f82f5206cdbe32923e45d3ec5"}),  # tox21.csv
 }
 
+# Recipes whose published data are about in several sizes, each of other bytes.
+_TOLD_BY_NAMES = ("chest-xray", "chest-xray-vit")
+_OWN = "the card will say that it is of your own data"
 _TITLE = {"en": "Trained on own data: {recipe}", "zh": "自有数据训练：{recipe}"}
 _INTENDED_USE = {
     "en": "Research and teaching, at the place that trained it: the recipe {recipe} on data of one's own. "
@@ -105,6 +108,26 @@ def is_published(recipe: str, digests: Iterable[str]) -> bool:
     """
     found = set(digests)
     return bool(found) and found <= PUBLISHED.get(recipe, frozenset())
+
+
+def origin_of(recipe: str, digests: Sequence[str], *, has_published_names: bool) -> tuple[bool | None, str]:
+    """Return whether data are the recipe's published ones, None where nobody knows, and a sentence that says so.
+
+    Args:
+        recipe: its name.
+        digests: of each part that is learned from.
+        has_published_names: of films, which are told by their names.
+    """
+    if recipe in _TOLD_BY_NAMES:
+        if has_published_names:
+            return True, "The files have the names of the published data; their contents are not compared."
+        return False, f"These are not the published data, by the names of the files: {_OWN}."
+    if recipe not in PUBLISHED:
+        return None, ""
+    told = ", ".join(digest[:12] for digest in digests)
+    if is_published(recipe, digests):
+        return True, f"These are the published data (digest {told})."
+    return False, f"These are not the published data (digest {told}): {_OWN}."
 
 
 def own_evidence(published: Mapping[str, str], own: Mapping[str, str], *, is_published: bool) -> dict[str, str]:

@@ -111,6 +111,19 @@ def read_stays(path: Path, outcomes: Path | None = None) -> Stays:
     return Stays(path.name, tuple(stays[key] for key in sorted(stays)), total.hexdigest(), tuple(unusable))
 
 
+def check_apart(sets: Mapping[str, Stays]) -> None:
+    """Refuse a stay that two sets hold: it would be learned from and judged on.
+
+    Raises:
+        InputError: there is one; it is named.
+    """
+    where: dict[int, str] = {}
+    for found in sets.values():
+        for stay in found.stays:
+            if (other := where.setdefault(stay.record_id, found.name)) != found.name:
+                raise InputError(f"The stay {stay.record_id} is in {other} and in {found.name}; remove it from one.")
+
+
 def read_stay(name: str, content: bytes) -> Stay:
     """Read one file.
 

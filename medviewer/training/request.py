@@ -72,13 +72,14 @@ class Request:
         )
 
     def completed(self, folders: Mapping[str, Path]) -> Path:
-        """Return the model folder; remove the run's own, and say which weights were learned.
+        """Return the model folder; remove the run's own, and say what the model is called and which weights it has.
 
         A folder for checkpoints that was given stays, and so does a search.
         """
         if "checkpoints" not in folders:
             shutil.rmtree(self.run_folder, ignore_errors=True)
         if self.processes.is_first:
-            self.progress(f"the model is complete: {self.out}")
-            self.progress(f"sha256 of its weights: {read_card(self.out).sha256}")
+            card = read_card(self.out)
+            self.progress(f"the model {card.id} is complete: {self.out}")
+            self.progress(f"sha256 of its weights: {card.sha256}")
         return self.out

@@ -9,13 +9,14 @@ new settings are drawn by its tree-structured Parzen estimator.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
+from medviewer.domain.errors import RuntimeMissingError, StorageError, TrainingError, UsageError
 
 FILE = "search.log"
 _STUDY = "search"
@@ -72,25 +73,30 @@ def search(
         UsageError: no trial is wanted, or the folder keeps the search of something else.
         RuntimeMissingError: Optuna is not installed.
         TrainingError: no trial came to its end.
+        StorageError: the disk is full or cannot be written; the trials that are complete stay.
     """
     if n_trials < 1:
         raise UsageError("A search needs at least one trial; write --search 20, for example.")
-    study, optuna = _open_study(folder, ranges, identity)
+    with _kept(folder):
+        study, optuna = _open_study(folder, ranges, identity)
     states, drawn = optuna.trial.TrialState, _distributions(optuna, ranges)
     while (number := sum(t.state == states.COMPLETE for t in study.trials)) < n_trials:
         if sum(t.state == states.FAIL for t in study.trials) >= n_trials:
             raise TrainingError("Every trial of the search failed; see what is said above of each.")
         running = [t for t in study.trials if t.state == states.RUNNING and t.params.keys() == ranges.keys()]
-        trial = running[0] if running else study.ask(drawn)
+        with _kept(folder):
+            trial = running[0] if running else study.ask(drawn)
         settings = {name: str(value) for name, value in trial.params.items()}
         progress(f"trial {number + 1} of {n_trials}: {', '.join(f'{k}={v}' for k, v in settings.items())}")
         try:
             score = learn(settings, _trial_folder(folder, trial.number))
         except TrainingError as error:
-            study.tell(trial.number, state=states.FAIL)
+            with _kept(folder):
+                study.tell(trial.number, state=states.FAIL)
             progress(f"trial {number + 1} failed: {error}")
             continue
-        study.tell(trial.number, score)
+        with _kept(folder):
+            study.tell(trial.number, score)
         progress(f"trial {number + 1}: validation score {score:.4f}, best so far {study.best_value:.4f}")
     best = study.best_trial
     settings = {name: str(value) for name, value in best.params.items()}
@@ -99,6 +105,28 @@ def search(
 
 def _trial_folder(folder: Path, number: int) -> Path:
     return folder / f"trial-{number + 1:03d}"
+
+
+@contextlib.contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Say in one sentence that the study cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The search cannot be kept in {folder} ({error.strerror}); make room there, and the same command goes on "
+            "after the trials that are complete."
+        ) from error
+
+
+def _without_half_a_line(log: Path) -> None:
+    """Take away what a full disk cut off: a line that is added to it would make both unreadable."""
+    if not log.is_file():
+        return
+    whole = log.read_bytes().rfind(b"\n") + 1
+    if whole < log.stat().st_size:
+        with log.open("r+b") as file:
+            file.truncate(whole)
 
 
 def _open_study(folder: Path, ranges: Ranges, identity: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -111,6 +139,7 @@ def _open_study(folder: Path, ranges: Ranges, identity: Mapping[str, Any]) -> tu
         raise RuntimeMissingError("A search needs the package optuna: pip install 'medviewer[torch,cpu]'.") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
+    _without_half_a_line(folder / FILE)
     file = str(folder / FILE)
     storage = JournalStorage(JournalFileBackend(file, JournalFileOpenLock(file)))
     study = optuna.create_study(storage=storage, study_name=_STUDY, direction="maximize", load_if_exists=True)

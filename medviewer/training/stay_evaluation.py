@@ -173,13 +173,23 @@ def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:
 
 def groups_of(stays: Sequence[Stay]) -> dict[str, Truth]:
     """Return which stays are of which age, sex, and kind of unit."""
-    age = np.array([stay.descriptors.get("Age", np.nan) for stay in stays])
-    sex = np.array([stay.descriptors.get("Gender", np.nan) for stay in stays])
-    unit = np.array([stay.descriptors.get("ICUType", np.nan) for stay in stays])
+    return {name: members for groups in groups_by_descriptor(stays).values() for name, members in groups.items()}
+
+
+def groups_by_descriptor(stays: Sequence[Stay]) -> dict[str, dict[str, Truth]]:
+    """Return the same by the descriptor that tells them apart."""
+    age, sex, unit = (
+        np.array([stay.descriptors.get(name, np.nan) for stay in stays]) for name in ("Age", "Gender", "ICUType")
+    )
     return {
-        "younger than 50": age < 50, "50 to 64": (age >= 50) & (age < 65), "65 to 79": (age >= 65) & (age < 80),
-        "80 and older": age >= 80, "women": sex == 0, "men": sex == 1, "coronary care": unit == 1,
-        "cardiac surgery": unit == 2, "medical": unit == 3, "surgical": unit == 4,
+        "Age": {
+            "younger than 50": age < 50, "50 to 64": (age >= 50) & (age < 65), "65 to 79": (age >= 65) & (age < 80),
+            "80 and older": age >= 80,
+        },
+        "Gender": {"women": sex == 0, "men": sex == 1},
+        "ICUType": {
+            "coronary care": unit == 1, "cardiac surgery": unit == 2, "medical": unit == 3, "surgical": unit == 4,
+        },
     }  # fmt: skip
 
 

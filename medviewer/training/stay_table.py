@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from medviewer.training.data_report import Column, DataTable
-from medviewer.training.physionet import Stays
+from medviewer.training.physionet import Stay, Stays
+from medviewer.training.stay_evaluation import groups_by_descriptor
 from medviewer.training.stays import FIELDS, VARIABLES
 
-CLASSES = ("survived", "died")
+CLASSES = ("survived", "died", "outcome not given")
 
 
-def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
-    """Return stays as rows: descriptors, and how often each variable was measured."""
+def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -> DataTable:
+    """Return stays as rows: descriptors with the subgroups of an evaluation, and how often each variable was measured.
+
+    Only outcomes that are there are classes: whether a recipe needs both is for it to say. ``learned`` are the letters
+    of the sets that are learned from.
+    """
     rows = [(letter, stay) for letter, found in sets.items() for stay in found.stays]
+    groups = groups_by_descriptor([stay for _, stay in rows])
+    labels = [CLASSES[2 if stay.died is None else int(stay.died)] for _, stay in rows]
     columns: dict[str, Column] = {
-        name: np.array([stay.descriptors.get(name, np.nan) for _, stay in rows]) for name in FIELDS
+        name: np.array([stay.descriptors.get(name, np.nan) for _, stay in rows])
+        for name in dict.fromkeys((*FIELDS, *groups))
     }
     for one in VARIABLES:
         times = [sum(name == one.name for _, name, _ in stay.observations) for _, stay in rows]
@@ -26,12 +35,22 @@ def stays_table(path: Path, sets: Mapping[str, Stays]) -> DataTable:
     return DataTable(
         path=path,
         names=[str(stay.record_id) for _, stay in rows],
-        labels=[CLASSES[bool(stay.died)] for _, stay in rows],
-        classes=CLASSES,
+        labels=labels,
+        classes=[name for name in CLASSES if name in labels],
         patients=[str(stay.record_id) for _, stay in rows],
         splits=[letter for letter, _ in rows],
         expected_splits=tuple(sets),
+        digests=[_content(stay) for _, stay in rows],
         columns=columns,
+        groups=groups,
         unusable=[entry for found in sets.values() for entry in found.unusable],
         digest=" ".join(found.digest for found in sets.values()),
+        learned=[sets[letter].digest for letter in learned],
     )
+
+
+def _content(stay: Stay) -> str:
+    """Return what two files of one stay share, whatever their RecordID; "" of one in which nothing was measured."""
+    if not stay.observations:
+        return ""
+    return hashlib.sha256(repr((sorted(stay.descriptors.items()), stay.observations)).encode()).hexdigest()

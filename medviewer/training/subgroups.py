@@ -72,14 +72,27 @@ def groups_of_column(column: str, values: Sequence[str]) -> dict[str, Truth]:
     counts = Counter(values)
     is_given = np.array([bool(value) for value in values])
     groups: dict[str, Truth]
-    numbers = np.array([_number(value) if value else math.nan for value in values])
-    if np.isfinite(numbers[is_given]).all() and len(counts) >= _FEWEST_NUMBERS:
+    if (numbers := many_numbers(values)) is not None:
         groups = _quarters(column, numbers)
     else:
         common = sorted(value for value, _ in counts.most_common(_MOST_VALUES) if value)
         groups = {f"{column}: {value}": np.array([one == value for one in values]) for value in common}
     groups[f"{column}: not given"] = ~is_given
     return {name: members for name, members in groups.items() if members.any() and not members.all()}
+
+
+def many_numbers(values: Sequence[str]) -> npt.NDArray[np.float64] | None:
+    """Return a column's values as numbers, NaN where it says nothing; None if it holds words, or few numbers.
+
+    Args:
+        values: of each case; empty where the table does not say.
+
+    >>> many_numbers(["1", "", "2"]) is None
+    True
+    """
+    numbers = np.array([_number(value) if value else math.nan for value in values])
+    is_given = np.array([bool(value) for value in values])
+    return numbers if len(set(values)) >= _FEWEST_NUMBERS and np.isfinite(numbers[is_given]).all() else None
 
 
 def _quarters(column: str, numbers: npt.NDArray[np.float64]) -> dict[str, Truth]:

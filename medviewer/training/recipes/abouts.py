@@ -199,9 +199,10 @@ ABOUTS: Mapping[str, About] = {
     "survival": About(
         title={"en": "Survival after a heart attack", "zh": "心肌梗死后生存"},
         data={
-            "en": "The folder with whas500.arff and GBSG2.arff that scikit-survival brings along; only the files are "
-            "read.",
-            "zh": "scikit-survival附带的whas500.arff与GBSG2.arff所在文件夹；仅读取文件。",
+            "en": "The folder with whas500.arff that scikit-survival brings along, of which only that file is read; or a "
+            "CSV file with the card's fields, time in days and event.",
+            "zh": "scikit-survival附带的whas500.arff所在文件夹（仅读取该文件）；"
+            "或含模型卡各字段、time（天）与event列的CSV文件。",
         },
         duration={"en": "A minute or two.", "zh": "约一两分钟。"},
         config=SurvivalConfig(),

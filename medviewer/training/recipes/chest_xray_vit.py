@@ -61,7 +61,8 @@ def run(request: Request) -> Path:
     if "beside" in folders:
         check_beside(folders["beside"], found, config.seed)
     if request.processes.is_first:
-        write_data_report(images_table(found, config.seed), folders.get("checkpoints", request.run_folder))
+        place = folders.get("checkpoints", request.run_folder)
+        write_data_report(images_table(found, config.seed), place, RECIPE, request.progress)
     network, history = learn(found, parts, config, request, folders)
     if not request.processes.is_first:
         return request.out

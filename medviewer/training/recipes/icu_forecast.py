@@ -28,7 +28,7 @@ from medviewer.training.forecast_learning import (
 )
 from medviewer.training.forecast_scores import HOURS, measure_forecasts, offered_of
 from medviewer.training.lesson import Surroundings
-from medviewer.training.physionet import Stays, find_sets, read_stays
+from medviewer.training.physionet import Stays, check_apart, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.icu_forecast_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
@@ -57,7 +57,7 @@ def run(request: Request) -> Path:
     sets = read_both(request)
     learned, judged = sets["a"].stays, sets["b"].stays
     around = request.surroundings(config, sets["a"].digest, folders)
-    write_data_report(stays_table(request.data, sets), around.folder)
+    write_data_report(stays_table(request.data, sets, "a"), around.folder, RECIPE, request.progress)
     inputs = documents_of(learned)
     request.progress("encoding moments of set A")
     forecaster = learn_forecaster(moments_of(learned, inputs), scale_of(inputs[0]), config, around)
@@ -101,6 +101,7 @@ def read_both(request: Request) -> dict[str, Stays]:
     if missing := {"a", "b"} - set(paths):
         raise InputError(f"{request.data} lacks set-{min(missing)}; the recipe learns from A and is judged on B.")
     sets = {letter: read_stays(paths[letter]) for letter in ("a", "b")}
+    check_apart(sets)
     for found in sets.values():
         for name, reason in found.unusable:
             request.progress(f"not used: {name}: {reason}")
@@ -120,7 +121,7 @@ def judged_by(served: ServedForecast, moments: Moments) -> Mapping[str, np.ndarr
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    return stays_table(request.data, read_both(request))
+    return stays_table(request.data, read_both(request), "a")
 
 
 def explore(request: Request, n_trials: int) -> Trial:

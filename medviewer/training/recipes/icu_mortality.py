@@ -17,7 +17,7 @@ from medviewer.training.configs import StayConfig
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import roc_auc
-from medviewer.training.physionet import HOURS, Stay, Stays, find_sets, read_stays
+from medviewer.training.physionet import HOURS, Stay, Stays, check_apart, find_sets, read_stays
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.icu_mortality_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
@@ -52,7 +52,7 @@ def run(request: Request) -> Path:
     sets = _read(request)
     digest = " ".join(one.digest for one in sets.values())
     around = request.surroundings(config, digest, folders)
-    write_data_report(stays_table(request.data, sets), around.folder)
+    write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
     proof = _proven(sets, config, folder_of(around, "proof"), request)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
@@ -77,6 +77,7 @@ def _read(request: Request) -> dict[str, Stays]:
     if missing := {"a", "b"} - set(paths):
         raise InputError(f"{request.data} lacks set-{min(missing)}; the recipe learns from sets A and B.")
     sets = {letter: read_stays(paths[letter]) for letter in ("a", "b")}
+    check_apart(sets)
     for letter, found in sets.items():
         for name, reason in found.unusable:
             request.progress(f"not used: {name}: {reason}")
@@ -119,7 +120,7 @@ def _proven(sets: Mapping[str, Stays], config: StayConfig, around: Surroundings,
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
-    return stays_table(request.data, _read(request))
+    return stays_table(request.data, _read(request), "ab")
 
 
 def explore(request: Request, n_trials: int) -> Trial:

@@ -56,7 +56,7 @@ def run(request: Request) -> Path:
     sets, pretrained = _read(request), read_pretrained(folders.get("encoder"))
     digest, n_pieces = f"{sets['training'].digest} {pretrained.digest}", len(pretrained.pieces)
     around = request.surroundings(config, digest, folders)
-    write_data_report(dialogues_table(request.data, sets), around.folder)
+    write_data_report(dialogues_table(request.data, sets), around.folder, RECIPE, request.progress)
     sections, notes = notes_of(sets["training"], pretrained.pieces, config.length)
     reader = Reader(pretrained, len(sections), config)
     below = reader.below(notes)
@@ -105,9 +105,15 @@ def _read(request: Request) -> dict[str, Dialogues]:
         for name, reason in found.unusable:
             request.progress(f"not used: {name}: {reason}")
         request.progress(f"{split}: {len(found.rows)} dialogues")
-    n = len({row.section for row in sets["training"].rows})
-    if n < 3:
-        raise InputError(f"{sets['training'].path} has dialogues of {n} sections; there must be three or more.")
+    learned = {row.section for row in sets["training"].rows}
+    if len(learned) < 3:
+        n, path = len(learned), sets["training"].path
+        raise InputError(f"{path} has dialogues of {n} sections; there must be three or more.")
+    for found in sets.values():  # it would be missed at the end of the training
+        if not learned & {row.section for row in found.rows}:
+            raise InputError(
+                f"{found.path} has no dialogue of a section that is learned; see that it is the right table."
+            )
     return sets
 
 

@@ -56,7 +56,7 @@ def run(request: Request) -> Path:
     check_place(request.out, RECIPE)
     cohort, spec, document = _read(request)
     around = request.surroundings(config, cohort.digest, folders)
-    write_data_report(cohort_table(cohort, spec), around.folder)
+    write_data_report(cohort_table(cohort, spec), around.folder, RECIPE, request.progress)
     x = encoded(cohort.values, spec)
     cox = _by_folds(x, cohort, config, around, is_network=False)
     proof = survival_report(cohort, cox, HORIZONS, EVIDENCE_TEXT)

@@ -25,7 +25,7 @@ from medviewer.training.molecule_export import FAR, far_in_folds, nearest, write
 from medviewer.training.molecule_scores import mean_auc, report_on
 from medviewer.training.molecule_table import molecules_table
 from medviewer.training.molecule_tensors import MOST_ATOMS, Bytes, encode_molecules, input_document
-from medviewer.training.molecules import ASSAYS, Molecules, one_sided, read_molecules, scaffold_folds, scaffold_split
+from medviewer.training.molecules import ASSAYS, Molecules, read_molecules, scaffold_folds, scaffold_split, unlearnable
 from medviewer.training.publish import check_better, check_place, model_folder
 from medviewer.training.recipes.toxicity_card import ABOUT, RECIPE, Findings, card_document, evidence_text
 from medviewer.training.request import Request
@@ -56,7 +56,8 @@ def run(request: Request) -> Path:
     check_place(request.out, RECIPE)
     found, where, folds = _read(request, config)
     around = request.surroundings(config, found.digest, folders)
-    write_data_report(molecules_table(request.data, found, where, ASSAYS), around.folder)
+    table = molecules_table(request.data, found, where, ASSAYS)
+    write_data_report(table, around.folder, RECIPE, request.progress)
     molecules = encode_molecules(found, input_document())
     learned, train = molecules.where(where == "train"), found.where(where == "train")
     logits = out_of_fold(learned, folds, config, dataclasses.replace(around, folder=around.folder / "folds"))
@@ -91,9 +92,8 @@ def _read(request: Request, config: MoleculeConfig) -> tuple[Molecules, npt.NDAr
     where = scaffold_split(found.scaffolds)
     train = found.where(where == "train")
     folds = scaffold_folds(train.scaffolds, config.n_folds)
-    for index in range(config.n_folds):
-        if wrong := one_sided(train.truth[folds != index], ASSAYS):
-            raise InputError(f"Of {wrong[0]} all but one fold have one result only; nothing can be learned from that.")
+    if why := unlearnable(train, folds, ASSAYS):
+        raise InputError(why)
     request.progress(f"{len(found.names)} molecules of {len(set(found.scaffolds))} skeletons, {len(folds)} to learn")
     return found, where, folds
 
@@ -125,8 +125,13 @@ def _write(request: Request, blend: Blend, known: Bytes, findings: Findings, rep
 
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
+    config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found = read_molecules(request.data, ASSAYS, MOST_ATOMS)
-    return molecules_table(request.data, found, scaffold_split(found.scaffolds), ASSAYS)
+    where = scaffold_split(found.scaffolds)
+    train = found.where(where == "train")
+    why = unlearnable(train, scaffold_folds(train.scaffolds, config.n_folds), ASSAYS)
+    told = molecules_table(request.data, found, where, ASSAYS)
+    return dataclasses.replace(told, refusals=[why] if why else [])
 
 
 def explore(request: Request, n_trials: int) -> Trial:

@@ -59,7 +59,15 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     assert card.population.age_years is None  # these are not the published images
     assert (card.inputs[0].modality, card.inputs[0].body_part) == (("US",), ("BREAST",))
     assert any("judged by folds" in line for line in lines)
+    assert lines[-2] == f"the model breast-ultrasound-own is complete: {out}"  # what to name after --model
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_the_loss_falls_in_every_network(made: tuple[Path, list[str]]) -> None:
+    """Two in each of two folds, and two from all images."""
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in made[1] if line.startswith("epoch ")]
+    runs = np.reshape(losses, (6, int(SETTINGS["epochs"])))
+    assert (runs[:, -1] < runs[:, 0]).all(), runs
 
 
 def test_malignant_is_what_is_reported(made: tuple[Path, list[str]], data: Path, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_the_loss_falls_and_the_card_tells_the_run(trained):
     assert 0 < card.labels[0].threshold < 1
     assert {entry["split"] for entry in card.evidence} == {"block", "report"}
     assert any(line.startswith("1/") and "epoch 1 of 3" in line and line.endswith("left") for line in told)
+    assert told[-2] == f"the model chest-xray-pneumonia is complete: {out}"  # the published names
     # Two runs are compared by what the last line says.
     assert told[-1] == f"sha256 of its weights: {sha256((out / 'model.onnx').read_bytes()).hexdigest()}"
 

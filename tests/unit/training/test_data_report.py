@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import StorageError
-from medviewer.training.data_report import DataTable, describe_data, write_data_report
+pytest.importorskip("torch", reason="needs the training extra")
+
+from medviewer.domain.errors import InputError, StorageError
+from medviewer.inference.card import input_spec
+from medviewer.training.cohorts import cohort_table, read_cohort
+from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, LabelledImage
+from medviewer.training.data_report import DataTable, describe_data, images_table, write_data_report
+from medviewer.training.fold_report import folds_table
+from medviewer.training.parts import split_parts
+from medviewer.training.physionet import Stay, Stays
+from medviewer.training.recipes.survival_card import FIELDS, input_document
+from medviewer.training.stay_table import stays_table
+from medviewer.training.subgroups import groups_of_column
+from tests.stay_maker import make_stays
+from tests.survival_maker import make_patients, write_csv
+
+pytestmark = pytest.mark.torch
 
 N = 40
 
 
 @pytest.fixture
 def table() -> DataTable:
-    """Forty rows of twenty patients, in order."""
+    """Forty rows of twenty patients, in order, of a recipe that refuses what it can."""
     labels = ["sick" if index % 4 == 0 else "well" for index in range(N)]
     splits = ["train"] * 24 + ["tune"] * 16
     return DataTable(
@@ -35,6 +52,8 @@ def table() -> DataTable:
         },
         unusable=[("row-90", "has no label")],
         digest="ab" * 32,
+        needed=("train", "tune"),
+        refuses_copies=True,
     )
 
 
@@ -71,12 +90,13 @@ def with_column(table: DataTable, values: object) -> DataTable:
     ("change", "sentence", "stops"),
     [
         (lambda t: copies(t, 0, 30), "row-0 and row-30 are the same, and in two parts.", True),
+        (lambda t: copies(t, 1, 2), "row-1 and row-2 are the same, and of two patients.", False),
         (lambda t: copies(t, 0, 1), "row-0 and row-1 are the same, and have two labels.", False),
         (lambda t: replace(t, labels=["well"] * 24 + list(t.labels[24:])), "The part train has no case of sick.", True),
         (
             lambda t: replace(t, splits=["train", "tune", *t.splits[2:]]),
             "The patient patient-0 is in two parts.",
-            True,
+            False,
         ),
         (lambda t: replace(t, labels=["sick", *["well"] * 38, "sick"]), None, False),
         (lambda t: replace(t, labels=["sick", *["well"] * 39]), "The rarest class has 1 of 40 cases.", False),
@@ -92,6 +112,115 @@ def test_each_trap_is_one_sentence(table: DataTable, change, sentence: str | Non
     said = [problem for problem in found if sentence and sentence in problem["text"]]
     assert bool(said) == bool(sentence)
     assert all(problem["stops_training"] == stops for problem in said)
+
+
+def test_only_what_the_recipe_refuses_stops_a_training(table: DataTable) -> None:
+    """Another recipe needs a class in the first part alone, and takes the same row in two parts; a third refuses all."""
+    torn = replace(copies(table, 0, 30), labels=["well"] * N, unusable=(), refuses_copies=False)
+    problems = {p["text"]: p["stops_training"] for p in describe_data(replace(torn, needed=("train",)))["problems"]}
+    assert problems == {
+        "The part train has no case of sick.": True,
+        "The part tune has no case of sick.": False,
+        "row-0 and row-30 are the same, and in two parts.": False,
+    }
+    first = describe_data(replace(torn, needed=(), refusals=["Too few stays; add more."]))["problems"][0]
+    assert first == {"text": "Too few stays; add more.", "stops_training": True}
+
+
+def test_what_a_part_lacks_is_one_sentence(table: DataTable) -> None:
+    told = problems(replace(table, classes=("well", "sick", "dead", "gone")))
+    assert "The part tune has no case of dead, gone." in told
+
+
+def films(labels: Sequence[int], digests: Sequence[str] = ()) -> ClassFolders:
+    """Films in the four parts in turn, each of a patient of its own."""
+    images = [
+        LabelledImage(
+            Path(), f"film-{n}", label, f"patient-{n}", (digests or [str(n) for n in range(99)])[n], SPLITS[n % 4]
+        )
+        for n, label in enumerate(labels)
+    ]
+    return ClassFolders(Path("/films"), ("NORMAL", "PNEUMONIA"), tuple(images))
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (films([0, 0, 0, 0, 1, 1, 1, 1]), ""),
+        (films([0, 0, 0, 0, 1, 1, 1, 0]), "The part report has no case of PNEUMONIA."),
+        (films([0, 0, 0, 0, 1, 1, 1, 1], "abcdefgd"), ""),
+        (films([0, 0, 0, 0, 1, 1, 1, 1], "abcdefga"), "film-0 and film-7 are the same, and in two parts."),
+    ],
+)
+def test_of_films_it_says_that_a_training_stops_where_it_does(found: ClassFolders, sentence: str) -> None:
+    stopping = [one["text"] for one in describe_data(images_table(found, 0))["problems"] if one["stops_training"]]
+    assert stopping == ([sentence] if sentence else [])
+    with pytest.raises(InputError) if sentence else nullcontext():
+        split_parts(found, [np.zeros((2, 2), np.uint8)] * len(found.images), 0)
+
+
+def with_facts(found: ClassFolders, **columns: Sequence[str]) -> ClassFolders:
+    images = [
+        replace(image, facts={name: values[n] for name, values in columns.items()})
+        for n, image in enumerate(found.images)
+    ]
+    return replace(found, images=tuple(images))
+
+
+def test_numbers_of_a_label_table_have_a_range_and_are_subgroups_as_in_an_evaluation() -> None:
+    ages = ["", *(str(20 + n) for n in range(40))]
+    found = with_facts(films([n % 2 for n in range(41)]), age=ages, sex=["FM"[n % 2] for n in range(41)])
+    columns = describe_data(images_table(found, 0))["columns"]
+    assert columns["age"]["kind"] == "number"
+    assert (columns["age"]["missing"], columns["age"]["min_median_max"]) == (1, [20, 39.5, 59])
+    assert columns["age"]["values"] == {
+        "20 to 29": {"NORMAL": 5, "PNEUMONIA": 5}, "30 to 39": {"NORMAL": 5, "PNEUMONIA": 5},
+        "40 to 49": {"NORMAL": 5, "PNEUMONIA": 5}, "50 to 59": {"NORMAL": 5, "PNEUMONIA": 5},
+        "not given": {"NORMAL": 1, "PNEUMONIA": 0},
+    }  # fmt: skip
+    assert {f"age: {name}" for name in columns["age"]["values"]} == set(groups_of_column("age", ages))
+    assert columns["sex"]["values"]["F"] == {"NORMAL": 21, "PNEUMONIA": 0}
+    assert columns["sex"]["gives_label_away"] is True
+
+
+def test_folds_keep_the_columns_of_a_label_table() -> None:
+    found = with_facts(films([0, 1] * 6), scanner=["A", "B"] * 6, **{COPY_ELSEWHERE: ["no"] * 12})
+    columns = describe_data(folds_table(found, np.arange(12), 2, 0))["columns"]
+    assert columns.keys() == {"scanner", "size of the group"}
+    assert columns["scanner"]["values"]["A"] == {"NORMAL": 6, "PNEUMONIA": 0}
+
+
+def test_stays_are_told_by_age_sex_and_unit_and_the_same_stay_twice_is_found() -> None:
+    stays = make_stays(20)
+    copied = replace(stays[3], record_id=7)
+    nothing = [Stay(number, {}, (), False) for number in (8, 9)]  # of whom nothing is known: not the same stay
+    table = stays_table(Path(), {"a": Stays("set-a", (*stays, copied, *nothing), "d")}, "a")
+    report = describe_data(table)
+    assert {name for name, column in report["columns"].items() if "values" in column} == {"Age", "Gender", "ICUType"}
+    women = sum(stay.descriptors["Gender"] == 0 for stay in (*stays, copied))
+    assert sum(report["columns"]["Gender"]["values"]["women"].values()) == women
+    assert report["columns"]["ICUType"]["values"] == {"medical": {"survived": 13, "died": 8}}
+    assert [entry["names"] for entry in report["duplicates"]] == [["100003", "7"]]
+    assert "100003 and 7 are the same, and of two patients." in [one["text"] for one in report["problems"]]
+
+
+def test_the_same_patient_in_two_rows_of_a_cohort_is_found(tmp_path: Path) -> None:
+    patients = make_patients(12)
+    spec = input_spec(input_document(FIELDS))
+    cohort = read_cohort(write_csv(tmp_path / "a.csv", [*patients, patients[4]]), spec)
+    report = describe_data(cohort_table(cohort, spec))
+    assert [entry["names"] for entry in report["duplicates"]] == [["row 5", "row 13"]]
+    assert {"text": "row 5 and row 13 are the same, and of two patients.", "stops_training": False} in report[
+        "problems"
+    ]
+
+
+def test_a_fold_without_a_class_stops_nothing() -> None:
+    """What is learned from, and what calibrates, are all the other folds."""
+    found = films([0, 0, 0, 0, 1, 1])
+    report = describe_data(folds_table(found, np.array([0, 1, 2, 3, 4, 4]), 2, 0))
+    (told,) = [one for one in report["problems"] if "no case of" in one["text"]]
+    assert told["stops_training"] is False
 
 
 def test_a_column_that_says_little_is_left_alone(table: DataTable) -> None:

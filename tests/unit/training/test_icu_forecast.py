@@ -19,7 +19,7 @@ from medviewer.inference.card import input_spec
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.inputs import series
-from medviewer.training import train
+from medviewer.training import report_data, train
 from medviewer.training.configs import ForecastConfig
 from medviewer.training.evaluate import evaluate
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, documents_of, moments_of
@@ -37,7 +37,9 @@ from medviewer.training.forecast_learning import (
 from medviewer.training.forecast_scores import MEASURES, measure_forecasts, offered_of
 from medviewer.training.lesson import Epoch
 from medviewer.training.physionet import Stay
+from medviewer.training.recipes.icu_forecast import read_both
 from medviewer.training.report_page import figure
+from medviewer.training.request import Request
 from medviewer.training.stays import FIELDS, VARIABLES
 from tests.stay_maker import case_of, make_walks, write_stays
 
@@ -129,6 +131,20 @@ def test_both_sets_are_needed(tmp_path: Path) -> None:
     write_stays(tmp_path, "a", make_walks(4))
     with pytest.raises(InputError, match="lacks set-b"):
         train("icu-forecast", tmp_path, tmp_path / "out", SETTINGS, lambda _: None)
+
+
+def test_outcomes_are_not_needed(tmp_path: Path) -> None:
+    """Neither the report nor the recipe asks what became of the patients."""
+    for letter, first_id in (("a", 100_000), ("b", 200_000)):
+        write_stays(tmp_path, letter, make_walks(8, first_id=first_id, seed=first_id))
+    given = report_data("icu-forecast", tmp_path, tmp_path / "report", {})
+    assert given["per_class"] == {"survived": 8, "died": 8}
+    for letter in "ab":
+        (tmp_path / f"Outcomes-{letter}.txt").unlink()
+    report = report_data("icu-forecast", tmp_path, tmp_path / "report", {})
+    assert report["per_class"] == {"outcome not given": 16}
+    assert not any("no case" in problem["text"] or problem["stops_training"] for problem in report["problems"])
+    assert len(read_both(Request("icu-forecast", tmp_path, tmp_path / "out"))["b"].stays) == 8
 
 
 def test_a_model_that_forecasts_nothing_better_is_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
-from medviewer.training import train
+from medviewer.training import report_data, train
 from medviewer.training.evaluate import evaluate
 from tests.stay_maker import ADMITTED, make_stays, whole_stay, write_stays
 
@@ -120,3 +120,13 @@ def test_nothing_is_learned_from_one_outcome(tmp_path: Path) -> None:
     write_stays(tmp_path, "b", [stay for stay in make_stays(10) if not stay.died])
     with pytest.raises(InputError, match="one outcome"):
         train("icu-mortality", tmp_path, tmp_path / "out", SETTINGS, lambda _: None)
+
+
+@pytest.mark.parametrize("recipe", ["icu-mortality", "icu-forecast"])
+def test_a_stay_of_both_sets_is_refused(tmp_path: Path, recipe: str) -> None:
+    """Set B judges: whoever is in A too would be learned from and judged on."""
+    write_stays(tmp_path, "a", make_stays(10))
+    write_stays(tmp_path, "b", make_stays(10, seed=1, first_id=100_009))
+    for ask in (train, lambda *given: report_data(*given[:4])):
+        with pytest.raises(InputError, match=r"The stay 100009 is in set-a and in set-b; remove it from one"):
+            ask(recipe, tmp_path, tmp_path / "out", {}, lambda _: None)

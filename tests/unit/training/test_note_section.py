@@ -227,3 +227,23 @@ def test_nothing_is_learned_of_two_sections(tmp_path: Path) -> None:
     write_table(tmp_path / PUBLISHED["training"], [row for row in make_rows(30) if row[1] != "ALLERGY"])
     with pytest.raises(InputError, match="2 sections"):
         train("note-section", tmp_path, tmp_path / "out", SETTINGS, lambda _: None)
+
+
+def test_a_section_that_only_one_table_has_stops_nothing(tmp_path: Path) -> None:
+    write_published(tmp_path)
+    rows = [row for row in make_rows(21, seed=1) if row[1] != "ALLERGY"]
+    rows[0] = (rows[0][0], "IMAGING", *rows[0][2:])
+    write_table(tmp_path / PUBLISHED["validation"], rows)
+    report = report_data("note-section", tmp_path, tmp_path / "report", {})
+    told = {one["text"]: one["stops_training"] for one in report["problems"]}
+    assert told["The part validation has no case of ALLERGY."] is False
+    assert told["The part training has no case of IMAGING."] is False
+    assert not any(told.values())
+
+
+def test_a_table_of_nothing_that_is_learned_is_refused_before_anything_is(tmp_path: Path) -> None:
+    write_published(tmp_path)
+    write_table(tmp_path / PUBLISHED["validation"], [(n, "IMAGING", *rest) for n, _, *rest in make_rows(9, seed=1)])
+    for ask in (train, lambda *given: report_data(*given[:4])):
+        with pytest.raises(InputError, match="no dialogue of a section that is learned"):
+            ask("note-section", tmp_path, tmp_path / "out", {}, lambda _: None)

@@ -18,11 +18,13 @@ from medviewer.training.calibration import Decision
 from medviewer.training.card import write_card
 from medviewer.training.configs import FilmConfig, ForecastConfig, MoleculeConfig, NoteConfig, SmallConfig, StayConfig
 from medviewer.training.data import ClassFolders, LabelledImage
-from medviewer.training.dialogues import Dialogue, Dialogues
+from medviewer.training.data_report import describe_data, images_table
+from medviewer.training.dialogues import Dialogue, Dialogues, dialogues_table
+from medviewer.training.fold_report import folds_table
 from medviewer.training.forecast_export import Offered
 from medviewer.training.molecules import ASSAYS, Molecules
 from medviewer.training.note_decision import Chosen
-from medviewer.training.own_data import PUBLISHED, is_published
+from medviewer.training.own_data import PUBLISHED, is_published, origin_of
 from medviewer.training.physionet import Stay, Stays
 from medviewer.training.recipes import (
     breast_ultrasound_card,
@@ -33,6 +35,7 @@ from medviewer.training.recipes import (
 )
 from medviewer.training.recipes.chest_xray import preprocessing
 from medviewer.training.recipes.chest_xray_card import card_document, decided
+from medviewer.training.stay_table import stays_table
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -205,3 +208,43 @@ def test_what_is_taken_for_published_is_what_the_bundled_models_learned_from(rec
     assert not is_published(recipe, [*digests.values(), "another"])
     assert not is_published(recipe, [])
     assert not is_published("another", digests.values())
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_it_is_said_before_a_training_whether_data_are_the_published_ones(recipe: str) -> None:
+    digests = sorted(PUBLISHED[recipe])
+    is_ours, sentence = origin_of(recipe, digests, has_published_names=False)
+    assert is_ours is True
+    assert sentence.startswith(f"These are the published data (digest {digests[0][:12]}")
+    is_ours, sentence = origin_of(recipe, [*digests[1:], "ab" * 32], has_published_names=True)
+    assert is_ours is False
+    assert "abababababab): the card will say that it is of your own data." in sentence
+    assert origin_of("another", digests, has_published_names=True) == (None, "")
+
+
+def test_films_are_told_by_their_names() -> None:
+    for recipe in ("chest-xray", "chest-xray-vit"):
+        assert origin_of(recipe, ["d"], has_published_names=True)[0] is True
+        is_ours, sentence = origin_of(recipe, ["d"], has_published_names=False)
+        assert is_ours is False
+        assert sentence.startswith("These are not the published data, by the names of the files")
+
+
+def test_each_report_compares_what_its_card_compares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forecast learns from set A alone, a mortality model from both; notes from the training table."""
+    sets, rows = some_stays(), [Dialogue("1", "PLAN", "words")]
+    digests = frozenset({"digest of a"})
+    for recipe, letters, expected in (("icu-forecast", "a", True), ("icu-mortality", "ab", False)):
+        monkeypatch.setitem(own_data.PUBLISHED, recipe, digests)
+        assert describe_data(stays_table(Path(), sets, letters), recipe)["is_published"] is expected
+    tables = {name: Dialogues(Path(), rows, [], f"digest of {name}") for name in ("training", "validation")}
+    monkeypatch.setitem(own_data.PUBLISHED, "note-section", frozenset({"digest of training"}))
+    assert describe_data(dialogues_table(Path(), tables), "note-section")["is_published"] is True
+    images = tuple(LabelledImage(Path(), f"{n}", n % 2, f"p{n}", "d", ("train", "val")[n % 2]) for n in range(4))
+    found = ClassFolders(Path(), CLASSES, images)
+    monkeypatch.setitem(own_data.PUBLISHED, "breast-ultrasound", frozenset(part_digests(found).values()))
+    table = folds_table(found, np.arange(4), 2, 0)
+    assert describe_data(table, "breast-ultrasound")["is_published"] is True
+    films = tuple(LabelledImage(Path(), name, n // 2, f"p{n}", "d") for n, name in enumerate(FILMS))
+    published = images_table(ClassFolders(Path(), ("NORMAL", "PNEUMONIA"), films), 0)
+    assert describe_data(published, "chest-xray")["is_published"] is True

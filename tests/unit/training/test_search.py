@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from medviewer.domain.errors import Stopped, TrainingError, UsageError
-from medviewer.training.search import Choice, Range, search
+from medviewer.domain.errors import Stopped, StorageError, TrainingError, UsageError
+from medviewer.training.search import FILE, Choice, Range, search
 
 RANGES = {"rate": Range(1e-4, 1e-1, is_logarithmic=True), "width": Range(1, 8), "kind": Choice(("gru", "lstm"))}
 
@@ -85,3 +85,50 @@ def test_the_search_of_other_data_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_no_trial_is_no_search(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one"):
         run(tmp_path, 0, Teacher())
+
+
+@pytest.mark.parametrize("fails_at", [(), (2,)])
+def test_on_a_full_disk_the_trials_that_are_complete_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: tuple[int, ...]
+) -> None:
+    """The second trial's end finds no room: half of its line is written, as a full disk does it."""
+    from optuna.storages.journal import JournalFileBackend
+
+    append, learn = JournalFileBackend.append_logs, Teacher(fails_at=fails_at)
+
+    def fill(self: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        if len(learn.asked) == 2:
+            with (tmp_path / FILE).open("ab") as log:
+                log.write(b'{"op_code": 6, "wor')
+            raise OSError(28, "No space left on device")
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", fill)
+        with pytest.raises(
+            StorageError, match=r"cannot be kept in .*No space left on device.*the same command goes on"
+        ):
+            run(tmp_path, 3, learn)
+    second = Teacher()
+    run(tmp_path, 3, second)
+    assert second.asked[0] == learn.asked[1]
+    assert len(second.asked) == 2
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="The search cannot be kept in"):
+        run(tmp_path / "file" / "run", 1, Teacher())
+    from optuna.storages.journal import JournalFileBackend
+
+    learn, append = Teacher(), JournalFileBackend.append_logs
+
+    def fill(self: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        if learn.asked or (tmp_path / "run" / FILE).stat().st_size > 200:  # the study is there, no trial is drawn yet
+            raise OSError(28, "No space left on device")
+        append(self, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", fill)
+    with pytest.raises(StorageError, match="The search cannot be kept in"):
+        run(tmp_path / "run", 1, learn)
+    assert learn.asked == []

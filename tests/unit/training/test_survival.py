@@ -33,7 +33,7 @@ from medviewer.training.survival_folds import answer_by_folds, survival_measures
 from tests import data_models
 from tests.survival_maker import NAMES, case_of, make_patients, write_arff, write_csv
 
-SETTINGS = {"epochs": "2", "n_folds": "3", "n_repeats": "2"}
+SETTINGS = {"epochs": "10", "n_folds": "3", "n_repeats": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train("survival", data, tmp_path_factory.mktemp("models") / "heart", SETTINGS, lambda _: None)
+def lines() -> list[str]:
+    """What the training of :func:`made` said."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train("survival", data, tmp_path_factory.mktemp("models") / "heart", SETTINGS, lines.append)
+
+
+def test_the_loss_of_the_network_falls_in_every_fold(made: Path, lines: list[str]) -> None:
+    """The network is not what is shipped, but what Cox's model is compared with: it must have learned."""
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines if line.startswith("epoch ")]
+    runs = np.reshape(losses, (int(SETTINGS["n_folds"]), int(SETTINGS["epochs"])))
+    assert (runs[:, -1] < runs[:, 0]).all(), runs
 
 
 def test_the_card_tells_how_it_was_judged(made: Path) -> None:
@@ -285,6 +298,16 @@ def test_the_data_are_described_before_anything_is_learned(data: Path, tmp_path:
     assert report["n"] == 200
     assert report["problems"] == []
     assert report["columns"]["age"]["missing"] == 0
+
+
+def test_patients_who_all_have_the_event_are_learned_from(tmp_path: Path) -> None:
+    """The report says that none is without it, and does not say that this stops a training."""
+    rows = [row | {"event": 1.0} for row in make_patients(80)]
+    table = write_csv(tmp_path / "all.csv", rows)
+    report = report_data("survival", table, tmp_path / "report", {})
+    (problem,) = [one for one in report["problems"] if "no case of" in one["text"]]
+    assert problem == {"text": "The part all has no case of no event.", "stops_training": False}
+    assert train("survival", table, tmp_path / "out", SETTINGS | {"n_repeats": "1"}, lambda _: None).is_dir()
 
 
 def published() -> Path:

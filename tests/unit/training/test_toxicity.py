@@ -185,6 +185,9 @@ def test_nothing_is_learned_from_one_result(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"SR-ARE .* one result"):
         train("toxicity", tmp_path, tmp_path / "out", SETTINGS, lambda _: None)
     assert not (tmp_path / "out").exists()
+    stopping = [one["text"] for one in report_data("toxicity", tmp_path, tmp_path / "report", SETTINGS)["problems"]
+                if one["stops_training"]]  # fmt: skip
+    assert stopping == ["Of SR-ARE all but one fold have one result only; nothing can be learned from that."]
 
 
 def test_the_data_are_described_before_anything_is_learned(data: Path, tmp_path: Path) -> None:
