@@ -232,8 +232,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="holds a folder for each class, a labels.csv, images/ and masks/ (or DICOM images and Segmentations) for "
-        "a model that outlines, or the files of the PhysioNet 2012 challenge; or a CSV table of molecules with the "
-        "results of their assays",
+        "a model that outlines, the files of the PhysioNet 2012 challenge, or the tables of MTS-Dialog; or a CSV table "
+        "of molecules with the results of their assays",
     )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument(

@@ -69,7 +69,7 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
         model: the model folder, of a model that takes one note and names one of several classes.
         data: a table, or a folder with the published ones (:mod:`medviewer.training.dialogues`).
         out: receives the report.
-        split: ``training``, ``validation`` or ``test-1``; None: all that are there.
+        split: ``training``, ``validation``, ``test-1`` or ``test-2``; None: all that are there.
         progress: called with one line of text at a time.
 
     Raises:

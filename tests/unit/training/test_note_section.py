@@ -21,7 +21,7 @@ from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
 from medviewer.training.evaluate import evaluate
 from tests import data_models, fakes
-from tests.dialogue_maker import PUBLISHED, make_rows, write_encoder, write_published, write_table
+from tests.dialogue_maker import PUBLISHED, SECOND_TEST, make_rows, write_encoder, write_published, write_table
 
 SETTINGS = {
     "epochs": "2", "lstm_epochs": "12", "n_folds": "2", "hidden": "16", "batch": "4", "length": "48", "window": "32",
@@ -204,6 +204,28 @@ def test_a_dialogue_that_judges_is_not_learned_from(data: Path, encoder: Path, t
     assert report["splits"]["training"]["n"] == 45
     (told,) = report["unusable"]
     assert told["reason"] == "the same dialogue is in validation"
+
+
+def test_the_second_test_table_judges_and_is_not_learned_from(
+    made: tuple[Path, list[str]], data: Path, tmp_path: Path
+) -> None:
+    """Not even as that which takes copies out of the training table: what it holds changes nothing there."""
+    for name in PUBLISHED.values():
+        shutil.copy(data / name, tmp_path / name)
+    write_table(tmp_path / SECOND_TEST, [*make_rows(24, seed=5), make_rows(45)[0]])
+    report = evaluate(made[0], tmp_path, tmp_path / "out", split="test-2")
+    assert report["data"]["split"] == "test-2"
+    assert report["data"]["n"] == 25
+    assert report["data"]["was_learned_from"] is False
+    assert evaluate(made[0], tmp_path, tmp_path / "all")["data"]["n"] == 45 + 2 * 21 + 25
+    held = report_data("note-section", tmp_path, tmp_path / "report", {})
+    assert list(held["splits"]) == ["training", "validation", "test-1"]
+    assert held["splits"]["training"]["n"] == 45
+    told: list[str] = []
+    (tmp_path / PUBLISHED["training"]).unlink()
+    with pytest.raises(InputError, match="lacks the training table"):
+        train("note-section", tmp_path, tmp_path / "model", SETTINGS, told.append)
+    assert told == [f"not used: {SECOND_TEST}: left for `medviewer evaluate`"]
 
 
 def test_nothing_is_learned_without_a_training_table(data: Path, tmp_path: Path) -> None:
