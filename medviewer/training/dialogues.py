@@ -83,7 +83,8 @@ def find_tables(data: Path) -> dict[str, Path]:
         if len(paths) > 1:
             both = " and ".join(path.name for path in paths)
             raise InputError(f"{data} holds {both}: which is the table {split!r} nobody knows; keep one of them there.")
-        found |= {split: path for path in paths}
+        if paths:
+            found[split] = paths[0]
     if not found:
         names = ", ".join(f"{name}*.csv" for name in _SETS.values())
         raise InputError(f"{data} holds no table of dialogues; it needs {names}, or name one CSV file.")

@@ -252,6 +252,11 @@ def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
         "warned": round(float(np.mean(warned)), 4),
         "abstained": round(float(np.mean(abstained)), 4),
         **medians,
+        "limits": {
+            name: {"warn_above": spec.warn_above, "abstain_above": spec.abstain_above}
+            for name, spec in limits.items()
+            if spec is not None and name in scored.far
+        },
     }
 
 

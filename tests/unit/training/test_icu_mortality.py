@@ -17,6 +17,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import train
 from medviewer.training.evaluate import evaluate
+from medviewer.training.report_page import interval_words
 from tests.stay_maker import ADMITTED, make_stays, whole_stay, write_stays
 
 SETTINGS = {"epochs": "3", "n_folds": "2", "n_nets": "1", "n_trees": "8", "batch": "16", "penalty": "0.05"}
@@ -96,6 +97,11 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "event_1" in page
     assert "Gaps between groups" in page
+    assert "Under shifts" not in page  # stays are not shifted
+    assert f"<td>{interval_words(groups['women']['metrics']['ece'])}</td>" in page
+    assert "<td>–</td>" not in page
+    assert "does not measure how unlike a case is to those that it learned from; its guards check units" in page
+    assert "AUC of the part “" in page
     assert evaluate(made[0], data, tmp_path / "again", split="a")["data"]["was_learned_from"] is True
     with pytest.raises(UsageError, match="no set 'z'"):
         evaluate(made[0], data, tmp_path / "z", split="z")

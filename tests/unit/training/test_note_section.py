@@ -116,6 +116,12 @@ def test_it_is_evaluated_on_a_table(made: tuple[Path, list[str]], data: Path, tm
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix" in page
     assert "http" not in page
+    assert [entry["n"] for entry in report["one_against_rest"]["classes"]] == [10, 10, 10]
+    assert report["one_against_rest"]["macro"]["auc"]["value"] > 0.9
+    assert "alt='ROC'" in page
+    assert "alt='precision-recall'" in page
+    assert "Drawn are all 3 classes" in page
+    assert "does not measure how unlike a case is to those that it learned from; its guards check language" in page
     again = evaluate(made[0], data, tmp_path / "again", split="training")
     assert again["data"]["was_learned_from"] is True
     with pytest.raises(UsageError, match="no table 'z'"):
@@ -131,6 +137,15 @@ def test_short_and_long_dialogues_are_set_against_each_other(made: tuple[Path, l
     gap = short["metrics"]["accuracy"]["value"] - long["metrics"]["accuracy"]["value"]
     assert short["gaps"]["accuracy"]["value"] == pytest.approx(gap, abs=2e-5)
     assert "Gaps between groups" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_table_of_one_section_has_no_curves(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    rows = [row for row in make_rows(30, seed=9) if row[1] == "ALLERGY"]
+    report = evaluate(made[0], write_table(tmp_path / "one.csv", rows), tmp_path / "out")
+    assert report["one_against_rest"]["macro"]["auc"] == {"value": None, "ci95": None}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "nothing to tell apart" in page
+    assert "alt='ROC'" not in page
 
 
 def test_rows_that_cannot_be_used_are_listed(made: tuple[Path, list[str]], tmp_path: Path) -> None:
