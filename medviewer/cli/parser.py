@@ -241,6 +241,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="only the patients or molecules that training held out under this name, or one set or table",
     )
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="of a model of images with several findings, the one to judge (default: the one that the data's classes "
+        "name)",
+    )
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 
 

@@ -66,7 +66,8 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *,
         probability: ``(n,)`` what the model said.
         checks: as for :func:`page_head`.
     """
-    parts = [*page_head(report, of_patients(report["data"]), unit=_UNIT, checks=checks)]
+    finding = f"; the finding “{report['label']}”" if "label" in report else ""
+    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks)
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
