@@ -112,6 +112,9 @@ def page_head(
         parts.append(f"<p>{unlike}; its guards check {checks}.</p>")
     if words := learned_words(data):
         parts.append(f"<p class=warning>The model {words}</p>")
+    if odd := data.get("implausible"):
+        counts = ", ".join(f"{name} {n}" for name, n in odd.items())
+        parts.append(f"<p>Values that no patient can have were left out, of so many: {html.escape(counts)}.</p>")
     if names := data.get("learned_from"):
         known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
         parts.append(f"<details><summary>Which ones</summary>{known}</details>")

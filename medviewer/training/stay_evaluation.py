@@ -24,7 +24,7 @@ from medviewer.training.metrics import Floats, Measure, Truth, counted, measures
 from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
 from medviewer.training.report_page import CHECKS_OF_VALUES, report_page, write_report
 from medviewer.training.scoring import open_session
-from medviewer.training.stays import FIELDS, encode
+from medviewer.training.stays import FIELDS, all_implausible, encode
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
@@ -66,6 +66,7 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         "data": describe_stays(data, split, scored, " ".join(digests))
         | {
             "unusable": unusable,
+            "implausible": all_implausible(stays, [spec.document for spec in card.inputs]),
             "was_learned_from": bool(learned & set(digests)),
         },
         **summarise_stays(scored, card.labels[0].threshold, card),
