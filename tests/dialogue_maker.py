@@ -25,6 +25,7 @@ PUBLISHED = {
     "validation": "MTS-Dialog-ValidationSet.csv",
     "test-1": "MTS-Dialog-TestSet-1-MEDIQA-Chat-2023.csv",
 }
+SECOND_TEST = "MTS-Dialog-TestSet-2-MEDIQA-Sum-2023.csv"  # published too, and never learned from
 PIECES = (
     "[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "é", "病", *"abcdefghijklmnopqrstuvwxyz.:,?[]",
     *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), "doctor", "patient", *COMMON,

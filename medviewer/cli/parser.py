@@ -232,14 +232,20 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="holds a folder for each class, a labels.csv, images/ and masks/ (or DICOM images and Segmentations) for "
-        "a model that outlines, or the files of the PhysioNet 2012 challenge; or a CSV table of molecules with the "
-        "results of their assays",
+        "a model that outlines, the files of the PhysioNet 2012 challenge, or the tables of MTS-Dialog; or a CSV table "
+        "of molecules with the results of their assays",
     )
     parser.add_argument("--out", type=_path, required=True, metavar="DIR", help="where report.json and report.html go")
     parser.add_argument(
         "--split",
         metavar="NAME",
         help="only the patients or molecules that training held out under this name, or one set or table",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="of a model of images with several findings, the one to judge (default: the one that the data's classes "
+        "name)",
     )
     parser.add_argument("--json", action="store_true", help="print report.json too (docs/json.md)")
 

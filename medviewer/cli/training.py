@@ -141,13 +141,16 @@ def _line(text: str) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measure a model on labelled data and write report.json and report.html; 3 if some cannot be read."""
     folder = _model_folder(arguments.model, arguments.models_folder)
+    if arguments.against and arguments.label:
+        raise UsageError("Two models are compared on their one finding; leave --label out.")
     if arguments.against:
         return _compare(arguments, folder)
     with _needing_the_extra():
         from medviewer.training.evaluate import evaluate as measure  # noqa: PLC0415 - may lack a package
         from medviewer.training.report_page import learned_words  # noqa: PLC0415 - likewise
 
-        report = measure(folder, arguments.data, arguments.out, split=arguments.split, progress=tell)
+        asked = {"split": arguments.split, "label": arguments.label}
+        report = measure(folder, arguments.data, arguments.out, **asked, progress=tell)
     if arguments.json:
         print_json(dict(report))
     else:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from medviewer.training.class_curves import draw_precision_recall, draw_roc, drawn_classes
+from medviewer.training.class_metrics import Classes
+from medviewer.training.metrics import Floats
 from medviewer.training.report_page import figure, interval_words, number_words, page_head, subgroup_table, table
 
 _MEANING = {
@@ -15,14 +19,25 @@ _MEANING = {
     "log_loss": "mean negative logarithm of the true class's probability (0 best)",
     "ece": "distance of the called class's probability from how often it is right",
 }
+_MACRO = {
+    "auc": "chance that a case of a class scores above one of another, mean over classes",
+    "pr_auc": "area under precision over recall, mean over classes",
+}
 _CALL = {"abstain": "no result", "warn": "result with a warning"}
 
 
-def class_page(report: Mapping[str, Any]) -> str:
-    """Return the page of a ``report.json`` with the keys ``classes`` and ``guards``."""
+def class_page(report: Mapping[str, Any], truth: Classes, probability: Floats) -> str:
+    """Return the page.
+
+    Args:
+        report: a ``report.json`` with the keys ``classes``, ``one_against_rest`` and ``guards``.
+        truth: ``(n,)`` class numbers.
+        probability: ``(n, C)`` what the model said.
+    """
     data = report["data"]
     what = f"{data['n']} cases, {data['n_patients']} of them different"
-    parts = page_head(report, what, unit="different cases; exact where a model was never wrong", row="row")
+    unit = "different cases; exact where a model was never wrong"
+    parts = page_head(report, what, unit=unit, row="row", checks="language, length and words, as is told at the end")
     absent = [entry["name"] for entry in report["classes"] if entry["n"] == 0]
     if absent:
         named = html.escape(", ".join(absent))
@@ -30,22 +45,46 @@ def class_page(report: Mapping[str, Any]) -> str:
     measured = [[name, interval_words(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
     parts += ["<h2>Measures</h2>", table(["measure", "value (95% interval)", "meaning"], measured)]
     parts += [f"<figure><img alt='reliability' src='{figure(lambda axes: _reliability(axes, report))}'></figure>"]
+    parts += ["<h2>Each class against all others</h2>", *_one_against_rest(report, truth, probability)]
     parts += ["<h2>Classes</h2>", _classes(report), "<h2>Confusion matrix</h2>", _confusion(report)]
     parts += ["<h2>Subgroups</h2>", _subgroups(report), "<h2>What the guards say of these cases</h2>", _guards(report)]
     return "\n".join([*parts, "</html>"])
 
 
+def _one_against_rest(report: Mapping[str, Any], truth: Classes, probability: Floats) -> list[str]:
+    """Return figures and curves; only a sentence where all cases are of one class."""
+    names = report["confusion"]["classes"]
+    drawn = drawn_classes(truth, len(names))
+    if not drawn:
+        return ["<p>All cases are of one class: there is nothing to tell apart.</p>"]
+    n_known = len(drawn_classes(truth, len(names), most=len(names)))
+    n, whole = len(drawn), f"all {n_known} classes of which there are cases"
+    which = f"the {n} most frequent of {n_known} classes" if n < n_known else whole
+    rows = [[name, interval_words(entry), _MACRO[name]] for name, entry in report["one_against_rest"]["macro"].items()]
+    weighs = "a rare class weighs as much in a mean as a common one"
+    found = [
+        f"<p>Drawn are {which}; {weighs}. The table of classes has every class.</p>",
+        table(["measure", "value (95% interval)", "meaning"], rows),
+    ]
+    for name, draw in (("ROC", draw_roc), ("precision-recall", draw_precision_recall)):
+        drawing = figure(partial(draw, truth, probability, names))
+        found.append(f"<figure><img alt='{name}' src='{drawing}'></figure>")
+    return found
+
+
 def _classes(report: Mapping[str, Any]) -> str:
+    apart = report["one_against_rest"]["classes"]
     rows = [
         [
             one["name"],
             str(one["n"]),
             str(one["called"]),
             *(number_words(one[key]) for key in ("precision", "recall", "f1")),
+            *(number_words(other[key]) for key in ("auc", "pr_auc")),
         ]
-        for one in report["classes"]
+        for one, other in zip(report["classes"], apart, strict=True)
     ]
-    return table(["class", "n", "called", "precision", "recall", "F1"], rows)
+    return table(["class", "n", "called", "precision", "recall", "F1", "AUC", "area under precision-recall"], rows)
 
 
 def _confusion(report: Mapping[str, Any]) -> str:

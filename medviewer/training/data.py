@@ -152,10 +152,9 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
         from medviewer.training.labels import read_label_table  # noqa: PLC0415 - likewise
 
         return _with_every_class(read_label_table(table, classes))
-    published = _published(root)
+    published, unusable = _published(root)
     lacks_groups = bool(published) and not any("patient_group" in row for row in published.values())
     images: list[LabelledImage] = []
-    unusable: list[tuple[str, str]] = []
     for label, folder in enumerate(_class_folders(root, classes)):
         for path in sorted(folder.iterdir()):
             name = f"{folder.name}/{path.name}"
@@ -270,22 +269,24 @@ def read_grey(path: Path) -> npt.NDArray[np.uint8]:
         raise InputError(f"The image {path.name} cannot be decoded ({type(error).__name__}).") from error
 
 
-def _published(root: Path) -> dict[str, dict[str, str]]:
-    """Return file name -> row of the table beside the folder, if there is one."""
+def _published(root: Path) -> tuple[dict[str, dict[str, str]], list[tuple[str, str]]]:
+    """Return file name -> row of the table beside the folder, if there is one, and the rows that name no file."""
     table = root.parent / f"{root.name}.csv"
     if not table.is_file():
-        return {}
+        return {}, []
     columns, rows = read_table(table)
     if "file" not in columns:
         raise InputError(f"{table} stands beside the images and has no column file. {_NAME_COLUMNS}")
     found: dict[str, dict[str, str]] = {}
+    nameless: list[tuple[str, str]] = []
     for number, row in rows:
         if not row["file"]:
+            nameless.append((f"row {number} of {table.name}", "names no file"))
             continue
         if row["file"] in found:
             raise InputError(f"Row {number} of {table.name} names {row['file']} a second time; keep one.")
         found[row["file"]] = row
-    return found
+    return found, nameless
 
 
 def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

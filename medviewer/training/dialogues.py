@@ -36,7 +36,10 @@ _SETS = {
     "training": "MTS-Dialog-TrainingSet",
     "validation": "MTS-Dialog-ValidationSet",
     "test-1": "MTS-Dialog-TestSet-1",
+    "test-2": "MTS-Dialog-TestSet-2",
 }
+# Never looked at by a training: what is left for the judging of a model that is finished.
+LEFT_FOR_EVALUATION = "test-2"
 _LARGEST = 64_000_000  # bytes of a table
 _NOTHING = frozenset({"nan", "null", "none", "n/a", "na"})  # how tables spell that there is nothing
 
@@ -69,12 +72,19 @@ def find_tables(data: Path) -> dict[str, Path]:
     """Return the tables below ``data`` by split; a table by itself is named as its file.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or there are two of one split.
     """
     if data.is_file():
         split = next((split for split, name in _SETS.items() if data.stem.startswith(name)), data.stem)
         return {split: data}
-    found = {split: path for split, name in _SETS.items() for path in sorted(data.glob(f"{name}*.csv"))[:1]}
+    found: dict[str, Path] = {}
+    for split, name in _SETS.items():
+        paths = sorted(data.glob(f"{name}*.csv"))
+        if len(paths) > 1:
+            both = " and ".join(path.name for path in paths)
+            raise InputError(f"{data} holds {both}: which is the table {split!r} nobody knows; keep one of them there.")
+        if paths:
+            found[split] = paths[0]
     if not found:
         names = ", ".join(f"{name}*.csv" for name in _SETS.values())
         raise InputError(f"{data} holds no table of dialogues; it needs {names}, or name one CSV file.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from medviewer import __version__
 from medviewer.domain.errors import InputError, MedViewerError, Stopped, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
+from medviewer.training.evaluable import check_is_of_one_image, check_runs_here, finding_of, spelled_in
 from medviewer.training.metrics import counted, measures, with_intervals
 from medviewer.training.report_page import report_page, write_report
 from medviewer.training.robustness import strength_curves, under_shifts
@@ -31,26 +32,29 @@ NEGATIVE_FOLDER = "NORMAL"
 _N_EXPLAINED, _N_CHANGED, _EXPLAINING_MINUTES = 8, 2, 4.0
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what a person may ask of it
     model: Path,
     data: Path,
     out: Path,
     *,
     split: str | None = None,
+    label: str | None = None,
     progress: Progress = silent,
     with_curves: bool = True,
 ) -> Mapping[str, Any]:
-    """Run an image classifier over a folder of class folders and write a report.
+    """Run a model over labelled data and write a report: an image classifier here, other kinds in their modules.
 
     Args:
-        model: the model folder; a model with one label (present or absent).
-        data: holds ``NORMAL/`` and one folder named as the model's label (or the classes that its card
+        model: the model folder; of one image with one finding or several, of which one is judged, by its own
+            threshold and calibration.
+        data: holds ``NORMAL/`` and one folder named as the finding (or the classes that the card
             names), with JPEG or PNG files of any size, grey or colour; or a label table
             (:mod:`medviewer.training.labels`), or a file (:mod:`medviewer.training.breastmnist`).
         out: receives ``report.json`` and ``report.html``; made if it is not there.
         split: ``train``, ``block``, ``tune`` or ``report``: only the patients whom the
             card's training section puts there, to repeat the internal validation; or a part that
             the data declare themselves; None: every image.
+        label: of a model of images with several findings, the one to judge; None: the one that the data's classes name.
         progress: called with one line of text at a time.
         with_curves: measure images at growing strengths of change, and attacked, and a few explanations, too:
             some minutes.
@@ -60,52 +64,83 @@ def evaluate(
 
     Raises:
         ModelError: the model folder is invalid, or the runtime is not installed.
-        UsageError: the model classifies and has more than one label; or no such split.
+        UsageError: the model is of a kind that cannot be measured, has no such finding, or several and the data do
+            not say which; or there is no such split.
         InputError: the data cannot be used.
         StorageError: the report cannot be written.
     """
-    started = time.time()
     card = read_card(model)
+    check_runs_here(card)
+    other = _of_another_kind(card)
+    if label is not None and other is not None:
+        raise UsageError(f"{card.id} is not judged by one finding of an image; leave --label out.")
+    if other is not None:
+        return other(model, data, out, split=split, progress=progress)
+    check_is_of_one_image(card)
+    return _evaluate_images(card, finding_of(card, data, label), data, out, _Wishes(split, progress, with_curves))
+
+
+def _of_another_kind(card: Card) -> Callable[..., Mapping[str, Any]] | None:
+    """Return what evaluates models of other data than images that show a finding; None for those."""
+    kinds = {spec.kind for spec in card.inputs}
     if card.task == "segmentation":
         from medviewer.training.outline_evaluation import evaluate_outlines  # noqa: PLC0415 - of another kind of data
 
-        return evaluate_outlines(model, data, out, split=split, progress=progress)
+        return evaluate_outlines
     if card.task == "forecast":
         from medviewer.training.forecast_evaluation import evaluate_forecasts  # noqa: PLC0415 - of another kind of data
 
-        return evaluate_forecasts(model, data, out, split=split, progress=progress)
-    if any(spec.kind == "series" for spec in card.inputs):
+        return evaluate_forecasts
+    if "series" in kinds:
         from medviewer.training.stay_evaluation import evaluate_stays  # noqa: PLC0415 - of another kind of data
 
-        return evaluate_stays(model, data, out, split=split, progress=progress)
-    if any(spec.kind == "text" for spec in card.inputs):
+        return evaluate_stays
+    if "text" in kinds:
         from medviewer.training.note_evaluation import evaluate_notes  # noqa: PLC0415 - of another kind of data
 
-        return evaluate_notes(model, data, out, split=split, progress=progress)
-    if any(spec.kind == "molecule" for spec in card.inputs):
+        return evaluate_notes
+    if "molecule" in kinds:
         from medviewer.training.molecule_evaluation import evaluate_molecules  # noqa: PLC0415 - likewise
 
-        return evaluate_molecules(model, data, out, split=split, progress=progress)
+        return evaluate_molecules
     if card.task == "survival":
         from medviewer.training.survival_evaluation import evaluate_survival  # noqa: PLC0415 - of another kind too
 
-        return evaluate_survival(model, data, out, split=split, progress=progress)
-    if len(card.labels) != 1:
-        raise UsageError(f"The model {card.id} has {len(card.labels)} labels; evaluate handles models with one.")
-    classifier = Classifier(card)
-    found = find_images(data, classes_of(card))
-    chosen = split_images(card, found, split)
+        return evaluate_survival
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """As for :func:`evaluate`."""
+
+    split: str | None
+    progress: Progress
+    with_curves: bool
+
+
+def _evaluate_images(card: Card, index: int, data: Path, out: Path, wishes: _Wishes) -> Mapping[str, Any]:
+    """Judge one finding of a model of one image and write the report."""
+    started, progress, label = time.time(), wishes.progress, card.labels[index]
+    classes = classes_of(card)
+    if len(card.labels) > 1:
+        progress(f"judging the finding {label.name}")
+        classes = NEGATIVE_FOLDER, spelled_in(data, label.name)
+    classifier = Classifier(card, index)
+    found = find_images(data, classes)
+    chosen = split_images(card, found, wishes.split)
     scored, unusable = score(classifier, chosen, progress)
     report = {
         "schema": REPORT_SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": describe_images(card, found, scored, unusable, split),
-        **summarise(scored, card.labels[0].threshold),
-        "subgroups": subgroups(scored, card.labels[0].threshold),
+        "label": label.name,
+        "data": describe_images(card, found, scored, unusable, wishes.split),
+        **summarise(scored, label.threshold),
+        "subgroups": subgroups(scored, label.threshold),
         "robustness": under_shifts(classifier, scored, progress),
-        "curves": strength_curves(classifier, scored, progress) if with_curves else {},
+        "curves": strength_curves(classifier, scored, progress) if wishes.with_curves else {},
         "novelty": _novelty(card, scored),
-        "explanations": _explanations(model, found, chosen, progress) if with_curves else None,
+        "explanations": _explanations(card, found, chosen, progress) if wishes.with_curves else None,
         "versions": _versions(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
@@ -117,7 +152,7 @@ def evaluate(
 
 
 def _explanations(
-    model: Path, found: ClassFolders, chosen: Sequence[LabelledImage], progress: Progress
+    card: Card, found: ClassFolders, chosen: Sequence[LabelledImage], progress: Progress
 ) -> Mapping[str, Any] | None:
     """Return how far the model's heat maps can be believed on a few of these images; None where it has none.
 
@@ -126,15 +161,17 @@ def _explanations(
     from medviewer.explain.methods import methods_for  # noqa: PLC0415 - of heat maps alone
     from medviewer.training.assess import Plan, Pool, measure_explanations  # noqa: PLC0415 - uses this module
 
-    methods = methods_for(read_card(model))
+    methods = methods_for(card)
     if not methods:
         return None
+    if len(card.labels) > 1:
+        return {"problem": "the maps of a model with several findings cannot be measured yet."}
     progress(f"measuring explanations, at most {_EXPLAINING_MINUTES:g} minutes and a little")
     plan = Plan(n=_N_EXPLAINED, n_few=_N_CHANGED, minutes=_EXPLAINING_MINUTES, splits=("evaluated",))
     with tempfile.TemporaryDirectory(prefix="medviewer-evaluate-") as folder:
         try:
             measured = measure_explanations(
-                model, Pool(found, chosen), work=Path(folder) / "rows.jsonl", plan=plan, progress=Tenths(progress)
+                card.folder, Pool(found, chosen), work=Path(folder) / "rows.jsonl", plan=plan, progress=Tenths(progress)
             )
         except Stopped:
             raise
@@ -167,7 +204,7 @@ def summarise(scored: Scored, threshold: float) -> dict[str, Any]:
 
 
 def classes_of(card: Card) -> tuple[str, str]:
-    """Return the names of the classes in a model's data: without the finding, with it."""
+    """Return the names of the classes in the data of a model of one finding: without it, with it."""
     named = card.training.get("classes")
     return (str(named[0]), str(named[1])) if named else (NEGATIVE_FOLDER, card.labels[0].name.upper())
 
@@ -252,6 +289,11 @@ def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
         "warned": round(float(np.mean(warned)), 4),
         "abstained": round(float(np.mean(abstained)), 4),
         **medians,
+        "limits": {
+            name: {"warn_above": spec.warn_above, "abstain_above": spec.abstain_above}
+            for name, spec in limits.items()
+            if spec is not None and name in scored.far
+        },
     }
 
 

@@ -32,7 +32,7 @@ from medviewer.training.report_page import (
 )
 from medviewer.training.scoring import open_session
 from medviewer.training.stay_evaluation import FEWEST, SCHEMA, groups_of, read_sets
-from medviewer.training.stays import FIELDS
+from medviewer.training.stays import FIELDS, all_implausible
 
 _BATCH = 512
 _BRIEF = ("mae", "coverage")
@@ -66,6 +66,7 @@ def evaluate_forecasts(model: Path, data: Path, out: Path, *, split: str | None,
         "data": describe_moments(data, split, moments, " ".join(digests.values()))
         | {
             "unusable": [{"file": name, "reason": why} for one in read.values() for name, why in one.unusable],
+            "implausible": all_implausible(stays, [spec.document for spec in card.inputs]),
             "was_learned_from": bool(set(card.training.get("data_digests", {}).values()) & set(digests.values())),
         },
         **summarise(moments, said),

@@ -73,7 +73,7 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
         },
         **measured,
         "robustness": {},
-        "novelty": None if card.ood is None else novelty_of(scored, card.ood.warn_above, card.ood.abstain_above),
+        "novelty": _novelty(card, scored),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
@@ -136,6 +136,15 @@ def describe_molecules(data: Path, split: str | None, scored: ScoredMolecules, d
         "digest": digest,
         "per_class": {"active results": int((scored.truth == 1).sum()), "inactive": int((scored.truth == 0).sum())},
     }
+
+
+def _novelty(card: Card, scored: ScoredMolecules) -> dict[str, Any] | None:
+    """Return :func:`novelty_of` by the card's limits, and these."""
+    if card.ood is None:
+        return None
+    limits = {"warn_above": card.ood.warn_above, "abstain_above": card.ood.abstain_above}
+    found = novelty_of(scored, **limits)
+    return None if found is None else found | {"limits": {"distance": limits}}
 
 
 def novelty_of(scored: ScoredMolecules, warn_above: float, abstain_above: float) -> dict[str, Any] | None:

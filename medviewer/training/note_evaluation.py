@@ -20,6 +20,7 @@ from medviewer.domain.errors import InputError, ModelError, UsageError
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.inputs import text
+from medviewer.training.class_curves import one_against_rest
 from medviewer.training.class_metrics import (
     MEASURES,
     Classes,
@@ -69,7 +70,7 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
         model: the model folder, of a model that takes one note and names one of several classes.
         data: a table, or a folder with the published ones (:mod:`medviewer.training.dialogues`).
         out: receives the report.
-        split: ``training``, ``validation`` or ``test-1``; None: all that are there.
+        split: ``training``, ``validation``, ``test-1`` or ``test-2``; None: all that are there.
         progress: called with one line of text at a time.
 
     Raises:
@@ -91,6 +92,9 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
         "data": describe_notes(card, data, split, scored, read) | {"unusable": unusable},
         **summarise_notes(card, scored),
+        "one_against_rest": one_against_rest(
+            scored.truth, scored.probability, [label.name for label in card.labels], [row.group for row in rows]
+        ),
         "subgroups": subgroups_of(card, scored),
         "guards": doubts_of(card, rows),
         "robustness": {},
@@ -99,7 +103,7 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    write_report(out, report, class_page(report))
+    write_report(out, report, class_page(report, scored.truth, scored.probability))
     progress(f"report written to {out}")
     return report
 

@@ -208,7 +208,7 @@ def outlines_page(report: Mapping[str, Any], labels: Sequence[str]) -> str:
     data = report["data"]
     counts = ", ".join(f"{count} with {name}" for name, count in data["per_class"].items())
     what = f"{data['n']} images of {data['n_patients']} patients, {counts}"
-    parts = page_head(report, what, row="image")
+    parts = page_head(report, what, row="image", checks="")
     rows = [
         [name, interval_words(entry), str(entry["n"]), _MEANING[name.split(" ", maxsplit=1)[0]]]
         for name, entry in report["metrics"].items()

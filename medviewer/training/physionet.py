@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from medviewer.domain.errors import InputError
 
@@ -26,6 +27,7 @@ DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")
 _MAX_STAY_BYTES = 4 << 20
 _MAX_STAYS = 100_000
 _NAME = re.compile(r"(?:^|/)(\d{1,12})\.txt$")
+_Name = TypeVar("_Name")
 _TIME = re.compile(r"(\d{1,3}):([0-5]\d)")
 
 
@@ -167,17 +169,24 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Give name and content of every text file of a set, in order of names, with a cap on each."""
     try:
         if path.is_dir():
-            for file in sorted(path.glob("*.txt"))[: _MAX_STAYS + 1]:
+            for file in _few_enough(sorted(path.glob("*.txt")), path):
                 with file.open("rb") as stream:
                     yield file.name, _capped(stream.read(_MAX_STAY_BYTES + 1), file.name)
             return
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if name.endswith(".txt"))
-            for name in names[: _MAX_STAYS + 1]:
+            for name in _few_enough(names, path):
                 with archive.open(name) as member:
                     yield name.rsplit("/", 1)[-1], _capped(member.read(_MAX_STAY_BYTES + 1), name)
     except (OSError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{path} cannot be read ({error}).") from error
+
+
+def _few_enough(names: list[_Name], path: Path) -> list[_Name]:
+    """Pass on the files of a set, unless there are too many: of some of them nobody would know that they were left."""
+    if len(names) > _MAX_STAYS:
+        raise InputError(f"{path} holds {len(names)} stays, and a set {_MAX_STAYS} at most; make several sets of it.")
+    return names
 
 
 def _capped(content: bytes, name: str) -> bytes:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,26 @@ small { color: #5a6675 }
 """
 
 _MEANING = {
-    "auc": "chance that a sick image scores above a healthy one",
+    "auc": "chance that a case with the finding scores above one without",
     "pr_auc": "area under precision over recall",
     "accuracy": "share called right, at this data's prevalence",
-    "balanced_accuracy": "the same, healthy and sick weighing the same",
-    "sensitivity": "share of the sick that are called",
-    "specificity": "share of the healthy that are not called",
+    "balanced_accuracy": "share called right, both classes weighing the same",
+    "sensitivity": "share of those with the finding that are called",
+    "specificity": "share of those without it that are not called",
     "f1": "harmonic mean of precision and sensitivity",
     "brier": "mean squared error of the probability",
     "ece": "distance of probability from frequency, on the data as it is",
-    "ece_balanced": "the same, healthy and sick weighing the same",
+    "ece_balanced": "distance of probability from frequency, both classes weighing the same",
+    "event_1": "the smaller of sensitivity and precision, the challenge's first score (1 best)",
+    "event_2": "Hosmer-Lemeshow statistic over the range of the risks, the challenge's second score (0 best)",
 }
+_BRIEF = ("auc", "sensitivity", "specificity", "ece_balanced", "ece")  # of groups and shifts, where they are measured
+_FAR = {
+    "distance": "inside of the directions in which the training cases vary",
+    "residual": "outside of them: what no training case has",
+}
+CHECKS_OF_VALUES = "units, values and their times"
+CHECKS_OF_IMAGES = "what the file says of the image, and whether its values are possible"
 
 
 _APART = "◆"  # marks a gap that chance does not explain
@@ -48,15 +57,18 @@ _EXPLANATIONS_TEXT = (
 )
 
 
-def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) -> str:
+def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *, checks: str = CHECKS_OF_IMAGES) -> str:
     """Return the page.
 
     Args:
         report: the content of ``report.json``.
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
+        checks: as for :func:`page_head`.
     """
-    parts = [*page_head(report, of_patients(report["data"]), unit=_UNIT), "<h2>Measures</h2>", _metrics(report)]
+    finding = f"; the finding “{report['label']}”" if "label" in report else ""
+    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks)
+    parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
         for name, draw in _figures(report, truth, probability)
@@ -64,15 +76,17 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats) ->
     parts += [
         "<h2>Subgroups</h2>",
         _subgroups(report),
-        "<h2>Under shifts that keep the diagnosis</h2>",
-        _robustness(report),
+        *novelty_section(report),
+        *_robustness(report),
         *_curves(report),
         *_explanations(report),
     ]
     return "\n".join([*parts, "</html>"])
 
 
-def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", row: str = "file") -> list[str]:
+def page_head(
+    report: Mapping[str, Any], what: str, *, unit: str = "patients", row: str = "file", checks: str = CHECKS_OF_VALUES
+) -> list[str]:
     """Return how a report begins: which model, on which data, and what to know of them first.
 
     Args:
@@ -80,6 +94,8 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         what: how many cases, of whom.
         unit: what the bootstrap draws.
         row: what cannot be used, one by one.
+        checks: what the guards check of a case where the model does not measure how unlike the training cases it is;
+            empty: nothing is said of it.
     """
     model, data = report["model"], report["data"]
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
@@ -91,8 +107,14 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         f"model {model['sha256'][:16]}</small></p>",
         f"<p>Research use only. Intervals: 95%, bootstrap over {unit}.</p>",
     ]
+    if checks and not report.get("novelty"):
+        unlike = "The model does not measure how unlike a case is to those that it learned from"
+        parts.append(f"<p>{unlike}; its guards check {checks}.</p>")
     if words := learned_words(data):
         parts.append(f"<p class=warning>The model {words}</p>")
+    if odd := data.get("implausible"):
+        counts = ", ".join(f"{name} {n}" for name, n in odd.items())
+        parts.append(f"<p>Values that no patient can have were left out, of so many: {html.escape(counts)}.</p>")
     if names := data.get("learned_from"):
         known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
         parts.append(f"<details><summary>Which ones</summary>{known}</details>")
@@ -100,6 +122,29 @@ def page_head(report: Mapping[str, Any], what: str, *, unit: str = "patients", r
         words = f"{len(rows)} {row}s could not be used and are not counted:"
         parts += [f"<p class=warning>{words}</p>", table([row, "reason"], rows)]
     return parts
+
+
+def novelty_section(report: Mapping[str, Any]) -> list[str]:
+    """Return how far the cases are from those learned from; nothing where the model does not measure it."""
+    found = report.get("novelty")
+    if not found:
+        return []
+    told = (
+        f"{found['warned']:.1%} of these cases lie farther from what the model learned from than the limit of its "
+        f"warning, {found['abstained']:.1%} so far that they get no answer. A large share means that these cases are "
+        "of another kind than those it learned from: figures from elsewhere do not hold for them, whether or not its "
+        "answers here are right."
+    )
+    rows = []
+    for name, meaning in _FAR.items():
+        if f"median_{name}" in found:
+            limits = found.get("limits", {}).get(name, {})
+            ends = [f"{limits[key]:g}" if key in limits else "–" for key in ("warn_above", "abstain_above")]
+            rows.append([name, f"{found[f'median_{name}']:.1f}", *ends, meaning])
+    head = ["distance", "median", "warning above", "refused above", "meaning"]
+    if len(rows) == 1:  # a model with one distance says on its card what it is
+        head, rows = head[:-1], [rows[0][:-1]]
+    return ["<h2>How unlike what was learned from</h2>", f"<p>{told}</p>", table(head, rows)]
 
 
 def learned_words(judged: Mapping[str, Any]) -> str:
@@ -156,12 +201,17 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _metrics(report: Mapping[str, Any]) -> str:
-    rows = [[name, interval_words(entry), _MEANING.get(name, "")] for name, entry in report["metrics"].items()]
+    rows = [[name, interval_words(entry), _meaning(name)] for name, entry in report["metrics"].items()]
     return table(["measure", "value (95% interval)", "meaning"], rows)
 
 
+def _meaning(name: str) -> str:
+    part = name.removeprefix("auc_")
+    return _MEANING.get(name, "" if part == name else f"AUC of the part “{part}” alone")
+
+
 def _subgroups(report: Mapping[str, Any]) -> str:
-    names = ["auc", "sensitivity", "specificity", "ece_balanced"]
+    names = _measured([group["metrics"] for group in report["subgroups"]])
     rows = [
         [
             group["name"],
@@ -171,6 +221,12 @@ def _subgroups(report: Mapping[str, Any]) -> str:
         for group in report["subgroups"]
     ]
     return subgroup_table(report, table(["group", "n", *names], rows), "cases")
+
+
+def _measured(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return which of the brief measures there are: those of images and of stays are not the same."""
+    found = {name for entry in entries for name in entry}
+    return [name for name in _BRIEF if name in found]
 
 
 def subgroup_table(report: Mapping[str, Any], figures: str, cases: str) -> str:
@@ -211,10 +267,13 @@ def _gap_words(entry: Mapping[str, Any]) -> str:
     return f"{words} ({low:+.3f} to {high:+.3f}){'' if low <= 0 <= high else f' {_APART}'}"
 
 
-def _robustness(report: Mapping[str, Any]) -> str:
+def _robustness(report: Mapping[str, Any]) -> list[str]:
+    """Return the section on shifts; nothing where none were measured."""
+    if not report["robustness"]:
+        return []
     names = ["auc", "sensitivity", "specificity", "ece_balanced"]
     rows = [[shift, *(number_words(entry[name]) for name in names)] for shift, entry in report["robustness"].items()]
-    return table(["shift", *names], rows)
+    return ["<h2>Under shifts that keep the diagnosis</h2>", table(["shift", *names], rows)]
 
 
 _CURVES_TEXT = (
@@ -321,16 +380,6 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         axes.set_xticks([0, 1], ["no", "yes"])
         axes.set_yticks([0, 1], ["no", "yes"])
 
-    def benefit(axes: Any) -> None:
-        curve = report["decision_curve"]
-        at = [point["threshold"] for point in curve]
-        axes.plot(at, [point["model"] for point in curve], label="by the model")
-        axes.plot(at, [point["everybody"] for point in curve], "--", color="grey", label="on everybody")
-        axes.axhline(0, linestyle=":", color="grey", label="on nobody")
-        top = max(point["model"] for point in curve)
-        axes.set(title="Decision curve", xlabel="threshold", ylabel="net benefit of acting", ylim=(-0.05, top + 0.05))
-        axes.legend(loc="lower left", fontsize="small")
-
     found: list[tuple[str, Callable[[Any], None]]] = [
         ("ROC", roc),
         ("precision-recall", precision_recall),
@@ -338,17 +387,29 @@ def _figures(report: Mapping[str, Any], truth: Truth, probability: Floats) -> li
         ("confusion", confusion),
     ]
     if "decision_curve" in report:
-        found.append(("decision curve", benefit))
+        found.append(("decision curve", partial(draw_benefit, report["decision_curve"], "Decision curve")))
     return found
 
 
-def figure(draw: Callable[[Any], None]) -> str:
-    """Return a plot as a data URL."""
+def draw_benefit(curve: Sequence[Mapping[str, float]], title: str, axes: Any) -> None:
+    """Draw a decision curve: the net benefit of acting on the model, on everybody, on nobody, at each threshold."""
+    at = [point["threshold"] for point in curve]
+    axes.plot(at, [point["model"] for point in curve], label="by the model")
+    axes.plot(at, [point["everybody"] for point in curve], "--", color="grey", label="on everybody")
+    axes.axhline(0, linestyle=":", color="grey", label="on nobody")
+    top = max(point["model"] for point in curve)
+    margin = min(0.05, 0.3 * max(top, 0.0) + 0.002)  # of a rare finding the whole curve lies close to 0
+    axes.set(title=title, xlabel="threshold", ylabel="net benefit of acting", ylim=(-margin, top + margin))
+    axes.legend(loc="upper right", fontsize="small")
+
+
+def figure(draw: Callable[[Any], None], size: tuple[float, float] = (4.2, 3.8)) -> str:
+    """Return a plot as a data URL; ``size`` is width and height in inches."""
     # The object interface: pyplot would keep every figure alive and may want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    drawn = Figure(figsize=(4.2, 3.8), layout="constrained")
+    drawn = Figure(figsize=size, layout="constrained")
     draw(drawn.add_subplot())
     file = io.BytesIO()
     FigureCanvasAgg(drawn).print_png(file)  # type: ignore[no-untyped-call]

@@ -95,16 +95,24 @@ class Attacker:
 
     @classmethod
     def of(cls, classifier: Classifier) -> Attacker | None:
-        """Return the attacker of a model; None if it has no graph of its gradients, or does not resize images once."""
+        """Return the attacker of a model; None if it has no graph of its gradients, or does not resize images once.
+
+        Of classes of which one holds there is none either: the gradient of one logit does not show what harms most.
+        """
         card = classifier.card
-        if card.file("explain") is None or [step["op"] for step in card.preprocessing].count("resize") != 1:
+        if (
+            card.task == "multiclass"
+            or card.file("explain") is None
+            or [step["op"] for step in card.preprocessing].count("resize") != 1
+        ):
             return None
         session = open_session(card, "explain")
         if "d_x" not in {output.name for output in session.get_outputs()}:
             return None
 
         def gradients(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-            selector = np.ones((len(x), 1), np.float32)
+            selector = np.zeros((len(x), len(card.labels)), np.float32)
+            selector[:, classifier.index] = 1
             (found,) = session.run(["d_x"], {card.inputs[0].name: x, "selector": selector})
             return np.asarray(found, np.float32)
 
@@ -143,7 +151,7 @@ class Attacker:
         centre = start.astype(np.float32)
         low, high = np.maximum(centre - epsilon, 0), np.minimum(centre + epsilon, 255)
         # Down with what is there, up with what is not; a falling calibration turns it round.
-        slope = self.classifier.card.require_calibration().slope[0]
+        slope = self.classifier.card.require_calibration().slope[self.classifier.index]
         way = (np.where(truth, -1, 1) * np.sign(slope)).astype(np.float32)[:, None, None]
         image = np.clip(centre + chance.uniform(-epsilon, epsilon, centre.shape).astype(np.float32), low, high)
         for _ in range(N_STEPS):
@@ -180,7 +188,7 @@ def _point(classifier: Classifier, truth: Truth, strength: float, probability: F
 
 
 def _brief(classifier: Classifier, truth: Truth, probability: Floats) -> dict[str, float]:
-    wanted = measures(classifier.card.labels[0].threshold)
+    wanted = measures(classifier.threshold)
     return {name: round(wanted[name](truth, probability, None), 4) for name in BRIEF}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
+from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.guards import ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
@@ -50,19 +51,26 @@ class Classifier:
     """A model folder's network, calibration and novelty statistics, opened once.
 
     Args:
-        card: of a model with one label.
+        card: of a model of one image.
+        index: which of its findings is asked about.
 
     Raises:
         ModelError: a file is missing, changed, unsafe or not runnable.
     """
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, index: int = 0) -> None:
         self.card = card
+        self.index = index
         self._session = open_session(card, "model")
         self._novelty: Novelty | None = None
         self._residual: ResidualStatistics | None = None
         if card.ood is not None:
             self._novelty, self._residual = load_statistics(read_arrays(card.folder, card.require("ood")))
+
+    @property
+    def threshold(self) -> float:
+        """Return from which probability on the finding is called."""
+        return self.card.labels[self.index].threshold
 
     def run(self, batch: npt.NDArray[np.float32]) -> tuple[Floats, Distances]:
         """Return calibrated probability ``(n,)`` and how far from the training images each image is.
@@ -74,7 +82,6 @@ class Classifier:
         wanted = ["logits", *(ood.outputs if ood else ()), *([near.output] if near else ())]
         names = list(dict.fromkeys(wanted))
         found = dict(zip(names, self._session.run(names, {self.card.inputs[0].name: batch}), strict=True))
-        logit = found["logits"][:, 0].astype(np.float64)
         far: dict[str, Floats] = {}
         if ood is not None and self._novelty is not None:
             far["distance"] = self._novelty.distance(found[ood.output])
@@ -82,7 +89,10 @@ class Classifier:
                 far["residual"] = self._residual.distance(found[ood.residual.output])
         if near is not None:
             far["nearest"] = memory_of(self.card, found[near.output]).nearness(found[near.output])
-        return sigmoid(calibration.slope[0] * logit + calibration.intercept[0]), far
+        if self.card.task == "multiclass":
+            return probabilities(found["logits"], calibration, self.card.task)[:, self.index], far
+        logit = found["logits"][:, self.index].astype(np.float64)
+        return sigmoid(calibration.slope[self.index] * logit + calibration.intercept[self.index]), far
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from medviewer.training.icu_scores import event_1, event_2
 from medviewer.training.intervals import gaps
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, with_intervals
 from medviewer.training.physionet import Stay, Stays, find_sets, read_stays
-from medviewer.training.report_page import report_page, write_report
+from medviewer.training.report_page import CHECKS_OF_VALUES, report_page, write_report
 from medviewer.training.scoring import open_session
-from medviewer.training.stays import FIELDS, encode
+from medviewer.training.stays import FIELDS, all_implausible, encode
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
@@ -66,6 +66,7 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         "data": describe_stays(data, split, scored, " ".join(digests))
         | {
             "unusable": unusable,
+            "implausible": all_implausible(stays, [spec.document for spec in card.inputs]),
             "was_learned_from": bool(learned & set(digests)),
         },
         **summarise_stays(scored, card.labels[0].threshold, card),
@@ -77,7 +78,8 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    write_report(out, report, report_page(report, scored.truth, scored.probability))
+    page = report_page(report, scored.truth, scored.probability, checks=CHECKS_OF_VALUES)
+    write_report(out, report, page)
     progress(f"report written to {out}")
     return report
 

@@ -11,13 +11,13 @@ import numpy as np
 from medviewer.training.data_report import Column, DataTable
 from medviewer.training.physionet import Stay, Stays
 from medviewer.training.stay_evaluation import groups_by_descriptor
-from medviewer.training.stays import FIELDS, VARIABLES
+from medviewer.training.stays import FIELDS, VARIABLES, implausible_values, input_documents
 
 CLASSES = ("survived", "died", "outcome not given")
 
 
 def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -> DataTable:
-    """Return stays as rows: descriptors with the subgroups of an evaluation, and how often each variable was measured.
+    """Return stays as rows: descriptors with the subgroups of an evaluation, what was measured, and what is left out.
 
     Only outcomes that are there are classes: whether a recipe needs both is for it to say. ``learned`` are the letters
     of the sets that are learned from.
@@ -32,6 +32,11 @@ def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -
     for one in VARIABLES:
         times = [sum(name == one.name for _, name, _ in stay.observations) for _, stay in rows]
         columns[f"times {one.name}"] = np.array(times, np.float64)
+    stays = [stay for _, stay in rows]
+    implausible = implausible_values(stays, input_documents(stays))
+    for name in sorted({name for counts in implausible for name in counts}):
+        left_out = np.array([counts[name] for counts in implausible], np.float64)
+        columns[f"implausible {name} ({left_out.sum():.0f} values)"] = left_out
     return DataTable(
         path=path,
         names=[str(stay.record_id) for _, stay in rows],

@@ -7,6 +7,7 @@ hospital to another, and without them validation is no worse.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,6 +138,27 @@ def known_fields(stay: Stay, spec: InputSpec) -> FloatArray:
     values = [None if value is None or implausible(value, one) else value for value, one in said]
     tensors = table.encode(table.row(values, spec), spec).tensors
     return np.concatenate([tensors["fields"], tensors["known"]]).astype(np.float32)
+
+
+def implausible_values(stays: Sequence[Stay], documents: Sequence[Mapping[str, Any]]) -> list[Counter[str]]:
+    """Return how many values of each stay lie outside of what a card allows, by variable: :func:`encode` has none."""
+    hours, about = (input_spec(document) for document in documents)
+    known, fields, found = {one.name: one for one in quantities(hours)}, quantities(about), []
+    for stay in stays:
+        counts = Counter(
+            name
+            for _, name, value in stay.observations
+            if name in known and implausible(value * FACTORS[name], known[name])
+        )
+        said = [(stay.descriptors.get(one.name), one) for one in fields]
+        counts.update(one.name for value, one in said if value is not None and implausible(value, one))
+        found.append(counts)
+    return found
+
+
+def all_implausible(stays: Sequence[Stay], documents: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the same of several stays together, in the order of the names."""
+    return dict(sorted(sum(implausible_values(stays, documents), Counter[str]()).items()))
 
 
 def _series(

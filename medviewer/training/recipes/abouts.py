@@ -199,8 +199,8 @@ ABOUTS: Mapping[str, About] = {
     "survival": About(
         title={"en": "Survival after a heart attack", "zh": "心肌梗死后生存"},
         data={
-            "en": "The folder with whas500.arff that scikit-survival brings along, of which only that file is read; or a "
-            "CSV file with the card's fields, time in days and event.",
+            "en": "The folder with whas500.arff that scikit-survival brings along, of which only that file is read; or "
+            "a CSV file with the card's fields, time in days and event.",
             "zh": "scikit-survival附带的whas500.arff所在文件夹（仅读取该文件）；"
             "或含模型卡各字段、time（天）与event列的CSV文件。",
         },

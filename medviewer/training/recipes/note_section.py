@@ -13,6 +13,7 @@ from medviewer.domain.errors import InputError
 from medviewer.training.card import write_card
 from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.dialogues import (
+    LEFT_FOR_EVALUATION,
     VOCABULARY,
     Dialogues,
     dialogues_table,
@@ -93,7 +94,10 @@ def run(request: Request) -> Path:
 
 def _read(request: Request) -> dict[str, Dialogues]:
     """Read the tables, and tell what cannot be used; what is judged on is not learned from."""
-    sets = {split: read_dialogues(path) for split, path in find_tables(request.data).items()}
+    tables = find_tables(request.data)
+    if left := tables.pop(LEFT_FOR_EVALUATION, None):
+        request.progress(f"not used: {left.name}: left for `medviewer evaluate`")
+    sets = {split: read_dialogues(path) for split, path in tables.items()}
     if "training" not in sets:
         if request.data.is_file():
             raise InputError(

@@ -369,15 +369,19 @@ def test_evaluate_finds_the_model_by_id_or_folder(
     folder = fakes.make_model(tmp_path / "models" / fakes.MODEL_ID)
     calls: list[Any] = []
 
-    def evaluate(model: Path, data: Path, out: Path, *, split: str | None, progress: Any) -> Mapping[str, Any]:
-        calls.append((model, data, out, split))
+    def evaluate(model: Path, data: Path, out: Path, *, progress: Any, **asked: str | None) -> Mapping[str, Any]:
+        calls.append((model, data, out, asked))
         return REPORT
 
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     model = str(folder) if by_path else fakes.MODEL_ID
     words = ["--models", str(tmp_path / "models"), "evaluate", model, "--data", "D", "--out", "O", "--split", "report"]
     assert main(words) == 0
-    assert calls == [(folder, Path("D"), Path("O"), "report")]
+    assert calls == [(folder, Path("D"), Path("O"), {"split": "report", "label": None})]
+    assert main([*words, "--label", "Mass"]) == 0
+    assert calls[1][3]["label"] == "Mass"
+    assert main([*words, "--label", "Mass", "--against", model]) == 2
+    assert len(calls) == 2
     assert "auc: 0.9877 (95% 0.9800 to 0.9900)" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == REPORT

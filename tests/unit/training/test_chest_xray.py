@@ -205,6 +205,12 @@ def test_both_distances_count_in_the_report(trained, films, tmp_path):
     novelty = evaluate(copy, films, tmp_path / "report", split="report")["novelty"]
     assert (novelty["warned"], novelty["abstained"]) == (1.0, 0.0)
     assert novelty["median_residual"] > 1e-3
+    assert novelty["limits"]["distance"] == {"warn_above": 1e8, "abstain_above": 1e9}
+    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert "100.0% of these cases lie farther from what the model learned from than the limit of its warning" in page
+    assert "0.0% so far that they get no answer" in page
+    assert f"<td>residual</td><td>{novelty['median_residual']:.1f}</td><td>0.001</td><td>1e+09</td>" in page
+    assert "does not measure how unlike" not in page
 
 
 def test_an_evaluation_repeats_the_card(trained, films, tmp_path):

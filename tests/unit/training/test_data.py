@@ -111,6 +111,13 @@ def test_files_that_the_table_does_not_mean_are_named(folder):
     assert "but not there" in found.unusable[1][1]
 
 
+def test_a_row_of_the_table_that_names_no_file_is_named(folder):
+    lines = ["file,patient_group", ",child-7", ",", "NORMAL/IM-0115-0001.jpeg,child-1"]
+    folder.with_suffix(".csv").write_text("\n".join(lines))
+    found = find_images(folder, CLASSES)
+    assert found.unusable == ((f"row 2 of {folder.name}.csv", "names no file"),)
+
+
 def test_the_digest_follows_names_and_contents(folder):
     before = find_images(folder, CLASSES).digest
     assert find_images(folder, CLASSES).digest == before

@@ -18,7 +18,7 @@ from medviewer.training.dialogues import (
     read_dialogues,
     without_copies,
 )
-from tests.dialogue_maker import COLUMNS, make_rows, write_published, write_table
+from tests.dialogue_maker import COLUMNS, SECOND_TEST, make_rows, write_published, write_table
 
 
 def test_the_published_tables_are_found_by_their_names(tmp_path: Path) -> None:
@@ -26,6 +26,18 @@ def test_the_published_tables_are_found_by_their_names(tmp_path: Path) -> None:
     assert list(find_tables(tmp_path)) == ["training", "validation", "test-1"]
     assert list(find_tables(tmp_path / "MTS-Dialog-ValidationSet.csv")) == ["validation"]
     assert list(find_tables(write_table(tmp_path / "mine.csv", make_rows(3)))) == ["mine"]
+    table = write_table(tmp_path / SECOND_TEST, make_rows(3))
+    assert find_tables(table) == {"test-2": table}
+    assert list(find_tables(tmp_path)) == ["training", "validation", "test-1", "test-2"]
+    assert list(find_tables(write_table(tmp_path / "alone" / SECOND_TEST, make_rows(3)).parent)) == ["test-2"]
+
+
+def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
+    """One of them would be left out, and nobody would know which."""
+    write_published(tmp_path)
+    write_table(tmp_path / "MTS-Dialog-TrainingSet-copy.csv", make_rows(3))
+    with pytest.raises(InputError, match=r"TrainingSet-copy\.csv and MTS-Dialog-TrainingSet\.csv.*'training'"):
+        find_tables(tmp_path)
 
 
 def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_it_is_evaluated_on_other_stays(made: tuple[Path, list[str]], data: Path
         assert groups["women"]["gaps"][measure]["value"] == pytest.approx(women - men, abs=2e-5)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "of the last value" in page
+    assert "does not measure how unlike a case is to those that it learned from; its guards check units" in page
     assert evaluate(made[0], data, tmp_path / "again", split="a")["data"]["was_learned_from"] is True
     assert evaluate(made[0], data, tmp_path / "b", split="b")["data"]["was_learned_from"] is False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
 from medviewer.training.evaluate import evaluate
+from medviewer.training.report_page import interval_words
 from tests.stay_maker import ADMITTED, make_stays, whole_stay, write_stays
 
 SETTINGS = {"epochs": "3", "n_folds": "2", "n_nets": "1", "n_trees": "8", "batch": "16", "penalty": "0.05"}
@@ -84,8 +86,12 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
 ) -> None:
     monkeypatch.setattr("medviewer.training.stay_evaluation.FEWEST", 10)
     new = tmp_path / "new"
-    write_stays(new, "c", make_stays(60, seed=3, first_id=300_000))
+    first, *others = make_stays(60, seed=3, first_id=300_000)
+    odd = replace(first, descriptors={**first.descriptors, "Height": 1.8})
+    odd = replace(odd, observations=((0.5, "HR", 900.0), *odd.observations))
+    write_stays(new, "c", [odd, *others])
     report = evaluate(made[0], new, tmp_path / "out")
+    assert report["data"]["implausible"] == {"HR": 1, "Height": 1}
     assert report["data"]["n"] == 60
     assert report["data"]["was_learned_from"] is False
     assert report["metrics"]["auc"]["value"] > 0.9
@@ -95,7 +101,13 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     assert groups["women"]["gaps"]["auc"]["value"] == pytest.approx(women - men, abs=2e-5)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "event_1" in page
+    assert "Values that no patient can have were left out, of so many: HR 1, Height 1." in page
     assert "Gaps between groups" in page
+    assert "Under shifts" not in page  # stays are not shifted
+    assert f"<td>{interval_words(groups['women']['metrics']['ece'])}</td>" in page
+    assert "<td>–</td>" not in page
+    assert "does not measure how unlike a case is to those that it learned from; its guards check units" in page
+    assert "AUC of the part “" in page
     assert evaluate(made[0], data, tmp_path / "again", split="a")["data"]["was_learned_from"] is True
     with pytest.raises(UsageError, match="no set 'z'"):
         evaluate(made[0], data, tmp_path / "z", split="z")

@@ -21,7 +21,7 @@ from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
 from medviewer.training.evaluate import evaluate
 from tests import data_models, fakes
-from tests.dialogue_maker import PUBLISHED, make_rows, write_encoder, write_published, write_table
+from tests.dialogue_maker import PUBLISHED, SECOND_TEST, make_rows, write_encoder, write_published, write_table
 
 SETTINGS = {
     "epochs": "2", "lstm_epochs": "12", "n_folds": "2", "hidden": "16", "batch": "4", "length": "48", "window": "32",
@@ -116,6 +116,12 @@ def test_it_is_evaluated_on_a_table(made: tuple[Path, list[str]], data: Path, tm
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix" in page
     assert "http" not in page
+    assert [entry["n"] for entry in report["one_against_rest"]["classes"]] == [10, 10, 10]
+    assert report["one_against_rest"]["macro"]["auc"]["value"] > 0.9
+    assert "alt='ROC'" in page
+    assert "alt='precision-recall'" in page
+    assert "Drawn are all 3 classes" in page
+    assert "does not measure how unlike a case is to those that it learned from; its guards check language" in page
     again = evaluate(made[0], data, tmp_path / "again", split="training")
     assert again["data"]["was_learned_from"] is True
     with pytest.raises(UsageError, match="no table 'z'"):
@@ -131,6 +137,15 @@ def test_short_and_long_dialogues_are_set_against_each_other(made: tuple[Path, l
     gap = short["metrics"]["accuracy"]["value"] - long["metrics"]["accuracy"]["value"]
     assert short["gaps"]["accuracy"]["value"] == pytest.approx(gap, abs=2e-5)
     assert "Gaps between groups" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_table_of_one_section_has_no_curves(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    rows = [row for row in make_rows(30, seed=9) if row[1] == "ALLERGY"]
+    report = evaluate(made[0], write_table(tmp_path / "one.csv", rows), tmp_path / "out")
+    assert report["one_against_rest"]["macro"]["auc"] == {"value": None, "ci95": None}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "nothing to tell apart" in page
+    assert "alt='ROC'" not in page
 
 
 def test_rows_that_cannot_be_used_are_listed(made: tuple[Path, list[str]], tmp_path: Path) -> None:
@@ -214,6 +229,28 @@ def test_a_dialogue_that_judges_is_not_learned_from(data: Path, encoder: Path, t
     assert report["splits"]["training"]["n"] == 45
     (told,) = report["unusable"]
     assert told["reason"] == "the same dialogue is in validation"
+
+
+def test_the_second_test_table_judges_and_is_not_learned_from(
+    made: tuple[Path, list[str]], data: Path, tmp_path: Path
+) -> None:
+    """Not even as that which takes copies out of the training table: what it holds changes nothing there."""
+    for name in PUBLISHED.values():
+        shutil.copy(data / name, tmp_path / name)
+    write_table(tmp_path / SECOND_TEST, [*make_rows(24, seed=5), make_rows(45)[0]])
+    report = evaluate(made[0], tmp_path, tmp_path / "out", split="test-2")
+    assert report["data"]["split"] == "test-2"
+    assert report["data"]["n"] == 25
+    assert report["data"]["was_learned_from"] is False
+    assert evaluate(made[0], tmp_path, tmp_path / "all")["data"]["n"] == 45 + 2 * 21 + 25
+    held = report_data("note-section", tmp_path, tmp_path / "report", {})
+    assert list(held["splits"]) == ["training", "validation", "test-1"]
+    assert held["splits"]["training"]["n"] == 45
+    told: list[str] = []
+    (tmp_path / PUBLISHED["training"]).unlink()
+    with pytest.raises(InputError, match="lacks the training table"):
+        train("note-section", tmp_path, tmp_path / "model", SETTINGS, told.append)
+    assert told == [f"not used: {SECOND_TEST}: left for `medviewer evaluate`"]
 
 
 def test_nothing_is_learned_without_a_training_table(data: Path, tmp_path: Path) -> None:

@@ -148,3 +148,15 @@ def test_a_file_beyond_all_size_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("medviewer.training.physionet._MAX_STAY_BYTES", 20)
     with pytest.raises(InputError, match="larger than any stay"):
         read_stays(path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_more_stays_than_a_set_may_hold_are_refused_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    path = write_set(tmp_path, zipped=zipped)
+    monkeypatch.setattr("medviewer.training.physionet._MAX_STAYS", 2)
+    assert len(read_stays(path).stays) == 2
+    monkeypatch.setattr("medviewer.training.physionet._MAX_STAYS", 1)
+    with pytest.raises(InputError, match="holds 2 stays, and a set 1 at most"):
+        read_stays(path)

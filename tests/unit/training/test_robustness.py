@@ -54,7 +54,7 @@ def linear(slope: float = 1.0) -> tuple[Attacker, np.ndarray]:
     """An attacker of a network without preprocessing whose gradient is the same everywhere."""
     signs = np.where(np.random.default_rng(1).random((6, 5)) < 0.5, -1.0, 1.0).astype(np.float32)
     card = SimpleNamespace(preprocessing=(), require_calibration=lambda: SimpleNamespace(slope=(slope,)))
-    classifier: Any = SimpleNamespace(card=card)
+    classifier: Any = SimpleNamespace(card=card, index=0)
     return Attacker(classifier, lambda x: np.broadcast_to(signs, x.shape)), signs
 
 

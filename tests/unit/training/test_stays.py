@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +11,17 @@ import torch
 from medviewer.domain.case import Observation
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs import series, table
+from medviewer.training.physionet import Stays
 from medviewer.training.stay_networks import StayGru, StaySummary, squashed
-from medviewer.training.stays import FIELDS, VARIABLES, encode, input_documents
+from medviewer.training.stay_table import stays_table
+from medviewer.training.stays import (
+    FIELDS,
+    VARIABLES,
+    all_implausible,
+    encode,
+    implausible_values,
+    input_documents,
+)
 from tests.stay_maker import ADMITTED, case_of, make_stays
 
 
@@ -48,6 +58,22 @@ def test_a_slip_of_the_pen_is_no_height() -> None:
     column = FIELDS.index("Height")
     assert found.fields[:, len(FIELDS) + column].tolist() == [1.0, 0.0]
     assert found.fields[1, column] == 0.0
+
+
+def test_values_that_nobody_can_have_are_counted_by_variable() -> None:
+    stays = make_stays(10)
+    documents = input_documents(stays)
+    odd = ((1.0, "HR", 0.0), (2.0, "HR", 900.0), (3.0, "FiO2", 0.1), (3.0, "FiO2", 0.4), (4.0, "Unknown", 1e9))
+    wrong = replace(stays[0], descriptors={**stays[0].descriptors, "Height": 1.8}, observations=odd)
+    assert implausible_values([stays[1], wrong], documents) == [{}, {"HR": 2, "FiO2": 1, "Height": 1}]
+    assert all_implausible([wrong, stays[1], wrong], documents) == {"FiO2": 2, "HR": 4, "Height": 2}
+    columns = stays_table(Path(), {"a": Stays("set-a", (stays[1], wrong), "")}).columns
+    told = {name: list(values) for name, values in columns.items() if name.startswith("implausible")}
+    assert told == {
+        "implausible FiO2 (1 values)": [0, 1],
+        "implausible HR (2 values)": [0, 2],
+        "implausible Height (1 values)": [0, 1],
+    }
 
 
 def test_the_summary_is_what_its_words_say() -> None:

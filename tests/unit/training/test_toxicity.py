@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,7 +158,15 @@ def test_it_is_evaluated_on_a_table_of_molecules(made: tuple[Path, list[str]], d
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "SR-p53" in page
     assert "http" not in page
-    assert page.count("data:image/png") == 2
+    measured = [name for name, found in report["assays"].items() if found["metrics"]]
+    drawn = ["ROC", "precision-recall", "reliability", *(f"decision curve {name}" for name in measured)]
+    assert re.findall("alt='([^']*)'", page) == drawn
+    cells = report["assays"]["NR-AhR"]["confusion"]
+    told = [cells[name] for name in ("true_positive", "false_negative", "false_positive", "true_negative")]
+    assert "".join(f"<td>{count}</td>" for count in told) in page
+    assert f"{report['novelty']['warned']:.1%} of these cases lie farther" in page
+    assert report["novelty"]["limits"]["distance"]["warn_above"] == card(made[0])["ood"]["warn_above"]
+    assert "does not measure how unlike" not in page
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["metrics"] == report["metrics"]
 
 
