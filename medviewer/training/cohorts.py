@@ -108,6 +108,15 @@ def encoded(values: Floats, spec: InputSpec) -> Floats:
     return np.stack([encode(row(list(one), spec), spec).tensors[name] for one in values]).astype(np.float64)
 
 
+def columns_of(cohort: Cohort, spec: InputSpec) -> dict[str, list[str]]:
+    """Return what each patient's value is in words, by field: a category by its first word, a number as it is."""
+    found = {}
+    for field, column in zip(quantities(spec), cohort.values.T, strict=True):
+        words = {number: word for word, number in reversed(list(field.categories.items()))}
+        found[field.name] = [words.get(value, f"{value:g}") for value in column.tolist()]
+    return found
+
+
 def stratified_folds(event: Truth, n_folds: int, seed: int) -> np.ndarray:
     """Return the fold ``(n,)`` of each patient; those with the event are spread evenly."""
     chance, fold = np.random.default_rng(seed), np.zeros(len(event), dtype=np.int64)

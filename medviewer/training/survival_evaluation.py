@@ -18,11 +18,11 @@ from medviewer import __version__
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.outcomes import is_possible
-from medviewer.training.cohorts import Cohort, encoded, read_cohort
+from medviewer.training.cohorts import Cohort, columns_of, encoded, read_cohort
 from medviewer.training.metrics import Floats
-from medviewer.training.report_page import figure, interval_words, page_head, table, write_report
+from medviewer.training.report_page import figure, interval_words, page_head, subgroup_table, table, write_report
 from medviewer.training.scoring import open_session
-from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures
+from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures, survival_subgroups
 from medviewer.training.survival_metrics import calibration
 
 SCHEMA = "medviewer-evaluation/1"
@@ -81,6 +81,7 @@ def evaluate_survival(
         "calibration": {f"{t:g}": calibration(cohort.time, cohort.event, answers.at(t)[0], t) for t in horizons},
         "risk_groups": {"cuts": [round(float(cut), 4) for cut in cuts]}
         | {"groups": risk_groups(cohort.time, cohort.event, risk, cuts)},
+        "subgroups": survival_subgroups(answers, columns_of(cohort, card.inputs[0])),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(started)),
         "elapsed_s": round(clock.time() - started, 1),
@@ -130,7 +131,22 @@ def survival_page(report: Mapping[str, Any]) -> str:
         ]
         parts.append(f"<h2>Calibration at {html.escape(horizon)} {html.escape(report['unit'])}</h2>")
         parts.append(table(["patients", "events", "chance given", "share seen (95%)"], rows))
+    parts += ["<h2>Subgroups</h2>", _subgroups(report)]
     return "\n".join([*parts, "</html>"])
+
+
+def _subgroups(report: Mapping[str, Any]) -> str:
+    names = ["concordance", f"brier_{report['horizon']:g}"]
+    rows = [
+        [
+            group["name"],
+            str(group["n"]),
+            *(interval_words(group["metrics"][name]) if name in group["metrics"] else "–" for name in names),
+        ]
+        for group in report["subgroups"]
+    ]
+    also = "<p>A Brier score also follows how many have the event: a gap in it alone is not yet a worse model.</p>"
+    return subgroup_table(report, table(["group", "n", *names], rows) + also, "patients")
 
 
 def _draw_groups(report: Mapping[str, Any], axes: Any) -> None:
