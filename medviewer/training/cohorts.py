@@ -10,7 +10,7 @@ import csv
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Cohort:
     rows: Sequence[int]
     unusable: Sequence[tuple[str, str]]
     digest: str
+
+    def where(self, chosen: Truth) -> Cohort:
+        """Return some of them."""
+        rows = [row for row, is_chosen in zip(self.rows, chosen, strict=True) if is_chosen]
+        values, time, event = self.values[chosen], self.time[chosen], self.event[chosen]
+        return replace(self, values=values, time=time, event=event, rows=rows)
 
     @property
     def patients_digest(self) -> str:

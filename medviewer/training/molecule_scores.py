@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medviewer.training.calibration import sigmoid
 from medviewer.training.intervals import gaps, group_draws, has_no_width, interval_entry, mean_interval
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken, widened
+from medviewer.training.paired import Measured
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 N_RESAMPLES = 300
@@ -130,6 +131,27 @@ def _where(scored: ScoredMolecules, members: Truth) -> ScoredMolecules:
         scored.n_atoms[members],
         scored.n_molecules[members],
     )
+
+
+def figures_by_weight(scored: ScoredMolecules, thresholds: Mapping[str, float]) -> Measured:
+    """Return what gives the means over assays, and each assay's AUC, for weights of the molecules."""
+    names = [name for name in MEAN if name != "ece"]  # chance alone makes it larger, of draws too
+    assays = {}
+    for column, (assay, threshold) in enumerate(thresholds.items()):
+        known = np.isfinite(scored.truth[:, column])
+        truth, probability = scored.truth[known, column] == 1, scored.probability[known, column]
+        if truth.any() and not truth.all():
+            assays[assay] = (known, truth, probability, measures(threshold))
+
+    def figures(weights: Floats) -> dict[str, float]:
+        each = {
+            assay: {name: float(_rows(wanted[name], truth, probability, [weights[known]])[0]) for name in names}
+            for assay, (known, truth, probability, wanted) in assays.items()
+        }
+        means = {name: float(np.mean([one[name] for one in each.values()])) for name in names} if each else {}
+        return means | {f"auc {assay}": one["auc"] for assay, one in each.items()}
+
+    return figures
 
 
 def _auc_of(scored: ScoredMolecules, logits: Floats, thresholds: Mapping[str, float]) -> dict[str, Any]:

@@ -47,17 +47,12 @@ def evaluate_survival(
     """
     started = clock.time()
     card = read_card(model)
-    if split is not None:
-        raise UsageError("A table of patients has no parts; leave --split out.")
+    check_whole(split)
     if [spec.kind for spec in card.inputs] != ["table"] or len(card.inputs[0].tensors) != 1:
         raise UsageError(f"The model {card.id} takes more than one table of values; it cannot be evaluated so.")
     cohort = read_cohort(data, card.inputs[0])
     progress(f"{len(cohort.time)} patients, {int(cohort.event.sum())} with the event")
-    spec = card.outcomes[0]
-    free = survival_of(card, cohort)
-    n, events = len(cohort.time), int(cohort.event.sum())
-    everyone = np.zeros((1, n), dtype=np.int64)
-    answers = SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+    spec, answers = card.outcomes[0], answers_of(card, cohort)
     # Beyond the last patient who was watched nothing can be compared.
     horizons = [one for one in spec.times if one < cohort.time.max()]
     risk = 1 - answers.at(spec.horizon)[0]
@@ -65,16 +60,7 @@ def evaluate_survival(
     report = {
         "schema": SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": {
-            "path": str(data),
-            "split": None,
-            "n": n,
-            "n_patients": n,
-            "digest": cohort.digest,
-            "per_class": {"no event": n - events, "event": events},
-            "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
-            "was_learned_from": _was_learned_from(card, cohort),
-        },
+        "data": describe_patients(cohort) | {"was_learned_from": was_learned_from(card, cohort)},
         "horizon": spec.horizon,
         "unit": spec.unit,
         "metrics": survival_measures(answers, horizons),
@@ -91,7 +77,42 @@ def evaluate_survival(
     return report
 
 
-def _was_learned_from(card: Card, cohort: Cohort) -> bool:
+def check_whole(split: str | None) -> None:
+    """Refuse a part of a table.
+
+    Raises:
+        UsageError: one is asked for.
+    """
+    if split is not None:
+        raise UsageError("A table of patients has no parts; leave --split out.")
+
+
+def answers_of(card: Card, cohort: Cohort) -> SurvivalAnswers:
+    """Return what the shipped file says of each patient, ready to be measured.
+
+    Raises:
+        ModelError: as :func:`survival_of`.
+    """
+    spec, free = card.outcomes[0], survival_of(card, cohort)
+    everyone = np.zeros((1, len(cohort.time)), dtype=np.int64)
+    return SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+
+
+def describe_patients(cohort: Cohort) -> dict[str, Any]:
+    """Say what was evaluated."""
+    n, events = len(cohort.time), int(cohort.event.sum())
+    return {
+        "path": str(cohort.path),
+        "split": None,
+        "n": n,
+        "n_patients": n,
+        "digest": cohort.digest,
+        "per_class": {"no event": n - events, "event": events},
+        "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
+    }
+
+
+def was_learned_from(card: Card, cohort: Cohort) -> bool:
     """Whether the model learned from this file, or from the same patients in another file or form."""
     same_file = cohort.digest == card.training.get("data_digest")
     return same_file or cohort.patients_digest == card.training.get("patients_digest")

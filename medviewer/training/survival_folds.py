@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,21 +101,28 @@ def survival_measures(
 
     Intervals are of a bootstrap over patients; the calibration error, which is one of groups, has none.
     """
-    at_horizon = answers.at(answers.horizon)
-    pairs = zip(at_horizon, answers.folds, strict=True)
-    each = [Concordance(answers.time, answers.event, -free, folds) for free, folds in pairs]
-    n = len(answers.time)
-    concordance = with_interval(lambda w: float(np.mean([one(w) for one in each])), n, n_resamples=n_resamples)
-    found = {"concordance": concordance}
+    figures, n = survival_figures(answers, horizons), len(answers.time)
+    found = {"concordance": with_interval(figures["concordance"], n, n_resamples=n_resamples)}
     for horizon in horizons:
-        said = answers.at(horizon).mean(axis=0)
-
-        def error(w: Floats | None, said: Floats = said, horizon: float = horizon) -> float:
-            return brier_score(answers.time, answers.event, said, horizon, w)
-
-        found[f"brier_{horizon:g}"] = with_interval(error, n, n_resamples=n_resamples)
+        name, said = f"brier_{horizon:g}", answers.at(horizon).mean(axis=0)
+        found[name] = with_interval(figures[name], n, n_resamples=n_resamples)
         groups = calibration(answers.time, answers.event, said, horizon)
         found[f"calibration_error_{horizon:g}"] = {"value": round(calibration_error(groups), 5), "ci95": None}
+    return found
+
+
+def survival_figures(
+    answers: SurvivalAnswers, horizons: Sequence[float]
+) -> dict[str, Callable[[Floats | None], float]]:
+    """Return ``concordance`` and ``brier_T`` at each horizon, means over repeats, as functions of patients' weights."""
+    pairs = zip(answers.at(answers.horizon), answers.folds, strict=True)
+    each = [Concordance(answers.time, answers.event, -free, folds) for free, folds in pairs]
+    found: dict[str, Callable[[Floats | None], float]] = {
+        "concordance": lambda weights: float(np.mean([one(weights) for one in each]))
+    }
+    for horizon in horizons:
+        said = answers.at(horizon).mean(axis=0)
+        found[f"brier_{horizon:g}"] = partial(brier_score, answers.time, answers.event, said, horizon)
     return found
 
 
