@@ -34,6 +34,7 @@ from medviewer.whole_file import storage_error, write_whole
 if TYPE_CHECKING:  # commands act on the application, which holds the trainer
     from medviewer.app.application import Application
 
+_HELD_OUT = ("b", "test", "test-1")  # of stays, molecules and notes
 JOB, LIST_JOB, DATA_JOB, COMPARE_JOB = "training", "recipes", "training data", "model comparison"
 Stage = Literal["new", "running", "unfinished", "trained"]
 
@@ -350,7 +351,7 @@ class Trainer:
             return
         out = self.comparison_page(recipe).parent
         words = ["evaluate", str(new.folder), "--against", str(old.folder), "--data", plan.data, "--out", str(out)]
-        words += ["--split", "report"] if "split" in new.training else []
+        words += ["--split", split] if (split := _held_out(new)) else []
 
         def work(stop: StopToken) -> tuple[Ending, Mapping[str, Any]]:
             ending, _ = _collected(words, stop)
@@ -439,6 +440,12 @@ def _renumber(card: Card, version: str) -> None:
         name = f"`{card.id}` "
         text = page.read_text(encoding="utf-8").replace(f"{name}{card.version}", f"{name}{version}", 1)
         write_whole(page, text.encode())
+
+
+def _held_out(card: Card) -> str:
+    """The part of a recipe's data that chose nothing of a model; "" where there is no such part, as of folds."""
+    judged = {str(entry.get("split")) for entry in card.evidence}
+    return "report" if "split" in card.training else next((s for s in _HELD_OUT if s in judged), "")
 
 
 def _collected(words: list[str], stop: StopToken) -> tuple[Ending, list[Line]]:

@@ -181,8 +181,8 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
                 say(f"{model['id']} {model['version']} {words}")
         for name, entry in report["differences"].items():
             say(f"{name}: {_with_interval(entry)}, p {_number(entry['p'])}")
-        test = report["mcnemar"]
-        say(f"right alone: {test['only_first']} and {test['only_second']} cases, p {_number(test['p'])}")
+        if test := report["mcnemar"]:
+            say(f"right alone: {test['only_first']} and {test['only_second']} cases, p {_number(test['p'])}")
         say(str(arguments.out / "comparison.html"))
     unusable = report["data"]["unusable"]
     for file in unusable:

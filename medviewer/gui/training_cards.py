@@ -71,27 +71,45 @@ def figures_card(new: ModelCard, old: ModelCard | None) -> Card:
     if old is not None and len({(entry or {}).get("digest") or id(entry) for entry in found}) > 1:
         words = tr("Each was measured on its own held-out patients: measure both on the same cases before you compare.")
         apart = tr("Each was measured on its own held-out patients; the figures are not to be compared.")
-        box.add(SignalRow("caution", apart if incomparable(new, old) else words))
+        box.add(SignalRow("caution", apart if unmeasurable(new, old) else words))
     return box
 
 
-def comparison_card(report: Mapping[str, Any]) -> Card:
-    """Both models on the same cases, with paired differences."""
+def unmeasurable(new: ModelCard, old: ModelCard) -> str:
+    """Why both cannot answer the same held-out cases here, as a sentence; "" if they can."""
+    if reason := incomparable(new, old):
+        return reason
+    if new.task == "survival":
+        return "No patient was held out from it; compare both with medviewer evaluate on a table of other patients."
+    return ""
+
+
+def comparison_card(report: Mapping[str, Any], card: ModelCard | None = None) -> Card:
+    """Both models on the same cases, with paired differences; ``card``: of the new one, for its words."""
     box = Card()
     new, old = report["models"]
     data = report["data"]
-    words = tr("On the same cases: {n} of {n_patients} patients")
-    box.add(PlainLabel(words.format(n=data["n"], n_patients=data["n_patients"]), "strong", wrap=True))
+    words = tr("On the same cases: {n}").format(n=data["n"])
+    if report.get("unit", "patients") == "patients":
+        words = tr("On the same cases: {n} of {n_patients} patients")
+        words = words.format(n=data["n"], n_patients=data["n_patients"])
+    box.add(PlainLabel(words, "strong", wrap=True))
+    told = {} if card is None else _told(card)
     heads = [tr("Figure"), f"{tr('New')}\n{new['version']}", f"{tr('In use')}\n{old['version']}"]
     rows = [
-        [_measure(name), _figure(new["metrics"][name]), _figure(old["metrics"][name]), _figure(entry, sign="+")]
+        [
+            told.get(name, _measure(name)),
+            _figure(new["metrics"][name]),
+            _figure(old["metrics"][name]),
+            _figure(entry, sign="+"),
+        ]
         for name, entry in report["differences"].items()
     ]
     box.add(_grid([*heads, tr("Difference")], rows), PlainLabel(tr("95% intervals in brackets."), "small"))
-    test = report["mcnemar"]
-    said = tr("Right where the other is wrong: {new} cases and {old} cases (McNemar's exact test: p {p}).")
-    p = "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
-    box.add(PlainLabel(said.format(new=test["only_first"], old=test["only_second"], p=p), wrap=True))
+    if test := report["mcnemar"]:
+        said = tr("Right where the other is wrong: {new} cases and {old} cases (McNemar's exact test: p {p}).")
+        p = "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
+        box.add(PlainLabel(said.format(new=test["only_first"], old=test["only_second"], p=p), wrap=True))
     for name, model in ((tr("New"), new), (tr("In use"), old)):
         words = ""
         if model["was_learned_from"]:
@@ -141,7 +159,13 @@ def _measure(name: str) -> str:
         "specificity": tr("Specificity"),
         "brier": tr("Brier score (lower is better)"),
         "ece": tr("Calibration error (lower is better)"),
+        "top3_accuracy": tr("Accuracy of the three most probable"),
+        "macro_f1": tr("Mean F1 of the classes"),
+        "log_loss": tr("Log loss (lower is better)"),
+        "pr_auc": tr("Area under precision and recall"),
     }
+    if name.startswith("auc "):
+        return tr("AUC of {assay}").format(assay=visible(name.removeprefix("auc ")))
     return words.get(name, name)
 
 

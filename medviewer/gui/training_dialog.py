@@ -41,9 +41,8 @@ from medviewer.gui.text import (
     use_language,
     visible,
 )
-from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card
+from medviewer.gui.training_cards import about_rows, comparison_card, data_card, figures_card, unmeasurable
 from medviewer.gui.training_live import LiveTraining
-from medviewer.inference.comparable import incomparable
 
 _LIST_PX = 240
 _LINE_PX = 14  # around the two lines of a recipe in the list
@@ -379,7 +378,7 @@ class TrainingDialog(Dialog):
         if other is None and not is_used:
             parts.append(SignalRow("info", tr("There is no model in use to compare it with."), word=""))
         if report is not None:
-            parts.append(comparison_card(report))
+            parts.append(comparison_card(report, new))
         if is_comparing:
             parts += [SignalRow("info", tr("Both models answer the held-out cases…"), word=""), self._cancel()]
         measure = button(tr("Measure both on the same cases"), "columns-2")
@@ -392,7 +391,7 @@ class TrainingDialog(Dialog):
         back.clicked.connect(lambda: trainer.take_back(name, shelf))
         for one in (measure, use, back):
             one.setEnabled(not is_comparing and not shelf.is_busy and shelf.waiting is None)
-        if other is not None and (reason := incomparable(new, other)):
+        if other is not None and (reason := unmeasurable(new, other)):
             measure.setEnabled(False)
             set_tooltip(measure, tr(reason))
             parts.append(SignalRow("info", visible(tr(reason)), word=""))

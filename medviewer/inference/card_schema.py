@@ -269,7 +269,7 @@ _POPULATION = _object(
 )
 
 _EVIDENCE = _object({"data": _TEXT, "n": _COUNT, "metrics": _METRICS}, is_open=True)  # digest, split, comparator
-_SUBGROUP = _object({"name": _TEXT, "n": _COUNT, "metrics": _METRICS}, is_open=True)
+_SUBGROUP = _object({"name": _TEXT, "n": _COUNT, "metrics": _METRICS}, {"gaps": _METRICS}, is_open=True)
 
 _TRAINING = _object(
     {

@@ -54,6 +54,7 @@ def write_card(
     judging = next((reports[split] for split in _JUDGING if split in reports), next(iter(reports.values()), {}))
     card["subgroups"] = [
         {"name": group["name"], "n": group["n"], "metrics": _numbers(group["metrics"])}
+        | ({"gaps": told} if (told := _numbers(group.get("gaps", {}))) else {})
         for group in judging.get("subgroups", [])
     ]
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -139,6 +139,28 @@ def _subgroup_table(groups: list[Mapping[str, Any]]) -> list[str]:
         "|---|---|" + "---|" * len(names),
         *rows,
         "",
+        *_gap_table(groups),
+    ]
+
+
+def _gap_table(groups: list[Mapping[str, Any]]) -> list[str]:
+    """Return how far each group is from all others; nothing where the card does not tell it."""
+    apart = [group for group in groups if group.get("gaps")]
+    if not apart:
+        return []
+    names = list(dict.fromkeys(name for group in apart for name in group["gaps"]))
+    return [
+        "Gaps: the group's figure less that of all other cases; an interval without 0 is more than chance explains.",
+        "",
+        f"| group | {' | '.join(names)} |",
+        "|---|" + "---|" * len(names),
+        *(
+            f"| {_en(group['name'])} | "
+            + " | ".join(_figure(group["gaps"][name]) if name in group["gaps"] else "–" for name in names)
+            + " |"
+            for group in apart
+        ),
+        "",
     ]
 
 

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Cohort:
     rows: Sequence[int]
     unusable: Sequence[tuple[str, str]]
     digest: str
+
+    def where(self, chosen: Truth) -> Cohort:
+        """Return some of them."""
+        rows = [row for row, is_chosen in zip(self.rows, chosen, strict=True) if is_chosen]
+        values, time, event = self.values[chosen], self.time[chosen], self.event[chosen]
+        return replace(self, values=values, time=time, event=event, rows=rows)
 
     @property
     def patients_digest(self) -> str:
@@ -106,6 +112,15 @@ def encoded(values: Floats, spec: InputSpec) -> Floats:
     """Return rows as the network is given them, ``(n, p)``: by the input's own ``encode``."""
     name = spec.tensors[0].name
     return np.stack([encode(row(list(one), spec), spec).tensors[name] for one in values]).astype(np.float64)
+
+
+def columns_of(cohort: Cohort, spec: InputSpec) -> dict[str, list[str]]:
+    """Return what each patient's value is in words, by field: a category by its first word, a number as it is."""
+    found = {}
+    for field, column in zip(quantities(spec), cohort.values.T, strict=True):
+        words = {number: word for word, number in reversed(list(field.categories.items()))}
+        found[field.name] = [words.get(value, f"{value:g}") for value in column.tolist()]
+    return found
 
 
 def stratified_folds(event: Truth, n_folds: int, seed: int) -> np.ndarray:

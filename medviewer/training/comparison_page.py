@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medviewer.training.metrics import Floats, Truth, roc_curve
-from medviewer.training.report_page import STYLE, figure, interval_words, learned_words, of_patients, table
+from medviewer.training.report_page import STYLE, figure, interval_words, learned_words, table
 
 _INTERVALS = (
-    "Research use only. Both models answered the same cases. Intervals: 95%, bootstrap over patients, of differences "
-    "with both answers of a patient drawn together."
+    "Research use only. Both models answered the same cases. Intervals: 95%, bootstrap over {unit}, of differences "
+    "with all answers of both models to one of the {unit} drawn together. Lower is better of brier, log_loss and mae, "
+    "higher of all others but coverage, which should be what the band is meant to hold."
 )
 _TEST = (
     "McNemar's exact test, each model at its own threshold. It takes cases as independent; where patients have several,"
@@ -19,23 +20,22 @@ _TEST = (
 )
 
 
-def comparison_page(report: Mapping[str, Any], truth: Truth, probabilities: Sequence[Floats]) -> str:
+def comparison_page(report: Mapping[str, Any], curves: Sequence[tuple[Truth, Floats]]) -> str:
     """Return the page.
 
     Args:
         report: the content of ``comparison.json``.
-        truth: ``(n,)`` whether the finding was there.
-        probabilities: what each model said, ``(n,)`` each.
+        curves: of models of one finding, of each whether it was there and what the model said, ``(n,)`` each.
     """
     names = [f"{model['id']} {model['version']}" for model in report["models"]]
     data, test = report["data"], report["mcnemar"]
     title = html.escape(f"{names[0]} against {names[1]}")
-    what = of_patients(data) + (f", split “{data['split']}”" if data["split"] else "")
+    what = _of_cases(data, report["unit"]) + (f", split “{data['split']}”" if data["split"] else "")
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>",
         f"<h1>{title}</h1><p>{html.escape(what)}.",
         f"<br><small>data {html.escape(data['digest'][:16])}, {report['started']}</small></p>",
-        f"<p>{_INTERVALS}</p>",
+        f"<p>{_INTERVALS.format(unit=report['unit'])}</p>",
     ]
     for name, model in zip(names, report["models"], strict=True):
         if words := learned_words(model):
@@ -52,18 +52,25 @@ def comparison_page(report: Mapping[str, Any], truth: Truth, probabilities: Sequ
         ]
         for measure, entry in report["differences"].items()
     ]
-    cases = [["both right", "only the first", "only the second", "neither", "p"]]
-    cases.append([str(test[key]) for key in ("both", "only_first", "only_second", "neither")] + [_p_words(test["p"])])
-    parts += [
-        table(["measure", *names, "difference", "p"], rows),
-        f"<figure><img alt='ROC' src='{figure(lambda axes: _roc(axes, truth, probabilities, names))}'></figure>",
-        f"<figure><img alt='differences' src='{figure(lambda axes: _forest(axes, report['differences']))}'></figure>",
-        "<h2>Who is right on which cases</h2>",
-        table(cases[0], cases[1:]),
-        f"<p><small>{_TEST}</small></p>",
-        "</html>",
-    ]
-    return "\n".join(parts)
+    parts.append(table(["measure", *names, "difference", "p"], rows))
+    if curves:
+        parts.append(f"<figure><img alt='ROC' src='{figure(lambda axes: _roc(axes, curves, names))}'></figure>")
+    forest = figure(lambda axes: _forest(axes, report["differences"]))
+    parts.append(f"<figure><img alt='differences' src='{forest}'></figure>")
+    if test is not None:
+        cases = [str(test[key]) for key in ("both", "only_first", "only_second", "neither")] + [_p_words(test["p"])]
+        parts += [
+            "<h2>Who is right on which cases</h2>",
+            table(["both right", "only the first", "only the second", "neither", "p"], [cases]),
+            f"<p><small>{_TEST}</small></p>",
+        ]
+    return "\n".join([*parts, "</html>"])
+
+
+def _of_cases(data: Mapping[str, Any], unit: str) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in data["per_class"].items())
+    n = data.get("n_patients", data.get("n_scaffolds"))
+    return f"{data['n']} cases of {n} {unit}: {counts}"
 
 
 def _p_words(p: float | None) -> str:
@@ -72,8 +79,8 @@ def _p_words(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _roc(axes: Any, truth: Truth, probabilities: Sequence[Floats], names: Sequence[str]) -> None:
-    for probability, name, style in zip(probabilities, names, ("-", "--"), strict=True):
+def _roc(axes: Any, curves: Sequence[tuple[Truth, Floats]], names: Sequence[str]) -> None:
+    for (truth, probability), name, style in zip(curves, names, ("-", "--"), strict=True):
         false_rate, true_rate, _ = roc_curve(truth, probability)
         axes.plot(false_rate, true_rate, style, label=name)
     axes.set(title="ROC", xlabel="1 - specificity", ylabel="sensitivity")

@@ -14,7 +14,9 @@ from medviewer.training.copies import grouped_folds
 from medviewer.training.data import ClassFolders
 from medviewer.training.data_report import DataTable, images_table
 from medviewer.training.image_folds import PLAIN, CrossDecided, FoldAnswers
+from medviewer.training.intervals import gaps
 from medviewer.training.metrics import CalibrationError, Floats, Measure, Truth, measures, taken, with_intervals
+from medviewer.training.subgroups import COMPARED
 
 
 def fold_report(
@@ -33,12 +35,21 @@ def fold_report(
         },
         "metrics": fold_metrics(answers, crossed),
         "robustness": fold_robustness(answers, crossed),
-        "subgroups": [
-            {"name": name, "n": int(members.sum()), "metrics": fold_metrics(answers, crossed, members)}
-            for name, members in parts.items()
-            if len(set(answers.truth[members].tolist())) == 2
-        ],
+        "subgroups": _subgroups(answers, crossed, parts),
     }
+
+
+def _subgroups(answers: FoldAnswers, crossed: CrossDecided, parts: Mapping[str, Truth]) -> list[dict[str, Any]]:
+    """Return the measures of two parts that make up the whole, and how far each is from the other."""
+    usable = {name: members for name, members in parts.items() if len(set(answers.truth[members].tolist())) == 2}
+    figures = {name: fold_metrics(answers, crossed, members) for name, members in usable.items()}
+    found: list[dict[str, Any]] = []
+    for name, members in usable.items():
+        entry: dict[str, Any] = {"name": name, "n": int(members.sum()), "metrics": figures[name]}
+        if others := [figures[other] for other in usable if other != name]:
+            entry["gaps"] = gaps(figures[name], others[0], COMPARED)
+        found.append(entry)
+    return found
 
 
 def fold_metrics(

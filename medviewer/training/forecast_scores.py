@@ -14,7 +14,8 @@ import numpy.typing as npt
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments
 from medviewer.training.forecast_export import Offered
 from medviewer.training.intervals import group_draws
-from medviewer.training.metrics import Floats
+from medviewer.training.metrics import Floats, Truth
+from medviewer.training.paired import Measured
 
 HOURS = tuple(range(1, AHEAD_H + 1))
 COVERAGE = (0.87, 0.93)  # outside of it, at any hour ahead, a variable is not offered
@@ -36,6 +37,40 @@ def measure_forecasts(moments: Moments, quantiles: npt.NDArray[np.floating], nam
         ``less_than_last``, ``less_than_mean`` (how much smaller the error is, on the same values), ``coverage`` and
         ``width`` of the band, each with ``value`` and ``ci95``.
     """
+    is_there, sums = _sums(moments, quantiles, name)
+    n_stays = len(sums)
+    weights = np.array(list(group_draws(n_stays, N_RESAMPLES)), np.float64).reshape(-1, n_stays)
+    drawn = np.tensordot(weights, sums, 1)
+    by_hour = [
+        {"hour": hour, **_measured(sums[:, at].sum(0), drawn[:, at])}
+        for at, hour in enumerate(HOURS)
+        if is_there[:, at].any()
+    ]
+    return {"name": name, "all": _measured(sums[:, -1].sum(0), drawn[:, -1]), "hours": by_hour}
+
+
+def figures_by_weight(moments: Moments, said: Mapping[str, npt.NDArray[np.floating]]) -> Measured:
+    """Return what gives error and coverage of each variable, all hours together, for weights of the stays.
+
+    Args:
+        moments: with what came; the stays are those that have moments, in rising order.
+        said: by variable, as ``quantiles`` of :func:`measure_forecasts`.
+    """
+    sums = {name: _sums(moments, quantiles, name)[1][:, -1] for name, quantiles in said.items()}
+
+    def figures(weights: Floats) -> dict[str, float]:
+        totals = {name: weights @ rows for name, rows in sums.items()}
+        return {
+            f"{name} {measure}": float(total[MEASURES.index(measure)] / total[-1]) if total[-1] else float("nan")
+            for name, total in totals.items()
+            for measure in ("mae", "coverage")
+        }
+
+    return figures
+
+
+def _sums(moments: Moments, quantiles: npt.NDArray[np.floating], name: str) -> tuple[Truth, Floats]:
+    """Return which values came and were said, and ``(stays, hours and all, measures and their count)``, sums."""
     index = TARGETS.index(name)
     truth = moments.truth[:, index].astype(np.float64)
     low, middle, high = np.moveaxis(quantiles.astype(np.float64), 2, 0)
@@ -49,16 +84,7 @@ def measure_forecasts(moments: Moments, quantiles: npt.NDArray[np.floating], nam
     sums = np.zeros((stays, len(HOURS), len(MEASURES) + 1))
     np.add.at(sums, moments.stay, np.concatenate([cells, is_there[None].astype(np.float64)]).transpose(1, 2, 0))
     sums = sums[np.unique(moments.stay)]
-    sums = np.concatenate([sums, sums.sum(1, keepdims=True)], 1)
-    n_stays = len(sums)
-    weights = np.array(list(group_draws(n_stays, N_RESAMPLES)), np.float64).reshape(-1, n_stays)
-    drawn = np.tensordot(weights, sums, 1)
-    by_hour = [
-        {"hour": hour, **_measured(sums[:, at].sum(0), drawn[:, at])}
-        for at, hour in enumerate(HOURS)
-        if is_there[:, at].any()
-    ]
-    return {"name": name, "all": _measured(sums[:, -1].sum(0), drawn[:, -1]), "hours": by_hour}
+    return is_there, np.concatenate([sums, sums.sum(1, keepdims=True)], 1)
 
 
 def _measured(total: Floats, drawn: Floats) -> dict[str, Any]:

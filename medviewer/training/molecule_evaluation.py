@@ -51,13 +51,8 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
     card = read_card(model)
     if len(card.inputs) != 1 or not card.labels:
         raise UsageError(f"The model {card.id} takes more than a molecule, or reports no labels; it has no measures.")
-    if split not in (None, *SPLITS):
-        raise UsageError(f"There is no split {split!r}; there are: {', '.join(SPLITS)}.")
     thresholds = {label.name: label.threshold for label in card.labels}
-    found = read_molecules(data, tuple(thresholds), _most_atoms(card.inputs[0]))
-    digest = found.digest
-    if split is not None:
-        found = found.where(scaffold_split(found.scaffolds) == split)
+    found = read_split(data, split, [card])
     progress(f"{len(found.names)} molecules read")
     scored = score_molecules(card, found)
     measured = report_on(scored, thresholds, card.training.get("parts", ()))
@@ -66,10 +61,10 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
     report = {
         "schema": SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": describe_molecules(data, split, scored, digest)
+        "data": describe_molecules(data, split, scored, found.digest)
         | {
             "unusable": [{"file": name, "reason": reason} for name, reason in found.unusable],
-            "was_learned_from": digest == card.training.get("data_digest"),
+            "was_learned_from": found.digest == card.training.get("data_digest"),
         },
         **measured,
         "robustness": {},
@@ -81,6 +76,20 @@ def evaluate_molecules(model: Path, data: Path, out: Path, *, split: str | None,
     write_report(out, report, molecule_page(report, scored.truth, scored.probability))
     progress(f"report written to {out}")
     return report
+
+
+def read_split(data: Path, split: str | None, cards: Sequence[Card]) -> Molecules:
+    """Read the molecules that all of some models of the same assays take; ``split``: only that part.
+
+    Raises:
+        UsageError: there is no such part.
+        InputError: the data cannot be used.
+    """
+    if split not in (None, *SPLITS):
+        raise UsageError(f"There is no split {split!r}; there are: {', '.join(SPLITS)}.")
+    most_atoms = min(_most_atoms(card.inputs[0]) for card in cards)
+    found = read_molecules(data, tuple(label.name for label in cards[0].labels), most_atoms)
+    return found if split is None else found.where(scaffold_split(found.scaffolds) == split)
 
 
 def score_molecules(card: Card, found: Molecules) -> ScoredMolecules:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from medviewer.training.metrics import Floats, precision_recall_curve, roc_curve
-from medviewer.training.report_page import draw_benefit, figure, interval_words, novelty_section, page_head, table
+from medviewer.training.report_page import (
+    draw_benefit,
+    figure,
+    interval_words,
+    novelty_section,
+    page_head,
+    subgroup_table,
+    table,
+)
 
 _MOST_DRAWN = 12  # assays
 _STYLES = ("-",) * 10 + ("--",) * 2  # there are ten colours
@@ -116,11 +124,14 @@ def _subgroups(report: Mapping[str, Any]) -> str:
             group["name"],
             str(group["n"]),
             str(group["n_assays"]),
+            str(group.get("n_assays_shared", "–")),
             *(interval_words(group["metrics"][name]) for name in names),
         ]
         for group in report["subgroups"]
     ]
-    return table(["group", "n", "assays", *names], rows)
+    figures = table(["group", "n", "assays", "assays in the gap", *names], rows)
+    shared = "<p>Gaps are between means over the assays that can be measured in the group and in all others.</p>"
+    return subgroup_table(report, figures + shared, "molecules")
 
 
 def _roc(truth: Floats, probability: Floats, drawn: Mapping[str, int]) -> Callable[[Any], None]:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.calibration import sigmoid
-from medviewer.training.intervals import group_draws, has_no_width, interval_entry, mean_interval
+from medviewer.training.intervals import gaps, group_draws, has_no_width, interval_entry, mean_interval
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken, widened
+from medviewer.training.paired import Measured
 
 MEAN = ("auc", "pr_auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 N_RESAMPLES = 300
@@ -86,8 +87,12 @@ def summarise_molecules(
 def subgroups_of_molecules(scored: ScoredMolecules, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return mean measures by size, kind and strangeness; groups, and assays in them, that are too small are left out.
 
-    The mean is over other assays in each group, as ``n_assays`` says; two groups compare only roughly.
+    The mean is over other assays in each group, as ``n_assays`` says, so that two groups compare only roughly. A gap
+    is between means over the same assays: those that can be measured in the group and in all other molecules, as
+    ``n_assays_shared`` says.
     """
+    names = ("auc", "sensitivity", "specificity")
+    brief = (names, N_RESAMPLES_BRIEF, _FEWEST)
     size, has_ring = scored.n_atoms, np.array([bool(scaffold) for scaffold in scored.scaffolds])
     groups: dict[str, Truth] = {
         "up to 12 atoms": size <= 12, "13 to 20 atoms": (size > 12) & (size <= 20),
@@ -104,12 +109,15 @@ def subgroups_of_molecules(scored: ScoredMolecules, thresholds: Mapping[str, flo
         }  # fmt: skip
     found = []
     for name, members in groups.items():
-        if members.sum() < _FEWEST_MOLECULES:
+        if members.sum() < _FEWEST_MOLECULES or not (own := _drawn(_where(scored, members), thresholds, *brief)):
             continue
-        part = _where(scored, members)
-        by_assay, means = _measured(part, thresholds, ("auc", "sensitivity", "specificity"), N_RESAMPLES_BRIEF, _FEWEST)
-        if by_assay:
-            found.append({"name": name, "n": int(members.sum()), "n_assays": len(by_assay), "metrics": means})
+        entry = {"name": name, "n": int(members.sum()), "n_assays": len(own), "metrics": _means(own, names)}
+        others = {} if (~members).sum() < _FEWEST_MOLECULES else _drawn(_where(scored, ~members), thresholds, *brief)
+        if shared := [assay for assay in own if assay in others]:
+            first, second = ({assay: side[assay] for assay in shared} for side in (own, others))
+            entry["n_assays_shared"] = len(shared)
+            entry["gaps"] = gaps(_means(first, names), _means(second, names), names)
+        found.append(entry)
     return found
 
 
@@ -125,6 +133,27 @@ def _where(scored: ScoredMolecules, members: Truth) -> ScoredMolecules:
     )
 
 
+def figures_by_weight(scored: ScoredMolecules, thresholds: Mapping[str, float]) -> Measured:
+    """Return what gives the means over assays, and each assay's AUC, for weights of the molecules."""
+    names = [name for name in MEAN if name != "ece"]  # chance alone makes it larger, of draws too
+    assays = {}
+    for column, (assay, threshold) in enumerate(thresholds.items()):
+        known = np.isfinite(scored.truth[:, column])
+        truth, probability = scored.truth[known, column] == 1, scored.probability[known, column]
+        if truth.any() and not truth.all():
+            assays[assay] = (known, truth, probability, measures(threshold))
+
+    def figures(weights: Floats) -> dict[str, float]:
+        each = {
+            assay: {name: float(_rows(wanted[name], truth, probability, [weights[known]])[0]) for name in names}
+            for assay, (known, truth, probability, wanted) in assays.items()
+        }
+        means = {name: float(np.mean([one[name] for one in each.values()])) for name in names} if each else {}
+        return means | {f"auc {assay}": one["auc"] for assay, one in each.items()}
+
+    return figures
+
+
 def _auc_of(scored: ScoredMolecules, logits: Floats, thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Return the mean AUC of one part."""
     other = ScoredMolecules(
@@ -135,17 +164,32 @@ def _auc_of(scored: ScoredMolecules, logits: Floats, thresholds: Mapping[str, fl
 
 
 def _measured(
-    scored: ScoredMolecules, thresholds: Mapping[str, float], names: Sequence[str], n_resamples: int, fewest: int = 1
+    scored: ScoredMolecules, thresholds: Mapping[str, float], names: Sequence[str], n_resamples: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Return the measures of each assay of which both results are known, and their means, all with intervals.
+    """Return the measures of each assay of which both results are known, and their means, all with intervals."""
+    drawn = _drawn(scored, thresholds, names, n_resamples)
+    return {assay: one.entries for assay, one in drawn.items()}, _means(drawn, names) if drawn else {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Assay:
+    """By measure of one assay: the value with its interval, and rows of the value and then of each draw."""
+
+    entries: dict[str, dict[str, Any]]
+    rows: Mapping[str, Floats]
+
+
+def _drawn(
+    scored: ScoredMolecules, thresholds: Mapping[str, float], names: Sequence[str], n_resamples: int, fewest: int = 1
+) -> dict[str, _Assay]:
+    """Return the measures of each assay of which at least so many of both results are known.
 
     Bootstrap over skeletons: molecules of one skeleton are alike, and their results too. All assays of a draw have
     the same skeletons, so that the interval of the mean is that of the mean.
     """
     _, index = np.unique(np.asarray(scored.scaffolds), return_inverse=True)
     draws = list(group_draws(int(index.max()) + 1, n_resamples))
-    each: dict[str, dict[str, Any]] = {}
-    rows: dict[str, dict[str, Floats]] = {}  # by assay and measure, of the value and then of each draw
+    found: dict[str, _Assay] = {}
     for column, (assay, threshold) in enumerate(thresholds.items()):
         known = np.isfinite(scored.truth[:, column])
         truth, probability = scored.truth[known, column] == 1, scored.probability[known, column]
@@ -154,12 +198,16 @@ def _measured(
         every = [None, *(draw[index[known]].astype(np.float64) for draw in draws)]
         wanted = measures(threshold)
         own = {name: _rows(wanted[name], truth, probability, every) for name in names}
-        rows[assay], alike = own, index[known]
-        each[assay] = widened({n: _entry(own[n]) for n in names}, wanted, truth, probability, alike)
-    if not rows:
-        return {}, {}
-    return each, {
-        name: _mean_entry([o[name] for o in rows.values()], [e[name] for e in each.values()]) for name in names
+        entries = {name: _entry(own[name]) for name in names}
+        found[assay] = _Assay(widened(entries, wanted, truth, probability, index[known]), own)
+    return found
+
+
+def _means(drawn: Mapping[str, _Assay], names: Sequence[str]) -> dict[str, Any]:
+    """Return each measure's mean over assays."""
+    every = list(drawn.values())
+    return {
+        name: _mean_entry([one.rows[name] for one in every], [one.entries[name] for one in every]) for name in names
     }
 
 

@@ -80,10 +80,7 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
     card = read_card(model)
     if card.task != "multiclass" or len(card.inputs) != 1:
         raise UsageError(f"The model {card.id} does not name one class of a note; evaluate handles those that do.")
-    tables = find_tables(data)
-    if split is not None and split not in tables:
-        raise UsageError(f"There is no table {split!r} in {data}; there are: {', '.join(tables)}.")
-    read = {name: read_dialogues(path) for name, path in tables.items() if split in (None, name)}
+    read = read_split(data, split)
     rows, unusable = known_rows(card, read)
     progress(f"{len(rows)} dialogues read")
     scored = score_notes(card, rows)
@@ -106,6 +103,19 @@ def evaluate_notes(model: Path, data: Path, out: Path, *, split: str | None, pro
     write_report(out, report, class_page(report, scored.truth, scored.probability))
     progress(f"report written to {out}")
     return report
+
+
+def read_split(data: Path, split: str | None) -> dict[str, Dialogues]:
+    """Read the tables of a folder, or one table, by split; ``split``: only that one.
+
+    Raises:
+        UsageError: there is no such table.
+        InputError: the data cannot be used.
+    """
+    tables = find_tables(data)
+    if split is not None and split not in tables:
+        raise UsageError(f"There is no table {split!r} in {data}; there are: {', '.join(tables)}.")
+    return {name: read_dialogues(path) for name, path in tables.items() if split in (None, name)}
 
 
 def judge(folder: Path, split: str, found: Dialogues) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from medviewer import __version__
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.outcomes import is_possible
-from medviewer.training.cohorts import Cohort, encoded, read_cohort
+from medviewer.training.cohorts import Cohort, columns_of, encoded, read_cohort
 from medviewer.training.metrics import Floats
-from medviewer.training.report_page import figure, interval_words, page_head, table, write_report
+from medviewer.training.report_page import figure, interval_words, page_head, subgroup_table, table, write_report
 from medviewer.training.scoring import open_session
-from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures
+from medviewer.training.survival_folds import SurvivalAnswers, risk_groups, survival_measures, survival_subgroups
 from medviewer.training.survival_metrics import calibration
 
 SCHEMA = "medviewer-evaluation/1"
@@ -47,17 +47,12 @@ def evaluate_survival(
     """
     started = clock.time()
     card = read_card(model)
-    if split is not None:
-        raise UsageError("A table of patients has no parts; leave --split out.")
+    check_whole(split)
     if [spec.kind for spec in card.inputs] != ["table"] or len(card.inputs[0].tensors) != 1:
         raise UsageError(f"The model {card.id} takes more than one table of values; it cannot be evaluated so.")
     cohort = read_cohort(data, card.inputs[0])
     progress(f"{len(cohort.time)} patients, {int(cohort.event.sum())} with the event")
-    spec = card.outcomes[0]
-    free = survival_of(card, cohort)
-    n, events = len(cohort.time), int(cohort.event.sum())
-    everyone = np.zeros((1, n), dtype=np.int64)
-    answers = SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+    spec, answers = card.outcomes[0], answers_of(card, cohort)
     # Beyond the last patient who was watched nothing can be compared.
     horizons = [one for one in spec.times if one < cohort.time.max()]
     risk = 1 - answers.at(spec.horizon)[0]
@@ -65,22 +60,14 @@ def evaluate_survival(
     report = {
         "schema": SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": {
-            "path": str(data),
-            "split": None,
-            "n": n,
-            "n_patients": n,
-            "digest": cohort.digest,
-            "per_class": {"no event": n - events, "event": events},
-            "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
-            "was_learned_from": _was_learned_from(card, cohort),
-        },
+        "data": describe_patients(cohort) | {"was_learned_from": was_learned_from(card, cohort)},
         "horizon": spec.horizon,
         "unit": spec.unit,
         "metrics": survival_measures(answers, horizons),
         "calibration": {f"{t:g}": calibration(cohort.time, cohort.event, answers.at(t)[0], t) for t in horizons},
         "risk_groups": {"cuts": [round(float(cut), 4) for cut in cuts]}
         | {"groups": risk_groups(cohort.time, cohort.event, risk, cuts)},
+        "subgroups": survival_subgroups(answers, columns_of(cohort, card.inputs[0])),
         "versions": {"medviewer": __version__, "numpy": np.__version__},
         "started": clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(started)),
         "elapsed_s": round(clock.time() - started, 1),
@@ -90,7 +77,42 @@ def evaluate_survival(
     return report
 
 
-def _was_learned_from(card: Card, cohort: Cohort) -> bool:
+def check_whole(split: str | None) -> None:
+    """Refuse a part of a table.
+
+    Raises:
+        UsageError: one is asked for.
+    """
+    if split is not None:
+        raise UsageError("A table of patients has no parts; leave --split out.")
+
+
+def answers_of(card: Card, cohort: Cohort) -> SurvivalAnswers:
+    """Return what the shipped file says of each patient, ready to be measured.
+
+    Raises:
+        ModelError: as :func:`survival_of`.
+    """
+    spec, free = card.outcomes[0], survival_of(card, cohort)
+    everyone = np.zeros((1, len(cohort.time)), dtype=np.int64)
+    return SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+
+
+def describe_patients(cohort: Cohort) -> dict[str, Any]:
+    """Say what was evaluated."""
+    n, events = len(cohort.time), int(cohort.event.sum())
+    return {
+        "path": str(cohort.path),
+        "split": None,
+        "n": n,
+        "n_patients": n,
+        "digest": cohort.digest,
+        "per_class": {"no event": n - events, "event": events},
+        "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
+    }
+
+
+def was_learned_from(card: Card, cohort: Cohort) -> bool:
     """Whether the model learned from this file, or from the same patients in another file or form."""
     same_file = cohort.digest == card.training.get("data_digest")
     return same_file or cohort.patients_digest == card.training.get("patients_digest")
@@ -130,7 +152,22 @@ def survival_page(report: Mapping[str, Any]) -> str:
         ]
         parts.append(f"<h2>Calibration at {html.escape(horizon)} {html.escape(report['unit'])}</h2>")
         parts.append(table(["patients", "events", "chance given", "share seen (95%)"], rows))
+    parts += ["<h2>Subgroups</h2>", _subgroups(report)]
     return "\n".join([*parts, "</html>"])
+
+
+def _subgroups(report: Mapping[str, Any]) -> str:
+    names = ["concordance", f"brier_{report['horizon']:g}"]
+    rows = [
+        [
+            group["name"],
+            str(group["n"]),
+            *(interval_words(group["metrics"][name]) if name in group["metrics"] else "–" for name in names),
+        ]
+        for group in report["subgroups"]
+    ]
+    also = "<p>A Brier score also follows how many have the event: a gap in it alone is not yet a worse model.</p>"
+    return subgroup_table(report, table(["group", "n", *names], rows) + also, "patients")
 
 
 def _draw_groups(report: Mapping[str, Any], axes: Any) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from medviewer.training.cohorts import CLASSES, Cohort, stratified_folds
+from medviewer.inference.card import InputSpec
+from medviewer.training.cohorts import CLASSES, Cohort, columns_of, stratified_folds
+from medviewer.training.intervals import gaps
 from medviewer.training.metrics import Floats, Truth
+from medviewer.training.subgroups import FEWEST, groups_of_column
 from medviewer.training.survival_metrics import (
+    N_RESAMPLES,
     Concordance,
     brier_score,
     calibration,
@@ -18,6 +23,9 @@ from medviewer.training.survival_metrics import (
     kaplan_meier,
     with_interval,
 )
+
+N_RESAMPLES_BRIEF = 300  # of a group
+_FEWEST_EVENTS = 5  # of a group: of fewer, chance ranks the patients
 
 
 class Curves(Protocol):
@@ -55,6 +63,11 @@ class SurvivalAnswers:
         """Return ``(repeats, n)``, the chance of being free of the event up to one of :attr:`times`."""
         return np.asarray(self.free[:, :, int(np.flatnonzero(self.times == time)[0])])
 
+    def where(self, members: Truth) -> SurvivalAnswers:
+        """Return what was said of some patients."""
+        time, event = self.time[members], self.event[members]
+        return replace(self, time=time, event=event, free=self.free[:, members], folds=self.folds[:, members])
+
 
 def answer_by_folds(
     x: Floats, cohort: Cohort, learn: Learn, n: tuple[int, int, int], times: Sequence[float], horizon: float
@@ -81,30 +94,40 @@ def answer_by_folds(
     return SurvivalAnswers(cohort.time, cohort.event, free, folds, asked, horizon)
 
 
-def survival_measures(answers: SurvivalAnswers, horizons: Sequence[float]) -> dict[str, Any]:
+def survival_measures(
+    answers: SurvivalAnswers, horizons: Sequence[float], *, n_resamples: int = N_RESAMPLES
+) -> dict[str, Any]:
     """Return ``concordance``, and ``brier_T`` and ``calibration_error_T`` at each horizon, means over repeats.
 
     Intervals are of a bootstrap over patients; the calibration error, which is one of groups, has none.
     """
-    at_horizon = answers.at(answers.horizon)
-    pairs = zip(at_horizon, answers.folds, strict=True)
-    each = [Concordance(answers.time, answers.event, -free, folds) for free, folds in pairs]
-    n = len(answers.time)
-    found = {"concordance": with_interval(lambda w: float(np.mean([one(w) for one in each])), n)}
+    figures, n = survival_figures(answers, horizons), len(answers.time)
+    found = {"concordance": with_interval(figures["concordance"], n, n_resamples=n_resamples)}
     for horizon in horizons:
-        said = answers.at(horizon).mean(axis=0)
-
-        def error(w: Floats | None, said: Floats = said, horizon: float = horizon) -> float:
-            return brier_score(answers.time, answers.event, said, horizon, w)
-
-        found[f"brier_{horizon:g}"] = with_interval(error, n)
+        name, said = f"brier_{horizon:g}", answers.at(horizon).mean(axis=0)
+        found[name] = with_interval(figures[name], n, n_resamples=n_resamples)
         groups = calibration(answers.time, answers.event, said, horizon)
         found[f"calibration_error_{horizon:g}"] = {"value": round(calibration_error(groups), 5), "ci95": None}
     return found
 
 
+def survival_figures(
+    answers: SurvivalAnswers, horizons: Sequence[float]
+) -> dict[str, Callable[[Floats | None], float]]:
+    """Return ``concordance`` and ``brier_T`` at each horizon, means over repeats, as functions of patients' weights."""
+    pairs = zip(answers.at(answers.horizon), answers.folds, strict=True)
+    each = [Concordance(answers.time, answers.event, -free, folds) for free, folds in pairs]
+    found: dict[str, Callable[[Floats | None], float]] = {
+        "concordance": lambda weights: float(np.mean([one(weights) for one in each]))
+    }
+    for horizon in horizons:
+        said = answers.at(horizon).mean(axis=0)
+        found[f"brier_{horizon:g}"] = partial(brier_score, answers.time, answers.event, said, horizon)
+    return found
+
+
 def survival_report(
-    cohort: Cohort, answers: SurvivalAnswers, horizons: Sequence[float], text: Mapping[str, str]
+    cohort: Cohort, spec: InputSpec, answers: SurvivalAnswers, horizons: Sequence[float], text: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return a report on the folds, as :func:`medviewer.training.card.write_card` takes it; ``text``: what it is."""
     n, events = len(cohort.time), int(cohort.event.sum())
@@ -119,8 +142,40 @@ def survival_report(
         },
         "metrics": survival_measures(answers, horizons),
         "calibration": tables,
-        "subgroups": [],
+        "subgroups": survival_subgroups(answers, columns_of(cohort, spec)),
     }
+
+
+def survival_subgroups(answers: SurvivalAnswers, columns: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Return concordance and Brier score at the horizon of groups of patients, and their gaps to all other patients.
+
+    A Brier score also follows how many have the event, so that a gap in it alone is not yet a worse model.
+
+    Args:
+        answers: what was said.
+        columns: by name, a value of each patient in words; each column makes groups.
+    """
+    every = {
+        name: members for name, words in columns.items() for name, members in groups_of_column(name, words).items()
+    }
+    known: dict[bytes, dict[str, Any]] = {}  # of two values, each group is the others of the other one
+
+    def figures_of(chosen: Truth) -> dict[str, Any]:
+        if chosen.sum() < FEWEST or answers.event[chosen].sum() < _FEWEST_EVENTS:
+            return {}
+        if (key := chosen.tobytes()) not in known:
+            part = answers.where(chosen)
+            horizons = [answers.horizon] if answers.horizon < part.time.max() else []
+            measured = survival_measures(part, horizons, n_resamples=N_RESAMPLES_BRIEF)
+            known[key] = {name: entry for name, entry in measured.items() if entry["ci95"] is not None}
+        return known[key]
+
+    found = []
+    for name, members in every.items():
+        if figures := figures_of(members):
+            compared = gaps(figures, figures_of(~members), list(figures))
+            found.append({"name": name, "n": int(members.sum()), "metrics": figures, "gaps": compared})
+    return found
 
 
 def risk_groups(time: Floats, event: Truth, risk: Floats, cuts: Sequence[float]) -> list[dict[str, Any]]:

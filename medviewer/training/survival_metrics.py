@@ -53,9 +53,11 @@ def kaplan_meier(time: Floats, event: Truth, weights: Floats | None = None) -> S
         weights: ``(n,)``.
     """
     weights = np.ones(len(time)) if weights is None else weights
-    times = np.unique(time[event])
-    died = np.array([weights[(time == t) & event].sum() for t in times])
-    at_risk = np.array([weights[time >= t].sum() for t in times])
+    times, which = np.unique(time[event], return_inverse=True)
+    died = np.bincount(which, weights[event], len(times))
+    order = np.argsort(time)
+    still = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+    at_risk = still[np.searchsorted(time[order], times)]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(at_risk > 0, died / at_risk, 0.0)
         free = np.cumprod(1 - share)
@@ -143,9 +145,11 @@ def calibration_error(groups: list[dict[str, Any]]) -> float:
     return float(np.average([abs(g["said"] - g["seen"]) for g in groups], weights=[g["n"] for g in groups]))
 
 
-def with_interval(measure: Callable[[Floats | None], float], n: int, *, seed: int = 0) -> dict[str, Any]:
+def with_interval(
+    measure: Callable[[Floats | None], float], n: int, *, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> dict[str, Any]:
     """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients."""
-    draws = [measure(drawn.astype(np.float64)) for drawn in group_draws(n, N_RESAMPLES, seed=seed)]
+    draws = [measure(drawn.astype(np.float64)) for drawn in group_draws(n, n_resamples, seed=seed)]
     usable, value = [draw for draw in draws if np.isfinite(draw)], measure(None)
     interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
     return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}

@@ -20,7 +20,7 @@ from medviewer.gui.closing_question import ClosingQuestion
 from medviewer.gui.path_field import PathField
 from medviewer.gui.settings_table import SettingsTable
 from medviewer.gui.text import ElidedLabel, PlainLabel, tr, use_language
-from medviewer.gui.training_cards import figures_card
+from medviewer.gui.training_cards import comparison_card, figures_card, unmeasurable
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
 from medviewer.gui.training_plot import TrainingPlot
@@ -667,10 +667,45 @@ def test_models_that_cannot_be_compared_are_not_offered_to_be_measured_and_the_r
     dialog.list.setCurrentRow(1)
     dialog.list.setCurrentRow(0)
     words = all_words(dialog)
-    assert "mine 1.0.0 and mine 1.0.0 do not answer the same question; compare two models of one finding." in words
+    assert (
+        "mine 1.0.0 and mine 1.0.0 do not answer the same question; compare two models that report the same." in words
+    )
     assert not is_offered(dialog, "Measure both on the same cases")
     assert is_offered(dialog, "Put it into use")
     assert "measure both on the same cases before you compare" not in words
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_comparison_of_other_kinds_has_words_of_its_own_and_no_test_of_who_is_right(qtbot, language: str) -> None:
+    use_language(language)
+
+    def told(*names: str, **more: object) -> str:
+        entry = {"value": 0.5, "ci95": [0.4, 0.6], "p": 0.1}
+        one = {"version": "1", "metrics": dict.fromkeys(names, entry), "was_learned_from": False}
+        report = {"models": [one, one], "differences": dict.fromkeys(names, entry), "mcnemar": None, **more}
+        box = comparison_card(report, read_card(models_dir() / "icu-forecast"))
+        qtbot.addWidget(box)
+        return all_words(box)
+
+    forecasts = told("HR mae", "HR coverage", data={"n": 40, "n_patients": 9}, unit="stays")
+    others = told("auc NR-AR", "top3_accuracy", "log_loss", data={"n": 40}, unit="skeletons")
+    if language == "zh":
+        assert "在相同病例上：40 例" in forecasts
+        assert "NR-AR 的 AUC" in others
+        assert "心率：平均误差" in forecasts
+        return
+    assert "On the same cases: 40" in others
+    assert "patients" not in forecasts + others
+    assert "McNemar" not in forecasts + others
+    assert "Heart rate: mean error, /min" in forecasts
+    assert all(words in others for words in ("AUC of NR-AR", "Accuracy of the three most probable", "Log loss"))
+
+
+def test_survival_models_are_not_measured_on_patients_that_they_learned_from() -> None:
+    survival, notes = (read_card(models_dir() / name) for name in ("survival-heart-attack", "note-section"))
+    assert unmeasurable(survival, survival).startswith("No patient was held out")
+    assert "same question" in unmeasurable(survival, notes)
+    assert unmeasurable(notes, notes) == ""
 
 
 @pytest.mark.parametrize(("width", "height"), [(944, 492), (1264, 672)])

@@ -59,7 +59,7 @@ def run(request: Request) -> Path:
     write_data_report(cohort_table(cohort, spec), around.folder, RECIPE, request.progress)
     x = encoded(cohort.values, spec)
     cox = _by_folds(x, cohort, config, around, is_network=False)
-    proof = survival_report(cohort, cox, HORIZONS, EVIDENCE_TEXT)
+    proof = survival_report(cohort, spec, cox, HORIZONS, EVIDENCE_TEXT)
     network = survival_measures(_by_folds(x, cohort, config, around, is_network=True), HORIZONS)
     proof["metrics"] |= {f"{name}_network": entry for name, entry in network.items() if name == "concordance"}
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in proof["metrics"].items())

@@ -16,12 +16,13 @@ from medviewer.app.application import Application
 from medviewer.app.jobs import Jobs
 from medviewer.app.model_shelf import ModelShelf
 from medviewer.app.own_process import Ending
-from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, Plan, Trainer, version_after
+from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, Plan, Trainer, _held_out, version_after
 from medviewer.app.training_recipe import read_recipe
 from medviewer.inference import installing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile
+from medviewer.resources import models_dir
 from tests import fakes, training_program
 from tests.conftest import LaterExecutor
 
@@ -252,6 +253,22 @@ def test_the_new_model_is_compared_with_the_one_in_use(trainer: Trainer, data: P
     words = asked(data)[-1]
     assert words[:4] == ["evaluate", str(trainer.model_folder("films")), "--against", str(old.folder)]
     assert words[-2:] == ["--split", "report"]
+
+
+@pytest.mark.parametrize(
+    ("model", "split"),
+    [
+        ("icu-mortality", "b"),
+        ("icu-forecast", "b"),
+        ("toxicity", "test"),
+        ("note-section", "test-1"),
+        ("chest-xray-pneumonia", "report"),
+        ("breast-ultrasound", ""),
+        ("survival-heart-attack", ""),
+    ],
+)
+def test_models_are_compared_on_the_part_that_chose_nothing(model: str, split: str) -> None:
+    assert _held_out(read_card(models_dir() / model)) == split
 
 
 def test_a_comparison_that_fails_says_why(trainer: Trainer, data: Path) -> None:

@@ -15,16 +15,17 @@ from scipy.stats import binomtest
 from medviewer.cli import main
 from medviewer.domain.errors import UsageError
 from medviewer.inference.card import read_card
-from medviewer.training.comparing import COMPARED, Judged, compare, differences, mcnemar
+from medviewer.training.comparing import COMPARED, compare, judged_finding
 from medviewer.training.data import LabelledImage
 from medviewer.training.metrics import patient_draws, roc_auc, with_intervals
+from medviewer.training.paired import Judged, differences, mcnemar
 from medviewer.training.report_page import learned_words
 from medviewer.training.scoring import Scored
 from tests import data_models, fakes
 
 
 def judged(card_folder: Path, probability: np.ndarray, truth: np.ndarray, patients: list[str]) -> Judged:
-    return Judged(read_card(card_folder), truth, probability, patients, {"was_learned_from": False})
+    return judged_finding(read_card(card_folder), truth, probability, patients, {"was_learned_from": False})
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,9 @@ def test_the_card_tells_how_it_was_judged(made: Path) -> None:
     readme = (made / "README.md").read_text(encoding="utf-8")
     assert "at 365 d" in readme
     assert "nan" not in readme
+    groups = {group["name"]: group for group in card.subgroups}
+    assert groups["sex: f"]["gaps"]["concordance"]["value"] == -groups["sex: m"]["gaps"]["concordance"]["value"]
+    assert "Gaps: the group's figure less that of all other cases" in readme
     both = readme + (made / "model.json").read_text(encoding="utf-8") + (made / "LICENSE").read_text(encoding="utf-8")
     for word in ("WHAS500", "Worcester", "Hosmer", "1997", "伍斯特"):  # these are not those patients
         assert word not in both
@@ -133,6 +136,11 @@ def test_new_patients_are_measured(made: Path, tmp_path: Path) -> None:
     assert sum(group["n"] for group in groups) == 150
     assert sum(row["n"] for row in report["calibration"]["365"]) == 150
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    parts = {group["name"]: group for group in report["subgroups"]}
+    assert {"sex: f", "sex: m", "cardiogenic_shock: yes"} <= parts.keys()
+    assert sum(name.startswith("age: ") for name in parts) == 4
+    assert parts["sex: f"]["gaps"].keys() == {"concordance", "brier_365"}
+    assert "<h3>Gaps between groups</h3>" in page
     assert page.count("data:image/png;base64,") == 2
     assert "<script" not in page
     assert "http" not in page
