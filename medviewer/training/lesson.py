@@ -37,7 +37,10 @@ class Epoch:
 
 
 class Lesson(Protocol):
-    """What a recipe teaches. ``network`` may be wrapped: call it as it is, and read nothing from it."""
+    """What a recipe teaches. ``network`` may be wrapped: call it as it is, and read nothing from it.
+
+    ``average`` lies on the device that is learned on (:func:`device_of`), a batch is brought there by the loop.
+    """
 
     @property
     def stages(self) -> Sequence[Stage]:
@@ -101,6 +104,11 @@ class FixedSchedule:
     def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:  # noqa: ARG002 - for those that inherit
         """Return what the history keeps of an epoch."""
         return {}
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network calculates: what it is asked must be brought there, and what it says back from there."""
+    return next(network.parameters()).device
 
 
 @dataclass(frozen=True, slots=True)

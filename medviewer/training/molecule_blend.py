@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.configs import MoleculeConfig
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed, stepped
@@ -97,8 +97,8 @@ class MoleculeLesson(FixedSchedule):
             return {}
         batch = _batch(self._checked, summarised(self._checked), torch.arange(len(self._checked.truth)), self._reads)
         with torch.inference_mode():
-            logits = average(*(batch[name] for name in self._reads)).numpy().astype(np.float64)
-        auc = mean_auc(self._checked.truth, logits)
+            logits = average(*(batch[name].to(device_of(average)) for name in self._reads)).cpu()
+        auc = mean_auc(self._checked.truth, logits.numpy().astype(np.float64))
         return {"auc": round(auc, 4)} if np.isfinite(auc) else {}
 
 

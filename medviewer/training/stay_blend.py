@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.configs import StayConfig
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.stay_networks import StayGru, StaySummary, hide
@@ -69,8 +69,9 @@ class StayLesson(FixedSchedule):
         """Return the AUC on stays that are held out, where there are any."""
         if self._checked is None:
             return {}
+        asked = (torch.from_numpy(x).to(device_of(average)) for x in (self._checked.joined, self._checked.fields))
         with torch.inference_mode():
-            logit = average(torch.from_numpy(self._checked.joined), torch.from_numpy(self._checked.fields))[:, 0]
+            logit = average(*asked)[:, 0].cpu()
         auc = roc_auc(self._checked.truth, logit.numpy().astype(np.float64))
         return {"auc": round(auc, 4)}
 
