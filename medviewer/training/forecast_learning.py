@@ -69,7 +69,7 @@ class ForecastLesson(FixedSchedule):
         """Return the pinball loss where something was measured, each variable weighing the same."""
         return pinball(network(batch["joined"], batch["fields"]), batch["truth"])
 
-    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, float]:
         """Return the loss on stays that are held out."""
         said = torch.from_numpy(run_nets([average], self._held_out))
         held_out = float(pinball(said, torch.from_numpy(z_scores(self._held_out.truth, self._scale))))

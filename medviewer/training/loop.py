@@ -3,7 +3,8 @@
 It knows nothing of images, notes or vital signs. A recipe gives it a :class:`Lesson`: which
 cases in which order, what a batch of them is, how wrong the network is on it, and how good
 on validation patients. Each step takes a gradient step and moves a slow average of the
-weights; the average is what is validated and kept, and the epoch of the best score is chosen.
+weights; the average is what is validated and kept, and the epoch of the best score is chosen,
+or the last one by plan.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 
 from medviewer.domain.errors import TrainingError
-from medviewer.domain.progress import VALIDATING
+from medviewer.domain.progress import MEASURED, VALIDATING
 from medviewer.training.checkpoint import write_tensors
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Batch, History, Lesson, Surroundings
@@ -94,8 +95,16 @@ def _teach_stage(run: Run) -> None:
             run.record.epoch(run.n_steps, entry)
         keep(run)
         if around.processes.is_first:
-            better = "" if score is None else f", validation score {score:.4f}"
-            around.progress(f"epoch {epoch.number}: loss {loss:.4f}{better}")
+            around.progress(f"epoch {epoch.number}: loss {loss:.4f}{_judged(entry)}")
+
+
+def _judged(entry: Mapping[str, Any]) -> str:
+    """Say how good an epoch was found, or what was measured of it without choosing by it."""
+    if not entry.get("by_plan"):
+        return "" if entry["score"] is None else f", validation score {entry['score']:.4f}"
+    name = entry.get("measured")
+    figure = f", {MEASURED.get(name, name)} {entry[name]:.4f}" if name else ""
+    return f"{figure}, the last epoch is taken by plan"
 
 
 def _learn(run: Run) -> float:
@@ -176,11 +185,12 @@ def _has_stalled(run: Run) -> bool:
 
 
 def _take_best(run: Run) -> None:
-    """Mark the best epoch so far and load its weights; a tie goes to the later one."""
-    usable = [entry for entry in run.history if entry["score"] is not None]
+    """Mark the best epoch so far and load its weights; a tie goes to the later one, and by plan it is the last."""
+    by_plan = run.lesson.takes_last
+    usable = [entry for entry in run.history if by_plan or entry["score"] is not None]
     if not usable:
         raise TrainingError("No epoch has a score, so none can be chosen; see how the recipe validates.")
-    best = max(usable, key=lambda entry: (entry["score"], entry["epoch"]))
+    best = max(usable, key=lambda entry: (0 if by_plan else entry["score"], entry["epoch"]))
     for entry in run.history:
         entry["chosen"] = entry is best
     weights = None

@@ -91,7 +91,7 @@ class MoleculeLesson(FixedSchedule):
         each = nn.functional.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
         return (each * batch["known"]).sum() / batch["known"].sum().clamp(min=1)
 
-    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, float]:
         """Return, at the end, the AUC on molecules that are held out."""
         if self._checked is None or epoch.number < self.stages[0].epochs:
             return {}

@@ -17,7 +17,7 @@ from medviewer.training.checkpoint import read_checkpoint, write_checkpoint
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Epoch, History, Lesson, Surroundings
 from medviewer.training.processes import own_batch_norm
-from medviewer.training.run_record import RunRecord
+from medviewer.training.run_record import BY_PLAN, RunRecord
 from medviewer.whole_file import storage_error
 
 
@@ -104,7 +104,7 @@ def resumed(network: nn.Module, lesson: Lesson, config: LoopConfig, around: Surr
         return run
     for name in _PLACE:
         setattr(run, name, state[name])
-    run.history = json.loads(state["history"])
+    run.history = [entry | BY_PLAN if lesson.takes_last else entry for entry in json.loads(state["history"])]
     begin_stage(run)
     run.network.load_state_dict(state["network"])
     run.average.load_state_dict(state["average"])
@@ -134,7 +134,8 @@ def recorded(run: Run) -> Iterator[RunRecord | None]:
     if not run.around.processes.is_first:
         yield None
         return
-    with RunRecord(run.around.folder, run.n_steps, run.around.tensorboard, run.around.record) as record:
+    around, is_by_plan = run.around, run.lesson.takes_last
+    with RunRecord(around.folder, run.n_steps, around.tensorboard, around.record, is_by_plan=is_by_plan) as record:
         yield record
 
 

@@ -65,7 +65,7 @@ class StayLesson(FixedSchedule):
         logit = network(batch["joined"], batch["fields"])[:, 0]
         return nn.functional.binary_cross_entropy_with_logits(logit, batch["target"])
 
-    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, float]:
         """Return the AUC on stays that are held out, where there are any."""
         if self._checked is None:
             return {}
