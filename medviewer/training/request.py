@@ -74,11 +74,13 @@ class Request:
     def completed(self, folders: Mapping[str, Path]) -> Path:
         """Return the model folder; remove the run's own, and say which weights were learned.
 
-        A folder for checkpoints that was given stays, and so does a search.
+        A folder for checkpoints that was given stays, and so does a search. Only the first process does any of it: the
+        others are done while it still writes.
         """
+        if not self.processes.is_first:
+            return self.out
         if "checkpoints" not in folders:
             shutil.rmtree(self.run_folder, ignore_errors=True)
-        if self.processes.is_first:
-            self.progress(f"the model is complete: {self.out}")
-            self.progress(f"sha256 of its weights: {read_card(self.out).sha256}")
+        self.progress(f"the model is complete: {self.out}")
+        self.progress(f"sha256 of its weights: {read_card(self.out).sha256}")
         return self.out
