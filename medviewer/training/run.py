@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,7 @@ def keep(run: Run) -> None:
         write_checkpoint(around.folder, state, {**around.identity, "processes": around.processes.n})
 
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # how NVIDIA's library is told to add in one order
 _PLACE = ("stage", "index", "n_steps", "order", "losses")
 
 
@@ -141,16 +143,27 @@ def recorded(run: Run) -> Iterator[RunRecord | None]:
 
 @contextlib.contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """Have a graphics card calculate the same twice; a processor does so by itself."""
+    """Have a graphics card calculate the same twice, as far as PyTorch has a way; a processor does so by itself.
+
+    What it has no way for is calculated all the same, and PyTorch warns of it.
+    """
     if device.type != "cuda":
         yield
         return
-    before = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    cudnn = torch.backends.cudnn
+    before = (cudnn.benchmark, cudnn.deterministic)
+    modes = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    workspace = os.environ.get(_WORKSPACE)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    os.environ.setdefault(_WORKSPACE, ":4096:8")  # before the card multiplies for the first time
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before
+        torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
+        cudnn.benchmark, cudnn.deterministic = before
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
 
 
 def make_folder(folder: Path) -> None:
