@@ -26,7 +26,6 @@ from medviewer.training.forecast_data import AHEAD_H, COLUMNS, WINDOW_H, Moments
 from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
-from medviewer.training.stay_blend import folder_of
 from medviewer.training.stay_networks import StayForecaster, hide
 from medviewer.training.stays import VARIABLES
 
@@ -123,7 +122,7 @@ def learn_forecaster(moments: Moments, scale: Floats, config: ForecastConfig, ar
         net = new_net(moments.fields.shape[1], config)
         held_out = moments.where(fold == index)
         lesson = ForecastLesson(moments.where(fold != index), held_out, scale, own)
-        fit(net, lesson, own, folder_of(around, f"fold-{index}"))
+        fit(net, lesson, own, around.within(f"fold-{index}"))
         said[fold == index] = run_nets([net], held_out)
         nets.append(net)
     return Forecaster(nets, moved_by(said, z_scores(moments.truth, scale)))

@@ -139,6 +139,7 @@ class Surroundings:
         tensorboard: folder for event files; None: none are written.
         processes: who learns together.
         record: called with (folder, line) for each line of the record, those of before included.
+        part: which part of a recipe's work this is, as its folder lies in the run's; "" where it has one.
     """
 
     folder: Path
@@ -148,7 +149,9 @@ class Surroundings:
     tensorboard: Path | None = None
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
     record: Callable[[Path, Mapping[str, Any]], None] = lambda *_: None
+    part: str = ""
 
     def within(self, name: str) -> Surroundings:
-        """Return the surroundings of a part of the run, in a folder of its own."""
-        return replace(self, folder=self.folder / name)
+        """Return the surroundings of a part of the run, in folders of its own."""
+        events = self.tensorboard / name if self.tensorboard else None
+        return replace(self, folder=self.folder / name, tensorboard=events, part=f"{self.part}/{name}".lstrip("/"))

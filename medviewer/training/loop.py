@@ -25,7 +25,7 @@ from medviewer.domain.progress import MEASURED, VALIDATING
 from medviewer.training.checkpoint import write_tensors
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Batch, History, Lesson, Surroundings
-from medviewer.training.processes import own_batch_norm, share_batch_norm
+from medviewer.training.processes import count_in_batch_norm, own_batch_norm, share_batch_norm
 from medviewer.training.run import Run, begin_stage, exact, half_precision, keep, make_folder, recorded, resumed, told
 from medviewer.whole_file import write_whole
 
@@ -116,13 +116,14 @@ def _learn(run: Run) -> float:
     run.joined.train()
     begun, started = len(run.losses), time.monotonic()
     for chosen in run.order[begun:]:
-        own = processes.own(chosen)
+        own, weight = processes.own(chosen)
+        count_in_batch_norm(run.network, counts=weight > 0)
         batch = {name: x.to(processes.device) for name, x in lesson.batch(own, epoch, run.chance).items()}
         step = epoch.index * len(run.order) + len(run.losses)
         share = _schedule(step / total, config.warmup)
         for group in run.optimiser.param_groups:
             group["lr"] = group["peak"] * rate * share
-        loss = _step(run, batch, len(own) * processes.n / len(chosen))
+        loss = _step(run, batch, weight)
         _follow(run.average, run.network, min(config.average, (2 + step) / (11 + step)))
         run.losses.append(loss)
         run.n_steps += 1
@@ -214,6 +215,7 @@ def _tell(run: Run, doing: str = "") -> None:
     left = (n_epochs - run.epoch.number) * n + n - len(run.losses)
     seconds = left * run.pace_s + (n_epochs - run.epoch.number + 1) * run.between_s
     place = doing or f"step {len(run.losses)}/{n}"
-    text = f"epoch {run.epoch.number} of {n_epochs}  {place}  loss {np.mean(run.losses[-10:]):.4f}"
-    rest = f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+    part, of_part = (f"{around.part}  ", " of this part") if around.part else ("", "")
+    text = f"{part}epoch {run.epoch.number} of {n_epochs}  {place}  loss {np.mean(run.losses[-10:]):.4f}"
+    rest = (f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left") + of_part
     around.bar(n_epochs * n - left, n_epochs * n, f"{text}  {run.pace_s:.2f} s/step  {rest}")

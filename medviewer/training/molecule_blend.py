@@ -131,8 +131,7 @@ def learn_blend(
         dense.append(_dense_net(molecules, own))
         nets: tuple[GraphNet | DenseNet, ...] = (graph[-1], dense[-1])
         for name, net in zip(PARTS, nets, strict=False):
-            place = dataclasses.replace(around, folder=around.folder / f"{name}-{index}")
-            fit(net, MoleculeLesson(molecules, checked, net.READS, own), own, place)
+            fit(net, MoleculeLesson(molecules, checked, net.READS, own), own, around.within(f"{name}-{index}"))
     return Blend(graph, dense, _grown(molecules, config), _fitted(molecules, config))
 
 
@@ -140,7 +139,7 @@ def out_of_fold(molecules: MoleculeTensors, fold: np.ndarray, config: MoleculeCo
     """Return for each molecule what a blend that did not learn from its fold says, as :meth:`Blend.logits`."""
     found = np.zeros((len(molecules.truth), len(PARTS) + 1, molecules.truth.shape[1]))
     for index in range(int(fold.max()) + 1):
-        place = dataclasses.replace(around, folder=around.folder / f"fold-{index}")
+        place = around.within(f"fold-{index}")
         held_out = molecules.where(fold == index)
         blend = learn_blend(molecules.where(fold != index), config, place, n_nets=1, checked=held_out)
         found[fold == index] = blend.logits(held_out)

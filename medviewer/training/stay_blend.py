@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,8 +95,7 @@ def learn_blend(
         own = dataclasses.replace(config, seed=config.seed + 1000 * index)
         torch.manual_seed(own.seed)
         net = StayGru(len(VARIABLES), stays.fields.shape[1], dropout=config.dropout)
-        place = dataclasses.replace(around, folder=around.folder / f"net-{index}")
-        fit(net, StayLesson(stays, checked, own), own, place)
+        fit(net, StayLesson(stays, checked, own), own, around.within(f"net-{index}"))
         nets.append(net)
     summary = summarised(stays)
     return Blend(nets, _grown(summary, stays, config), _fitted(summary, stays, config))
@@ -108,7 +106,7 @@ def out_of_fold(stays: StayTensors, config: StayConfig, around: Surroundings) ->
     fold = np.random.default_rng(config.seed).permutation(len(stays.truth)) % config.n_folds
     found = np.zeros((len(stays.truth), len(PARTS) + 1))
     for index in range(config.n_folds):
-        place = dataclasses.replace(around, folder=around.folder / f"fold-{index}")
+        place = around.within(f"fold-{index}")
         held_out = stays.where(fold == index)
         blend = learn_blend(stays.where(fold != index), config, place, n_nets=1, checked=held_out)
         found[fold == index] = blend.logits(held_out)
@@ -148,8 +146,3 @@ def _fitted(summary: np.ndarray, stays: StayTensors, config: StayConfig) -> nn.L
         linear.weight[0] = torch.from_numpy(weight)
         linear.bias[0] = float(model.intercept_[0] - weight @ mean)
     return linear.requires_grad_(False)
-
-
-def folder_of(around: Surroundings, name: str) -> Surroundings:
-    """Return the surroundings of a part of a run, in a folder of its own."""
-    return dataclasses.replace(around, folder=Path(around.folder) / name)
