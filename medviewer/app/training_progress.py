@@ -15,12 +15,18 @@ _MOST_LINES = 300
 
 @dataclass(slots=True)
 class Curve:
-    """One run's loss by step, and validation score (higher is better) by the step after which it was measured."""
+    """One run's loss by step, and validation score (higher is better) by the step after which it was measured.
+
+    Where the last epoch is taken by plan (``is_by_plan``) no score chooses: then ``scores`` are those of the figure
+    ``measured``, a name of :data:`medviewer.domain.progress.MEASURED`, and empty where nothing is measured.
+    """
 
     steps: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     judged: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    is_by_plan: bool = False
+    measured: str = ""
 
 
 @dataclass(slots=True)
@@ -80,6 +86,10 @@ class RunProgress:
         if line["kind"] == "step":
             curve.steps.append(int(line["step"]))
             curve.losses.append(float(line["loss"]))
-        elif line.get("score") is not None:
+            return
+        curve.is_by_plan = line.get("by_plan") is True
+        name = str(line.get("measured", "")) if curve.is_by_plan else "score"
+        if line.get(name) is not None:
+            curve.measured = name if curve.is_by_plan else ""
             curve.judged.append(int(line["step"]))
-            curve.scores.append(float(line["score"]))
+            curve.scores.append(float(line[name]))

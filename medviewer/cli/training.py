@@ -76,12 +76,13 @@ def _bar_line(done: int, total: int, text: str) -> None:
     print_json_line({"kind": "progress", "done": done, "total": total, "text": text})
 
 
-_RECORDED = ("kind", "step", "epoch", "loss", "score", "seconds")
+_RECORDED = ("kind", "step", "epoch", "loss", "score", "by_plan", "measured", "seconds")
 
 
 def _record_line(run: str, line: Mapping[str, Any]) -> None:
-    """Tell what every recipe's record has; what a recipe adds of its own stays in the file."""
-    print_json_line({"run": run, **{name: line[name] for name in _RECORDED if name in line}})
+    """Tell what every recipe's record has, and the figure that it measured; the rest of its own stays in the file."""
+    names = (*_RECORDED, *([line["measured"]] if "measured" in line else []))
+    print_json_line({"run": run, **{name: line[name] for name in names if name in line}})
 
 
 @contextmanager

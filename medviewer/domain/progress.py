@@ -16,6 +16,10 @@ VALIDATING = "validating"
 """What the text of a training's progress says between the last step of an epoch and the next epoch."""
 
 
+MEASURED = {"auc": "AUC on held-out cases", "held_out": "loss on held-out cases"}
+"""What a training may measure after an epoch without choosing by it, by its name in records; in the words of people."""
+
+
 def no_progress(done: int, total: int, text: str) -> None:
     """Report to nobody."""
 

@@ -1,4 +1,4 @@
-"""The curves of a training: loss by step, and validation score after each epoch. Imported when one goes on."""
+"""The curves of a training: loss by step, and what each epoch was found to be. Imported when one goes on."""
 
 from __future__ import annotations
 
@@ -82,13 +82,24 @@ class TrainingPlot(QWidget):
         for plot in (self._loss, self._score):
             plot.view.setXRange(0, curve.steps[-1] if curve.steps else 1, padding=0.02)
         loss = f"{np.mean(curve.losses[-_SMOOTHED:]):.4f}" if curve.losses else "–"
-        score = f"{curve.scores[-1]:.4f}" if curve.scores else "–"
-        best = f"{max(curve.scores):.4f}" if curve.scores else "–"
         self._loss_title.setText(tr("Loss: {loss}").format(loss=loss))
-        self._score_title.setText(
-            tr("Validation score: {score}, best {best} (higher is better)").format(score=score, best=best)
-        )
+        self._score_title.setText(_score_words(curve))
         self.setAccessibleName(f"{self._loss_title.text()}; {self._score_title.text()}")
+
+
+def _score_words(curve: Curve) -> str:
+    """How good the last epoch was found: its score, or a figure that chooses nothing, or that there is none."""
+    score = f"{curve.scores[-1]:.4f}" if curve.scores else "–"
+    if not curve.is_by_plan:
+        best = f"{max(curve.scores):.4f}" if curve.scores else "–"
+        return tr("Validation score: {score}, best {best} (higher is better)").format(score=score, best=best)
+    if not curve.scores:
+        return tr("No validation score: the last epoch is taken by plan")
+    if curve.measured == "auc":
+        return tr("AUC on held-out cases: {score}; the last epoch is taken by plan").format(score=score)
+    if curve.measured == "held_out":
+        return tr("Loss on held-out cases: {score}; the last epoch is taken by plan").format(score=score)
+    return tr("{name}: {score}; the last epoch is taken by plan").format(name=curve.measured, score=score)
 
 
 def _thinned(values: Sequence[float]) -> np.ndarray:

@@ -95,7 +95,8 @@ def load_chosen(network: nn.Module, folder: Path) -> list[dict[str, Any]]:
     try:
         history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
         chosen = next(entry for entry in history if entry.get("chosen"))
-        network.load_state_dict(torch.load(folder / f"epoch-{chosen['epoch']}.pt", weights_only=True))
+        weights = torch.load(folder / f"epoch-{chosen['epoch']}.pt", map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
     except (OSError, ValueError, StopIteration, RuntimeError) as error:
         raise InputError(f"{folder} holds no finished training to resume from ({type(error).__name__}).") from error
     network.eval()

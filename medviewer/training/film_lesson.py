@@ -33,6 +33,8 @@ class FilmLesson:
         config: see there.
     """
 
+    takes_last = False
+
     def __init__(self, parts: Mapping[str, Part], steps: Steps, config: FilmConfig) -> None:
         self._train, self._steps, self._config = parts["train"], steps, config
         self._checked = {

@@ -23,10 +23,9 @@ from torch import Generator, Tensor, nn
 
 from medviewer.training.configs import ForecastConfig
 from medviewer.training.forecast_data import AHEAD_H, COLUMNS, WINDOW_H, Moments
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
-from medviewer.training.stay_blend import folder_of
 from medviewer.training.stay_networks import StayForecaster, hide
 from medviewer.training.stays import VARIABLES
 
@@ -69,7 +68,7 @@ class ForecastLesson(FixedSchedule):
         """Return the pinball loss where something was measured, each variable weighing the same."""
         return pinball(network(batch["joined"], batch["fields"]), batch["truth"])
 
-    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, float]:
         """Return the loss on stays that are held out."""
         said = torch.from_numpy(run_nets([average], self._held_out))
         held_out = float(pinball(said, torch.from_numpy(z_scores(self._held_out.truth, self._scale))))
@@ -80,7 +79,7 @@ def pinball(said: Tensor, truth: Tensor) -> Tensor:
     """Return the mean pinball loss of ``(N, V, H, 3)`` against ``(N, V, H)``, NaN where nothing was measured."""
     is_there = ~torch.isnan(truth)
     over = torch.where(is_there, truth, 0.0)[..., None] - said
-    share = torch.tensor(QUANTILES)
+    share = torch.tensor(QUANTILES, device=said.device)
     each = torch.maximum(share * over, (share - 1) * over).mean(3)
     total = torch.where(is_there, each, 0.0).sum((0, 2))
     return (total / is_there.sum((0, 2)).clamp(min=1)).mean()
@@ -100,12 +99,12 @@ def scale_of(document: Mapping[str, Any]) -> Floats:
 
 def run_nets(nets: Sequence[nn.Module], moments: Moments) -> npt.NDArray[np.float32]:
     """Return the mean of what the nets say, in z-scores, ``(n, V, H, 3)``."""
-    found = []
+    found, device = [], device_of(nets[0])
     with torch.inference_mode():
         for start in range(0, len(moments.joined), 512):
-            joined = torch.from_numpy(moments.joined[start : start + 512])
-            fields = torch.from_numpy(moments.fields[start : start + 512])
-            found.append(torch.stack([net(joined, fields) for net in nets]).mean(0))
+            joined = torch.from_numpy(moments.joined[start : start + 512]).to(device)
+            fields = torch.from_numpy(moments.fields[start : start + 512]).to(device)
+            found.append(torch.stack([net(joined, fields) for net in nets]).mean(0).cpu())
     return np.asarray(torch.cat(found).numpy(), np.float32)
 
 
@@ -123,7 +122,7 @@ def learn_forecaster(moments: Moments, scale: Floats, config: ForecastConfig, ar
         net = new_net(moments.fields.shape[1], config)
         held_out = moments.where(fold == index)
         lesson = ForecastLesson(moments.where(fold != index), held_out, scale, own)
-        fit(net, lesson, own, folder_of(around, f"fold-{index}"))
+        fit(net, lesson, own, around.within(f"fold-{index}"))
         said[fold == index] = run_nets([net], held_out)
         nets.append(net)
     return Forecaster(nets, moved_by(said, z_scores(moments.truth, scale)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.configs import LoopConfig
 from medviewer.training.processes import Processes, this_device
+from medviewer.training.run_record import BY_PLAN
 
 Batch: TypeAlias = Mapping[str, Tensor]
 History: TypeAlias = list[dict[str, Any]]
@@ -37,11 +39,18 @@ class Epoch:
 
 
 class Lesson(Protocol):
-    """What a recipe teaches. ``network`` may be wrapped: call it as it is, and read nothing from it."""
+    """What a recipe teaches. ``network`` may be wrapped: call it as it is, and read nothing from it.
+
+    ``average`` lies on the device that is learned on (:func:`device_of`), a batch is brought there by the loop.
+    """
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The stages, at least one."""
+
+    @property
+    def takes_last(self) -> bool:
+        """Whether the last epoch is taken by plan, and none is chosen by a score."""
 
     def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
         """Return groups ``{"params": ..., "peak": learning rate}``."""
@@ -59,13 +68,16 @@ class Lesson(Protocol):
         """Do what averaged weights need before they are used."""
 
     def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the score (higher is better; None: this epoch cannot be chosen) and what the history keeps of it."""
+        """Return the score (higher is better; None: this epoch cannot be chosen) and what the history keeps of it.
+
+        Where the last epoch is taken by plan there is no score.
+        """
 
 
 class FixedSchedule:
     """What is the same in each lesson of one stage whose last epoch is taken: no case is spent on choosing one.
 
-    A lesson that inherits adds ``batch`` and ``loss``.
+    A lesson that inherits adds ``batch`` and ``loss``, and :meth:`told` if it measures something.
 
     Args:
         n_cases: that are learned from.
@@ -73,6 +85,8 @@ class FixedSchedule:
         epochs: of the stage.
         rate: peak learning rate of all parameters.
     """
+
+    takes_last = True
 
     def __init__(self, n_cases: int, config: LoopConfig, epochs: int, rate: float) -> None:
         self._n_cases, self._batch, self._rate = n_cases, config.batch, rate
@@ -95,12 +109,21 @@ class FixedSchedule:
         """Do nothing: most small networks have no batch normalisation."""
 
     def validate(self, average: nn.Module, epoch: Epoch) -> tuple[float | None, Mapping[str, Any]]:
-        """Return the number of the epoch as its score, and what :meth:`told` tells."""
-        return float(epoch.number), self.told(average, epoch)
+        """Return no score, what :meth:`told` tells, and which of it is shown (``measured``)."""
+        told = {name: value for name, value in self.told(average, epoch).items() if math.isfinite(value)}
+        return None, {**told, **({"measured": next(iter(told))} if told else {}), **BY_PLAN}
 
-    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:  # noqa: ARG002 - for those that inherit
-        """Return what the history keeps of an epoch."""
+    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, float]:  # noqa: ARG002 - for those that inherit
+        """Return what was measured of an epoch and chooses nothing, by names that people are told; the first is shown.
+
+        The names are those of :data:`medviewer.domain.progress.MEASURED`.
+        """
         return {}
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network calculates: what it is asked must be brought there, and what it says back from there."""
+    return next(network.parameters()).device
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +139,7 @@ class Surroundings:
         tensorboard: folder for event files; None: none are written.
         processes: who learns together.
         record: called with (folder, line) for each line of the record, those of before included.
+        part: which part of a recipe's work this is, as its folder lies in the run's; "" where it has one.
     """
 
     folder: Path
@@ -125,7 +149,9 @@ class Surroundings:
     tensorboard: Path | None = None
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
     record: Callable[[Path, Mapping[str, Any]], None] = lambda *_: None
+    part: str = ""
 
     def within(self, name: str) -> Surroundings:
-        """Return the surroundings of a part of the run, in a folder of its own."""
-        return replace(self, folder=self.folder / name)
+        """Return the surroundings of a part of the run, in folders of its own."""
+        events = self.tensorboard / name if self.tensorboard else None
+        return replace(self, folder=self.folder / name, tensorboard=events, part=f"{self.part}/{name}".lstrip("/"))

@@ -3,7 +3,8 @@
 It knows nothing of images, notes or vital signs. A recipe gives it a :class:`Lesson`: which
 cases in which order, what a batch of them is, how wrong the network is on it, and how good
 on validation patients. Each step takes a gradient step and moves a slow average of the
-weights; the average is what is validated and kept, and the epoch of the best score is chosen.
+weights; the average is what is validated and kept, and the epoch of the best score is chosen,
+or the last one by plan.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import torch
 from torch import nn
 
 from medviewer.domain.errors import TrainingError
-from medviewer.domain.progress import VALIDATING
+from medviewer.domain.progress import MEASURED, VALIDATING
 from medviewer.training.checkpoint import write_tensors
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Batch, History, Lesson, Surroundings
-from medviewer.training.processes import own_batch_norm, share_batch_norm
+from medviewer.training.processes import count_in_batch_norm, own_batch_norm, share_batch_norm
 from medviewer.training.run import Run, begin_stage, exact, half_precision, keep, make_folder, recorded, resumed, told
 from medviewer.whole_file import write_whole
 
@@ -94,8 +95,16 @@ def _teach_stage(run: Run) -> None:
             run.record.epoch(run.n_steps, entry)
         keep(run)
         if around.processes.is_first:
-            better = "" if score is None else f", validation score {score:.4f}"
-            around.progress(f"epoch {epoch.number}: loss {loss:.4f}{better}")
+            around.progress(f"epoch {epoch.number}: loss {loss:.4f}{_judged(entry)}")
+
+
+def _judged(entry: Mapping[str, Any]) -> str:
+    """Say how good an epoch was found, or what was measured of it without choosing by it."""
+    if not entry.get("by_plan"):
+        return "" if entry["score"] is None else f", validation score {entry['score']:.4f}"
+    name = entry.get("measured")
+    figure = f", {MEASURED.get(name, name)} {entry[name]:.4f}" if name else ""
+    return f"{figure}, the last epoch is taken by plan"
 
 
 def _learn(run: Run) -> float:
@@ -107,13 +116,14 @@ def _learn(run: Run) -> float:
     run.joined.train()
     begun, started = len(run.losses), time.monotonic()
     for chosen in run.order[begun:]:
-        own = processes.own(chosen)
+        own, weight = processes.own(chosen)
+        count_in_batch_norm(run.network, counts=weight > 0)
         batch = {name: x.to(processes.device) for name, x in lesson.batch(own, epoch, run.chance).items()}
         step = epoch.index * len(run.order) + len(run.losses)
         share = _schedule(step / total, config.warmup)
         for group in run.optimiser.param_groups:
             group["lr"] = group["peak"] * rate * share
-        loss = _step(run, batch, len(own) * processes.n / len(chosen))
+        loss = _step(run, batch, weight)
         _follow(run.average, run.network, min(config.average, (2 + step) / (11 + step)))
         run.losses.append(loss)
         run.n_steps += 1
@@ -176,11 +186,12 @@ def _has_stalled(run: Run) -> bool:
 
 
 def _take_best(run: Run) -> None:
-    """Mark the best epoch so far and load its weights; a tie goes to the later one."""
-    usable = [entry for entry in run.history if entry["score"] is not None]
+    """Mark the best epoch so far and load its weights; a tie goes to the later one, and by plan it is the last."""
+    by_plan = run.lesson.takes_last
+    usable = [entry for entry in run.history if by_plan or entry["score"] is not None]
     if not usable:
         raise TrainingError("No epoch has a score, so none can be chosen; see how the recipe validates.")
-    best = max(usable, key=lambda entry: (entry["score"], entry["epoch"]))
+    best = max(usable, key=lambda entry: (0 if by_plan else entry["score"], entry["epoch"]))
     for entry in run.history:
         entry["chosen"] = entry is best
     weights = None
@@ -204,6 +215,7 @@ def _tell(run: Run, doing: str = "") -> None:
     left = (n_epochs - run.epoch.number) * n + n - len(run.losses)
     seconds = left * run.pace_s + (n_epochs - run.epoch.number + 1) * run.between_s
     place = doing or f"step {len(run.losses)}/{n}"
-    text = f"epoch {run.epoch.number} of {n_epochs}  {place}  loss {np.mean(run.losses[-10:]):.4f}"
-    rest = f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+    part, of_part = (f"{around.part}  ", " of this part") if around.part else ("", "")
+    text = f"{part}epoch {run.epoch.number} of {n_epochs}  {place}  loss {np.mean(run.losses[-10:]):.4f}"
+    rest = (f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left") + of_part
     around.bar(n_epochs * n - left, n_epochs * n, f"{text}  {run.pace_s:.2f} s/step  {rest}")

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.configs import MoleculeConfig
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
 from medviewer.training.molecule_networks import DenseNet, GraphNet, MoleculeSummary, squashed, stepped
@@ -91,14 +91,14 @@ class MoleculeLesson(FixedSchedule):
         each = nn.functional.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
         return (each * batch["known"]).sum() / batch["known"].sum().clamp(min=1)
 
-    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, epoch: Epoch) -> Mapping[str, float]:
         """Return, at the end, the AUC on molecules that are held out."""
         if self._checked is None or epoch.number < self.stages[0].epochs:
             return {}
         batch = _batch(self._checked, summarised(self._checked), torch.arange(len(self._checked.truth)), self._reads)
         with torch.inference_mode():
-            logits = average(*(batch[name] for name in self._reads)).numpy().astype(np.float64)
-        auc = mean_auc(self._checked.truth, logits)
+            logits = average(*(batch[name].to(device_of(average)) for name in self._reads)).cpu()
+        auc = mean_auc(self._checked.truth, logits.numpy().astype(np.float64))
         return {"auc": round(auc, 4)} if np.isfinite(auc) else {}
 
 
@@ -131,8 +131,7 @@ def learn_blend(
         dense.append(_dense_net(molecules, own))
         nets: tuple[GraphNet | DenseNet, ...] = (graph[-1], dense[-1])
         for name, net in zip(PARTS, nets, strict=False):
-            place = dataclasses.replace(around, folder=around.folder / f"{name}-{index}")
-            fit(net, MoleculeLesson(molecules, checked, net.READS, own), own, place)
+            fit(net, MoleculeLesson(molecules, checked, net.READS, own), own, around.within(f"{name}-{index}"))
     return Blend(graph, dense, _grown(molecules, config), _fitted(molecules, config))
 
 
@@ -140,7 +139,7 @@ def out_of_fold(molecules: MoleculeTensors, fold: np.ndarray, config: MoleculeCo
     """Return for each molecule what a blend that did not learn from its fold says, as :meth:`Blend.logits`."""
     found = np.zeros((len(molecules.truth), len(PARTS) + 1, molecules.truth.shape[1]))
     for index in range(int(fold.max()) + 1):
-        place = dataclasses.replace(around, folder=around.folder / f"fold-{index}")
+        place = around.within(f"fold-{index}")
         held_out = molecules.where(fold == index)
         blend = learn_blend(molecules.where(fold != index), config, place, n_nets=1, checked=held_out)
         found[fold == index] = blend.logits(held_out)

@@ -22,7 +22,6 @@ from medviewer.training.dialogues import Dialogues, encode_dialogues, input_of
 from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats
-from medviewer.training.stay_blend import folder_of
 from medviewer.training.text_encoder import Pretrained
 from medviewer.training.text_networks import Bottom, NoteNetwork, PieceWeights, Top, TwoWayLstm
 
@@ -161,7 +160,7 @@ class Reader:
         lesson = NoteLesson(
             below[name], notes.truth, self.n_classes, config, ("norm", "linear") if name != "lstm" else ()
         )
-        fit(network, lesson, config, folder_of(around, name))
+        fit(network, lesson, config, around.within(name))
         return network
 
     def out_of_fold(self, notes: Notes, below: Mapping[str, Sequence[Tensor]], around: Surroundings) -> Floats:
@@ -171,7 +170,7 @@ class Reader:
         for index, (place, name) in itertools.product(range(self.config.n_folds), enumerate(PARTS)):
             held, learned = np.flatnonzero(fold == index), np.flatnonzero(fold != index)
             rows = {key: [every[i] for i in learned.tolist()] for key, every in below.items()}
-            part = self.learn(name, notes.where(fold != index), rows, folder_of(around, f"fold-{index}"))
+            part = self.learn(name, notes.where(fold != index), rows, around.within(f"fold-{index}"))
             found[held, place] = self._said(name, part, notes, below, held)
             right = float(np.mean(found[held, place].argmax(1) == notes.truth[held]))
             around.progress(f"fold {index + 1} of {self.config.n_folds}, {name}: accuracy {right:.4f}")

@@ -4,8 +4,9 @@ Each process takes its share of every batch; gradients are averaged so that a st
 step of one process with the whole batch. Two things would spoil that and are shared too:
 shares of unequal size are weighed by their size, and the statistics of batch normalisation
 are taken over the whole batch (PyTorch does that on graphics cards only; here it holds on
-processors as well). What is drawn by chance while learning, such as dropout, is drawn by
-each process for itself.
+processors as well). Of a batch that is smaller than the number of processes, those that are
+left over take a case that counts for nothing: networks cannot run on none. What is drawn by
+chance while learning, such as dropout, is drawn by each process for itself.
 
 Only the first process validates, writes and speaks.
 """
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from medviewer.domain.errors import TrainingError, UsageError
+from medviewer.domain.errors import TrainingError
 
 if distributed.is_available():
     # Its functions take the group of that moment as a default: imported later, by the first wrapped
@@ -56,15 +57,16 @@ class Processes:
         """Whether this process validates, writes and speaks."""
         return self.rank == 0
 
-    def own(self, chosen: Tensor) -> Tensor:
-        """Return this process' share of a batch of indices ``(n,)``: consecutive ones.
+    def own(self, chosen: Tensor) -> tuple[Tensor, float]:
+        """Return this process' share of a batch of indices ``(n,)``, consecutive ones, and the weight of its loss.
 
-        Raises:
-            UsageError: there are more processes than cases in the batch.
+        Weights have the mean 1 over processes. With more processes than cases some have the weight 0, and the first
+        case as a stand-in: each must take part in what all do together.
         """
-        if len(chosen) < self.n:
-            raise UsageError(f"A batch of {len(chosen)} cannot be shared by {self.n} processes; make the batch larger.")
-        return torch.tensor_split(chosen, self.n)[self.rank] if self.n > 1 else chosen
+        if self.n == 1:
+            return chosen, 1.0
+        own = torch.tensor_split(chosen, self.n)[self.rank]
+        return (own, len(own) * self.n / len(chosen)) if len(own) else (chosen[:1], 0.0)
 
     def share(self, value: T | None) -> T:
         """Return to every process what the first one gives."""
@@ -150,8 +152,13 @@ class _Sum(torch.autograd.Function):
 class SharedBatchNorm(_BatchNorm):
     """Batch normalisation with the statistics of the whole batch, whichever process holds its cases.
 
+    Attributes:
+        counts: whether the cases of this process are part of the batch; else they are stand-ins.
+
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), with sums over processes.
     """
+
+    counts: bool = True
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - PyTorch's name
         """Any number of dimensions: channels are the second."""
@@ -161,14 +168,15 @@ class SharedBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         axes = [axis for axis in range(x.ndim) if axis != 1]
+        weight = float(self.counts)
         n_own = torch.tensor([x.numel() / x.shape[1]], dtype=x.dtype, device=x.device)
-        total = _Sum.apply(torch.cat([x.sum(axes), n_own]))  # type: ignore[no-untyped-call]
+        total = _Sum.apply(weight * torch.cat([x.sum(axes), n_own]))  # type: ignore[no-untyped-call]
         n = total[-1].detach()
         mean = total[:-1] / n
         shape = [1, -1, *[1] * (x.ndim - 2)]
         centred = x - mean.view(shape)
         # A second sum, of squares about the mean: the square of the sum would cancel.
-        variance = _Sum.apply(centred.square().sum(axes)) / n  # type: ignore[no-untyped-call]
+        variance = _Sum.apply(weight * centred.square().sum(axes)) / n  # type: ignore[no-untyped-call]
         self._move(mean.detach(), variance.detach() * n / (n - 1).clamp_min(1))
         y: Tensor = centred * torch.rsqrt(variance + self.eps).view(shape)
         return y if self.weight is None else y * self.weight.view(shape) + self.bias.view(shape)
@@ -189,6 +197,13 @@ def share_batch_norm(network: nn.Module) -> None:
         if isinstance(layer, _BatchNorm) and not isinstance(layer, SharedBatchNorm):
             setattr(layer, _KIND, type(layer))
             layer.__class__ = SharedBatchNorm
+
+
+def count_in_batch_norm(network: nn.Module, *, counts: bool) -> None:
+    """Say whether the cases of this process are part of the batch that is learned from next."""
+    for layer in network.modules():
+        if isinstance(layer, SharedBatchNorm):
+            layer.counts = counts
 
 
 def own_batch_norm(network: nn.Module) -> None:

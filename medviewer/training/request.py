@@ -74,12 +74,14 @@ class Request:
     def completed(self, folders: Mapping[str, Path]) -> Path:
         """Return the model folder; remove the run's own, and say what the model is called and which weights it has.
 
-        A folder for checkpoints that was given stays, and so does a search.
+        A folder for checkpoints that was given stays, and so does a search. Only the first process does any of it: the
+        others are done while it still writes.
         """
+        if not self.processes.is_first:
+            return self.out
         if "checkpoints" not in folders:
             shutil.rmtree(self.run_folder, ignore_errors=True)
-        if self.processes.is_first:
-            card = read_card(self.out)
-            self.progress(f"the model {card.id} is complete: {self.out}")
-            self.progress(f"sha256 of its weights: {card.sha256}")
+        card = read_card(self.out)
+        self.progress(f"the model {card.id} is complete: {self.out}")
+        self.progress(f"sha256 of its weights: {card.sha256}")
         return self.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from medviewer.training.checkpoint import read_checkpoint, write_checkpoint
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Epoch, History, Lesson, Surroundings
 from medviewer.training.processes import own_batch_norm
-from medviewer.training.run_record import RunRecord
+from medviewer.training.run_record import BY_PLAN, RunRecord
 from medviewer.whole_file import storage_error
 
 
@@ -83,6 +84,7 @@ def keep(run: Run) -> None:
         write_checkpoint(around.folder, state, {**around.identity, "processes": around.processes.n})
 
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # how NVIDIA's library is told to add in one order
 _PLACE = ("stage", "index", "n_steps", "order", "losses")
 
 
@@ -104,7 +106,7 @@ def resumed(network: nn.Module, lesson: Lesson, config: LoopConfig, around: Surr
         return run
     for name in _PLACE:
         setattr(run, name, state[name])
-    run.history = json.loads(state["history"])
+    run.history = [entry | BY_PLAN if lesson.takes_last else entry for entry in json.loads(state["history"])]
     begin_stage(run)
     run.network.load_state_dict(state["network"])
     run.average.load_state_dict(state["average"])
@@ -134,22 +136,34 @@ def recorded(run: Run) -> Iterator[RunRecord | None]:
     if not run.around.processes.is_first:
         yield None
         return
-    with RunRecord(run.around.folder, run.n_steps, run.around.tensorboard, run.around.record) as record:
+    around, is_by_plan = run.around, run.lesson.takes_last
+    with RunRecord(around.folder, run.n_steps, around.tensorboard, around.record, is_by_plan=is_by_plan) as record:
         yield record
 
 
 @contextlib.contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """Have a graphics card calculate the same twice; a processor does so by itself."""
+    """Have a graphics card calculate the same twice, as far as PyTorch has a way; a processor does so by itself.
+
+    What it has no way for is calculated all the same, and PyTorch warns of it.
+    """
     if device.type != "cuda":
         yield
         return
-    before = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    cudnn = torch.backends.cudnn
+    before = (cudnn.benchmark, cudnn.deterministic)
+    modes = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    workspace = os.environ.get(_WORKSPACE)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    os.environ.setdefault(_WORKSPACE, ":4096:8")  # before the card multiplies for the first time
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before
+        torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
+        cudnn.benchmark, cudnn.deterministic = before
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
 
 
 def make_folder(folder: Path) -> None:

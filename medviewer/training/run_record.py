@@ -19,6 +19,8 @@ from medviewer.domain.errors import RuntimeMissingError
 from medviewer.whole_file import storage_error, write_whole
 
 FILE = "record.jsonl"
+BY_PLAN: dict[str, Any] = {"score": None, "by_plan": True}
+"""What the entry of an epoch says where the last one is taken by plan, and none is chosen by a score."""
 Told: TypeAlias = Callable[[Path, Mapping[str, Any]], None]
 
 
@@ -42,6 +44,7 @@ class RunRecord:
         folder: of the run.
         n_steps: how many steps the run has made; later ones in the file are taken back.
         tensorboard: where event files go; None: nowhere.
+        is_by_plan: whether no epoch has a score; earlier versions wrote its number in the place of one.
         told: called with (folder, line) for each line, first those that are kept.
 
     Raises:
@@ -49,8 +52,18 @@ class RunRecord:
         StorageError: the disk is full or cannot be written.
     """
 
-    def __init__(self, folder: Path, n_steps: int, tensorboard: Path | None = None, told: Told = _nobody) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_steps: int,
+        tensorboard: Path | None = None,
+        told: Told = _nobody,
+        *,
+        is_by_plan: bool = False,
+    ) -> None:
         kept = [line for line in read_record(folder) if line["step"] <= n_steps]
+        if is_by_plan:
+            kept = [line | BY_PLAN if line["kind"] == "epoch" else line for line in kept]
         write_whole(folder / FILE, "".join(map(_line, kept)).encode())
         self._events = _event_writer(tensorboard, n_steps) if tensorboard else None
         self._file = (folder / FILE).open("a", encoding="utf-8")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.training.configs import StayConfig
-from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings
+from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of
 from medviewer.training.loop import fit
 from medviewer.training.metrics import Floats, roc_auc
 from medviewer.training.stay_networks import StayGru, StaySummary, hide
@@ -65,12 +64,13 @@ class StayLesson(FixedSchedule):
         logit = network(batch["joined"], batch["fields"])[:, 0]
         return nn.functional.binary_cross_entropy_with_logits(logit, batch["target"])
 
-    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, Any]:
+    def told(self, average: nn.Module, _: Epoch) -> Mapping[str, float]:
         """Return the AUC on stays that are held out, where there are any."""
         if self._checked is None:
             return {}
+        asked = (torch.from_numpy(x).to(device_of(average)) for x in (self._checked.joined, self._checked.fields))
         with torch.inference_mode():
-            logit = average(torch.from_numpy(self._checked.joined), torch.from_numpy(self._checked.fields))[:, 0]
+            logit = average(*asked)[:, 0].cpu()
         auc = roc_auc(self._checked.truth, logit.numpy().astype(np.float64))
         return {"auc": round(auc, 4)}
 
@@ -95,8 +95,7 @@ def learn_blend(
         own = dataclasses.replace(config, seed=config.seed + 1000 * index)
         torch.manual_seed(own.seed)
         net = StayGru(len(VARIABLES), stays.fields.shape[1], dropout=config.dropout)
-        place = dataclasses.replace(around, folder=around.folder / f"net-{index}")
-        fit(net, StayLesson(stays, checked, own), own, place)
+        fit(net, StayLesson(stays, checked, own), own, around.within(f"net-{index}"))
         nets.append(net)
     summary = summarised(stays)
     return Blend(nets, _grown(summary, stays, config), _fitted(summary, stays, config))
@@ -107,7 +106,7 @@ def out_of_fold(stays: StayTensors, config: StayConfig, around: Surroundings) ->
     fold = np.random.default_rng(config.seed).permutation(len(stays.truth)) % config.n_folds
     found = np.zeros((len(stays.truth), len(PARTS) + 1))
     for index in range(config.n_folds):
-        place = dataclasses.replace(around, folder=around.folder / f"fold-{index}")
+        place = around.within(f"fold-{index}")
         held_out = stays.where(fold == index)
         blend = learn_blend(stays.where(fold != index), config, place, n_nets=1, checked=held_out)
         found[fold == index] = blend.logits(held_out)
@@ -147,8 +146,3 @@ def _fitted(summary: np.ndarray, stays: StayTensors, config: StayConfig) -> nn.L
         linear.weight[0] = torch.from_numpy(weight)
         linear.bias[0] = float(model.intercept_[0] - weight @ mean)
     return linear.requires_grad_(False)
-
-
-def folder_of(around: Surroundings, name: str) -> Surroundings:
-    """Return the surroundings of a part of a run, in a folder of its own."""
-    return dataclasses.replace(around, folder=Path(around.folder) / name)

@@ -175,7 +175,7 @@ class TwoWayLstm(nn.Module):
         """Return logits ``(N, classes)`` of embeddings ``(N, T, width)``."""
         x = torch.tanh(self.read(self.drop(x)))
         # Of n tokens, the t-th from the end; padding keeps to itself, wherever it goes.
-        turned = (mask.sum(1, keepdim=True) - 1 - torch.arange(x.shape[1])).clamp(min=0)
+        turned = (mask.sum(1, keepdim=True) - 1 - torch.arange(x.shape[1], device=x.device)).clamp(min=0)
         index = turned[:, :, None].expand(-1, -1, x.shape[2])
         states = torch.cat([self.there(x)[0], self.back(x.gather(1, index))[0].gather(1, index)], 2)
         logits: Tensor = self.linear(self.drop(pooled(states, mask)))

@@ -614,6 +614,23 @@ def test_long_curves_are_thinned_and_smoothed(qtbot) -> None:
     assert plot.accessibleName() == "Loss: 0.5000; Validation score: 0.5000, best 0.5000 (higher is better)"
 
 
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ("", "No validation score: the last epoch is taken by plan"),
+        ("auc", "AUC on held-out cases: 0.5000; the last epoch is taken by plan"),
+        ("held_out", "Loss on held-out cases: 0.5000; the last epoch is taken by plan"),
+        ("recall", "recall: 0.5000; the last epoch is taken by plan"),
+    ],
+)
+def test_where_the_last_epoch_is_taken_no_score_is_drawn(qtbot, measured: str, words: str) -> None:
+    plot = TrainingPlot()
+    qtbot.addWidget(plot)
+    figures = ([2], [0.5]) if measured else ([], [])
+    plot.show_curve(Curve([1, 2], [0.5, 0.5], *figures, is_by_plan=True, measured=measured))
+    assert plot.accessibleName() == f"Loss: 0.5000; {words}"
+
+
 def test_figures_of_other_patients_are_not_to_be_compared(qtbot, tmp_path: Path) -> None:
     def card_of(name: str, digest: str):
         evidence = [{"data": "x", "n": 9, "digest": digest, "split": "report", "metrics": {"auc": {"value": 0.9}}}]

@@ -23,7 +23,7 @@ from medviewer.training.recipes.icu_mortality_card import ABOUT, RECIPE, card_do
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
-from medviewer.training.stay_blend import Blend, folder_of, learn_blend, out_of_fold
+from medviewer.training.stay_blend import Blend, learn_blend, out_of_fold
 from medviewer.training.stay_decision import decide
 from medviewer.training.stay_evaluation import ScoredStays, describe_stays, subgroups_of, summarise_stays
 from medviewer.training.stay_export import write_graph, write_reference
@@ -53,13 +53,13 @@ def run(request: Request) -> Path:
     digest = " ".join(one.digest for one in sets.values())
     around = request.surroundings(config, digest, folders)
     write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
-    proof = _proven(sets, config, folder_of(around, "proof"), request)
+    proof = _proven(sets, config, around.within("proof"), request)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     stays = [stay for one in sets.values() for stay in one.stays]
     inputs = input_documents(stays)
     request.progress(f"learning from all {len(stays)} stays")
-    blend, decision = _learned(stays, inputs, config, folder_of(around, "all"))
+    blend, decision = _learned(stays, inputs, config, around.within("all"))
     if not request.processes.is_first:
         return request.out
     with model_folder(request.out) as partial:

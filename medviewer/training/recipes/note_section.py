@@ -32,7 +32,6 @@ from medviewer.training.recipes.note_section_card import ABOUT, RECIPE, card_doc
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
 from medviewer.training.settings import configure
-from medviewer.training.stay_blend import folder_of
 from medviewer.training.text_encoder import read_pretrained
 
 FOLDERS = ABOUT.paths
@@ -61,7 +60,7 @@ def run(request: Request) -> Path:
     sections, notes = notes_of(sets["training"], pretrained.pieces, config.length)
     reader = Reader(pretrained, len(sections), config)
     below = reader.below(notes)
-    said = reader.out_of_fold(notes, below, folder_of(around, "folds"))
+    said = reader.out_of_fold(notes, below, around.within("folds"))
     chosen = decide(said, notes.truth)
     for name, value in sorted(chosen.compared.items(), key=lambda entry: entry[1]):
         request.progress(f"in folds: {name} {value:.4f}")
@@ -69,7 +68,7 @@ def run(request: Request) -> Path:
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": best}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     request.progress(f"learning {' and '.join(chosen.parts)} from all {len(notes.truth)} dialogues")
-    parts = {name: reader.learn(name, notes, below, folder_of(around, "all")) for name in chosen.parts}
+    parts = {name: reader.learn(name, notes, below, around.within("all")) for name in chosen.parts}
     network = reader.assembled(parts)
     round_to_eight_bits(network)
     if not request.processes.is_first:
@@ -137,7 +136,7 @@ def explore(request: Request, n_trials: int) -> Trial:
         tried, _ = configure(config, settings, FOLDERS)
         around = request.surroundings(tried, f"{found.digest} {pretrained.digest}", {"checkpoints": folder})
         reader = Reader(pretrained, len(sections), tried)
-        said = reader.out_of_fold(notes, below, folder_of(around, "folds"))
+        said = reader.out_of_fold(notes, below, around.within("folds"))
         return max(decide(said, notes.truth).compared.values())
 
     identity = {"config": dataclasses.asdict(config), "data": found.digest}

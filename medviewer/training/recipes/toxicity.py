@@ -60,7 +60,7 @@ def run(request: Request) -> Path:
     write_data_report(table, around.folder, RECIPE, request.progress)
     molecules = encode_molecules(found, input_document())
     learned, train = molecules.where(where == "train"), found.where(where == "train")
-    logits = out_of_fold(learned, folds, config, dataclasses.replace(around, folder=around.folder / "folds"))
+    logits = out_of_fold(learned, folds, config, around.within("folds"))
     for index, name in enumerate((*PARTS, "blend")):
         request.progress(f"folds of the training part: {name} {mean_auc(learned.truth, logits[:, index]):.4f}")
     value = round(mean_auc(learned.truth, logits[:, -1]), 5)
@@ -69,18 +69,17 @@ def run(request: Request) -> Path:
     decisions, far = decide(learned.truth, logits[:, -1]), far_in_folds(learned.fingerprint, folds)
     findings = Findings(found, config, decisions, far, training)
     reports = {"folds": _judged(request, findings, "folds", train, logits, far)}
-    place = dataclasses.replace(around, folder=around.folder / "proof")
-    proof = learn_blend(learned, config, place, n_nets=config.n_nets)
+    proof = learn_blend(learned, config, around.within("proof"), n_nets=config.n_nets)
     for split in ("valid", "test"):
         some = molecules.where(where == split)
         distance = FAR - FAR * nearest(some.fingerprint, learned.fingerprint)
         judged = found.where(where == split)
         reports[split] = _judged(request, findings, split, judged, proof.logits(some), distance)
     request.progress(f"learning from all {len(found.names)} molecules")
-    place = dataclasses.replace(around, folder=around.folder / "all")
-    blend = learn_blend(molecules, config, place, n_nets=config.n_nets)
-    if request.processes.is_first:
-        _write(request, blend, molecules.fingerprint, findings, reports)
+    blend = learn_blend(molecules, config, around.within("all"), n_nets=config.n_nets)
+    if not request.processes.is_first:
+        return request.out
+    _write(request, blend, molecules.fingerprint, findings, reports)
     return request.completed(folders)
 
 
@@ -143,8 +142,7 @@ def explore(request: Request, n_trials: int) -> Trial:
     def score(settings: Mapping[str, str], folder: Path) -> float:
         tried, _ = configure(config, settings, FOLDERS)
         around = request.surroundings(tried, found.digest, {"checkpoints": folder})
-        around = dataclasses.replace(around, folder=folder / "folds")
-        return mean_auc(learned.truth, out_of_fold(learned, folds, tried, around)[:, -1])
+        return mean_auc(learned.truth, out_of_fold(learned, folds, tried, around.within("folds"))[:, -1])
 
     identity = {"config": dataclasses.asdict(config), "data": found.digest}
     return search(RANGES, n_trials, request.run_folder, score, identity=identity, progress=request.progress)

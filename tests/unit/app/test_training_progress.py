@@ -54,6 +54,16 @@ def test_each_part_has_its_curve() -> None:
     assert (run.curves["b"].losses, run.curves["b"].scores) == ([0.25], [])
 
 
+def test_a_figure_that_chooses_nothing_is_no_score() -> None:
+    run = RunProgress()
+    planned = {"kind": "epoch", "loss": 0.5, "score": None, "by_plan": True}
+    run.take({"run": "a", "step": 1, "epoch": 1, **planned})
+    assert (run.curves["a"].is_by_plan, run.curves["a"].measured, run.curves["a"].scores) == (True, "", [])
+    run.take({"run": "a", "step": 2, "epoch": 2, "measured": "auc", "auc": 0.75, **planned})
+    curve = run.curves["a"]
+    assert (curve.is_by_plan, curve.measured, curve.judged, curve.scores) == (True, "auc", [2], [0.75])
+
+
 def test_only_the_last_lines_of_text_are_kept() -> None:
     run = RunProgress()
     for number in range(1000):

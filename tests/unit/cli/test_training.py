@@ -145,6 +145,8 @@ def test_lines_of_json_tell_a_program_what_goes_on(
         manner.record(
             "", {"kind": "epoch", "step": 1, "epoch": 1, "loss": 0.5, "score": None, "auc": {"a": float("nan")}}
         )
+        planned = {"score": None, "by_plan": True, "measured": "auc", "auc": 0.75, "stage": 1}
+        manner.record("", {"kind": "epoch", "step": 2, "epoch": 2, "loss": 0.5, **planned})
         return Path("O")
 
     monkeypatch.setattr(medviewer.training, "train", train)
@@ -157,6 +159,17 @@ def test_lines_of_json_tell_a_program_what_goes_on(
         {"kind": "progress", "done": 1, "total": 9, "text": "epoch 1"},
         {"run": "fold-1", "kind": "step", "step": 1, "epoch": 1, "loss": 0.5},
         {"run": "", "kind": "epoch", "step": 1, "epoch": 1, "loss": 0.5, "score": None},
+        {
+            "run": "",
+            "kind": "epoch",
+            "step": 2,
+            "epoch": 2,
+            "loss": 0.5,
+            "score": None,
+            "by_plan": True,
+            "measured": "auc",
+            "auc": 0.75,
+        },
         {"kind": "done", "folder": "O"},
     ]
 

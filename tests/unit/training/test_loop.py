@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 
@@ -20,8 +21,10 @@ from medviewer.training.film_lesson import FilmLesson  # noqa: E402
 from medviewer.training.lesson import Surroundings  # noqa: E402
 from medviewer.training.loop import fit  # noqa: E402
 from medviewer.training.networks import EfficientNetLite0  # noqa: E402
+from medviewer.training.run import exact  # noqa: E402
 from medviewer.training.run_record import read_record  # noqa: E402
 from medviewer.training.search import search  # noqa: E402
+from tests.event_files import scalars  # noqa: E402
 from tests.lessons import TinyLesson, tiny_network  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -240,24 +243,38 @@ def test_the_bar_counts_every_step_and_says_what_is_left(tmp_path):
     assert all("left" in text for _, _, text in told)
 
 
+def test_the_bar_says_of_which_part_it_speaks(tmp_path):
+    told = []
+    place = around(tmp_path, bar=lambda *words: told.append(words[2])).within("fold-1").within("net-0")
+    fit(tiny_network(), TinyLesson(), CONFIG, place)
+    assert all(text.startswith("fold-1/net-0  epoch ") and text.endswith("left of this part") for text in told)
+
+
+def test_a_card_is_asked_to_calculate_the_same_twice(monkeypatch):
+    def flags():
+        cudnn = torch.backends.cudnn
+        modes = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        return cudnn.benchmark, cudnn.deterministic, *modes, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+
+    before = flags()
+    with exact(torch.device("cpu")):
+        assert flags() == before
+    for given in (None, ":16:8"):
+        with monkeypatch.context() as patch:
+            if given:
+                patch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
+            outside = flags()
+            with exact(torch.device("cuda")):
+                assert flags() == (False, True, True, True, given or ":4096:8")
+            assert flags() == outside
+    assert flags() == before
+
+
 def test_event_files_hold_the_losses(tmp_path):
     pytest.importorskip("tensorboardX")
-    import struct
-
-    from tensorboardX.proto import event_pb2
-
     learned(tmp_path / "run", tensorboard=tmp_path / "events")
-    (path,) = (tmp_path / "events").iterdir()
-    data, losses = path.read_bytes(), {}
-    while data:  # TFRecord: length, its checksum, content, its checksum
-        (length,) = struct.unpack("<Q", data[:8])
-        event = event_pb2.Event.FromString(data[12 : 12 + length])
-        for value in event.summary.value:
-            if value.tag == "train/loss":
-                losses[event.step] = value.simple_value
-        data = data[16 + length :]
     record = {line["step"]: line["loss"] for line in read_record(tmp_path / "run") if line["kind"] == "step"}
-    assert losses == pytest.approx(record)
+    assert scalars(tmp_path / "events", "train/loss") == pytest.approx(record)
 
 
 def test_two_runs_of_a_real_network_are_one(tmp_path):

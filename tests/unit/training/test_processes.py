@@ -12,7 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from medviewer.domain.errors import UsageError  # noqa: E402
 from medviewer.training.processes import Processes, SharedBatchNorm, own_batch_norm, share_batch_norm  # noqa: E402
 from tests.lessons import tiny_network  # noqa: E402
 from tests.samples import ROOT  # noqa: E402
@@ -35,7 +34,7 @@ _LEARN = textwrap.dedent("""
         # Each begins with other weights: those of the first must reach all.
         network = tiny_network(seed=3 + processes.rank)
         config = LoopConfig(batch=9, threads=1)
-        lesson = TinyLesson(n=45, batch=9, epochs=(10,), noise=0.0)
+        lesson = TinyLesson(n=int(sys.argv[2]), batch=9, epochs=(10,), noise=0.0)
         history = fit(network, lesson, config, Surroundings(folder, processes=processes))
         kinds = [type(layer).__name__ for layer in network]
         found = {"digest": weights_digest(network), "kinds": kinds, "history": history, "n": processes.n}
@@ -51,11 +50,11 @@ _LEARN = textwrap.dedent("""
 """)
 
 
-def learn(folder: Path, *launcher: str) -> list[dict]:
+def learn(folder: Path, n: int, *launcher: str) -> list[dict]:
     script = folder / "learn.py"
     script.write_text(_LEARN, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, *launcher, str(script), str(folder)],
+        [sys.executable, *launcher, str(script), str(folder), str(n)],
         cwd=ROOT,
         env={"PYTHONPATH": ":".join([str(ROOT), *sys.path]), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -68,25 +67,29 @@ def learn(folder: Path, *launcher: str) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_with_one_global_batch_are_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("processes", "n", "n_steps"),
+    [(2, 45, 50), (2, 46, 60), (3, 47, 60)],  # the last batch of 46 is one case, that of 47 two
+)
+def test_processes_with_one_global_batch_are_one(tmp_path: Path, processes: int, n: int, n_steps: int) -> None:
     from medviewer.training.run_record import read_record
 
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    (alone,) = learn(tmp_path / "one")
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    together = learn(tmp_path / "two", *torchrun)
-    assert [found["n"] for found in (alone, *together)] == [1, 2, 2]
+    (alone,) = learn(tmp_path / "one", n)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+    together = learn(tmp_path / "two", n, *torchrun)
+    assert [found["n"] for found in (alone, *together)] == [1, *[processes] * processes]
 
     def losses(name: str) -> list[float]:
         return [line["loss"] for line in read_record(tmp_path / name / "rank-0") if line["kind"] == "step"]
 
     ours, theirs = losses("two"), losses("one")
-    assert len(theirs) == 50
+    assert len(theirs) == n_steps
     assert theirs[-1] < theirs[0] / 2
     assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 1e-4
-    assert together[0]["digest"] == together[1]["digest"]
-    assert together[0]["history"] == together[1]["history"]
+    assert len({found["digest"] for found in together}) == 1
+    assert all(found["history"] == together[0]["history"] for found in together)
     # No thread of the group is left to end while the interpreter does.
     left = [name for found in together for name in found["threads"] if "gloo" in name]
     assert left == []
@@ -95,11 +98,19 @@ def test_two_processes_with_one_global_batch_are_one(tmp_path: Path) -> None:
     assert not (tmp_path / "two/rank-1").exists() or not list((tmp_path / "two/rank-1").iterdir())
 
 
-def test_a_batch_smaller_than_the_processes_is_refused() -> None:
-    own = [Processes(rank, 2, torch.device("cpu")).own(torch.arange(5)).tolist() for rank in (0, 1)]
-    assert own == [[0, 1, 2], [3, 4]]
-    with pytest.raises(UsageError, match="cannot be shared by 4 processes"):
-        Processes(0, 4, torch.device("cpu")).own(torch.arange(3))
+@pytest.mark.parametrize(
+    ("n", "n_cases", "shares"),
+    [
+        (1, 5, [([0, 1, 2, 3, 4], 1.0)]),
+        (2, 5, [([0, 1, 2], 1.2), ([3, 4], 0.8)]),
+        (3, 1, [([0], 3.0), ([0], 0.0), ([0], 0.0)]),  # who has no case takes part with one that counts for nothing
+        (4, 3, [([0], 4 / 3), ([1], 4 / 3), ([2], 4 / 3), ([0], 0.0)]),
+    ],
+)
+def test_each_process_has_its_share_and_its_weight(n: int, n_cases: int, shares: list[tuple[list[int], float]]) -> None:
+    own = [Processes(rank, n, torch.device("cpu")).own(torch.arange(n_cases)) for rank in range(n)]
+    assert [chosen.tolist() for chosen, _ in own] == [cases for cases, _ in shares]
+    assert [weight for _, weight in own] == pytest.approx([weight for _, weight in shares])
 
 
 def test_sharing_statistics_is_undone() -> None:
