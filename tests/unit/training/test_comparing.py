@@ -84,6 +84,12 @@ def test_answers_that_are_alike_are_told_apart_where_intervals_overlap(model: Pa
     assert gap["ci95"][0] > 0
 
 
+def test_a_draw_that_lacks_a_class_tells_nothing(model: Path) -> None:
+    one = judged(model, np.array([0.9, 0.1, 0.8]), np.array([True, False, False]), ["a", "b", "c"])
+    assert all(np.isnan(value) for value in one.measured(np.array([0.0, 1.0, 2.0])).values())
+    assert one.measured(np.array([1.0, 1.0, 1.0]))["auc"] == 1.0
+
+
 def test_each_draw_has_both_classes_and_whole_patients() -> None:
     truth = np.array([True, True, False, False, False])
     patients = ["a", "a", "b", "c", "c"]

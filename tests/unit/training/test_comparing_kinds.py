@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -376,9 +377,27 @@ def test_every_bundled_model_is_of_a_kind_that_is_compared_or_says_so(model_id: 
     )
 
 
+def test_cases_of_one_group_are_drawn_together() -> None:
+    """Ten copies of each case are no more evidence than one."""
+    card, gaps = read_card(models_dir() / "toxicity"), np.random.default_rng(3).normal(0, 1, 20)
+
+    def judged(n_copies: int, values: np.ndarray) -> Judged:
+        groups = [str(number) for number in range(20)] * n_copies
+        return Judged(card, {}, groups, "x", lambda w: {"m": float(np.tile(values, n_copies) @ w / w.sum())}, {})
+
+    alone, copied = (differences(judged(n, gaps), judged(n, 0 * gaps), n_resamples=50)["m"] for n in (1, 10))
+    assert copied == alone
+    assert alone["ci95"][0] < alone["value"] < alone["ci95"][1]
+
+
+def test_another_task_is_another_question() -> None:
+    card = read_card(models_dir() / "note-section")
+    assert "same question" in incomparable(card, replace(card, task="multilabel"))
+
+
 def test_measures_that_one_lacks_are_not_told() -> None:
     card = read_card(models_dir() / "toxicity")
-    first = Judged(card, {}, ["a", "b"], "x", lambda _: {"a": 1.0, "b": float("nan")}, {})
+    first = Judged(card, {}, ["a", "b"], "x", lambda _: {"a": 1.0, "b": float("nan"), "d": 1.0}, {})
     second = Judged(card, {}, ["a", "b"], "x", lambda _: {"b": 1.0, "a": 0.5, "c": 1.0}, {})
     found = differences(first, second, n_resamples=10)
     assert found == {
