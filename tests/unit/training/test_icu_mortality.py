@@ -129,7 +129,7 @@ def test_both_sets_are_needed(tmp_path: Path) -> None:
 
 def test_nothing_is_learned_from_one_outcome(tmp_path: Path) -> None:
     write_stays(tmp_path, "a", make_stays(10))
-    write_stays(tmp_path, "b", [stay for stay in make_stays(10) if not stay.died])
+    write_stays(tmp_path, "b", [stay for stay in make_stays(10, first_id=200_000) if not stay.died])
     with pytest.raises(InputError, match="one outcome"):
         train("icu-mortality", tmp_path, tmp_path / "out", SETTINGS, lambda _: None)
 
