@@ -67,7 +67,7 @@ def test_values_that_nobody_can_have_are_counted_by_variable() -> None:
     wrong = replace(stays[0], descriptors={**stays[0].descriptors, "Height": 1.8}, observations=odd)
     assert implausible_values([stays[1], wrong], documents) == [{}, {"HR": 2, "FiO2": 1, "Height": 1}]
     assert all_implausible([wrong, stays[1], wrong], documents) == {"FiO2": 2, "HR": 4, "Height": 2}
-    columns = stays_table(Path(), {"a": Stays("set-a", (stays[1], wrong), "")}).columns
+    columns = stays_table(Path(), {"a": Stays("set-a", (stays[1], wrong), "")}, "a").columns
     told = {name: list(values) for name, values in columns.items() if name.startswith("implausible")}
     assert told == {
         "implausible FiO2 (1 values)": [0, 1],
