@@ -42,6 +42,9 @@ def data_card(report: Mapping[str, Any]) -> Card:
     box.add(PlainLabel(said, "strong", wrap=True))
     for name, split in report["splits"].items():
         box.add(FactRow(visible(name), f"{split['n']}: {_counts(split['per_class'])}", name_px=_NAME_PX))
+    if (is_published := report.get("is_published")) is not None:
+        others = tr("Other than the published data: the card will say that the model learned from your own data.")
+        box.add(FactRow(tr("Source"), tr("The published data") if is_published else others, name_px=_NAME_PX))
     if not problems:
         box.add(SignalRow("good", tr("Nothing that a training would stumble over.")))
     for problem in problems[:_MOST_PROBLEMS]:

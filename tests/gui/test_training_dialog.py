@@ -20,7 +20,7 @@ from medviewer.gui.closing_question import ClosingQuestion
 from medviewer.gui.path_field import PathField
 from medviewer.gui.settings_table import SettingsTable
 from medviewer.gui.text import ElidedLabel, PlainLabel, tr, use_language
-from medviewer.gui.training_cards import comparison_card, figures_card, unmeasurable
+from medviewer.gui.training_cards import comparison_card, data_card, figures_card, unmeasurable
 from medviewer.gui.training_dialog import TrainingDialog
 from medviewer.gui.training_live import LiveTraining, progress_words
 from medviewer.gui.training_plot import TrainingPlot
@@ -137,6 +137,18 @@ def test_what_stops_a_training_is_said_before_it(
     assert opened == [str(dialog.trainer.report_page("films"))]
     dialog.use_data("films", data.parent)  # of other data nothing is known
     assert "12 cases" not in all_words(dialog)
+
+
+@pytest.mark.parametrize(
+    ("is_published", "said"),
+    [(True, "The published data"), (False, "Other than the published data"), (None, "")],
+)
+def test_whether_the_data_are_the_published_ones_is_told(qtbot, *, is_published: bool | None, said: str) -> None:
+    card = data_card(training_program.DATA | {"is_published": is_published})
+    qtbot.addWidget(card)
+    card.show()
+    assert ("Source" in all_words(card)) is bool(said)
+    assert said in all_words(card)
 
 
 def test_looking_can_be_cancelled(reader: Reader, dialog: TrainingDialog, data: Path) -> None:
