@@ -29,6 +29,7 @@ from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import version_key
+from medviewer.inference.signing import replace_card
 from medviewer.whole_file import storage_error, write_whole
 
 if TYPE_CHECKING:  # commands act on the application, which holds the trainer
@@ -434,7 +435,7 @@ def _renumber(card: Card, version: str) -> None:
     if version == card.version:
         return
     document = dict(card.document) | {"version": version}
-    write_whole(card.folder / CARD_NAME, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    replace_card(card.folder, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     page = card.folder / "README.md"
     if page.is_file():
         name = f"`{card.id}` "

@@ -11,6 +11,7 @@ from medviewer.app.settings import home
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.domain.errors import RuntimeMissingError, UsageError
 from medviewer.inference.catalogue import Entry
+from medviewer.inference.signing import is_signed
 from medviewer.resources import models_dir
 
 ASSESS_SCHEMA = "medviewer.models-assess/1"
@@ -33,19 +34,27 @@ def assess(arguments: argparse.Namespace, entries: Sequence[Entry]) -> int:
     plan = training.Plan(**{name: value for name, value in given.items() if value is not None})
     if plan.n < 1 or plan.n_random < _LEAST_RANDOM:
         raise UsageError(f"--images must be 1 or more and --random {_LEAST_RANDOM} or more.")
+    if is_signed(entry.folder):
+        tell(f"  caution: {entry.id} is signed; its signature will be removed with the change of its card.")
     work = home() / "assessments" / f"{entry.id}.jsonl"
     try:
         found = training.assess(entry.folder, arguments.data, work=work, plan=plan, progress=progress)
     finally:
         clear_progress()
-    version = write_sanity(entry.folder, found)
+    version, was_signed = write_sanity(entry.folder, found)
     if arguments.json:
-        print_json({"schema": ASSESS_SCHEMA, "id": entry.id, "version": version, "sanity": found})
+        document = {"schema": ASSESS_SCHEMA, "id": entry.id, "version": version, "signature_removed": was_signed}
+        print_json(document | {"sanity": found})
     else:
         for method, figures in found["methods"].items():
             for line in _lines(method, figures):
                 say(line)
         tell(f"Written on the card of {entry.id}, which is now version {version}.")
+    if was_signed:
+        tell(
+            f"  caution: the signature of {entry.id} was of its former card and is removed; the model is unverified "
+            f"until it is signed again with: medviewer models sign {entry.folder} --key PEM"
+        )
     return 0
 
 

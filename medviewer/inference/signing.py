@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +27,7 @@ from typing import Any
 
 from medviewer.domain.errors import DigestError, InputError, ModelError, UsageError
 from medviewer.inference.card_json import CARD_LIMIT_BYTES, CARD_NAME, read_document
-from medviewer.whole_file import write_whole
+from medviewer.whole_file import storage_error, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +106,46 @@ def sign_model(folder: Path, private_key: bytes) -> str:
     }
     write_whole(folder / SIGNATURE_NAME, json.dumps(document, indent=1).encode() + b"\n")
     return fingerprint(public)
+
+
+def is_signed(folder: Path) -> bool:
+    """Whether a signature lies beside the card, of whatever key."""
+    return (folder / SIGNATURE_NAME).exists()
+
+
+def replace_card(folder: Path, content: bytes) -> bool:
+    """Write another card into a model folder; a signature of the old card goes with it.
+
+    It would not fit the new card, and a card beside a signature that does not fit is refused. So the signature is
+    put aside first: at every moment the card lies there with its own signature, or with none.
+
+    Args:
+        folder: the model folder.
+        content: the whole new card.
+
+    Returns:
+        Whether there was a signature: the model is unverified from now on, until it is signed again.
+
+    Raises:
+        StorageError: the folder cannot be written; card and signature are as before.
+    """
+    signature = folder / SIGNATURE_NAME
+    aside = folder / f".medviewer-{secrets.token_hex(8)}.part"
+    try:
+        signature.rename(aside)
+    except FileNotFoundError:
+        write_whole(folder / CARD_NAME, content)
+        return False
+    except OSError as error:
+        raise storage_error(CARD_NAME, error) from error
+    try:
+        write_whole(folder / CARD_NAME, content)
+    except BaseException:
+        aside.rename(signature)
+        raise
+    with contextlib.suppress(OSError):  # under its hidden name it is nobody's signature
+        aside.unlink()
+    return True
 
 
 def signer_of(folder: Path, document: Mapping[str, Any], trusted: Iterable[TrustedKey]) -> Signer:

@@ -12,21 +12,24 @@ from typing import Any
 from medviewer.domain.errors import CardError
 from medviewer.inference.card import read_card
 from medviewer.inference.card_json import CARD_NAME
+from medviewer.inference.signing import replace_card
 from medviewer.training.card_page import MADE, readme
 from medviewer.whole_file import write_whole
 
 README_NAME = "README.md"
 
 
-def write_sanity(model: Path, sanity: Mapping[str, Any]) -> str:
+def write_sanity(model: Path, sanity: Mapping[str, Any]) -> tuple[str, bool]:
     """Write ``explain.sanity`` on a model's card, raise its version, and bring its page up to date.
+
+    A signature was of the old card: it is removed with the change (:func:`replace_card`).
 
     Args:
         model: the model folder.
         sanity: of :func:`medviewer.training.assess.assess`.
 
     Returns:
-        The new version.
+        The new version, and whether a signature was removed.
 
     Raises:
         CardError: the card has become that of another network since, or would not be valid; nothing is changed.
@@ -44,11 +47,11 @@ def write_sanity(model: Path, sanity: Mapping[str, Any]) -> str:
         trial.mkdir()
         (trial / CARD_NAME).write_text(content, encoding="utf-8")
         read_card(trial)
-    write_whole(model / CARD_NAME, content.encode())
+    was_signed = replace_card(model, content.encode())
     page = model / README_NAME
     if page.is_file() and MADE in page.read_text(encoding="utf-8", errors="replace"):
         write_whole(page, readme(document).encode())
-    return version
+    return version, was_signed
 
 
 def next_version(version: str) -> str:

@@ -10,8 +10,11 @@ import pytest
 
 from medviewer.cli import main
 from medviewer.inference.card import read_card
+from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.signing import sign_model
 from medviewer.training import assess as training
 from tests import fakes
+from tests.unit.inference.test_signing import key_pair
 from tests.unit.training.test_assess import sanity_of
 
 
@@ -60,6 +63,22 @@ def test_people_read_a_sentence_and_the_shares(asked: list[Any], capsys: pytest.
     assert "deletion: 50.0% (40.0% to 60.0%) of 9 images" in told.out
     assert "version 1.2.4" in told.err
     assert asked[0][3] == training.Plan()
+
+
+def test_a_signed_model_stays_usable_and_is_said_to_be_unverified(
+    installed: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_model(installed, key_pair()[0])
+    assert main(["models", "assess", fakes.MODEL_ID, "--data", "D", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["signature_removed"] is True
+    before, after = told.err.splitlines()[0], told.err.splitlines()[-1]
+    assert "will be removed" in before
+    assert "unverified until it is signed again with: medviewer models sign" in after
+    (entry,) = Catalogue([installed.parent]).entries
+    assert (entry.problem, entry.signer.word) == ("", "unverified")
+    assert entry.card is not None
+    assert entry.card.version == "1.2.4"
 
 
 @pytest.mark.parametrize(

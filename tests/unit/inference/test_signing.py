@@ -17,10 +17,20 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from medviewer.domain.errors import CardError, DigestError, InputError, ModelError, UsageError
+from medviewer.domain.errors import CardError, DigestError, InputError, ModelError, StorageError, UsageError
+from medviewer.inference import signing
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
-from medviewer.inference.signing import SIGNATURE_NAME, UNSIGNED, TrustFile, fingerprint, sign_model, signer_of
+from medviewer.inference.signing import (
+    SIGNATURE_NAME,
+    UNSIGNED,
+    TrustFile,
+    fingerprint,
+    is_signed,
+    replace_card,
+    sign_model,
+    signer_of,
+)
 from tests import fakes
 
 
@@ -202,3 +212,34 @@ def test_the_fingerprint_is_the_digest_of_the_raw_key(tmp_path: Path) -> None:
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     added = TrustFile(tmp_path).add("A", pem)
     assert added.fingerprint == hashlib.sha256(key.public_bytes_raw()).hexdigest() == fingerprint(added.public_key)
+
+
+def test_a_signature_goes_with_the_card_that_it_was_of(model_folder: Path) -> None:
+    card = (model_folder / "model.json").read_bytes()
+    assert not replace_card(model_folder, card)
+    sign_model(model_folder, key_pair()[0])
+    assert is_signed(model_folder)
+    before = {path.name for path in model_folder.iterdir()}
+    assert replace_card(model_folder, card + b"\n")
+    assert not is_signed(model_folder)
+    assert (model_folder / "model.json").read_bytes() == card + b"\n"
+    assert {path.name for path in model_folder.iterdir()} == before - {SIGNATURE_NAME}
+    (entry,) = Catalogue([model_folder.parent]).entries
+    assert (entry.problem, entry.signer.word) == ("", "unverified")
+
+
+def test_no_moment_has_a_new_card_beside_an_old_signature(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended at the worst moment the model is unsigned; refused by the disk it is as before."""
+    sign_model(model_folder, key_pair()[0])
+    before = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()}
+    seen: list[bool] = []
+
+    def full(path: Path, content: bytes) -> None:
+        seen.append(is_signed(model_folder))
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(signing, "write_whole", full)
+    with pytest.raises(StorageError):
+        replace_card(model_folder, b"{}")
+    assert seen == [False]
+    assert {path.name: path.read_bytes() for path in model_folder.iterdir() if path.is_file()} == before

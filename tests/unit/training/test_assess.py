@@ -54,7 +54,7 @@ def test_what_was_measured_lands_on_the_card_and_the_networks_stay(model: Path, 
         plan=PLAN,
         progress=lambda done, total, _: seen.append((done, total)),
     )
-    assert write_sanity(model, found) == "1.2.4"
+    assert write_sanity(model, found) == ("1.2.4", False)
     card = read_card(model)
     assert card.version == "1.2.4"
     assert card.explain is not None
