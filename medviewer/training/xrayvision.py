@@ -3,7 +3,8 @@
 Only tensors are read: safetensors, or a PyTorch file under ``weights_only=True``, which
 refuses everything else a pickle could hold. The network is our own, with the same names.
 Published operating points are used where the file has them, in the way their makers do:
-a probability at the operating point becomes one half.
+a probability at the operating point becomes one half. Weights of one collection (NIH, CheXpert, ...) have
+18 outputs all the same; those that nothing was learned for have NaN for an operating point, and are cut off.
 
 Source: Cohen et al., "TorchXRayVision: a library of chest X-ray datasets and models", MIDL 2022;
 torchxrayvision/models.py (``op_norm``, 18 pathologies, grey from -1024 to 1024, 224 x 224).
@@ -77,9 +78,7 @@ def import_weights(
     progress(0, 4, "Reading the weights")
     weights = read_weights(path)
     points = weights.pop(_OPERATING_POINTS, None)
-    network = _network(weights, path.name)
-    published = _operating_points(points, network.classifier.out_features)
-    served = _Served(network, published).eval()
+    served = _served(_network(weights, path.name), points)
     progress(1, 4, "Exporting the network")
     _write_forward(served, folder / "model.onnx")
     if stop is not None:
@@ -138,6 +137,28 @@ def _network(weights: Mapping[str, Tensor], name: str) -> DenseNet121:
     return network.eval()
 
 
+def _served(network: DenseNet121, points: Tensor | None) -> _Served:
+    """The network with the outputs that something was learned for, scaled by their operating points if it has them."""
+    learned = _learned(points, network.classifier.out_features)
+    keep = torch.tensor(learned)
+    of_these = None if points is None else points.detach().reshape(-1)
+    if len(learned) < network.classifier.out_features:
+        head = nn.Linear(network.classifier.in_features, len(learned))
+        head.load_state_dict({name: tensor[keep] for name, tensor in network.classifier.state_dict().items()})
+        network.classifier = head
+        of_these = of_these[keep] if of_these is not None else None
+    findings = tuple(FINDINGS[index] for index in learned)
+    return _Served(network, _operating_points(of_these, len(learned)), findings).eval()
+
+
+def _learned(points: Tensor | None, outputs: int) -> list[int]:
+    """Which outputs were trained: those whose operating point is no NaN; all, where the file does not tell."""
+    if points is None or points.numel() != outputs:
+        return list(range(outputs))
+    is_learned = ~torch.isnan(points.detach().reshape(-1).float())
+    return [int(index) for index in is_learned.nonzero()] or list(range(outputs))
+
+
 def _operating_points(points: Tensor | None, labels: int) -> Tensor | None:
     """The published thresholds, one a finding, or None if the file has not one for each."""
     if points is None or points.numel() != labels:
@@ -152,9 +173,10 @@ class _Served(nn.Module):
     ``op_norm`` maps p below the point t to p / 2t, and above it to 1 - (1 - p) / 2(1 - t).
     """
 
-    def __init__(self, network: DenseNet121, points: Tensor | None) -> None:
+    def __init__(self, network: DenseNet121, points: Tensor | None, findings: tuple[str, ...]) -> None:
         super().__init__()
         self.network = network
+        self.findings = findings
         self.points: Tensor | None
         self.register_buffer("points", points)
 
@@ -236,7 +258,7 @@ def _write_reference(served: _Served, folder: Path) -> None:
 def _write_card(
     path: Path, folder: Path, model_id: str, served: _Served, stop: StopToken | None, progress: Progress
 ) -> Card:
-    labels = FINDINGS[: served.network.classifier.out_features]
+    labels = served.findings
     entry = file_entry("model", folder / "model.onnx")
     facts = GraphFacts(path.name, entry["sha256"], "TorchXRayVision", OPSET, "x", "NCHW", (1, SIZE, SIZE), None,
                        "logits", len(labels), "")  # fmt: skip
@@ -254,7 +276,7 @@ def _write_card(
         values="xrv",
         aspect="stretch",
         threshold=0.5,
-        intended_use="Research: how typical a frontal chest radiograph is of each of 18 findings.",
+        intended_use=f"Research: how typical a frontal chest radiograph is of each of {len(labels)} findings.",
         licence="unknown; TorchXRayVision's own code and weights are Apache-2.0",
     )
     report: dict[str, Any] = {
@@ -279,9 +301,15 @@ def _more(served: _Served) -> dict[str, Any]:
         if served.points is not None
         else "The weights file holds no operating points; one half is not more than one half."
     )
+    left_out = ", ".join(name for name in FINDINGS if name not in served.findings)
     return {
         "references": [
             "Cohen et al., TorchXRayVision: a library of chest X-ray datasets and models, MIDL 2022",
             where,
+            *(
+                [f"Nothing was learned for these outputs of the weights, which are left out: {left_out}."]
+                if left_out
+                else []
+            ),
         ]
     }

@@ -51,15 +51,34 @@ class _Opens:
         return os.mkdir, (str(self.path),)
 
 
+def op_norm(p: Any, points: Any) -> Any:
+    """torchxrayvision.models.op_norm, written as its makers do."""
+    expected = np.zeros_like(p)
+    for n in range(len(p)):
+        for i, t in enumerate(points):
+            expected[n, i] = p[n, i] / (t * 2) if p[n, i] < t else 1.0 - (1.0 - p[n, i]) / ((1 - t) * 2)
+    return expected
+
+
+# As of the weights of CheXpert: the others have NaN, because nothing was learned for them.
+SOME = tuple(i for i in range(18) if i not in (2, 5, 6, 9, 11, 12, 13))
+
+
+def of_some(state: dict[str, Any]) -> dict[str, Any]:
+    for index in set(range(18)) - set(SOME):
+        state["op_threshs"][index] = float("nan")
+    return state
+
+
 @pytest.mark.slow
 def test_weights_become_a_model_whose_answers_are_those_of_the_published_way(tmp_path: Path) -> None:
-    state = weights()
+    state = of_some(weights())
     folder = tmp_path / "models" / "xrv"
     path = saved(tmp_path / "xrv.safetensors", state)
     assert main(["models", "import", str(path), "--set", "id=mine", "--out", str(folder)]) == 0
     card = read_card(folder)
     assert card.id == "mine"
-    assert tuple(label.name for label in card.labels) == FINDINGS
+    assert tuple(label.name for label in card.labels) == tuple(FINDINGS[i] for i in SOME)
     assert card.explain is not None
     assert card.explain.grid == (7, 7)
     x = np.random.default_rng(3).uniform(-1024, 1024, (2, 1, 224, 224)).astype(np.float32)
@@ -70,13 +89,36 @@ def test_weights_become_a_model_whose_answers_are_those_of_the_published_way(tmp
     network.load_state_dict(state)
     with torch.inference_mode():
         p = torch.sigmoid(network.eval()(torch.from_numpy(x))).numpy()
-    # torchxrayvision.models.op_norm, written as its makers do
-    expected = np.zeros_like(p)
-    for n in range(len(p)):
-        for i, t in enumerate(points):
-            expected[n, i] = p[n, i] / (t * 2) if p[n, i] < t else 1.0 - (1.0 - p[n, i]) / ((1 - t) * 2)
+    expected = op_norm(p, points)[:, SOME]
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=1e-5)
     assert "published operating point" in card.document["references"][1]
+    assert "left out: Infiltration, Emphysema" in card.document["references"][2]
+    assert "each of 11 findings" in card.intended_use.en
+
+
+@pytest.mark.parametrize("learned", [SOME, (8, 16), tuple(range(18)), ()])
+def test_outputs_that_nothing_was_learned_for_are_no_findings(learned: tuple[int, ...]) -> None:
+    """Each other output answers as in the whole network, by its own operating point."""
+    state = weights()
+    points = state.pop("op_threshs")
+    given = torch.tensor([float(t) if i in learned else float("nan") for i, t in enumerate(points)])
+    network = DenseNet121(n_classes=18, n_channels=1)
+    network.load_state_dict(state)
+    features = torch.rand(3, 1024, 7, 7)
+    with torch.inference_mode():
+        p = torch.sigmoid(network.eval().head(features)).numpy()
+        served = xrayvision._served(network, given)
+        found = torch.sigmoid(served.head(features)).numpy()
+    kept = learned or tuple(range(18))  # NaN of all of them tells nothing of any
+    assert served.findings == tuple(FINDINGS[i] for i in kept)
+    expected = op_norm(p, points.numpy())[:, kept] if learned else p
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_file_without_operating_points_has_all_findings() -> None:
+    state = weights(points=False)
+    served = xrayvision._served(xrayvision._network(state, "w.pt"), None)
+    assert (served.findings, served.points) == (FINDINGS, None)
 
 
 def test_only_tensors_are_read(tmp_path: Path) -> None:
