@@ -19,7 +19,11 @@ import numpy.typing as npt
 from medviewer.domain.errors import EngineError
 
 _LARGEST_SHAPE = 1024  # elements: constants from which shapes are worked out; weights are larger
-_OUT_OF_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "bfcarena", "cuda failure 2")
+# The last three are the system's words and PyTorch's, whose allocator has no class of its own on a processor.
+_OUT_OF_MEMORY = (
+    "bad_alloc", "failed to allocate", "out of memory", "bfcarena", "cuda failure 2",
+    "can't allocate memory", "cannot allocate memory", "not enough memory",
+)  # fmt: skip
 
 _WARM_SHARE = 0.25  # of the limit, for models that are kept open
 
@@ -178,8 +182,10 @@ def in_parts_words(size: int, whole: int) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a runtime's failure means that memory ran out; it only says so in prose."""
-    return isinstance(error, MemoryError) or any(mark in str(error).lower() for mark in _OUT_OF_MEMORY)
+    """Whether a runtime's failure means that memory ran out; most only say so in prose."""
+    # By name, since PyTorch (torch.OutOfMemoryError) must not be loaded to ask.
+    is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return is_named or isinstance(error, MemoryError) or any(mark in str(error).lower() for mark in _OUT_OF_MEMORY)
 
 
 def _shapes(inputs: Arrays) -> dict[str, tuple[int, ...]]:

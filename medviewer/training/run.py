@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.domain.errors import Stopped, StorageError, TrainingError
+from medviewer.inference.memory import is_out_of_memory
 from medviewer.training.checkpoint import read_checkpoint, write_checkpoint
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Epoch, History, Lesson, Surroundings
@@ -189,11 +190,6 @@ def told(around: Surroundings) -> Iterator[None]:
     except (TrainingError, StorageError) as error:
         raise type(error)(f"{error} {rest}") from error
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise TrainingError(f"The memory is used up; make the setting batch smaller. {rest}") from error
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether torch or Python wanted more memory than there is; torch names it by words only on a processor."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -17,7 +17,7 @@ from medviewer.domain.errors import EngineError
 from medviewer.inference import worker as worker_module
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
-from medviewer.inference.memory import Budget, batch_size, joined, largest_batch, outline_of, parts
+from medviewer.inference.memory import Budget, batch_size, is_out_of_memory, joined, largest_batch, outline_of, parts
 from medviewer.inference.shared import OwnedBlock, plan
 from tests import fakes
 
@@ -299,3 +299,26 @@ def test_a_shortage_that_nothing_helps_is_an_error(monkeypatch: pytest.MonkeyPat
     with pytest.raises(RuntimeError, match="out of memory"):
         worker._compute("it", {"x": np.arange(4.0)}, {}, ("y",), None)
     assert log == ["cpu 4", "cpu 2", "cpu 1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # PyTorch on Linux, on Windows and on a GPU; ONNX Runtime; the system
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ...",
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
+        "CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "Failed to allocate memory for requested buffer of size 1024",
+        "unable to mmap 8 bytes from file: Cannot allocate memory (12)",
+    ],
+)
+def test_memory_that_ran_out_is_known_by_its_words(text: str) -> None:
+    assert is_out_of_memory(RuntimeError(text))
+
+
+def test_memory_that_ran_out_is_known_by_its_kind() -> None:
+    kind = type("OutOfMemoryError", (RuntimeError,), {})
+    assert is_out_of_memory(kind("any words"))
+    assert is_out_of_memory(type("Narrower", (kind,), {})("any words"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

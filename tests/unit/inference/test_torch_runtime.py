@@ -17,6 +17,7 @@ from medviewer.explain.methods import methods_for
 from medviewer.explain.question import Question
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.memory import is_out_of_memory
 from medviewer.inference.runtimes import torch as runtime
 from medviewer.inference.trust import TrustList
 from tests import data_models, fakes
@@ -231,3 +232,10 @@ def test_gradients_of_a_model_of_values_are_refused(made: Path, tmp_path: Path) 
         inputs = {"table_values": x, "table_mask": x, "selector": np.ones((1, 2), np.float32)}
         with pytest.raises(ModelError, match="one image"):
             engine.run("tiny-table", inputs, role="explain", outputs=["d_x"])
+
+
+def test_pytorch_really_says_so_where_memory_runs_out() -> None:
+    with pytest.raises(RuntimeError) as failed:
+        torch.empty(1 << 45)
+    assert is_out_of_memory(failed.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("any words"))
