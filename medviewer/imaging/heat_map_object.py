@@ -45,6 +45,12 @@ _MAP_SERIES, _SEGMENT_SERIES = 9806, 9807
 _NOT_AN_OUTLINE = "where the model looked, not the outline of a lesion"
 _AMBER_CIELAB = (51_000, 36_500, 50_000)  # of the segment; 0 to 65535 each (PS3.3 C.10.7.1.1)
 _TITLE_CHARACTERS = 64  # LO
+# By the method; CID 217 has no other words, so that what weighs no feature maps is the general one, saliency.
+_KINDS = {
+    "class-activation": codes.DCM.ClassActivation,
+    "grad-cam": codes.DCM.GradientWeightedClassActivation,
+    "grad-cam-plus-plus": codes.DCM.GradientWeightedClassActivation,
+}
 
 
 def write_heat_map(
@@ -187,8 +193,7 @@ def _started(
 
 def _meaning(values: np.ndarray, attribution: Attribution, finding: Finding) -> hd.pm.RealWorldValueMapping:
     """What the values stand for: the kind of explanation, by which method, of which finding, by which model."""
-    is_grad_cam = attribution.method == "grad-cam"
-    kind = codes.DCM.GradientWeightedClassActivation if is_grad_cam else codes.DCM.Saliency
+    kind = _KINDS.get(attribution.method, codes.DCM.Saliency)
     mapping = hd.pm.RealWorldValueMapping(
         lut_label=attribution.method_title[:16],
         lut_explanation=f"{finding.label}: {_NOT_AN_OUTLINE}"[:_TITLE_CHARACTERS],

@@ -17,6 +17,7 @@ from medviewer.domain.answer import Attribution, Finding
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image
+from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import normalise_map
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
 from medviewer.inference.placement import grid_to_network, place_saliency
@@ -127,6 +128,23 @@ def test_the_map_says_what_its_values_are_and_who_made_them(tmp_path: Path) -> N
     assert "unverified" in model.ContributionDescription
     assert found.ContentQualification == "RESEARCH"
     assert "research use only" in found.SeriesDescription
+
+
+@pytest.mark.parametrize("method", [row.id for row in METHODS])
+def test_each_method_is_coded_as_what_it_is(method: str, tmp_path: Path) -> None:
+    source = make_source("plain", tmp_path)
+    made = make_attribution(source.description.rows, source.description.columns, method)
+    path, _ = written(source, tmp_path, made)
+    [mapping] = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+    [kind] = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence
+    expected = {
+        "class-activation": ("130402", "DCM", "Class activation"),
+        "grad-cam": ("130403", "DCM", "Gradient-weighted class activation"),
+        "grad-cam-plus-plus": ("130403", "DCM", "Gradient-weighted class activation"),
+    }
+    said = (kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning)
+    assert said == expected.get(method, ("130404", "DCM", "Saliency"))
+    assert errors_of(path) == []
 
 
 def test_the_segment_is_never_called_a_lesion(tmp_path: Path) -> None:
