@@ -6,9 +6,10 @@ tried, until it is given. Models run in their own process as always.
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,20 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from medviewer.app.analysis import build_case
 from medviewer.app.findings import REPLACED, forget_replaced
+from medviewer.app.own_process import run_command
 from medviewer.app.record_models import is_for_screen, stack_models
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
-from medviewer.domain.errors import MedViewerError, Stopped
+from medviewer.domain.errors import MedViewerError, ModelError, RuntimeMissingError, Stopped
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.acceptance import OneModel
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Entry
 from medviewer.inference.engine import Engine
-from medviewer.inference.importing.monai import Brought, is_bundle, read_bundle
+from medviewer.inference.importing.monai import Brought, is_bundle, is_bundle_archive, read_bundle, unpack_bundle
 from medviewer.inference.importing.onnx_file import import_onnx
 from medviewer.inference.importing.questions import Answers, GraphFacts, Question, questions
-from medviewer.inference.importing.workshop import inspect
+from medviewer.inference.importing.workshop import WEIGHTS, inspect
 from medviewer.inference.installing import Candidate, ModelStore
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
@@ -76,6 +78,7 @@ class ModelShelf:
         self._app = app
         self._told = told
         self._held = ExitStack()
+        self._unpacked = ExitStack()  # the bundle that is asked about: it outlasts each try with other answers
         self._wish: object = object()  # what is under way is for this one; work for an earlier one is given back
         self._lock = Lock()
         own = app.home / "models"
@@ -99,10 +102,32 @@ class ModelShelf:
     def bring(self, path: Path) -> None:
         """Take what was chosen or dropped: a model is installed, a bare network is asked about first."""
         self.let_go()
-        if path.suffix.lower() == ".onnx" or is_bundle(path):
+        suffix = path.suffix.lower()
+        if suffix == ".onnx" or is_bundle(path):
             self._start(lambda stop, _progress: _look_at(path, stop), self._ask)
+        elif path.is_file() and suffix not in WEIGHTS:
+            self._start(lambda _stop, _progress: is_bundle_archive(path), partial(self._bring_file, path))
         else:
             self._examine(path)
+
+    def _bring_file(self, path: Path, is_bundle_in_it: bool) -> None:
+        if not is_bundle_in_it:
+            self._examine(path)
+            return
+        wish = self._wish
+
+        def work(stop: StopToken, _progress: Progress) -> Asked:
+            with ExitStack() as mine:
+                folder = Path(mine.enter_context(tempfile.TemporaryDirectory(prefix="medviewer-bundle-")))
+                unpack_bundle(path, folder, stop)
+                asked = _look_at(folder, stop)
+                with self._lock:
+                    if wish is self._wish:
+                        self._unpacked = mine.pop_all()
+                        return asked
+            raise Stopped  # it was cancelled at the last moment
+
+        self._start(work, self._ask)
 
     def make(self, answers: Answers) -> None:
         """Import the network with its answers, and try it on the image on screen."""
@@ -158,6 +183,9 @@ class ModelShelf:
     def let_go(self) -> None:
         """Forget what waits; nothing of it stays on the disk."""
         self._give_back()
+        with self._lock:
+            unpacked, self._unpacked = self._unpacked, ExitStack()
+        unpacked.close()
         self.waiting, self.asked, self.tried = None, None, None
         self.problem = self.done = ""
 
@@ -188,7 +216,8 @@ class ModelShelf:
 
         def work(stop: StopToken, progress: Progress) -> Candidate:
             mine = ExitStack()
-            candidate = mine.enter_context(self.store.examined(path, stop=stop, progress=progress))
+            with _as_model(path, stop, progress) as source:  # of which the store makes a copy
+                candidate = mine.enter_context(self.store.examined(source, stop=stop, progress=progress))
             with self._lock:
                 if wish is self._wish:
                     self._held.push(mine)
@@ -260,6 +289,29 @@ def open_case(state: State) -> Case | None:
     if now is None or state.frame is None or state.cut is not None or state.record_mismatch:
         return None
     return build_case(state.frame, now.patient, now.study, state.record)
+
+
+@contextmanager
+def _as_model(path: Path, stop: StopToken, progress: Progress) -> Iterator[Path]:
+    """What was chosen as a model folder or archive: weights are imported by a process of their own, with torch."""
+    if path.suffix.lower() not in WEIGHTS or not path.is_file():
+        yield path
+        return
+    if getattr(sys, "frozen", False):
+        raise RuntimeMissingError(
+            "The packaged program cannot read files of weights; install MedViewer with Python: "
+            "pip install 'medviewer[torch,cpu]'."
+        )
+    progress(0, 1, "Importing the weights (a minute or two)")
+    with tempfile.TemporaryDirectory(prefix="medviewer-weights-") as folder:
+        made = Path(folder) / "model"
+        words = ["models", "import", str(path.absolute()), "--out", str(made), "--json"]
+        ending = run_command(words, lambda _line: None, stop)
+        if ending.how == "stopped":
+            raise Stopped
+        if ending.how == "failed":
+            raise ModelError(ending.text)
+        yield made
 
 
 def _look_at(path: Path, stop: StopToken) -> Asked:

@@ -18,16 +18,15 @@ from medviewer.inference.card import Card
 from medviewer.inference.importing.monai import Brought, is_bundle, read_bundle, unpack_bundle
 from medviewer.inference.importing.onnx_file import import_onnx, new_folder
 from medviewer.inference.importing.questions import questions, questions_document, read_answers
-from medviewer.inference.importing.workshop import inspect
+from medviewer.inference.importing.workshop import WEIGHTS, inspect
 
 IMPORT_SCHEMA = "medviewer.models-import/1"
 _ANSWERS_LIMIT_BYTES = 1 << 20
-_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 def import_model(arguments: argparse.Namespace) -> int:
     """Say what must be asked of a network, or import it with the answers."""
-    if arguments.path.suffix.lower() in _WEIGHTS:
+    if arguments.path.suffix.lower() in WEIGHTS:
         return _import_weights(arguments)
     with _brought(arguments.path) as source:
         facts = inspect(source.network)

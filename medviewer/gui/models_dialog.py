@@ -69,7 +69,10 @@ class ModelsDialog(Dialog):
         body.setContentsMargins(20, 0, 20, 0)
         body.setSpacing(12)
         body.addWidget(PlainLabel(tr("Models"), "hero"))
-        words = tr("Drop a model's folder, its ZIP archive or an ONNX file here. Each is tried before it is taken.")
+        words = tr(
+            "Drop a model's folder or ZIP archive, a MONAI bundle, an ONNX file or TorchXRayVision weights here. "
+            "Each is tried before it is taken."
+        )
         body.addWidget(PlainLabel(words, "secondary", wrap=True))
         body.addLayout(self._above)
         halves = QHBoxLayout(self._halves)
@@ -130,7 +133,7 @@ class ModelsDialog(Dialog):
         self.shelf.bring(path)
 
     def _choose_file(self) -> None:
-        kinds = tr("Models") + " (*.zip *.onnx)"
+        kinds = tr("Models") + " (*.zip *.onnx *.safetensors *.pt *.pth)"
         chosen, _ = QFileDialog.getOpenFileName(self, tr("Install or import a file…"), str(Path.home()), kinds)
         if chosen:
             self._bring(Path(chosen))

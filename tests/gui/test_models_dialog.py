@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 
 from medviewer.app import model_shelf
 from medviewer.app.model_shelf import Asked
+from medviewer.app.own_process import Ending
 from medviewer.domain.errors import ModelError
 from medviewer.gui.cards import StillCombo
 from medviewer.gui.import_dialog import ImportDialog
@@ -27,6 +28,7 @@ from tests.gui import seen
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import is_offered
 from tests.radiographs import write_radiograph
+from tests.unit.inference.importing.test_monai import make_bundle, packed
 from tests.unit.inference.importing.test_onnx_file import bare_file
 from tests.unit.inference.test_signing import key_pair
 
@@ -325,6 +327,86 @@ def test_an_import_that_is_cancelled_leaves_nothing(dialog: ModelsDialog, tmp_pa
     assert dialog.shelf.asked is None
     assert dialog._importing is None
     assert not dialog.shelf.is_busy
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made, to see what is left of them."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def bundles(folder: Path) -> list[Path]:
+    return list(folder.glob("medviewer-bundle-*"))
+
+
+@pytest.mark.slow
+def test_a_bundle_in_an_archive_is_asked_about_and_kept(
+    dialog: ModelsDialog, tmp_path: Path, temporary: Path, qtbot
+) -> None:
+    """What was unpacked stays for another try with other answers, and no longer."""
+    archive = packed(make_bundle(tmp_path / "bundle"), tmp_path / "bundle.zip")
+    importing = asked_of(dialog, archive, qtbot)
+    press(importing, "Cancel")
+    assert bundles(temporary) == []
+    importing = asked_of(dialog, archive, qtbot)
+    assert dialog.shelf.asked is not None
+    assert dialog.shelf.asked.source.hints["labels"] == ["pneumonia", "pleural_effusion", "mass"]
+    for values in ("signed", "unit"):
+        for name, value in {"task": "multilabel", "output": "logits", "values": values}.items():
+            fill(importing, name, value)
+        press(importing, "Check and try it")
+        qtbot.waitUntil(importing.keep.isEnabled, timeout=120_000)
+        assert len(bundles(temporary)) == 1
+    press(importing, "Install")
+    settled(dialog, qtbot)
+    assert any(line.startswith("Made-up chest classifier") for line in lines(dialog))
+    assert bundles(temporary) == []
+
+
+def test_an_archive_that_is_neither_is_refused_as_before(dialog: ModelsDialog, tmp_path: Path, qtbot) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("x")
+    drop(dialog, packed(tmp_path / "other", tmp_path / "other.zip"))
+    settled(dialog, qtbot)
+    assert "The ZIP archive holds no model" in all_words(dialog)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".PTH"])
+def test_weights_are_imported_by_a_process_of_their_own_and_installed(
+    dialog: ModelsDialog, tmp_path: Path, temporary: Path, qtbot, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(words: list[str], _told: object, _stop: object) -> Ending:
+        asked.append(words)
+        new_model(Path(words[words.index("--out") + 1]))
+        return Ending("done")
+
+    monkeypatch.setattr(model_shelf, "run_command", run)
+    path = tmp_path / f"xrv{suffix}"
+    path.write_bytes(b"PK\x03\x04")  # as files of torch.save begin
+    drop(dialog, path)
+    settled(dialog, qtbot)
+    assert asked[0][:3] == ["models", "import", str(path)]
+    assert "My model\n1.2.3 · unverified" in lines(dialog)
+    assert list(temporary.glob("medviewer-weights-*")) == []
+
+
+def test_weights_that_cannot_be_imported_say_why(
+    dialog: ModelsDialog, tmp_path: Path, qtbot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xrv.pt").write_bytes(b"PK\x03\x04")
+    monkeypatch.setattr(model_shelf, "run_command", lambda *_: Ending("failed", "It lacks a classifier."))
+    drop(dialog, tmp_path / "xrv.pt")
+    settled(dialog, qtbot)
+    assert "It lacks a classifier." in all_words(dialog)
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    drop(dialog, tmp_path / "xrv.pt")
+    settled(dialog, qtbot)
+    assert "The packaged program cannot read files of weights" in all_words(dialog)
 
 
 def test_no_model_is_tried_on_a_patient_that_the_record_contradicts(reader: Reader, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,8 @@ from typing import Any
 
 from medviewer.domain.errors import InputError, ModelError, TooLargeError
 from medviewer.domain.progress import StopToken
-from medviewer.imaging.archive import Archive, Budget
+from medviewer.imaging.archive import Archive, Budget, is_archive
+from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import MODEL_LIMIT_BYTES
 
 METADATA = PurePosixPath("configs/metadata.json")
@@ -45,6 +47,27 @@ class Brought:
 def is_bundle(path: Path) -> bool:
     """Whether a folder is a MONAI bundle."""
     return (path / METADATA).is_file()
+
+
+def is_bundle_archive(path: Path) -> bool:
+    """Whether a file is a ZIP archive that holds a MONAI bundle, and no model folder; only its list is read.
+
+    Raises:
+        InputError: the archive is damaged or claims too much.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4)
+    except OSError as error:
+        raise InputError(f"“{path.name}” cannot be read: {error.strerror}.") from error
+    if not is_archive(head, path):
+        return False
+    archive = Archive(path, path, Budget(path.stat().st_size, shutil.disk_usage(tempfile.gettempdir()).free))
+    try:
+        names = [PurePosixPath(member.info.filename.replace("\\", "/")) for member in archive.members]
+    finally:
+        archive.close()
+    return any(name.parts[-2:] == METADATA.parts for name in names) and all(name.name != CARD_NAME for name in names)
 
 
 def read_bundle(folder: Path) -> Brought:

@@ -29,6 +29,9 @@ from medviewer.inference.preprocessing import prepare
 
 Work = Callable[[dict[str, Any], Progress], dict[str, Any]]
 
+WEIGHTS = (".safetensors", ".pt", ".pth")
+"""What files of weights alone are called; only those of a network that is known can be imported."""
+
 TIME_LIMIT_S = 600.0
 MEMORY_LIMIT_BYTES = 12 << 30  # of addresses; a third of it is libraries
 _LOOK_S = 0.2

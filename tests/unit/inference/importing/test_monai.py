@@ -9,7 +9,7 @@ import pytest
 
 from medviewer.cli import main
 from medviewer.domain.errors import InputError, ModelError, UsageError
-from medviewer.inference.importing.monai import is_bundle, read_bundle, unpack_bundle
+from medviewer.inference.importing.monai import is_bundle, is_bundle_archive, read_bundle, unpack_bundle
 from medviewer.inference.importing.questions import GraphFacts, questions, read_answers
 from tests import outline_models
 from tests.unit.inference.importing.test_onnx_file import bare_file
@@ -170,3 +170,24 @@ def test_an_archive_without_a_bundle_is_refused(tmp_path: Path) -> None:
         file.writestr("a.txt", "a")
     with pytest.raises(InputError, match="holds no MONAI bundle"):
         unpack_bundle(archive, tmp_path, None)
+
+
+def packed(folder: Path, archive: Path) -> Path:
+    """A folder as a ZIP archive, under its own name."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in folder.rglob("*"):
+            file.write(path, path.relative_to(folder.parent))
+    return archive
+
+
+def test_an_archive_is_told_by_its_list(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    assert is_bundle_archive(packed(bundle, tmp_path / "bundle.zip"))
+    (bundle / "model.json").write_text("{}")  # a model folder, whatever lies beside its card
+    assert not is_bundle_archive(packed(bundle, tmp_path / "model.zip"))
+    assert not is_bundle_archive(bundle / "configs" / "metadata.json")
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "bundle.zip").read_bytes()[:-30])
+    with pytest.raises(InputError, match="incomplete or damaged"):
+        is_bundle_archive(tmp_path / "cut.zip")
+    with pytest.raises(InputError, match="cannot be read"):
+        is_bundle_archive(tmp_path / "gone.zip")
