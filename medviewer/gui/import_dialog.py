@@ -157,7 +157,7 @@ def _result(tried: Tried) -> Card:
     if is_own_explanation(tried.card):
         box.add(SignalRow("good", tr(OWN_EXPLANATION), word=tr("Checked")))
     elif reason:
-        box.add(SignalRow("caution", visible(tr_pick(reason)), word=tr("Heat maps by occlusion only.")))
+        box.add(SignalRow("caution", visible(tr_pick(reason)), word=tr("No heat maps that need gradients.")))
     else:
         words = tr("Its gradients agree with differences of its own answers; heat maps by: {methods}.")
         box.add(SignalRow("good", words.format(methods=", ".join(explain["methods"])), word=tr("Checked")))

@@ -82,7 +82,7 @@ def _reservations(card: Card) -> Iterator[QWidget]:
     explain: Any = card.document.get("explain") or {}
     reason = explain.get("without_gradients")
     if reason:
-        words = tr("Heat maps by occlusion only.") + " " + visible(tr_pick(reason))
+        words = tr("No heat maps that need gradients.") + " " + visible(tr_pick(reason))
         yield SignalRow("info", words)
 
 

@@ -283,6 +283,7 @@ def _write_card(
         "control_flow": {},
         "feature_map": "features",
         "grid": [SIZE // 32, SIZE // 32],
+        "is_rectified": True,  # it ends with a ReLU
         "gradient_errors": {},
         "gradients_by": "PyTorch, traced into the graph",
         "libraries": {"torch": str(torch.__version__)},

@@ -17,9 +17,11 @@ from medviewer.inference.card_schema import SCHEMA_ID
 from medviewer.inference.importing.questions import CATEGORIES, VALUES, Answers, GraphFacts
 
 _NAMES = {"model": "model.onnx", "explain": "model.explain.onnx", "reference": "reference.npz"}
-GRADIENT_METHODS = ("integrated-gradients",)
+# They need the input's gradient; the feature map's; a feature map that is nowhere negative; only the network's answer.
+GRADIENT_METHODS = ("integrated-gradients", "gradient-shap", "smooth-grad", "saliency", "input-x-gradient")
 MAP_METHODS = ("grad-cam",)
-ALWAYS = ("occlusion",)
+RECTIFIED_METHODS = ("grad-cam-plus-plus",)
+ALWAYS = ("occlusion", "rise")
 _TOLERANCE = 1e-3
 
 
@@ -158,11 +160,13 @@ def _explain(report: Mapping[str, Any]) -> dict[str, Any]:
     if why:
         reason = {"en": f"No gradients: {why}.", "zh": f"没有梯度：{why}。"}
         return {"target_layer": "", "grid": [1, 1], "methods": list(ALWAYS), "without_gradients": reason}
-    has_map = bool(report["feature_map"])
+    of_map: tuple[str, ...] = ()
+    if report["feature_map"]:
+        of_map = (*MAP_METHODS, *(RECTIFIED_METHODS if report["is_rectified"] else ()))
     return {
         "target_layer": report["feature_map"],
         "grid": report["grid"],
-        "methods": [*(MAP_METHODS if has_map else ()), *GRADIENT_METHODS, *ALWAYS],
+        "methods": [*of_map, *GRADIENT_METHODS, *ALWAYS],
         "gradients_by": report["gradients_by"],
         "differs_from_finite_differences_by": {n: round(e, 5) for n, e in report["gradient_errors"].items()},
     }

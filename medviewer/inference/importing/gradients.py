@@ -48,11 +48,13 @@ class Differentiated:
         model: ``x``, ``selector`` -> ``logits``, ``d_x`` and, with a feature map, ``feature_map``, ``d_feature_map``.
         feature_map: the name of the tensor that was taken, and its (rows, columns); None if there is none.
         errors: by output, how far it lay from differences, as a fraction of these.
+        is_rectified: the feature map has no negative value at the made-up images; Grad-CAM++ is made for such maps.
     """
 
     model: ModelProto
     feature_map: tuple[str, tuple[int, int]] | None
     errors: Mapping[str, float]
+    is_rectified: bool = False
 
 
 def differentiate(
@@ -94,7 +96,15 @@ def differentiate(
     if not worst <= TOLERATED:
         raise NoGradientsError(f"they differ from the network's own differences by {worst:.0%}")
     where = (found[0], (found[1][2], found[1][3])) if found else None
-    return Differentiated(model, where, errors)
+    return Differentiated(model, where, errors, is_rectified=_is_rectified(session, images[:_IMAGES], found, labels))
+
+
+def _is_rectified(session: Any, images: Floats, found: tuple[str, tuple[int, ...]] | None, labels: int) -> bool:
+    if found is None:
+        return False
+    selector = np.eye(1, labels, dtype=np.float32).repeat(len(images), axis=0)
+    (maps,) = session.run(["feature_map"], {"x": images, "selector": selector})
+    return bool((maps >= 0).all())
 
 
 def _with_tap(one: ModelProto, *, is_across: bool) -> tuple[ModelProto, tuple[str, tuple[int, ...]] | None]:

@@ -74,8 +74,9 @@ def build(
         progress: told of each step.
 
     Returns:
-        What the card needs to know: ``control_flow`` by role, ``feature_map``, ``grid``, ``gradient_errors``,
-        ``why_no_gradients``, ``libraries``; of masks, which have no gradients, the first and the last only.
+        What the card needs to know: ``control_flow`` by role, ``feature_map``, ``grid``, ``is_rectified``,
+        ``gradient_errors``, ``why_no_gradients``, ``libraries``; of masks, which have no gradients, the first and the last
+        only.
 
     Raises:
         As :func:`inspect`; ModelError also if the rebuilt network does not give what the file gives.
@@ -238,7 +239,8 @@ def _build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     name, grid = made.feature_map or ("", (1, 1))
     report["control_flow"]["explain"] = ["Scan"]
     report["gradients_by"] = f"onnx-ad {report['libraries']['onnx-ad']}"
-    return report | {"feature_map": name, "grid": list(grid), "gradient_errors": dict(made.errors)}
+    of_map = {"feature_map": name, "grid": list(grid), "is_rectified": made.is_rectified}
+    return report | of_map | {"gradient_errors": dict(made.errors)}
 
 
 def _served(

@@ -12,7 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from medviewer.domain.errors import InputError, MedViewerError, ModelError, Stopped, UnsafeModelError, UsageError
-from medviewer.domain.progress import StopToken
+from medviewer.domain.progress import StopToken, no_progress
+from medviewer.explain.methods import methods_for
+from medviewer.explain.question import Question
+from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.importing import gradients, graphs
@@ -102,7 +105,7 @@ def test_a_graph_says_what_it_knows(tmp_path: Path) -> None:
 def test_gradients_of_an_imported_network_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "out")
     assert card.explain is not None
-    assert card.explain.methods == ("grad-cam", "integrated-gradients", "occlusion")
+    assert set(card.explain.methods) == SERVED
     assert card.explain.grid == (8, 8)
     assert all(error < 0.02 for error in card.document["explain"]["differs_from_finite_differences_by"].values())
     x = fakes.images(5)
@@ -114,6 +117,41 @@ def test_gradients_of_an_imported_network_are_those_worked_out_by_hand(tmp_path:
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
     check_graph(graph, name="explain", control_flow=("Scan",))
+
+
+SERVED = {
+    "grad-cam", "grad-cam-plus-plus", "integrated-gradients", "gradient-shap", "smooth-grad", "saliency",
+    "input-x-gradient", "occlusion", "rise",
+}  # fmt: skip
+
+
+def test_every_method_that_is_offered_gives_the_map_of_the_network_itself(tmp_path: Path) -> None:
+    """The same network with gradients that were worked out by hand, asked the same."""
+    card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "models" / "net")
+    explain = {**read_card(fakes.make_model(tmp_path / "own" / "a")).document["explain"], "methods": sorted(SERVED)}
+    own = fakes.make_model(tmp_path / "models" / "own", labels=("a", "b", "c"), explain=explain)
+    with Engine(Catalogue([tmp_path / "models"]), threads=1) as engine:
+        tensor = fakes.images(1)[0]
+        assert {row.id for row in methods_for(card)} == SERVED
+        for row in methods_for(card):
+            found, expected = (
+                row.run(Question(engine, each, tensor, 1, None, no_progress)) for each in (card, read_card(own))
+            )
+            np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-5, err_msg=row.id)
+            assert found.error == pytest.approx(expected.error, abs=1e-3), row.id
+
+
+def _not_rectified(model: onnx.ModelProto) -> None:
+    """Without the rectification: its feature map has negative values."""
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Identity"
+
+
+def test_grad_cam_plus_plus_is_offered_only_where_the_feature_map_is_nowhere_negative(tmp_path: Path) -> None:
+    card = imported(bare_file(tmp_path / "net.onnx", change=_not_rectified), tmp_path / "out")
+    assert card.explain is not None
+    assert set(card.explain.methods) == SERVED - {"grad-cam-plus-plus"}
 
 
 def test_a_colour_network_of_one_image_at_a_time_answers_about_many_grey_ones(tmp_path: Path) -> None:
@@ -181,11 +219,12 @@ def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_pa
     np.testing.assert_allclose(e / e.sum(1, keepdims=True) if task == "multiclass" else e / (1 + e), p, atol=1e-5)
 
 
-def test_without_gradients_the_reason_stands_on_the_card_and_occlusion_remains(tmp_path: Path) -> None:
+def test_without_gradients_the_reason_stands_on_the_card_and_what_needs_none_remains(tmp_path: Path) -> None:
     path = colour_file(tmp_path / "net.onnx", pool="AveragePool", ceil_mode=1)
     card = imported(path, tmp_path / "out")
     assert card.explain is not None
-    assert card.explain.methods == ("occlusion",)
+    assert card.explain.methods == ("occlusion", "rise")
+    assert {row.id for row in methods_for(card)} == {"occlusion", "rise"}
     assert "ceil_mode=1 is not differentiated" in card.document["explain"]["without_gradients"]["en"]
     assert card.file("explain") is None
 
