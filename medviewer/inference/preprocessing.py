@@ -96,16 +96,20 @@ def _resize(
     """Bring the image to ``(rows, columns)`` with an antialiased bilinear filter.
 
     ``aspect="stretch"`` fills the grid and squeezes the image; ``"pad"`` keeps its
-    shape, of which a pixel may be higher than wide, and fills the rest, on both sides, with the image's darkest value.
+    shape, of which a pixel may be higher than wide, and fills the rest, on both sides, with the image's darkest value;
+    ``"crop"`` keeps it too, and leaves out what is not in the middle: that the network never sees.
     """
     has_size = 1 <= rows <= _LARGEST_SIDE and 1 <= columns <= _LARGEST_SIDE
-    if mode != "area" or aspect not in {"stretch", "pad"} or not has_size:
+    if mode != "area" or aspect not in {"stretch", "pad", "crop"} or not has_size:
         raise ValueError(f"mode {mode!r}, aspect {aspect!r}, {rows} x {columns}")
     inner = (rows, columns)
     if aspect == "pad":
         height, width = image.shape[0] * pixel_aspect, float(image.shape[1])
         scale = min(rows / height, columns / width)
         inner = (min(rows, max(1, round(height * scale))), min(columns, max(1, round(width * scale))))
+    first = (0, 0)
+    if aspect == "crop":
+        first, image = _middle(image, rows / columns / pixel_aspect)
     small = filtered(filtered(image, inner[0]).T, inner[1]).T
     before = ((rows - inner[0]) // 2, (columns - inner[1]) // 2)
     if inner != (rows, columns):
@@ -117,8 +121,19 @@ def _resize(
         step = image.shape[axis] / inner[axis]
         # Centres, not corners: pixel 0's centre lies half a pixel inside the image.
         transform[axis, axis] = step
-        transform[axis, 2] = (0.5 - before[axis]) * step - 0.5
+        transform[axis, 2] = first[axis] + (0.5 - before[axis]) * step - 0.5
     return small, transform
+
+
+def _middle(image: FloatImage, shape: float) -> tuple[tuple[int, int], FloatImage]:
+    """The largest middle part whose rows over columns are ``shape``, and where it begins.
+
+    Where one pixel is left over, the part lies a pixel later, as of ``size // 2 - part // 2``.
+    """
+    rows, columns = image.shape
+    part = (min(rows, max(1, round(columns * shape))), min(columns, max(1, round(rows / shape))))
+    first = (rows // 2 - part[0] // 2, columns // 2 - part[1] // 2)
+    return first, image[first[0] : first[0] + part[0], first[1] : first[1] + part[1]]
 
 
 def filtered(image: FloatImage, size: int) -> FloatImage:

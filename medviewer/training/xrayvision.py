@@ -7,7 +7,8 @@ a probability at the operating point becomes one half. Weights of one collection
 18 outputs all the same; those that nothing was learned for have NaN for an operating point, and are cut off.
 
 Source: Cohen et al., "TorchXRayVision: a library of chest X-ray datasets and models", MIDL 2022;
-torchxrayvision/models.py (``op_norm``, 18 pathologies, grey from -1024 to 1024, 224 x 224).
+torchxrayvision/models.py (``op_norm``, 18 pathologies, grey from -1024 to 1024, 224 x 224), datasets.py
+(``XRayCenterCrop``: films are cut to their middle square), utils.py (``normalize``, ``read_xray_dcm``).
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ FINDINGS = (
     "Lung_Opacity", "Enlarged_Cardiomediastinum",
 )  # fmt: skip
 SIZE = 224
+_PREPARED = (
+    "Films are cut to their middle square, as by TorchXRayVision's XRayCenterCrop. Two things differ from it: -1024 to "
+    "1024 are the darkest and brightest grey of each film as it is displayed, there the least and most that its stored "
+    "bits can hold; and films are made small by another filter."
+)
 _OPERATING_POINTS = "op_threshs"
 _PARITY = 1e-3
 _WORST_GRADIENT = 1e-3  # 1 - correlation, as for the networks that are trained here
@@ -274,7 +280,7 @@ def _write_card(
         rows=SIZE,
         columns=SIZE,
         values="xrv",
-        aspect="stretch",
+        aspect="crop",
         threshold=0.5,
         intended_use=f"Research: how typical a frontal chest radiograph is of each of {len(labels)} findings.",
         licence="unknown; TorchXRayVision's own code and weights are Apache-2.0",
@@ -307,6 +313,7 @@ def _more(served: _Served) -> dict[str, Any]:
         "references": [
             "Cohen et al., TorchXRayVision: a library of chest X-ray datasets and models, MIDL 2022",
             where,
+            _PREPARED,
             *(
                 [f"Nothing was learned for these outputs of the weights, which are left out: {left_out}."]
                 if left_out

@@ -75,8 +75,8 @@ def build(
 
     Returns:
         What the card needs to know: ``control_flow`` by role, ``feature_map``, ``grid``, ``is_rectified``,
-        ``gradient_errors``, ``why_no_gradients``, ``libraries``; of masks, which have no gradients, the first and the last
-        only.
+        ``gradient_errors``, ``why_no_gradients``, ``libraries``; of masks, which have no gradients, the first and the
+        last only.
 
     Raises:
         As :func:`inspect`; ModelError also if the rebuilt network does not give what the file gives.

@@ -13,6 +13,7 @@ from PIL import Image
 from medviewer.domain.errors import CardError, InputError
 from medviewer.inference.card import read_card
 from medviewer.inference.inputs import image as image_input
+from medviewer.inference.placement import place_saliency
 from medviewer.inference.preprocessing import OPERATIONS, prepare
 from tests import fakes
 
@@ -91,6 +92,41 @@ def test_padding_keeps_the_shape_that_the_image_has_in_the_patient(before):
     np.testing.assert_allclose(prepared.model_to_image @ (15.5, 19.5, 1), (39.5, 19.5, 1))
 
 
+@pytest.mark.parametrize(
+    ("shape", "part"),
+    [
+        ((60, 40), (slice(10, 50), slice(0, 40))),
+        ((31, 50), (slice(0, 31), slice(10, 41))),
+        ((9, 9), (slice(9), slice(9))),
+    ],
+)
+def test_cropping_shows_the_middle_and_nothing_else(shape, part):
+    crop = {"op": "resize", "rows": 16, "columns": 16, "aspect": "crop"}
+    image = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    prepared = prepare(image, [crop])
+    np.testing.assert_array_equal(prepared.tensor, prepare(image[part], [{**crop, "aspect": "stretch"}]).tensor)
+    first, last = (np.array([s.indices(n)[i] for s, n in zip(part, shape, strict=True)]) for i in (0, 1))
+    np.testing.assert_allclose(prepared.model_to_image @ (-0.5, -0.5, 1), (*(first - 0.5), 1))
+    np.testing.assert_allclose(prepared.model_to_image @ (15.5, 15.5, 1), (*(last - 0.5), 1))
+
+
+def test_cropping_keeps_the_shape_that_the_image_has_in_the_patient():
+    # 60 x 40 pixels, each half as high as wide: 30 x 40, of which 30 x 30 are shown.
+    crop = {"op": "resize", "rows": 16, "columns": 16, "aspect": "crop"}
+    to_image = prepare(np.zeros((60, 40), np.float32), [crop], pixel_aspect=0.5).model_to_image
+    np.testing.assert_allclose(to_image @ (-0.5, -0.5, 1), (-0.5, 4.5, 1))
+    np.testing.assert_allclose(to_image @ (15.5, 15.5, 1), (59.5, 34.5, 1))
+
+
+def test_what_cropping_leaves_out_is_not_examined():
+    crop = {"op": "resize", "rows": 16, "columns": 16, "aspect": "crop"}
+    prepared = prepare(np.zeros((60, 40), np.float32), [crop])
+    placed = place_saliency(np.ones((16, 16), np.float32), prepared.model_to_image, (60, 40))
+    assert np.isnan(placed[:9]).all()
+    assert np.isnan(placed[51:]).all()
+    assert np.isfinite(placed[11:49]).all()
+
+
 @pytest.mark.parametrize("shape", [{"pixel_spacing_mm": (0.5, 1.0)}, {"pixel_aspect_ratio": 0.5}])
 def test_an_image_says_the_shape_of_its_pixels(tmp_path, shape):
     steps = [{"op": "resize", "rows": 32, "columns": 32, "aspect": "pad"}]
@@ -106,7 +142,7 @@ def test_an_image_says_the_shape_of_its_pixels(tmp_path, shape):
     rows=st.integers(1, 60),
     columns=st.integers(1, 60),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    aspect=st.sampled_from(["stretch", "pad"]),
+    aspect=st.sampled_from(["stretch", "pad", "crop"]),
     pixel_aspect=st.sampled_from([1.0, 0.4, 2.5]),
 )
 def test_the_transform_leads_back_to_the_same_place(rows, columns, size, aspect, pixel_aspect):
@@ -119,7 +155,11 @@ def test_the_transform_leads_back_to_the_same_place(rows, columns, size, aspect,
         grid = np.stack([*np.indices(size).reshape(2, -1), np.ones(size[0] * size[1])])
         shown = (prepared.model_to_image @ grid)[:2]
         step = np.diag(prepared.model_to_image)[:2, None]
-        inside = ((shown >= step) & (shown <= np.array([[rows], [columns]]) - 1 - step)).all(axis=0)
+        # A cut edge is a border too.
+        edges = prepared.model_to_image @ np.array([[-0.5, size[0] - 0.5], [-0.5, size[1] - 0.5], [1, 1]])
+        first = np.maximum(edges[:2, :1] + 0.5, 0)
+        last = np.minimum(edges[:2, 1:] - 0.5, np.array([[rows], [columns]]) - 1)
+        inside = ((shown >= first + step) & (shown <= last - step)).all(axis=0)
         error = prepared.tensor[0].ravel()[inside] - shown[axis][inside]
         assert np.abs(error).max(initial=0) < 0.2
 

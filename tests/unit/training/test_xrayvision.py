@@ -16,6 +16,7 @@ from medviewer.domain.errors import InputError  # noqa: E402
 from medviewer.inference.card import read_card  # noqa: E402
 from medviewer.inference.catalogue import Catalogue  # noqa: E402
 from medviewer.inference.engine import Engine  # noqa: E402
+from medviewer.inference.preprocessing import prepare  # noqa: E402
 from medviewer.training import xrayvision  # noqa: E402
 from medviewer.training.networks_densenet import DenseNet121  # noqa: E402
 from medviewer.training.xrayvision import FINDINGS, import_weights, read_weights  # noqa: E402
@@ -60,6 +61,14 @@ def op_norm(p: Any, points: Any) -> Any:
     return expected
 
 
+def centre_crop(film: Any) -> Any:
+    """torchxrayvision.datasets.XRayCenterCrop, written as its makers do."""
+    y, x = film.shape
+    size = min(y, x)
+    startx, starty = x // 2 - (size // 2), y // 2 - (size // 2)
+    return film[starty : starty + size, startx : startx + size]
+
+
 # As of the weights of CheXpert: the others have NaN, because nothing was learned for them.
 SOME = tuple(i for i in range(18) if i not in (2, 5, 6, 9, 11, 12, 13))
 
@@ -92,7 +101,12 @@ def test_weights_become_a_model_whose_answers_are_those_of_the_published_way(tmp
     expected = op_norm(p, points)[:, SOME]
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=1e-5)
     assert "published operating point" in card.document["references"][1]
-    assert "left out: Infiltration, Emphysema" in card.document["references"][2]
+    assert "left out: Infiltration, Emphysema" in card.document["references"][3]
+    assert "XRayCenterCrop" in card.document["references"][2]
+    film = np.random.default_rng(4).integers(0, 256, (131, 90)).astype(np.float32)
+    own, square = prepare(film, card.preprocessing), prepare(centre_crop(film), card.preprocessing)
+    np.testing.assert_array_equal(own.tensor, square.tensor)
+    assert (own.tensor.min(), own.tensor.max()) == (-1024, 1024)
     assert "each of 11 findings" in card.intended_use.en
 
 
