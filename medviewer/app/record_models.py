@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
 from medviewer.app.on_screen import is_withheld
-from medviewer.app.patient import keep_event
+from medviewer.app.patient import explained_words, keep_event
 from medviewer.app.state import RecordAnswer, RecordQuestion, State
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -189,3 +189,5 @@ def _take(app: Application, found: Sequence[RecordAnswer]) -> None:
     for one in found:
         if one.answer is not None:
             keep_event(app, "model.run", one.question.study_instance_uid, one.model_id)
+        if one.attribution is not None:
+            keep_event(app, "model.explain", one.question.study_instance_uid, explained_words(one.attribution))
