@@ -137,3 +137,11 @@ def test_each_explanation_is_in_the_audit_trail(app: Application, medviewer_home
     uid = app.state.selection.image.sop_instance_uid
     kept = [(one.event.subject, one.event.detail) for one in trail.entries() if one.event.what == "model.explain"]
     assert kept == [(uid, f"{MODEL_ID} 1.2.3 grad-cam {label}") for label in ("pneumonia", "effusion")]
+
+
+def test_work_on_the_map_of_another_finding_is_stopped(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.run_command("explain.finding", "effusion")
+    stopped: list[str] = []
+    monkeypatch.setattr(app.jobs, "stop", stopped.append)
+    app.run_command("explain.finding", "pneumonia")  # its map is there: nothing new takes the place of what runs
+    assert stopped == ["explain", "compare"]
