@@ -205,6 +205,19 @@ def make_model(
     return folder
 
 
+def make_model_of_three(folder: Path, **changes: Any) -> Path:
+    """A model folder of three findings; of the radiographs here the most probable one stays below its threshold.
+
+    Pneumonia (0.55, flagged), effusion (below 0.5, not flagged) and nodule (above 0.55, threshold 0.7).
+    """
+    make_model(folder, labels=("pneumonia", "effusion", "nodule"), **changes)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    nodule = card["labels"][2]
+    nodule["threshold"] = nodule["operating_point"]["threshold"] = 0.7
+    write_card(folder, card)
+    return folder
+
+
 def residual_arrays(features: int = FILTERS) -> dict[str, np.ndarray]:
     """What ``ood.npz`` holds for the residual: one direction, so that most of any image lies outside."""
     return {

@@ -158,10 +158,14 @@ def warm_up(engine: Engine, model_id: str, stop: StopToken) -> str:
 
 
 def explain_finding(
-    engine: Engine, question: Question, method: str, stop: StopToken, progress: Progress
+    engine: Engine, question: Question, method: str, stop: StopToken, progress: Progress, finding: str = ""
 ) -> Attribution:
-    """Where the model looked, by one method, as soon as it is known; :func:`weigh_map` judges it afterwards."""
-    return explain(engine, question.case, question.model_id, method, n_random=0, stop=stop, progress=progress)
+    """Where the model looked for a finding, by one method, as soon as it is known; :func:`weigh_map` judges it later.
+
+    Without ``finding`` it is the one in question.
+    """
+    case, model_id, of = question.case, question.model_id, finding or None
+    return explain(engine, case, model_id, method, finding=of, n_random=0, stop=stop, progress=progress)
 
 
 def weigh_map(

@@ -23,6 +23,7 @@ class Asking:
     """How models are asked: with which heat maps, in which language, and which files are made of the answers."""
 
     methods: tuple[str, ...] = ()
+    finding: str = ""  # which one the heat maps are of; "" for the one in question
     language: str = "en"
     outputs: frozenset[Output] = USUAL
 
@@ -31,6 +32,7 @@ class Asking:
         """All of it, the same for the same wishes."""
         return (
             *dict.fromkeys(self.methods),
+            *((f"of {self.finding}",) if self.finding else ()),
             f"in {self.language}",
             *(f"saves {name}" for name in sorted(self.outputs)),
         )
@@ -104,4 +106,5 @@ def _asked(
     """What a model says of a case, and why by each method that is wanted."""
     answer = engine.ask(case, model_id, progress=progress, language=asking.language)
     wanted = tuple(dict.fromkeys(asking.methods)) if answer.status == "answer" else ()
-    return answer, tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
+    of = asking.finding or None
+    return answer, tuple(explain(engine, case, model_id, method, finding=of, progress=progress) for method in wanted)

@@ -31,7 +31,7 @@ from medviewer.app.note_models import NoteReader
 from medviewer.app.patient import RecordRoom
 from medviewer.app.picture import Picture
 from medviewer.app.printing import PrintWish, Sheet
-from medviewer.app.record_models import RecordReader, is_for_screen, stack_models
+from medviewer.app.record_models import RecordReader, finding_titles, is_for_screen, stack_models
 from medviewer.app.result import Result
 from medviewer.app.save_jobs import SaveJobs, kind_of
 from medviewer.app.saving import Document, Saved, SaveWish
@@ -391,7 +391,7 @@ class Application:
         self.renderer.close()
         state = self.state
         self.remember(
-            overlay=replace(state.overlay, visible=True, second=""),
+            overlay=replace(state.overlay, visible=True, second="", chosen=None),
             corner_text=state.corner_text,
             smooth=state.view.smooth,
             model_id=state.model_id or self.settings.model_id,
@@ -412,6 +412,7 @@ class Application:
             corner_text=settings.corner_text,
             view=View(smooth=settings.smooth),
             model_id=_first_usable(self.engine, settings.model_id),
+            finding_titles=finding_titles(self.engine.catalogue),
             stack_models=stack_models(self.engine.catalogue),
         )
 

@@ -488,6 +488,7 @@ _ROWS = (
     _asked("queue.cancel|Take out of the queue|从队列中移除", model_queue.cancel, always),
     _row("explain.toggle|Hide or show heat map|隐藏或显示热图|X|heat-map", findings.toggle_overlay, has_image),
     _asked("explain.method|Explanation method|解释方法", findings.use_method, always),
+    _asked("explain.finding|Finding that is explained|所解释的结果", findings.choose_finding, has_image),
     _asked("explain.compare|Compare with another method|与另一方法比较", comparing.compare, has_image),
     _row("explain.end_comparison|End the comparison of heat maps|结束热图比较||columns-2", _end_comparison,
          comparing.is_comparing),

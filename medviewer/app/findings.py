@@ -15,10 +15,11 @@ from medviewer.app.on_screen import (
     asks_of_stack,
     current_answer,
     current_attribution,
+    finding_shown,
     is_record_checked,
     second_attribution,
 )
-from medviewer.app.patient import keep_answer
+from medviewer.app.patient import explained_words, keep_answer, keep_event
 from medviewer.app.record_models import is_for_screen
 from medviewer.app.stack_asking import Prepare, confirmation_of, key_of, partial_because, question_of
 from medviewer.app.state import Key, Overlay, Selection
@@ -136,6 +137,27 @@ def use_method(app: Application, method: str) -> None:
     explain_second(app)
 
 
+def choose_finding(app: Application, label: str) -> None:
+    """Look at another finding of the answer on screen: its heat map, and how far it can be believed.
+
+    The choice is of this answer: every other one begins with its own finding in question.
+    """
+    found = current_answer(app.state)
+    names = [one.label for one in found[1].findings] if found is not None else []
+    if found is None or not names:
+        raise UsageError("There is no finding to choose: run a model first.")
+    if label not in names:
+        raise UsageError(f"The answer has no finding “{label}”; it has: {', '.join(names)}.")
+    before = app.state.overlay
+    app.session.change(overlay=replace(before, chosen=replace(found[0], finding=label), visible=True))
+    for slot, shown in (("explain", current_attribution), ("compare", second_attribution)):
+        known = shown(app.state)
+        method = app.state.overlay.method if slot == "explain" else app.state.overlay.second
+        app.jobs.stop(slot)  # what is under way is of another finding
+        if method and (known is None or known.faithfulness is None):
+            _explain_by(app, method, slot)
+
+
 def explain_shown(app: Application) -> None:
     """Work out the heat map of the chosen method for the answer on screen."""
     if current_attribution(app.state) is None:
@@ -223,13 +245,14 @@ def _method_for(app: Application, model_id: str) -> str:
 
 
 def _start_explaining(app: Application, asked: Subject, prepare: Prepare, method: str, slot: str = "explain") -> None:
-    card = app.engine.catalogue.card(asked.model_id)
-    if not has_map(card):
+    card, answer = app.engine.catalogue.card(asked.model_id), app.state.answers.get(asked)
+    if not has_map(card) or answer is None:
         return  # what it rests on is no map over what is on screen, or is what it outlined
+    finding = finding_shown(app.state, asked, answer)
 
     def work(stop: StopToken, progress: Progress) -> tuple[Question, Attribution]:
         question = prepare(stop, progress)
-        return question, analysis.explain_finding(app.engine, question, method, stop, progress)
+        return question, analysis.explain_finding(app.engine, question, method, stop, progress, finding)
 
     def done(found: tuple[Question, Attribution]) -> None:
         question, attribution = found
@@ -266,6 +289,8 @@ def _take_attribution(app: Application, asked: Subject, attribution: Attribution
     if answer is None or not attribution.provenance.is_same_question(answer.provenance):
         return
     subject = replace(asked, method=attribution.method, finding=attribution.finding)
+    if attribution.faithfulness is None:  # told again once it has been judged
+        keep_event(app, "model.explain", asked.image_key[1], explained_words(attribution))
     app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
 
 

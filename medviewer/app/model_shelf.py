@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from medviewer.app.analysis import build_case
 from medviewer.app.findings import REPLACED, forget_replaced
 from medviewer.app.own_process import run_command
-from medviewer.app.record_models import is_for_screen, stack_models
+from medviewer.app.record_models import finding_titles, is_for_screen, stack_models
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
@@ -274,6 +274,7 @@ def _adopt(app: Application, gone: frozenset[str]) -> None:
         replaced_models=gone,
         model_id=model_id,
         provider="",
+        finding_titles=finding_titles(app.engine.catalogue),
         stack_models=stack_models(app.engine.catalogue),
     )
     if forget_replaced(app, gone):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from medviewer.app.data_questions import DataAnswer, DataQuestion, ModelOffer, ask_about_data, explain_data, offers_for
-from medviewer.app.patient import keep_event
+from medviewer.app.patient import explained_words, keep_event
 from medviewer.app.state import JobStatus
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError
@@ -122,4 +122,7 @@ class MoleculeDesk:
         self._said[model_id] = said  # last in the order: it was told last
         if said.answer is not None and (before is None or before.answer is not said.answer):
             keep_event(self._app, "model.run", "", model_id)  # without a subject: it is about nobody
+        why = said.attribution
+        if why is not None and why.faithfulness is None and (before is None or before.attribution is not why):
+            keep_event(self._app, "model.explain", "", explained_words(why))  # told again once it has been judged
         self._changed()

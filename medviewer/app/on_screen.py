@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from medviewer.app.state import Cut, Key, Layer, Measured, Measurements, Pane, Scene, Selection, State, Stored, Value
-from medviewer.domain.answer import Answer, Attribution, Impression, Subject
+from medviewer.domain.answer import Answer, Attribution, Impression, Subject, finding_in_question
 from medviewer.domain.frame import ColorProfile, OverlayPlane
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.presentation import Appearance, KeyObjects, PresentationState, are_named
@@ -396,12 +396,39 @@ def _attribution_by(state: State, method: str) -> Attribution | None:
     return next((one for one in attributions_of(state) if one.method == method), None)
 
 
+def finding_shown(state: State, asked: Subject, answer: Answer) -> str:
+    """The label of the finding that heat maps, trust and results of an answer are about; "" if it has none.
+
+    The one that the reader chose for this very answer, else the one in question
+    (:func:`~medviewer.domain.answer.place_in_question`).
+    """
+    chosen = state.overlay.chosen
+    is_of_this = chosen is not None and replace(chosen, finding="") == replace(asked, finding="")
+    if is_of_this and chosen is not None and any(one.label == chosen.finding for one in answer.findings):
+        return chosen.finding
+    found = finding_in_question(answer.findings)
+    return found.label if found is not None else ""
+
+
+def shown_finding(state: State) -> str:
+    """The label of the finding that is looked at, of the answer on screen; "" if there is none."""
+    found = current_answer(state)
+    return finding_shown(state, *found) if found is not None else ""
+
+
+def has_other_findings(state: State) -> bool:
+    """Whether the answer on screen has more than one finding, so that it must be said which one a map is of."""
+    found = current_answer(state)
+    return found is not None and len(found[1].findings) > 1
+
+
 def attributions_of(state: State) -> tuple[Attribution, ...]:
-    """The heat maps of all methods for the answer on screen."""
+    """The heat maps of all methods for the answer on screen, of the finding that is looked at and of no other."""
     found = current_answer(state)
     if found is None:
         return ()
-    asked, _ = found
+    asked, answer = found
+    finding = finding_shown(state, asked, answer)
     return tuple(
         attribution
         for subject, attribution in state.attributions.items()
@@ -409,4 +436,5 @@ def attributions_of(state: State) -> tuple[Attribution, ...]:
         and (subject.image_key, subject.model_id, subject.model_sha256)
         == (asked.image_key, asked.model_id, asked.model_sha256)
         and attribution.is_map  # others lie on values, not on the image
+        and (attribution.finding == finding or not finding)  # a score or a forecast has no finding
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app.on_screen import identity_of, patient_beside_record
 from medviewer.app.state import Stored
-from medviewer.domain.answer import Answer, Decision, Subject
+from medviewer.domain.answer import Answer, Attribution, Decision, Subject
 from medviewer.domain.errors import MedViewerError, RecordError, StorageError
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Patient
@@ -296,6 +296,12 @@ def keep_key_image(
 
     app.write(save, lambda _none: done(), failed)
     app.write(note)
+
+
+def explained_words(attribution: Attribution) -> str:
+    """What the audit trail says of an explanation: which model in which version, by which method, of which finding."""
+    made_by = attribution.provenance
+    return f"{made_by.model_id} {made_by.model_version} {attribution.method} {attribution.finding}"
 
 
 def keep_event(app: Application, what: str, subject: str, detail: str = "") -> None:

@@ -6,15 +6,16 @@ another record, another study, or while image and record contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
 from medviewer.app.on_screen import is_withheld
-from medviewer.app.patient import keep_event
+from medviewer.app.patient import explained_words, keep_event
 from medviewer.app.state import RecordAnswer, RecordQuestion, State
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, UsageError
@@ -48,6 +49,13 @@ def stack_models(catalogue: Catalogue) -> frozenset[str]:
     """The models that look at a whole stack of slices."""
     cards = (entry.card for entry in catalogue.entries if entry.card is not None)
     return frozenset(card.id for card in cards if stack_input(card) is not None)
+
+
+def finding_titles(catalogue: Catalogue) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """What each model's findings are called, by language; by the model's id and the label."""
+    cards = (entry.card for entry in catalogue.entries if entry.card is not None)
+    titles = ((card.id, label.name, label.title) for card in cards for label in card.labels)
+    return MappingProxyType({(model_id, name): {"en": text.en, "zh": text.zh} for model_id, name, text in titles})
 
 
 def takes_records(card: Card) -> bool:
@@ -181,3 +189,5 @@ def _take(app: Application, found: Sequence[RecordAnswer]) -> None:
     for one in found:
         if one.answer is not None:
             keep_event(app, "model.run", one.question.study_instance_uid, one.model_id)
+        if one.attribution is not None:
+            keep_event(app, "model.explain", one.question.study_instance_uid, explained_words(one.attribution))

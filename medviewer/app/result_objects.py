@@ -196,7 +196,7 @@ def capture_text(result: Result) -> list[str]:
         lines.append(f"Analysed: {len(result.slices)} slices as a whole; this is slice {shown}")
     lines += [Caution(f"Warning: {guard.text}") for guard in answer.guards if guard.level == "warn"]
     if result.attributions:
-        lines += _map_words(result.attributions[0])
+        lines += _map_words(result.attributions[0], has_others=len(answer.findings) > 1)
     made_by = answer.provenance
     signature = "" if made_by.is_verified else " (unverified)"
     lines.append(f"Model: {made_by.model_id} {made_by.model_version}{signature}")
@@ -209,9 +209,10 @@ def _finding_words(finding: Finding, kind: str) -> str:
     return f"{finding.label}: {kind} {probability}, threshold {threshold_of(finding)}, {outcome}"
 
 
-def _map_words(attribution: Attribution) -> list[str]:
-    """What the colours are, and whether they are better than those of a random map."""
-    what = f"Colours: {attribution.method_title}, where the model looked, not a lesion's outline"
+def _map_words(attribution: Attribution, *, has_others: bool) -> list[str]:
+    """What the colours are and, where there are ``has_others``, of which finding; whether a random map's are worse."""
+    of = f" for {attribution.finding}" if has_others else ""
+    what = f"Colours: {attribution.method_title}{of}, where the model looked, not a lesion's outline"
     judged = attribution.faithfulness
     if judged is None:
         return [what, Caution("Whether this map is better than a random one was not checked.")]

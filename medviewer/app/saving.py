@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from medviewer.app.asking import ask_of_screen, shown
-from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, impressions_of
+from medviewer.app.on_screen import appearance_of, asks_of_stack, current_answer, finding_shown, impressions_of
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.save_jobs import Noted
 from medviewer.app.state import State
@@ -140,10 +140,12 @@ def _said(n: int, *, carries_hidden: bool) -> tuple[Level, str]:
 
 
 def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
-    """The heat maps of one answer, that of the chosen method first."""
+    """The heat maps of one answer, of the finding that is looked at; that of the chosen method first."""
+    finding = finding_shown(state, subject, state.answers[subject])
     own = [
         (s.method != state.overlay.method, s.method, a)
         for s, a in state.attributions.items()
         if (s.image_key, s.model_id, s.model_sha256) == (subject.image_key, subject.model_id, subject.model_sha256)
+        and (s.finding == finding or not finding)
     ]
     return tuple(a for _, _, a in sorted(own, key=lambda row: row[:2]))

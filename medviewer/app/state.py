@@ -68,7 +68,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """How heat maps are drawn over the image. ``second`` is the method that the first is compared with, or ""."""
+    """How heat maps are drawn over the image, and of what. ``second`` is the method that the first is compared with.
+
+    ``chosen`` names the finding that the reader chose, and the answer that it is one of: it counts for that answer
+    only (ask ``finding_shown``).
+    """
 
     visible: bool = True
     method: str = "grad-cam"
@@ -76,6 +80,7 @@ class Overlay:
     opacity: float = 0.5
     threshold: float = 0.2
     color_map: str = "magma"
+    chosen: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +401,7 @@ class State:
     model_id: str = ""
     models_changed: int = 0  # counts how often models came or went
     replaced_models: frozenset[str] = frozenset()  # those that became others or went, the last time
+    finding_titles: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=_empty)  # by model and label
     stack_models: frozenset[str] = frozenset()  # those that look at a whole stack of slices; ask asked_key
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medviewer.app.answering import Asking, answer_image
-from medviewer.app.patient import RecordRoom
+from medviewer.app.patient import RecordRoom, explained_words
 from medviewer.app.region_results import region_lines
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
@@ -24,7 +24,7 @@ from medviewer.cli.terminal import clear_progress, print_json, progress, say, te
 from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.answer import probability_words
 from medviewer.domain.errors import StorageError, UsageError
-from medviewer.explain.methods import OWN_EXPLANATION, is_own_explanation, methods_for
+from medviewer.explain.methods import OWN_EXPLANATION, check_finding, is_own_explanation, methods_for
 from medviewer.imaging.decode import read_frame, shutdown
 from medviewer.inference.card import Card
 from medviewer.inference.catalogue import Catalogue
@@ -37,6 +37,7 @@ def analyze(arguments: argparse.Namespace) -> int:
 
     A folder, several paths or several models are many questions, each with a folder of its own.
     """
+    _check_finding_alone(arguments)
     if is_of_data(arguments) and not arguments.paths:
         return analyze_data(arguments)
     if not arguments.paths or is_of_data(arguments) or arguments.at is not None:
@@ -48,10 +49,12 @@ def analyze(arguments: argparse.Namespace) -> int:
     cards = [catalogue.card(model_id) for model_id in models]
     for card in cards:
         check_methods(arguments.explain, card)
+        check_finding(card, arguments.finding)
         _tell_what_there_is_not(arguments.also, card)
     if arguments.identity and not arguments.pdf:
         raise UsageError("--identity is about the page: give --pdf too. DICOM files say whose image it is in any case.")
-    asking = Asking(tuple(arguments.explain), arguments.language, USUAL | frozenset(arguments.also))
+    outputs = USUAL | frozenset(arguments.also)
+    asking = Asking(tuple(arguments.explain), arguments.finding or "", arguments.language, outputs)
     [path, *more] = arguments.paths
     if len(cards) == 1 and not any(spec.kind in ("image", "volume") for spec in cards[0].inputs):
         raise UsageError(
@@ -137,7 +140,20 @@ def _finish(result: Result, paths: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _keep_in_trail(room: RecordRoom, what: str, result: Result) -> bool:
-    return keep_in_trail(room, what, result.image.sop_instance_uid, result.answer.provenance.model_id)
+    """Record what was done, with a run each of its heat maps; False if any of it could not be recorded."""
+    uid = result.image.sop_instance_uid
+    maps = result.attributions if what == "model.run" else ()
+    return keep_in_trail(room, what, uid, result.answer.provenance.model_id) and all(
+        keep_in_trail(room, "model.explain", uid, explained_words(one)) for one in maps
+    )
+
+
+def _check_finding_alone(arguments: argparse.Namespace) -> None:
+    """Refuse a finding where there is no heat map that could be of it."""
+    if arguments.finding is not None and is_of_data(arguments):
+        raise UsageError("--finding is about heat maps of images; leave it out with --record, --note or --smiles.")
+    if arguments.finding is not None and not arguments.explain:
+        raise UsageError("--finding says what a heat map is of: give --explain METHOD too.")
 
 
 def check_methods(methods: Sequence[str], card: Card) -> None:
@@ -187,6 +203,7 @@ def summary(result: Result) -> list[str]:
     lines += [f"  {line}" for region in answer.regions for line in region_lines(region)]
     lines += [f"  {guard.level}: {guard.text}" for guard in answer.guards if guard.level != "ok"]
     for attribution in result.attributions:
+        of = f" for {attribution.finding}" if len(answer.findings) > 1 else ""
         sentence = attribution.faithfulness.sentence if attribution.faithfulness else "not tested against random maps"
-        lines.append(f"  {attribution.method_title}: {sentence}")
+        lines.append(f"  {attribution.method_title}{of}: {sentence}")
     return lines

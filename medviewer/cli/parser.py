@@ -160,6 +160,11 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", type=_path, metavar="FILE", help="a note as text in UTF-8, instead of an image")
     parser.add_argument("--smiles", metavar="SMILES", help="a molecule, instead of an image")
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")
+    parser.add_argument(
+        "--finding",
+        metavar="NAME",
+        help="the finding that heat maps are of (default: the most probable flagged one, else the most probable)",
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the only one)")
     parser.add_argument(
         "--out",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -341,6 +341,29 @@ class Impression:
     text: str
     time: str  # ISO 8601, UTC
     after_ai: bool
+
+
+def place_in_question(chances: Sequence[tuple[float, bool]]) -> int:
+    """Which of several findings is the one in question, where nobody has chosen one.
+
+    The most probable of those that are flagged; where none is, the most probable one. A finding that its own
+    threshold flags is what a reader must look at, however probable another one is that stays below its threshold.
+
+    Args:
+        chances: of each finding its calibrated probability and whether it is flagged; at least one.
+
+    >>> place_in_question([(0.60, False), (0.40, True)])
+    1
+    """
+    return max(range(len(chances)), key=lambda place: (chances[place][1], chances[place][0]))
+
+
+def finding_in_question(findings: Sequence[Finding]) -> Finding | None:
+    """The finding that a heat map and the trust in an answer are about; None where there is none.
+
+    The rule is :func:`place_in_question`'s.
+    """
+    return findings[place_in_question([(one.probability, one.flagged) for one in findings])] if findings else None
 
 
 def probability_words(probability: float, threshold: float | None = None) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from medviewer.domain.anchor import Anchor
-from medviewer.domain.answer import Attribution
+from medviewer.domain.answer import Attribution, place_in_question
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
 from medviewer.domain.progress import Progress, StopToken, no_progress
@@ -214,7 +214,8 @@ def explain(  # noqa: PLR0913 - the one signature that window, command line and 
         case: the image first in ``images``, as it was asked about.
         model_id: which model.
         method: an ``id`` of :data:`METHODS`.
-        finding: the name of one of the model's labels; None for the most probable one.
+        finding: the name of one of the model's labels; None for the one in question
+            (:func:`~medviewer.domain.answer.place_in_question`).
         n_random: against how many random maps the map is judged; 0 for none, which is
             for the live map (judge it later with :func:`weigh`).
         stop: to cancel.
@@ -325,11 +326,10 @@ def _explain_groups(engine: Engine, case: Case, card: Card, row: Method, asking:
     if asking.finding is None and (too_old := gather(case, card).too_old()):  # explain what is given
         target = next((i for i, one in enumerate(card.outcomes) if one not in too_old), 0)
     question = ask_about(engine, case, card, target, asking.stop, asking.progress)
-    if asking.finding is None and len(card.labels) > 1:  # the most probable one
+    if asking.finding is None and len(card.labels) > 1:
         batch = {name: array[None] for name, array in question.arrays.items()}
         logits = engine.run(card.id, batch, outputs=["logits"], stop=asking.stop)["logits"]
-        chances = probabilities(logits, card.require_calibration(), card.task)[0]
-        question = replace(question, target=int(np.argmax(chances)))
+        question = replace(question, target=_in_question(card, logits))
     values = group_occlusion(question)
     return Attribution(
         method=row.id,
@@ -348,6 +348,22 @@ def _explain_groups(engine: Engine, case: Case, card: Card, row: Method, asking:
     )
 
 
+def check_finding(card: Card, finding: str | None) -> None:
+    """Refuse a finding that the model does not report, before anything is read or run; None is the one in question.
+
+    Raises:
+        UsageError: the message names the findings that there are.
+    """
+    if finding is not None:
+        _finding_place([label.name for label in card.labels] if card.is_of_one_image else card.targets, card, finding)
+
+
+def _finding_place(names: Sequence[str], card: Card, finding: str) -> int:
+    if finding not in names:
+        raise UsageError(f"The model {card.id} does not report “{finding}”; it reports: {', '.join(names)}.")
+    return names.index(finding)
+
+
 def has_map(card: Card) -> bool:
     """Whether an explanation of it is drawn on an image or a stack of slices."""
     return (card.is_of_one_image or volume.stack_input(card) is not None) and not is_own_explanation(card)
@@ -360,9 +376,7 @@ def _volume_map(case: Case, card: Card, anchors: Sequence[Anchor], values: Float
 
 def _target_index(card: Card, finding: str | None) -> int:
     """Which label or other outcome to explain; the first one, if None."""
-    if finding is not None and finding not in card.targets:
-        raise UsageError(f"The model {card.id} does not report “{finding}”; it reports: {', '.join(card.targets)}.")
-    return card.targets.index(finding) if finding is not None else 0
+    return _finding_place(card.targets, card, finding) if finding is not None else 0
 
 
 def _suitable(method: str, card: Card) -> Method:
@@ -381,14 +395,19 @@ def _suitable(method: str, card: Card) -> Method:
 def _finding_index(engine: Engine, card: Card, tensor: FloatArray, finding: str | None, stop: StopToken | None) -> int:
     """Which column of the logits to explain."""
     names = [label.name for label in card.labels]
-    if finding is not None and finding not in names:
-        raise UsageError(f"The model {card.id} does not report “{finding}”; it reports: {', '.join(names)}.")
     if finding is not None:
-        return names.index(finding)
+        return _finding_place(names, card, finding)
     if len(names) == 1:
         return 0
     logits = Question(engine, card, tensor, 0, stop, no_progress).run(tensor[None], "model", ["logits"])["logits"]
-    return int(np.argmax(probabilities(logits, card.require_calibration(), card.task)[0]))
+    return _in_question(card, logits)
+
+
+def _in_question(card: Card, logits: FloatArray) -> int:
+    """Which label the heat map of an answer is about, where nobody has chosen one."""
+    chances = probabilities(logits, card.require_calibration(), card.task)[0].tolist()
+    pairs = zip(chances, card.labels, strict=True)
+    return place_in_question([(chance, chance >= label.threshold) for chance, label in pairs])
 
 
 def _frozen(array: FloatArray) -> FloatArray:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from medviewer.app.on_screen import current_attribution, second_attribution
+from medviewer.app.on_screen import current_attribution, has_other_findings, second_attribution
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
 from medviewer.explain.comparison import agreement, agreement_sentence
 from medviewer.gui.cards import Card, ElidedCombo, Level, SignalRow, button, clear
 from medviewer.gui.explain_controls import MethodRow
+from medviewer.gui.finding_words import finding_title
 from medviewer.gui.text import PlainLabel, set_tooltip, tr, tr_pick
 from medviewer.gui.viewport_marks import verdict
 
@@ -62,6 +63,9 @@ class ComparisonControls(Card):
         if running:
             self._said.addWidget(SignalRow("info", running, word=tr("Working out the second heat map")))
         if first is not None and second is not None:
+            if has_other_findings(state):
+                words = tr("Both heat maps are of: {finding}").format(finding=finding_title(state, first.finding))
+                self._said.addWidget(PlainLabel(words, "small", wrap=True))
             for widget in _what_both_say(first, second):
                 self._said.addWidget(widget)
 

@@ -12,12 +12,12 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.state import Overlay
 from medviewer.domain.answer import Attribution, Faithfulness
+from medviewer.explain.comparison import agreement
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
-from medviewer.explain.sanity import agreement
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
 from medviewer.gui.show_hide import ShowHideButton, ShowHideWords
-from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick
+from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick, visible
 
 _SPARSE_SHARE = 0.02  # of the map's area; below it a reader sees a speck or nothing
 _OUTWEIGHED = 0.1  # of all evidence; below it nine tenths speak against the finding, and are not drawn
@@ -49,6 +49,8 @@ class ExplainControls(Card):
         self._methods = tuple(methods)
         self.offer("")
         self.method.activated.connect(lambda i: self.requested.emit("explain.method", self.method.itemData(i)))
+        self.finding = ElidedCombo()
+        self.finding.activated.connect(lambda i: self.requested.emit("explain.finding", self.finding.itemData(i)))
         self.toggle = ShowHideButton()
         self.toggle.clicked.connect(lambda: self.requested.emit("explain.toggle", None))
         self.hottest = button("", "crosshair")
@@ -62,7 +64,7 @@ class ExplainControls(Card):
         self.opacity = ValueSlider(lambda value: self._changed("explain.opacity", value))
         self.threshold = ValueSlider(lambda value: self._changed("explain.threshold", value))
         self._title = section("")
-        names = ("method", "opacity", "threshold", "colors")
+        names = ("finding", "method", "opacity", "threshold", "colors")
         self._labels = {name: PlainLabel("", "secondary", wrap=True) for name in names}
         self._belief = QVBoxLayout()
         self._belief.setSpacing(8)
@@ -87,6 +89,7 @@ class ExplainControls(Card):
         head.addWidget(self.toggle)
         self.column.addLayout(head)
         rows: list[tuple[str, QWidget]] = [
+            ("finding", self.finding),
             ("method", self.method),
             ("opacity", self.opacity),
             ("threshold", self.threshold),
@@ -106,6 +109,7 @@ class ExplainControls(Card):
     def translate(self, toggle_key: str = "", hottest_key: str = "") -> None:
         """Say everything in the language in use."""
         self._title.setText(tr("Where the model looked"))
+        self._labels["finding"].setText(tr("Finding"))
         self._labels["method"].setText(tr("Method"))
         for row in self._methods:
             place = self.method.findData(row.id)
@@ -129,8 +133,19 @@ class ExplainControls(Card):
         set_tooltip(self.hottest, tr("Show where the heat map speaks most for the finding"), hottest_key)
         set_tooltip(self.opacity.slider, tr("How strongly the heat map covers the image"))
         set_tooltip(self.threshold.slider, tr("Values below this part of the highest value are left clear"))
+        set_tooltip(self.finding, tr("Of which finding the heat map is, and how far it can be believed"))
+        self.finding.setAccessibleName(tr("Finding"))
         set_tooltip(self.method, tr("How the model is asked where it looked"))
         set_tooltip(self.color_map, tr("The colours of the heat map"))
+
+    def show_findings(self, titles: Mapping[str, str], shown: str) -> None:
+        """Offer the findings of an answer, by label, and say which one is looked at; of a single one nothing."""
+        self.finding.clear()
+        for label, title in titles.items():
+            self.finding.addItem(visible(title), label)
+        self.finding.setCurrentIndex(self.finding.findData(shown))
+        for widget in (self.finding, self._labels["finding"]):
+            widget.setVisible(len(titles) > 1)
 
     def show_overlay(self, overlay: Overlay) -> None:
         """Set the controls as the state says, without asking for anything."""
@@ -175,7 +190,9 @@ class ExplainControls(Card):
         for other in others:
             if other.method != shown.method and other.finding == shown.finding:
                 words = tr("Agreement with {method}: {r} (1 is the same order of places, 0 is unrelated)")
-                alike = agreement(shown.saliency, other.saliency)
+                alike = agreement(shown.saliency, other.saliency)  # the number that the comparison tells too
+                if alike is None:  # nothing in one of them speaks for the finding
+                    continue
                 title = titles.get(other.method, other.method_title)
                 yield PlainLabel(words.format(method=title, r=f"{alike:.2f}"), "small", wrap=True)
 

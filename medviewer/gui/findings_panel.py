@@ -16,8 +16,10 @@ from medviewer.app.on_screen import (
     attributions_of,
     current_answer,
     current_attribution,
+    has_other_findings,
     has_withheld_answer,
     is_withheld,
+    shown_finding,
 )
 from medviewer.app.state import JobStatus, Selection, State
 from medviewer.domain.answer import Answer, Decision
@@ -33,6 +35,7 @@ from medviewer.gui.finding_card import (
     origin_card,
     speaks_chinese,
 )
+from medviewer.gui.finding_words import finding_title
 from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.outcome_rows import outcome_rows
 from medviewer.gui.queue_list import MOST_ROWS, QueueList
@@ -261,6 +264,8 @@ class FindingsPanel(QWidget):
             self._origin.addWidget(origin_card(answer))
         has_findings = answer is not None and answer.status == "answer"
         has_outlines = answer is not None and bool(answer.regions)
+        findings = answer.findings if answer is not None else ()
+        self.explain.show_findings({f.label: finding_title(state, f.label) for f in findings}, shown_finding(state))
         self.outlines.setVisible(has_outlines)
         self.explain.setVisible(has_findings and not has_outlines)
         self.comparison.setVisible(has_findings and not has_outlines)
@@ -280,16 +285,20 @@ class FindingsPanel(QWidget):
         return [*said, *_other_outcomes(answer, model_title)]
 
     def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> list[TrustCard]:
-        """How far the answer can be believed: of several findings the most probable flagged one."""
-        if not answer.findings:
+        """How far the answer can be believed: of several findings that which the heat map is of."""
+        shown = shown_finding(state)
+        finding = next((one for one in answer.findings if one.label == shown), None)
+        if finding is None:
             return []
-        finding = max(answer.findings, key=lambda found: (found.flagged, found.probability))
         validation = row.validation if row is not None else None
 
         def supposed(prevalence: float) -> None:
             self._prevalence = prevalence
 
-        return [TrustCard(answer, finding, validation, state.selection, self._prevalence, supposed)]
+        card = TrustCard(answer, finding, validation, state.selection, self._prevalence, supposed)
+        if has_other_findings(state):
+            card.name_finding(finding_title(state, shown))
+        return [card]
 
     def _leading_cards(self, state: State) -> list[QWidget]:
         cards: list[QWidget] = []
@@ -455,7 +464,7 @@ def _what_is_said(state: State) -> tuple[object, ...]:
     is_running = any(job.name == MODEL_JOB for job in state.jobs)
     is_plane = state.cut is not None
     hidden = is_withheld(state), has_withheld_answer(state)
-    shown = (id(answer), asked_key(state), state.model_id, _problem(state), state.record_mismatch)
+    shown = (id(answer), shown_finding(state), asked_key(state), state.model_id, _problem(state), state.record_mismatch)
     return (*shown, is_running, is_plane, *hidden)
 
 

@@ -54,14 +54,14 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
     others = tuple((tuple(_outcome(one)), None) for one in answer.outcomes)
     others += tuple((tuple(_region(one, row)), None) for one in answer.regions)
     abstained = ((tuple(_abstention(answer)), None),) if answer.status != "answer" else ()
-    right = [*_map_words(result.attributions[0])] if result.attributions else []
+    right = [*_map_words(result.attributions[0], _map_finding(result, row))] if result.attributions else []
     right += [*_decision_words(result.decision)] if answer.status == "answer" else []
     return ResultPage(
         title=tr("Result of a model"),
         model_title=visible(in_this_language(row.title, answer.model_title) if row is not None else answer.model_title),
         warning=tr("Research use only - not for diagnosis"),
         head=(tuple(_whose(selection, with_identity)), tuple(_what(selection, with_identity))),
-        pictures=tuple(_pictures(result)),
+        pictures=tuple(_pictures(result, row)),
         findings=(*findings, *others, *abstained),
         left=tuple(_checks(answer, row)),
         right=tuple(right),
@@ -108,7 +108,7 @@ def _what(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
         yield Paragraph("   ".join(more), before_mm=0.4)
 
 
-def _pictures(result: Result) -> Iterator[Shown]:
+def _pictures(result: Result, row: ModelRow | None) -> Iterator[Shown]:
     """The words now, in the language in use; the pictures when they are painted, in the thread that paints them."""
     description = result.image.description
     letters, aspect = orientation_letters(description), pixel_aspect(description)
@@ -125,6 +125,8 @@ def _pictures(result: Result) -> Iterator[Shown]:
     yield Shown(plain, letters, _caption(result), aspect)
     if result.attributions:
         method = _method_title(result.attributions[0])
+        finding = _map_finding(result, row)
+        method = tr("{what}: {finding}").format(what=method, finding=finding) if finding else method
         words = tr("{method}: where the model looked, not the outline of a lesion").format(method=method)
         yield Shown(overlay, letters, words, aspect)
     elif result.answer.regions:
@@ -145,9 +147,18 @@ def _method_title(attribution: Attribution) -> str:
     return tr_pick(row.title) if row is not None else visible(attribution.method_title)
 
 
+def _map_finding(result: Result, row: ModelRow | None) -> str:
+    """What the finding is called that the map is of; "" where the answer has no other."""
+    return _title(result.attributions[0].finding, row) if len(result.answer.findings) > 1 else ""
+
+
+def _title(label: str, row: ModelRow | None) -> str:
+    return visible(tr_pick(row.findings.get(label, label)) if row is not None else label)
+
+
 def _finding(finding: Finding, row: ModelRow | None, *, is_calibrated: bool) -> Iterator[Paragraph]:
     """Its name with the flag, its numbers; then what the threshold means and how stable it is."""
-    title = visible(tr_pick(row.findings.get(finding.label, finding.label)) if row is not None else finding.label)
+    title = _title(finding.label, row)
     flag, ink = (tr("flagged"), _LIGHT.caution) if finding.flagged else (tr("not flagged"), _LIGHT.text)
     yield Paragraph(tr("{finding}: {flag}").format(finding=title, flag=flag), 4.2, True, ink, 2.0)
     probability = probability_words(finding.probability, finding.threshold)
@@ -238,8 +249,10 @@ def _checks(answer: Answer, row: ModelRow | None) -> Iterator[Paragraph]:
         yield _small(visible(site))
 
 
-def _map_words(attribution: Attribution) -> Iterator[Paragraph]:
+def _map_words(attribution: Attribution, finding: str) -> Iterator[Paragraph]:
     yield _heading(tr("Where the model looked"))
+    if finding:
+        yield Paragraph(tr("For the finding: {finding}").format(finding=finding), 2.8, True)
     judged = attribution.faithfulness
     if judged is None:
         words = tr("Whether this map is better than a random one was not checked.")

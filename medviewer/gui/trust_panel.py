@@ -112,7 +112,9 @@ class TrustCard(Card):
         self._tell = changed
         found = signs(answer, finding)
         self._is_unlike = any(sign.level in ("caution", "alarm") for sign in found[:3])  # all but steadiness
-        self.add(section(tr("How far can it be believed?")), _sign_grid(found))
+        self._named = PlainLabel("", "strong", wrap=True)
+        self._named.hide()
+        self.add(section(tr("How far can it be believed?")), self._named, _sign_grid(found))
         if finding.neighbours is not None:
             self.add(line(), section(tr("Training cases most like this one")), *_neighbours(finding.neighbours))
         if validation is not None:
@@ -125,6 +127,11 @@ class TrustCard(Card):
                 self._add_people(accuracy, prevalence)
         words = tr("No warning does not mean that the model knows patients like this one.")
         self.add(line(), PlainLabel(words, "small", wrap=True))
+
+    def name_finding(self, title: str) -> None:
+        """Say which finding it is about, where the answer has others."""
+        self._named.setText(title)
+        self._named.show()
 
     def _add_people(self, accuracy: Accuracy, prevalence: float) -> None:
         self._accuracy = accuracy

@@ -11,12 +11,14 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
 
 from medviewer.app.hanging_protocol import Vacancy
 from medviewer.app.layer_planes import Laid
+from medviewer.app.on_screen import has_other_findings
 from medviewer.app.state import State, View
 from medviewer.domain.answer import Attribution
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme
 from medviewer.gui.corner_text import Corners
+from medviewer.gui.finding_words import finding_title
 from medviewer.gui.layer_painter import bar_image as layer_bar_image
 from medviewer.gui.layer_painter import range_of
 from medviewer.gui.layer_words import short_number, unit_word
@@ -179,28 +181,32 @@ def paint_color_bar(painter: QPainter, area: QRectF, state: State, maps: HeatMap
     painter.fillRect(bar, theme.color(t.viewport))
     painter.drawImage(bar, bar_image(state, is_difference=maps.against is not None))
     painter.setFont(theme.text_font(theme.SMALL_PX))
-    flags, ink = Qt.AlignmentFlag, theme.color(t.overlay_text)
-    title, top, bottom = _bar_words(maps)
+    flags, ink, of = Qt.AlignmentFlag, theme.color(t.overlay_text), maps.attribution.finding
+    title, top, bottom = _bar_words(maps, finding_title(state, of) if has_other_findings(state) else "")
     labels = (
         (QRectF(bar.left() - 208, bar.top() - 4, 200, 16), top),
         (QRectF(bar.left() - 208, bar.bottom() - 12, 200, 16), bottom),
         (QRectF(bar.right() - 240, bar.top() - 42, 240, 18), title),
     )
+    metrics = QFontMetricsF(painter.font())
     for rect, words in labels:
-        _write(painter, rect, words, flags.AlignRight | flags.AlignVCenter, ink)
+        line = metrics.elidedText(words, Qt.TextElideMode.ElideMiddle, rect.width())  # method and finding are both told
+        _write(painter, rect, line, flags.AlignRight | flags.AlignVCenter, ink)
     if maps.against is None:
         _paint_verdict(painter, QRectF(bar.right() - 240, bar.top() - 26, 240, 18), maps.attribution)
         _threshold_tick(painter, bar, state.overlay.threshold)
 
 
-def _bar_words(maps: HeatMaps) -> tuple[str, str, str]:
-    """What stands over a colour bar, at its top and at its bottom."""
+def _bar_words(maps: HeatMaps, finding: str) -> tuple[str, str, str]:
+    """What stands over a colour bar, at its top and at its bottom; ``finding`` is "" where there is only one."""
     first = visible(tr(maps.attribution.method_title))
+    named = tr("{what}: {finding}")
     if maps.against is None:
-        return first, tr("most"), tr("least")
+        return named.format(what=first, finding=finding) if finding else first, tr("most"), tr("least")
     more = tr("more by {method}")
     second = visible(tr(maps.against.method_title))
-    return tr("Difference"), more.format(method=first), more.format(method=second)
+    title = named.format(what=tr("Difference"), finding=finding) if finding else tr("Difference")
+    return title, more.format(method=first), more.format(method=second)
 
 
 def verdict(attribution: Attribution) -> tuple[str, bool] | None:

@@ -79,6 +79,18 @@ def test_every_fact_is_on_the_page(tmp_path: Path) -> None:
     assert [text.count(f"threshold {t}") for t in ("0.41", "0.50")] == [2, 2]  # each beside its number and on its scale
 
 
+def test_the_page_names_the_finding_that_the_map_is_of_where_there_are_others(tmp_path: Path) -> None:
+    several = text_of(page_of(tmp_path, answer=make_answer(EFFUSION, PNEUMONIA)))
+    assert "Grad-CAM: Pneumonia: where the model looked" in several
+    assert "For the finding: Pneumonia" in several
+    single = text_of(page_of(tmp_path))
+    assert "Grad-CAM: where the model looked" in single
+    assert "For the finding" not in single
+    use_language("zh")
+    chinese = text_of(page_of(tmp_path, answer=make_answer(EFFUSION, PNEUMONIA)))
+    assert "对应的结果：肺炎" in chinese
+
+
 def test_chinese(tmp_path: Path) -> None:
     use_language("zh")
     text = text_of(page_of(tmp_path, decision=DECISION))

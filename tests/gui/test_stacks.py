@@ -167,7 +167,7 @@ def test_the_page_says_which_slice_it_shows_and_of_how_many(
     found = current_answer(reader.state)
     assert found is not None
     result = result_on_screen(reader.state, *found)
-    captions = [one.caption for one in _pictures(result)]
+    captions = [one.caption for one in _pictures(result, None)]
     assert captions[0].startswith(f"Slice {reader.state.selection.index + 1} of 32 as it was shown")
     reader.wait(lambda: "random orders: better than" in all_words(reader.window.findings.explain))
     words = all_words(reader.window.findings.explain)

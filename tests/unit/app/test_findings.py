@@ -321,7 +321,7 @@ def test_what_was_done_is_in_the_audit_trail(opened: Application, medviewer_home
     opened.run_command("model.run")
     opened.run_command("finding.accept", "fine")
     trail = AuditTrail(opened.records.store().database, medviewer_home / "audit")
-    assert [entry.event.what for entry in trail.entries()][-2:] == ["model.run", "finding.accepted"]
+    assert [entry.event.what for entry in trail.entries()][-3:] == ["model.run", "model.explain", "finding.accepted"]
     assert trail.verify().ok
 
 

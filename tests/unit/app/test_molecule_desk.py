@@ -204,7 +204,9 @@ def test_it_is_about_nobody_though_a_patient_is_on_screen(
     after = app.state
     for name in ("answers", "attributions", "record_answers", "note_answers", "record", "decisions"):
         assert getattr(after, name) == getattr(before, name), name
-    assert events(app)[trail:] == [("model.run", "", MODEL)]
+    version = engine.catalogue.card(MODEL).version
+    explained = [("model.explain", "", f"{MODEL} {version} occlusion first")]
+    assert events(app)[trail:] == [("model.run", "", MODEL), *explained]
 
 
 def test_a_failure_is_said_and_does_not_reach_what_was_said_before(

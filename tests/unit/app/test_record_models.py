@@ -209,7 +209,10 @@ def test_it_stands_in_the_audit_trail(app: Application, tmp_path: Path) -> None:
     now = app.state.selection
     assert now is not None
     events = [(one.event.what, one.event.subject, one.event.detail) for one in app.records._opened()[1].entries()]
-    assert ("model.run", now.study.study_instance_uid, "news2") in events
+    uid = now.study.study_instance_uid
+    assert ("model.run", uid, "news2") in events
+    version = app.engine.catalogue.card("news2").version
+    assert ("model.explain", uid, f"news2 {version} occlusion total") in events
 
 
 def test_a_network_runs_on_the_record_only_where_it_is_asked_for(

@@ -396,6 +396,13 @@ def test_the_picture_says_what_the_report_says(tmp_path: Path) -> None:
     assert cautions[0].startswith("Warning: ")
 
 
+def test_the_picture_names_the_finding_that_the_colours_are_of_where_there_are_others(tmp_path: Path) -> None:
+    several = capture_text(make_result(tmp_path, "grad-cam", answer=make_answer(EFFUSION, PNEUMONIA)))
+    assert "Colours: Grad Cam for pneumonia, where the model looked, not a lesion's outline" in several
+    single = capture_text(make_result(tmp_path, "grad-cam"))
+    assert "Colours: Grad Cam, where the model looked, not a lesion's outline" in single
+
+
 def test_the_picture_gives_the_threshold_with_its_own_digits(tmp_path: Path) -> None:
     finding = replace(PNEUMONIA, threshold=0.285, probability=0.2846, flagged=False)
     lines = capture_text(make_result(tmp_path, answer=make_answer(finding)))

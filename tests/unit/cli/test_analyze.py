@@ -203,6 +203,48 @@ def test_what_was_asked_is_in_the_audit_trail(tmp_path: Path, folder: Path, caps
     assert "Doe" not in "".join(str(entry) for entry in entries)
 
 
+def test_each_heat_map_is_in_the_audit_trail(tmp_path: Path, folder: Path) -> None:
+    assert main(arguments(tmp_path, folder, "--explain", "grad-cam", "--explain", "occlusion")) == 0
+    with RecordStore(home() / "records.sqlite") as store:
+        events = [entry.event for entry in AuditTrail(store.database, home() / "audit").entries()]
+    assert [event.what for event in events] == ["model.run", "model.explain", "model.explain", "results.saved"]
+    said = [event.detail for event in events[1:3]]
+    assert said == [f"{fakes.MODEL_ID} 1.2.3 {method} pneumonia" for method in ("grad-cam", "occlusion")]
+    assert events[1].subject == events[0].subject != ""
+
+
+@pytest.mark.parametrize(("wanted", "target"), [((), "pneumonia"), (("--finding", "effusion"), "effusion")])
+def test_a_heat_map_is_of_the_finding_that_was_named_else_of_the_one_in_question(
+    wanted: tuple[str, ...], target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fakes.make_model_of_three(tmp_path / "models" / fakes.MODEL_ID).parent
+    assert main(arguments(tmp_path, folder, "--explain", "grad-cam", *wanted)) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert max(result["findings"], key=lambda one: one["probability"])["label"] == "nodule"  # below its threshold
+    assert [one["target"] for one in result["explanations"]] == [target]
+    assert f"  Grad-CAM for {target}: " in capsys.readouterr().out
+
+
+def test_a_finding_is_refused_before_anything_runs(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fakes.make_model_of_three(folder / fakes.MODEL_ID)
+    note = tmp_path / "note.txt"
+    note.write_text("Cough.", encoding="utf-8")
+    given = ["--models", str(folder), "analyze", "--model", fakes.MODEL_ID, "--out", str(tmp_path / "out")]
+    for line, words in (
+        (arguments(tmp_path, folder, "--explain", "grad-cam", "--finding", "gout"),
+         "The model fake-chest does not report “gout”; it reports: pneumonia, effusion, nodule."),
+        (arguments(tmp_path, folder, "--finding", "effusion"),
+         "--finding says what a heat map is of: give --explain METHOD too."),
+        ([*given, "--note", str(note), "--explain", "occlusion", "--finding", "effusion"],
+         "--finding is about heat maps of images; leave it out with --record, --note or --smiles."),
+    ):  # fmt: skip
+        assert main(line) == 2
+        assert capsys.readouterr().err == f"medviewer: {words}\n"
+    assert not engines
+
+
 def test_a_broken_audit_trail_is_3(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(tmp_path, folder)) == 0
     for path in home().glob("records.sqlite*"):

@@ -21,6 +21,8 @@ from medviewer.domain.answer import probability_words, threshold_words
 from medviewer.domain.errors import DecodeError, EngineError, WorkerDiedError
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.signing import TrustFile, sign_model
+from medviewer.records.audit import AuditTrail
+from medviewer.records.store import RecordStore
 from tests import fakes
 from tests.answers import make_radiograph
 from tests.radiographs import write_slices
@@ -274,6 +276,25 @@ def test_only_what_changed_is_asked_again(tmp_path: Path, models: Path, studies:
     assert all(json.loads(data)["findings"][0]["threshold"] == 0.25 for data in results(tmp_path / "out").values())
     main(words(tmp_path, models, studies, more=("--explain", "occlusion")))
     assert all(json.loads(data)["explanations"] for data in results(tmp_path / "out").values())
+
+
+def test_each_heat_map_of_many_is_of_the_named_finding_and_in_the_audit_trail(
+    tmp_path: Path, models: Path, studies: Path
+) -> None:
+    fakes.make_model_of_three(models / fakes.MODEL_ID)
+    explain = ("--explain", "occlusion")
+    assert main(words(tmp_path, models, studies, more=explain)) == 0
+    assert main(words(tmp_path, models, studies, more=(*explain, "--finding", "effusion"))) == 0
+    saved = [json.loads(data)["explanations"] for data in results(tmp_path / "out").values()]
+    assert [[one["target"] for one in rows] for rows in saved] == [["effusion"]] * 2, "another finding is asked again"
+    with RecordStore(home() / "records.sqlite") as store:
+        events = [entry.event for entry in AuditTrail(store.database, home() / "audit").entries()]
+    kept = [(one.subject, one.detail) for one in events if one.what == "model.explain"]
+    assert sorted(kept) == sorted(
+        (uid, f"{fakes.MODEL_ID} 1.2.3 occlusion {label}")
+        for label in ("pneumonia", "effusion")
+        for uid in ("1.2.1.1", "1.2.2.1")
+    )
 
 
 def test_language_and_further_files_are_those_that_were_asked_for(

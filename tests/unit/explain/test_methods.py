@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -166,6 +167,20 @@ def test_the_map_is_of_the_finding_that_was_asked_for(tmp_path: Path, case: Case
     assert float(by_gradient.saliency.sum()) == pytest.approx(rise, rel=0.05)
     most_probable = ("pneumonia", "effusion", "mass")[int(np.argmax(logits))]
     assert ask(engine, case, "occlusion").finding == most_probable
+
+
+def test_without_a_name_it_is_of_the_flagged_finding_though_another_is_more_probable(
+    tmp_path: Path, case: Case
+) -> None:
+    fakes.make_model(tmp_path / "three", labels=("pneumonia", "effusion", "mass"))
+    card = json.loads((tmp_path / "three" / "model.json").read_text(encoding="utf-8"))
+    for label, threshold in zip(card["labels"], (0.99, 0.01, 0.99), strict=True):
+        label["threshold"] = label["operating_point"]["threshold"] = threshold
+    fakes.write_card(tmp_path / "three", card)
+    engine = fakes.FakeEngine(Catalogue([tmp_path]))
+    answer = engine.ask(case, fakes.MODEL_ID)
+    assert max(answer.findings, key=lambda one: one.probability).label != "effusion"
+    assert ask(engine, case, "occlusion").finding == "effusion"
 
 
 def test_wrong_questions_are_named(engine: fakes.FakeEngine, case: Case) -> None:
