@@ -119,7 +119,7 @@ def check_input(
         gate.tag("modality", seen.modality, spec.modality),
         gate.tag("body_part", seen.body_part_examined, spec.body_part),
         gate.view(seen.view_position, seen.patient_orientation, spec.view),
-        _photometric(frame, spec.photometric_interpretation, language),
+        _photometric(frame, spec, language),
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
         gate.burnt_in(frame.description),
         gate.age(case.age_years, card),
@@ -186,31 +186,33 @@ class _Gate:
     language: str
     has_no_header: bool = False
 
-    def _doubt(self, code: str, **facts: Any) -> GuardResult:
-        """Warn of something unknown, unless the reader has confirmed it."""
+    def _doubt(self, code: str, key: str = "", **facts: Any) -> GuardResult:
+        """Warn of something unknown, unless the reader has confirmed it; ``key`` as in :func:`say`."""
         if code in self.confirmed:
-            return say(code, "ok", self.language, f"{code}.confirmed", **facts)
+            return say(code, "ok", self.language, f"{key or code}.confirmed", **facts)
         # A volume or picture could be anything: without somebody who says what it is, there is no answer.
         is_anything = self.has_no_header and code == "modality.unknown"
-        return say(code, "abstain" if is_anything else "warn", self.language, **facts)
+        return say(code, "abstain" if is_anything else "warn", self.language, key, **facts)
 
-    def tag(self, code: str, value: str, allowed: tuple[str, ...]) -> GuardResult | None:
-        """Compare one header field with the values that the model knows."""
+    def tag(self, code: str, value: str, allowed: tuple[str, ...], special: str = "") -> GuardResult | None:
+        """Compare one header field with the values that the model knows; ``special`` ends the key of its sentences."""
         found = value.strip().upper()
         expected = ", ".join(allowed)
         if not allowed:
             return None
         if not found:
-            return self._doubt(f"{code}.unknown", expected=expected)
-        level: GuardLevel = "ok" if found in allowed else "abstain"
-        return say(code, level, self.language, f"{code}.{level}", found=found, expected=expected)
+            return self._doubt(f"{code}.unknown", f"{code}.unknown{special}", expected=expected)
+        if found in allowed:
+            return say(code, "ok", self.language, f"{code}.ok", found=found, expected=expected)
+        return say(code, "abstain", self.language, f"{code}.abstain{special}", found=found, expected=expected)
 
     def view(self, found: str, orientation: tuple[str, str] | None, allowed: tuple[str, ...]) -> GuardResult | None:
         """Compare the view; where rows run from front to back, the film is a lateral whatever is left out."""
         name, expected = found.strip().upper(), ", ".join(allowed)
         is_lateral = orientation is not None and orientation[0][:1] in ("A", "P")
-        if not is_lateral or not allowed or not _FRONTAL.issuperset(allowed) or (name and name not in allowed):
-            return self.tag("view", found, allowed)
+        is_frontal = _FRONTAL.issuperset(allowed)
+        if not is_lateral or not allowed or not is_frontal or (name and name not in allowed):
+            return self.tag("view", found, allowed, ".frontal" if is_frontal else "")
         key = "view.contradiction" if name else "view.lateral"
         return say("view", "abstain", self.language, key, found=name, expected=expected)
 
@@ -250,9 +252,11 @@ class _Gate:
         return say("sex", "warn", self.language, expected=", ".join(known), found=sex)
 
 
-def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> GuardResult | None:
+def _photometric(frame: Frame, spec: InputSpec, language: str) -> GuardResult | None:
+    allowed = spec.photometric_interpretation
     if frame.is_color:
-        return say("color", "abstain", language)
+        key = "color" if spec.modality else "color.any"
+        return say("color", "abstain", language, key, expected=", ".join(spec.modality))
     found = frame.description.photometric_interpretation.strip().upper()
     level: GuardLevel = "ok" if found in allowed or not allowed else "abstain"
     return say("photometric_interpretation", level, language, f"photometric_interpretation.{level}", found=found)

@@ -11,6 +11,7 @@ import sklearn.decomposition
 import sklearn.preprocessing
 
 from medviewer.domain.answer import GuardResult
+from medviewer.domain.case import Case
 from medviewer.domain.study import Caveat
 from medviewer.inference import guards
 from medviewer.inference.card import Card, OodSpec, ResidualSpec, read_card
@@ -151,6 +152,60 @@ def test_a_colour_image_is_refused(card: Card) -> None:
     frame = replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8))
     case = replace(fakes.make_case(), images=(frame,))
     assert checked(case, card)["color"].level == "abstain"
+
+
+OF_KIND = {
+    "radiograph": {"modality": ("CR", "DX"), "view": ("PA", "AP")},
+    "ultrasound": {"modality": ("US",), "view": ()},
+    "mammography": {"modality": ("MG",), "view": ("CC",)},
+}
+
+
+def said_of(card: Card, kind: str, code: str, language: str, case: Case | None = None) -> str:
+    """What is said to a card for ``kind`` of a colour image, or of ``case``."""
+    narrow = replace(card, inputs=(replace(card.inputs[0], **OF_KIND[kind]),))
+    in_color = replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8))
+    return checked(case or replace(fakes.make_case(), images=(in_color,)), narrow, language)[code].text
+
+
+@pytest.mark.parametrize(
+    ("kind", "en", "zh"),
+    [
+        ("radiograph", "only for greyscale images (CR, DX).", "仅适用于灰度图像（CR, DX）。"),
+        ("ultrasound", "only for greyscale images (US).", "仅适用于灰度图像（US）。"),
+        ("mammography", "only for greyscale images (MG).", "仅适用于灰度图像（MG）。"),
+    ],
+)
+def test_a_colour_image_is_told_which_kind_the_card_is_for(card: Card, kind: str, en: str, zh: str) -> None:
+    assert said_of(card, kind, "color", "en") == f"The image is in colour; the model is {en}"
+    assert said_of(card, kind, "color", "zh") == f"图像为彩色；该模型{zh}"
+
+
+def test_a_card_that_names_no_modality_says_only_that_it_takes_grey(card: Card) -> None:
+    free = replace(card, inputs=(replace(card.inputs[0], modality=()),))
+    case = replace(fakes.make_case(), images=(replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8)),))
+    assert checked(case, free)["color"].text == "The image is in colour; the model is only for greyscale images."
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_only_a_model_of_frontal_views_speaks_of_them(card: Card, language: str) -> None:
+    word = {"en": "frontal", "zh": "正位"}[language]
+    wrong, unknown = fakes.make_case(view_position="MLO"), fakes.make_case(view_position="")
+    confirmed = replace(unknown, confirmed=frozenset({"view.unknown"}))
+    for kind, is_frontal in (("radiograph", True), ("mammography", False)):
+        said = {
+            "wrong": said_of(card, kind, "view", language, wrong),
+            "unknown": said_of(card, kind, "view.unknown", language, unknown),
+            "confirmed": said_of(card, kind, "view.unknown", language, confirmed),
+        }
+        assert (word in said["wrong"], word in said["confirmed"]) == (is_frontal, is_frontal)
+        assert is_frontal or word not in said["unknown"]
+        assert all(("PA, AP" if is_frontal else "CC") in one for one in said.values())
+    assert "view" not in "".join(one.code for one in checked_codes(card, "ultrasound", wrong))
+
+
+def checked_codes(card: Card, kind: str, case: Case) -> list[GuardResult]:
+    return list(checked(case, replace(card, inputs=(replace(card.inputs[0], **OF_KIND[kind]),))).values())
 
 
 def test_no_image_is_refused(card: Card) -> None:
