@@ -121,6 +121,30 @@ TEXTS: Mapping[str, Text] = {
         "Validated on patients of sex {expected}; this patient's is {found}.",
         "该模型在性别为 {expected} 的患者中验证；该患者性别为 {found}。",
     ),
+    "sex.unknown": Text(
+        "Validated on patients of sex {expected}; this patient's sex is not recorded.",
+        "该模型在性别为 {expected} 的患者中验证；该患者性别未记录。",
+    ),
+    "sex.unknown.confirmed": Text(
+        "The patient's sex is not recorded; the reader confirmed that it is one of {expected}.",
+        "患者性别未记录；阅片者已确认属于 {expected}。",
+    ),
+    "spacing.ok": Text(
+        "A pixel is {found} mm; the model is for {low} to {high} mm.",
+        "像素大小为 {found} mm；该模型适用于 {low} 至 {high} mm。",
+    ),
+    "spacing": Text(
+        "A pixel is {found} mm, and the model is only for {low} to {high} mm; there is no result.",
+        "像素大小为 {found} mm，而该模型仅适用于 {low} 至 {high} mm；没有结果。",
+    ),
+    "spacing.unknown": Text(
+        "The file does not say how large a pixel is; the model is only for {low} to {high} mm.",
+        "文件未注明像素大小；该模型仅适用于 {low} 至 {high} mm。",
+    ),
+    "spacing.unknown.confirmed": Text(
+        "The file does not say how large a pixel is; the reader confirmed {low} to {high} mm.",
+        "文件未注明像素大小；阅片者已确认为 {low} 至 {high} mm。",
+    ),
     "image.warn": Text("The file has a peculiarity: {text}", "该文件存在异常：{text}"),
     "image.abstain": Text(
         "The image is not whole or not certain, so it is not analysed: {text}", "图像不完整或不可靠，未进行分析：{text}"

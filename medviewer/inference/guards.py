@@ -25,6 +25,7 @@ from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Caveat, PixelDescription
 from medviewer.domain.volume import Volume
+from medviewer.imaging.scale import pixel_sizes_mm
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
@@ -121,6 +122,7 @@ def check_input(
         gate.view(seen.view_position, seen.patient_orientation, spec.view),
         _photometric(frame, spec, language),
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
+        gate.spacing(seen, spec),
         gate.burnt_in(frame.description),
         gate.age(case.age_years, card),
         gate.sex(case.sex, card),
@@ -224,6 +226,22 @@ class _Gate:
             return self._doubt("secondary_capture")
         return None
 
+    def spacing(self, seen: PixelDescription, spec: InputSpec) -> GuardResult | None:
+        """Compare the size of a pixel, both ways, with what the model is for; pixels of unknown size are doubted.
+
+        It is the spacing by which lengths are measured: what the files say is at a radiograph's detector stays so.
+        """
+        if (bounds := spec.document.get("spacing_mm")) is None:
+            return None
+        facts = {"low": f"{bounds[0]:g}", "high": f"{bounds[1]:g}"}
+        sizes = pixel_sizes_mm(seen)
+        if not sizes:
+            return self._doubt("spacing.unknown", **facts)
+        found = " × ".join(dict.fromkeys(f"{size:.4g}" for size in (min(sizes), max(sizes))))
+        if bounds[0] <= min(sizes) and max(sizes) <= bounds[1]:
+            return say("spacing", "ok", self.language, "spacing.ok", found=found, **facts)
+        return say("spacing", "abstain", self.language, found=found, **facts)
+
     def burnt_in(self, seen: PixelDescription) -> GuardResult | None:
         """Letters in the picture are something that a network can read instead of the anatomy."""
         return self._doubt("burnt_in_annotation") if seen.has_burnt_in_annotation else None
@@ -245,11 +263,14 @@ class _Gate:
         return say("age", level, self.language, key, low=low, high=high, age=shown)
 
     def sex(self, sex: str | None, card: Card) -> GuardResult | None:
-        """Warn if nobody of this sex was among the validated."""
+        """Warn if nobody of this sex was among the validated, or if nobody knows."""
         known = card.population.sexes
-        if not known or sex is None or sex in known:
+        expected = ", ".join(known)
+        if not known or sex in known:
             return None
-        return say("sex", "warn", self.language, expected=", ".join(known), found=sex)
+        if not sex:
+            return self._doubt("sex.unknown", expected=expected)
+        return say("sex", "warn", self.language, expected=expected, found=sex)
 
 
 def _photometric(frame: Frame, spec: InputSpec, language: str) -> GuardResult | None:

@@ -219,7 +219,12 @@ def test_an_abstention_says_what_stopped_it_and_what_would_help(panel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "helps"), [("image.truncated", "must be whole"), ("image.uid.duplicate", "keep only one of the two files")]
+    ("code", "helps"),
+    [
+        ("image.truncated", "must be whole"),
+        ("image.uid.duplicate", "keep only one of the two files"),
+        ("spacing", "pixels are as large as the model needs"),
+    ],
 )
 def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, helps: str) -> None:
     guards = (GuardResult(code, "abstain", "The image is not whole or not certain."),)
@@ -234,6 +239,8 @@ def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, help
     [
         ("view.unknown", "Confirm: this is the view the model needs"),
         ("secondary_capture", "Confirm: it shows the whole, unmarked image"),
+        ("sex.unknown", "Confirm: the patient's sex fits the model"),
+        ("spacing.unknown", "Confirm: the pixels are as large as the model needs them"),
     ],
 )
 def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) -> None:

@@ -28,6 +28,9 @@ def problems(spec: InputSpec) -> Iterator[str]:
         yield "only the batch may be left open in the input's shape"
     if unknown:
         yield f"unknown preprocessing step {', '.join(unknown)}"
+    bounds = spec.document.get("spacing_mm")
+    if bounds is not None and bounds[0] > bounds[1]:
+        yield f"the range of spacing_mm of {spec.name} is empty"
     if spec.document.get("choose") == "view" and not spec.view:
         yield f"{spec.name} is chosen by view and names none"
 
