@@ -97,7 +97,10 @@ _IMAGE = _object(
     {
         "kind": {"enum": ["image"]},
         "sop_class_uids": _UIDS,  # absent or empty: not checked
-        "spacing_mm": {**_RANGE, "items": _POSITIVE},  # size of a pixel, of rows and of columns; outside of it there is no answer
+        "spacing_mm": {
+            **_RANGE,
+            "items": _POSITIVE,
+        },  # size of a pixel, of rows and of columns; outside of it there is no answer
         "choose": {"enum": ["first", "view"]},  # which of the case's images: absent, the first
         "preprocessing": {"type": "array", "items": {"type": "object", "required": ["op"]}, "maxItems": 50},
     },

@@ -44,12 +44,20 @@ def unsuited_because(image: Image, card: Card, language: str = "en") -> str:
         card: the model's.
         language: of the sentence, ``"en"`` or ``"zh"``.
     """
-    if not card.is_of_one_image:
-        return _NOT_OF_ONE_IMAGE.say(language)
+    return joint_unsuited_because(image, card, language) if card.is_of_one_image else _NOT_OF_ONE_IMAGE.say(language)
+
+
+def joint_unsuited_because(image: Image, card: Card, language: str = "en") -> str:
+    """As :func:`unsuited_because`, also of models that take more beside the image: none of their inputs takes it."""
     caveats = tuple(caveat for caveat in image.warnings if caveat.code == _NO_HEADER)
     frame = Frame(_without_pixels(image.description), image.description, caveats)
-    results = guards.check_input(Case(), frame, card, language)
-    return next((result.text for result in results if result.level == "abstain"), "")
+    said: list[str] = []
+    for spec in card.inputs:
+        if spec.kind != "image":
+            continue
+        results = guards.check_input(Case(), frame, card, language, spec)
+        said.append(next((result.text for result in results if result.level == "abstain"), ""))
+    return "" if "" in said else said[0] if said else _NOT_OF_ONE_IMAGE.say(language)
 
 
 def stack_unsuited_because(stack: Stack, card: Card, language: str = "en") -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from medviewer.app.decisions import Judged
 from medviewer.app.state import Cut, JobStatus, State, View
-from medviewer.domain.answer import Answer, GuardResult
+from medviewer.domain.answer import Answer, Evidence, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel, ModelRow
 from medviewer.gui.probability_bar import ProbabilityBar
@@ -248,6 +249,15 @@ def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) 
     show(panel, made.answered(said=made.answer(guards=(GuardResult(code, "warn", "The file does not say."),))))
     press(panel, title)
     assert asked.calls == [("model.confirm", code)]
+
+
+def test_recorded_values_that_an_answer_about_an_image_rests_on_are_listed(panel) -> None:
+    pulse = Evidence("pulse", "Pulse", "94 /min", datetime(2024, 5, 2, 14, 30), "converted")  # noqa: DTZ001
+    show(panel, made.answered(said=made.answer(evidence=(pulse,))))
+    press(panel, "Values used, with their dates")
+    assert all(words in all_words(panel) for words in ("Pulse", "94 /min", "2024-05-02"))
+    show(panel, made.answered(said=made.answer()))
+    assert "Values used" not in all_words(panel)
 
 
 def test_no_word_is_asked_for_that_would_not_bring_an_answer(panel) -> None:
