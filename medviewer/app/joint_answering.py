@@ -15,8 +15,6 @@ from medviewer.inference.engine import Engine
 from medviewer.records.identity import identifier_of, mismatch
 from medviewer.records.record import PatientRecord
 
-_OTHERS = "The record does not hold the patient ID of the image with its issuer, so that it may be somebody else's"
-
 
 def check_same_patient(record: PatientRecord, patient: Patient) -> None:
     """Refuse a record that is not surely of the patient in the image, as the window does.
@@ -31,7 +29,10 @@ def check_same_patient(record: PatientRecord, patient: Patient) -> None:
     if identifier is None:
         raise InputError("The image holds no patient ID, so that no record can be said to be of the same patient.")
     if identifier not in record.identifiers:
-        raise InputError(f"{_OTHERS}; give the record of this patient.")
+        raise InputError(
+            "The record does not hold the patient ID of the image with its issuer, so that it may be somebody else's; "
+            "give the record of this patient."
+        )
     if contradiction := mismatch(record, patient):
         raise InputError(contradiction)
 
