@@ -1,6 +1,8 @@
-"""One question about an image and recorded values of the same patient, without a window."""
+"""One question about several views, or an image and recorded values of the same patient, without a window."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from medviewer.app.analysis import build_case
 from medviewer.app.answering import Asking
@@ -37,24 +39,24 @@ def check_same_patient(record: PatientRecord, patient: Patient) -> None:
         raise InputError(contradiction)
 
 
-def answer_with_record(  # noqa: PLR0913 - as answer_image, and the record
+def answer_together(  # noqa: PLR0913 - as answer_image, with more images and the record
     engine: Engine,
     model_id: str,
     selection: Selection,
-    frame: Frame,
-    record: PatientRecord,
+    frames: tuple[Frame, ...],
+    record: PatientRecord | None,
     *,
     asking: Asking,
     progress: Progress = no_progress,
 ) -> Result:
-    """Give a model's answer about an image and what was recorded of its patient up to the day of the study.
+    """Give a model's answer about several views, or an image and what was recorded up to the day of the study.
 
     Args:
         engine: that runs the model.
         model_id: which model.
-        selection: the image and all it belongs to.
-        frame: its pixels.
-        record: of the same patient.
+        selection: the image that the answer is kept with, and all it belongs to.
+        frames: its pixels, and those of the other views of the same study.
+        record: of the same patient; None where the model needs none.
         asking: as of :func:`~medviewer.app.answering.answer_image`.
         progress: told of each step.
 
@@ -62,11 +64,13 @@ def answer_with_record(  # noqa: PLR0913 - as answer_image, and the record
         InputError: the record is not surely of the same patient, or the file does not say when the image was made.
         As :meth:`~medviewer.inference.engine.Engine.ask`.
     """
-    check_same_patient(record, selection.patient)
-    case = build_case(frame, selection.patient, selection.study, record)
-    if case.at is None:
+    if record is not None:
+        check_same_patient(record, selection.patient)
+    case = build_case(frames[0], selection.patient, selection.study, record)
+    if record is not None and case.at is None:
         raise InputError("The file does not say when the image was made, so that nothing of the record can be used.")
+    case = replace(case, images=frames)
     answer = engine.ask(case, model_id, progress=progress, language=asking.language)
     wanted = tuple(dict.fromkeys(asking.methods)) if answer.status == "answer" else ()
     why = tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
-    return Result(selection.image, frame, answer, why, at=case.at)
+    return Result(selection.image, frames[0], answer, why, at=case.at if record is not None else None)

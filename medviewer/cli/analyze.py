@@ -11,16 +11,17 @@ from pathlib import Path
 
 from medviewer.app.answering import Asking, answer_image
 from medviewer.app.data_results import used_lines
-from medviewer.app.joint_answering import answer_with_record
+from medviewer.app.joint_answering import answer_together
 from medviewer.app.patient import RecordRoom
 from medviewer.app.region_results import region_lines
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import home
 from medviewer.app.state import Selection
+from medviewer.app.views import is_of_views
 from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, finding_words, is_of_data, read_patient
 from medviewer.cli.analyze_many import analyze_many
-from medviewer.cli.choice import choose_image
+from medviewer.cli.choice import choose_image, choose_views
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
@@ -56,10 +57,13 @@ def analyze(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"The model {cards[0].id} takes no image: give --record, --note or --smiles instead of a path."
         )
+    has_views = any(is_of_views(card) for card in cards)
+    if has_views and len(cards) > 1:
+        raise UsageError("A model of several views is asked by itself: name one model.")
     is_of_stacks = any(stack_input(card) is not None for card in cards)
     if arguments.record is not None:
-        _check_with_record(arguments, cards)
-    if more or len(models) > 1 or path.is_dir() or is_of_stacks:
+        _check_with_record(arguments, cards, has_views=has_views)
+    if not has_views and (more or len(models) > 1 or path.is_dir() or is_of_stacks):
         _check_alone(arguments, is_of_stacks=is_of_stacks)
         return analyze_many(arguments, cards, asking, lambda: Engine(catalogue), _keep_in_trail)
     result, selection = _answer_one(arguments, catalogue, asking)
@@ -77,23 +81,28 @@ def analyze(arguments: argparse.Namespace) -> int:
 
 
 def _answer_one(arguments: argparse.Namespace, catalogue: Catalogue, asking: Asking) -> tuple[Result, Selection]:
-    """What the model says of the one image that is named, with the record of its patient where one is given."""
+    """What the model says of the image or the views that are named, with the record of the patient if it is given."""
+    model_id = arguments.model[0]
+    card = catalogue.card(model_id)
     try:
-        selection = choose_image(arguments.paths[0], arguments.frame, needs_frame=True)
-        frame = read_frame(selection.image)
+        if is_of_views(card):
+            if arguments.frame is not None:
+                raise UsageError("--frame chooses one image, and the model looks at several views; leave it out.")
+            chosen = choose_views(arguments.paths, card)
+        else:
+            chosen = (choose_image(arguments.paths[0], arguments.frame, needs_frame=True),)
+        frames = tuple(read_frame(one.image) for one in chosen)
     finally:
         shutdown()
-    model_id = arguments.model[0]
-    if arguments.record is None:
-        with Engine(catalogue) as engine:
-            result = answer_image(engine, model_id, selection, frame, asking=asking, progress=progress)
-    else:
-        record, problems = read_patient(arguments.record)
-        with Engine(catalogue) as engine:
-            result = answer_with_record(engine, model_id, selection, frame, record, asking=asking, progress=progress)
-        result = replace(result, problems=problems)
+    selection = chosen[0]
+    record, problems = read_patient(arguments.record) if arguments.record is not None else (None, ())
+    with Engine(catalogue) as engine:
+        if record is None and len(frames) == 1:
+            result = answer_image(engine, model_id, selection, frames[0], asking=asking, progress=progress)
+        else:
+            result = answer_together(engine, model_id, selection, frames, record, asking=asking, progress=progress)
     clear_progress()
-    return result, selection
+    return replace(result, problems=problems), selection
 
 
 def _check_what_is_given(arguments: argparse.Namespace) -> None:
@@ -106,9 +115,10 @@ def _check_what_is_given(arguments: argparse.Namespace) -> None:
         raise UsageError("Beside an image a record counts up to the day of the study: leave out --at.")
 
 
-def _check_with_record(arguments: argparse.Namespace, cards: Sequence[Card]) -> None:
-    """Refuse a record where it is not for one image and one model that takes both."""
-    if len(cards) > 1 or len(arguments.paths) > 1 or arguments.paths[0].is_dir():
+def _check_with_record(arguments: argparse.Namespace, cards: Sequence[Card], *, has_views: bool) -> None:
+    """Refuse a record where it is not for one patient's image, or views, and one model that takes both."""
+    is_one_file = len(arguments.paths) == 1 and not arguments.paths[0].is_dir()
+    if len(cards) > 1 or not (is_one_file or has_views):
         raise UsageError("--record beside an image is about one patient: name one image file and one model with it.")
     kinds = {spec.kind for spec in cards[0].inputs}
     if "volume" in kinds:

@@ -12,7 +12,7 @@ find some of what can be wrong, not all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +155,13 @@ def check_stack(case: Case, volume: Volume, spec: InputSpec, language: str = "en
     ]
     doubts = (gate.sop_class(seen.sop_class_uid, ()), gate.burnt_in(seen))
     return (*told, *(one for one in doubts if one is not None), *_caveats(volume.caveats, language))
+
+
+def check_sides(sides: Collection[str], language: str = "en") -> tuple[GuardResult, ...]:
+    """Refuse views of both sides of the body, taken for views of one."""
+    if len(sides) < 2:
+        return ()
+    return (say("sides_differ", "abstain", language, found=", ".join(sorted(sides))),)
 
 
 def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResult, ...]:

@@ -111,7 +111,7 @@ def test_a_record_that_is_not_surely_of_the_patient_is_refused_in_one_sentence(
     [
         (("--model", fakes.MODEL_ID), "takes nothing of a record"),
         (("--model", "tiny-volume"), "a stack of slices and a record can be asked in the window only"),
-        (("--model", "tiny-film", "--model", "tiny-views"), "name one image file and one model"),
+        (("--model", "tiny-film", "--model", fakes.MODEL_ID), "name one image file and one model"),
         (("--model", "tiny-film", "--at", "2024-03-01"), "leave out --at"),
         (("--model", "tiny-film", "--note", "note.txt"), "or else --record, --note or --smiles alone"),
     ],
@@ -142,3 +142,61 @@ def test_parts_of_the_record_that_cannot_be_used_are_told_and_are_3(tmp_path: Pa
     words = ["--models", str(tmp_path / "models"), "analyze", str(tmp_path / "a.dcm"), "--out", str(tmp_path / "out")]
     assert main([*words, "--model", "tiny-film", "--record", str(path)]) == 3
     assert [one["status"] for one in saved(tmp_path)["problems"]] == ["refused"]
+
+
+def views(folder: Path, **changes: Any) -> list[str]:
+    """The command line for a model of two views and the two images of one study, the second with ``changes``."""
+    data_models.make("views", folder / "models" / "views")
+    for name, view in (("pa", "PA"), ("ll", "LL")):
+        own = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": f"1.2.3.{len(name)}.{ord(name[0])}"}
+        own |= {"ViewPosition": view, "PatientOrientation": None}
+        make_radiograph(
+            folder / "study" / f"{name}.dcm", **{**PATIENT, **STUDY, **own, **(changes if view == "LL" else {})}
+        )
+    words = ["--models", str(folder / "models"), "analyze", str(folder / "study"), "--out", str(folder / "out")]
+    return [*words, "--model", "tiny-views"]
+
+
+def test_a_model_of_several_views_is_given_those_of_the_study(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    words = views(tmp_path)
+    assert main([*words, "--explain", "occlusion"]) == 0
+    document = saved(tmp_path)
+    assert document["status"] == "answer"
+    named = {part["input"] for why in document["explanations"] for part in why["parts"]}
+    assert named == {"frontal", "lateral"}
+    both = [str(tmp_path / "study" / name) for name in ("pa.dcm", "ll.dcm")]
+    assert main([*words[:3], *both, *words[4:]]) == 0
+    assert main([*words[:3], both[0], *words[4:]]) == 4
+    assert saved(tmp_path)["reasons"] == ["There is no image of the view LL; the model needs it."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"StudyInstanceUID": "1.9"}, 2, "images of 2 studies"),
+        ({"PatientID": "B2", "PatientName": "Beta^Bea"}, 2, "images of 2 studies"),
+        ({"ImageLaterality": "L"}, 0, ""),
+    ],
+)
+def test_views_of_two_studies_or_patients_are_never_put_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, says: str
+) -> None:
+    (tmp_path / "study").mkdir()
+    assert main(views(tmp_path, **changes)) == code
+    assert says in capsys.readouterr().err
+
+
+def test_a_model_of_several_views_is_asked_by_itself_and_of_no_single_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study").mkdir()
+    words = views(tmp_path)
+    data_models.make("film", tmp_path / "models" / "film")
+    assert main([*words, "--model", "tiny-film"]) == 2
+    assert "asked by itself" in capsys.readouterr().err
+    assert main([*words, "--frame", "0"]) == 2
+    assert "several views" in capsys.readouterr().err
+    make_radiograph(tmp_path / "study" / "x.dcm", **{**PATIENT, **STUDY, "ViewPosition": "OBL"})
+    assert main([*words[:3], str(tmp_path / "study" / "x.dcm"), *words[4:]]) == 3
+    assert "No image is of a view that the model tiny-views takes." in capsys.readouterr().err

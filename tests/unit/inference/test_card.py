@@ -178,6 +178,7 @@ def test_a_missing_field_is_named(model_folder: Path, name: str) -> None:
         (put([0.2, 0.1], "inputs", 0, "spacing_mm"), "range of spacing_mm of x is empty"),
         (put([0, 0.1], "inputs", 0, "spacing_mm"), "inputs/0"),
         (put([0.1], "inputs", 0, "spacing_mm"), "inputs/0"),
+        (put(["L"], "inputs", 0, "laterality"), "x names a side and is not chosen by view"),
         (put([{"op": "exec"}], "preprocessing"), "unknown preprocessing step exec"),
         (put({"y": [0, 1]}, "ranges"), "not an input"),
         (put({"x": [1, 1]}, "ranges"), "range is empty"),
