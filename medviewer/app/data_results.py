@@ -89,15 +89,24 @@ def summary_of(answer: Answer, attributions: Sequence[Attribution], zone: tzinfo
         else:
             ends = f"{one.low[-1]:.3g} to {one.high[-1]:.3g}"
             lines.append(f"  {one.title} in {one.hours[-1]:g} h: {one.median[-1]:.3g} {one.unit} ({ends})")
-    lines += [_used(one, zone) for one in answer.evidence]
+    lines += used_lines(answer, zone)
     for attribution in attributions:
         judged = attribution.faithfulness
         lines.append(
             f"  {attribution.method_title}: {judged.sentence if judged else 'not tested against random orders'}"
         )
-        pairs = sorted(zip(attribution.saliency.tolist(), attribution.anchors, strict=True), key=lambda p: -abs(p[0]))
-        lines += [f"    {value:+.3f} {_words(anchor)}" for value, anchor in pairs[:8]]
+        lines += _part_lines(attribution)
     return lines
+
+
+def used_lines(answer: Answer, zone: tzinfo | None = None) -> list[str]:
+    """The recorded values that an answer rests on, each with when it was recorded."""
+    return [_used(one, zone) for one in answer.evidence]
+
+
+def _part_lines(attribution: Attribution) -> list[str]:
+    pairs = sorted(zip(attribution.saliency.tolist(), attribution.anchors, strict=True), key=lambda p: -abs(p[0]))
+    return [f"    {value:+.3f} {_words(anchor)}" for value, anchor in pairs[:8]]
 
 
 def _outcome(one: Outcome) -> dict[str, Any]:

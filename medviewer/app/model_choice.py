@@ -10,7 +10,7 @@ from medviewer.app.state import State
 from medviewer.domain.study import Image, Stack
 from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input
-from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
+from medviewer.inference.suitability import joint_unsuited_because, stack_unsuited_because
 from medviewer.inference.variants import is_variant
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def suited_model(cards: Sequence[Card], chosen: str, image: Image, stack: Stack 
     now = next((card for card in of_images if card.id == chosen), None)
     if now is not None and (len(of_images) == 1 or not refusal(now, image, stack)):
         return chosen
-    offered = (card for card in of_images if not is_variant(card.id))
+    offered = [card for card in of_images if not is_variant(card.id)]
+    offered.sort(key=lambda card: len(card.inputs) > 1)  # what needs nothing beside the image is ready first
     return next((card.id for card in offered if not refusal(card, image, stack)), chosen)
 
 
@@ -45,7 +46,7 @@ def refusal(card: Card, image: Image, stack: Stack | None = None, language: str 
     """
     if stack_input(card) is not None:
         return stack_unsuited_because(stack or Stack((image,)), card, language)
-    return unsuited_because(image, card, language)
+    return joint_unsuited_because(image, card, language)  # the window has the patient's record beside it
 
 
 class ModelChooser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import Appearance
-from medviewer.domain.study import Image, Window
+from medviewer.domain.study import Image, Problem, Window
 from medviewer.explain.overlay import blend, blend_regions, strongest_of
 from medviewer.imaging.display import to_display
 from medviewer.imaging.presenting import presented
@@ -30,6 +31,8 @@ class Result:
     ``impressions`` are what the reader wrote of the image, the first version first. ``appearance`` is the
     presentation state with which the image was shown; None without one. ``slices`` are those of the stack that was
     analysed as a whole; then ``image`` is the one of them that is shown. Empty where the answer is of one image.
+    ``at`` is up to when the patient's record counted, and ``problems`` what of it could not be used; None and nothing
+    where none was given.
     """
 
     image: Image
@@ -46,6 +49,8 @@ class Result:
     impressions: tuple[Impression, ...] = ()
     appearance: Appearance | None = None
     slices: tuple[Image, ...] = ()
+    at: datetime | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def pictures_of(result: Result) -> tuple[np.ndarray, np.ndarray | None]:

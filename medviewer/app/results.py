@@ -82,7 +82,10 @@ def result_document(result: Result, names: list[str], refused: list[tuple[str, s
         names=names,
         is_in_audit_trail=result.is_in_audit_trail,
         decision=result.decision,
+        at=result.at,
     )
+    if result.at is not None:
+        document["problems"] = [{"status": one.status, "reason": one.reason} for one in result.problems]
     return document | {
         "slices": len(result.slices) or None,
         "impressions": [{"text": i.text, "time": i.time, "after_ai": i.after_ai} for i in result.impressions],

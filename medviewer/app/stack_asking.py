@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from medviewer.app import analysis
 from medviewer.app.analysis import Question
 from medviewer.app.on_screen import asked_key, asks_of_stack
 from medviewer.app.state import Key, Selection, State
+from medviewer.app.views import is_of_views, views_beside
 from medviewer.app.whole_stacks import kept_volume
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import GeometryError, InputError, ModelError, UsageError
@@ -25,6 +27,9 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 
 STILL_FOUND = "The files are still being looked at, and this model needs the whole stack: run it when they all are."
 CUT_SHORT = "Opening was stopped before all files were looked at, and this model needs the whole stack: open it again."
+VIEWS_STILL_FOUND = (
+    "Not all files were looked at, and this model needs all views of the study: open it whole and run it then."
+)
 
 Prepare = Callable[[StopToken, Progress], Question]
 """Makes a question where the work is done: reading a stack takes seconds, and can be stopped."""
@@ -76,8 +81,7 @@ def question_of(app: Application, now: Selection) -> Prepare:
     confirmed = confirmed_for(app, asked_key(state) or now.image.key, state.model_id)
     if not asks_of_stack(state):
         case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
-        question = Question(case, state.model_id, state.language)
-        return lambda _stop, _progress: question
+        return _with_views(app, now, Question(case, state.model_id, state.language))
     stack = now.stack.volume_at(now.index)
     # Planes are cut through more than any model is given.
     kept = kept_volume(app, now) if not stack_problem(stack) else None
@@ -86,6 +90,26 @@ def question_of(app: Application, now: Selection) -> Prepare:
         volume = kept if kept is not None else read_stack(stack, stop, progress)
         case = analysis.build_stack_case(volume, now.patient, now.study, state.record, confirmed)
         return Question(case, state.model_id, state.language)
+
+    return read
+
+
+def _with_views(app: Application, now: Selection, question: Question) -> Prepare:
+    """The question with the other views of the study, read for it, where the model is one of several views.
+
+    Raises:
+        UsageError: files are still being looked at, so that a view may be missing, or a second one of it.
+    """
+    card = app.engine.catalogue.card(question.model_id)
+    if not is_of_views(card):
+        return lambda _stop, _progress: question
+    if partial_because(app):
+        raise UsageError(VIEWS_STILL_FOUND)
+    others = views_beside(now, card)
+
+    def read(stop: StopToken, _progress: Progress) -> Question:
+        frames = tuple(read_frame(image, stop=stop) for image in others)
+        return replace(question, case=replace(question.case, images=(*question.case.images, *frames)))
 
     return read
 

@@ -10,15 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from medviewer.app.answering import Asking, answer_image
+from medviewer.app.data_results import used_lines
+from medviewer.app.joint_answering import answer_together
 from medviewer.app.patient import RecordRoom, explained_words
 from medviewer.app.region_results import region_lines
 from medviewer.app.result import USUAL
 from medviewer.app.results import NOTICE, Result, result_document, save_results
 from medviewer.app.settings import home
 from medviewer.app.state import Selection
-from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, finding_words, is_of_data
+from medviewer.app.views import is_of_views
+from medviewer.cli.analyze_data import UNVERIFIED, analyze_data, finding_words, is_of_data, read_patient
 from medviewer.cli.analyze_many import analyze_many
-from medviewer.cli.choice import choose_image
+from medviewer.cli.choice import choose_image, choose_views
 from medviewer.cli.models import open_catalogue
 from medviewer.cli.terminal import clear_progress, print_json, progress, say, tell
 from medviewer.cli.trail import keep_in_trail
@@ -40,10 +43,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     _check_finding_alone(arguments)
     if is_of_data(arguments) and not arguments.paths:
         return analyze_data(arguments)
-    if not arguments.paths or is_of_data(arguments) or arguments.at is not None:
-        raise UsageError(
-            "Give the path of an image, or --record, --note or --smiles instead; not both, and not neither."
-        )
+    _check_what_is_given(arguments)
     catalogue = open_catalogue(arguments.models_folder)
     models = list(dict.fromkeys(arguments.model))
     cards = [catalogue.card(model_id) for model_id in models]
@@ -60,19 +60,16 @@ def analyze(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"The model {cards[0].id} takes no image: give --record, --note or --smiles instead of a path."
         )
+    has_views = any(is_of_views(card) for card in cards)
+    if has_views and len(cards) > 1:
+        raise UsageError("A model of several views is asked by itself: name one model.")
     is_of_stacks = any(stack_input(card) is not None for card in cards)
-    is_of_stacks = any(stack_input(card) is not None for card in cards)
-    if more or len(models) > 1 or path.is_dir() or is_of_stacks:
+    if arguments.record is not None:
+        _check_with_record(arguments, cards, has_views=has_views)
+    if not has_views and (more or len(models) > 1 or path.is_dir() or is_of_stacks):
         _check_alone(arguments, is_of_stacks=is_of_stacks)
         return analyze_many(arguments, cards, asking, lambda: Engine(catalogue), _keep_in_trail)
-    try:
-        selection = choose_image(path, arguments.frame, needs_frame=True)
-        frame = read_frame(selection.image)
-    finally:
-        shutdown()
-    with Engine(catalogue) as engine:
-        result = answer_image(engine, models[0], selection, frame, asking=asking, progress=progress)
-        clear_progress()
+    result, selection = _answer_one(arguments, catalogue, asking)
     pdf = _page(result, selection, catalogue, arguments) if arguments.pdf else None
     with contextlib.closing(RecordRoom(home())) as room:
         result = replace(result, is_in_audit_trail=_keep_in_trail(room, "model.run", result))
@@ -81,7 +78,56 @@ def analyze(arguments: argparse.Namespace) -> int:
             return save_results(arguments.out, result, outputs=asking.outputs, pdf=pdf)
 
         _tell_and_save(result, save, room, as_json=arguments.json)
-    return 0 if result.answer.status == "answer" else 4
+    if result.answer.status != "answer":
+        return 4
+    return 3 if any(problem.status == "refused" for problem in result.problems) else 0
+
+
+def _answer_one(arguments: argparse.Namespace, catalogue: Catalogue, asking: Asking) -> tuple[Result, Selection]:
+    """What the model says of the image or the views that are named, with the record of the patient if it is given."""
+    model_id = arguments.model[0]
+    card = catalogue.card(model_id)
+    try:
+        if is_of_views(card):
+            if arguments.frame is not None:
+                raise UsageError("--frame chooses one image, and the model looks at several views; leave it out.")
+            chosen = choose_views(arguments.paths, card)
+        else:
+            chosen = (choose_image(arguments.paths[0], arguments.frame, needs_frame=True),)
+        frames = tuple(read_frame(one.image) for one in chosen)
+    finally:
+        shutdown()
+    selection = chosen[0]
+    record, problems = read_patient(arguments.record) if arguments.record is not None else (None, ())
+    with Engine(catalogue) as engine:
+        if record is None and len(frames) == 1:
+            result = answer_image(engine, model_id, selection, frames[0], asking=asking, progress=progress)
+        else:
+            result = answer_together(engine, model_id, selection, frames, record, asking=asking, progress=progress)
+    clear_progress()
+    return replace(result, problems=problems), selection
+
+
+def _check_what_is_given(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be asked together: there is an image, alone or with the record of its patient."""
+    if not arguments.paths or arguments.note is not None or arguments.smiles is not None:
+        raise UsageError(
+            "Give the path of an image, with --record or without, or else --record, --note or --smiles alone."
+        )
+    if arguments.at is not None:
+        raise UsageError("Beside an image a record counts up to the day of the study: leave out --at.")
+
+
+def _check_with_record(arguments: argparse.Namespace, cards: Sequence[Card], *, has_views: bool) -> None:
+    """Refuse a record where it is not for one patient's image, or views, and one model that takes both."""
+    is_one_file = len(arguments.paths) == 1 and not arguments.paths[0].is_dir()
+    if len(cards) > 1 or not (is_one_file or has_views):
+        raise UsageError("--record beside an image is about one patient: name one image file and one model with it.")
+    kinds = {spec.kind for spec in cards[0].inputs}
+    if "volume" in kinds:
+        raise UsageError("A model of a stack of slices and a record can be asked in the window only: open the series.")
+    if not kinds & {"table", "series"}:
+        raise UsageError(f"The model {cards[0].id} takes nothing of a record: leave out --record.")
 
 
 def _check_alone(arguments: argparse.Namespace, *, is_of_stacks: bool) -> None:
@@ -112,7 +158,7 @@ def _tell_and_save(
     unheard: OSError | StorageError | None = None
     try:
         if not as_json:
-            for line in summary(result):
+            for line in (*summary(result), *used_lines(result.answer, result.at.tzinfo if result.at else None)):
                 say(line)
     except (BrokenPipeError, StorageError) as error:  # of the output: the files may have another disk
         unheard = error

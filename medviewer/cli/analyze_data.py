@@ -81,7 +81,7 @@ def analyze_data(arguments: argparse.Namespace) -> int:
                 f"The model {card.id} has no explanation method “{method}”; there are: {', '.join(known) or 'none'}."
             )
     moment = moment_of(arguments.at)
-    record, problems = (None, ()) if arguments.record is None else _one_patient(arguments.record)
+    record, problems = (None, ()) if arguments.record is None else read_patient(arguments.record)
     case = make_case(record, arguments.note, arguments.smiles, moment)
     with Engine(catalogue) as engine:
         answer = engine.ask(case, card.id, progress=progress, language=arguments.language)
@@ -133,7 +133,13 @@ def make_case(record: PatientRecord | None, note: Path | None, smiles: str | Non
     return replace(case, smiles=(smiles,)) if smiles is not None else case
 
 
-def _one_patient(path: Path) -> tuple[PatientRecord, tuple[Problem, ...]]:
+def read_patient(path: Path) -> tuple[PatientRecord, tuple[Problem, ...]]:
+    """The record of a FHIR file with one patient, and what of it could not be used, which is told.
+
+    Raises:
+        InputError: it holds several patients, or none.
+        RecordError, StorageError: the file cannot be used.
+    """
     from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
 
     imported = read_bundle(path)

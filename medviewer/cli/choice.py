@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
+from medviewer.app.views import views_among
 from medviewer.cli.terminal import clear_progress, progress, tell
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.study import Stack
 from medviewer.imaging.scan import scan
+from medviewer.inference.card import Card
+from medviewer.inference.suitability import joint_unsuited_because
 
 
 def choose_image(path: Path, frame: int | None, *, needs_frame: bool) -> Selection:
@@ -43,6 +47,30 @@ def choose_image(path: Path, frame: int | None, *, needs_frame: bool) -> Selecti
         if selection.image.frame == wanted:
             return selection
     raise UsageError(f"{path.name} has no frame {wanted}; choose --frame {numbers[0]} to {numbers[-1]}.")
+
+
+def choose_views(paths: Sequence[Path], card: Card) -> tuple[Selection, ...]:
+    """Find the images of one study that a model of several views may be given; between studies nothing is guessed.
+
+    Raises:
+        InputError: there is no image there that one of the views takes.
+        UsageError: they are of several studies.
+    """
+    collection = scan(list(paths), progress=progress)
+    clear_progress()
+    for problem in collection.problems:
+        tell(f"{problem.path}: {problem.reason}")
+    found = list(selections(collection))
+    if not found:
+        raise InputError(_nothing(paths[0], len(collection.problems)))
+    views = views_among(found, card)
+    if not views:
+        reason = joint_unsuited_because(found[0].image, card)
+        raise InputError(f"No image is of a view that the model {card.id} takes. {reason}".rstrip())
+    studies = {id(one.study) for one in views}
+    if len(studies) > 1:
+        raise UsageError(f"There are images of {len(studies)} studies; name those of one, whose views belong together.")
+    return views
 
 
 def choose_stack(path: Path) -> Stack:

@@ -34,9 +34,10 @@ def install(arguments: argparse.Namespace) -> int:
             if candidate.is_same:
                 return _told(candidate.replaces, "It is installed already; nothing was changed.", arguments.json)
             if candidate.objections and not arguments.force:
+                back = "rollback" if old is not None and store.is_own(old) else "remove"
                 raise ModelError(
                     f"The model {candidate.card.id} was not installed. {' '.join(candidate.objections)} "
-                    "Give --force to install it all the same; the present one is kept and comes back with rollback."
+                    f"Give --force to install it all the same; the present one is kept and comes back with {back}."
                 )
             for objection in candidate.objections:
                 tell(f"  caution: {objection}")
@@ -45,8 +46,9 @@ def install(arguments: argparse.Namespace) -> int:
         clear_progress()
     text = f"Installed {entry.id} {_version(entry)}, {entry.signer.word}."
     if old is not None and old.card is not None:
-        text += f" It takes the place of {old.card.version}"
-        text += f", which comes back with: medviewer models rollback {entry.id}." if store.is_own(old) else "."
+        # The ones that came with the program are never touched: what hides one of them is taken away.
+        back = "rollback" if store.is_own(old) else "remove"
+        text += f" It takes the place of {old.card.version}, which comes back with: medviewer models {back} {entry.id}."
     return _told(entry, text, arguments.json)
 
 

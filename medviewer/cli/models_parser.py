@@ -28,7 +28,11 @@ def add_models(parser: argparse.ArgumentParser, to_path: Callable[[str], Path], 
     ):
         action(name, text).add_argument("ids", nargs="*", metavar="ID", help="which models (default: all)")
     _add_assess(
-        action("assess", "measure how far a model's heat maps can be believed, and write that on its card"), to_path
+        action(
+            "assess",
+            "measure how far the heat maps of a model of one image and one label can be believed; written on its card",
+        ),
+        to_path,
     )
     _add_lighten(
         action("lighten", "make a lighter copy of a model, measure it, and write the model with it if it is worth it"),

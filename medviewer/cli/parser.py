@@ -154,9 +154,16 @@ def _add_analyze(parser: argparse.ArgumentParser) -> None:
         help="which model; `medviewer models list` names them; may be repeated",
     )
     parser.add_argument(
-        "--record", type=_path, metavar="FILE", help="a FHIR file with one patient, instead of an image"
+        "--record",
+        type=_path,
+        metavar="FILE",
+        help="a FHIR file with one patient, instead of an image, or beside one of the same patient for a model of both",
     )
-    parser.add_argument("--at", metavar="WHEN", help="up to when the record counts, as 2024-05-02T14:30 (default: now)")
+    parser.add_argument(
+        "--at",
+        metavar="WHEN",
+        help="up to when the record counts, as 2024-05-02T14:30 (default: now; not beside an image)",
+    )
     parser.add_argument("--note", type=_path, metavar="FILE", help="a note as text in UTF-8, instead of an image")
     parser.add_argument("--smiles", metavar="SMILES", help="a molecule, instead of an image")
     parser.add_argument("--explain", action="append", default=[], metavar="METHOD", help="a heat map; may be repeated")

@@ -55,11 +55,15 @@ def _site(card: Card | None) -> dict[str, str]:
 
 def _validation(card: Card | None) -> Validation | None:
     """On whom a model was validated, and how often it was right there."""
-    if card is None or not card.is_of_one_image:
+    if card is None:
         return None
     found = {label.name: accuracy_of(card, label.name) for label in card.labels}
     accuracy = {name: one for name, one in found.items() if one is not None}
-    return Validation(card.population.age_years, card.population.sexes, card.inputs[0].view, accuracy)
+    # Of several views none is the one that the image on screen should have.
+    views = card.inputs[0].view if sum(spec.kind == "image" for spec in card.inputs) == 1 else ()
+    return Validation(
+        card.population.age_years, card.population.sexes, views, accuracy, is_of_one_image=card.is_of_one_image
+    )
 
 
 def _worth(card: Card | None) -> dict[str, dict[str, str]]:

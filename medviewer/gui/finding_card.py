@@ -115,6 +115,7 @@ def what_would_help(code: str) -> str:
         "body_part": tr("Choose an image of the body part that the model was made for, or another model."),
         "view": tr("Choose an image in the view that the model was made for, for example a frontal one."),
         "color": original,
+        "spacing": tr("Choose an image whose pixels are as large as the model needs them."),
         "photometric_interpretation": original,
         "sop_class": original,
         "image.uid.duplicate": tr("Two files claim to be this image: keep only one of the two files."),
@@ -140,6 +141,8 @@ def confirm_words(code: str) -> str:
         "body_part": tr("Confirm: this is the body part the model needs"),
         "modality": tr("Confirm: this is the kind of image the model needs"),
         "age": tr("Confirm: the patient's age fits the model"),
+        "sex": tr("Confirm: the patient's sex fits the model"),
+        "spacing": tr("Confirm: the pixels are as large as the model needs them"),
         "secondary_capture": tr("Confirm: it shows the whole, unmarked image"),
         "burnt_in_annotation": tr("Confirm: the text hides nothing of importance"),
     }

@@ -39,6 +39,7 @@ from medviewer.gui.finding_words import finding_title
 from medviewer.gui.impression_box import ImpressionBox
 from medviewer.gui.outcome_rows import outcome_rows
 from medviewer.gui.queue_list import MOST_ROWS, QueueList
+from medviewer.gui.record_answers import used_values
 from medviewer.gui.region_cards import RegionControls, regions_card
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr, tr_pick, use_language
 from medviewer.gui.trust_panel import FIRST_PREVALENCE, TrustCard, Validation
@@ -282,7 +283,7 @@ class FindingsPanel(QWidget):
         if answer.regions:
             said.append(regions_card(answer, titles, model_title))
         said += self._trust(answer, row, state)
-        return [*said, *_other_outcomes(answer, model_title)]
+        return [*said, *_other_outcomes(answer, model_title), *_recorded(answer, state)]
 
     def _trust(self, answer: Answer, row: ModelRow | None, state: State) -> list[TrustCard]:
         """How far the answer can be believed: of several findings that which the heat map is of."""
@@ -421,6 +422,15 @@ _UNDONE_TOO = (
     "scene",
 )
 """What undo brings back beside decisions."""
+
+
+def _recorded(answer: Answer, state: State) -> list[QWidget]:
+    """What of the record an answer about image and record rests on; nothing where there is none of it."""
+    if not answer.evidence:
+        return []
+    card = Card()
+    card.add(used_values(answer, state.selection.study.zone if state.selection is not None else None))
+    return [card]
 
 
 def _other_outcomes(answer: Answer, model_title: str) -> list[QWidget]:

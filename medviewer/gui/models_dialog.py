@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application
-from medviewer.app.model_shelf import JOB, ModelShelf, reasons
+from medviewer.app.model_shelf import JOB, ModelShelf
 from medviewer.app.state import State
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear
@@ -27,6 +27,7 @@ from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.empty_view import dropped_paths
 from medviewer.gui.import_dialog import ImportDialog
 from medviewer.gui.model_card import model_card, state_words
+from medviewer.gui.replacing import replacing_words
 from medviewer.gui.text import PlainLabel, tr, tr_pick, visible
 from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import origin_of
@@ -209,9 +210,8 @@ class ModelsDialog(Dialog):
             self._above.addWidget(SignalRow("good", tr(shelf.done)))
         if shelf.waiting is not None:
             new = shelf.waiting.card
-            words = tr("{title} {new} takes the place of {old}, which is kept and comes back with “Version before”.")
-            title = visible(tr_pick({"en": new.title.en, "zh": new.title.zh or new.title.en}))
-            said = words.format(title=title, **reasons(shelf.waiting))
+            title = tr_pick({"en": new.title.en, "zh": new.title.zh or new.title.en})
+            said = replacing_words(shelf.store, shelf.waiting, title)
             self._put(said, tr("Replace"), shelf.confirm, shelf.waiting.objections)
 
     def _show_import(self) -> None:

@@ -82,7 +82,7 @@ def _said(row: RecordAnswer, answer: Answer) -> Iterator[QWidget]:
         judged = row.attribution.faithfulness
         if judged is not None:
             yield PlainLabel(verdict_words(judged), "small", wrap=True)
-    yield _used(answer, row.question.at.tzinfo)
+    yield used_values(answer, row.question.at.tzinfo)
 
 
 def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
@@ -94,7 +94,7 @@ def _finding(finding: Finding, title: str, kind: str) -> Iterator[QWidget]:
         yield PlainLabel(finding.meaning, "small", wrap=True)
 
 
-def _used(answer: Answer, zone: tzinfo | None) -> QWidget:
+def used_values(answer: Answer, zone: tzinfo | None) -> QWidget:
     """The recorded values, each with when it was recorded and what was done to it."""
     unfolding = Disclosure(tr("Values used, with their dates"))
     for one in answer.evidence:

@@ -29,6 +29,7 @@ from medviewer.gui.decision_box import kind_word, local_time
 from medviewer.gui.explain_controls import against_chance, reason_words
 from medviewer.gui.finding_card import ran_on
 from medviewer.gui.findings_panel import ModelRow, in_this_language
+from medviewer.gui.own_error import own_error_words
 from medviewer.gui.page_flow import Paragraph
 from medviewer.gui.region_words import area_words, basis_words, notice, output_words, ragged_words, share_words
 from medviewer.gui.result_page import ResultPage, Shown
@@ -265,9 +266,8 @@ def _map_words(attribution: Attribution, finding: str) -> Iterator[Paragraph]:
         if reason:
             yield _small(visible(reason))
         yield _small(against_chance(attribution, judged))
-    if attribution.error is not None:
-        words = tr("The method's own error: {name} {error}%")
-        yield _small(words.format(name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"))
+    if words := own_error_words(attribution):
+        yield _small(words)
 
 
 def _decision_words(decision: Decision | None) -> Iterator[Paragraph]:

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from medviewer.app.application import Application
-from medviewer.app.model_shelf import ModelShelf, reasons
+from medviewer.app.model_shelf import ModelShelf
 from medviewer.app.state import State
 from medviewer.app.trainer import COMPARE_JOB, DATA_JOB, LIST_JOB, Stage
 from medviewer.app.training_recipe import Recipe
@@ -29,6 +29,7 @@ from medviewer.gui.cards import Card, Disclosure, ScrollColumn, SignalRow, butto
 from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.path_field import PathField, Way
 from medviewer.gui.recipe_settings import RecipeSettings
+from medviewer.gui.replacing import replacing_words
 from medviewer.gui.save_dialog import open_path
 from medviewer.gui.text import (
     ElidedLabel,
@@ -245,9 +246,7 @@ class TrainingDialog(Dialog):
             found.append(SignalRow("good", tr(self.shelf.done)))
         waiting = self.shelf.waiting
         if waiting is not None:
-            words = tr("{title} {new} takes the place of {old}, which is kept and comes back with “Version before”.")
-            title = visible(tr_pick(recipe.title))
-            said = words.format(title=title, **reasons(waiting))
+            said = replacing_words(self.shelf.store, waiting, tr_pick(recipe.title))
             found.append(self._question(said, tr("Replace"), self.shelf.confirm, waiting.objections))
         return found
 

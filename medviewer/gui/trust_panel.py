@@ -43,6 +43,7 @@ class Validation:
     sexes: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     accuracy: Mapping[str, Accuracy] = field(default_factory=dict)  # by label
+    is_of_one_image: bool = True  # else no stability is measured, and its cases are stacks, or more than an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,13 @@ class TrustCard(Card):
             accuracy = validation.accuracy.get(finding.label)
             if accuracy is not None:
                 self.add(line())
-                self._add_people(accuracy, prevalence)
+                self._add_people(accuracy, prevalence, validation)
+            if not validation.is_of_one_image:
+                unsteady = tr(
+                    "How far the answer moves under small changes is not measured for this model: that is done for "
+                    "models of a single image only."
+                )
+                self.add(line(), PlainLabel(unsteady, "small", wrap=True))
         words = tr("No warning does not mean that the model knows patients like this one.")
         self.add(line(), PlainLabel(words, "small", wrap=True))
 
@@ -133,7 +140,7 @@ class TrustCard(Card):
         self._named.setText(title)
         self._named.show()
 
-    def _add_people(self, accuracy: Accuracy, prevalence: float) -> None:
+    def _add_people(self, accuracy: Accuracy, prevalence: float, validation: Validation) -> None:
         self._accuracy = accuracy
         self.add(section(tr("What the flag means")))
         self._supposed = PlainLabel("", wrap=True)
@@ -151,7 +158,7 @@ class TrustCard(Card):
             block.addWidget(words)
             block.addWidget(people)
             self.column.addLayout(block)
-        self.add(_key(), PlainLabel(_measured(accuracy), "small", wrap=True))
+        self.add(_key(), PlainLabel(_measured(accuracy, validation), "small", wrap=True))
         if self._is_unlike:
             unlike = tr("Measured on patients or images unlike this one: here it may be otherwise.")
             self.add(SignalRow("caution", unlike))
@@ -311,9 +318,11 @@ def _key() -> QWidget:
     return made
 
 
-def _measured(accuracy: Accuracy) -> str:
+def _measured(accuracy: Accuracy, validation: Validation) -> str:
     """From what the figures come."""
     words = tr("From sensitivity {sensitivity} and specificity {specificity}, measured on {n} images: {on}.")
+    if not validation.is_of_one_image:
+        words = tr("From sensitivity {sensitivity} and specificity {specificity}, measured on {n} cases: {on}.")
     on = tr_pick({"en": accuracy.on.en, "zh": accuracy.on.zh})
     return words.format(
         sensitivity=share_words(accuracy.sensitivity),

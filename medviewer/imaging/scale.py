@@ -116,6 +116,22 @@ def _pixels(description: PixelDescription, reason: str) -> Scale:
     return Scale(1.0, 1.0, ("px", "px"), "px", reason, pixel_aspect(description))
 
 
+def pixel_sizes_mm(description: PixelDescription) -> tuple[float, ...]:
+    """Give every size that a pixel has in mm, of rows and of columns; nothing where the files do not say one.
+
+    An ultrasound image has those of all its regions that are pictures; what surrounds them has none.
+    """
+    if not description.ultrasound_regions:
+        spacing = description.pixel_spacing_mm
+        return () if spacing is None or description.spacing_source is None else spacing
+    return tuple(
+        abs(size) * 10
+        for region in description.ultrasound_regions
+        if region.units == ("cm", "cm") and has_axis(region, 0) and has_axis(region, 1)
+        for size in region.delta
+    )
+
+
 def pixel_aspect(description: PixelDescription) -> float:
     """Give the height of a pixel over its width; 1 where the file says neither its size nor its shape.
 

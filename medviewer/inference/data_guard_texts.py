@@ -136,6 +136,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "There are several images of the view {expected}; choose one of them.",
         "有多幅 {expected} 体位的图像；请选择其中一幅。",
     ),
+    "sides_differ": Text(
+        "The views are of different sides of the body ({found}); give those of one side.",
+        "这些体位来自身体的不同侧（{found}）；请提供同一侧的图像。",
+    ),
     "no_volume": Text("There is no stack of slices to look at; open one.", "没有可供分析的断层序列；请打开一个。"),
     "several_volumes": Text("There are several stacks of slices; choose one.", "有多个断层序列；请选择一个。"),
     "uneven_volume": Text(

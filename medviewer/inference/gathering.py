@@ -46,8 +46,18 @@ class Gathered:
                 results += guards.check_stack(self.case, volume, spec, language)
         if not has_image and not self.card.is_of_one_image:
             results += guards.check_population(self.case, self.card, language)
-        unsaid = dict.fromkeys(guards.check_data(self.doubts, language))
-        return [*results, *(one for one in unsaid if one not in results)]
+        results += guards.check_sides(self._sides(), language)
+        # (What two images or inputs have in common is said once.)
+        return list(dict.fromkeys((*results, *guards.check_data(self.doubts, language))))
+
+    def _sides(self) -> frozenset[str]:
+        """The sides of the body that the images of several views name, but for those of which the card names one."""
+        frames = [
+            self.raws[spec.name]
+            for spec in self.card.inputs
+            if spec.kind == "image" and spec.name in self.raws and not spec.document.get("laterality")
+        ]
+        return frozenset(side for one in frames if (side := one.description.image_laterality.strip().upper()))
 
     def evidence(self, language: str) -> tuple[Evidence, ...]:
         """The recorded values that are used, in the reader's language."""

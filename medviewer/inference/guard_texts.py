@@ -37,6 +37,19 @@ TEXTS: Mapping[str, Text] = {
     ),
     "view.ok": Text("View {found}, as the model expects.", "投照体位 {found}，符合模型要求。"),
     "view.abstain": Text(
+        "The view is {found}; the model is only for {expected}.",
+        "投照体位为 {found}；该模型仅适用于 {expected}。",
+    ),
+    "view.unknown": Text(
+        "The file does not state the view; the model is only for {expected}.",
+        "文件未注明投照体位；该模型仅适用于 {expected}。",
+    ),
+    "view.unknown.confirmed": Text(
+        "The file does not state the view; the reader confirmed that it is {expected}.",
+        "文件未注明投照体位；阅片者已确认为 {expected}。",
+    ),
+    # ".frontal": of cards that name no other view than AP and PA.
+    "view.abstain.frontal": Text(
         "The view is {found}; the model is only for frontal views ({expected}).",
         "投照体位为 {found}；该模型仅适用于正位（{expected}）。",
     ),
@@ -49,17 +62,20 @@ TEXTS: Mapping[str, Text] = {
         "the model is only for frontal views ({expected}).",
         "文件标注体位为 {found}，但其患者方位属于侧位；该模型仅适用于正位（{expected}）。",
     ),
-    "view.unknown": Text(
+    "view.unknown.frontal": Text(
         "The file does not say whether the view is frontal; the model is only for {expected}.",
         "文件未注明投照体位；该模型仅适用于 {expected}。",
     ),
-    "view.unknown.confirmed": Text(
+    "view.unknown.frontal.confirmed": Text(
         "The file does not state the view; the reader confirmed that it is frontal ({expected}).",
         "文件未注明投照体位；阅片者已确认为正位（{expected}）。",
     ),
     "color": Text(
-        "The image is in colour; the model is only for greyscale radiographs.",
-        "图像为彩色；该模型仅适用于灰度 X 线片。",
+        "The image is in colour; the model is only for greyscale images ({expected}).",
+        "图像为彩色；该模型仅适用于灰度图像（{expected}）。",
+    ),
+    "color.any": Text(
+        "The image is in colour; the model is only for greyscale images.", "图像为彩色；该模型仅适用于灰度图像。"
     ),
     "photometric_interpretation.ok": Text(
         "Greyscale ({found}), as the model expects.", "灰度图像（{found}），符合模型要求。"
@@ -104,6 +120,30 @@ TEXTS: Mapping[str, Text] = {
     "sex": Text(
         "Validated on patients of sex {expected}; this patient's is {found}.",
         "该模型在性别为 {expected} 的患者中验证；该患者性别为 {found}。",
+    ),
+    "sex.unknown": Text(
+        "Validated on patients of sex {expected}; this patient's sex is not recorded.",
+        "该模型在性别为 {expected} 的患者中验证；该患者性别未记录。",
+    ),
+    "sex.unknown.confirmed": Text(
+        "The patient's sex is not recorded; the reader confirmed that it is one of {expected}.",
+        "患者性别未记录；阅片者已确认属于 {expected}。",
+    ),
+    "spacing.ok": Text(
+        "A pixel is {found} mm; the model is for {low} to {high} mm.",
+        "像素大小为 {found} mm；该模型适用于 {low} 至 {high} mm。",
+    ),
+    "spacing": Text(
+        "A pixel is {found} mm, and the model is only for {low} to {high} mm; there is no result.",
+        "像素大小为 {found} mm，而该模型仅适用于 {low} 至 {high} mm；没有结果。",
+    ),
+    "spacing.unknown": Text(
+        "The file does not say how large a pixel is; the model is only for {low} to {high} mm.",
+        "文件未注明像素大小；该模型仅适用于 {low} 至 {high} mm。",
+    ),
+    "spacing.unknown.confirmed": Text(
+        "The file does not say how large a pixel is; the reader confirmed {low} to {high} mm.",
+        "文件未注明像素大小；阅片者已确认为 {low} 至 {high} mm。",
     ),
     "image.warn": Text("The file has a peculiarity: {text}", "该文件存在异常：{text}"),
     "image.abstain": Text(

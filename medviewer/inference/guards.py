@@ -12,7 +12,7 @@ find some of what can be wrong, not all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Caveat, PixelDescription
 from medviewer.domain.volume import Volume
+from medviewer.imaging.scale import pixel_sizes_mm
 from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
 from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
@@ -119,8 +120,9 @@ def check_input(
         gate.tag("modality", seen.modality, spec.modality),
         gate.tag("body_part", seen.body_part_examined, spec.body_part),
         gate.view(seen.view_position, seen.patient_orientation, spec.view),
-        _photometric(frame, spec.photometric_interpretation, language),
+        _photometric(frame, spec, language),
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
+        gate.spacing(seen, spec),
         gate.burnt_in(frame.description),
         gate.age(case.age_years, card),
         gate.sex(case.sex, card),
@@ -155,6 +157,13 @@ def check_stack(case: Case, volume: Volume, spec: InputSpec, language: str = "en
     return (*told, *(one for one in doubts if one is not None), *_caveats(volume.caveats, language))
 
 
+def check_sides(sides: Collection[str], language: str = "en") -> tuple[GuardResult, ...]:
+    """Refuse views of both sides of the body, taken for views of one."""
+    if len(sides) < 2:
+        return ()
+    return (say("sides_differ", "abstain", language, found=", ".join(sorted(sides))),)
+
+
 def check_data(doubts: Iterable[Doubt], language: str = "en") -> tuple[GuardResult, ...]:
     """What an input's own examination found, in the reader's language; the code ends with the field's name."""
     results = []
@@ -186,31 +195,33 @@ class _Gate:
     language: str
     has_no_header: bool = False
 
-    def _doubt(self, code: str, **facts: Any) -> GuardResult:
-        """Warn of something unknown, unless the reader has confirmed it."""
+    def _doubt(self, code: str, key: str = "", **facts: Any) -> GuardResult:
+        """Warn of something unknown, unless the reader has confirmed it; ``key`` as in :func:`say`."""
         if code in self.confirmed:
-            return say(code, "ok", self.language, f"{code}.confirmed", **facts)
+            return say(code, "ok", self.language, f"{key or code}.confirmed", **facts)
         # A volume or picture could be anything: without somebody who says what it is, there is no answer.
         is_anything = self.has_no_header and code == "modality.unknown"
-        return say(code, "abstain" if is_anything else "warn", self.language, **facts)
+        return say(code, "abstain" if is_anything else "warn", self.language, key, **facts)
 
-    def tag(self, code: str, value: str, allowed: tuple[str, ...]) -> GuardResult | None:
-        """Compare one header field with the values that the model knows."""
+    def tag(self, code: str, value: str, allowed: tuple[str, ...], special: str = "") -> GuardResult | None:
+        """Compare one header field with the values that the model knows; ``special`` ends the key of its sentences."""
         found = value.strip().upper()
         expected = ", ".join(allowed)
         if not allowed:
             return None
         if not found:
-            return self._doubt(f"{code}.unknown", expected=expected)
-        level: GuardLevel = "ok" if found in allowed else "abstain"
-        return say(code, level, self.language, f"{code}.{level}", found=found, expected=expected)
+            return self._doubt(f"{code}.unknown", f"{code}.unknown{special}", expected=expected)
+        if found in allowed:
+            return say(code, "ok", self.language, f"{code}.ok", found=found, expected=expected)
+        return say(code, "abstain", self.language, f"{code}.abstain{special}", found=found, expected=expected)
 
     def view(self, found: str, orientation: tuple[str, str] | None, allowed: tuple[str, ...]) -> GuardResult | None:
         """Compare the view; where rows run from front to back, the film is a lateral whatever is left out."""
         name, expected = found.strip().upper(), ", ".join(allowed)
         is_lateral = orientation is not None and orientation[0][:1] in ("A", "P")
-        if not is_lateral or not allowed or not _FRONTAL.issuperset(allowed) or (name and name not in allowed):
-            return self.tag("view", found, allowed)
+        is_frontal = _FRONTAL.issuperset(allowed)
+        if not is_lateral or not allowed or not is_frontal or (name and name not in allowed):
+            return self.tag("view", found, allowed, ".frontal" if is_frontal else "")
         key = "view.contradiction" if name else "view.lateral"
         return say("view", "abstain", self.language, key, found=name, expected=expected)
 
@@ -221,6 +232,22 @@ class _Gate:
         if found == _SECONDARY_CAPTURE or found.startswith(f"{_SECONDARY_CAPTURE}."):
             return self._doubt("secondary_capture")
         return None
+
+    def spacing(self, seen: PixelDescription, spec: InputSpec) -> GuardResult | None:
+        """Compare the size of a pixel, both ways, with what the model is for; pixels of unknown size are doubted.
+
+        It is the spacing by which lengths are measured: what the files say is at a radiograph's detector stays so.
+        """
+        if (bounds := spec.document.get("spacing_mm")) is None:
+            return None
+        facts = {"low": f"{bounds[0]:g}", "high": f"{bounds[1]:g}"}
+        sizes = pixel_sizes_mm(seen)
+        if not sizes:
+            return self._doubt("spacing.unknown", **facts)
+        found = " × ".join(dict.fromkeys(f"{size:.4g}" for size in (min(sizes), max(sizes))))
+        if bounds[0] <= min(sizes) and max(sizes) <= bounds[1]:
+            return say("spacing", "ok", self.language, "spacing.ok", found=found, **facts)
+        return say("spacing", "abstain", self.language, found=found, **facts)
 
     def burnt_in(self, seen: PixelDescription) -> GuardResult | None:
         """Letters in the picture are something that a network can read instead of the anatomy."""
@@ -243,16 +270,21 @@ class _Gate:
         return say("age", level, self.language, key, low=low, high=high, age=shown)
 
     def sex(self, sex: str | None, card: Card) -> GuardResult | None:
-        """Warn if nobody of this sex was among the validated."""
+        """Warn if nobody of this sex was among the validated, or if nobody knows."""
         known = card.population.sexes
-        if not known or sex is None or sex in known:
+        expected = ", ".join(known)
+        if not known or sex in known:
             return None
-        return say("sex", "warn", self.language, expected=", ".join(known), found=sex)
+        if not sex:
+            return self._doubt("sex.unknown", expected=expected)
+        return say("sex", "warn", self.language, expected=expected, found=sex)
 
 
-def _photometric(frame: Frame, allowed: tuple[str, ...], language: str) -> GuardResult | None:
+def _photometric(frame: Frame, spec: InputSpec, language: str) -> GuardResult | None:
+    allowed = spec.photometric_interpretation
     if frame.is_color:
-        return say("color", "abstain", language)
+        key = "color" if spec.modality else "color.any"
+        return say("color", "abstain", language, key, expected=", ".join(spec.modality))
     found = frame.description.photometric_interpretation.strip().upper()
     level: GuardLevel = "ok" if found in allowed or not allowed else "abstain"
     return say("photometric_interpretation", level, language, f"photometric_interpretation.{level}", found=found)

@@ -28,6 +28,7 @@ TEXT = {
     ]
 }
 _SIDE = {"enum": ["L", "R", "A", "P", "H", "F"]}  # as DICOM names them
+_SIDES_OF_BODY = {"type": "array", "items": {"enum": ["L", "R"]}, "minItems": 1, "maxItems": 2}
 _RANGE = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
 _DICOM_CODES = {"type": "array", "items": {"type": "string", "pattern": "^[A-Z0-9_ ]{1,16}$"}, "maxItems": 1000}
 _UIDS = {"type": "array", "items": {"type": "string", "pattern": "^[0-9.]{1,64}$"}, "maxItems": 1000}
@@ -97,6 +98,11 @@ _IMAGE = _object(
     {
         "kind": {"enum": ["image"]},
         "sop_class_uids": _UIDS,  # absent or empty: not checked
+        "spacing_mm": {
+            **_RANGE,
+            "items": _POSITIVE,
+        },  # size of a pixel, of rows and of columns; outside of it there is no answer
+        "laterality": _SIDES_OF_BODY,  # with choose "view": Image Laterality; absent: one side, the same for all
         "choose": {"enum": ["first", "view"]},  # which of the case's images: absent, the first
         "preprocessing": {"type": "array", "items": {"type": "object", "required": ["op"]}, "maxItems": 50},
     },

@@ -12,7 +12,7 @@ from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Image, PixelDescription, Stack
 from medviewer.inference import guards
-from medviewer.inference.card import Card, Text
+from medviewer.inference.card import Card, InputSpec, Text
 from medviewer.inference.inputs.volume import header_doubts, stack_input
 
 _NOT_OF_ONE_IMAGE = Text(
@@ -44,11 +44,20 @@ def unsuited_because(image: Image, card: Card, language: str = "en") -> str:
         card: the model's.
         language: of the sentence, ``"en"`` or ``"zh"``.
     """
-    if not card.is_of_one_image:
-        return _NOT_OF_ONE_IMAGE.say(language)
+    return joint_unsuited_because(image, card, language) if card.is_of_one_image else _NOT_OF_ONE_IMAGE.say(language)
+
+
+def joint_unsuited_because(image: Image, card: Card, language: str = "en") -> str:
+    """As :func:`unsuited_because`, also of models that take more beside the image: none of their inputs takes it."""
+    said = [input_refusal(image, card, spec, language) for spec in card.inputs if spec.kind == "image"]
+    return "" if "" in said else said[0] if said else _NOT_OF_ONE_IMAGE.say(language)
+
+
+def input_refusal(image: Image, card: Card, spec: InputSpec, language: str = "en") -> str:
+    """Why one input of a model would refuse an image by its header; empty if it may be given."""
     caveats = tuple(caveat for caveat in image.warnings if caveat.code == _NO_HEADER)
     frame = Frame(_without_pixels(image.description), image.description, caveats)
-    results = guards.check_input(Case(), frame, card, language)
+    results = guards.check_input(Case(), frame, card, language, spec)
     return next((result.text for result in results if result.level == "abstain"), "")
 
 

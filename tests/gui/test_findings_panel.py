@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
 
 from medviewer.app.decisions import Judged
 from medviewer.app.state import Cut, JobStatus, State, View
-from medviewer.domain.answer import Answer, GuardResult
+from medviewer.domain.answer import Answer, Evidence, GuardResult
 from medviewer.gui.cards import SignalRow
 from medviewer.gui.findings_panel import FindingsPanel, ModelRow
 from medviewer.gui.probability_bar import ProbabilityBar
@@ -219,7 +220,12 @@ def test_an_abstention_says_what_stopped_it_and_what_would_help(panel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "helps"), [("image.truncated", "must be whole"), ("image.uid.duplicate", "keep only one of the two files")]
+    ("code", "helps"),
+    [
+        ("image.truncated", "must be whole"),
+        ("image.uid.duplicate", "keep only one of the two files"),
+        ("spacing", "pixels are as large as the model needs"),
+    ],
 )
 def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, helps: str) -> None:
     guards = (GuardResult(code, "abstain", "The image is not whole or not certain."),)
@@ -234,6 +240,8 @@ def test_what_would_help_fits_what_is_wrong_with_the_file(panel, code: str, help
     [
         ("view.unknown", "Confirm: this is the view the model needs"),
         ("secondary_capture", "Confirm: it shows the whole, unmarked image"),
+        ("sex.unknown", "Confirm: the patient's sex fits the model"),
+        ("spacing.unknown", "Confirm: the pixels are as large as the model needs them"),
     ],
 )
 def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) -> None:
@@ -241,6 +249,15 @@ def test_what_a_file_leaves_open_can_be_confirmed(panel, code: str, title: str) 
     show(panel, made.answered(said=made.answer(guards=(GuardResult(code, "warn", "The file does not say."),))))
     press(panel, title)
     assert asked.calls == [("model.confirm", code)]
+
+
+def test_recorded_values_that_an_answer_about_an_image_rests_on_are_listed(panel) -> None:
+    pulse = Evidence("pulse", "Pulse", "94 /min", datetime(2024, 5, 2, 14, 30), "converted")  # noqa: DTZ001
+    show(panel, made.answered(said=made.answer(evidence=(pulse,))))
+    press(panel, "Values used, with their dates")
+    assert all(words in all_words(panel) for words in ("Pulse", "94 /min", "2024-05-02"))
+    show(panel, made.answered(said=made.answer()))
+    assert "Values used" not in all_words(panel)
 
 
 def test_no_word_is_asked_for_that_would_not_bring_an_answer(panel) -> None:

@@ -17,6 +17,7 @@ from medviewer.app.state import Selection
 from medviewer.domain.answer import Decision, GuardResult
 from medviewer.gui.findings_panel import ModelRow
 from medviewer.gui.language import use_language
+from medviewer.gui.own_error import own_error_words
 from medviewer.gui.result_page import ResultPage
 from medviewer.gui.result_words import result_page
 from medviewer.imaging.scan import scan
@@ -196,3 +197,28 @@ def test_the_pictures_are_those_of_the_image_with_its_proportions(tmp_path: Path
     assert columns.min() > drawn.shape[1] / 2  # the map lies on the picture at the right only
     # Of the map's own hot square, a quarter to a half of the picture each way.
     assert np.ptp(rows) / np.ptp(columns) == pytest.approx(96 / 80, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (0.012, "completeness gap 1.2%"),
+        (float("inf"), "completeness gap is not defined here, because the network's answer does not change."),
+        (float("nan"), "is not defined here"),
+        (None, ""),
+    ],
+)
+def test_an_error_that_is_no_number_is_said_in_words(error: float | None, says: str) -> None:
+    words = own_error_words(make_attribution(96, 80, error=error, error_name="completeness gap"))
+    assert says in words
+    assert bool(words) is (error is not None)
+    assert "inf" not in words
+    assert "nan" not in words
+
+
+def test_the_page_tells_no_infinite_error(tmp_path: Path) -> None:
+    endless = make_attribution(96, 80, method_title="Integrated gradients", error=float("inf"),
+                               error_name="completeness gap")  # fmt: skip
+    told = text_of(page_of(tmp_path, attributions=(endless,)))
+    assert "inf%" not in told
+    assert "not defined here" in told

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from medviewer.domain.answer import Answer, Finding, GuardResult, Neighbours
 from medviewer.gui.cards import SignalRow
+from medviewer.gui.catalogue_rows import row_of
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.trust_panel import People, TrustCard, Validation, share_words, signs
 from medviewer.inference.card import Text
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.predictive import Accuracy, Bounded
+from tests import data_models
 from tests.gui import panel_states as made
 from tests.gui.seen import all_words, show
 
@@ -122,6 +126,33 @@ def test_where_the_card_says_nothing_nothing_is_invented(qtbot) -> None:
     assert "Suppose" not in words
     assert "Flagged" not in words
     assert "this patient" not in words
+
+
+def test_a_model_of_stacks_has_its_population_and_figures_and_says_that_no_band_is_measured(qtbot) -> None:
+    panel = panel_with(qtbot, replace(CHILDREN, views=(), is_of_one_image=False))
+    show(panel, made.answered(said=made.answer(replace(made.PNEUMONIA, stability=None))))
+    words = all_words(card_of(panel))
+    assert "1 to 5 years" in words
+    assert "Suppose that" in words
+    assert "measured on 457 cases" in words
+    assert "is not measured for this model: that is done for models of a single image only." in words
+    panel = panel_with(qtbot, CHILDREN)
+    show(panel, made.answered())
+    assert "a single image only" not in all_words(card_of(panel))
+    assert "measured on 457 images" in all_words(card_of(panel))
+
+
+@pytest.mark.parametrize(("kind", "views"), [("volume", ()), ("film", ("PA",)), ("views", ())])
+def test_what_a_card_says_of_its_validation_is_shown_whatever_it_takes(
+    tmp_path: Path, kind: str, views: tuple[str, ...]
+) -> None:
+    data_models.make(kind, tmp_path / kind)
+    (entry,) = Catalogue([tmp_path]).entries
+    validation = row_of(entry).validation
+    assert validation is not None
+    assert (validation.ages, validation.views, validation.is_of_one_image) == ((1, 90), views, False)
+    assert set(validation.accuracy) == {"first", "second"}
+    assert validation.accuracy["first"].n == 100
 
 
 def test_it_always_says_that_no_warning_is_no_promise(qtbot) -> None:

@@ -10,6 +10,7 @@ from medviewer.domain.anchor import PixelBox
 from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError, InputError
 from medviewer.domain.frame import Frame
+from medviewer.domain.study import PixelDescription
 from medviewer.imaging.display import to_grey
 from medviewer.imaging.scale import pixel_aspect
 from medviewer.inference.card import InputSpec
@@ -28,6 +29,11 @@ def problems(spec: InputSpec) -> Iterator[str]:
         yield "only the batch may be left open in the input's shape"
     if unknown:
         yield f"unknown preprocessing step {', '.join(unknown)}"
+    bounds = spec.document.get("spacing_mm")
+    if bounds is not None and bounds[0] > bounds[1]:
+        yield f"the range of spacing_mm of {spec.name} is empty"
+    if spec.document.get("laterality") and spec.document.get("choose") != "view":
+        yield f"{spec.name} names a side and is not chosen by view"
     if spec.document.get("choose") == "view" and not spec.view:
         yield f"{spec.name} is chosen by view and names none"
 
@@ -39,11 +45,18 @@ def pull(case: Case, spec: InputSpec) -> Frame | Missing:
     """
     if spec.document.get("choose") != "view":
         return case.images[0] if case.images else Missing((spec.name,), (Doubt("no_image", "abstain"),))
-    own = [frame for frame in case.images if frame.description.view_position.strip().upper() in spec.view]
+    own = [frame for frame in case.images if takes(frame.description, spec)]
     if len(own) == 1:
         return own[0]
     code = "several_views" if own else "no_view"
     return Missing((spec.name,), (Doubt(code, "abstain", spec.name, {"expected": ", ".join(spec.view)}),))
+
+
+def takes(seen: PixelDescription, spec: InputSpec) -> bool:
+    """Whether an image is of the view, and of the side where the card names one, that the input is chosen by."""
+    sides = spec.document.get("laterality", ())
+    is_of_side = not sides or seen.image_laterality.strip().upper() in sides
+    return is_of_side and seen.view_position.strip().upper() in spec.view
 
 
 def examine(raw: Frame, spec: InputSpec) -> tuple[Sequence[Doubt], Sequence[Used]]:  # noqa: ARG001 - as of every kind

@@ -14,7 +14,7 @@ from medviewer.app.model_choice import refusal, suited_model
 from medviewer.domain.study import Image
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
-from tests import fakes
+from tests import data_models, fakes
 from tests.radiographs import write_radiograph
 
 
@@ -40,6 +40,17 @@ def test_an_image_that_the_chosen_model_would_refuse_gets_one_that_may_be_asked(
     assert suited_model(cards, chest.id, film) == chest.id
     assert suited_model(cards, small.id, film) == small.id, "what the reader chose stays"
     assert suited_model((breast, small), "breast", film) == "breast", "a copy is never chosen by itself"
+
+
+def test_a_model_of_an_image_and_a_record_may_be_asked_in_the_window_and_comes_after_those_of_an_image(
+    cards: tuple[Card, ...], tmp_path: Path
+) -> None:
+    _, chest, _ = cards
+    both = read_card(data_models.make("film", tmp_path / "film"))
+    assert refusal(both, image()) == ""
+    assert "CT" in refusal(both, image(modality="CT"))
+    assert suited_model((both, chest), "", image()) == chest.id
+    assert suited_model((both, chest), both.id, image()) == both.id
 
 
 def test_where_no_model_may_be_asked_the_choice_stays(cards: tuple[Card, ...]) -> None:

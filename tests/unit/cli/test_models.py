@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medviewer.cli import main
+from medviewer.cli import main, model_store
 from medviewer.inference import installing
 from tests import fakes
 from tests.unit.inference.test_signing import key_pair
@@ -36,6 +36,9 @@ def test_a_signed_model_is_installed_listed_rolled_back_and_removed(tmp_path: Pa
     assert "Installed fake-chest 1.2.3, unverified." in capsys.readouterr().out
     assert main(["models", "install", str(new)]) == 0
     assert "Installed fake-chest 1.3.0, verified. It takes the place of 1.2.3" in capsys.readouterr().out
+    assert main(["models", "rollback", "fake-chest"]) == 0
+    assert main(["models", "install", str(new), "--force"]) == 0
+    assert "which comes back with: medviewer models rollback fake-chest." in capsys.readouterr().out
     model = listed(capsys)["fake-chest"]
     assert (model["version"], model["signature"], model["signer"]) == ("1.3.0", "verified", "A hospital")
     assert isinstance(model["origin"], dict)
@@ -53,6 +56,25 @@ def test_a_signed_model_is_installed_listed_rolled_back_and_removed(tmp_path: Pa
     assert listed(capsys)["fake-chest"]["signature"] == "unverified"
     assert main(["models", "remove", "fake-chest"]) == 0
     assert "fake-chest" not in listed(capsys)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_what_takes_the_place_of_a_bundled_model_says_how_that_comes_back(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes.make_model(tmp_path / "bundled" / fakes.MODEL_ID)
+    monkeypatch.setattr(model_store, "models_dir", lambda: tmp_path / "bundled")
+    older, newer = (
+        fakes.make_model(tmp_path / "old", version="1.0.0"),
+        fakes.make_model(tmp_path / "n", version="2.0.0"),
+    )
+    assert main(["models", "install", str(older)]) == 3
+    assert "the present one is kept and comes back with remove." in capsys.readouterr().err
+    assert main(["models", "install", str(newer)]) == 0
+    told = capsys.readouterr().out
+    assert "It takes the place of 1.2.3, which comes back with: medviewer models remove fake-chest." in told
+    assert main(["models", "remove", "fake-chest"]) == 0
+    assert model_store.open_store().catalogue().card("fake-chest").version == "1.2.3"
 
 
 @pytest.mark.usefixtures("_unchecked")

@@ -11,7 +11,8 @@ import sklearn.decomposition
 import sklearn.preprocessing
 
 from medviewer.domain.answer import GuardResult
-from medviewer.domain.study import Caveat
+from medviewer.domain.case import Case
+from medviewer.domain.study import Caveat, UltrasoundRegion
 from medviewer.inference import guards
 from medviewer.inference.card import Card, OodSpec, ResidualSpec, read_card
 from medviewer.inference.guard_texts import TEXTS
@@ -153,6 +154,60 @@ def test_a_colour_image_is_refused(card: Card) -> None:
     assert checked(case, card)["color"].level == "abstain"
 
 
+OF_KIND = {
+    "radiograph": {"modality": ("CR", "DX"), "view": ("PA", "AP")},
+    "ultrasound": {"modality": ("US",), "view": ()},
+    "mammography": {"modality": ("MG",), "view": ("CC",)},
+}
+
+
+def said_of(card: Card, kind: str, code: str, language: str, case: Case | None = None) -> str:
+    """What is said to a card for ``kind`` of a colour image, or of ``case``."""
+    narrow = replace(card, inputs=(replace(card.inputs[0], **OF_KIND[kind]),))
+    in_color = replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8))
+    return checked(case or replace(fakes.make_case(), images=(in_color,)), narrow, language)[code].text
+
+
+@pytest.mark.parametrize(
+    ("kind", "en", "zh"),
+    [
+        ("radiograph", "only for greyscale images (CR, DX).", "仅适用于灰度图像（CR, DX）。"),
+        ("ultrasound", "only for greyscale images (US).", "仅适用于灰度图像（US）。"),
+        ("mammography", "only for greyscale images (MG).", "仅适用于灰度图像（MG）。"),
+    ],
+)
+def test_a_colour_image_is_told_which_kind_the_card_is_for(card: Card, kind: str, en: str, zh: str) -> None:
+    assert said_of(card, kind, "color", "en") == f"The image is in colour; the model is {en}"
+    assert said_of(card, kind, "color", "zh") == f"图像为彩色；该模型{zh}"
+
+
+def test_a_card_that_names_no_modality_says_only_that_it_takes_grey(card: Card) -> None:
+    free = replace(card, inputs=(replace(card.inputs[0], modality=()),))
+    case = replace(fakes.make_case(), images=(replace(fakes.make_frame(), stored=np.zeros((4, 4, 3), np.uint8)),))
+    assert checked(case, free)["color"].text == "The image is in colour; the model is only for greyscale images."
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_only_a_model_of_frontal_views_speaks_of_them(card: Card, language: str) -> None:
+    word = {"en": "frontal", "zh": "正位"}[language]
+    wrong, unknown = fakes.make_case(view_position="MLO"), fakes.make_case(view_position="")
+    confirmed = replace(unknown, confirmed=frozenset({"view.unknown"}))
+    for kind, is_frontal in (("radiograph", True), ("mammography", False)):
+        said = {
+            "wrong": said_of(card, kind, "view", language, wrong),
+            "unknown": said_of(card, kind, "view.unknown", language, unknown),
+            "confirmed": said_of(card, kind, "view.unknown", language, confirmed),
+        }
+        assert (word in said["wrong"], word in said["confirmed"]) == (is_frontal, is_frontal)
+        assert is_frontal or word not in said["unknown"]
+        assert all(("PA, AP" if is_frontal else "CC") in one for one in said.values())
+    assert "view" not in "".join(one.code for one in checked_codes(card, "ultrasound", wrong))
+
+
+def checked_codes(card: Card, kind: str, case: Case) -> list[GuardResult]:
+    return list(checked(case, replace(card, inputs=(replace(card.inputs[0], **OF_KIND[kind]),))).values())
+
+
 def test_no_image_is_refused(card: Card) -> None:
     (result,) = guards.check_input(replace(fakes.make_case(), images=()), None, card)
     assert (result.code, result.level) == ("no_image", "abstain")
@@ -169,7 +224,62 @@ def test_a_sex_that_was_not_validated_is_warned_of(card: Card) -> None:
     girls = replace(card, population=replace(card.population, sexes=("F",)))
     assert checked(fakes.make_case(sex="M"), girls)["sex"].level == "warn"
     assert "sex" not in checked(fakes.make_case(sex="F"), girls)
-    assert "sex" not in checked(fakes.make_case(sex=None), girls)
+    assert "sex.unknown" not in checked(fakes.make_case(sex="F"), girls)
+
+
+@pytest.mark.parametrize("sex", [None, ""])
+def test_a_sex_that_nobody_recorded_is_said_where_the_card_names_some(card: Card, sex: str | None) -> None:
+    girls = replace(card, population=replace(card.population, sexes=("F",)))
+    case = fakes.make_case(sex=sex)
+    said = checked(case, girls)["sex.unknown"]
+    assert (said.level, said.text) == (
+        "warn", "Validated on patients of sex F; this patient's sex is not recorded.",
+    )  # fmt: skip
+    assert checked(replace(case, confirmed=frozenset({"sex.unknown"})), girls)["sex.unknown"].level == "ok"
+    assert "sex.unknown" in [one.code for one in guards.check_population(case, girls)]
+    assert "sex.unknown" not in checked(case, replace(card, population=replace(card.population, sexes=())))
+
+
+def spaced(card: Card, low: float = 0.1, high: float = 0.2) -> Card:
+    """A card for pixels of that size."""
+    spec = card.inputs[0]
+    return replace(card, inputs=(replace(spec, document={**spec.document, "spacing_mm": [low, high]}),))
+
+
+@pytest.mark.parametrize(
+    ("spacing", "level", "found"),
+    [
+        ((0.15, 0.15), "ok", "0.15 mm"), ((0.1, 0.2), "ok", "0.1 × 0.2 mm"), ((0.15, 0.3), "abstain", "0.15 × 0.3 mm"),
+        ((0.05, 0.15), "abstain", "0.05 × 0.15 mm"), ((0.09996, 0.15), "abstain", "0.09996 × 0.15 mm"),
+    ],
+)  # fmt: skip
+def test_pixels_of_another_size_than_the_card_says_are_refused(
+    card: Card, spacing: tuple[float, float], level: str, found: str
+) -> None:
+    case = fakes.make_case(pixel_spacing_mm=spacing, spacing_source="at detector")
+    said = checked(case, spaced(card))["spacing"]
+    assert (said.level, found in said.text) == (level, True)
+    assert "spacing" not in checked(case, card)
+
+
+def test_pixels_of_unknown_size_are_doubted_until_the_reader_confirms(card: Card) -> None:
+    said = checked(fakes.make_case(), spaced(card))["spacing.unknown"]
+    assert said.level == "warn"
+    assert said.text == "The file does not say how large a pixel is; the model is only for 0.1 to 0.2 mm."
+    confirmed = replace(fakes.make_case(), confirmed=frozenset({"spacing.unknown"}))
+    assert checked(confirmed, spaced(card))["spacing.unknown"].level == "ok"
+
+
+def test_an_ultrasound_image_has_the_pixels_of_its_regions(card: Card) -> None:
+    picture = UltrasoundRegion((0, 0), (39, 95), ("cm", "cm"), (0.015, -0.015))
+    trace = UltrasoundRegion((40, 0), (79, 95), ("s", "cm/s"), (0.5, 3.0))
+
+    def said(*regions: UltrasoundRegion) -> dict[str, GuardResult]:
+        return checked(fakes.make_case(ultrasound_regions=regions), spaced(card))
+
+    assert said(picture, trace)["spacing"].level == "ok"
+    assert said(replace(picture, delta=(0.015, 0.03)))["spacing"].level == "abstain"
+    assert said(trace)["spacing.unknown"].level == "warn"
 
 
 @pytest.mark.parametrize(

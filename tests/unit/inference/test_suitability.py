@@ -13,7 +13,7 @@ from medviewer.domain.frame import Frame
 from medviewer.domain.study import Caveat, Image
 from medviewer.inference import guards
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.suitability import unsuited_because
+from medviewer.inference.suitability import joint_unsuited_because, unsuited_because
 from tests import data_models, fakes
 
 
@@ -65,3 +65,22 @@ def test_a_model_of_other_data_is_not_asked_about_images(tmp_path: Path, kind: s
     image = Image(Path("a.dcm"), 0, "1.2", fakes.make_frame().description)
     assert "not one of single images" in unsuited_because(image, other)
     assert "单幅图像" in unsuited_because(image, other, "zh")
+    assert "not one of single images" in joint_unsuited_because(image, other)
+
+
+def test_a_model_of_an_image_and_a_record_is_judged_by_the_image_where_the_record_stands_beside_it(
+    tmp_path: Path,
+) -> None:
+    film = read_card(data_models.make("film", tmp_path / "film"))
+    views = read_card(data_models.make("views", tmp_path / "views"))
+
+    def said(card: Card, **changes: Any) -> str:
+        return joint_unsuited_because(Image(Path("a.dcm"), 0, "1.2", fakes.make_frame(**changes).description), card)
+
+    assert said(film) == ""
+    assert "CT" in said(film, modality="CT")
+    assert "LL" in said(film, view_position="LL")
+    assert said(views, view_position="LL") == said(views) == ""
+    assert said(views, view_position="XX") != ""
+    image = Image(Path("a.dcm"), 0, "1.2", fakes.make_frame().description)
+    assert "not one of single images" in unsuited_because(image, film)
