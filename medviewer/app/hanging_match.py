@@ -15,7 +15,7 @@ from medviewer.domain.study import Collection, Image, Patient, Series, Stack, St
 
 Found = tuple[Selection | Vacancy, ...]
 
-_FOR_PROCESSING = frozenset({  # raw pixels, which nobody is meant to look at (PS3.4 B.5)
+FOR_PROCESSING = frozenset({  # raw pixels, which nobody is meant to look at (PS3.4 B.5)
     "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.3.1",
 })  # fmt: skip
 _UPRIGHT = 0.8  # of a normal's length along one axis of the patient: less is oblique, and no plane by name
@@ -36,7 +36,7 @@ def is_of_kind(study: Study, protocol: HangingProtocol) -> bool:
 
 def priors_of(study: Study, all_studies: Iterable[Study], protocol: HangingProtocol) -> list[Study]:
     """Earlier studies of the protocol's kind, the latest first; none where a date is missing."""
-    earlier = [one for one in all_studies if _is_before(one, study) and is_of_kind(one, protocol)]
+    earlier = [one for one in all_studies if is_before(one, study) and is_of_kind(one, protocol)]
     return sorted(earlier, key=lambda one: (one.date, one.time), reverse=True)
 
 
@@ -104,7 +104,7 @@ class _Fitting(NamedTuple):
 def _fitting(study: Study, protocol: HangingProtocol, wanted: DisplaySet) -> Iterator[_Fitting]:
     """For each stack that has some, its images that fit, in display order."""
     of_kind = [one for one in study.series if _is_series_of_kind(one, study, protocol)]
-    of_kind.sort(key=lambda one: _first_image(one).description.sop_class_uid in _FOR_PROCESSING)
+    of_kind.sort(key=lambda one: _first_image(one).description.sop_class_uid in FOR_PROCESSING)
     asks_of_images = bool(wanted.view or wanted.laterality or wanted.plane)
     for series in of_kind:
         if not _has_word(f"{series.description} {study.description}", wanted.words):
@@ -171,7 +171,8 @@ def _has_word(text: str, words: str) -> bool:
     return not asked or any(re.search(rf"(?<![0-9A-Z]){re.escape(one)}(?![0-9A-Z])", text.upper()) for one in asked)
 
 
-def _is_before(one: Study, other: Study) -> bool:
+def is_before(one: Study, other: Study) -> bool:
+    """Whether a study is an earlier one; without a date nobody knows which came first."""
     if one is other or not one.date or not other.date:
         return False
     is_earlier_that_day = bool(one.time and other.time) and one.time < other.time

@@ -18,6 +18,8 @@ _LONGEST_NAME, _LONGEST_TEXT = 80, 200
 LATERALITIES = ("", "R", "L")
 PLANES = ("", "axial", "coronal", "sagittal")
 SIDES = ("", "left", "right")
+RADIOGRAPHS = ("CR", "DX", "RG")
+"""Modalities of one kind of image, a film of which another's is a prior: digitised, read from a plate, or direct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,15 @@ def alternatives(text: str) -> tuple[str, ...]:
     ('CR', 'DX')
     """
     return tuple(part.strip().upper() for part in text.split("/") if part.strip())
+
+
+def is_same_kind(modality: str, other: str) -> bool:
+    """Whether images of one modality are looked at beside those of another as of one kind.
+
+    >>> is_same_kind("DX", "CR"), is_same_kind("MG", "DX")
+    (True, False)
+    """
+    return modality == other or {modality.upper(), other.upper()} <= set(RADIOGRAPHS)
 
 
 def count_of(shape: tuple[int, int] | None) -> int:
@@ -210,7 +221,7 @@ def _mammogram(prior: int) -> tuple[DisplaySet, ...]:
     return tuple(DisplaySet(prior, view, side, front="left" if side == "R" else "right") for view, side in order)
 
 
-_RADIOGRAPH, _CHEST = "CR/DX/RG", "CHEST/THORAX"
+_RADIOGRAPH, _CHEST = "/".join(RADIOGRAPHS), "CHEST/THORAX"
 _PA, _LATERAL = "PA", "LL/RL/LAT/LATERAL"
 
 BUILT_IN: Protocols = (

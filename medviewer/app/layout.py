@@ -21,12 +21,12 @@ from medviewer.app.panes import (
     read_pane,
     window_of,
 )
+from medviewer.app.priors import earlier_stacks, is_localizer, prior_of
 from medviewer.app.state import Cut, Pane, Selection, State, View
 from medviewer.app.whole_stacks import keep_volume, kept_volume, when_all_found
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken
-from medviewer.domain.study import Image
 from medviewer.domain.volume import Volume
 from medviewer.imaging.reslice import NORMAL_AXIS, PlaneName, Slab, across, axes_of, range_mm
 
@@ -37,6 +37,7 @@ LAYOUTS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (2, 3), (3, 3), (1, 4), (2, 4
 PLANES: tuple[PlaneName, ...] = ("axial", "coronal", "sagittal")
 _NO_PRIOR = "No earlier study of this patient with the same modality is open; open its folder too."
 _OTHER_SIDE = "The earlier studies that are open show the other side; open one of this side too."
+_ONLY_LOCALIZERS = "Only localizers of the earlier studies are open; open the rest of their folders too."
 
 
 def use_layout(app: Application, shape: tuple[int, int]) -> None:
@@ -106,14 +107,15 @@ def show_again(
 
 
 def compare_with_prior(app: Application, _argument: object) -> None:
-    """The image on the left, the patient's last earlier study of the same kind on the right."""
+    """The image on the left, the most alike of the patient's last comparable earlier study on the right."""
     now = app.state.selection
     if now is None:
         return
-    earlier = _earlier_stacks(app.state, now)
-    prior = _prior_of(earlier, now)
+    earlier = earlier_stacks(_own_stacks(app.state), now)
+    prior = prior_of(earlier, now)
     if prior is None:  # nothing failed: there is nothing to compare with
-        app.notify("info", _OTHER_SIDE if earlier else _NO_PRIOR)
+        usable = [one for one in earlier if not is_localizer(one)]
+        app.notify("info", _OTHER_SIDE if usable else _ONLY_LOCALIZERS if earlier else _NO_PRIOR)
         return
     with app.session.arranging():
         _set_shape(app, (1, 2))
@@ -381,48 +383,6 @@ def _own_stacks(state: State) -> Iterator[Selection]:
     own = [one for one in selections(state.collection) if one.index == 0 and identity_of(one.patient) == who]
     own.sort(key=lambda one: one.study is not now.study)  # stable: the order of display within both
     yield from own
-
-
-def _earlier_stacks(state: State, now: Selection) -> list[Selection]:
-    """The stacks of the same modality in the patient's earlier studies."""
-    return [
-        one
-        for one in _own_stacks(state)
-        if one.study is not now.study
-        and one.series.modality == now.series.modality
-        and one.study.date  # without a date nobody knows which came first
-        and (one.study.date, one.study.time) < (now.study.date, now.study.time)
-    ]
-
-
-def _prior_of(earlier: Sequence[Selection], now: Selection) -> Selection | None:
-    """The last earlier study's image, of the same side, view and body part if there is one; never of the other side."""
-    fitting = [one for one in (_as_seen(one, now) for one in earlier) if one is not None]
-    return max(fitting, key=lambda one: (_likeness(one.image, now.image), one.study.date, one.study.time), default=None)
-
-
-def _as_seen(prior: Selection, now: Selection) -> Selection | None:
-    """The image of an earlier stack to look at beside the one on screen; None if every one is of the other side."""
-    # Another frame of reference has no common place: as far along the stack is where a reader looks first.
-    share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
-    first = round(share * (prior.stack.slices - 1))
-    images = prior.stack.images
-    fitting = [at for at in range(prior.stack.slices) if not _is_of_other_side(images[at], now.image)]
-    if not fitting:
-        return None
-    return replace(prior, index=max(fitting, key=lambda at: (_likeness(images[at], now.image), -abs(at - first))))
-
-
-def _is_of_other_side(one: Image, other: Image) -> bool:
-    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other."""
-    return {one.description.image_laterality.upper(), other.description.image_laterality.upper()} == {"L", "R"}
-
-
-def _likeness(one: Image, other: Image) -> int:
-    a, b = one.description, other.description
-    is_side = a.image_laterality.upper() == b.image_laterality.upper()
-    is_view = a.view_position == b.view_position
-    return 4 * is_side + 2 * is_view + (a.body_part_examined == b.body_part_examined)
 
 
 def _stack_of(state: State, index: int) -> object:

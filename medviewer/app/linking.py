@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 
 _PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
 _SAME_RATIO = 1e-6  # as in suv: what is closer to 1 is rounding
+_NO_UNITS = frozenset({"NORMALIZED", "UNSPECIFIED"})  # scanners write so of MR, each series to a scale of its own
 Point = npt.NDArray[np.float64]
 
 
@@ -45,8 +46,8 @@ def share_view(app: Application, before: State) -> None:
     """Give the other viewports what they share with the active one, whose view is another than it was before.
 
     The planes of a volume, and its slices beside them, have one window. Linked viewports of one
-    frame of reference get the window that the reader changes if their values mean the same (PET: the same SUV);
-    those that a hanging protocol or another series brought stay apart until then. They look
+    frame of reference get the window that the reader changes if their values mean the same (PET: the same SUV;
+    MR: the same sequence); those that a hanging protocol or another series brought stay apart until then. They look
     at the same place at the same size if they lie parallel.
     """
     state = app.state
@@ -193,10 +194,33 @@ def values_ratio(state: State, other: State) -> float | None:
             return None
         ratio = here.suv_factor / there.suv_factor
         return 1.0 if abs(ratio - 1) < _SAME_RATIO else ratio
-    if value_unit(here) != value_unit(there):
+    unit = _unit(here)
+    if unit != _unit(there):
         return None
-    is_known = bool(value_unit(here)) or here.rescale_type == there.rescale_type  # two unknown units may be two units
-    return 1.0 if is_known else None
+    return 1.0 if unit or _is_one_sequence(state.selection, other.selection) else None
+
+
+def _unit(description: PixelDescription) -> str:
+    """The unit of the values, if the file names one in which an equal number means an equal thing."""
+    unit = value_unit(description)
+    return "" if unit.upper() in _NO_UNITS else unit
+
+
+def _is_one_sequence(one: Selection, other: Selection) -> bool:
+    """Whether numbers without a unit may be compared: of one series, or of two that were made and named alike.
+
+    Two unknown units may be two units: the grey of an MR means nothing beside that of another sequence, and a window
+    of a T1 makes an ADC map black. A reader who repeats a sequence, after contrast medium or in an earlier study of
+    one protocol, expects one window. What was calculated of it (ADC, phase) is something else under the same name.
+    """
+    a, b = one.stack.acquisition, other.stack.acquisition
+    if a.image_type != b.image_type or one.image.description.rescale_type != other.image.description.rescale_type:
+        return False
+    name = one.series.description.strip().casefold()
+    is_named_alike = bool(name) and name == other.series.description.strip().casefold()
+    uid = one.series.series_instance_uid
+    is_same_series = one.series is other.series or (bool(uid) and uid == other.series.series_instance_uid)
+    return is_same_series or (is_named_alike and a.protocol_name == b.protocol_name)
 
 
 def window_there(window: Window | None, ratio: float) -> Window | None:

@@ -220,6 +220,25 @@ class SecondAxis:
         return len(self.values) // self.slices
 
 
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """How the images of a stack were made, as the first file of it says: what is alike in an earlier study.
+
+    Attributes:
+        image_type: the words of Image Type (PS3.3 C.7.6.1.1.2) in capitals: ``ORIGINAL``, ``PRIMARY``, ``LOCALIZER``.
+        protocol_name: what the scanner calls the way in which it was acquired.
+        kernel: of a CT's reconstruction.
+        thickness_mm: of a slice; None where the file does not say.
+        contrast_agent: "" where none is named.
+    """
+
+    image_type: tuple[str, ...] = ()
+    protocol_name: str = ""
+    kernel: str = ""
+    thickness_mm: float | None = None
+    contrast_agent: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
     """Images of one series that share a geometry, in display order.
@@ -234,6 +253,7 @@ class Stack:
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # columns, rows, slices
     warnings: tuple[Caveat, ...] = ()
     axis: SecondAxis | None = None
+    acquisition: Acquisition = Acquisition()
 
     @property
     def slices(self) -> int:

@@ -16,7 +16,18 @@ from pathlib import Path
 from uuid import uuid4
 
 from medviewer.domain.person_name import names_match, names_share_nothing
-from medviewer.domain.study import Caveat, Collection, Document, Image, Patient, Problem, Series, Stack, Study
+from medviewer.domain.study import (
+    Acquisition,
+    Caveat,
+    Collection,
+    Document,
+    Image,
+    Patient,
+    Problem,
+    Series,
+    Stack,
+    Study,
+)
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.description import SEGMENTATION_STORAGES
@@ -55,6 +66,7 @@ class _SeriesEntry:
     families: dict[Hashable, dict[_Part, list[Image]]] = field(default_factory=dict)  # images of one geometry
     layouts: list[_Layout] = field(default_factory=list)
     ordered: dict[Hashable, tuple[int, tuple[Stack, ...]]] = field(default_factory=dict)
+    acquisitions: dict[Hashable, Acquisition] = field(default_factory=dict)  # of each family, by its first file
 
 
 @dataclass(slots=True)
@@ -99,6 +111,8 @@ class Grouping:
         keys = [_family_key(image, dataset, _layout(image, series)) for image in images]
         part = (dataset.text(tags.TEMPORAL_POSITION_IDENTIFIER), dataset.text(tags.ECHO_NUMBERS))
         for image, key in zip(images, keys, strict=True):
+            if key not in series.families:
+                series.acquisitions[key] = _read_acquisition(dataset)
             series.families.setdefault(key, {}).setdefault(part, []).append(image)
         self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
@@ -274,6 +288,16 @@ def _read_series(dataset: DataSet, uid: str) -> Series:
     )
 
 
+def _read_acquisition(dataset: DataSet) -> Acquisition:
+    return Acquisition(
+        image_type=tuple(word.strip().upper() for word in dataset.texts(tags.IMAGE_TYPE)),
+        protocol_name=dataset.text(tags.PROTOCOL_NAME),
+        kernel=" ".join(dataset.texts(tags.CONVOLUTION_KERNEL)),
+        thickness_mm=dataset.number(tags.SLICE_THICKNESS),
+        contrast_agent=dataset.text(tags.CONTRAST_BOLUS_AGENT),
+    )
+
+
 def _layout(image: Image, series: _SeriesEntry) -> _Layout:
     """The first layout of the series that the image's comes close to.
 
@@ -328,7 +352,8 @@ def _ordered_stacks(entry: _SeriesEntry) -> tuple[Stack, ...]:
         count = sum(map(len, parts.values()))
         known = entry.ordered.get(key)
         if known is None or known[0] != count:
-            known = entry.ordered[key] = (count, _stacks_of(parts))
+            made = entry.acquisitions.get(key, Acquisition())
+            known = entry.ordered[key] = (count, tuple(replace(one, acquisition=made) for one in _stacks_of(parts)))
         stacks += known[1]
     if not is_mixed:
         return tuple(stacks)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -23,6 +26,7 @@ from medviewer.gui.window import MainWindow
 from medviewer.imaging.measurement_reading import read_measurement_report
 from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
+from tests.dicom_maker import write_dataset
 from tests.gui.reader import Reader
 from tests.gui.seen import words
 from tests.phantoms import write_chest
@@ -72,6 +76,20 @@ def only(app: Application) -> tuple[Measurement, Value]:
     return made, value
 
 
+def add_series(folder: Path) -> None:
+    """A scout before the axial series of a chest, and a coronal series behind it, as a scanner sends them."""
+    study = dcmread(folder / "000.dcm")
+    for number, (name, count, kind) in enumerate((("Scout", 1, "LOCALIZER"), ("Chest cor", 8, "AXIAL")), start=1):
+        series = generate_uid()
+        for index in range(count):
+            made = deepcopy(study)
+            made.SeriesInstanceUID, made.SOPInstanceUID = series, generate_uid()
+            made.SeriesNumber, made.InstanceNumber = 2 * number - 1, index + 1
+            made.SeriesDescription, made.ImageType = name, ["ORIGINAL", "PRIMARY", kind]
+            made.ImageOrientationPatient, made.ImagePositionPatient = [1, 0, 0, 0, 0, -1], [-159, 4 * index, 66]
+            write_dataset(folder / f"{name}{index}.dcm", made)
+
+
 @pytest.mark.slow
 def test_a_length_is_measured_kept_found_again_and_sent_on(
     qtbot: Any, fake_engine: Any, medviewer_home: Path, tmp_path: Path
@@ -80,6 +98,9 @@ def test_a_length_is_measured_kept_found_again_and_sent_on(
     out.mkdir()
     write_chest(folder / "now", n_slices=34, spacing_mm=SPACING_MM, date="20240301", nodule_mm=8.0)
     write_chest(folder / "before", n_slices=34, spacing_mm=SPACING_MM, date="20230210", nodule_mm=5.0)
+    write_chest(folder / "long before", n_slices=34, spacing_mm=SPACING_MM, date="20210610", nodule_mm=3.0)
+    for study in ("now", "before", "long before"):
+        add_series(folder / study)
     (folder / "now" / "bad.dcm").write_bytes((folder / "now" / "000.dcm").read_bytes()[:700])
 
     with started(qtbot, fake_engine, medviewer_home) as reader:
@@ -87,10 +108,12 @@ def test_a_length_is_measured_kept_found_again_and_sent_on(
         reader.open(folder)
         assert len(state().collection.problems) == 1, "the bad file is one line, and stops nothing"
         latest = next(s for s in state().collection.patients[0].studies if s.date == "20240301")
-        if state().selection.study is not latest:
-            reader.key(Qt.Key.Key_Left)  # the newest study comes first
+        while state().selection.series is not latest.series[0]:
+            reader.key(Qt.Key.Key_Left)  # the newest study comes first, its scout before the rest
             reader.settle()
-        assert state().selection.study is latest
+        reader.key(Qt.Key.Key_Right)
+        reader.settle()
+        assert state().selection.series is latest.series[1]
 
         # Beside the prior, at the same place of the chest.
         app.run_command("image.show", SLICE)
@@ -98,7 +121,8 @@ def test_a_length_is_measured_kept_found_again_and_sent_on(
         app.run_command("layout.prior")
         reader.settle()
         prior = pane_state(state(), 1)
-        assert prior.selection.study.date == "20230210"
+        assert prior.selection.study.date == "20230210", "the last of two earlier ones"
+        assert prior.selection.series.description == "Chest 4 mm", "neither its scout nor its coronal series"
         assert prior.selection.index == SLICE
 
         # The nodule: 16 mm across, at (55, 0) mm from the middle of the image.

@@ -553,6 +553,58 @@ def test_linked_series_in_other_units_keep_their_own_windows(
     assert panes(application)[1].view.window == before
 
 
+T1: dict[str, Any] = {
+    "Modality": "MR", "RescaleType": "US", "RescaleIntercept": 0, "SeriesDescription": "t1 tse", "ProtocolName": "t1",
+    "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+}  # fmt: skip
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("one", "other", "is_shared"),
+    [
+        ({}, {"SeriesDescription": "ADC", "ProtocolName": "dwi"}, False),
+        ({}, {"ProtocolName": "t1 of the other knee"}, False),
+        ({}, {"ImageType": ["DERIVED", "PRIMARY", "PHASE MAP"]}, False),
+        ({"SeriesDescription": ""}, {"SeriesDescription": ""}, False),
+        ({"RescaleType": "normalized"}, {"RescaleType": "normalized", "SeriesDescription": "t2"}, False),
+        ({}, {"RescaleType": "normalized"}, False),
+        ({}, {"SeriesDescription": "T1 TSE"}, True),
+        ({}, {"StudyInstanceUID": "2.25.77", "StudyDate": "20200101"}, True),
+    ],
+    ids=["T1 and ADC", "protocol", "calculated", "no name", "normalized", "another type", "repeated", "prior"],
+)
+def test_values_without_a_unit_share_a_window_with_the_same_sequence_only(
+    one: dict[str, Any], other: dict[str, Any], is_shared: bool, application: Application, tmp_path: Path
+) -> None:
+    """Of current and prior too, as long as they lie in one frame of reference."""
+    write_ct(tmp_path / "1", SeriesNumber=1, **T1 | one)
+    write_ct(tmp_path / "2", SeriesNumber=2, **T1 | other)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    before = panes(application)[1].view
+    application.run_command("view.window", Window(15000, 30000))
+    application.run_command("view.invert")
+    application.run_command("view.palette", "PET")
+    here, there = panes(application)[0].view, panes(application)[1].view
+    changed = before if not is_shared else replace(before, window=here.window, inverted=True, palette="PET")
+    assert there == changed
+
+
+@pytest.mark.parametrize("image_type", [T1["ImageType"], ["DERIVED", "PRIMARY", "ADC"]])
+def test_two_stacks_of_one_series_share_a_window_without_a_name_unless_one_was_calculated(
+    application: Application, tmp_path: Path, image_type: list[str]
+) -> None:
+    known = T1 | {"SeriesDescription": "", "ProtocolName": ""}
+    write_ct(tmp_path / "1", series="2.25.55", **known)
+    other = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1], "ImageType": image_type}
+    write_ct(tmp_path / "2", series="2.25.55", **known | other)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("view.window", Window(15000, 30000))
+    assert (panes(application)[1].view.window == Window(15000, 30000)) == (image_type == T1["ImageType"])
+
+
 def test_linked_series_of_one_unit_share_a_window_whether_the_file_names_it_or_not(
     application: Application, tmp_path: Path
 ) -> None:
