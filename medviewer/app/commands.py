@@ -322,6 +322,8 @@ _ROWS = (
     _row("view.zoom_in|Zoom in|放大|Ctrl++ + = Ctrl+=|zoom-in", viewing.zoom_by(viewing.ZOOM_STEP), has_view),
     _row("view.zoom_out|Zoom out|缩小|Ctrl+- -|zoom-out", viewing.zoom_by(1 / viewing.ZOOM_STEP), has_view),
     _row("view.preset|Window preset|窗宽窗位预设||contrast", viewing.use_preset, has_pixels, choices=_PRESETS),
+    _row("view.own_window|Next window or look-up table of the file|文件中的下一个窗或查找表|Shift+W|contrast",
+         viewing.use_next_own, has_grey_levels),
     _row("view.adjust|Adjust the window|调整窗宽窗位||contrast", viewing.adjust_window, has_pixels,
          choices=_ADJUSTMENTS),
     _row("view.move|Move the picture|移动图像||move", viewing.move_by, has_pixels, choices=_MOVES),

@@ -36,6 +36,7 @@ from medviewer.imaging.codecs import (
 )
 from medviewer.imaging.color_profile import DAMAGED, NOT_TRIED, Found, find_profile
 from medviewer.imaging.decode_pool import DecodePool
+from medviewer.imaging.display import has_useless_window
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
 from medviewer.imaging.layout import Layout, forget, open_layout
@@ -51,6 +52,10 @@ _EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
 _EXACT_JPEG_2000 = frozenset({JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL})
 _NO_OVERLAY = Caveat(
     "overlay.hidden", "A drawing that the file keeps inside its pixels is not shown: compression has not kept it."
+)
+_USELESS_WINDOW = Caveat(
+    "window.outside",
+    "The file's window lies wholly outside of the image's values: the image opens with one made of its values.",
 )
 _END_MARKER = b"\xff\xd9"
 _MAX_PROFILES = 64
@@ -179,6 +184,8 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3:
         profile, doubt = usable_profile(find_profile(header.dataset, source, image.frame), stop=stop)
         caveats += [doubt] if doubt is not None else []
+    if has_useless_window(Frame(stored, image.description)):
+        caveats.append(_USELESS_WINDOW)
     all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
     shutters = read_frame_shutters(header.dataset, image.frame)
     words = Samples(raw, format_.used_bits) if raw is not None else None

@@ -580,6 +580,14 @@ def test_a_drawing_in_unused_bits_is_shown_of_compressed_words_too(
     np.testing.assert_array_equal(native.overlays[0].mask, mask)
 
 
+def test_a_stream_of_fewer_bits_than_the_drawings_has_nothing_but_values(tmp_path: Path) -> None:
+    values = RNG.integers(0, 1 << 14, (16, 16), dtype=np.uint16)
+    stream = bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, bitspersample=14, codecformat="J2K"))
+    assert code_stream.jpeg_2000_precision(stream) == (14, False)
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_2000_LOSSLESS, with_drawing(values, bit=14)))
+    np.testing.assert_array_equal(frame.stored, values)
+
+
 def near_jpeg_ls(pixels: np.ndarray) -> bytes:
     return bytes(imagecodecs.jpegls_encode(pixels, level=2))
 
@@ -603,5 +611,6 @@ def test_a_drawing_that_compression_has_not_kept_is_said_to_be_missing(
     frame = read(write_compressed(tmp_path / "x.dcm", stream, syntax, with_drawing(values, bit=14)))
     assert [caveat.code for caveat in frame.caveats] == ["overlay.hidden"]
     assert frame.overlays == ()
+    np.testing.assert_allclose(frame.stored, values, atol=2)
     none = with_drawing(values, bit=3)  # a bit of the pixels: no drawing, so none is missing
     assert read(write_compressed(tmp_path / "y.dcm", stream, syntax, none)).caveats == ()
