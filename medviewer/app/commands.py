@@ -312,6 +312,8 @@ _ROWS = (
     _row("file.export_image|Export image…|导出图像…|Ctrl+Shift+E|image-down", exporting.export_image, has_pixels),
     _row("file.export_film|Export film…|导出影片…|Ctrl+Shift+M|film", filming.export_film, has_stack),
     _row("file.copy_image|Copy image|复制图像|Ctrl+C|copy", exporting.copy_image, has_pixels),
+    _row("file.copy_identity|Copy image with identity|复制图像（含身份）|Ctrl+Shift+C|copy",
+         exporting.copy_image_with_identity, has_pixels),
     _row("file.print|Print…|打印…|P Ctrl+P|printer", printing.print_images, has_pixels),
     _row("file.close|Close studies|关闭检查|Ctrl+W|x", opening.close_all, has_collection),
     _row("app.quit|Quit|退出|Ctrl+Q|log-out", _quit, always, menu="file"),
