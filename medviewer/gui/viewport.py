@@ -485,12 +485,8 @@ class Viewport(QWidget):
     def _probe_text(self, frame: Frame, column: float, row: float) -> str:
         """What lies under the mouse, and as which grey it is shown."""
         text, picture, view = probe_text(frame, column, row), self._picture(), self._state.view
-        if (
-            not text
-            or picture is None
-            or picture.frame.stored is not frame.stored
-            or row >= frame.stored.shape[0] - frame.missing_rows
-        ):
+        is_there = row < frame.stored.shape[0] - frame.missing_rows
+        if not text or not is_there or picture is None or picture.frame.stored is not frame.stored:
             return text
         level = picture.level_at(view.window, view.inverted, int(row // 1), int(column // 1))
         return f"{text}  {tr('grey {n}').format(n=level)}" if level is not None else text

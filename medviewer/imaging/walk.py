@@ -59,9 +59,8 @@ class Walk:
                     continue
                 self._folders.add((status.st_dev, status.st_ino))
                 with os.scandir(current) as entries:
-                    names = [
-                        entry for entry in sorted(entries, key=lambda entry: entry.name) if self._may_follow(entry)
-                    ]
+                    in_order = sorted(entries, key=lambda entry: entry.name)
+                    names = [entry for entry in in_order if self._may_follow(entry)]
                     folders = [Path(entry.path) for entry in names if _is_folder(entry)]
                     files = [Path(entry.path) for entry in names if not _is_folder(entry)]
             except OSError as error:
@@ -76,7 +75,7 @@ class Walk:
         if not entry.is_symlink():
             return True
         target = Path(os.path.realpath(entry.path))
-        if not target.exists() or any(target.is_relative_to(chosen) for chosen in self._chosen):
+        if not os.path.exists(target) or any(target.is_relative_to(chosen) for chosen in self._chosen):
             return True  # of one that leads nowhere its own row tells
         self._refuse(Path(entry.path), InputError(_LEADS_OUT))
         return False
@@ -104,7 +103,10 @@ class Walk:
 
 def _shown_of(path: Path) -> Path:
     """The folder that is entered for a path, or the file itself."""
-    return path.parent if _is_directory_of_a_disc(path) else path
+    try:
+        return path.parent if _is_directory_of_a_disc(path) else path
+    except OSError:  # told when it is read
+        return path
 
 
 def _is_directory_of_a_disc(path: Path) -> bool:
