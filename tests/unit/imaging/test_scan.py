@@ -378,6 +378,9 @@ def test_a_link_that_was_chosen_itself_is_followed_and_so_are_links_between_what
     assert {one.path.name: one.status for one in by_link.problems} == {
         "file.dcm": "refused", "folder": "refused", "inner.dcm": "read",
     }  # fmt: skip
+    (chosen / "lost").symlink_to(elsewhere / "gone")
     both = scan([chosen, elsewhere])
+    assert "does not exist" in next(one.reason for one in both.problems if one.path.name == "lost")
+    assert "does not exist" in next(one.reason for one in scan([chosen]).problems if one.path.name == "lost")
     assert not [one for one in both.problems if "leads out" in one.reason]
     assert len(both.shown) == 3
