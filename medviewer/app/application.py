@@ -112,8 +112,8 @@ class Front(Protocol):
     def show_saved(self, saved: Saved) -> None:
         """Say what lies where now."""
 
-    def copy_image(self) -> bool:
-        """Put the image on the clipboard, without identity; says whether there was one."""
+    def copy_image(self, *, with_identity: bool) -> bool:
+        """Put the image on the clipboard; says whether there was one."""
 
     def screen_facts(self) -> Sequence[tuple[str, str]]:
         """What a report of a problem needs to say of the screen."""
@@ -186,7 +186,7 @@ class NoFront:
     def show_saved(self, saved: Saved) -> None:
         """Nobody to say it to."""
 
-    def copy_image(self) -> bool:
+    def copy_image(self, *, with_identity: bool) -> bool:  # noqa: ARG002 - as those that have one
         """There is no clipboard."""
         return False
 

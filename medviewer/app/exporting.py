@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -30,6 +31,10 @@ _SAVED_FACE = (
 _COPIED_FACE = (
     "The image was copied, without name and number. A face in 3D can be recognised: look at the picture before you "
     "pass it on."
+)
+
+_COPIED_IDENTITY = (
+    "The image was copied with name, number and birth date: whoever gets this picture will know who the patient is."
 )
 
 
@@ -102,12 +107,25 @@ def export_image(app: Application, wish: ExportWish | None) -> None:
 def copy_image(app: Application, _argument: object) -> None:
     """Put the viewport as it is on screen onto the clipboard, without identity."""
     refuse_uncut(app.state)
-    if not app.front.copy_image():
+    if not app.front.copy_image(with_identity=False):
         return
     if scene_of(app.state) is not None:
         app.notify("caution", _COPIED_FACE)
     else:
         app.notify("info", "The image was copied, without identity.")
+
+
+def copy_image_with_identity(app: Application, _argument: object) -> None:
+    """Put the viewport as it is on screen onto the clipboard, with whose image it is; the audit trail says so."""
+    now = app.state.selection
+    if now is None:
+        return
+    if app.state.identity_hidden:
+        raise UsageError("Identity is hidden: show it first, or copy without it.")
+    refuse_uncut(app.state)
+    if app.front.copy_image(with_identity=True):
+        app.notify("caution", _COPIED_IDENTITY)
+        app.write(partial(app.records.note, "image.copied-with-identity", now.image.sop_instance_uid))
 
 
 def checked_path(path: Path, kind: Kind = PNG) -> Path:

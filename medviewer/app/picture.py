@@ -11,7 +11,7 @@ import numpy as np
 
 from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.study import PixelDescription, Window
-from medviewer.imaging.display import default_window, display_table, managed, to_display
+from medviewer.imaging.display import default_window, display_table, managed, own_table, to_display
 from medviewer.imaging.palettes import palette as colors_of_palette
 
 _CHUNK_ROWS = 64
@@ -133,6 +133,12 @@ class Picture:
             pixels = self._looked_up(cut, window, invert, palette) if self.is_tabled else _shades(palette)[cut]
         return Patch(pixels, level, top * scale, left * scale)
 
+    def level_at(self, window: Window | None, invert: bool, row: int, column: int) -> int | None:
+        """The grey level (0 to 255) that one pixel of the image is shown with; None of colours."""
+        if self.frame.is_color:
+            return None
+        return int(self.draw(window, invert, 0, (row, column, row + 1, column + 1)).pixels[0, 0] & 0xFF)
+
     def whole(self) -> np.ndarray:
         """The whole image at full size, as its file wishes it: ``(rows, columns)`` or ``(rows, columns, 3)`` uint8."""
         return self._colors[0].copy() if self._colors else self._direct(None, invert=False)
@@ -148,13 +154,12 @@ class Picture:
         return out
 
     def _make_table(self, window: Window | None, invert: bool) -> np.ndarray:
-        description = self.frame.description
-        if window is None and description.voi_luts and not description.windows:
-            # The file wishes a VOI look-up table, not a window: run the whole chain over every possible value.
+        if own_table(self.frame.description, window) is not None:
+            # A VOI look-up table in the place of a window: run the whole chain over every possible value.
             dtype = self.frame.stored.dtype
             side = 1 << 4 * dtype.itemsize
             every = np.arange(side * side, dtype=f"u{dtype.itemsize}").view(dtype).reshape(side, side)
-            grey = to_display(replace(self.frame, stored=every), None, invert=invert).reshape(-1)
+            grey = to_display(replace(self.frame, stored=every), window, invert=invert).reshape(-1)
         else:
             chosen = window or self.default_window or default_window(self.frame)
             grey = display_table(self.frame, chosen, invert=invert)

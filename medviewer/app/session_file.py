@@ -94,7 +94,7 @@ def is_running(path: Path) -> bool:
 def _as_data(pane: RestorablePane) -> dict[str, Any]:
     window = pane.view.window
     look = {name: getattr(pane.view, name) for name in LOOK}
-    look["window"] = (window.center, window.width, window.function) if window is not None else None
+    look["window"] = (window.center, window.width, window.function, window.voi_lut) if window is not None else None
     where = {"path": pane.path, "sop_instance_uid": pane.sop_instance_uid, "frame": pane.frame}
     return {"number": pane.number, **where, **look}
 
@@ -138,7 +138,12 @@ def _pane(data: object) -> RestorablePane | None:
 
 def _window(value: object) -> Window | None:
     functions: dict[object, VoiFunction] = {f: f for f in get_args(VoiFunction)}
-    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], str) or value[2] not in functions:
+    if not isinstance(value, list) or len(value) not in (3, 4):  # without a table as it was once written
+        return None
+    if not isinstance(value[2], str) or value[2] not in functions:
+        return None
+    table = value[3] if len(value) == 4 else None
+    if table is not None and (type(table) is not int or table < 0):
         return None
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value[:2]):
         return None
@@ -147,4 +152,4 @@ def _window(value: object) -> Window | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     is_usable = math.isfinite(center) and math.isfinite(width) and width > 0
-    return Window(center, width, functions[value[2]]) if is_usable else None
+    return Window(center, width, functions[value[2]], voi_lut=table) if is_usable else None

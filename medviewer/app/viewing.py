@@ -12,7 +12,7 @@ from medviewer.app.panes import picture_of
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
-from medviewer.imaging.display import value_percentiles
+from medviewer.imaging.display import automatic_window, has_useless_window, own_windows, value_percentiles
 from medviewer.imaging.palettes import PALETTES
 from medviewer.imaging.units import is_in_hounsfield
 
@@ -43,8 +43,9 @@ SHARE_PRESETS: dict[int, tuple[float, float, str]] = {
 def preset_window(state: State, number: int) -> Window | None:
     """The window of a digit for the image on screen; None is the image's own default.
 
-    CT has presets in Hounsfield units, which the reader may change. Elsewhere the file's own windows come first,
-    in its order, then percentiles of the image.
+    0 is made of the image's values, which is the default of files that wish nothing. CT has presets in Hounsfield
+    units, which the reader may change. Elsewhere the file's own windows come first, in its order, then percentiles
+    of the image.
 
     Raises:
         UsageError: not a digit.
@@ -52,9 +53,11 @@ def preset_window(state: State, number: int) -> Window | None:
     if not 0 <= number <= 9:
         msg = f"There is no preset {number}: presets are 0 (automatic) to 9."
         raise UsageError(msg)
-    if number == 0 or state.frame is None or state.frame.is_color:
+    if state.frame is None or state.frame.is_color:
         return None
     description = state.frame.description
+    if number == 0:
+        return automatic_window(state.frame) if description.windows or description.voi_luts else None
     if is_in_hounsfield(description):
         return state.ct_presets[number]
     windows = description.windows
@@ -186,6 +189,23 @@ def reset(app: Application, _argument: object) -> None:
 def use_preset(app: Application, number: int) -> None:
     """Use the window of a digit."""
     change_view(app, window=preset_window(app.state, int(number)))
+
+
+def use_next_own(app: Application, _argument: object) -> None:
+    """Use the next window or VOI look-up table of the file; after the last, the first."""
+    picture = picture_of(app, app.state.active, app.state)
+    if picture is None or picture.frame.is_color:
+        return
+    frame, window = picture.frame, app.state.view.window
+    ways = own_windows(frame)
+    if not ways:
+        app.notify("info", "The file gives no window and no look-up table of its own.")
+        return
+    # What a last session has kept has no name.
+    shown = next((n for n, one in enumerate(ways) if window and replace(one, name=window.name) == window), -1)
+    if window is None and not has_useless_window(frame):
+        shown = 0
+    change_view(app, window=ways[(shown + 1) % len(ways)])
 
 
 def toggle_smooth(app: Application, _argument: object) -> None:

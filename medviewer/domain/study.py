@@ -21,12 +21,17 @@ StackOrder = Literal["position", "instance number", "acquisition time", "file na
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window: which modality values are spread over black to white (PS3.3 C.11.2.1.2)."""
+    """A window: which modality values are spread over black to white (PS3.3 C.11.2.1.2).
+
+    With a ``voi_lut`` it stands for that one of the image's VOI look-up tables, and spans what it maps; an image that
+    has no such table is shown with the window itself.
+    """
 
     center: float
     width: float
     function: VoiFunction = "LINEAR"
     name: str = ""
+    voi_lut: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -319,9 +319,9 @@ class WindowFront(QMainWindow):
 
         _run(SavedDialog(saved, self.over, identity_hidden=self.app.state.identity_hidden))
 
-    def copy_image(self) -> bool:
-        """Put the image on the clipboard, without identity."""
-        drawn = self.draw_image("view", with_identity=False)
+    def copy_image(self, *, with_identity: bool) -> bool:
+        """Put the image on the clipboard."""
+        drawn = self.draw_image("view", with_identity=with_identity)
         if drawn is not None:
             QGuiApplication.clipboard().setImage(drawn.image)
         return drawn is not None

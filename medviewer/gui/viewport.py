@@ -384,7 +384,7 @@ class Viewport(QWidget):
         self._request(self._pointer.press(event, self._state, placed, self._image_area()))
         self._cursor = self._pointer.at
         if self._cursor is not None and self._state.frame is not None:
-            value = probe_text(self._state.frame, *placed.image_point(self._cursor))
+            value = self._probe_text(self._state.frame, *placed.image_point(self._cursor))
             self.setAccessibleDescription(", ".join(part for part in (spoken(self._state), value) if part))
         self.update()
 
@@ -482,13 +482,22 @@ class Viewport(QWidget):
         elif state.frame is None:
             viewport_marks.paint_reading(painter, area)
 
+    def _probe_text(self, frame: Frame, column: float, row: float) -> str:
+        """What lies under the mouse, and as which grey it is shown."""
+        text, picture, view = probe_text(frame, column, row), self._picture(), self._state.view
+        is_there = row < frame.stored.shape[0] - frame.missing_rows
+        if not text or not is_there or picture is None or picture.frame.stored is not frame.stored:
+            return text
+        level = picture.level_at(view.window, view.inverted, int(row // 1), int(column // 1))
+        return f"{text}  {tr('grey {n}').format(n=level)}" if level is not None else text
+
     def _shown(self, placed: Placement, level: int, laid: Sequence[Laid]) -> Shown:
         """What is drawn, with what lies under the mouse."""
         state = self._state
         probe, layer_probe = "", tuple[str, ...]()
         if self._cursor is not None and state.frame is not None:
             column, row = placed.image_point(self._cursor)
-            probe = probe_text(state.frame, column, row)
+            probe = self._probe_text(state.frame, column, row)
             layer_probe = tuple(words_of_file(state, line) for line in probe_lines(laid, column, row))
         over = state.selection.series.modality if state.selection is not None else ""
         lines = layer_lines(laid, over, is_slab=state.cut is not None and state.cut.slab_mm > 0)

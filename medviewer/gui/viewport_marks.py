@@ -24,7 +24,7 @@ from medviewer.gui.layer_painter import range_of
 from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.overlay import HeatMaps, bar_image
 from medviewer.gui.text import tr, visible
-from medviewer.imaging.display import window_ends
+from medviewer.imaging.display import own_table, window_ends
 from medviewer.imaging.orientation import Letters
 from medviewer.imaging.palettes import palette
 from medviewer.imaging.units import reading_scale
@@ -72,7 +72,7 @@ def palette_bar_of(description: PixelDescription, view: View, window: Window | N
     ``description`` is that of the pixels as they are drawn: a presentation state may have changed it.
     """
     d = description
-    is_table = d.presentation_lut is not None or (view.window is None and d.voi_luts and not d.windows)
+    is_table = d.presentation_lut is not None or own_table(d, view.window) is not None
     if not view.palette or window is None or is_table or window.function == "SIGMOID":
         return None
     low, high = window_ends(window)

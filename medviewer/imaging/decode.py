@@ -16,11 +16,14 @@ from dataclasses import replace
 import numpy as np
 
 from medviewer.domain.errors import DecodeError, InputError, TruncatedError
-from medviewer.domain.frame import ColorProfile, Frame, OverlayPlane
+from medviewer.domain.frame import ColorProfile, Frame
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
 from medviewer.imaging import code_stream, tags
 from medviewer.imaging.codecs import (
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000_LOSSLESS,
     JPEG_2000_SYNTAXES,
     JPEG_LOSSLESS,
     JPEG_LOSSLESS_FIRST_ORDER,
@@ -33,11 +36,12 @@ from medviewer.imaging.codecs import (
 )
 from medviewer.imaging.color_profile import DAMAGED, NOT_TRIED, Found, find_profile
 from medviewer.imaging.decode_pool import DecodePool
+from medviewer.imaging.display import has_useless_window
 from medviewer.imaging.encapsulation import read_fragments
 from medviewer.imaging.header import unreadable
 from medviewer.imaging.layout import Layout, forget, open_layout
 from medviewer.imaging.native import read_native, read_raw
-from medviewer.imaging.overlay_planes import Samples, has_embedded_overlay, read_overlays
+from medviewer.imaging.overlay_planes import Samples, embedded_bits, read_overlays
 from medviewer.imaging.photometric import apply_palette, read_palette, to_rgb
 from medviewer.imaging.pixel_format import is_native
 from medviewer.imaging.shutters import read_frame_shutters
@@ -45,6 +49,14 @@ from medviewer.imaging.source import ByteSource
 from medviewer.imaging.volume_file import read_slice
 
 _EXACT = frozenset({RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_FIRST_ORDER, JPEG_LS})
+_EXACT_JPEG_2000 = frozenset({JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL})
+_NO_OVERLAY = Caveat(
+    "overlay.hidden", "A drawing that the file keeps inside its pixels is not shown: compression has not kept it."
+)
+_USELESS_WINDOW = Caveat(
+    "window.outside",
+    "The file's window lies wholly outside of the image's values: the image opens with one made of its values.",
+)
 _END_MARKER = b"\xff\xd9"
 _MAX_PROFILES = 64
 _MOST_TRIALS = 3  # of a profile whose trial ends or is late: each may cost a process, and seconds
@@ -157,10 +169,13 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if not (is_same_object and is_same_size and image.frame < format_.frames):
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = [*format_.guesses]
+    bits = embedded_bits(header.dataset, format_.used_bits, format_.bits_allocated)
     if is_native(header):
         samples, complete = read_native(source, header, format_, image.frame, caveats, into)
+        raw = read_raw(source, header, format_, image.frame) if bits else None
     else:
-        samples, complete = _read_compressed(image, layout, source, caveats, stop), format_.rows
+        samples, raw = _read_compressed(image, layout, source, caveats, bits, stop)
+        complete = format_.rows
     stored = _to_stored(samples, layout)
     if stored.ndim == 3 and complete < format_.rows:
         stored[complete:] = 0
@@ -169,24 +184,24 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3:
         profile, doubt = usable_profile(find_profile(header.dataset, source, image.frame), stop=stop)
         caveats += [doubt] if doubt is not None else []
+    if has_useless_window(Frame(stored, image.description)):
+        caveats.append(_USELESS_WINDOW)
     all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
     shutters = read_frame_shutters(header.dataset, image.frame)
-    overlays, missing = _overlays(image, layout, source), format_.rows - complete
-    return Frame(stored, image.description, all_caveats, overlays, profile, shutters, missing)
-
-
-def _overlays(image: Image, layout: Layout, source: ByteSource) -> tuple[OverlayPlane, ...]:
-    dataset = layout.header.dataset
-    samples = None
-    if is_native(layout.header) and has_embedded_overlay(dataset):
-        raw = read_raw(source, layout.header, layout.format, image.frame)
-        samples = Samples(raw, layout.format.used_bits) if raw is not None else None
-    return read_overlays(dataset, image.frame, samples, source)
+    words = Samples(raw, format_.used_bits) if raw is not None else None
+    overlays = read_overlays(header.dataset, image.frame, words, source)
+    return Frame(stored, image.description, all_caveats, overlays, profile, shutters, format_.rows - complete)
 
 
 def _read_compressed(
-    image: Image, layout: Layout, source: ByteSource, caveats: list[Caveat], stop: StopToken | None
-) -> np.ndarray:
+    image: Image,
+    layout: Layout,
+    source: ByteSource,
+    caveats: list[Caveat],
+    overlay_bits: frozenset[int],
+    stop: StopToken | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Give the samples as :func:`read_native` does; and with all their bits, if all ``overlay_bits`` are among them."""
     header, format_ = layout.header, layout.format
     syntax = header.transfer_syntax_uid
     if image.frame >= len(layout.fragments) or not layout.fragments[image.frame]:
@@ -217,7 +232,14 @@ def _read_compressed(
         caveats.append(
             Caveat("decode.fallback", f"The first decoder refused this image; it was read by {decoded.codec} instead.")
         )
-    return _with_sign(_without_unused_bits(decoded.pixels, data, layout), data, layout, caveats)
+    precision = _word_bits(data, layout, overlay_bits)
+    raw = decoded.pixels if overlay_bits and max(overlay_bits) < precision > format_.high_bit else None
+    if overlay_bits and raw is None:
+        caveats.append(_NO_OVERLAY)
+    samples = _without_unused_bits(decoded.pixels, precision, layout)
+    if syntax in JPEG_2000_SYNTAXES and not precision:
+        return _with_sign_of_stream(samples, data, layout, caveats), raw
+    return _with_sign(samples, format_.is_signed, format_.bits_stored), raw
 
 
 def _has_end(data: bytes, syntax: str) -> bool:
@@ -227,40 +249,52 @@ def _has_end(data: bytes, syntax: str) -> bool:
     return _END_MARKER in data[-64:] or data.rstrip(b"\0").endswith(_END_MARKER)
 
 
-def _without_unused_bits(pixels: np.ndarray, data: bytes, layout: Layout) -> np.ndarray:
-    """Remove what old files keep beside the stored bits (overlays), as uncompressed pixels are cleaned.
+def _word_bits(data: bytes, layout: Layout, overlay_bits: frozenset[int]) -> int:
+    """How many bits of its words a code stream has kept as they were; 0 where it has not, or has no unused ones.
 
-    Not where values may have been changed: an error of one could carry into another bit.
-    JPEG 2000 has no such bits: its code stream says what its values are.
+    Not where values may have been changed: an error of one could carry into another bit. JPEG 2000 says itself
+    what its values are, and is only taken for words where the file says that a drawing lies in them.
     """
     syntax, format_ = layout.header.transfer_syntax_uid, layout.format
+    if syntax in JPEG_2000_SYNTAXES:
+        stream = code_stream.jpeg_2000_precision(data) if overlay_bits and syntax in _EXACT_JPEG_2000 else None
+        return stream[0] if stream is not None and stream[0] > max(overlay_bits) else 0
     if syntax not in _EXACT and not (syntax == JPEG_LS_NEAR and code_stream.jpeg_ls_near(data) == 0):
-        return pixels
-    precision = format_.bits_allocated if syntax == RLE else code_stream.jpeg_precision(data)
-    if precision is None or precision <= format_.bits_stored:
+        return 0
+    return format_.bits_allocated if syntax == RLE else code_stream.jpeg_precision(data) or 0
+
+
+def _without_unused_bits(pixels: np.ndarray, precision: int, layout: Layout) -> np.ndarray:
+    """Remove what old files keep beside the stored bits (overlays), as uncompressed pixels are cleaned."""
+    format_ = layout.format
+    if precision <= format_.bits_stored:
         return pixels
     plain = pixels.view(f"u{pixels.dtype.itemsize}")
     below = format_.high_bit + 1 - format_.bits_stored if precision > format_.high_bit else 0
     return np.asarray((plain >> below) & plain.dtype.type((1 << format_.bits_stored) - 1))
 
 
-def _with_sign(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Caveat]) -> np.ndarray:
-    """Give decoded pixels the type that the header (or, for JPEG 2000, the code stream) says."""
+def _with_sign_of_stream(pixels: np.ndarray, data: bytes, layout: Layout, caveats: list[Caveat]) -> np.ndarray:
+    """Give the decoded pixels of JPEG 2000 the type that the code stream says, which counts before the header."""
     format_ = layout.format
     is_signed, bits = format_.is_signed, format_.bits_stored
-    if layout.header.transfer_syntax_uid in JPEG_2000_SYNTAXES:
-        stream = code_stream.jpeg_2000_precision(data)
-        if stream is not None and format_.samples == 1:
-            bits, stream_is_signed = stream
-            if stream_is_signed != is_signed:
-                caveats.append(
-                    Caveat(
-                        "jpeg2000.sign",
-                        f"Header and code stream disagree on whether values are signed; the code stream "
-                        f"({'signed' if stream_is_signed else 'unsigned'}) is used.",
-                    )
+    stream = code_stream.jpeg_2000_precision(data)
+    if stream is not None and format_.samples == 1:
+        bits, stream_is_signed = stream
+        if stream_is_signed != is_signed:
+            caveats.append(
+                Caveat(
+                    "jpeg2000.sign",
+                    f"Header and code stream disagree on whether values are signed; the code stream "
+                    f"({'signed' if stream_is_signed else 'unsigned'}) is used.",
                 )
-            is_signed = stream_is_signed
+            )
+        is_signed = stream_is_signed
+    return _with_sign(pixels, is_signed, bits)
+
+
+def _with_sign(pixels: np.ndarray, is_signed: bool, bits: int) -> np.ndarray:
+    """Give decoded pixels of so many bits the type that they are said to have."""
     size = pixels.dtype.itemsize
     if not is_signed:
         return pixels if pixels.dtype.kind == "u" else pixels.view(f"u{size}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import fields, replace
+from functools import lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from medviewer.domain.study import Caveat, Image, LookUpTable, PixelDescription,
 from medviewer.imaging import code_stream, tags
 from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.functional_groups import FunctionalGroups
 from medviewer.imaging.header import Header
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE, read_real_world
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
@@ -45,12 +46,13 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     single = None if per_frame else _described_alike(header, format_)
     common = _describe_common(header, format_) if single is None else single[0]
     if not per_frame and single is None:
-        single = _describe_frame(common, _Groups(dataset, shared, DataSet()))
+        single = _describe_frame(common, FunctionalGroups(dataset, shared, DataSet()))
         _keep_alike(header, format_, single)
     frame_rate, is_rate_mean = _frame_rate_hz(dataset)
-    images = []
+    images: list[Image] = []
+    tables: dict[tuple[int, bool], LookUpTable | None] = {}
     for frame in range(format_.frames):
-        groups = _Groups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet())
+        groups = FunctionalGroups(dataset, shared, per_frame[frame] if frame < len(per_frame) else DataSet(), tables)
         description, found = single or _describe_frame(common, groups)
         if header.sop_class_uid == RT_DOSE_STORAGE:
             description, doubts = describe_dose(description, dataset, frame, format_.frames)
@@ -81,7 +83,7 @@ def _lies_on_pixels(header: Header, description: PixelDescription) -> bool:
     return is_unplaced or header.sop_class_uid == PARAMETRIC_MAP_STORAGE
 
 
-def _made_on(groups: _Groups) -> tuple[str, int | None] | None:
+def _made_on(groups: FunctionalGroups) -> tuple[str, int | None] | None:
     """The one image that a frame was derived from with every pixel left where it was (PS3.3 C.7.6.16.2.6).
 
     Without a frame all frames of that image are meant (Table 10-3).
@@ -137,7 +139,7 @@ def _described_alike(header: Header, format_: PixelFormat) -> tuple[PixelDescrip
     if known is None:
         return None
     caveats: list[Caveat] = []
-    plane = _plane(_Groups(header.dataset, DataSet(), DataSet()), caveats)
+    plane = _plane(FunctionalGroups(header.dataset, DataSet(), DataSet()), caveats)
     return (_moved(known, plane), ()) if plane is not None and not caveats else None
 
 
@@ -159,24 +161,6 @@ def _keep_alike(header: Header, format_: PixelFormat, found: tuple[PixelDescript
     if len(_alike) >= _MAX_ALIKE:
         _alike.clear()
     _alike[key] = found[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """Where a frame's attributes may stand: its own functional groups, the shared ones, or the data set."""
-
-    dataset: DataSet
-    shared: DataSet
-    own: DataSet
-
-    def item(self, sequence: int) -> DataSet:
-        """Give the functional group of this frame (PS3.3 C.7.6.16); the data set itself where there is none."""
-        items = self.items(sequence)
-        return items[0] if items else self.dataset
-
-    def items(self, sequence: int) -> list[DataSet]:
-        """Give all items of a functional group of this frame, which may have none."""
-        return self.own.items(sequence) or self.shared.items(sequence)
 
 
 def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
@@ -214,7 +198,7 @@ _UNEVEN = 0.1  # less is rounding to whole milliseconds, which no eye sees
 _MAX_RATE_HZ = 120.0  # more is no rate at which anything is looked at
 
 
-def _acquisition_time(groups: _Groups) -> str:
+def _acquisition_time(groups: FunctionalGroups) -> str:
     content = groups.item(tags.FRAME_CONTENT_SEQUENCE)
     return (
         content.text(tags.FRAME_ACQUISITION_DATE_TIME)
@@ -226,7 +210,6 @@ def _acquisition_time(groups: _Groups) -> str:
 def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
     """Describe what all frames of a file share."""
     dataset = header.dataset
-    orientation = dataset.texts(tags.PATIENT_ORIENTATION)
     suv = read_suv(dataset, header.sop_class_uid)
     burnt_in = {"YES": True, "NO": False}.get(dataset.text(tags.BURNED_IN_ANNOTATION))
     return PixelDescription(
@@ -240,8 +223,6 @@ def _describe_common(header: Header, format_: PixelFormat) -> PixelDescription:
         pixel_padding_range=_padding_range(dataset, format_),
         body_part_examined=dataset.text(tags.BODY_PART_EXAMINED),
         view_position=dataset.text(tags.VIEW_POSITION) or _coded_view(dataset),
-        image_laterality=dataset.text(tags.IMAGE_LATERALITY) or dataset.text(tags.LATERALITY),
-        patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and any(orientation) else None,
         pixel_aspect_ratio=read_aspect_ratio(dataset),
         ultrasound_regions=read_regions(dataset),
         value_unit=suv.unit,
@@ -332,12 +313,11 @@ _Vector: TypeAlias = tuple[float, float, float]
 _WRONG_PLACE = frozenset({"geometry.not-finite", "geometry.orientation"})
 
 
-def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDescription, tuple[Caveat, ...]]:
+def _describe_frame(common: PixelDescription, groups: FunctionalGroups) -> tuple[PixelDescription, tuple[Caveat, ...]]:
     caveats: list[Caveat] = []
     plane = _plane(groups, caveats)
-    spacing = read_spacing(
-        groups.dataset, groups.item(tags.PIXEL_MEASURES_SEQUENCE), common.modality, has_plane=plane is not None
-    )
+    measures = groups.item(tags.PIXEL_MEASURES_SEQUENCE)
+    spacing = read_spacing(groups.with_detector(), measures, common.modality, has_plane=plane is not None)
     if any(caveat.code in _WRONG_PLACE for caveat in caveats):
         # Numbers that contradict themselves put the spacing beside them in doubt too.
         spacing = Spacing(None, None, "The file's image orientation or position makes no sense.")
@@ -349,11 +329,7 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
     ]
     modality_lut = modality_luts[0] if modality_luts else None
     is_signed_input = common.is_signed and modality_lut is None
-    voi_luts = tuple(
-        table
-        for item in groups.dataset.items(tags.VOI_LUT_SEQUENCE)
-        if (table := read_look_up_table(item, is_signed=is_signed_input or intercept < 0)) is not None
-    )
+    may_be_negative = is_signed_input or intercept < 0
     is_map = common.sop_class_uid == PARAMETRIC_MAP_STORAGE
     description = replace(
         common,
@@ -366,13 +342,15 @@ def _describe_frame(common: PixelDescription, groups: _Groups) -> tuple[PixelDes
         rescale_type=values.text(tags.RESCALE_TYPE),
         modality_lut=modality_lut,
         windows=_windows(groups.item(tags.FRAME_VOI_LUT_SEQUENCE), caveats),
-        voi_luts=voi_luts,
+        voi_luts=groups.voi_luts(partial(read_look_up_table, is_signed=may_be_negative), is_signed=may_be_negative),
+        image_laterality=groups.laterality(),
+        patient_orientation=groups.patient_orientation(),
         real_world=read_real_world(groups.items(tags.REAL_WORLD_VALUE_MAPPING_SEQUENCE)) if is_map else None,
     )
     return description, tuple(caveats)
 
 
-def _plane(groups: _Groups, caveats: list[Caveat]) -> Plane | None:
+def _plane(groups: FunctionalGroups, caveats: list[Caveat]) -> Plane | None:
     position = groups.item(tags.PLANE_POSITION_SEQUENCE).numbers(tags.IMAGE_POSITION_PATIENT)
     cosines = groups.item(tags.PLANE_ORIENTATION_SEQUENCE).numbers(tags.IMAGE_ORIENTATION_PATIENT)
     if not position and not cosines:
@@ -408,7 +386,7 @@ def _unit_axes(cosines: tuple[float, ...]) -> tuple[_Vector, _Vector] | None:
     return (x / a, y / a, z / a), (u / b, v / b, w / b)
 
 
-def _rescale(groups: _Groups, caveats: list[Caveat]) -> tuple[float, float]:
+def _rescale(groups: FunctionalGroups, caveats: list[Caveat]) -> tuple[float, float]:
     values = groups.item(tags.PIXEL_VALUE_TRANSFORMATION_SEQUENCE)
     slopes, intercepts = values.numbers(tags.RESCALE_SLOPE), values.numbers(tags.RESCALE_INTERCEPT)
     slope = slopes[0] if slopes else 1.0

@@ -11,6 +11,7 @@ C.7.6.3.1.2 (photometric interpretation), C.11.15 (ICC profile).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,8 @@ _TAIL = 0.001
 # Look-ups go row block by row block: the indices that numpy makes of them then stay in the processor's cache.
 _GRID_PIXELS = 200_000
 _BLOCK_PIXELS = 64 * 1024
+# Of these each image is looked at by itself.
+_PROJECTIONS = frozenset({"CR", "DR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"})
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in YBR_FULL
 
 
@@ -65,10 +68,85 @@ def modality_value(frame: Frame, row: int, column: int) -> float:
 def default_window(frame: Frame) -> Window:
     """Give the window to open the image with.
 
-    The file's first sane window; else the range of its VOI LUT; else the range of its
-    values without the outermost 0.1% at each end and without padding. Colour images
-    have the window that changes nothing.
+    The file's first window, unless it lies outside of the image's values (:func:`has_useless_window`);
+    else the range of its VOI LUT; else the automatic one. Colour images have the window that changes nothing.
     """
+    if not frame.is_color and has_useless_window(frame):
+        return automatic_window(frame)
+    return _wished_window(frame)
+
+
+def automatic_window(frame: Frame) -> Window:
+    """Give the window of a greyscale image's own values: without the outermost 0.1% at each end and without padding.
+
+    Raises:
+        UsageError: a colour image.
+    """
+    _check_grey(frame)
+    return replace(_spanning(frame), name="Automatic")
+
+
+def own_windows(frame: Frame) -> tuple[Window, ...]:
+    """Give the windows and the VOI look-up tables of a greyscale image's file, each with a name, in its order."""
+    windows, tables = frame.description.windows, frame.description.voi_luts
+    named = (replace(one, name=one.name or f"File window {n} of {len(windows)}") for n, one in enumerate(windows, 1))
+    luts = (
+        replace(_mapped(one), name=one.name or f"VOI look-up table {n + 1}", voi_lut=n) for n, one in enumerate(tables)
+    )
+    return (*named, *luts)
+
+
+def has_useless_window(frame: Frame) -> bool:
+    """Whether the file's first window makes the image all black or all white.
+
+    It lies outside of all values that the stored bits can mean; or, of a projection, outside of those that the image
+    has. A slice of which nothing but air is there is rightly black in the window of its series.
+    """
+    description = frame.description
+    if frame.is_color or not description.windows or description.windows[0].function == "SIGMOID":
+        return False
+    ends = window_ends(description.windows[0])
+    if frame.stored.dtype.kind != "f" and _is_outside(ends, possible_values(description)):
+        return True
+    if description.modality not in _PROJECTIONS:
+        return False
+    stored = _without_padding(frame.stored, description)
+    stored = stored[np.isfinite(stored)] if stored.dtype.kind == "f" else stored
+    if stored.size == 0:
+        return False
+    if description.modality_lut is None:  # a line: its ends are those of the values
+        stored = np.array([stored.min(), stored.max()])
+    values = to_modality(stored.astype(np.float64), description)
+    return _is_outside(ends, (float(values.min()), float(values.max())))
+
+
+def possible_values(description: PixelDescription) -> tuple[float, float]:
+    """Give the least and the greatest modality value that the stored bits of an integer image can mean."""
+    if description.modality_lut is not None:
+        return 0.0, float((1 << description.modality_lut.bits) - 1)
+    count = 1 << description.bits_stored
+    stored = np.array([-count // 2, count // 2 - 1] if description.is_signed else [0, count - 1], np.float64)
+    ends = np.sort(to_modality(stored, description))
+    return float(ends[0]), float(ends[1])
+
+
+def own_table(description: PixelDescription, window: Window | None) -> LookUpTable | None:
+    """Give the image's VOI look-up table that stands in the place of a window; None where the window counts.
+
+    Args:
+        description: of the image.
+        window: None is the image's own way: its first window, else its first table.
+    """
+    number = window.voi_lut if window is not None else None if description.windows else 0
+    return description.voi_luts[number] if number is not None and number < len(description.voi_luts) else None
+
+
+def _is_outside(ends: tuple[float, float], values: tuple[float, float]) -> bool:
+    return max(ends) < values[0] or min(ends) > values[1]
+
+
+def _wished_window(frame: Frame) -> Window:
+    """The window of the file, whether it is of use or not; where it has none, one of its values."""
     description = frame.description
     if frame.is_color:
         top = float(np.iinfo(frame.stored.dtype).max)
@@ -76,8 +154,16 @@ def default_window(frame: Frame) -> Window:
     if description.windows:
         return description.windows[0]
     if description.voi_luts:
-        table = description.voi_luts[0]
-        return Window(table.first + len(table.values) / 2, float(len(table.values)), name=table.name)
+        return _mapped(description.voi_luts[0])
+    return _spanning(frame)
+
+
+def _mapped(table: LookUpTable) -> Window:
+    """What a VOI look-up table maps."""
+    return Window(table.first + len(table.values) / 2, float(len(table.values)), name=table.name)
+
+
+def _spanning(frame: Frame) -> Window:
     low, high = _value_range(frame)
     return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
 
@@ -148,8 +234,8 @@ def to_display(
 
     Args:
         frame: the pixels.
-        window: on modality values; None opens the image as the file wishes: its first
-            window, else its VOI LUT, else the range of its values.
+        window: on modality values, or what stands for one of the file's VOI LUTs; None opens the image as the
+            file wishes: its first window, else its VOI LUT, else the range of its values.
         voi_lut: which of the file's VOI LUTs to use instead of a window.
         invert: dark for bright, on top of MONOCHROME1's own inversion.
 
@@ -162,7 +248,7 @@ def to_display(
     """
     if frame.is_color:
         return _color_to_display(frame, invert=invert)
-    window, table = _choose(frame, window, voi_lut)
+    window, table = _choose(frame, window, voi_lut, default_window)
     if _has_table(frame):
         return apply_table(frame, _table(frame, window, table, invert=invert))
     return _to_bytes(_grey_levels(frame, frame.stored, window, table, invert=invert))
@@ -180,6 +266,8 @@ def managed(frame: Frame) -> Frame:
 def to_grey(frame: Frame, window: Window | None = None) -> np.ndarray:
     """Give the image for a model: what is dense is bright, at full precision.
 
+    The file's first window is used whatever it is: a model gets what it got when it was made.
+
     Args:
         frame: the pixels; colour becomes luminance, as it is stored.
         window: on modality values; None as in :func:`to_display`.
@@ -190,7 +278,7 @@ def to_grey(frame: Frame, window: Window | None = None) -> np.ndarray:
     if frame.is_color:
         top = np.float32(np.iinfo(frame.stored.dtype).max)
         return np.asarray(frame.stored.astype(np.float32) @ _LUMA / top, np.float32)
-    window, table = _choose(frame, window, None)
+    window, table = _choose(frame, window, None, _wished_window)
     if _has_table(frame):
         levels = _grey_levels(frame, _all_values(frame.stored.dtype), window, table, invert=False)
         bits = np.ascontiguousarray(frame.stored).view(f"u{frame.stored.dtype.itemsize}")
@@ -203,17 +291,16 @@ def _check_grey(frame: Frame) -> None:
         raise UsageError("A colour image has no modality values or grey levels; choose a greyscale image.")
 
 
-def _choose(frame: Frame, window: Window | None, voi_lut: int | None) -> tuple[Window, LookUpTable | None]:
+def _choose(
+    frame: Frame, window: Window | None, voi_lut: int | None, default: Callable[[Frame], Window]
+) -> tuple[Window, LookUpTable | None]:
     """Settle what the caller left open: the window, and the VOI LUT that replaces it (if any)."""
     description = frame.description
     if voi_lut is not None:
         if not 0 <= voi_lut < len(description.voi_luts):
             raise UsageError(f"The image has {len(description.voi_luts)} VOI look-up tables; choose one of them.")
-        return default_window(frame), description.voi_luts[voi_lut]
-    if window is not None:
-        return window, None
-    table = description.voi_luts[0] if description.voi_luts and not description.windows else None
-    return default_window(frame), table
+        return default(frame), description.voi_luts[voi_lut]
+    return window or default(frame), own_table(description, window)
 
 
 def _has_table(frame: Frame) -> bool:

@@ -53,6 +53,14 @@ def has_embedded_overlay(dataset: DataSet) -> bool:
     return any(_is_embedded(dataset, group) for group in _groups(dataset))
 
 
+def embedded_bits(dataset: DataSet, used: range, allocated: int) -> frozenset[int]:
+    """Give the bits of a sample in which planes lie; none that holds a part of a pixel, or that a sample has not."""
+    bits = (
+        dataset.integer(tags.OVERLAY_BIT_POSITION + group) for group in _groups(dataset) if _is_embedded(dataset, group)
+    )
+    return frozenset(bit for bit in bits if bit is not None and 0 <= bit < allocated and bit not in used)
+
+
 def _groups(dataset: DataSet) -> list[int]:
     """The groups that the file has: nearly always none, and this is asked for every frame."""
     if _SIZES.isdisjoint(dataset.values):

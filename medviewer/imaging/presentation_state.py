@@ -19,6 +19,7 @@ from medviewer.domain.measurement import Point, Quantity
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Image, LookUpTable, PixelDescription, Window
 from medviewer.imaging.derived_object import copy_elements, now_at, read_header, start_object, write_object
+from medviewer.imaging.display import own_table
 from medviewer.imaging.measurement_report import MEASUREMENT_BANNER, Measured, check_measured
 from medviewer.imaging.measurement_shapes import graphics_of
 
@@ -151,15 +152,17 @@ def _add_values(state: Dataset, description: PixelDescription, presentation: Pre
         state.RescaleSlope = _decimal(description.rescale_slope)
         state.RescaleType = description.rescale_type or "US"
     voi = Dataset()
-    if presentation.window is not None:
-        voi.WindowCenter = _decimal(presentation.window.center)
-        voi.WindowWidth = _decimal(presentation.window.width)
-        if presentation.window.function != "LINEAR":
-            voi.VOILUTFunction = presentation.window.function
-        state.SoftcopyVOILUTSequence = [voi]
-    elif description.voi_luts:
+    window, luts = presentation.window, description.voi_luts
+    table = own_table(description, window) if window is not None else luts[0] if luts else None
+    if table is not None:
         is_signed = description.is_signed or description.rescale_intercept < 0
-        voi.VOILUTSequence = [_table(description.voi_luts[0], is_signed=is_signed)]
+        voi.VOILUTSequence = [_table(table, is_signed=is_signed)]
+        state.SoftcopyVOILUTSequence = [voi]
+    elif window is not None:
+        voi.WindowCenter = _decimal(window.center)
+        voi.WindowWidth = _decimal(window.width)
+        if window.function != "LINEAR":
+            voi.VOILUTFunction = window.function
         state.SoftcopyVOILUTSequence = [voi]
     # The image's own photometric interpretation counts no more: what MONOCHROME1 turned round is said here.
     is_inverse = (description.photometric_interpretation == "MONOCHROME1") != presentation.inverted

@@ -13,7 +13,7 @@ import numpy as np
 
 from medviewer.domain.presentation import Appearance
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
-from medviewer.imaging.display import to_modality
+from medviewer.imaging.display import possible_values
 
 
 def presented(description: PixelDescription, appearance: Appearance) -> PixelDescription:
@@ -30,7 +30,7 @@ def presented(description: PixelDescription, appearance: Appearance) -> PixelDes
         windows=(),
         voi_luts=(),
     )
-    low, high = _value_range(values)
+    low, high = possible_values(values)
     if isinstance(appearance.voi, LookUpTable):
         table = _with_sign(appearance.voi, is_signed=low < 0)
         return replace(values, voi_luts=(table,) if table is not None else ())
@@ -54,13 +54,3 @@ def _with_sign(table: LookUpTable | None, *, is_signed: bool) -> LookUpTable | N
     if table is None or not is_signed or table.first < 1 << 15:
         return table
     return replace(table, first=table.first - (1 << 16))
-
-
-def _value_range(description: PixelDescription) -> tuple[float, float]:
-    """The least and the greatest modality value that the stored bits can mean."""
-    if description.modality_lut is not None:
-        return 0.0, float((1 << description.modality_lut.bits) - 1)
-    count = 1 << description.bits_stored
-    stored = np.array([-count // 2, count // 2 - 1] if description.is_signed else [0, count - 1], np.float64)
-    ends = np.sort(to_modality(stored, description))
-    return float(ends[0]), float(ends[1])

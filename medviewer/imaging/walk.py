@@ -12,9 +12,15 @@ from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Problem
 from medviewer.imaging.header import unreadable
 
+_LEADS_OUT = "A link that leads out of the chosen folder is not followed; open what it leads to by itself."
+
 
 class Walk:
-    """Every file below some paths, once; folders that links lead back to are not entered again."""
+    """Every file below some paths, once; folders that links lead back to are not entered again.
+
+    A path that was chosen may be a link itself. Links below it are followed only to what was chosen too: on a disc or
+    in a folder from elsewhere they could lead to any file of this computer.
+    """
 
     def __init__(self, problems: list[Problem], stop: StopToken | None) -> None:
         self._problems = problems
@@ -22,14 +28,16 @@ class Walk:
         self._folders: set[tuple[int, int]] = set()
         self._seen: dict[tuple[int, int], Path] = {}
         self._given: set[str] = set()
+        self._chosen: list[Path] = []
 
     def files(self, paths: Sequence[Path]) -> Iterator[Path]:
         """Give regular files in the order of their names; what cannot be entered becomes a problem."""
+        self._chosen = [Path(os.path.realpath(_shown_of(path))) for path in paths]
         for path in paths:
             try:
                 if path.is_dir():
                     yield from self._folder(path)
-                elif path.name.upper() == "DICOMDIR" and path.is_file():
+                elif _is_directory_of_a_disc(path):
                     yield from self._folder(path.parent)
                 else:
                     yield from self._file(path)
@@ -51,7 +59,8 @@ class Walk:
                     continue
                 self._folders.add((status.st_dev, status.st_ino))
                 with os.scandir(current) as entries:
-                    names = sorted(entries, key=lambda entry: entry.name)
+                    in_order = sorted(entries, key=lambda entry: entry.name)
+                    names = [entry for entry in in_order if self._may_follow(entry)]
                     folders = [Path(entry.path) for entry in names if _is_folder(entry)]
                     files = [Path(entry.path) for entry in names if not _is_folder(entry)]
             except OSError as error:
@@ -60,6 +69,16 @@ class Walk:
             for file in files:
                 yield from self._file(file)
             pending.extend(reversed(folders))
+
+    def _may_follow(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry lies in what was chosen; a link out of it becomes a problem."""
+        if not entry.is_symlink():
+            return True
+        target = Path(os.path.realpath(entry.path))
+        if not os.path.exists(target) or any(target.is_relative_to(chosen) for chosen in self._chosen):
+            return True  # of one that leads nowhere its own row tells
+        self._refuse(Path(entry.path), InputError(_LEADS_OUT))
+        return False
 
     def _file(self, path: Path) -> Iterator[Path]:
         if str(path) in self._given:
@@ -80,6 +99,18 @@ class Walk:
             self._problems.append(Problem(path, f"The same file as {first.name} by another name; shown once.", "read"))
             return
         yield path
+
+
+def _shown_of(path: Path) -> Path:
+    """The folder that is entered for a path, or the file itself."""
+    try:
+        return path.parent if _is_directory_of_a_disc(path) else path
+    except OSError:  # told when it is read
+        return path
+
+
+def _is_directory_of_a_disc(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR" and path.is_file()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 
 from medviewer.app.on_screen import measurements_of
+from medviewer.imaging.display import to_display
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import TURNS
 from tests.radiographs import write_radiograph
@@ -63,6 +64,8 @@ def test_the_pointer_reads_the_value_and_goes_with_escape(reader: Reader) -> Non
     value = int(reader.state.frame.stored[row, column])
     assert str(value) in viewport.accessibleDescription()
     assert f"({column}, {row})" in viewport.accessibleDescription()
+    level = int(to_display(reader.state.frame)[row, column])
+    assert viewport.accessibleDescription().endswith(f"grey {level}")
     assert not np.array_equal(pixels(viewport), plain)
     drawn = viewport.drawn(reader.state)
     reader.key(Qt.Key.Key_Escape)

@@ -15,7 +15,7 @@ import pytest
 from medviewer.domain.errors import InputError, UsageError
 from medviewer.domain.study import Image, Window
 from medviewer.imaging.decode import read_frame
-from medviewer.imaging.display import default_window, to_display
+from medviewer.imaging.display import default_window, own_windows, to_display
 from medviewer.imaging.header import NATIVE_SYNTAXES
 from medviewer.imaging.measurement_report import Measured
 from medviewer.imaging.measurement_shapes import graphics_of
@@ -129,6 +129,23 @@ def test_look_up_tables_come_along(name: str, tmp_path: Path) -> None:
     window = None if image.description.voi_luts else WINDOW
     path, _ = written(image, tmp_path, window=window)
     ours = to_display(read_frame(image), window, voi_lut=0 if window is None else None).astype(int)
+    assert np.abs(dcmtk_picture(image, path, tmp_path) - ours).max() <= 1
+
+
+@pytest.mark.reliability
+def test_dcmtk_shows_the_look_up_table_that_the_reader_chose(tmp_path: Path) -> None:
+    pixels = np.linspace(0, 4000, 600).reshape(20, 30).astype(np.uint16)
+    tables = []
+    for ends in ((0, 255), (255, 0)):
+        table = pydicom.Dataset()
+        table.LUTDescriptor = [4001, 0, 8]
+        table.add_new("LUTData", "OW", np.linspace(*ends, 4001).astype("<u2").tobytes())
+        tables.append(table)
+    image = made(tmp_path, pixels, WindowCenter="40", WindowWidth="400", VOILUTSequence=tables)
+    chosen = own_windows(read_frame(image))[2]
+    path, _ = written(image, tmp_path, window=chosen)
+    ours = to_display(read_frame(image), chosen).astype(int)
+    assert ours[0, 0] == 255
     assert np.abs(dcmtk_picture(image, path, tmp_path) - ours).max() <= 1
 
 

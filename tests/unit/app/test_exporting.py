@@ -10,6 +10,8 @@ import pytest
 from medviewer.app.application import NoFront
 from medviewer.app.exporting import ExportWish, checked_path
 from medviewer.domain.errors import InputError
+from medviewer.records.audit import AuditTrail
+from medviewer.records.store import RecordStore
 
 if TYPE_CHECKING:
     from medviewer.app.application import Application
@@ -30,7 +32,8 @@ class Front(NoFront):
         self.asked.append((what, with_identity))
         return Drawn()
 
-    def copy_image(self) -> bool:
+    def copy_image(self, *, with_identity: bool) -> bool:
+        self.asked.append(("clipboard", with_identity))
         return True
 
 
@@ -105,3 +108,27 @@ def test_cancelling_saves_nothing(opened: Application) -> None:
 def test_the_clipboard_gets_no_identity_and_it_is_said(opened: Application, front: Front) -> None:
     opened.run_command("file.copy_image")
     assert said(opened) == "The image was copied, without identity."
+
+
+def test_with_identity_only_by_a_command_of_its_own_which_the_trail_holds(
+    opened: Application, front: Front, medviewer_home: Path
+) -> None:
+    opened.run_command("file.copy_image")
+    assert front.asked == [("clipboard", False)]
+    opened.run_command("file.copy_identity")
+    assert front.asked[1:] == [("clipboard", True)]
+    assert opened.state.notice is not None
+    assert opened.state.notice.level == "caution"
+    assert "will know who the patient is" in said(opened)
+    with RecordStore(medviewer_home / "records.sqlite") as store:
+        events = [entry.event for entry in AuditTrail(store.database, medviewer_home / "audit").entries()]
+    assert opened.state.selection is not None
+    uid = opened.state.selection.image.sop_instance_uid
+    assert [(one.what, one.subject) for one in events if "copied" in one.what] == [("image.copied-with-identity", uid)]
+
+
+def test_identity_that_is_hidden_does_not_get_onto_the_clipboard(opened: Application, front: Front) -> None:
+    opened.run_command("view.hide_identity")
+    opened.run_command("file.copy_identity")
+    assert not front.asked
+    assert said(opened).startswith("Identity is hidden")

@@ -79,7 +79,7 @@ def test_what_is_open_is_kept_without_pixels_or_names_for_its_owner_alone(
             {
                 "number": 0, "path": str(shown(application).image.path),
                 "sop_instance_uid": shown(application).image.sop_instance_uid, "frame": 0,
-                "window": [30, 200, "LINEAR"], "inverted": False, "palette": "", "quarter_turns": 0,
+                "window": [30, 200, "LINEAR", None], "inverted": False, "palette": "", "quarter_turns": 0,
                 "flip_horizontal": False, "flip_vertical": False,
             }
         ],
@@ -105,12 +105,13 @@ def test_what_is_closed_is_not_offered(application: Application, keeper: Session
     assert not own_file(application).exists()
 
 
+@pytest.mark.parametrize("window", [Window(30, 200), Window(30, 200, voi_lut=1)])
 def test_after_a_crash_the_same_image_comes_back_with_its_window(
-    application: Application, keeper: SessionKeeper, slices: list[Path]
+    window: Window, application: Application, keeper: SessionKeeper, slices: list[Path]
 ) -> None:
     application.run_command("file.open_files", [slices[0].parent])
     application.run_command("image.show", 3)
-    application.run_command("view.window", Window(30, 200))
+    application.run_command("view.window", window)
     keeper.flush()
     before = shown(application)
     left = crash(application.home, os.getpid())
@@ -121,7 +122,7 @@ def test_after_a_crash_the_same_image_comes_back_with_its_window(
     application.run_command("file.restore")
     assert shown(application).image.key == before.image.key
     assert shown(application).index == 3
-    assert application.state.view.window == Window(30, 200)
+    assert application.state.view.window == window
     assert application.state.restorable is None
     assert not left.exists()
 
@@ -604,7 +605,8 @@ def test_any_file_gives_an_offer_that_can_be_used_or_none(
     [
         ("number", "0"), ("number", True), ("path", None), ("frame", 0.0), ("sop_instance_uid", 1), ("palette", "PINK"), ("palette", []),
         ("quarter_turns", 4), ("quarter_turns", "1"), ("inverted", 1), ("flip_horizontal", "yes"),
-        ("window", [0, -1, "LINEAR"]), ("window", [0, float("nan"), "LINEAR"]),
+        ("window", [0, -1, "LINEAR"]), ("window", [0, 1, "LINEAR", -1]), ("window", [0, 1, "LINEAR", True]),
+        ("window", [0, float("nan"), "LINEAR"]),
         ("window", [10**400, 1, "LINEAR"]), ("window", [1, 10**400, "LINEAR"]), ("window", [1, True, "LINEAR"]), ("window", [1, 2, "CUBIC"]),
     ],
 )  # fmt: skip

@@ -26,6 +26,20 @@ def frame(stored: np.ndarray, **changes: object) -> Frame:
     return Frame(stored, replace(d, **changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_level_of_one_pixel_is_the_one_that_is_drawn(dtype: type, inverted: bool) -> None:
+    stored = noise("uint16").astype(dtype)
+    table = LookUpTable(np.linspace(255, 0, 4000).astype(np.uint16), 0, 8)
+    shown = Picture(frame(stored, windows=(Window(2000, 4000),), voi_luts=(table,)))
+    for window in (None, Window(500, 700), Window(0, 4000, voi_lut=0)):
+        expected = to_display(shown.frame, window, invert=inverted)
+        assert shown.level_at(window, inverted, 31, 17) == expected[31, 17]
+    shown.draw(None, inverted, 0, (0, 0, 9, 9), "HOT_IRON")
+    assert shown.level_at(None, inverted, 3, 4) == to_display(shown.frame, invert=inverted)[3, 4]
+    assert Picture(Frame(np.zeros((4, 4, 3), np.uint8), shown.frame.description)).level_at(None, inverted, 0, 0) is None
+
+
 def noise(dtype: str, shape: tuple[int, ...] = (70, 50)) -> np.ndarray:
     rng = np.random.default_rng(1)
     if dtype.startswith("f"):

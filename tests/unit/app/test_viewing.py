@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 
+from medviewer.app.panes import picture_of
 from medviewer.app.presets import CT_PRESETS
 from medviewer.app.state import Selection, State, View
 from medviewer.app.viewing import preset_window
 from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
-from medviewer.domain.study import PixelDescription, Window
+from medviewer.domain.study import LookUpTable, PixelDescription, Window
 from medviewer.imaging.display import to_display
 from medviewer.imaging.units import is_in_hounsfield
 from tests.radiographs import write_radiograph, write_slices
@@ -97,8 +99,13 @@ def test_percentile_presets_fit_values_below_one_and_leave_padding_out() -> None
     assert (padded.center - padded.width / 2, padded.center + padded.width / 2) == (0, 4_999)
 
 
-def test_zero_is_the_images_own_default_and_there_are_ten() -> None:
-    assert preset_window(state("CT"), 0) is None
+def test_zero_is_made_of_the_values_and_there_are_ten() -> None:
+    assert preset_window(state("CT"), 0) is None, "as such an image is opened"
+    made = preset_window(state("CT", windows=(Window(99999, 1), Window(40, 400))), 0)
+    assert made is not None
+    assert (made.name, made.center) == ("Automatic", pytest.approx(5000, abs=1))
+    table = LookUpTable(np.arange(10_000, dtype=np.uint16), 0, 16)
+    assert preset_window(state("CR", voi_luts=(table,)), 0) == made
     assert preset_window(State(), 3) is None
     with pytest.raises(UsageError, match="presets"):
         preset_window(state("CT"), 10)
@@ -206,3 +213,66 @@ def test_a_stack_keeps_how_it_is_looked_at_and_remembers_it(application: Applica
     assert application.state.view.window is None
     application.run_command("image.select", slices)
     assert application.state.view.window == CT_PRESETS[7]
+
+
+def inverting(explanation: str) -> Dataset:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTExplanation = [4096, 0, 8], explanation
+    table.add_new("LUTData", "OW", np.linspace(255, 0, 4096).astype("<u2").tobytes())
+    return table
+
+
+def grey_on_screen(app: Application) -> np.ndarray:
+    """What the active viewport draws, as grey levels."""
+    picture = picture_of(app, app.state.active, app.state)
+    assert picture is not None
+    rows, columns = picture.frame.stored.shape
+    return picture.draw(app.state.view.window, False, 0, (0, 0, rows, columns)).pixels & 0xFF
+
+
+def test_all_of_the_files_windows_and_tables_are_reached_by_a_key_and_undone(
+    application: Application, tmp_path: Path
+) -> None:
+    path = write_radiograph(
+        tmp_path / "a.dcm", WindowCenter=[2000, 40], WindowWidth=[4000, 400],
+        WindowCenterWidthExplanation=["WIDE", "SOFT"], VOILUTSequence=[inverting("UPSIDE DOWN"), inverting("")],
+    )  # fmt: skip
+    application.run_command("file.open_files", [path])
+    opened = grey_on_screen(application)
+    names = []
+    for _ in range(4):
+        application.run_command("view.own_window")
+        window = application.state.view.window
+        assert window is not None
+        names.append(window.name)
+        if window.name == "UPSIDE DOWN":
+            assert np.corrcoef(grey_on_screen(application).ravel(), opened.ravel())[0, 1] < -0.99
+    assert names == ["SOFT", "UPSIDE DOWN", "VOI look-up table 2", "WIDE"]
+    np.testing.assert_array_equal(grey_on_screen(application), opened)
+    application.run_command("edit.undo")
+    application.run_command("edit.undo")
+    assert application.state.view.window is not None
+    assert application.state.view.window.name == "UPSIDE DOWN"
+    application.run_command("view.adjust", (1, 0))
+    assert application.state.view.window.voi_lut is None, "what the reader makes of it is a window"
+
+
+def test_a_file_without_windows_of_its_own_says_so(opened: Application) -> None:
+    opened.run_command("view.own_window")
+    assert opened.state.view.window is None
+    assert opened.state.notice is not None
+    assert "no window" in opened.state.notice.text
+
+
+@pytest.mark.reliability
+def test_a_useless_window_is_not_opened_with_and_the_strip_says_so(application: Application, tmp_path: Path) -> None:
+    path = write_radiograph(tmp_path / "a.dcm", WindowCenter=[99999, 2000], WindowWidth=[1, 4000])
+    application.run_command("file.open_files", [path])
+    assert application.state.frame is not None
+    assert [caveat.code for caveat in application.state.frame.caveats] == ["window.outside"]
+    assert len(np.unique(grey_on_screen(application))) > 200
+    application.run_command("view.own_window")
+    assert application.state.view.window is not None
+    assert application.state.view.window.center == 99999
+    application.run_command("view.own_window")
+    assert application.state.view.window.center == 2000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels import get_encoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
@@ -23,6 +25,7 @@ from medviewer.imaging import code_stream, decode, layout
 from medviewer.imaging.codecs import (
     CODECS,
     HTJ2K_LOSSLESS,
+    JPEG_2000,
     JPEG_2000_LOSSLESS,
     JPEG_BASELINE,
     JPEG_EXTENDED,
@@ -540,3 +543,74 @@ def test_what_the_header_does_not_say_of_its_values_is_said(changes: dict[str, A
     frame = decode.read_frame(image)
     assert [caveat.code for caveat in frame.caveats] == [code]
     assert frame.stored.min() >= 0
+
+
+def with_drawing(cell: np.ndarray, *, bit: int, **attributes: Any) -> Dataset:
+    """An image of 12 stored bits whose file says that a plane lies in a bit of its pixels."""
+    dataset = make_dataset(cell, **{"BitsStored": 12, "HighBit": 11, **attributes})
+    for element, value in {
+        0x10: ("US", 16), 0x11: ("US", 16), 0x40: ("CS", "G"), 0x50: ("SS", [1, 1]), 0x100: ("US", 16),
+        0x102: ("US", bit),
+    }.items():  # fmt: skip
+        dataset.add_new((0x6000, element), *value)
+    return dataset
+
+
+WORDS = [
+    (RLELossless, rle), (JPEG_LS, LOSSLESS[JPEG_LS]), (JPEG_LS_NEAR, LOSSLESS[JPEG_LS]), (JPEG_LOSSLESS, ljpeg),
+    (JPEG_2000_LOSSLESS, LOSSLESS[JPEG_2000_LOSSLESS]), (HTJ2K_LOSSLESS, LOSSLESS[HTJ2K_LOSSLESS]),
+]  # fmt: skip
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("syntax", "encode"), WORDS)
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_drawing_in_unused_bits_is_shown_of_compressed_words_too(
+    syntax: str, encode: Any, is_signed: bool, tmp_path: Path
+) -> None:
+    low, dtype = (-2048, np.int16) if is_signed else (0, np.uint16)
+    values, mask = RNG.integers(low, low + 4096, (16, 16)).astype(dtype), RNG.random((16, 16)) < 0.4
+    cell = (values.view(np.uint16) & 0x0FFF) | mask.astype(np.uint16) << 14
+    dataset = with_drawing(cell, bit=14, PixelRepresentation=int(is_signed))
+    frame = read(write_compressed(tmp_path / "x.dcm", bytes(encode(cell)), syntax, dataset))
+    assert frame.caveats == ()
+    np.testing.assert_array_equal(frame.overlays[0].mask, mask)
+    np.testing.assert_array_equal(frame.stored, values)
+    native = read(write_dataset(tmp_path / "y.dcm", with_drawing(cell, bit=14, PixelRepresentation=int(is_signed))))
+    np.testing.assert_array_equal(native.overlays[0].mask, mask)
+
+
+def test_a_stream_of_fewer_bits_than_the_drawings_has_nothing_but_values(tmp_path: Path) -> None:
+    values = RNG.integers(0, 1 << 14, (16, 16), dtype=np.uint16)
+    stream = bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, bitspersample=14, codecformat="J2K"))
+    assert code_stream.jpeg_2000_precision(stream) == (14, False)
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, JPEG_2000_LOSSLESS, with_drawing(values, bit=14)))
+    np.testing.assert_array_equal(frame.stored, values)
+
+
+def near_jpeg_ls(pixels: np.ndarray) -> bytes:
+    return bytes(imagecodecs.jpegls_encode(pixels, level=2))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("syntax", "encode"),
+    [
+        (JPEG_LS_NEAR, near_jpeg_ls),
+        (JPEG_2000, LOSSLESS[JPEG_2000_LOSSLESS]),
+        (JPEG_LOSSLESS, partial(ljpeg, bits=12)),
+        (JPEG_LOSSLESS, partial(ljpeg, bits=14)),
+        (JPEG_2000_LOSSLESS, partial(imagecodecs.jpeg2k_encode, level=0, reversible=True, bitspersample=14)),
+    ],
+)
+def test_a_drawing_that_compression_has_not_kept_is_said_to_be_missing(
+    syntax: str, encode: Any, tmp_path: Path
+) -> None:
+    values = RNG.integers(0, 4096, (16, 16), dtype=np.uint16)
+    stream = bytes(encode(values))
+    frame = read(write_compressed(tmp_path / "x.dcm", stream, syntax, with_drawing(values, bit=14)))
+    assert [caveat.code for caveat in frame.caveats] == ["overlay.hidden"]
+    assert frame.overlays == ()
+    np.testing.assert_allclose(frame.stored, values, atol=2)
+    none = with_drawing(values, bit=3)  # a bit of the pixels: no drawing, so none is missing
+    assert read(write_compressed(tmp_path / "y.dcm", stream, syntax, none)).caveats == ()

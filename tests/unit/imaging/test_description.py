@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medviewer.domain.measurement import new_measurement
 from medviewer.domain.study import Image, Window
@@ -20,6 +21,7 @@ from medviewer.imaging.description import describe_images
 from medviewer.imaging.display import default_window, to_display
 from medviewer.imaging.header import read_header
 from medviewer.imaging.measuring import measure
+from medviewer.imaging.orientation import orientation_letters
 from tests.dicom_maker import make_dataset, write_compressed, write_dataset
 
 PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [1, 2, 3]}
@@ -297,3 +299,100 @@ def test_the_first_frame_does_not_speak_for_the_others(tmp_path: Path) -> None:
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     path = write_dataset(tmp_path / "x.dcm", dataset, JPEG_LS_NEAR)
     assert [image.description.is_lossy for image in describe_images(read_header(path), path)] == [None, None]
+
+
+def grouped(folder: Path, shared: Dataset, own: tuple[Dataset, Dataset], syntax: str, **attributes: Any) -> list[Image]:
+    """Two frames with these functional groups."""
+    dataset = make_dataset(np.arange(32, dtype=np.uint16).reshape(8, 4), Rows=4, NumberOfFrames=2, **attributes)
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(own)
+    path = write_dataset(folder / "x.dcm", dataset, syntax)
+    return list(describe_images(read_header(path), path))
+
+
+def group(sequence: str, **attributes: Any) -> Dataset:
+    """A functional group that holds one item of a sequence."""
+    item, groups = Dataset(), Dataset()
+    for name, value in attributes.items():
+        setattr(item, name, value)
+    setattr(groups, sequence, Sequence([item]))
+    return groups
+
+
+def inverting_lut(explanation: str) -> Dataset:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTExplanation = [32, 0, 8], explanation
+    table.add_new("LUTData", "OW", np.linspace(255, 0, 32).astype("<u2").tobytes())
+    return table
+
+
+BOTH_VALUE_REPRESENTATIONS = pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+
+
+@pytest.mark.reliability
+@BOTH_VALUE_REPRESENTATIONS
+def test_a_look_up_table_of_the_functional_groups_is_that_of_its_frame(syntax: str, tmp_path: Path) -> None:
+    shared = group("FrameVOILUTSequence", VOILUTSequence=Sequence([inverting_lut("shared")]))
+    own = group("FrameVOILUTSequence", VOILUTSequence=Sequence([inverting_lut("own"), inverting_lut("other")]))
+    first, second = grouped(tmp_path, shared, (own, Dataset()), syntax)
+    assert [table.name for table in first.description.voi_luts] == ["own", "other"]
+    assert [table.name for table in second.description.voi_luts] == ["shared"]
+    frame = to_display(read_frame(second))
+    assert frame.ravel()[0] > frame.ravel()[-1]
+    whole = to_display(read_frame(first))
+    assert whole.ravel()[0] == 255
+
+
+@pytest.mark.reliability
+def test_a_table_that_all_frames_share_is_kept_once_and_goes_before_that_of_the_file(tmp_path: Path) -> None:
+    shared = group("FrameVOILUTSequence", VOILUTSequence=Sequence([inverting_lut("shared")]))
+    of_file = {"VOILUTSequence": Sequence([inverting_lut("file")])}
+    first, second = grouped(tmp_path, shared, (Dataset(), Dataset()), ExplicitVRLittleEndian, **of_file)
+    assert first.description.voi_luts[0].name == "shared"
+    assert first.description.voi_luts[0] is second.description.voi_luts[0]
+    window = group("FrameVOILUTSequence", WindowCenter=8, WindowWidth=4)
+    windowed, _ = grouped(tmp_path, window, (Dataset(), Dataset()), ExplicitVRLittleEndian, **of_file)
+    assert windowed.description.windows == (Window(8, 4),)
+    assert [table.name for table in windowed.description.voi_luts] == ["file"]
+
+
+@pytest.mark.reliability
+@BOTH_VALUE_REPRESENTATIONS
+def test_the_spacing_of_the_detector_may_stand_in_the_functional_groups(syntax: str, tmp_path: Path) -> None:
+    shared = group("FramePixelDataPropertiesSequence", ImagerPixelSpacing=[0.2, 0.3])
+    own = group("FramePixelDataPropertiesSequence", ImagerPixelSpacing=[0.4, 0.5])
+    first, second = (one.description for one in grouped(tmp_path, shared, (own, Dataset()), syntax, Modality="XA"))
+    assert (first.pixel_spacing_mm, first.spacing_source) == ((0.4, 0.5), "at detector")
+    assert (second.pixel_spacing_mm, second.spacing_source) == ((0.2, 0.3), "at detector")
+    assert second.no_measuring_because == ""
+
+
+@pytest.mark.reliability
+def test_the_detectors_spacing_of_a_frame_is_checked_and_compared_as_that_of_a_file(tmp_path: Path) -> None:
+    none = (Dataset(), Dataset())
+    wrong = group("FramePixelDataPropertiesSequence", ImagerPixelSpacing=[0, 0])
+    description = grouped(tmp_path, wrong, none, ExplicitVRLittleEndian, Modality="XA")[0].description
+    assert description.no_measuring_because == "The file gives a pixel spacing of 0."
+    shared = group("FramePixelDataPropertiesSequence", ImagerPixelSpacing=[0.2, 0.2])
+    shared.PixelMeasuresSequence = group("PixelMeasuresSequence", PixelSpacing=[0.15, 0.15]).PixelMeasuresSequence
+    description = grouped(tmp_path, shared, none, ExplicitVRLittleEndian, Modality="XA")[0].description
+    assert (description.pixel_spacing_mm, description.spacing_source) == ((0.15, 0.15), "calibrated")
+
+
+@pytest.mark.reliability
+@BOTH_VALUE_REPRESENTATIONS
+def test_the_side_and_the_directions_of_a_frame_go_before_those_of_the_file(syntax: str, tmp_path: Path) -> None:
+    shared = group("FrameAnatomySequence", FrameLaterality="L")
+    orientation = group("PatientOrientationInFrameSequence", PatientOrientation=["A", "F"])
+    shared.PatientOrientationInFrameSequence = orientation.PatientOrientationInFrameSequence
+    own = group("FrameAnatomySequence", FrameLaterality="R")
+    own.PatientOrientationInFrameSequence = group(
+        "PatientOrientationInFrameSequence", PatientOrientation=["P", "F"]
+    ).PatientOrientationInFrameSequence
+    of_file = {"PatientOrientation": ["L", "F"], "ImageLaterality": "B"}
+    first, second = (one.description for one in grouped(tmp_path, shared, (own, Dataset()), syntax, **of_file))
+    assert (first.image_laterality, first.patient_orientation) == ("R", ("P", "F"))
+    assert (second.image_laterality, second.patient_orientation) == ("L", ("A", "F"))
+    assert orientation_letters(second).left == "P"
+    plain = grouped(tmp_path, Dataset(), (Dataset(), Dataset()), syntax, **of_file)[0].description
+    assert (plain.image_laterality, plain.patient_orientation) == ("B", ("L", "F"))

@@ -16,10 +16,13 @@ from medviewer.domain.frame import Frame
 from medviewer.domain.study import LookUpTable, PixelDescription, Window
 from medviewer.imaging.display import (
     apply_table,
+    automatic_window,
     default_window,
     display_table,
+    has_useless_window,
     modality_value,
     modality_values,
+    own_windows,
     to_display,
     to_grey,
 )
@@ -198,3 +201,66 @@ def test_one_value_is_that_of_the_whole_image() -> None:
         image = frame(np.arange(12, dtype=np.int16).reshape(3, 4), **attributes)
         whole = modality_values(image)
         assert [[modality_value(image, r, c) for c in range(4)] for r in range(3)] == whole.tolist()
+
+
+INVERTING = LookUpTable(np.linspace(255, 0, 2400).astype(np.uint16), -1200, 8, "INVERTING")
+NAMELESS = LookUpTable(np.linspace(0, 255, 2400).astype(np.uint16), -1200, 8)
+
+
+def test_the_files_own_windows_and_tables_have_names_and_are_shown_when_chosen() -> None:
+    shown = frame(RAMP, windows=(Window(0, 100), Window(9, 80, name="BONE")), voi_luts=(INVERTING, NAMELESS))
+    ways = own_windows(shown)
+    assert [one.name for one in ways] == ["File window 1 of 2", "BONE", "INVERTING", "VOI look-up table 2"]
+    np.testing.assert_array_equal(to_display(shown, ways[2]), to_display(shown, voi_lut=0))
+    np.testing.assert_array_equal(to_display(shown, ways[3]), to_display(shown, voi_lut=1))
+    np.testing.assert_array_equal(to_display(shown, ways[1]), to_display(shown, Window(9, 80)))
+    one = frame(RAMP, windows=shown.description.windows, voi_luts=(INVERTING,))
+    np.testing.assert_array_equal(to_display(one, ways[3]), to_display(one, Window(0, 2400)))
+    without = frame(RAMP, windows=shown.description.windows)
+    np.testing.assert_array_equal(to_display(without, ways[2]), to_display(without, Window(0, 2400)))
+
+
+def test_the_automatic_window_is_that_of_the_values_whatever_the_file_wishes() -> None:
+    stored = np.where(RAMP > 1150, np.int16(30000), RAMP)
+    shown = frame(stored, windows=(Window(0, 100),), pixel_padding_range=(30000, 30000))
+    made = automatic_window(shown)
+    assert (made.name, made.function) == ("Automatic", "LINEAR_EXACT")
+    assert made.center + made.width / 2 == pytest.approx(1148, abs=2)
+    assert default_window(shown) == Window(0, 100)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("modality", "window", "is_useless"),
+    [
+        ("CT", Window(99999, 1), True),
+        ("CT", Window(-99999, 400), True),
+        ("CT", Window(3000, 400), False),  # none of this image's values, but of the next slice's perhaps
+        ("DX", Window(3000, 400), True),
+        ("DX", Window(-1400, 398), True),
+        ("DX", Window(1400, 402), False),
+        ("DX", Window(3000, 400, "SIGMOID"), False),
+    ],
+)
+def test_a_window_outside_of_all_values_is_not_opened_with(modality: str, window: Window, is_useless: bool) -> None:
+    shown = frame(RAMP, windows=(window,))
+    shown = replace(shown, description=replace(shown.description, modality=modality))
+    assert has_useless_window(shown) == is_useless
+    assert default_window(shown) == (automatic_window(shown) if is_useless else window)
+    assert (len(np.unique(to_display(shown))) > 200) == is_useless
+    np.testing.assert_array_equal(to_grey(shown), to_grey(shown, window))
+
+
+def test_padding_saves_no_window_and_a_table_of_values_is_looked_up() -> None:
+    padded = frame(np.where(RAMP > 1100, np.int16(3000), RAMP), windows=(Window(3000, 400),))
+    padded = replace(padded, description=replace(padded.description, modality="DX"))
+    assert not has_useless_window(padded)
+    padded = replace(padded, description=replace(padded.description, pixel_padding_range=(3000, 3000)))
+    assert has_useless_window(padded)
+    assert not has_useless_window(frame(RAMP))
+    peak = LookUpTable(np.where(np.arange(2400) == 1200, 65535, 0).astype(np.uint16), -1200, 16)
+    looked_up = replace(padded.description, modality_lut=peak, windows=(Window(60000, 12000),))
+    assert not has_useless_window(Frame(RAMP, looked_up)), "only the middle of the values is that bright"
+    floats = replace(padded.description, windows=(Window(5, 2),), pixel_padding_range=None)
+    assert has_useless_window(Frame(np.array([[np.nan, 1.0, 2.0]], np.float32), floats))
+    assert not has_useless_window(Frame(np.array([[np.nan, np.nan]], np.float32), floats))

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.header import read_header
-from medviewer.imaging.overlay_planes import Samples, has_embedded_overlay, read_overlays
+from medviewer.imaging.overlay_planes import Samples, embedded_bits, read_overlays
 from medviewer.imaging.source import ByteSource
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
@@ -86,7 +86,8 @@ def test_a_plane_in_the_unused_bits_of_the_pixels(tmp_path: Path) -> None:
     elements = {0x102: ("US", 12), 0x3000: None}
     path = write_dataset(tmp_path / "x.dcm", with_plane(mask, elements=elements))
     dataset = read_header(path).dataset
-    assert has_embedded_overlay(dataset)
+    assert embedded_bits(dataset, range(12), 16) == {12}
+    assert embedded_bits(dataset, range(13), 16) == embedded_bits(dataset, range(8), 8) == frozenset()
     (plane,) = read_overlays(dataset, 0, Samples(raw, range(12)))
     np.testing.assert_array_equal(plane.mask, mask)
     signed = Samples(raw.view(np.int16), range(12))

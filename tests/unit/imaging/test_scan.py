@@ -334,3 +334,53 @@ def test_files_of_two_persons_in_turns_stay_apart(tmp_path: Path, tag: str) -> N
     }
     assert persons == {(0, 0, 0), (1, 1, 1)}
     assert len(found.patients) == 2
+
+
+def linked_outside(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder with an image, and links in it to a file and a folder that lie elsewhere."""
+    chosen, elsewhere = tmp_path / "chosen", tmp_path / "elsewhere"
+    write(chosen, "a.dcm")
+    write(elsewhere, "b.dcm")
+    write(elsewhere / "deep", "c.dcm")
+    (chosen / "file.dcm").symlink_to(elsewhere / "b.dcm")
+    (chosen / "folder").symlink_to(elsewhere / "deep")
+    return chosen, elsewhere
+
+
+@pytest.mark.reliability
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_out_of_the_chosen_folder_are_named_and_not_followed(tmp_path: Path) -> None:
+    chosen, _ = linked_outside(tmp_path)
+    found = scan([chosen])
+    assert [path.name for path in found.shown] == ["a.dcm"]
+    assert sorted((one.path.name, one.status) for one in found.problems) == [
+        ("file.dcm", "refused"), ("folder", "refused"),
+    ]  # fmt: skip
+    assert all("leads out of the chosen folder" in one.reason for one in found.problems)
+    (chosen / "DICOMDIR").write_bytes((OWN / "dicomdirtests" / "DICOMDIR").read_bytes())
+    (chosen / "inner.dcm").symlink_to(chosen / "a.dcm")
+    of_disc = scan([chosen / "DICOMDIR"])
+    assert [path.name for path in of_disc.shown] == ["a.dcm"]
+    assert {one.path.name: one.status for one in of_disc.problems} == {
+        "DICOMDIR": "read", "file.dcm": "refused", "folder": "refused", "inner.dcm": "read",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_link_that_was_chosen_itself_is_followed_and_so_are_links_between_what_was_chosen(tmp_path: Path) -> None:
+    chosen, elsewhere = linked_outside(tmp_path)
+    itself = scan([chosen / "file.dcm", chosen / "folder"])
+    assert sorted(path.name for path in itself.shown) == ["c.dcm", "file.dcm"]
+    (tmp_path / "way").symlink_to(chosen)
+    (chosen / "inner.dcm").symlink_to(chosen / "a.dcm")
+    by_link = scan([tmp_path / "way"])
+    assert [path.name for path in by_link.shown] == ["a.dcm"]
+    assert {one.path.name: one.status for one in by_link.problems} == {
+        "file.dcm": "refused", "folder": "refused", "inner.dcm": "read",
+    }  # fmt: skip
+    (chosen / "lost").symlink_to(elsewhere / "gone")
+    both = scan([chosen, elsewhere])
+    assert "does not exist" in next(one.reason for one in both.problems if one.path.name == "lost")
+    assert "does not exist" in next(one.reason for one in scan([chosen]).problems if one.path.name == "lost")
+    assert not [one for one in both.problems if "leads out" in one.reason]
+    assert len(both.shown) == 3
