@@ -167,7 +167,9 @@ def test_of_ultrasound_the_regions_are_what_lengths_rest_on(
     description = reader.state.selection.image.description
     scale = scale_at(((1.0, 1.0), (9.0, 1.0)), description)
     assert (scale.units == ("mm", "mm")) == (units == CENTIMETRES), "as it is measured"
-    assert not said[1] or attributes == {"PixelSpacing": [1, 1]} or description.no_measuring_because
+    is_refused = said[1] and attributes != {"PixelSpacing": [1, 1]}
+    assert description.no_measuring_because.startswith("The file gives no physical units" if is_refused else "")
+    assert bool(description.no_measuring_because) == is_refused
 
 
 @pytest.mark.parametrize("changes", [{"PixelSpacing": None, "ImagerPixelSpacing": None}, {}])
