@@ -16,7 +16,7 @@ SpacingSource = Literal["patient plane", "at detector", "calibrated"]
 FileKind = Literal["DICOM", "NIfTI", "NRRD", "picture"]
 AxisName = Literal["time", "b-value", "echo", "inversion", "acquisition"]
 DocumentKind = Literal["report", "pdf", "waveform"]
-StackOrder = Literal["position", "instance number", "acquisition time", "file name", "single"]
+StackOrder = Literal["position", "frame number", "instance number", "acquisition time", "file name", "single"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from unicodedata import east_asian_width
 from medviewer.app.cine import has_mean_rate, own_rate_hz, rate_hz
 from medviewer.app.on_screen import (
     appearance_of,
+    calibration_of,
     has_misfit,
     is_key_image,
     key_objects_of,
     keys_of_stack,
+    measured_image,
     measurements_of,
     overlays_of,
     presentations_of,
@@ -32,6 +34,7 @@ from medviewer.imaging.display import modality_value, window_ends
 from medviewer.imaging.palettes import PALETTE_NAMES
 from medviewer.imaging.presenting import changes_values
 from medviewer.imaging.scale import pixel_aspect
+from medviewer.imaging.spacing import why_unmeasured
 from medviewer.imaging.units import value_unit
 
 _LONG_LINE = 13  # Latin letters that stand beside the letter of the edge in the smallest viewport
@@ -106,10 +109,14 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
         return ()
     d = _described(state, now)
     parts: list[tuple[str, bool]] = [_loss(d)]
+    if shown is not None and shown.level:
+        parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
+    if state.cut is None and _is_smoothed(state, shown, d):
+        parts.append((tr("enlarged, interpolated"), False))
     if state.cut is not None:
         parts.append((tr("cut from the series, interpolated"), False))
     elif now.stack.slices > 1:
-        guessed = now.stack.order not in ("position", "single")
+        guessed = now.stack.order not in ("position", "frame number", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
     parts += _lack(state) + _presentation(state, now)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
@@ -120,14 +127,28 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     parts += _drawings(state) + _shutters(state) + _colors(state)
     if shown is not None:
         parts += shown.layers
-    if shown is not None and shown.level:
-        parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
-    if d.no_measuring_because:
-        parts.append((tr("no measuring: {reason}").format(reason=visible(_clause(tr(d.no_measuring_because)))), True))
-    elif d.spacing_source is not None:
-        parts.append((tr("lengths: {source}").format(source=tr(d.spacing_source)), False))
+    parts += _lengths(state, d)
     parts += [(visible(text), True) for text in _caveats(now, state)]
     return tuple(parts)
+
+
+def _is_smoothed(state: State, shown: Shown | None, d: PixelDescription) -> bool:
+    """Whether what is seen between the pixels' middles was calculated, not stored."""
+    return shown is not None and state.view.smooth and shown.zoom * max(1.0, pixel_aspect(d)) > 1
+
+
+def _lengths(state: State, d: PixelDescription) -> list[tuple[str, bool]]:
+    """What lengths rest on, by the same order as they are measured: regions, the reader's calibration, the file."""
+    where = measured_image(state)
+    source: str | None = d.spacing_source
+    reason = d.no_measuring_because
+    if d.ultrasound_regions:
+        source, reason = "ultrasound region", why_unmeasured(d.ultrasound_regions)
+    elif where is not None and calibration_of(state, where) is not None:
+        source, reason = "calibrated by hand", ""
+    if reason:
+        return [(tr("no measuring: {reason}").format(reason=visible(_clause(tr(reason)))), True)]
+    return [(tr("lengths: {source}").format(source=tr(source)), False)] if source is not None else []
 
 
 def scene_corners(state: State, scene: Scene) -> Corners:

@@ -217,6 +217,8 @@ def panel_of(image: QImage, state: State, placed: Placement | None) -> Panel:
     if where is not None and calibration_of(state, where) is not None:
         return Panel(image, None, tr("No scale: this image was calibrated by hand."))
     d = state.frame.description
+    if d.ultrasound_regions:  # no spacing can be true for all of them, whatever the file gives
+        return Panel(image, None, tr("No scale: this image's ultrasound regions have scales of their own."))
     if d.pixel_spacing_mm is None or d.spacing_source is None:
         return Panel(image, None, tr("No scale: the file gives no usable pixel spacing."))
     # One logical pixel to the right, in pixels of the image and so in millimetres.

@@ -28,8 +28,8 @@ def order_stack(images: Sequence[Image]) -> Stack:
         images: of one series, with one orientation and size (or without any plane).
 
     Returns:
-        The stack: by position along the normal, else by instance number, else by
-        acquisition time, else by file name; with its affine if the slices are even.
+        The stack: by position along the normal, else (frames of one file) as they are in it, else by instance
+        number, else by acquisition time, else by file name; with its affine if the slices are even.
     """
     if len(images) == 1:
         return _stack_of_one(images[0])
@@ -70,7 +70,7 @@ def _affine(image: Image, position: Sequence[float], step: np.ndarray) -> np.nda
 
 def _order_without_positions(images: Sequence[Image]) -> tuple[list[Image], StackOrder]:
     if len({image.path for image in images}) == 1:
-        return sorted(images, key=lambda image: image.frame), "instance number"
+        return sorted(images, key=lambda image: image.frame), "frame number"
     numbers = {image.instance_number for image in images}
     if None not in numbers and len(numbers) > 1:
         return sorted(images, key=lambda image: (image.instance_number or 0, str(image.path), image.frame)), (

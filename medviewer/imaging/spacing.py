@@ -6,11 +6,13 @@ Source: PS3.3 10.7.1.3 (Pixel Spacing, Imager Pixel Spacing and calibration).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medviewer.domain.study import SpacingSource
+from medviewer.domain.study import SpacingSource, UltrasoundRegion
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.ultrasound import has_axis, read_regions
 
 # A pixel of a sensible image is between a tenth of a micrometre (microscopy) and a decimetre.
 _SMALLEST_MM, _LARGEST_MM = 1e-4, 100.0
@@ -30,6 +32,7 @@ class Spacing:
 def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plane: bool) -> Spacing:
     """Give the pixel spacing that may be used for measuring.
 
+    Where ultrasound regions are described, they have the sizes, and a spacing that is missing is no reason.
     On a radiograph the detector's spacing is not the patient's: what lies away from the
     detector is magnified. So the source of the number goes with it wherever it is shown.
 
@@ -42,13 +45,18 @@ def read_spacing(dataset: DataSet, measures: DataSet, modality: str, *, has_plan
     """
     pixel = measures.numbers(tags.PIXEL_SPACING) or dataset.numbers(tags.PIXEL_SPACING)
     imager = dataset.numbers(tags.IMAGER_PIXEL_SPACING)
-    if not pixel and not imager:
-        return Spacing(None, None, "The file gives no pixel spacing.")
-    problem = _problem(pixel) if pixel else _problem(imager)
+    problem = _problem(pixel or imager) if pixel or imager else "The file gives no pixel spacing."
     if problem:
-        return Spacing(None, None, problem)
+        regions = read_regions(dataset)
+        return Spacing(None, None, why_unmeasured(regions) if regions else problem)
     chosen = pixel or imager
     return Spacing((chosen[0], chosen[1]), _source(dataset, pixel, imager, modality, has_plane=has_plane))
+
+
+def why_unmeasured(regions: Sequence[UltrasoundRegion]) -> str:
+    """Say why nothing can be measured in an image with these ultrasound regions, which alone count; "" if it can."""
+    has_size = any(has_axis(region, axis) for region in regions for axis in (0, 1))
+    return "" if has_size else "The file gives no physical units for its ultrasound regions."
 
 
 def read_aspect_ratio(dataset: DataSet) -> float | None:

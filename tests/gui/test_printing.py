@@ -23,8 +23,10 @@ from medviewer.app.printing import PAPERS_MM, Page, PrintWish, page_of
 from medviewer.app.state import Pane
 from medviewer.domain.errors import StorageError
 from medviewer.domain.measurement import new_measurement
+from medviewer.domain.study import UltrasoundRegion
+from medviewer.gui.placing import Placement
 from medviewer.gui.print_dialog import PrintDialog
-from medviewer.gui.print_sheet import PrintedSheet, page_layout, paint_on, ruler_mm
+from medviewer.gui.print_sheet import PrintedSheet, page_layout, paint_on, panel_of, ruler_mm
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
 from tests.phantoms import write_chest
@@ -185,6 +187,22 @@ def test_an_image_that_the_reader_calibrated_has_no_ruler_of_the_file(reader: Re
     reader.window.app.session.update(measurements={where: (by_hand,)})
     panel = sheet_of(reader).panels[0]
     assert (panel.mm_per_px, panel.words) == (None, "No scale: this image was calibrated by hand.")
+
+
+def test_ultrasound_regions_have_no_ruler_of_the_spacing(reader: Reader) -> None:
+    assert sheet_of(reader).panels[0].mm_per_px is not None
+    region = UltrasoundRegion((0, 0), (9, 9), ("cm", "cm"), (0.05, 0.05))
+    frame = reader.state.frame
+    described = replace(frame, description=replace(frame.description, ultrasound_regions=(region,)))
+    panel = panel_of(QImage(9, 9, QImage.Format.Format_RGB32), replace(reader.state, frame=described), placed(reader))
+    words = "No scale: this image's ultrasound regions have scales of their own."
+    assert (panel.mm_per_px, panel.words) == (None, words)
+
+
+def placed(reader: Reader) -> Placement:
+    found = reader.window.viewport.placement()
+    assert found is not None
+    return found
 
 
 def test_who_it_is_and_what_it_is_not_for(reader: Reader, drawn_words: list[str]) -> None:
