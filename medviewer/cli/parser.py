@@ -24,6 +24,15 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _voi(text: str) -> str | int:
+    """Give "auto", or the number of one of the file's windows and look-up tables."""
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number from 0")
+    return int(text)
+
+
 STANDARD_INPUT = Path("-")
 
 
@@ -127,7 +136,13 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame", type=int, metavar="N", help="which frame, counted from 0 (default: the first)")
     window = parser.add_mutually_exclusive_group()
     window.add_argument("--window", nargs=2, type=float, metavar=("C", "W"), help="window centre and width")
-    window.add_argument("--voi", choices=["auto"], help="the window that the viewer opens with (default)")
+    window.add_argument(
+        "--voi",
+        type=_voi,
+        metavar="auto|N",
+        help="auto: the window that the viewer opens with (default); N: the file's N-th own window, or, counted on, "
+        "look-up table; 0: one of the image's values",
+    )
     parser.add_argument("--plane", choices=["axial", "coronal", "sagittal"], help="cut this plane out of a series")
     parser.add_argument(
         "--at",

@@ -19,7 +19,7 @@ from medviewer.domain.errors import UsageError
 from medviewer.domain.frame import Frame
 from medviewer.domain.study import Collection, Document, Image, Patient, SecondAxis, Series, Stack, Study, Window
 from medviewer.imaging.decode import read_frame, shutdown
-from medviewer.imaging.display import to_display
+from medviewer.imaging.display import automatic_window, own_windows, to_display
 from medviewer.imaging.index import FILE_NAME
 from medviewer.imaging.png import write_png
 from medviewer.imaging.reslice import range_mm, reslice, standard_grid
@@ -265,6 +265,8 @@ def render(arguments: argparse.Namespace) -> int:
         frame, what = _cut_plane(arguments) if arguments.plane else _stored_frame(arguments)
     finally:
         shutdown()
+    if isinstance(arguments.voi, int):
+        window = _own_window(frame, arguments.voi)
     pixels = to_display(frame, window)
     write_png(arguments.out, pixels)
     for caveat in frame.caveats:
@@ -273,6 +275,16 @@ def render(arguments: argparse.Namespace) -> int:
         tell("The file's display shutter is left out: the picture shows what it covers.")
     tell(f"{arguments.out}: {what}, {pixels.shape[1]} x {pixels.shape[0]} pixels")
     return 0
+
+
+def _own_window(frame: Frame, number: int) -> Window:
+    """The window or look-up table of the file that was asked for; 0 is one of the image's values."""
+    if number == 0:
+        return automatic_window(frame)
+    ways = own_windows(frame)
+    if number > len(ways):
+        raise UsageError(f"The file has {len(ways)} windows and look-up tables of its own; choose another --voi.")
+    return ways[number - 1]
 
 
 def _stored_frame(arguments: argparse.Namespace) -> tuple[Frame, str]:

@@ -243,6 +243,11 @@ def test_the_probe_gives_the_value_in_the_file(reader: Reader, tmp_path: Path) -
     cut = replace(reader.state.frame, missing_rows=rows - 5)
     assert probe_text(cut, 9.7, 5.2) == "(9, 5)  not in the file"
     assert probe_text(cut, 9.7, 4.9).endswith(" HU")
+    viewport = reader.window.viewport
+    assert "grey" in viewport._probe_text(cut, 9.7, 4.9)
+    assert viewport._probe_text(cut, 9.7, 5.2) == "(9, 5)  not in the file", "it is shown, but nothing was there"
+    other = replace(reader.state.frame, stored=reader.state.frame.stored + 1)
+    assert "grey" not in viewport._probe_text(other, 9.7, 5.2), "the picture is of another frame"
 
 
 def test_a_pet_is_read_in_suv_where_its_file_allows_that(reader: Reader, tmp_path: Path) -> None:

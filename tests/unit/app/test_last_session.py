@@ -632,3 +632,11 @@ def test_a_layout_that_there_is_not_is_one_viewport(tmp_path: Path, layout: obje
     assert all(type(number) is int for number in found.layout)
     assert found.second in (None, (1, 2))
     assert all(type(number) is int for number in found.second or ())
+
+
+def test_a_window_without_a_word_of_a_table_is_read_as_it_was_once_written(tmp_path: Path) -> None:
+    pane = {"number": 0, "path": "", "sop_instance_uid": "1.2", "frame": 0, "window": [30, 200, "SIGMOID"]}
+    (tmp_path / "open-x.json").write_text(json.dumps({"paths": ["a"], "panes": [pane]}))
+    found = find_crashed(tmp_path)
+    assert found is not None
+    assert found.panes[0].view.window == Window(30, 200, "SIGMOID")

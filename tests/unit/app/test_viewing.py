@@ -253,6 +253,9 @@ def test_all_of_the_files_windows_and_tables_are_reached_by_a_key_and_undone(
     application.run_command("edit.undo")
     assert application.state.view.window is not None
     assert application.state.view.window.name == "UPSIDE DOWN"
+    application.run_command("view.window", replace(application.state.view.window, name=""))  # as a session is restored
+    application.run_command("view.own_window")
+    assert application.state.view.window.name == "VOI look-up table 2"
     application.run_command("view.adjust", (1, 0))
     assert application.state.view.window.voi_lut is None, "what the reader makes of it is a window"
 

@@ -16,8 +16,20 @@ from PIL import Image as PillowImage
 from medviewer.app.picture import Picture
 from medviewer.cli import main
 from medviewer.cli.studies import collection_document
-from medviewer.domain.study import Caveat, Collection, Image, Patient, PixelDescription, Problem, Series, Stack, Study
+from medviewer.domain.study import (
+    Caveat,
+    Collection,
+    Image,
+    Patient,
+    PixelDescription,
+    Problem,
+    Series,
+    Stack,
+    Study,
+    Window,
+)
 from medviewer.imaging.decode import read_frame
+from medviewer.imaging.display import automatic_window, to_display
 from medviewer.imaging.scan import images_of, scan
 from tests import samples
 from tests.answers import make_radiograph
@@ -210,6 +222,27 @@ def test_render_gives_the_window_asked_for(tmp_path: Path, capsys: pytest.Captur
     expected = np.clip(((stored - (2000 - 0.5)) / (1000 - 1) + 0.5) * 255, 0, 255)
     assert np.abs(drawn - expected).max() <= 0.5 + 1e-9
     assert capsys.readouterr().out == ""
+
+
+def test_render_gives_the_files_own_window_or_table_by_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4096, 0, 8]
+    table.add_new("LUTData", "OW", np.linspace(255, 0, 4096).astype("<u2").tobytes())
+    own = {"WindowCenter": [2048, 500], "WindowWidth": [4096, 700], "VOILUTSequence": [table]}
+    (image,) = images_of(scan([make_radiograph(tmp_path / "a.dcm", **own).path]))
+    frame = read_frame(image)
+    np.testing.assert_array_equal(rendered(tmp_path, image.path, "--voi", "1"), to_display(frame))
+    np.testing.assert_array_equal(rendered(tmp_path, image.path, "--voi", "2"), to_display(frame, Window(500, 700)))
+    np.testing.assert_array_equal(rendered(tmp_path, image.path, "--voi", "3"), to_display(frame, voi_lut=0))
+    automatic = to_display(frame, automatic_window(frame))
+    np.testing.assert_array_equal(rendered(tmp_path, image.path, "--voi", "0"), automatic)
+    capsys.readouterr()
+    assert main(["render", str(image.path), "--out", str(tmp_path / "x.png"), "--voi", "4"]) == 2
+    assert "3 windows and look-up tables" in capsys.readouterr().err
+    for wrong in ("-1", "two", "1.5", "99999"):
+        assert main(["render", str(image.path), "--out", str(tmp_path / "x.png"), f"--voi={wrong}"]) == 2
 
 
 def test_a_window_below_zero_is_a_number_not_an_option(tmp_path: Path) -> None:
