@@ -72,5 +72,6 @@ def answer_together(  # noqa: PLR0913 - as answer_image, with more images and th
     case = replace(case, images=frames)
     answer = engine.ask(case, model_id, progress=progress, language=asking.language)
     wanted = tuple(dict.fromkeys(asking.methods)) if answer.status == "answer" else ()
-    why = tuple(explain(engine, case, model_id, method, progress=progress) for method in wanted)
+    of = asking.finding or None
+    why = tuple(explain(engine, case, model_id, method, finding=of, progress=progress) for method in wanted)
     return Result(selection.image, frames[0], answer, why, at=case.at if record is not None else None)

@@ -16,6 +16,7 @@ from medviewer.explain.comparison import agreement
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table
 from medviewer.gui.cards import Card, ElidedCombo, SignalRow, StillSlider, button, clear, section
+from medviewer.gui.own_error import own_error_words
 from medviewer.gui.show_hide import ShowHideButton, ShowHideWords
 from medviewer.gui.text import PlainLabel, language, set_tooltip, tr, tr_pick, visible
 
@@ -256,10 +257,7 @@ def _belief_rows(attribution: Attribution) -> list[QWidget]:
         else:
             rows.append(SignalRow("caution", reason_words(found.sentence), word=tr("Not clearly better than chance")))
         rows.append(PlainLabel(against_chance(attribution, found), "small", wrap=True))
-    if attribution.error is not None:
-        words = tr("The method's own error: {name} {error}%").format(
-            name=tr(attribution.error_name), error=f"{attribution.error * 100:.2g}"
-        )
+    if words := own_error_words(attribution):
         rows.append(PlainLabel(words, "small", wrap=True))
     return rows
 

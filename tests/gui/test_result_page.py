@@ -15,11 +15,13 @@ from PySide6.QtGui import QImage, QPainter
 from medviewer.app.result import Result
 from medviewer.app.state import Selection
 from medviewer.domain.answer import Decision, GuardResult
+from medviewer.gui.explain_controls import _belief_rows
 from medviewer.gui.findings_panel import ModelRow
 from medviewer.gui.language import use_language
 from medviewer.gui.own_error import own_error_words
 from medviewer.gui.result_page import ResultPage
 from medviewer.gui.result_words import result_page
+from medviewer.gui.text import PlainLabel
 from medviewer.imaging.scan import scan
 from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, frame_of, make_abstention, make_answer, make_attribution
 from tests.answers import make_radiograph as write
@@ -214,6 +216,16 @@ def test_an_error_that_is_no_number_is_said_in_words(error: float | None, says: 
     assert bool(words) is (error is not None)
     assert "inf" not in words
     assert "nan" not in words
+
+
+def test_the_panel_tells_no_infinite_error(qtbot: Any) -> None:
+    endless = make_attribution(96, 80, error=float("inf"), error_name="completeness gap")
+    rows = _belief_rows(endless)
+    for row in rows:
+        qtbot.addWidget(row)
+    said = " ".join(row.text() for row in rows if isinstance(row, PlainLabel))
+    assert "is not defined here" in said
+    assert "inf" not in said
 
 
 def test_the_page_tells_no_infinite_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from medviewer.app import joint_answering
 from medviewer.cli import analyze as analyze_module
 from medviewer.cli import main
 from medviewer.domain.case import TextObservation
@@ -169,6 +170,25 @@ def test_a_model_of_several_views_is_given_those_of_the_study(tmp_path: Path) ->
     assert main([*words[:3], *both, *words[4:]]) == 0
     assert main([*words[:3], both[0], *words[4:]]) == 4
     assert saved(tmp_path)["reasons"] == ["There is no image of the view LL; the model needs it."]
+
+
+def test_a_heat_map_of_views_is_of_the_finding_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study").mkdir()
+    words = views(tmp_path)
+    name = json.loads((tmp_path / "models" / "views" / "model.json").read_text(encoding="utf-8"))["labels"][0]["name"]
+    asked: list[object] = []
+    whole = joint_answering.explain
+
+    def explain(*given: Any, **more: Any) -> Any:
+        asked.append(more["finding"])
+        return whole(*given, **more)
+
+    monkeypatch.setattr(joint_answering, "explain", explain)
+    assert main([*words, "--explain", "occlusion", "--finding", name]) == 0
+    assert main([*words, "--explain", "occlusion"]) == 0
+    assert asked == [name, None]
 
 
 @pytest.mark.parametrize(
