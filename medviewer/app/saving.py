@@ -102,7 +102,7 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         image=now.image,
         frame=state.frame,
         answer=answer,
-        attributions=tuple(on_image(one, now.image.description) for one in _attributions(state, subject)),
+        attributions=tuple(on_image(one, now.image.description) for one in _attributions(state, subject, answer)),
         slices=now.stack.images[span.start : span.stop],
         decision=state.decisions.get(subject),
         window=state.view.window,
@@ -139,9 +139,9 @@ def _said(n: int, *, carries_hidden: bool) -> tuple[Level, str]:
     return "caution", one if n == 1 else several
 
 
-def _attributions(state: State, subject: Subject) -> tuple[Attribution, ...]:
+def _attributions(state: State, subject: Subject, answer: Answer) -> tuple[Attribution, ...]:
     """The heat maps of one answer, of the finding that is looked at; that of the chosen method first."""
-    finding = finding_shown(state, subject, state.answers[subject])
+    finding = finding_shown(state, subject, answer)
     own = [
         (s.method != state.overlay.method, s.method, a)
         for s, a in state.attributions.items()
