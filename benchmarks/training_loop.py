@@ -29,6 +29,7 @@ def _lesson() -> Any:
         """Bright or dark, on made-up images."""
 
         stages = (Stage(1, seed=0),)
+        takes_last = False
         labels = torch.arange(BATCH * STEPS) % 2
         x = torch.randn(BATCH * STEPS, 1, SIZE, SIZE, generator=Generator().manual_seed(0)) + labels.view(-1, 1, 1, 1)
 
