@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from PIL import Image
 
 from medviewer.cli import main
 from medviewer.domain.errors import UsageError
@@ -18,20 +17,14 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import lighter
 from tests import fakes
+from tests.radiographs import write_films
 
 VARIANT = f"{fakes.MODEL_ID}@int8"
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "films"
-    for number, image in enumerate(fakes.images(60)):
-        folder = root / ("NORMAL" if number % 2 else "PNEUMONIA")
-        folder.mkdir(parents=True, exist_ok=True)
-        grey = (image[0] - image.min()) / np.ptp(image) * 255
-        name = f"IM-{number:04}-0001.png" if number % 2 else f"person{number}_virus_{number}.png"
-        Image.fromarray(np.uint8(grey)).save(folder / name)
-    return root
+    return write_films(tmp_path_factory.mktemp("data") / "films", 60)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
-from PIL import Image
 
 from medviewer.domain.errors import UsageError
 from medviewer.inference.catalogue import Catalogue
@@ -19,6 +18,7 @@ from medviewer.training import lighter
 from medviewer.training.pruning import pruned, rebuilt
 from medviewer.training.scoring import silent
 from tests import fakes
+from tests.radiographs import write_films
 
 WIDTH = 32
 
@@ -162,14 +162,7 @@ def test_channels_that_never_change_are_no_obstacle() -> None:
 
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
-    root = tmp_path / "films"
-    for number, image in enumerate(fakes.images(40)):
-        folder = root / ("NORMAL" if number % 2 else "PNEUMONIA")
-        folder.mkdir(parents=True, exist_ok=True)
-        grey = (image[0] - image.min()) / np.ptp(image) * 255
-        name = f"IM-{number:04}-0001.png" if number % 2 else f"person{number}_virus_{number}.png"
-        Image.fromarray(np.uint8(grey)).save(folder / name)
-    return root
+    return write_films(tmp_path / "films", 40)
 
 
 @pytest.mark.parametrize("has_block", [True, False])
