@@ -89,8 +89,13 @@ def _classes(report: Mapping[str, Any]) -> str:
 
 def _confusion(report: Mapping[str, Any]) -> str:
     names, counts = report["confusion"]["classes"], report["confusion"]["counts"]
-    rows = [[name, *(str(count) if count else "" for count in row)] for name, row in zip(names, counts, strict=True)]
-    return "<p>Rows: what it is. Columns: what it was called.</p>" + table(["", *names], rows)
+    numbers = [str(number) for number in range(1, len(names) + 1)]  # twenty names side by side are wider than a page
+    rows = [
+        [number, name, *(str(count) if count else "" for count in row)]
+        for number, name, row in zip(numbers, names, counts, strict=True)
+    ]
+    words = "<p>Rows: what it is. Columns: what it was called, by the numbers of the rows.</p>"
+    return f"{words}<div class=matrix>{table(['', '', *numbers], rows)}</div>"
 
 
 def _subgroups(report: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from medviewer.training.report_page import report_page, write_report
 from medviewer.training.robustness import strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
 from medviewer.training.subgroups import subgroups
+from medviewer.training.sums import check_sums
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
@@ -66,11 +67,12 @@ def evaluate(  # noqa: PLR0913 - what a person may ask of it
         ModelError: the model folder is invalid, or the runtime is not installed.
         UsageError: the model is of a kind that cannot be measured, has no such finding, or several and the data do
             not say which; or there is no such split.
-        InputError: the data cannot be used.
+        InputError: the data cannot be used, or are not those whose sums lie beside them.
         StorageError: the report cannot be written.
     """
     card = read_card(model)
     check_runs_here(card)
+    check_sums(data)
     other = _of_another_kind(card)
     if label is not None and other is not None:
         raise UsageError(f"{card.id} is not judged by one finding of an image; leave --label out.")

@@ -19,6 +19,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem }
 td, th { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: left }
+.matrix td, .matrix th { padding: .25rem .45rem }
 .warning { background: #fff3d6; border-left: 4px solid #d89000; padding: .6rem 1rem }
 figure { display: inline-block; margin: 0 1rem 1rem 0 }
 small { color: #5a6675 }

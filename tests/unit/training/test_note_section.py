@@ -114,7 +114,9 @@ def test_it_is_evaluated_on_a_table(made: tuple[Path, list[str]], data: Path, tm
     assert set(report["metrics"]) >= {"top3_accuracy", "macro_f1", "ece", "log_loss"}
     assert np.trace(report["confusion"]["counts"]) == round(30 * report["metrics"]["accuracy"]["value"])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Confusion matrix" in page
+    matrix = page.split("Confusion matrix")[1]
+    assert "<tr><th></th><th></th><th>1</th><th>2</th><th>3</th></tr>" in matrix
+    assert f"<tr><td>3</td><td>{report['confusion']['classes'][2]}</td><td></td><td></td><td>10</td></tr>" in matrix
     assert "http" not in page
     assert [entry["n"] for entry in report["one_against_rest"]["classes"]] == [10, 10, 10]
     assert report["one_against_rest"]["macro"]["auc"]["value"] > 0.9

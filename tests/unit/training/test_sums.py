@@ -9,6 +9,7 @@ import pytest
 
 from medviewer.domain.errors import InputError
 from medviewer.training import report_data, train
+from medviewer.training.evaluate import evaluate
 from medviewer.training.sums import FILE, check_sums
 from tests.survival_maker import make_patients, write_csv
 
@@ -76,7 +77,7 @@ def test_what_is_no_list_of_sums_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.torch
-def test_no_recipe_learns_from_a_damaged_file_or_describes_it(tmp_path: Path) -> None:
+def test_nothing_is_learned_from_a_damaged_file_or_said_of_it(tmp_path: Path) -> None:
     table = write_csv(tmp_path / "hearts.csv", make_patients(80))
     write_sums(tmp_path, "hearts.csv")
     report = report_data("survival", table, tmp_path / "report", {})
@@ -84,7 +85,7 @@ def test_no_recipe_learns_from_a_damaged_file_or_describes_it(tmp_path: Path) ->
     assert report["origin"].endswith("the card will say that it is of your own data.")
     assert report["origin"] in (tmp_path / "report" / "data.html").read_text(encoding="utf-8")
     told: list[str] = []
-    train("survival", table, tmp_path / "out", {"epochs": "1", "n_folds": "3", "n_repeats": "1"}, told.append)
+    made = train("survival", table, tmp_path / "out", {"epochs": "1", "n_folds": "3", "n_repeats": "1"}, told.append)
     assert told[0] == "files that are as SHA256SUMS says: 1"
     assert report["origin"] in told
     write_csv(table, make_patients(79))
@@ -93,3 +94,6 @@ def test_no_recipe_learns_from_a_damaged_file_or_describes_it(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"hearts.csv is not the file"):
         train("survival", table, tmp_path / "again", {}, told.append)
     assert not (tmp_path / "again").exists()
+    with pytest.raises(InputError, match=r"hearts.csv is not the file"):
+        evaluate(made, table, tmp_path / "judged")
+    assert not (tmp_path / "judged").exists()
