@@ -26,6 +26,7 @@ from medviewer.training.metrics import Floats, Truth, measures, with_intervals
 from medviewer.training.paired import Judged, differences, mcnemar
 from medviewer.training.report_page import write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
+from medviewer.training.sums import check_sums
 
 SCHEMA = "medviewer-comparison/1"
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier")
@@ -58,6 +59,7 @@ def compare(
     cards = [read_card(folder) for folder in (model, against)]
     if reason := incomparable(cards[0], cards[1]):
         raise UsageError(reason)
+    check_sums(data)
     first, second = _JUDGES[comparable_kind(cards[0])](cards, data, split, progress)
     report = {
         "schema": SCHEMA,

@@ -30,6 +30,7 @@ from medviewer.training.sums import check_sums
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
+_SHARES = ("block", "tune", "report")
 _N_EXPLAINED, _N_CHANGED, _EXPLAINING_MINUTES = 8, 2, 4.0
 
 
@@ -225,10 +226,9 @@ def split_images(card: Card, found: ClassFolders, split: str | None) -> list[Lab
         return _with_both_classes([image for image in found.images if image.split == split], split, found, declared)
     if not isinstance(rule, Mapping):
         raise UsageError(f"The card of {card.id} records no split; evaluate the whole folder instead.")
-    shares = {name: float(rule[name]) for name in ("block", "tune", "report")}
-    where = splits_of(found, int(rule["seed"]), **shares)
+    where = _where(rule, found)
     chosen = [image for image in found.images if where[image.group] == split]
-    return _with_both_classes(chosen, split, found, ["train", *shares])
+    return _with_both_classes(chosen, split, found, ["train", *_SHARES])
 
 
 def _with_both_classes(
@@ -255,8 +255,8 @@ def describe_images(
         "per_class": used.per_class,
         "unusable": [{"file": name, "reason": reason} for name, reason in (*found.unusable, *unusable)],
         # A figure from images that were learned from is no evidence, and says so.
-        "was_learned_from": _was_learned_from(card, found, used, split)
-        or _was_learned_from(card, _without(found, unusable), used, split),
+        "was_learned_from": _holds_learned(card, found, used, split)
+        and any(_was_learned_from(card, whole, used) for whole in (found, _without(found, unusable))),
         "learned_from": scored.learned_from,
     }
 
@@ -267,7 +267,24 @@ def _without(found: ClassFolders, unusable: Sequence[tuple[str, str]]) -> ClassF
     return replace(found, images=tuple(image for image in found.images if image.name not in names))
 
 
-def _was_learned_from(card: Card, found: ClassFolders, used: ClassFolders, split: str | None) -> bool:
+def _holds_learned(card: Card, found: ClassFolders, used: ClassFolders, split: str | None) -> bool:
+    """Whether one of the images used was for training by the model's own split: it may not be the one asked for."""
+    rule = card.training.get("split")
+    if card.training.get("data_digests"):  # names the parts themselves
+        return True
+    if not isinstance(rule, Mapping):
+        return split in {None, "train"}
+    where = _where(rule, found)
+    return any(where[image.group] == "train" for image in used.images)
+
+
+def _where(rule: Mapping[str, Any], found: ClassFolders) -> dict[str, str]:
+    """Return patient group -> split by the rule on a card, as training did."""
+    shares = {name: float(rule[name]) for name in _SHARES}
+    return splits_of(found, int(rule["seed"]), **shares)
+
+
+def _was_learned_from(card: Card, found: ClassFolders, used: ClassFolders) -> bool:
     """Whether the model learned from these data, or from a part of them that the card names by its digest."""
     learned = set(dict(card.training.get("data_digests", {})).values())
     whole = [
@@ -275,7 +292,7 @@ def _was_learned_from(card: Card, found: ClassFolders, used: ClassFolders, split
     ]
     if learned:
         return bool(learned & {part.digest for part in whole})
-    return split in {None, "train"} and found.digest == card.training.get("data_digest")
+    return found.digest == card.training.get("data_digest")
 
 
 def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ def group_draws(n_groups: int, n_resamples: int, *, seed: int = 0) -> Iterator[n
 def interval_entry(value: float | Floats, draws: Sequence[float | Floats]) -> dict[str, Any]:
     """Return a measure with its interval, ``{"value", "ci95": [low, high]}``.
 
-    JSON has no NaN, so what is not a number is None, and draws that are none are left out.
+    JSON has no NaN, so what is not a number is None, and draws that are none are left out; see :func:`are_enough`.
 
     Args:
         value: the measure, or ``(k,)`` gaps of which it is the sum of absolute values.
@@ -53,13 +53,18 @@ def interval_entry(value: float | Floats, draws: Sequence[float | Floats]) -> di
     told = float(np.abs(found).sum()) if is_gaps else float(found)
     usable = drawn[np.isfinite(drawn).all(axis=1)] if is_gaps and len(drawn) else drawn[np.isfinite(drawn)]
     interval: tuple[float, float] | None = None
-    if len(usable) and np.isfinite(told):
+    if are_enough(len(usable), len(drawn)) and np.isfinite(told):
         low, high = gap_interval(found, usable) if is_gaps else np.percentile(usable, (_LOW, _HIGH))
         interval = (float(low), float(high))
     return {
         "value": round(told, 5) if np.isfinite(told) else None,
         "ci95": [round(bound, 5) for bound in interval] if interval else None,
     }
+
+
+def are_enough(usable: int, drawn: int) -> bool:
+    """Whether an interval may be made of the draws of which a measure exists: of few of them it may miss the value."""
+    return usable > 0 and 2 * usable >= drawn
 
 
 def has_no_width(entry: Mapping[str, Any]) -> bool:

@@ -237,7 +237,9 @@ def _mean_entry(rows: Sequence[Floats], each: Sequence[Mapping[str, Any]]) -> di
     """
     entry = _entry(_mean(rows))
     together = None if rows[0].ndim > 1 else mean_interval(each)
-    if together is not None and any(has_no_width(_entry(own)) for own in rows):
+    if together is not None and entry["ci95"] is None:  # hardly a draw has both results of every assay
+        entry["ci95"] = together
+    elif together is not None and any(has_no_width(_entry(own)) for own in rows):
         entry["ci95"] = [min(entry["ci95"][0], together[0]), max(entry["ci95"][1], together[1])]
     return entry
 

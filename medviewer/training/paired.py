@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from medviewer.inference.card import Card
-from medviewer.training.intervals import group_draws
+from medviewer.training.intervals import are_enough, group_draws
 from medviewer.training.metrics import N_RESAMPLES, Floats, Truth
 
 Measured: TypeAlias = Callable[[Floats], Mapping[str, float]]
@@ -70,7 +70,7 @@ def _difference(value: float, drawn: Floats) -> dict[str, Any]:
     usable = drawn[np.isfinite(drawn)]
     if not math.isfinite(value):
         return {"value": None, "ci95": None, "p": None}
-    if not len(usable):  # as of one patient, whom every draw holds as they are
+    if not are_enough(len(usable), len(drawn)):  # as of one patient, whom every draw holds as they are
         return {"value": round(value, 5), "ci95": None, "p": None}
     # One is added to each: that no draw of a thousand lies beyond zero is no proof that none would.
     beyond = min(int((usable <= 0).sum()), int((usable >= 0).sum()))

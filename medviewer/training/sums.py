@@ -1,6 +1,7 @@
 """Whether data are as they were when somebody wrote down their sums: a file ``SHA256SUMS`` beside them.
 
-The file is as ``sha256sum FILE ... > SHA256SUMS`` writes it. Data without one are read all the same.
+The file is as ``sha256sum FILE ... > SHA256SUMS`` writes it; a line of the file itself, which was being written then,
+is passed over. Data without one are read all the same.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def check_sums(data: Path) -> int:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError as error:
             raise InputError(f"{name} is named in {sums}, but is not there; get it again.") from error
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', error)}).") from error
         if found != digest:
             raise InputError(f"{name} is not the file that {sums} names, its sha256 is another one; get it again.")
     return len(wanted)
@@ -62,5 +63,8 @@ def _read(sums: Path) -> list[tuple[str, str]]:
         name = match[3]
         if match[1]:
             name = re.sub(r"\\[\\nr]", lambda escaped: _ESCAPED[escaped[0]], name)
-        found.append((name, match[2].lower()))
+        if (sums.parent / name) != sums:
+            found.append((name, match[2].lower()))
+    if not found:
+        raise InputError(f"{sums} names no file; make it again with sha256sum, or remove it.")
     return found

@@ -167,7 +167,7 @@ def survival_subgroups(answers: SurvivalAnswers, columns: Mapping[str, Sequence[
             part = answers.where(chosen)
             horizons = [answers.horizon] if answers.horizon < part.time.max() else []
             measured = survival_measures(part, horizons, n_resamples=N_RESAMPLES_BRIEF)
-            known[key] = {name: entry for name, entry in measured.items() if entry["ci95"] is not None}
+            known[key] = {name: entry for name, entry in measured.items() if _is_of_groups(name, entry)}
         return known[key]
 
     found = []
@@ -176,6 +176,11 @@ def survival_subgroups(answers: SurvivalAnswers, columns: Mapping[str, Sequence[
             compared = gaps(figures, figures_of(~members), list(figures))
             found.append({"name": name, "n": int(members.sum()), "metrics": figures, "gaps": compared})
     return found
+
+
+def _is_of_groups(name: str, entry: Mapping[str, Any]) -> bool:
+    """Whether a measure is told of a group: the calibration error is one of groups itself."""
+    return entry["value"] is not None and not name.startswith("calibration_error")
 
 
 def risk_groups(time: Floats, event: Truth, risk: Floats, cuts: Sequence[float]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.training.intervals import group_draws, unseen_share
+from medviewer.training.intervals import are_enough, group_draws, unseen_share
 from medviewer.training.metrics import Floats, Truth
 
 N_RESAMPLES = 1000
@@ -148,8 +148,13 @@ def calibration_error(groups: list[dict[str, Any]]) -> float:
 def with_interval(
     measure: Callable[[Floats | None], float], n: int, *, seed: int = 0, n_resamples: int = N_RESAMPLES
 ) -> dict[str, Any]:
-    """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients."""
+    """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients.
+
+    None stands for an interval of which the draws say nothing: too few have the measure, or all say the same.
+    """
     draws = [measure(drawn.astype(np.float64)) for drawn in group_draws(n, n_resamples, seed=seed)]
     usable, value = [draw for draw in draws if np.isfinite(draw)], measure(None)
-    interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))] if usable else None
+    interval = None
+    if are_enough(len(usable), len(draws)) and min(usable) < max(usable):
+        interval = [round(float(q), 5) for q in np.percentile(usable, (2.5, 97.5))]
     return {"value": round(value, 5) if np.isfinite(value) else None, "ci95": interval}

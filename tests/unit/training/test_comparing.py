@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from medviewer.cli import main
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import InputError, UsageError
 from medviewer.inference.card import read_card
 from medviewer.training.comparing import COMPARED, compare, judged_finding
 from medviewer.training.data import LabelledImage
@@ -21,6 +21,7 @@ from medviewer.training.metrics import patient_draws, roc_auc, with_intervals
 from medviewer.training.paired import Judged, differences, mcnemar
 from medviewer.training.report_page import learned_words
 from medviewer.training.scoring import Scored
+from medviewer.training.sums import FILE
 from tests import data_models, fakes
 
 
@@ -220,6 +221,31 @@ def test_that_one_learned_from_the_data_is_said(model: Path, films: Path, tmp_pa
     report = compare(learned, model, films, tmp_path / "out")
     assert [one["was_learned_from"] for one in report["models"]] == [True, False]
     assert "two 2.0.0 learned from these data" in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_each_model_is_asked_by_its_own_split_whether_it_learned_from_the_images(
+    model: Path, films: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    digest = compare(model, model, films, tmp_path / "first")["data"]["digest"]
+    cards = []
+    for seed in (7, 8):
+        rule = {"seed": seed, "block": 0.1, "tune": 0.1, "report": 0.4}
+        training = dict(read_card(model).document["training"]) | {"data_digest": digest, "split": rule}
+        cards.append(_with(fakes.make_model(tmp_path / f"seed {seed}"), training=training, id=f"by-{seed}"))
+    report = compare(cards[0], cards[1], films, tmp_path / "out", split="report")
+    assert [one["was_learned_from"] for one in report["models"]] == [False, True]
+    alike = compare(cards[0], cards[0], films, tmp_path / "same", split="report")
+    assert [one["was_learned_from"] for one in alike["models"]] == [False, False]
+
+
+def test_data_that_differ_from_their_sums_are_not_compared_on(model: Path, films: Path, tmp_path: Path) -> None:
+    shutil.copytree(films, tmp_path / "films")
+    name = "NORMAL/IM-0000-0001.png"
+    (tmp_path / "films" / FILE).write_text(f"{'0' * 64}  {name}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{name} is not the file"):
+        compare(model, model, tmp_path / "films", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_that_one_learned_from_are_named(

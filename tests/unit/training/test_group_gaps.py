@@ -20,6 +20,7 @@ from medviewer.training.metrics import roc_auc
 from medviewer.training.molecule_page import molecule_page
 from medviewer.training.molecule_scores import ScoredMolecules, report_on, subgroups_of_molecules
 from medviewer.training.recipes.survival_card import FIELDS, input_document
+from medviewer.training.report_page import subgroup_table
 from medviewer.training.survival_folds import SurvivalAnswers, survival_subgroups
 
 pytestmark = pytest.mark.torch
@@ -64,6 +65,23 @@ def test_groups_of_few_patients_or_few_events_are_left_out(monkeypatch: pytest.M
     assert found["place: c"]["gaps"]
     answers.event[place != "c"] = False  # the others are too few to set it beside
     assert survival_subgroups(answers, {"place": place.tolist()})[0]["gaps"] == {}
+
+
+def test_a_small_group_that_is_ranked_rightly_by_chance_is_not_set_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No draw of it says otherwise: that says nothing of how far it may be from the others."""
+    monkeypatch.setattr(survival_folds, "N_RESAMPLES_BRIEF", 50)
+    answers, _ = watched(100)
+    order = np.argsort(answers.time[:10])
+    answers.free[0, :10, 0] = np.linspace(0.1, 0.9, 10)[np.argsort(order)]
+    found = survival_subgroups(answers, {"place": ["a"] * 10 + ["b"] * 90})
+    for group in found:
+        gap = group["gaps"]["concordance"]
+        assert abs(gap["value"]) > 0.1
+        assert gap["ci95"] is None
+    assert found[0]["metrics"]["concordance"] == {"value": 1.0, "ci95": None}
+    page = subgroup_table({"subgroups": found}, "", "patients")
+    assert "concordance" in page
+    assert page.count("<td>+0.") + page.count("<td>-0.") >= 2
 
 
 def test_columns_are_told_in_the_words_of_the_card() -> None:

@@ -275,6 +275,28 @@ def test_assays_that_were_never_wrong_have_one_and_their_mean_too():
     assert beside["auc a"]["value"] < 1
 
 
+def test_no_interval_is_made_of_the_few_draws_that_have_the_measure():
+    assert interval_entry(0.5, [np.nan] * 51 + [0.9] * 49)["ci95"] is None
+    assert interval_entry(0.5, [np.nan] * 50 + [0.4, 0.6] * 25)["ci95"] == [0.4, 0.6]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_assays_of_one_active_each_are_told_without_an_interval(seed):
+    """Hardly a draw has an active of each of them."""
+    chance = np.random.default_rng(seed)
+    truth = np.zeros((120, 12))
+    truth[chance.permutation(120)[:12], np.arange(12)] = 1
+    ones, names = np.ones(120, np.int64), list("abcdefghijkl")
+    said = chance.random((120, 12))
+    molecules = ScoredMolecules([str(i) for i in range(120)], truth, said, np.zeros((120, 0, 12)), ones, ones)
+    metrics = summarise_molecules(molecules, dict.fromkeys(names, 0.5))["metrics"]
+    for name in ("auc", "brier"):
+        entry = metrics[name]
+        assert entry["value"] is not None
+        assert entry["ci95"] is None or entry["ci95"][0] <= entry["value"] <= entry["ci95"][1], name
+        assert not entry["ci95"] or entry["ci95"][0] < entry["ci95"][1], name
+
+
 def test_draws_are_of_groups_and_repeat():
     draws = list(group_draws(3, 50))
     assert {int(one.sum()) for one in draws} == {3}

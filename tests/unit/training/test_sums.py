@@ -47,6 +47,12 @@ def test_names_with_a_backslash_are_read_as_they_are_written(folder: Path) -> No
     assert check_sums(folder) == 1
 
 
+def test_the_list_itself_among_the_files_is_passed_over(folder: Path) -> None:
+    sums = write_sums(folder, "table.csv")
+    sums.write_text(f"{'0' * 64}  {FILE}\n{sums.read_text(encoding='utf-8')}{'0' * 64}  ./{FILE}\n", encoding="utf-8")
+    assert check_sums(folder) == 1
+
+
 def test_the_first_that_differs_is_named(folder: Path) -> None:
     write_sums(folder, "NORMAL/a film.png", "table.csv")
     (folder / "table.csv").write_bytes(b"file,Label\n")
@@ -70,6 +76,13 @@ def test_what_is_no_list_of_sums_is_refused(folder: Path) -> None:
         check_sums(folder)
     (folder / FILE).write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="cannot be read; make it again"):
+        check_sums(folder)
+    for empty in ("", "\n", f"{'0' * 64}  {FILE}\n"):  # as sha256sum leaves it where there are folders alone
+        (folder / FILE).write_text(empty, encoding="utf-8")
+        with pytest.raises(InputError, match="SHA256SUMS names no file; make it again"):
+            check_sums(folder)
+    (folder / FILE).write_text(f"{'0' * 64}  a\0b\n", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
         check_sums(folder)
     (folder / FILE).write_text(f"{'0' * 64}  NORMAL\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"NORMAL cannot be read \(Is a directory\)"):

@@ -139,7 +139,8 @@ def test_a_group_without_an_event_may_still_have_some() -> None:
 
 def test_one_patient_has_no_interval() -> None:
     assert with_interval(lambda _weights: 0.25, 1) == {"value": 0.25, "ci95": None}
-    assert with_interval(lambda _weights: 0.25, 2)["ci95"] is not None
+    assert with_interval(lambda weights: 0.25 if weights is None else weights[0] / 4, 2)["ci95"] == [0, 0.5]
+    assert with_interval(lambda _weights: 0.25, 2)["ci95"] is None  # that all draws agree is not that nothing varies
 
 
 def test_the_interval_holds_the_value_and_narrows_with_more_patients() -> None:
