@@ -181,9 +181,9 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
             if words := learned_words(model):
                 say(f"{model['id']} {model['version']} {words}")
         for name, entry in report["differences"].items():
-            say(f"{name}: {_with_interval(entry)}, p {_number(entry['p'])}")
+            say(f"{name}: {_with_interval(entry)}, p {_p_words(entry['p'])}")
         if test := report["mcnemar"]:
-            say(f"right alone: {test['only_first']} and {test['only_second']} cases, p {_number(test['p'])}")
+            say(f"right alone: {test['only_first']} and {test['only_second']} cases, p {_p_words(test['p'])}")
         say(str(arguments.out / "comparison.html"))
     unusable = report["data"]["unusable"]
     for file in unusable:
@@ -198,6 +198,10 @@ def _with_interval(entry: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.4f}"
+
+
+def _p_words(p: float | None) -> str:
+    return "below 0.0001" if p is not None and p < 1e-4 else _number(p)
 
 
 def _setting(text: str) -> tuple[str, str]:

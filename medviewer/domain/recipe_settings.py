@@ -5,6 +5,7 @@ The recipes read them here, and so does the window before it starts one: both re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,13 @@ from typing import Any, Literal, TypeAlias
 from medviewer.domain.errors import UsageError
 
 Kind: TypeAlias = Literal["bool", "int", "float", "ints", "text"]
+_SHARES = frozenset({"warmup", "balance"})  # 0 to 1
+_PARTS = frozenset({"average", "dropout", "graph_dropout", "hidden_variables", "smoothing"})  # 0 to 1, but never all
+_MAY_BE_NONE = frozenset({
+    "clip_norm", "finish", "finish_strength", "n_taught", "patience", "seed", "strength", "weight_decay",
+})  # fmt: skip
+_FEWEST = {"n_folds": 2, "sizes": 16, "size": 16}
+_MOST_SEED = 2**32 - 1  # of NumPy
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,41 @@ def read_value(text: str, kind: Kind) -> Any:
     return {"int": int, "float": float, "text": str}[kind](text)
 
 
+def range_problem(name: str, value: Any, default: Any) -> str:
+    """Return what a value of a setting must be, in words; empty if it is.
+
+    With a value out of its range a run would break late, or worse: judge nothing and seem complete.
+
+    Args:
+        name: of the setting.
+        value: of the kind of the default.
+        default: the recipe's own value; where it is 0, 0 is allowed.
+
+    >>> range_problem("n_folds", 0, 5), range_problem("rate", float("nan"), 0.001), range_problem("epochs", 3, 5)
+    ('at least 2', 'a number above 0', '')
+    """
+    kind = kind_of(default)
+    may_be_none = name in _MAY_BE_NONE or default == 0
+    if kind in {"bool", "text"}:
+        return ""
+    if kind == "float":
+        return _problem_of_number(name, value, may_be_none=may_be_none)
+    least = _FEWEST.get(name, 0 if may_be_none else 1)
+    if min(value if kind == "ints" else (value,)) < least:
+        return f"at least {least}"
+    return f"at most {_MOST_SEED}" if name == "seed" and value > _MOST_SEED else ""
+
+
+def _problem_of_number(name: str, value: float, *, may_be_none: bool) -> str:
+    if name in _SHARES:
+        return "" if 0 <= value <= 1 else "from 0 to 1"
+    if name in _PARTS:
+        return "" if 0 <= value < 1 else "at least 0 and below 1"
+    if may_be_none:
+        return "" if 0 <= value < math.inf else "a number of at least 0"
+    return "" if 0 < value < math.inf else "a number above 0"
+
+
 def read_settings(
     defaults: Mapping[str, Any], given: Mapping[str, str], paths: Mapping[str, PathSetting]
 ) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -74,8 +117,8 @@ def read_settings(
         paths: the settings that are paths.
 
     Raises:
-        UsageError: an unknown setting, a value that is not of its kind, a path where nothing lies that is to be
-            read, or another setting beside ``refresh``.
+        UsageError: an unknown setting, a value that is not of its kind or out of its range, a path where nothing lies
+            that is to be read, or another setting beside ``refresh``.
     """
     values: dict[str, Any] = {}
     places: dict[str, Path] = {}
@@ -89,6 +132,8 @@ def read_settings(
             values[name] = read_value(text, kind_of(defaults[name]))
         except ValueError as error:
             raise UsageError(f"The setting {name} cannot be {text!r}; an example is {defaults[name]!r}.") from error
+        if problem := range_problem(name, values[name], defaults[name]):
+            raise UsageError(f"The setting {name} cannot be {text!r}; it must be {problem}.")
     if "refresh" in places and len(given) > 1:
         raise UsageError("The setting refresh keeps a model as it was trained; it takes no other setting beside it.")
     return values, places

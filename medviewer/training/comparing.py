@@ -24,7 +24,7 @@ from medviewer.training.data import find_images
 from medviewer.training.evaluate import classes_of, describe_images, split_images
 from medviewer.training.metrics import Floats, Truth, measures, with_intervals
 from medviewer.training.paired import Judged, differences, mcnemar
-from medviewer.training.report_page import write_report
+from medviewer.training.report_page import check_can_be_written, write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
 from medviewer.training.sums import check_sums
 
@@ -59,6 +59,7 @@ def compare(
     cards = [read_card(folder) for folder in (model, against)]
     if reason := incomparable(cards[0], cards[1]):
         raise UsageError(reason)
+    check_can_be_written(out)
     check_sums(data)
     first, second = _JUDGES[comparable_kind(cards[0])](cards, data, split, progress)
     report = {
@@ -106,8 +107,10 @@ def judged_finding(
     threshold = card.labels[0].threshold
     wanted = {name: measures(threshold)[name] for name in COMPARED}
 
+    classes = [one for one in (truth, ~truth) if one.any()]
+
     def measured(weights: Floats) -> dict[str, float]:
-        if not (weights[truth].sum() > 0 and weights[~truth].sum() > 0):  # a draw that lacks a class tells nothing
+        if not all(weights[one].sum() > 0 for one in classes):  # a draw that lacks a class tells nothing
             return dict.fromkeys(wanted, math.nan)
         return {name: measure(truth, probability, weights) for name, measure in wanted.items()}
 

@@ -22,7 +22,7 @@ from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.evaluable import check_is_of_one_image, check_runs_here, finding_of, spelled_in
 from medviewer.training.metrics import counted, measures, with_intervals
-from medviewer.training.report_page import report_page, write_report
+from medviewer.training.report_page import check_can_be_written, report_page, write_report
 from medviewer.training.robustness import strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
 from medviewer.training.subgroups import subgroups
@@ -73,6 +73,7 @@ def evaluate(  # noqa: PLR0913 - what a person may ask of it
     """
     card = read_card(model)
     check_runs_here(card)
+    check_can_be_written(out)
     check_sums(data)
     other = _of_another_kind(card)
     if label is not None and other is not None:
@@ -258,6 +259,7 @@ def describe_images(
         "was_learned_from": _holds_learned(card, found, used, split)
         and any(_was_learned_from(card, whole, used) for whole in (found, _without(found, unusable))),
         "learned_from": scored.learned_from,
+        "copies": scored.copies,
     }
 
 

@@ -166,6 +166,7 @@ def _image(row: _Row, folder: Path, classes: Sequence[str], by_uid: Mapping[str,
             return "holds another SOP Instance UID than the table says"
         if len(frames) > 1:
             return f"holds {len(frames)} frames or copies; the model takes one image"
-    facts = {name: value for name, value in row.values.items() if name not in _OURS}
+    # "nan" is what a program wrote of an empty cell; "none" may be a value, as of implants.
+    facts = {n: "" if value.lower() == "nan" else value for n, value in row.values.items() if n not in _OURS}
     label, split = classes.index(row[_LABEL]), row[_SPLIT]
     return LabelledImage(path, row.name, label, row[_PATIENT], digest, split, facts, frames[0] if frames else None)

@@ -229,9 +229,18 @@ def measures(threshold: float) -> dict[str, Measure]:
         "f1": lambda t, p, w: rates(t, p, threshold, w).f1,
         "brier": brier_score,
         "ece": expected_calibration_error,
-        "balanced_accuracy": lambda t, p, w: rates(t, p, threshold, balanced_weights(t, w)).accuracy,
-        "ece_balanced": CalibrationError(lambda t, p, w: calibration_gaps(t, p, balanced_weights(t, w))),
+        "balanced_accuracy": lambda t, p, w: (
+            rates(t, p, threshold, balanced_weights(t, w)).accuracy if _are_both(t) else np.nan
+        ),
+        "ece_balanced": CalibrationError(
+            lambda t, p, w: calibration_gaps(t, p, balanced_weights(t, w)) if _are_both(t) else np.array([np.nan])
+        ),
     }
+
+
+def _are_both(truth: Truth) -> bool:
+    """Whether there are cases of both classes, to weigh the same."""
+    return bool(truth.any() and not truth.all())
 
 
 def with_intervals(

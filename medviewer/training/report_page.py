@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -116,6 +117,13 @@ def page_head(
     if odd := data.get("implausible"):
         counts = ", ".join(f"{name} {n}" for name, n in odd.items())
         parts.append(f"<p>Values that no patient can have were left out, of so many: {html.escape(counts)}.</p>")
+    if copies := data.get("copies"):
+        words = (
+            f"{sum(map(len, copies))} images are {len(copies)} files under several names. Each counts in the figures"
+        )
+        rows = [[", ".join(names)] for names in copies]
+        parts.append(f"<p class=warning>{words}; intervals take those of one file for one patient.</p>")
+        parts.append(f"<details><summary>Which ones</summary>{table(['one file'], rows)}</details>")
     if names := data.get("learned_from"):
         known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
         parts.append(f"<details><summary>Which ones</summary>{known}</details>")
@@ -177,10 +185,26 @@ def write_report(out: Path, report: Mapping[str, Any], page: str, name: str = "r
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"The report cannot be written to {out} ({error.strerror})"
-        raise StorageError(f"{reason}; free some space or choose another folder.") from error
+        raise _unwritable(out, str(error.strerror)) from error
     write_whole(out / f"{name}.html", page.encode())
     write_whole(out / f"{name}.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+
+
+def check_can_be_written(out: Path) -> None:
+    """Refuse a place where a report cannot be written, before the minutes that it takes; nothing is made there.
+
+    Raises:
+        StorageError: it is no folder, or not one to write to.
+    """
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise _unwritable(out, f"{there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(out, "you may not write there")
+
+
+def _unwritable(out: Path, reason: str) -> StorageError:
+    return StorageError(f"The report cannot be written to {out} ({reason}); free some space or choose another folder.")
 
 
 def number_words(value: float | None) -> str:
@@ -239,7 +263,7 @@ def subgroup_table(report: Mapping[str, Any], figures: str, cases: str) -> str:
         cases: what the groups are of.
     """
     if not report["subgroups"]:
-        return f"<p>No group among these {cases} is large enough for figures of its own.</p>"
+        return f"<p>No group among these {cases} is large enough, and of all classes, for figures of its own.</p>"
     return figures + _gap_table(report, cases)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -124,8 +125,29 @@ class Scored:
 
     @property
     def patients(self) -> list[str]:
-        """Return what is drawn as one in the bootstrap."""
-        return [split_key(image.group) for image in self.images]
+        """Return what is drawn as one in the bootstrap: patients, and those of whom there is one and the same file."""
+        names = [split_key(image.group) for image in self.images]
+        joined: dict[str, str] = {}  # the patient whom copies show to be the same
+
+        def first_name(name: str) -> str:
+            while name in joined:
+                name = joined[name]
+            return name
+
+        seen: dict[str, str] = {}
+        for image, name in zip(self.images, names, strict=True):
+            one, other = first_name(name), first_name(seen.setdefault(image.digest, name))
+            if one != other:
+                joined[one] = other
+        return [first_name(name) for name in names]
+
+    @property
+    def copies(self) -> list[list[str]]:
+        """The names of images that are one and the same file, those of each file together."""
+        same: dict[str, list[str]] = defaultdict(list)
+        for image in self.images:
+            same[image.digest].append(image.name)
+        return [names for names in same.values() if len(names) > 1]
 
     def where(self, chosen: Truth) -> Scored:
         """Return the chosen cases."""

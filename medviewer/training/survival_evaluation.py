@@ -179,7 +179,7 @@ def _draw_groups(report: Mapping[str, Any], axes: Any) -> None:
 
 
 def _draw_calibration(report: Mapping[str, Any], axes: Any) -> None:
-    groups = report["calibration"].get(f"{report['horizon']:g}", [])
+    groups = [g for g in report["calibration"].get(f"{report['horizon']:g}", []) if g["seen"] is not None]
     axes.plot([0, 1], [0, 1], "--", color="grey")
     for group in groups:
         axes.plot([group["said"]] * 2, group["ci95"], color="tab:blue")

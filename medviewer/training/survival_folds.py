@@ -106,8 +106,11 @@ def survival_measures(
     for horizon in horizons:
         name, said = f"brier_{horizon:g}", answers.at(horizon).mean(axis=0)
         found[name] = with_interval(figures[name], n, n_resamples=n_resamples)
-        groups = calibration(answers.time, answers.event, said, horizon)
-        found[f"calibration_error_{horizon:g}"] = {"value": round(calibration_error(groups), 5), "ci95": None}
+        error = calibration_error(calibration(answers.time, answers.event, said, horizon))
+        found[f"calibration_error_{horizon:g}"] = {
+            "value": round(error, 5) if np.isfinite(error) else None,
+            "ci95": None,
+        }
     return found
 
 

@@ -114,7 +114,8 @@ def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_grou
     """Return, for groups of rising risk, the chance of the event that was given and the share that had it.
 
     Groups are of about equal size; equal risks stay together. Each entry: ``n``, ``events`` (up to the
-    horizon), ``said``, ``seen`` (of Kaplan and Meier) and its ``ci95``.
+    horizon), ``said``, ``seen`` (of Kaplan and Meier) and its ``ci95``; both None where nobody of the group was watched
+    for so long and not all had the event before: what became of them is not known.
     """
     risk = 1 - free
     cuts = np.unique(np.quantile(risk, np.arange(1, n_groups) / n_groups))
@@ -125,6 +126,7 @@ def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_grou
             continue
         steps = kaplan_meier(time[members], event[members])
         low, high = steps.interval(horizon)
+        is_known = time[members].max() >= horizon or steps.at(horizon) == 0
         watched = int((members & (time > horizon)).sum())
         if steps.at(horizon) == 1 and watched:  # a group without an event is none that has no events
             low = 1 - unseen_share(watched)
@@ -133,16 +135,19 @@ def calibration(time: Floats, event: Truth, free: Floats, horizon: float, n_grou
                 "n": int(members.sum()),
                 "events": int((event & members & (time <= horizon)).sum()),
                 "said": round(float(risk[members].mean()), 4),
-                "seen": round(1 - float(steps.at(horizon)), 4),
-                "ci95": [round(1 - high, 4), round(1 - low, 4)],
+                "seen": round(1 - float(steps.at(horizon)), 4) if is_known else None,
+                "ci95": [round(1 - high, 4), round(1 - low, 4)] if is_known else None,
             }
         )
     return found
 
 
 def calibration_error(groups: list[dict[str, Any]]) -> float:
-    """Return the mean distance of what was said from what was seen, each group by its size."""
-    return float(np.average([abs(g["said"] - g["seen"]) for g in groups], weights=[g["n"] for g in groups]))
+    """Return the mean distance of what was said from what was seen, each group by its size; NaN if nothing was."""
+    known = [group for group in groups if group["seen"] is not None]
+    if not known:
+        return float("nan")
+    return float(np.average([abs(g["said"] - g["seen"]) for g in known], weights=[g["n"] for g in known]))
 
 
 def with_interval(

@@ -91,6 +91,17 @@ def test_a_draw_that_lacks_a_class_tells_nothing(model: Path) -> None:
     assert one.measured(np.array([1.0, 1.0, 1.0]))["auc"] == 1.0
 
 
+def test_of_cases_of_one_class_the_measures_of_it_are_compared(model: Path) -> None:
+    truth = np.zeros(40, bool)
+    patients = [str(number) for number in range(40)]
+    first = judged(model, np.full(40, 0.1), truth, patients)
+    found = differences(first, judged(model, np.r_[np.full(20, 0.1), np.full(20, 0.9)], truth, patients))
+    assert found["specificity"]["value"] == found["accuracy"]["value"] == 0.5
+    assert found["specificity"]["ci95"][0] > 0
+    for name in ("auc", "sensitivity", "balanced_accuracy"):
+        assert found[name] == {"value": None, "ci95": None, "p": None}, name
+
+
 def test_each_draw_has_both_classes_and_whole_patients() -> None:
     truth = np.array([True, True, False, False, False])
     patients = ["a", "a", "b", "c", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("torch")
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, keep_decodable
 from medviewer.training.evaluate import describe_images
+from medviewer.training.metrics import roc_auc, with_intervals
 from medviewer.training.scoring import Scored
 from medviewer.training.subgroups import subgroups
 from tests import fakes
@@ -41,6 +43,31 @@ def test_groups_of_the_published_names_are_made_of_published_films_only() -> Non
         "normal, series IM, against all pneumonia",
     }
     assert named(normal + [f"PNEUMONIA/IM-{n:04d}-0001.jpeg" for n in range(12)]) == set()
+
+
+def test_one_file_under_several_names_is_of_one_patient_and_named() -> None:
+    """Four times the same films are no more patients: intervals would be half as wide."""
+    once = [f"{name}/{n}.png" for name in ("NORMAL", "PNEUMONIA") for n in range(30)]
+    one = scored(once)
+    four = scored([f"{name}-{n}" for n in range(4) for name in once])
+    copied = tuple(
+        replace(image, digest=f"d{n % 60}", group=f"p{n}", label=n % 60 // 30) for n, image in enumerate(four.images)
+    )
+    truth = np.tile(one.truth, 4)
+    chance = np.random.default_rng(0).random(60) * 0.5 + one.truth * 0.3
+    whole = Scored(copied, truth, np.tile(chance, 4), np.ones(240), {})
+    assert len(set(whole.patients)) == len(set(one.patients)) == 60
+    assert one.copies == []
+    assert whole.copies[0] == [f"NORMAL/0.png-{n}" for n in range(4)]
+    apart, wide = (
+        with_intervals({"auc": roc_auc}, part.truth, chance_of, part.patients)["auc"]["ci95"]
+        for part, chance_of in ((whole, whole.probability), (one, chance))
+    )
+    assert apart[1] - apart[0] == pytest.approx(wide[1] - wide[0], rel=0.2)
+    chained = [replace(image, group=group, digest=digest) for image, group, digest in
+               zip(one.images[:4], "abca", ("x", "x", "y", "y"), strict=True)]  # fmt: skip
+    few = np.arange(4.0)
+    assert len(set(Scored(tuple(chained), few > 1, few, few, {}).patients)) == 1
 
 
 @pytest.fixture

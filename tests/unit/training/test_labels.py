@@ -75,6 +75,11 @@ def test_rows_become_images_with_their_facts(archive: Archive) -> None:
     assert found.images[0].digest == hashlib.sha256((archive.folder / "films/00.dcm").read_bytes()).hexdigest()
 
 
+def test_a_cell_that_a_program_wrote_as_nan_is_empty_and_one_of_none_is_not(archive: Archive) -> None:
+    archive.rows[0]["sex"], archive.rows[1]["sex"], archive.rows[2]["sex"] = "NaN", "nan", "none"
+    assert [image.facts["sex"] for image in archive.read().images[:4]] == ["", "", "none", "M"]
+
+
 def test_the_table_itself_may_be_given_and_may_come_from_a_spreadsheet(archive: Archive) -> None:
     archive.write(encoding="utf-8-sig")
     assert len(find_images(archive.folder / "labels.csv", CLASSES).images) == 8

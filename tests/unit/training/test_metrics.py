@@ -98,6 +98,15 @@ def test_a_missing_class_gives_no_number_not_a_wrong_one():
     assert found["auc"] == {"value": None, "ci95": None}
 
 
+@pytest.mark.parametrize("truth", [np.zeros(6, bool), np.ones(6, bool)])
+def test_what_weighs_both_classes_is_not_defined_for_one(truth):
+    ids = [str(number) for number in range(6)]
+    found = metrics.with_intervals(metrics.measures(0.5), truth, np.linspace(0.1, 0.8, 6), ids, n_resamples=20)
+    for name in ("balanced_accuracy", "ece_balanced", "auc"):
+        assert found[name] == {"value": None, "ci95": None}, name
+    assert found["accuracy"]["value"] == pytest.approx(0.5)
+
+
 def test_intervals_hold_the_value_and_repeat():
     chance = np.random.default_rng(1)
     truth = chance.random(200) < 0.4

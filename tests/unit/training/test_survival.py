@@ -23,6 +23,7 @@ from medviewer.inference.engine import Engine
 from medviewer.resources import models_dir
 from medviewer.training import report_data, train
 from medviewer.training.cohorts import encoded, read_cohort, statistics, stratified_folds
+from medviewer.training.comparing import compare
 from medviewer.training.cox import fit_cox
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import file_entry
@@ -174,8 +175,11 @@ def test_a_model_of_several_arrays_and_a_report_in_the_way_of_a_file_are_one_sen
     with pytest.raises(UsageError, match="more than one table"):
         evaluate(data_models.make("survival", tmp_path / "model"), table, tmp_path / "out")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot be written"):
-        evaluate(made, table, tmp_path / "file" / "report")
+    for out in ("file/report", "file"):
+        with pytest.raises(StorageError, match=r"cannot be written to .* \(.*file is no folder\)"):
+            evaluate(made, tmp_path / "not looked at.csv", tmp_path / out)
+        with pytest.raises(StorageError, match=r"is no folder"):
+            compare(made, made, tmp_path / "not looked at.csv", tmp_path / out)
 
 
 def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

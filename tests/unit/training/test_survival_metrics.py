@@ -137,6 +137,24 @@ def test_a_group_without_an_event_may_still_have_some() -> None:
     assert group["ci95"] == [0.0, round(unseen_share(4), 4)]  # of the one who was lost nothing is known
 
 
+def test_of_a_group_that_nobody_watched_for_so_long_nothing_is_known() -> None:
+    """Forty were lost on day 20 without an event: that is no share of none in a year."""
+    time, event = np.repeat([20.0, 400.0], 40), np.zeros(80, bool)
+    event[40:60] = True
+    time[40:60] = 100
+    free = np.repeat([0.1, 0.5], 40)
+    groups = calibration(time, event, free, 365.0)
+    lost = [group for group in groups if group["said"] == 0.9]
+    assert lost
+    assert all(group["seen"] is None and group["ci95"] is None for group in lost)
+    assert calibration_error(groups) == pytest.approx(0)  # of the others half had it, as was said
+    assert np.isnan(calibration_error(lost))
+    event[0], time[0] = True, 10
+    assert all(g["seen"] is None for g in calibration(time, event, free, 365.0) if g["said"] == 0.9)
+    event[:40] = True  # all had it: that is known for ever
+    assert {g["seen"] for g in calibration(time, event, free, 365.0) if g["said"] == 0.9} == {1.0}
+
+
 def test_one_patient_has_no_interval() -> None:
     assert with_interval(lambda _weights: 0.25, 1) == {"value": 0.25, "ci95": None}
     assert with_interval(lambda weights: 0.25 if weights is None else weights[0] / 4, 2)["ci95"] == [0, 0.5]
