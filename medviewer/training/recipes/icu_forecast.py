@@ -76,6 +76,7 @@ def run(request: Request) -> Path:
         "data_digest": " ".join(one.digest for one in sets.values()),
         "validation": {"metric": METRIC, "value": round(1 - float(np.mean(shares)), 5)},
         "not_offered": refused,
+        **request.asked,
     }
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     if not request.processes.is_first:

@@ -55,6 +55,7 @@ def run(request: Request) -> Path:
     write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
     proof = _proven(sets, config, around.within("proof"), request)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
+    training |= request.asked
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     stays = [stay for one in sets.values() for stay in one.stays]
     inputs = input_documents(stays)

@@ -65,7 +65,7 @@ def run(request: Request) -> Path:
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in proof["metrics"].items())
     request.progress(f"judged by folds: {told}")
     value = proof["metrics"]["concordance"]["value"]
-    training = {"data_digest": cohort.digest, "validation": {"metric": METRIC, "value": value}}
+    training = {"data_digest": cohort.digest, "validation": {"metric": METRIC, "value": value}, **request.asked}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     model = _fitted(x, cohort.time, cohort.event, config)
     if not request.processes.is_first:

@@ -21,7 +21,7 @@ from medviewer.inference.card import input_spec, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.resources import models_dir
-from medviewer.training import report_data, train
+from medviewer.training import Manner, report_data, train
 from medviewer.training.cohorts import encoded, read_cohort, statistics, stratified_folds
 from medviewer.training.cox import fit_cox
 from medviewer.training.evaluate import evaluate
@@ -363,3 +363,24 @@ def test_published_cohorts_reach_in_folds_what_is_published(
     )
     value = survival_measures(answers, ())["concordance"]["value"]
     assert at_least < value < at_least + 0.03
+
+
+def test_the_page_tells_settings_that_were_given(tmp_path: Path, data: Path) -> None:
+    made = train("survival", data, tmp_path / "given", SETTINGS | {"penalty": "50", "seed": "5"}, lambda _: None)
+    page = (made / "README.md").read_text(encoding="utf-8")
+    command = "--set n_folds=3 --set n_repeats=2 --set penalty=50.0 --set epochs=10 --seed 5`"
+    assert command in page
+    assert "a penalty of 50, ties after Efron" in page
+    for false in ("No setting was chosen", "no penalty", "A search chose"):
+        assert false not in page
+
+
+def test_the_page_tells_that_a_search_chose(tmp_path: Path, data: Path) -> None:
+    pytest.importorskip("optuna")
+    made = train("survival", data, tmp_path / "found", SETTINGS, lambda _: None, Manner(search=2))
+    training = read_card(made).training
+    page = (made / "README.md").read_text(encoding="utf-8")
+    assert training["search"] == {"trials": 2, "names": ["penalty"]}
+    assert f"--set penalty={training['config']['penalty']}" in page
+    assert "A search chose `penalty`: the best of 2 trials on one repeat of folds of the same patients" in page
+    assert "No setting was chosen" not in page
