@@ -384,3 +384,17 @@ def test_the_page_tells_that_a_search_chose(tmp_path: Path, data: Path) -> None:
     assert f"--set penalty={training['config']['penalty']}" in page
     assert "A search chose `penalty`: the best of 2 trials on one repeat of folds of the same patients" in page
     assert "No setting was chosen" not in page
+
+
+def test_patients_who_are_there_twice_make_figures_too_good_and_it_is_said(tmp_path: Path) -> None:
+    """Copies lie in different folds: who is judged was learned from."""
+    patients, lines = make_patients(90), list[str]()
+    table = write_csv(tmp_path / "twice.csv", patients + patients)
+    made = train("survival", table, tmp_path / "twice", SETTINGS | {"epochs": "2"}, lines.append)
+    (told,) = [line for line in lines if "copies" in line]
+    assert told.startswith("90 of 180 cases are copies of another one: ")
+    assert "the figures are too good for it" in told
+    (evidence,) = read_card(made).evidence
+    assert evidence["data"]["en"].endswith(told.rstrip("."))
+    assert "180例中有90例与另一例内容相同" in evidence["data"]["zh"]
+    assert "the figures are too good for it" in (made / "README.md").read_text(encoding="utf-8")
