@@ -182,7 +182,8 @@ def _with_best(module: ModuleType, request: Any, n_trials: int) -> Any:
     told = ", ".join(f"{name}={value}" for name, value in best.settings.items())
     request.progress(f"best of {n_trials} trials: validation score {best.score:.4f} with {told}")
     overrides = {**request.overrides, **best.settings, "checkpoints": str(best.folder)}
-    return dataclasses.replace(request, overrides=overrides)
+    search = {"trials": n_trials, "names": list(best.settings)}
+    return dataclasses.replace(request, overrides=overrides, search=search)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ class About:
         needs: the packages without which it cannot learn, as they are imported.
         files: suffixes of the files, such as ``.csv``, that it takes in the place of a folder; none: folders only.
         paths: its settings that are paths, which the config has not.
+        searched_on: what a search of its settings judges them on, for the page of the model.
     """
 
     title: Words
@@ -43,6 +44,7 @@ class About:
     needs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     paths: Mapping[str, PathSetting] = field(default_factory=dict)
+    searched_on: str = ""
 
 
 def described(name: str, about: About) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def settings_of(config: Any) -> list[dict[str, Any]]:
     told = _meanings(type(config))
     found = [(one.name, getattr(config, one.name)) for one in dataclasses.fields(config)]
     return [
-        {"name": name, "value": _as_text(value), "kind": kind_of(value)}
+        {"name": name, "value": as_text(value), "kind": kind_of(value)}
         | {"about": {"en": told[name]} if name in told else {}}
         for name, value in found
     ]
@@ -84,7 +86,8 @@ def undescribed(name: str, module: ModuleType) -> About:
     return About({"en": title}, {}, {}, own() if own else None)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return the value of a setting as ``--set`` takes it."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medviewer.training.run_settings import command_of, settings_lines
+
 MADE = "<!-- Made from model.json by the training recipe. Do not edit. -->"
 
 
@@ -281,8 +283,9 @@ def _training_lines(card: Mapping[str, Any]) -> list[str]:
     lines = [
         "## How it was trained",
         "",
-        f"`medviewer train {training['recipe']} --data DIR --out DIR --seed {training['seed']}`",
+        f"`{command_of(training)}`",
         "",
+        *settings_lines(training),
         str(training["split_rule"]),
         "",
     ]

@@ -159,6 +159,7 @@ def cohort_table(cohort: Cohort, spec: InputSpec) -> DataTable:
         columns={**columns, "time": cohort.time},
         unusable=cohort.unusable,
         digest=cohort.digest,
+        parts_copies=True,  # folds are of rows: nobody knows which are of one patient
     )
 
 

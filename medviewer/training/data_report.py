@@ -32,6 +32,14 @@ _MOST_VALUES = 24
 _MISSING_SHARE = 0.2
 _RARE_SHARE = 0.05
 _GIVEN_AWAY = 0.99
+# What copies do to the figures, by whether they may be on both sides.
+_COPIES: Mapping[bool, Mapping[str, str]] = {
+    False: {"en": "they are kept together, so that none is both learned from and judged on"},
+    True: {
+        "en": "some may be both learned from and judged on, and the figures are too good for it",
+        "zh": "其中有些可能既用于训练又用于判断，结果因此偏高",
+    },
+}
 
 Column = Sequence[str] | npt.NDArray[np.floating]
 
@@ -57,6 +65,7 @@ class DataTable:
         has_published_names: of films, whether their names are the published ones.
         needed: the parts in which the recipe refuses to learn without a case of every class.
         refuses_copies: whether it refuses rows of the same content in two parts.
+        parts_copies: whether rows of the same content may be on both sides: learned from, and judged on.
         refusals: why else it refuses these data, a sentence each.
     """
 
@@ -76,6 +85,7 @@ class DataTable:
     has_published_names: bool = False
     needed: Sequence[str] = ()
     refuses_copies: bool = False
+    parts_copies: bool = False
     refusals: Sequence[str] = ()
 
 
@@ -138,6 +148,7 @@ def describe_data(table: DataTable, recipe: str = "") -> dict[str, Any]:
         "splits": {name: _split(table, name) for name in table.expected_splits},
         "columns": columns,
         "duplicates": copies,
+        "copies": {"n": sum(len(one["names"]) - 1 for one in copies), "are_parted": table.parts_copies},
         "unusable": [{"name": name, "reason": reason} for name, reason in table.unusable],
     }
     report["problems"] = [
@@ -158,7 +169,7 @@ def write_data_report(
         table: the rows.
         out: the folder for the files.
         recipe: whose published data they may be.
-        progress: called with that one line.
+        progress: called with that line, and with one on copies where there are any.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -166,6 +177,8 @@ def write_data_report(
     report = describe_data(table, recipe)
     if report["origin"]:
         progress(report["origin"])
+    if n := report["copies"]["n"]:
+        progress(f"{n} of {report['n']} cases are copies of another one: {_COPIES[table.parts_copies]['en']}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -173,6 +186,17 @@ def write_data_report(
     write_whole(out / PAGE_FILE, data_page(report).encode())
     write_whole(out / JSON_FILE, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     return report
+
+
+def with_copies(text: Mapping[str, str], report: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the card says that a model was judged on; also that copies make it too good, where they do."""
+    if not report["copies"]["n"] or not report["copies"]["are_parted"]:
+        return dict(text)
+    n, of, why = report["copies"]["n"], report["n"], _COPIES[True]
+    return {
+        "en": f"{text['en']}. {n} of {of} cases are copies of another one: {why['en']}",
+        "zh": f"{text['zh']}。{of}例中有{n}例与另一例内容相同：{why['zh']}",
+    }
 
 
 def _split(table: DataTable, split: str) -> dict[str, Any]:

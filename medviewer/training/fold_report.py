@@ -18,6 +18,9 @@ from medviewer.training.intervals import gaps
 from medviewer.training.metrics import CalibrationError, Floats, Measure, Truth, measures, taken, with_intervals
 from medviewer.training.subgroups import COMPARED
 
+# What is kept in one fold and counted, by whether a label table names the patients.
+UNITS = {False: "groups of near copies", True: "patients (those with near copies of each other are one)"}
+
 
 def fold_report(
     found: ClassFolders, answers: FoldAnswers, crossed: CrossDecided, text: Mapping[str, str]
@@ -30,6 +33,7 @@ def fold_report(
             "text": dict(text),
             "n": len(answers.truth),
             "n_patients": len(set(answers.groups.tolist())),
+            "unit": UNITS[found.is_table],
             "per_class": found.per_class,
             "digest": found.digest,
         },

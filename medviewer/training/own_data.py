@@ -135,7 +135,7 @@ def own_evidence(published: Mapping[str, str], own: Mapping[str, str], *, is_pub
 
     Args:
         published: of the published data.
-        own: of others: :data:`FOLDS`, :data:`HELD_OUT` or :data:`HELD_OUT_ONCE`.
+        own: of others: :data:`FOLDS`, :data:`HELD_OUT`, :data:`HELD_OUT_ONCE`, or what the recipe itself says.
         is_published: which of them it was.
     """
     return dict(published if is_published else own)

@@ -15,6 +15,9 @@ from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Surroundings
 from medviewer.training.processes import Processes, this_device
 
+# Settings that are paths, and without which the same command would give another model.
+_MADE_FROM = ("encoder", "resume", "weights")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -30,6 +33,7 @@ class Request:
         force: whether a model in ``out`` is replaced by one that is not better.
         processes: who learns together.
         record: called with (run, line) for each line of a run's record.
+        search: what chose settings among the overrides: how many ``trials``, and the ``names``; empty: nothing did.
     """
 
     recipe: str
@@ -41,6 +45,16 @@ class Request:
     force: bool = False
     processes: Processes = field(default_factory=lambda: Processes(0, 1, this_device()))
     record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Return what the card's ``training`` says of the request beside the config; paths by name only.
+
+        ``given`` are the paths of what the model was made from, ``search`` is as above; neither where there is none.
+        """
+        found = {"given": [name for name in _MADE_FROM if name in self.overrides], "search": dict(self.search)}
+        return {name: value for name, value in found.items() if value}
 
     @property
     def run_folder(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -
         times = [sum(name == one.name for _, name, _ in stay.observations) for _, stay in rows]
         columns[f"times {one.name}"] = np.array(times, np.float64)
     stays = [stay for _, stay in rows]
+    contents = [_content(stay) for stay in stays]
+    copied = {content for content, n in Counter(contents).items() if content and n > 1}
     implausible = implausible_values(stays, input_documents(stays))
     for name in sorted({name for counts in implausible for name in counts}):
         left_out = np.array([counts[name] for counts in implausible], np.float64)
@@ -45,12 +48,15 @@ def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -
         patients=[str(stay.record_id) for _, stay in rows],
         splits=[letter for letter, _ in rows],
         expected_splits=tuple(sets),
-        digests=[_content(stay) for _, stay in rows],
+        digests=contents,
         columns=columns,
         groups=groups,
         unusable=[entry for found in sets.values() for entry in found.unusable],
         digest=" ".join(found.digest for found in sets.values()),
         learned=[sets[letter].digest for letter in learned],
+        parts_copies=bool(
+            copied & {content for content, (letter, _) in zip(contents, rows, strict=True) if letter in learned}
+        ),  # sets stay as they came, and folds are of stays
     )
 
 

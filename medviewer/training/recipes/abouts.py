@@ -95,6 +95,8 @@ ABOUTS: Mapping[str, About] = {
         needs=(*NETWORKS, "sklearn"),
         files=(".npz", ".csv"),
         paths=RUN_PATHS,
+        searched_on="one repeat of folds of the same images, drawn by another seed than those above, whose figures "
+        "are therefore a little hopeful",
     ),
     "chest-xray": About(
         title={"en": "Pneumonia on children's chest radiographs", "zh": "儿童胸部X线片肺炎检测"},
@@ -112,6 +114,7 @@ ABOUTS: Mapping[str, About] = {
         needs=NETWORKS,
         files=(".csv",),
         paths=_paths("checkpoints", "resume", "refresh", "tensorboard"),
+        searched_on="the parts tune and block; the part report took no part in it",
     ),
     "chest-xray-vit": About(
         title={
@@ -131,6 +134,7 @@ ABOUTS: Mapping[str, About] = {
         needs=NETWORKS,
         files=(".csv",),
         paths=_paths("checkpoints", "resume", "tensorboard", "weights", "beside"),
+        searched_on="the parts tune and block; the part report took no part in it",
     ),
     "icu-forecast": About(
         title={"en": "The next hours of vital signs in intensive care", "zh": "重症监护未来数小时生命体征预测"},
@@ -145,6 +149,7 @@ ABOUTS: Mapping[str, About] = {
         config=ForecastConfig(),
         needs=NETWORKS,
         paths=RUN_PATHS,
+        searched_on="a fifth of the stays of set A, held out for it; set B took no part in it",
     ),
     "icu-mortality": About(
         title={"en": "Death in hospital, from two days of intensive care", "zh": "重症监护头两天数据的院内死亡风险"},
@@ -160,6 +165,7 @@ ABOUTS: Mapping[str, About] = {
         config=StayConfig(),
         needs=(*NETWORKS, "sklearn"),
         paths=RUN_PATHS,
+        searched_on="folds of set A; set B took no part in it",
     ),
     "note-section": About(
         title={"en": "Section of the note that a dialogue belongs to", "zh": "对话所属的病历章节"},
@@ -179,6 +185,7 @@ ABOUTS: Mapping[str, About] = {
         needs=(*NETWORKS, "sklearn"),
         files=(".csv",),
         paths=_paths("checkpoints", "tensorboard", "encoder"),
+        searched_on="folds of the training table; the other tables took no part in it",
     ),
     "toxicity": About(
         title={"en": "Toxicity of a molecule in twelve cell assays", "zh": "分子在十二项细胞实验中的毒性"},
@@ -195,6 +202,7 @@ ABOUTS: Mapping[str, About] = {
         needs=(*NETWORKS, "sklearn", "rdkit"),
         files=(".csv",),
         paths=RUN_PATHS,
+        searched_on="folds of the training part; validation and test took no part in it",
     ),
     "survival": About(
         title={"en": "Survival after a heart attack", "zh": "心肌梗死后生存"},
@@ -209,5 +217,7 @@ ABOUTS: Mapping[str, About] = {
         needs=NETWORKS,
         files=(".csv", ".arff"),
         paths=RUN_PATHS,
+        searched_on="one repeat of folds of the same patients, drawn by another seed than those above, whose figures "
+        "are therefore a little hopeful",
     ),
 }

@@ -73,6 +73,7 @@ def run(request: Request) -> Path:
     figures = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in proof["metrics"].items())
     request.progress(f"judged by folds: {figures}")
     document = card_document(found, config, preprocessing(config.size), METRIC, proof["metrics"]["auc"]["value"])
+    document["training"] |= request.asked
     check_better(request.out, document["training"], force=request.force)
     request.progress(f"learning from all {len(images.labels)} images")
     network = learn_ensemble(images, preprocessing(config.size), config, around.within("all"))

@@ -13,7 +13,7 @@ from medviewer.training.card import library_versions
 from medviewer.training.configs import SmallConfig
 from medviewer.training.data import ClassFolders
 from medviewer.training.networks import N_APPEARANCE
-from medviewer.training.own_data import FOLDS, IMAGES, is_published, own_card, own_evidence
+from medviewer.training.own_data import IMAGES, is_published, own_card, own_evidence
 from medviewer.training.recipes.abouts import ABOUTS
 
 if TYPE_CHECKING:
@@ -69,6 +69,22 @@ EVIDENCE_TEXT = {
     "The settings were chosen on folds of the same images",
     "zh": "全部图像，每张均由用其他折训练的网络判断，并更换分折重复。相同或近似相同的图像归入同一折，"
     "并在此按一名患者计数，因为患者信息未公布：同一患者的两张不同图像仍可能分在两侧，用于新患者时结果可能更低。参数在同一批图像的分折上选定",
+}
+_OWN_EVIDENCE = {
+    "en": "Its owner's images in folds, each judged by networks that did not learn from it; the ones that are shipped "
+    "learned from all of them. Images that are copies of each other, or nearly, stay in one fold and are counted as "
+    "one",
+    "zh": "所有者自有图像的分折验证，每张均由未学习过它的网络判断；随附网络则用全部图像训练。"
+    "相同或近似相同的图像归入同一折，并按一个计数",
+}
+_BY_TABLE = {
+    "en": ", as are those of one patient of the label table",
+    "zh": "；标签表中同一患者的图像亦如此",
+}
+_NO_PATIENTS = {
+    "en": ", since no table names the patients: two unlike images of one woman may still be on both sides, and figures "
+    "on new women may be lower",
+    "zh": "，因为没有标签表说明患者：同一患者的两张不同图像仍可能分在两侧，用于新患者时结果可能更低",
 }
 _OWN_LABEL = {"en": "one archive", "zh": "同一影像库"}
 _SPLIT_RULE = (
@@ -155,7 +171,9 @@ def card_document(
 
 def evidence_text(found: ClassFolders) -> dict[str, str]:
     """Return what the model was judged on."""
-    return own_evidence(EVIDENCE_TEXT, FOLDS, is_published=_is_published(found))
+    whose = _BY_TABLE if found.is_table else _NO_PATIENTS
+    own = {language: text + whose[language] for language, text in _OWN_EVIDENCE.items()}
+    return own_evidence(EVIDENCE_TEXT, own, is_published=_is_published(found))
 
 
 def _is_published(found: ClassFolders) -> bool:

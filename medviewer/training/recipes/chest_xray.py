@@ -79,6 +79,7 @@ def run(request: Request) -> Path:
     if not request.processes.is_first:
         return request.out
     document = card_document(found, config, preprocessing(config.sizes[-1]), history, METRIC)
+    document["training"] |= request.asked
     check_better(request.out, document["training"], force=request.force)
     with model_folder(request.out) as partial:
         document |= decided(write_files(partial, network, parts, config, request), found)

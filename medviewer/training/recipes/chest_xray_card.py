@@ -67,6 +67,17 @@ _SPLIT_RULE = (
     "block: the lowest numbers of each file-name family; tune, report: by a hash of seed and patient; rest: train. "
     "Epoch, calibration and threshold were chosen on tune and block; report chose nothing."
 )
+# Of other films: whose each one is, by whether a label table says so.
+_OWN_PATIENTS = {
+    True: "the label table names them",
+    False: "the names of the files, or the table beside the folder, tell; a file of which neither tells anything is a "
+    "patient of its own",
+}
+_OWN_SPLIT_RULE = (
+    "By patient, as {patients}. block: the lowest numbers of each family of patients' names; tune, report: by a hash "
+    "of seed and patient; rest: train. Epoch, calibration and threshold were chosen on tune and block; report chose "
+    "nothing."
+)
 REFERENCES = (
     (
         "Kermany, Zhang, Goldbaum. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for "
@@ -160,6 +171,7 @@ def card_document(
     if has_published_names(found):
         return card
     is_declared = any(image.split for image in found.images)
+    training["split_rule"] = _OWN_SPLIT_RULE.format(patients=_OWN_PATIENTS[found.is_table])
     return own_card(card, len(found.images), IMAGES, is_declared=is_declared, begun=begun_with)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from medviewer.domain.errors import InputError, TrainingError
 from medviewer.training.card import write_card
-from medviewer.training.data_report import DataTable, write_data_report
+from medviewer.training.data_report import DataTable, with_copies, write_data_report
 from medviewer.training.evaluate import evaluate
 from medviewer.training.forecast_data import AHEAD_H, TARGETS, Moments, documents_of, moments_of
 from medviewer.training.forecast_evaluation import by_variable
@@ -57,7 +57,7 @@ def run(request: Request) -> Path:
     sets = read_both(request)
     learned, judged = sets["a"].stays, sets["b"].stays
     around = request.surroundings(config, sets["a"].digest, folders)
-    write_data_report(stays_table(request.data, sets, "a"), around.folder, RECIPE, request.progress)
+    held = write_data_report(stays_table(request.data, sets, "a"), around.folder, RECIPE, request.progress)
     inputs = documents_of(learned)
     request.progress("encoding moments of set A")
     forecaster = learn_forecaster(moments_of(learned, inputs), scale_of(inputs[0]), config, around)
@@ -76,6 +76,7 @@ def run(request: Request) -> Path:
         "data_digest": " ".join(one.digest for one in sets.values()),
         "validation": {"metric": METRIC, "value": round(1 - float(np.mean(shares)), 5)},
         "not_offered": refused,
+        **request.asked,
     }
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     if not request.processes.is_first:
@@ -91,7 +92,8 @@ def run(request: Request) -> Path:
         for name in ("report.json", "report.html"):
             (partial / "report" / name).unlink()
         (partial / "report").rmdir()
-        write_card(partial, document, {"b": {**report, "data": report["data"] | {"text": evidence_text(sets["a"])}}})
+        report["data"]["text"] = with_copies(evidence_text(sets["a"]), held)
+        write_card(partial, document, {"b": report})
     return request.completed(folders)
 
 

@@ -14,7 +14,7 @@ from medviewer.domain.errors import InputError
 from medviewer.training.calibration import Decision, sigmoid
 from medviewer.training.card import write_card
 from medviewer.training.configs import StayConfig
-from medviewer.training.data_report import DataTable, write_data_report
+from medviewer.training.data_report import DataTable, with_copies, write_data_report
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import roc_auc
 from medviewer.training.physionet import HOURS, Stay, Stays, check_apart, find_sets, read_stays
@@ -52,9 +52,11 @@ def run(request: Request) -> Path:
     sets = _read(request)
     digest = " ".join(one.digest for one in sets.values())
     around = request.surroundings(config, digest, folders)
-    write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
+    held = write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
     proof = _proven(sets, config, around.within("proof"), request)
+    proof["data"]["text"] = with_copies(proof["data"]["text"], held)
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": proof["metrics"]["auc"]["value"]}}
+    training |= request.asked
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     stays = [stay for one in sets.values() for stay in one.stays]
     inputs = input_documents(stays)

@@ -65,7 +65,7 @@ def run(request: Request) -> Path:
     for name, value in sorted(chosen.compared.items(), key=lambda entry: entry[1]):
         request.progress(f"in folds: {name} {value:.4f}")
     best = max(chosen.compared.values())
-    training = {"data_digest": digest, "validation": {"metric": METRIC, "value": best}}
+    training = {"data_digest": digest, "validation": {"metric": METRIC, "value": best}, **request.asked}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     request.progress(f"learning {' and '.join(chosen.parts)} from all {len(notes.truth)} dialogues")
     parts = {name: reader.learn(name, notes, below, around.within("all")) for name in chosen.parts}

@@ -16,7 +16,7 @@ from medviewer.training.card import write_card
 from medviewer.training.cohorts import Cohort, cohort_table, encoded, read_cohort, statistics
 from medviewer.training.configs import SurvivalConfig
 from medviewer.training.cox import Cox, fit_cox
-from medviewer.training.data_report import DataTable, write_data_report
+from medviewer.training.data_report import DataTable, with_copies, write_data_report
 from medviewer.training.extras import install
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import Floats, Truth
@@ -56,16 +56,16 @@ def run(request: Request) -> Path:
     check_place(request.out, RECIPE)
     cohort, spec, document = _read(request)
     around = request.surroundings(config, cohort.digest, folders)
-    write_data_report(cohort_table(cohort, spec), around.folder, RECIPE, request.progress)
+    held = write_data_report(cohort_table(cohort, spec), around.folder, RECIPE, request.progress)
     x = encoded(cohort.values, spec)
     cox = _by_folds(x, cohort, config, around, is_network=False)
-    proof = survival_report(cohort, spec, cox, HORIZONS, EVIDENCE_TEXT)
+    proof = survival_report(cohort, spec, cox, HORIZONS, with_copies(EVIDENCE_TEXT, held))
     network = survival_measures(_by_folds(x, cohort, config, around, is_network=True), HORIZONS)
     proof["metrics"] |= {f"{name}_network": entry for name, entry in network.items() if name == "concordance"}
     told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in proof["metrics"].items())
     request.progress(f"judged by folds: {told}")
     value = proof["metrics"]["concordance"]["value"]
-    training = {"data_digest": cohort.digest, "validation": {"metric": METRIC, "value": value}}
+    training = {"data_digest": cohort.digest, "validation": {"metric": METRIC, "value": value}, **request.asked}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     model = _fitted(x, cohort.time, cohort.event, config)
     if not request.processes.is_first:

@@ -16,6 +16,7 @@ from medviewer.training.configs import SurvivalConfig
 from medviewer.training.cox import Cox
 from medviewer.training.own_data import PATIENTS, is_published, own_card
 from medviewer.training.recipes.abouts import ABOUTS
+from medviewer.training.run_settings import is_recipes_own
 
 RECIPE = "survival"
 ID = "survival-heart-attack"
@@ -100,8 +101,8 @@ EVIDENCE_TEXT = {
     "concordance_network：同样分折上的小型网络，未随附",
 }
 _SPLIT_RULE = (
-    "No split: {folds} folds, {repeats} times (of the network once), those who died spread evenly. No setting was "
-    "chosen: all 13 values at admission, no penalty, ties after Efron. Length of stay, published too, is not used."
+    "No split: {folds} folds, {repeats} times (of the network once), those who died spread evenly. {all} 13 "
+    "values at admission, {penalty}, ties after Efron. Length of stay, published too, is not used."
 )
 _REFERENCES = (
     "Hosmer, Lemeshow, May. Applied Survival Analysis, 2nd ed. Wiley 2008 (WHAS500)",
@@ -182,7 +183,7 @@ def card_document(
             "recipe": RECIPE,
             "config": dataclasses.asdict(config),
             "patients_digest": cohort.patients_digest,
-            "split_rule": _SPLIT_RULE.format(folds=config.n_folds, repeats=config.n_repeats),
+            "split_rule": _split_rule(config),
             "hazard_ratios_per_deviation": ratios,
             "risk_cuts": [round(float(cut), 4) for cut in np.quantile(proof["risk"], (1 / 3, 2 / 3))],
             "calibration": proof["calibration"],
@@ -197,6 +198,16 @@ def card_document(
         "licence_text": _LICENCE_TEXT,
     }
     return card if is_published(RECIPE, [cohort.digest]) else own_card(card, len(cohort.time), PATIENTS)
+
+
+def _split_rule(config: SurvivalConfig) -> str:
+    """Return how it was judged and fitted; that no setting was chosen is said only where all are the recipe's."""
+    return _SPLIT_RULE.format(
+        folds=config.n_folds,
+        repeats=config.n_repeats,
+        all="No setting was chosen: all" if is_recipes_own(RECIPE, config) else "All",
+        penalty=f"a penalty of {config.penalty:g}" if config.penalty else "no penalty",
+    )
 
 
 def _outcome(cohort: Cohort, proof: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def run(request: Request) -> Path:
     for index, name in enumerate((*PARTS, "blend")):
         request.progress(f"folds of the training part: {name} {mean_auc(learned.truth, logits[:, index]):.4f}")
     value = round(mean_auc(learned.truth, logits[:, -1]), 5)
-    training = {"data_digest": found.digest, "validation": {"metric": METRIC, "value": value}}
+    training = {"data_digest": found.digest, "validation": {"metric": METRIC, "value": value}, **request.asked}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
     decisions, far = decide(learned.truth, logits[:, -1]), far_in_folds(learned.fingerprint, folds)
     findings = Findings(found, config, decisions, far, training)

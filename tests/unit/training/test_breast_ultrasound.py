@@ -51,6 +51,10 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     assert metrics["auc"]["value"] > 0.85
     assert metrics["auc"]["ci95"][0] <= metrics["auc"]["value"] <= metrics["auc"]["ci95"][1]
     assert (evidence["n"], evidence["per_class"]) == (120, {"BENIGN_OR_NORMAL": 90, "MALIGNANT": 30})
+    assert evidence["unit"] == "groups of near copies"  # nobody knows how many patients they are of
+    assert "of one woman may still be on both sides" in evidence["data"]["en"]
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert f"120 cases of {evidence['n_patients']} groups of near copies" in page
     assert set(evidence["robustness"]) >= {"as it is", "noise", "black frame"}
     assert set(evidence["novelty"]) == {"warned", "abstained"}
     assert card.training["validation"]["value"] == pytest.approx(metrics["auc"]["value"], abs=1e-4)

@@ -17,7 +17,7 @@ from medviewer.domain.errors import InputError, StorageError
 from medviewer.inference.card import input_spec
 from medviewer.training.cohorts import cohort_table, read_cohort
 from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, LabelledImage
-from medviewer.training.data_report import DataTable, describe_data, images_table, write_data_report
+from medviewer.training.data_report import DataTable, describe_data, images_table, with_copies, write_data_report
 from medviewer.training.fold_report import folds_table
 from medviewer.training.parts import split_parts
 from medviewer.training.physionet import Stay, Stays
@@ -249,3 +249,39 @@ def test_a_report_that_cannot_be_written_is_one_sentence(table: DataTable, tmp_p
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written"):
         write_data_report(table, tmp_path / "file" / "report")
+
+
+@pytest.mark.parametrize(
+    ("parts_copies", "told"),
+    [(True, "and the figures are too good for it"), (False, "none is both learned from and judged on")],
+)
+def test_a_training_says_how_many_copies_there_are(
+    table: DataTable, tmp_path: Path, parts_copies: bool, told: str
+) -> None:
+    lines: list[str] = []
+    twice = replace(copies(copies(copies(table, 0, 1), 0, 30), 4, 5), parts_copies=parts_copies)
+    report = write_data_report(twice, tmp_path, progress=lines.append)
+    assert report["copies"] == {"n": 3, "are_parted": parts_copies}
+    assert len(lines) == 1
+    assert lines[0].startswith("3 of 40 cases are copies of another one: ")
+    assert told in lines[0]
+    text = {"en": "All patients", "zh": "全部患者"}
+    said = with_copies(text, report)
+    assert (said["en"].startswith("All patients. 3 of 40 cases are copies of another one: ")) == parts_copies
+    assert ("40例中有3例" in said["zh"]) == parts_copies
+    assert parts_copies or said == text
+
+
+def test_data_without_copies_say_nothing_of_them(table: DataTable, tmp_path: Path) -> None:
+    lines: list[str] = []
+    report = write_data_report(replace(table, parts_copies=True), tmp_path, progress=lines.append)
+    assert lines == []
+    assert with_copies({"en": "All", "zh": "全部"}, report) == {"en": "All", "zh": "全部"}
+
+
+@pytest.mark.parametrize(("learned", "are_parted"), [("a", False), ("ab", True)])
+def test_copies_of_stays_count_where_they_are_learned_from(learned: str, are_parted: bool) -> None:
+    first, second = make_stays(4), make_stays(4, seed=1, first_id=500)
+    twin = replace(second[0], record_id=900)
+    sets = {"a": Stays("set-a", tuple(first), "a"), "b": Stays("set-b", (*second, twin), "b")}
+    assert describe_data(stays_table(Path(), sets, learned))["copies"] == {"n": 1, "are_parted": are_parted}

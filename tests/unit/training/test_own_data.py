@@ -20,7 +20,7 @@ from medviewer.training.configs import FilmConfig, ForecastConfig, MoleculeConfi
 from medviewer.training.data import ClassFolders, LabelledImage
 from medviewer.training.data_report import describe_data, images_table
 from medviewer.training.dialogues import Dialogue, Dialogues, dialogues_table
-from medviewer.training.fold_report import folds_table
+from medviewer.training.fold_report import UNITS, folds_table
 from medviewer.training.forecast_export import Offered
 from medviewer.training.molecules import ASSAYS, Molecules
 from medviewer.training.note_decision import Chosen
@@ -92,8 +92,30 @@ def test_own_data_claim_nothing_of_them(tmp_path: Path, split: str) -> None:
         "weights": "for their owner to say; training began with ImageNet weights of EfficientNet-Lite0 (Apache-2.0)",
         "data": "its owner's; not published",
     }
-    assert ("label table" in document["training"]["split_rule"]) == bool(split)
+    assert ("by the label table" in document["training"]["split_rule"]) == bool(split)
     assert ("label table" in document["evidence"][0]["data"]["en"]) == bool(split)
+
+
+@pytest.mark.parametrize(
+    ("is_table", "whose"), [(True, "By patient, as the label table names them."), (False, "as the names of the files")]
+)
+def test_patients_of_own_films_are_not_told_by_the_published_names(tmp_path: Path, is_table: bool, whose: str) -> None:
+    written(tmp_path, is_table=is_table, names=(*FILMS, "PNEUMONIA/ours-1.png"))
+    rule = read_card(tmp_path).training["split_rule"]
+    assert whose in rule
+    for word in ("bacteria", "virus", "both series"):
+        assert word not in rule
+
+
+@pytest.mark.parametrize("is_table", [True, False])
+def test_own_pictures_of_breasts_keep_the_caution_on_patients(is_table: bool) -> None:
+    """Near copies are no patients: only a label table knows those."""
+    images = tuple(LabelledImage(Path(), f"{n}", n % 2, f"copies-{n}", "d", "train") for n in range(4))
+    text = breast_ultrasound_card.evidence_text(ClassFolders(Path(), CLASSES, images, is_table=is_table))
+    assert ("two unlike images of one woman may still be on both sides" in text["en"]) != is_table
+    assert ("同一患者的两张不同图像仍可能分在两侧" in text["zh"]) != is_table
+    assert ("one patient of the label table" in text["en"]) == is_table
+    assert ("patient" in UNITS[is_table]) == is_table
 
 
 def test_class_folders_with_files_of_other_names_are_not_the_published_films(tmp_path: Path) -> None:

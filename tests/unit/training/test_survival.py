@@ -21,7 +21,7 @@ from medviewer.inference.card import input_spec, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.resources import models_dir
-from medviewer.training import report_data, train
+from medviewer.training import Manner, report_data, train
 from medviewer.training.cohorts import encoded, read_cohort, statistics, stratified_folds
 from medviewer.training.comparing import compare
 from medviewer.training.cox import fit_cox
@@ -367,3 +367,38 @@ def test_published_cohorts_reach_in_folds_what_is_published(
     )
     value = survival_measures(answers, ())["concordance"]["value"]
     assert at_least < value < at_least + 0.03
+
+
+def test_the_page_tells_settings_that_were_given(tmp_path: Path, data: Path) -> None:
+    made = train("survival", data, tmp_path / "given", SETTINGS | {"penalty": "50", "seed": "5"}, lambda _: None)
+    page = (made / "README.md").read_text(encoding="utf-8")
+    command = "--set n_folds=3 --set n_repeats=2 --set penalty=50.0 --set epochs=10 --seed 5`"
+    assert command in page
+    assert "a penalty of 50, ties after Efron" in page
+    for false in ("No setting was chosen", "no penalty", "A search chose"):
+        assert false not in page
+
+
+def test_the_page_tells_that_a_search_chose(tmp_path: Path, data: Path) -> None:
+    pytest.importorskip("optuna")
+    made = train("survival", data, tmp_path / "found", SETTINGS, lambda _: None, Manner(search=2))
+    training = read_card(made).training
+    page = (made / "README.md").read_text(encoding="utf-8")
+    assert training["search"] == {"trials": 2, "names": ["penalty"]}
+    assert f"--set penalty={training['config']['penalty']}" in page
+    assert "A search chose `penalty`: the best of 2 trials on one repeat of folds of the same patients" in page
+    assert "No setting was chosen" not in page
+
+
+def test_patients_who_are_there_twice_make_figures_too_good_and_it_is_said(tmp_path: Path) -> None:
+    """Copies lie in different folds: who is judged was learned from."""
+    patients, lines = make_patients(90), list[str]()
+    table = write_csv(tmp_path / "twice.csv", patients + patients)
+    made = train("survival", table, tmp_path / "twice", SETTINGS | {"epochs": "2"}, lines.append)
+    (told,) = [line for line in lines if "copies" in line]
+    assert told.startswith("90 of 180 cases are copies of another one: ")
+    assert "the figures are too good for it" in told
+    (evidence,) = read_card(made).evidence
+    assert evidence["data"]["en"].endswith(told.rstrip("."))
+    assert "180例中有90例与另一例内容相同" in evidence["data"]["zh"]
+    assert "the figures are too good for it" in (made / "README.md").read_text(encoding="utf-8")
