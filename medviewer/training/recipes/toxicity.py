@@ -65,7 +65,7 @@ def run(request: Request) -> Path:
         request.progress(f"folds of the training part: {name} {mean_auc(learned.truth, logits[:, index]):.4f}")
     value = round(mean_auc(learned.truth, logits[:, -1]), 5)
     training = {"data_digest": found.digest, "validation": {"metric": METRIC, "value": value}}
-    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
+    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force, folds={"n_folds": config.n_folds})
     decisions, far = decide(learned.truth, logits[:, -1]), far_in_folds(learned.fingerprint, folds)
     findings = Findings(found, config, decisions, far, training)
     reports = {"folds": _judged(request, findings, "folds", train, logits, far)}
