@@ -14,6 +14,7 @@ from medviewer.training.card import write_card
 from medviewer.training.configs import LoopConfig
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import whole_folder
+from medviewer.training.place import beside
 
 PUBLISHED_SPLITS = ("block", "report")
 _FOLDS = ("n_folds", "n_repeats", "seed")
@@ -103,7 +104,7 @@ def model_folder(out: Path) -> Iterator[Path]:
             yield partial
         return
     out = out.absolute()
-    new, old = out.with_name(f".{out.name}-new"), out.with_name(f".{out.name}-old")
+    new, old = beside(out, "new"), beside(out, "old")
     for remains in (new, old):
         shutil.rmtree(remains, ignore_errors=True)
     with whole_folder(new) as partial:

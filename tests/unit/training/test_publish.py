@@ -136,7 +136,7 @@ def test_the_old_model_comes_back_where_the_new_one_cannot_be_moved(
     before, rename = names(out), Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if self.name == ".model-new":
+        if self.name == ".model.medviewer-new":
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
@@ -150,8 +150,8 @@ def test_the_old_model_comes_back_where_the_new_one_cannot_be_moved(
 
 def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     out = model(tmp_path / "model")
-    model(tmp_path / ".model-new")
-    model(tmp_path / ".model-old")
+    model(tmp_path / ".model.medviewer-new")
+    model(tmp_path / ".model.medviewer-old")
     with model_folder(out) as partial:
         (partial / "new").write_bytes(b"whole")
     assert names(tmp_path) == ["model"]
