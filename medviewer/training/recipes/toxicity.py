@@ -66,7 +66,7 @@ def run(request: Request) -> Path:
     value = round(mean_auc(learned.truth, logits[:, -1]), 5)
     training = {"data_digest": found.digest, "validation": {"metric": METRIC, "value": value}}
     check_better(request.out, {"recipe": RECIPE, **training}, force=request.force, folds={"n_folds": config.n_folds})
-    decisions, far = decide(learned.truth, logits[:, -1]), far_in_folds(learned.fingerprint, folds)
+    decisions, far = decide(learned.truth, logits[:, -1], ASSAYS), far_in_folds(learned.fingerprint, folds)
     findings = Findings(found, config, decisions, far, training)
     reports = {"folds": _judged(request, findings, "folds", train, logits, far)}
     proof = learn_blend(learned, config, around.within("proof"), n_nets=config.n_nets)
