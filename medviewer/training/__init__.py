@@ -76,7 +76,8 @@ def train(
         ``out``, complete. On any error what was there before is there still.
 
     Raises:
-        UsageError: an unknown recipe or setting, or ``out`` holds something else, or a model that is no worse.
+        UsageError: an unknown recipe or setting, or ``out`` holds something else, or a model that is no worse, or
+            another process makes one there.
         InputError: the data cannot be used, or are not those whose sums lie beside them.
         StorageError: the disk is full or cannot be written.
         TrainingError: out of memory, or a loss that is no number.
@@ -84,10 +85,13 @@ def train(
         RuntimeMissingError: a package that training needs is not installed.
     """
     module = _recipe(recipe)
+    from medviewer.training.place import own_place  # noqa: PLC0415 - only who trains needs it
     from medviewer.training.processes import joined_processes  # noqa: PLC0415 - torch, and only now
     from medviewer.training.request import Request  # noqa: PLC0415
 
-    with joined_processes() as processes, _decoders():
+    with joined_processes() as processes, contextlib.ExitStack() as stack, _decoders():
+        if processes.is_first:
+            stack.enter_context(own_place(out))
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
         request = Request(recipe, data, out, overrides, line, bar, manner.force, processes, manner.record)
         if n := check_sums(data):

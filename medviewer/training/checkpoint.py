@@ -58,14 +58,20 @@ def write_checkpoint(folder: Path, state: Mapping[str, Any], identity: Mapping[s
     write_tensors(folder / FILE, {"version": _VERSION, "identity": json.dumps(identity, sort_keys=True), **state})
 
 
-def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_checkpoint(folder: Path, identity: Mapping[str, Any], whole: Path | None = None) -> dict[str, Any] | None:
     """Return where a run stands, or None if the folder holds none.
+
+    Args:
+        folder: of the run, or of a part of it.
+        identity: as :func:`write_checkpoint` was given.
+        whole: of the run with all its parts, which have to go together; default: ``folder``.
 
     Raises:
         UsageError: it is a run with other settings or other data.
         InputError: the file is damaged or of another version.
     """
     _remove_remains(folder)
+    whole = whole or folder
     try:
         state: dict[str, Any] = torch.load(folder / FILE, map_location="cpu", weights_only=True)
         theirs = json.loads(state["identity"])
@@ -76,11 +82,11 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]
             f"The checkpoint {folder / FILE} cannot be read ({type(error).__name__}); remove it to begin anew."
         ) from error
     if state.get("version") != _VERSION:
-        raise InputError(f"The checkpoint {folder / FILE} is of another version; remove it to begin anew.")
+        raise InputError(f"The checkpoint {folder / FILE} is of another version; remove {whole} to begin anew.")
     ours = json.loads(json.dumps(identity))
     if ours != theirs:
         raise UsageError(
-            f"{folder} keeps a run with another {_difference(theirs, ours)}; give the same settings and data, "
+            f"{whole} keeps a run with another {_difference(theirs, ours)}; give the same settings and data, "
             "or remove that folder to begin anew."
         )
     return state

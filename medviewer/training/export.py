@@ -30,6 +30,7 @@ from medviewer.training.gradient_graph import (
     remove_traces,
 )
 from medviewer.training.networks import PooledClassifier, Served
+from medviewer.training.place import PART, beside
 from medviewer.training.validation import Forward
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -48,6 +49,9 @@ GRADIENT_SAMPLES = 12
 def whole_folder(out: Path) -> Iterator[Path]:
     """Give a temporary sibling of ``out`` that becomes ``out`` when the block ends well.
 
+    What is left of it when the process is killed goes with the next one that has the place
+    (:func:`medviewer.training.place.own_place`).
+
     Raises:
         UsageError: ``out`` is already there.
         StorageError: the disk is full or cannot be written. Nothing is left behind.
@@ -56,7 +60,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise UsageError(f"{out} is already there; choose another folder or remove it first.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        partial = Path(tempfile.mkdtemp(prefix=beside(out, "").name, suffix=PART, dir=out.parent))
     except OSError as error:
         raise StorageError(f"The folder {out} cannot be made ({error.strerror}).") from error
     try:

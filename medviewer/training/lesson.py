@@ -151,6 +151,11 @@ class Surroundings:
     record: Callable[[Path, Mapping[str, Any]], None] = lambda *_: None
     part: str = ""
 
+    @property
+    def whole(self) -> Path:
+        """Return the folder of the run with all its parts."""
+        return (self.folder, *self.folder.parents)[len(Path(self.part).parts)]
+
     def within(self, name: str) -> Surroundings:
         """Return the surroundings of a part of the run, in folders of its own."""
         events = self.tensorboard / name if self.tensorboard else None

@@ -33,6 +33,7 @@ from medviewer.training.evaluate import classes_of, split_images
 from medviewer.training.export import file_entry, whole_folder
 from medviewer.training.gradient_graph import remove_traces
 from medviewer.training.metrics import roc_auc
+from medviewer.training.place import own_place
 from medviewer.training.pruning import pruned
 from medviewer.training.sanity_card import next_version
 from medviewer.training.scoring import Classifier, Progress, score, silent
@@ -273,7 +274,7 @@ def _is_faithful(lighter: Lighter) -> bool:
 
 def _write(card: Card, small: bytes, lighter: Lighter, digest: str, out: Path) -> None:
     """The whole model beside its copy, with the card's next version: another set of files is another version."""
-    with whole_folder(out) as partial:
+    with own_place(out), whole_folder(out) as partial:
         for path in card.folder.iterdir():
             if path.is_file() and path.suffix != ".sig":
                 shutil.copyfile(path, partial / path.name)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medviewer.domain.errors import TrainingError
 from medviewer.training.calibration import Decision, fit_platt, sigmoid
 from medviewer.training.metrics import Floats, expected_calibration_error, rates, roc_curve
 
 
-def decide(truth: Floats, logits: Floats) -> list[Decision]:
+def decide(truth: Floats, logits: Floats, assays: Sequence[str]) -> list[Decision]:
     """Choose calibration and threshold of each assay, on molecules that were not learned from.
 
     The probability is how often such molecules were active in the assay. Few are, so a threshold on it is low: it
@@ -19,11 +20,21 @@ def decide(truth: Floats, logits: Floats) -> list[Decision]:
     Args:
         truth: ``(n, assays)``, NaN where not known; every assay has both results.
         logits: ``(n, assays)``.
+        assays: their names.
+
+    Raises:
+        TrainingError: higher answers do not go with activity in an assay: no probability can be made of them.
     """
     found = []
     for said, logit in zip(truth.T, logits.T, strict=True):
         known = np.isfinite(said)
         found.append(_decide(said[known] == 1, logit[known]))
+    if wrong := [name for name, one in zip(assays, found, strict=True) if not one.slope > 0]:
+        raise TrainingError(
+            f"Nothing was learned of {', '.join(wrong)}: in the folds, molecules with higher answers are not active "
+            "there more often, so that no probability can be told. Give more molecules with results of it, or other "
+            "settings, and another --out."
+        )
     return found
 
 

@@ -11,10 +11,13 @@ from typing import Any
 from medviewer.domain.errors import ModelError, StorageError, UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.card import write_card
+from medviewer.training.configs import LoopConfig
 from medviewer.training.evaluate import evaluate
 from medviewer.training.export import whole_folder
+from medviewer.training.place import beside
 
 PUBLISHED_SPLITS = ("block", "report")
+_FOLDS = ("n_folds", "n_repeats", "seed")
 
 
 def check_place(out: Path, recipe: str) -> Card | None:
@@ -34,7 +37,14 @@ def check_place(out: Path, recipe: str) -> Card | None:
     return card
 
 
-def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False) -> None:
+def folds_of(config: LoopConfig) -> dict[str, Any]:
+    """Return the settings that decide which folds judge, of a recipe that draws them."""
+    return {name: getattr(config, name) for name in _FOLDS if hasattr(config, name)}
+
+
+def check_better(
+    out: Path, training: Mapping[str, Any], *, force: bool = False, folds: Mapping[str, Any] | None = None
+) -> None:
     """Refuse to replace a model by one that is not better on the recipe's own validation patients.
 
     Args:
@@ -42,6 +52,7 @@ def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False)
         training: the new card's section of that name: ``recipe``, ``data_digest``, and ``validation``
             with ``metric`` and ``value`` (higher is better); and ``split``, where that says who was validated on.
         force: replace it whatever it is.
+        folds: the settings that decide which folds the validation is of, where it is of folds.
 
     Raises:
         UsageError: a model that is as good, or cannot be compared, lies there; says why.
@@ -58,9 +69,17 @@ def check_better(out: Path, training: Mapping[str, Any], *, force: bool = False)
         raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {rest}")
     if "split" in training and old.training.get("split") != training["split"]:
         raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {rest}")
+    if other := _other_folds(dict(old.training.get("config", {})), folds or {}):
+        raise UsageError(f"{out} holds a model judged by other folds, which cannot be compared: {other}. {rest}")
     if not new_value > float(theirs["value"]):
         said = f"{metric} {float(theirs['value']):.4f}, the new one's {new_value:.4f}"
         raise UsageError(f"{out} holds a model that is no worse: {said}. {rest}")
+
+
+def _other_folds(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Name the settings of folds that are others, with both values; an older card may lack one."""
+    other = [name for name in ours if theirs.get(name) != ours[name]]
+    return ", ".join(f"{name} {theirs.get(name, 'not told')}, the new one's {ours[name]}" for name in other)
 
 
 def _validation(training: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
@@ -85,7 +104,7 @@ def model_folder(out: Path) -> Iterator[Path]:
             yield partial
         return
     out = out.absolute()
-    new, old = out.with_name(f".{out.name}-new"), out.with_name(f".{out.name}-old")
+    new, old = beside(out, "new"), beside(out, "old")
     for remains in (new, old):
         shutil.rmtree(remains, ignore_errors=True)
     with whole_folder(new) as partial:

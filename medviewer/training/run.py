@@ -100,7 +100,8 @@ def resumed(network: nn.Module, lesson: Lesson, config: LoopConfig, around: Surr
     idle = torch.optim.AdamW(network.parameters())
     scaler = torch.amp.GradScaler("cuda", enabled=False)
     run = Run(network, lesson, config, around, processes.joined(network), network, idle, scaler, Generator())
-    held = read_checkpoint(around.folder, {**around.identity, "processes": processes.n}) if processes.is_first else None
+    identity = {**around.identity, "processes": processes.n}
+    held = read_checkpoint(around.folder, identity, around.whole) if processes.is_first else None
     (state,) = processes.share([held])
     if state is None:
         begin_stage(run)

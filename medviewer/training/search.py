@@ -1,7 +1,8 @@
 """Tries settings of a recipe within the ranges that it declares, and remembers every trial.
 
 The study lies in a file beside the trials' own folders. A search that was broken off goes on:
-the trial that was running from its checkpoint, then the rest.
+the trial that was running from its checkpoint, then the rest. Wherever it was broken off, it tries
+the same settings: what is drawn depends on the run's seed and on the trials before, on nothing else.
 
 Source: Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework" (2019);
 new settings are drawn by its tree-structured Parzen estimator.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +68,7 @@ def search(
         n_trials: how many trials are to be complete in the end.
         folder: of the study and, below it, of each trial.
         learn: trains with some settings in a folder and returns the validation score (higher is better).
-        identity: settings and data that all trials share.
+        identity: settings (``config``, whose ``seed`` decides what is drawn) and data that all trials share.
         progress: called with a line at a time.
 
     Raises:
@@ -83,8 +85,12 @@ def search(
     while (number := sum(t.state == states.COMPLETE for t in study.trials)) < n_trials:
         if sum(t.state == states.FAIL for t in study.trials) >= n_trials:
             raise TrainingError("Every trial of the search failed; see what is said above of each.")
-        running = [t for t in study.trials if t.state == states.RUNNING and t.params.keys() == ranges.keys()]
+        # One that was not drawn to its end is no trial: what it would have been is drawn again.
+        whole = [t for t in study.trials if t.params.keys() == ranges.keys()]
+        running = [t for t in whole if t.state == states.RUNNING]
         with _kept(folder):
+            # A sampler of its own for each trial: one for all would go on elsewhere after a break.
+            study.sampler = optuna.samplers.TPESampler(seed=_seed(identity, len(whole)))
             trial = running[0] if running else study.ask(drawn)
         settings = {name: str(value) for name, value in trial.params.items()}
         progress(f"trial {number + 1} of {n_trials}: {', '.join(f'{k}={v}' for k, v in settings.items())}")
@@ -101,6 +107,11 @@ def search(
     best = study.best_trial
     settings = {name: str(value) for name, value in best.params.items()}
     return Trial(settings, _trial_folder(folder, best.number), float(best.value))
+
+
+def _seed(identity: Mapping[str, Any], number: int) -> int:
+    """Return what a trial is drawn with: another one for each trial of a run, and for each seed of runs."""
+    return zlib.crc32(f"{identity.get('config', {}).get('seed', 0)} {number}".encode())
 
 
 def _trial_folder(folder: Path, number: int) -> Path:
@@ -143,8 +154,6 @@ def _open_study(folder: Path, ranges: Ranges, identity: Mapping[str, Any]) -> tu
     file = str(folder / FILE)
     storage = JournalStorage(JournalFileBackend(file, JournalFileOpenLock(file)))
     study = optuna.create_study(storage=storage, study_name=_STUDY, direction="maximize", load_if_exists=True)
-    # Seeded by what there is: a search that goes on draws nothing twice.
-    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     ours = json.dumps({"ranges": {k: asdict(v) for k, v in ranges.items()}, **identity}, sort_keys=True)
     theirs = study.user_attrs.get("identity", ours)
     if theirs != ours:

@@ -26,7 +26,7 @@ from medviewer.training.fold_report import fold_metrics, fold_report, folds_tabl
 from medviewer.training.image_folds import CrossDecided, FoldAnswers, answer_by_folds, cross_decide, decide_by_folds
 from medviewer.training.lesson import Surroundings
 from medviewer.training.parts import of_one_size
-from medviewer.training.publish import check_better, check_place, model_folder
+from medviewer.training.publish import check_better, check_place, folds_of, model_folder
 from medviewer.training.reading import Grey
 from medviewer.training.recipes.breast_ultrasound_card import ABOUT, RECIPE, card_document, decided, evidence_text
 from medviewer.training.recipes.breast_ultrasound_novelty import write_novelty
@@ -74,7 +74,7 @@ def run(request: Request) -> Path:
     request.progress(f"judged by folds: {figures}")
     document = card_document(found, config, preprocessing(config.size), METRIC, proof["metrics"]["auc"]["value"])
     document["training"] |= request.asked
-    check_better(request.out, document["training"], force=request.force)
+    check_better(request.out, document["training"], force=request.force, folds=folds_of(config))
     request.progress(f"learning from all {len(images.labels)} images")
     network = learn_ensemble(images, preprocessing(config.size), config, around.within("all"))
     if not request.processes.is_first:

@@ -27,7 +27,7 @@ from medviewer.training.note_blend import Reader, notes_of
 from medviewer.training.note_decision import decide, report_of_folds
 from medviewer.training.note_evaluation import judge
 from medviewer.training.note_export import write_graph, write_reference
-from medviewer.training.publish import check_better, check_place, model_folder
+from medviewer.training.publish import check_better, check_place, folds_of, model_folder
 from medviewer.training.recipes.note_section_card import ABOUT, RECIPE, card_document, evidence_text
 from medviewer.training.request import Request
 from medviewer.training.search import Range, Trial, search
@@ -66,7 +66,7 @@ def run(request: Request) -> Path:
         request.progress(f"in folds: {name} {value:.4f}")
     best = max(chosen.compared.values())
     training = {"data_digest": digest, "validation": {"metric": METRIC, "value": best}, **request.asked}
-    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
+    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force, folds=folds_of(config))
     request.progress(f"learning {' and '.join(chosen.parts)} from all {len(notes.truth)} dialogues")
     parts = {name: reader.learn(name, notes, below, around.within("all")) for name in chosen.parts}
     network = reader.assembled(parts)

@@ -20,7 +20,7 @@ from medviewer.training.data_report import DataTable, with_copies, write_data_re
 from medviewer.training.extras import install
 from medviewer.training.lesson import Surroundings
 from medviewer.training.metrics import Floats, Truth
-from medviewer.training.publish import check_better, check_place, model_folder
+from medviewer.training.publish import check_better, check_place, folds_of, model_folder
 from medviewer.training.recipes.survival_card import (
     ABOUT,
     COLUMNS,
@@ -66,7 +66,7 @@ def run(request: Request) -> Path:
     request.progress(f"judged by folds: {told}")
     value = proof["metrics"]["concordance"]["value"]
     training = {"data_digest": cohort.digest, "validation": {"metric": METRIC, "value": value}, **request.asked}
-    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
+    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force, folds=folds_of(config))
     model = _fitted(x, cohort.time, cohort.event, config)
     if not request.processes.is_first:
         return request.out

@@ -65,8 +65,8 @@ def run(request: Request) -> Path:
         request.progress(f"folds of the training part: {name} {mean_auc(learned.truth, logits[:, index]):.4f}")
     value = round(mean_auc(learned.truth, logits[:, -1]), 5)
     training = {"data_digest": found.digest, "validation": {"metric": METRIC, "value": value}, **request.asked}
-    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force)
-    decisions, far = decide(learned.truth, logits[:, -1]), far_in_folds(learned.fingerprint, folds)
+    check_better(request.out, {"recipe": RECIPE, **training}, force=request.force, folds={"n_folds": config.n_folds})
+    decisions, far = decide(learned.truth, logits[:, -1], ASSAYS), far_in_folds(learned.fingerprint, folds)
     findings = Findings(found, config, decisions, far, training)
     reports = {"folds": _judged(request, findings, "folds", train, logits, far)}
     proof = learn_blend(learned, config, around.within("proof"), n_nets=config.n_nets)

@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 from medviewer.domain.errors import StorageError, UsageError
-from medviewer.training.publish import check_better, check_place, model_folder
+from medviewer.training.configs import NoteConfig, SurvivalConfig
+from medviewer.training.publish import check_better, check_place, folds_of, model_folder
 from tests import fakes
 
 pytestmark = pytest.mark.torch
@@ -71,6 +72,32 @@ def test_a_model_validated_on_other_patients_is_not_compared(tmp_path: Path) -> 
         check_better(folder, new(0.91) | {"split": {"seed": 1}})
 
 
+@pytest.mark.parametrize("config", [{"n_folds": 2, "seed": 0}, {"n_folds": 3, "seed": 1}, {"seed": 0}, None])
+def test_a_model_judged_by_other_folds_is_not_compared(tmp_path: Path, config: dict[str, Any] | None) -> None:
+    """The same model gets another figure by other folds; an older card may not say by which."""
+    folds = {"n_folds": 3, "seed": 0}
+    asked = {"config": config} if config else {}
+    folder = model(tmp_path / "model", **said(0.9), **asked)
+    with pytest.raises(
+        UsageError, match=r"holds a model judged by other folds, which cannot be compared: \w+ .*--force"
+    ) as refused:
+        check_better(folder, new(0.95), folds=folds)
+    assert ("n_folds 2, the new one's 3" in str(refused.value)) == (config == {"n_folds": 2, "seed": 0})
+    check_better(folder, new(0.95), folds=folds, force=True)
+
+
+def test_a_model_judged_by_the_same_folds_is_compared(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model", **said(0.9), config={"n_folds": 3, "seed": 0, "rate": 0.1})
+    check_better(folder, new(0.91), folds={"n_folds": 3, "seed": 0})
+    with pytest.raises(UsageError, match="no worse"):
+        check_better(folder, new(0.9), folds={"n_folds": 3, "seed": 0})
+
+
+def test_which_folds_judge_is_told_by_the_settings_that_draw_them() -> None:
+    assert folds_of(SurvivalConfig(n_folds=3)) == {"n_folds": 3, "n_repeats": 5, "seed": 0}
+    assert folds_of(NoteConfig(seed=2)) == {"n_folds": 5, "seed": 2}
+
+
 def test_force_overwrites_no_other_recipe_and_nothing_that_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of another recipe"):
         check_better(model(tmp_path / "model", recipe="hip"), new(0.95), force=True)
@@ -109,7 +136,7 @@ def test_the_old_model_comes_back_where_the_new_one_cannot_be_moved(
     before, rename = names(out), Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if self.name == ".model-new":
+        if self.name == ".model.medviewer-new":
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
@@ -123,8 +150,8 @@ def test_the_old_model_comes_back_where_the_new_one_cannot_be_moved(
 
 def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     out = model(tmp_path / "model")
-    model(tmp_path / ".model-new")
-    model(tmp_path / ".model-old")
+    model(tmp_path / ".model.medviewer-new")
+    model(tmp_path / ".model.medviewer-old")
     with model_folder(out) as partial:
         (partial / "new").write_bytes(b"whole")
     assert names(tmp_path) == ["model"]

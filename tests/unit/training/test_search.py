@@ -63,6 +63,50 @@ def test_a_broken_search_goes_on_with_the_trial_that_was_running(tmp_path: Path)
     assert third.asked == []
 
 
+def test_wherever_it_is_broken_off_it_tries_the_same(tmp_path: Path) -> None:
+    """Fourteen trials: the last four are drawn by what the others gave, not by chance alone."""
+    run(tmp_path / "whole", 14, whole := Teacher())
+    wanted = [settings for settings, _ in whole.asked]
+    assert len({str(settings) for settings in wanted}) == 14
+    for place in (1, 2, 7, 13):
+        first, second = Teacher(breaks_at=place), Teacher()
+        with pytest.raises(Stopped):
+            run(tmp_path / f"broken-{place}", 14, first)
+        run(tmp_path / f"broken-{place}", 14, second)
+        assert [settings for settings, _ in [*first.asked[:-1], *second.asked]] == wanted
+
+
+def test_a_trial_that_was_drawn_by_half_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends between two settings of a trial: the same trial is then drawn whole."""
+    from optuna.storages.journal import JournalFileBackend
+
+    run(tmp_path / "whole", 4, whole := Teacher())
+    append, first, n_written = JournalFileBackend.append_logs, Teacher(), [0]
+
+    def end(self: JournalFileBackend, logs: list[dict[str, object]]) -> None:
+        n_written[0] += len(first.asked) == 2
+        if n_written[0] == 4:  # the end of the second trial, then the third one and its first setting
+            raise Stopped
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", end)
+        with pytest.raises(Stopped):
+            run(tmp_path / "broken", 4, first)
+    run(tmp_path / "broken", 4, second := Teacher())
+    assert [settings for settings, _ in [*first.asked, *second.asked]] == [settings for settings, _ in whole.asked]
+
+
+def test_each_seed_tries_something_else(tmp_path: Path) -> None:
+    tried = []
+    for seed in (0, 1):
+        learn = Teacher()
+        identity = {"config": {"seed": seed}}
+        search(RANGES, 3, tmp_path / str(seed), learn, identity=identity, progress=lambda _: None)
+        tried.append([settings for settings, _ in learn.asked])
+    assert tried[0] != tried[1]
+
+
 def test_a_trial_that_fails_is_told_and_does_not_count(tmp_path: Path) -> None:
     told: list[str] = []
     learn = Teacher(fails_at=(2,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from medviewer.domain.errors import UsageError  # noqa: E402
 from medviewer.training import forecast_learning, molecule_blend, note_blend, small_lesson, stay_blend  # noqa: E402
 from medviewer.training.batches import Part  # noqa: E402
 from medviewer.training.configs import (  # noqa: E402
@@ -48,6 +51,25 @@ def test_each_of_two_networks_has_its_own_event_file(tmp_path: Path) -> None:
         losses.append(scalars(tmp_path / "events" / name, "train/loss"))
         assert losses[-1] == pytest.approx({line["step"]: line["loss"] for line in record})
     assert losses[0] != losses[1]
+
+
+def test_with_other_settings_the_folder_of_all_networks_is_the_one_to_remove(tmp_path: Path) -> None:
+    """To remove that of one network would only lead to the same refusal by the next one."""
+    images = [np.uint8(np.random.default_rng(n).integers(0, 255, (28, 28))) for n in range(8)]
+    config = SmallConfig(n_members=2, epochs=1, passes=2, batch=4, n_statistics=1, width=2, threads=1)
+    steps = ({"op": "resize", "rows": 28, "columns": 28}, {"op": "normalise", "mean": 0.5, "std": 0.5})
+    part, around = Part(images, np.arange(8) % 2), surroundings(tmp_path)
+
+    def learn(rate: float) -> None:
+        place = replace(around, tensorboard=None, identity={"rate": rate}).within("repeat-0").within("fold-0")
+        small_lesson.learn_ensemble(part, steps, config, place)
+
+    learn(0.003)
+    with pytest.raises(UsageError, match=r"another rate \(0.003, not 0.004\); .*remove that folder") as refused:
+        learn(0.004)
+    assert str(refused.value).startswith(f"{around.folder} keeps a run")
+    shutil.rmtree(around.folder)
+    learn(0.004)
 
 
 @pytest.fixture

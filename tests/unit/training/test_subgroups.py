@@ -137,4 +137,4 @@ def test_the_page_marks_what_chance_does_not_explain() -> None:
 
 def test_a_report_without_groups_says_why() -> None:
     page = subgroup_table({"subgroups": []}, "<table></table>", "notes")
-    assert page == "<p>No group among these notes is large enough for figures of its own.</p>"
+    assert page == "<p>No group among these notes is large enough, and of all classes, for figures of its own.</p>"

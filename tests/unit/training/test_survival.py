@@ -62,6 +62,13 @@ def test_the_loss_of_the_network_falls_in_every_fold(made: Path, lines: list[str
     assert (runs[:, -1] < runs[:, 0]).all(), runs
 
 
+def test_a_model_judged_by_other_folds_keeps_its_place(made: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, out := tmp_path / "heart")
+    with pytest.raises(UsageError, match="judged by other folds, which cannot be compared: n_folds 3, the new one's 2"):
+        train("survival", data, out, SETTINGS | {"epochs": "1", "n_folds": "2"}, lambda _: None)
+    assert read_card(out).sha256 == read_card(made).sha256
+
+
 def test_the_card_tells_how_it_was_judged(made: Path) -> None:
     card = read_card(made)
     (evidence,) = card.evidence

@@ -16,16 +16,19 @@ import pytest
 pytest.importorskip("rdkit", reason="RDKit is not installed")
 
 from medviewer.domain.case import Case
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, TrainingError, UsageError
 from medviewer.explain.methods import explain
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import molecule_scores, report_data, train
 from medviewer.training.evaluate import evaluate
 from medviewer.training.metrics import roc_auc
+from medviewer.training.molecule_blend import PARTS
 from medviewer.training.molecule_decision import decide, probabilities_of
 from medviewer.training.molecule_scores import ScoredMolecules, mean_auc, report_on
+from medviewer.training.molecule_tensors import MoleculeTensors
 from medviewer.training.molecules import ASSAYS
+from medviewer.training.recipes import toxicity
 from tests.molecule_maker import OTHER_RINGS, RINGS, make_molecules, rows_of, write_table
 
 SETTINGS = {
@@ -199,6 +202,23 @@ def test_nothing_is_learned_from_one_result(tmp_path: Path) -> None:
     assert stopping == ["Of SR-ARE all but one fold have one result only; nothing can be learned from that."]
 
 
+def test_an_assay_of_which_nothing_was_learned_is_named_before_the_rest_is_learned(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folds the answers on NR-AhR are the wrong way round; its card would contradict itself in the end."""
+    chance = np.random.default_rng(0)
+
+    def out_of_fold(learned: MoleculeTensors, *_: Any) -> Any:
+        said = 2 * np.nan_to_num(learned.truth) + chance.normal(0, 1, learned.truth.shape)
+        said[:, ASSAYS.index("NR-AhR")] *= -1
+        return np.repeat(said[:, None], len(PARTS) + 1, axis=1)
+
+    monkeypatch.setattr(toxicity, "out_of_fold", out_of_fold)
+    monkeypatch.setattr(toxicity, "learn_blend", lambda *_, **__: pytest.fail("it went on learning"))
+    with pytest.raises(TrainingError, match=r"Nothing was learned of NR-AhR: .*more molecules .*--out"):
+        train("toxicity", data, tmp_path / "out", SETTINGS, lambda _: None)
+
+
 def test_the_data_are_described_before_anything_is_learned(data: Path, tmp_path: Path) -> None:
     rows = rows_of(make_molecules())
     rows += [rows[0] | {"mol_id": "again", "NR-ER": "1"}, {"mol_id": "broken", "smiles": "C1CC"}]
@@ -277,7 +297,7 @@ def test_probabilities_are_frequencies_and_the_threshold_lies_between_the_classe
     truth = (chance.random((4000, 2)) < (0.05, 0.4)).astype(float)
     logits = 3 * (2 * truth - 1 + chance.normal(0, 1, truth.shape))
     truth[chance.random(truth.shape) < 0.2] = np.nan
-    decisions = decide(truth, logits)
+    decisions = decide(truth, logits, ASSAYS[:2])
     said = probabilities_of(logits, decisions)
     for column, decision in enumerate(decisions):
         known = np.isfinite(truth[:, column])

@@ -1,0 +1,72 @@
+"""The place of a model that is made: for one process at a time, and without what a killed one left there.
+
+What lies beside the place while a model is made has names that nobody else gives; so it can be removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from medviewer.domain.errors import StorageError, UsageError
+
+PART = ".part"
+_MADE = r"[a-z0-9_]{8}"  # as tempfile.mkdtemp draws it
+
+
+def beside(out: Path, what: str) -> Path:
+    """Return the hidden sibling of ``out`` that is called after it, for ``what``."""
+    return out.with_name(f".{out.name}.medviewer-{what}")
+
+
+@contextlib.contextmanager
+def own_place(out: Path) -> Iterator[None]:
+    """Have a place for oneself until the block ends, put right after a process that was killed.
+
+    The operating system holds the lock and lets go of it with the process, however that ends.
+
+    Raises:
+        UsageError: another process makes a model there.
+        StorageError: the disk is full or cannot be written.
+    """
+    out = out.absolute()
+    path = beside(out, "lock")
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        while not path.exists():  # whoever had it removed the file in this moment: others would lock another one
+            lock.release()
+            lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"Another process is making the model {out} now; wait for its end, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"The model cannot be made at {out} ({error.strerror}); choose another --out, or free some space."
+        ) from error
+    try:
+        _put_right(out)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a system that keeps files which are open removes it with the lock
+            path.unlink()
+        lock.release()
+
+
+def _put_right(out: Path) -> None:
+    """Put a model back that was to be replaced in the moment of the end, and remove what is not whole or not needed."""
+    new, old = beside(out, "new"), beside(out, "old")
+    names = "|".join(re.escape(path.name) for path in (beside(out, ""), beside(new, "")))
+    ours = re.compile(rf"(?:{names}){_MADE}{re.escape(PART)}")
+    with contextlib.suppress(OSError):
+        if new.is_dir() and old.is_dir() and not out.exists():
+            old.rename(out)
+        for remains in (new, old, *(path for path in out.parent.iterdir() if ours.fullmatch(path.name))):
+            shutil.rmtree(remains, ignore_errors=True)
