@@ -63,7 +63,7 @@ def _zh(text: Any) -> str:
 
 def _figure(entry: Mapping[str, Any]) -> str:
     if entry.get("ci95") is None:
-        return f"{entry['value']:.3f}"
+        return "not known" if entry["value"] is None else f"{entry['value']:.3f}"
     return f"{entry['value']:.3f} ({entry['ci95'][0]:.3f} to {entry['ci95'][1]:.3f})"
 
 

@@ -212,8 +212,18 @@ def _split_rule(config: SurvivalConfig) -> str:
 
 def _outcome(cohort: Cohort, proof: Mapping[str, Any]) -> dict[str, Any]:
     found = proof["metrics"]["concordance"]
-    low, high = found["ci95"]
+    between = {"en": "", "zh": ""}
+    if found["ci95"] is not None:
+        low, high = found["ci95"]
+        between = {"en": f" (95% {low:.0%} to {high:.0%})", "zh": f"（95%区间{low:.0%}至{high:.0%}）"}
     error = proof["metrics"][f"calibration_error_{HORIZON:g}"]["value"]
+    off = {"en": "", "zh": ""}
+    if error is not None:
+        off = {
+            "en": f"; at one year the chance given was {error:.1%} from the share that had died, on average over five "
+            "groups",
+            "zh": f"；一年时给出的概率与实际死亡比例平均相差{error:.1%}（五组平均）",
+        }
     n = len(cohort.time)
     of = (
         {"en": "of 1997 to 2001", "zh": "1997至2001年"}
@@ -229,9 +239,8 @@ def _outcome(cohort: Cohort, proof: Mapping[str, Any]) -> dict[str, Any]:
         "horizon": HORIZON,
         "measured": {
             "en": f"In validation by folds on {n} patients {of['en']}, of two patients the one who died first had "
-            f"the higher risk in {found['value']:.0%} of pairs (95% {low:.0%} to {high:.0%}); at one year the chance "
-            f"given was {error:.1%} from the share that had died, on average over five groups.",
+            f"the higher risk in {found['value']:.0%} of pairs{between['en']}{off['en']}.",
             "zh": f"在{of['zh']}{n}名患者的分折验证中，两名患者里先死亡者风险更高的比例为{found['value']:.0%}"
-            f"（95%区间{low:.0%}至{high:.0%}）；一年时给出的概率与实际死亡比例平均相差{error:.1%}（五组平均）。",
+            f"{between['zh']}{off['zh']}。",
         },
     }
