@@ -39,7 +39,8 @@ class Cohort:
         values: ``(n, p)``, in the order and units of the fields.
         time: ``(n,)``, above zero, until the event or until nothing more is known.
         event: ``(n,)`` whether it was the event.
-        rows: ``(n,)``, which row of the file each is, from 1.
+        rows: ``(n,)``, which row of the file each is, as a spreadsheet shows it: the names of the columns are row 1.
+            Of an ARFF file, which of its data, from 1.
         unusable: ``(row, reason)`` of every other row.
         digest: sha256 of the file.
     """
@@ -85,7 +86,7 @@ def read_cohort(path: Path, spec: InputSpec, columns: Mapping[str, str] | None =
         raise InputError(f"{path.name} has no column {lacking[0]}; it needs {', '.join(wanted)}.")
     places = [header.index(name) for name in wanted]
     values, times, events, rows, unusable = [], [], [], [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if len(line) != len(header):
             unusable.append((f"row {number}", f"has {len(line)} values, not {len(header)}"))
             continue
@@ -101,7 +102,8 @@ def read_cohort(path: Path, spec: InputSpec, columns: Mapping[str, str] | None =
         events.append(had)
         rows.append(number)
     if not values:
-        raise InputError(f"{path.name} has no row that can be used; the first: {dict(unusable).get('row 1', 'none')}.")
+        first = unusable[0][1] if unusable else "none"
+        raise InputError(f"{path.name} has no row that can be used; the first: {first}.")
     if not any(events):
         raise InputError(f"Nobody in {path.name} has the event; nothing can be learned or measured.")
     digest = hashlib.sha256(content.encode()).hexdigest()
@@ -174,21 +176,22 @@ def _content(path: Path) -> str:
         raise InputError(f"{path.name} is no text in UTF-8; save it again as CSV in UTF-8.") from error
 
 
-def _csv(content: str, path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def _csv(content: str, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     lines = csv.reader(content.splitlines(), strict=True)
     try:
-        rows = [[cell.strip() for cell in line] for line in lines if line]
+        # Empty ones count, as a spreadsheet shows them too.
+        rows = [(number, [cell.strip() for cell in line]) for number, line in enumerate(lines, start=1) if line]
     except csv.Error as error:
         raise InputError(f"{path.name} is no CSV file ({error}).") from error
     if not rows:
         raise InputError(f"{path.name} is empty; its first row must name the columns.")
-    header = [name.lower() for name in rows[0]]
+    header = [name.lower() for name in rows[0][1]]
     if len(set(header)) != len(header):
         raise InputError(f"{path.name} names a column twice; each column needs a name of its own.")
     return header, iter(rows[1:])
 
 
-def _arff(content: str, path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def _arff(content: str, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Read the plain form: no sparse rows, no spaces in names."""
     header: list[str] = []
     lines = [line.strip() for line in content.splitlines() if line.strip() and not line.lstrip().startswith("%")]
@@ -200,7 +203,7 @@ def _arff(content: str, path: Path) -> tuple[list[str], Iterator[list[str]]]:
         if words[0].lower() == "@attribute" and len(words) > 1:
             header.append(words[1].strip("'\"").lower())
     rows = csv.reader(lines[starts[0] + 1 :], quotechar="'", skipinitialspace=True)
-    return header, ([cell.strip() for cell in line] for line in rows)
+    return header, ((number, [cell.strip() for cell in line]) for number, line in enumerate(rows, start=1))
 
 
 def _value(text: str, field: Quantity) -> float:

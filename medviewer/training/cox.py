@@ -6,6 +6,7 @@ Function for Censored Data" (1977), or Breslow (1974); the baseline after Breslo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +50,15 @@ class Cox:
         return np.asarray(np.exp(-np.exp(self.log_hazard(x))[:, None] * self.hazard_at(times)[None]))
 
 
-def fit_cox(x: Floats, time: Floats, event: Truth, *, ties: Ties = "efron", penalty: float = 0.0) -> Cox:
+def fit_cox(
+    x: Floats,
+    time: Floats,
+    event: Truth,
+    *,
+    ties: Ties = "efron",
+    penalty: float = 0.0,
+    names: Sequence[str] = (),
+) -> Cox:
     """Maximise the partial likelihood by Newton's method.
 
     Args:
@@ -58,12 +67,17 @@ def fit_cox(x: Floats, time: Floats, event: Truth, *, ties: Ties = "efron", pena
         event: ``(n,)`` whether it was the event.
         ties: how events at one time are counted.
         penalty: a pull towards zero: this times half the squared length of ``beta`` is taken off.
+        names: of the columns, for who is told which of them cannot be learned from; default: their numbers.
 
     Raises:
-        TrainingError: there is no event, or no finite maximum (a column separates those with the event).
+        TrainingError: there is no event; a column is the same in all rows, or repeats others; or there is no finite
+            maximum (a column separates those with the event).
     """
     if not event.any():
         raise TrainingError("Nobody has the event; nothing can be learned from these data.")
+    # Rounding may hide it from the curvature, and then any coefficient would do.
+    if not penalty and (flaw := _flaw(x[time >= time[event].min()], names)):
+        raise TrainingError(flaw)
     order = np.argsort(-time, kind="stable")
     x, time, event = x[order], time[order], event[order]
     beta: Floats = np.zeros(x.shape[1])
@@ -81,7 +95,7 @@ def fit_cox(x: Floats, time: Floats, event: Truth, *, ties: Ties = "efron", pena
         try:
             step = np.asarray(np.linalg.solve(curvature, gradient), np.float64)
         except np.linalg.LinAlgError as error:
-            raise TrainingError("A column is the same in all patients, or repeats others; leave it out.") from error
+            raise TrainingError("A column tells nothing that others do not; add a penalty.") from error
         if np.abs(step).max() < 1e-9:
             break
         beta = beta + step
@@ -91,6 +105,24 @@ def fit_cox(x: Floats, time: Floats, event: Truth, *, ties: Ties = "efron", pena
         raise TrainingError("The model has no finite maximum: a column separates who has the event; add a penalty.")
     times, hazard = _baseline(np.exp(x @ beta), time, event, ties)
     return Cox(beta, np.sqrt(np.diag(np.linalg.inv(curvature))), times, hazard)
+
+
+def _flaw(x: Floats, names: Sequence[str]) -> str:
+    """Say of the first column that tells nothing which one it is, and what to do; "" if each tells something."""
+    x = np.asarray(x, np.float64)
+    centred = x - x.mean(axis=0)
+    for index in range(x.shape[1]):
+        name = names[index] if names else index + 1
+        if not np.ptp(x[:, index]):
+            return (
+                f"The column {name} is the same in all {len(x)} patients that are learned from together; give patients "
+                "in whom it differs, or add a penalty, such as --set penalty=1."
+            )
+        # Numbers of 32 bits repeat each other only so far.
+        upto = centred[:, : index + 1]
+        if np.linalg.matrix_rank(upto, tol=1e-5 * float(np.linalg.norm(upto, 2))) <= index:
+            return f"The column {name} repeats those before it; add a penalty, such as --set penalty=1."
+    return ""
 
 
 def _likelihood(beta: Floats, x: Floats, time: Floats, event: Truth, ties: Ties) -> tuple[float, Floats, Floats]:

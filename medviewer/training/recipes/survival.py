@@ -101,7 +101,7 @@ def _read(request: Request) -> tuple[Cohort, InputSpec, dict[str, Any]]:
 
 
 def _fitted(x: Floats, time: Floats, event: Truth, config: SurvivalConfig) -> Cox:
-    return fit_cox(x, time, event, penalty=config.penalty)
+    return fit_cox(x, time, event, penalty=config.penalty, names=[str(field["name"]) for field in FIELDS])
 
 
 def _by_folds(

@@ -276,7 +276,7 @@ def test_survival_models_of_other_fields_are_measured_on_the_patients_of_both(tm
     for number, pair in enumerate(((whole, less), (less, whole))):
         report = compare(*pair, table, tmp_path / f"out{number}")
         assert report["data"]["n"] == 89
-        assert report["data"]["unusable"] == [{"file": "row 4", "reason": "bmi is missing"}]
+        assert report["data"]["unusable"] == [{"file": "row 5", "reason": "bmi is missing"}]
     with pytest.raises(UsageError, match="no parts"):
         compare(whole, less, table, tmp_path / "out", split="test")
 

@@ -65,10 +65,43 @@ def test_what_cannot_be_fitted_is_one_sentence() -> None:
     x, time, event = patients(40)
     with pytest.raises(TrainingError, match="Nobody has the event"):
         fit_cox(x, time, np.zeros(40, bool))
-    with pytest.raises(TrainingError, match="same in all patients"):
+    with pytest.raises(TrainingError, match=r"The column 1 is the same in all 40 patients .*--set penalty=1"):
         fit_cox(np.zeros((40, 2)), time, event)
     with pytest.raises(TrainingError, match="no finite maximum"):
         fit_cox((np.arange(40.0) < 20)[:, None], np.arange(1.0, 41.0), np.arange(40) < 20)
     assert np.isfinite(
         fit_cox((np.arange(40.0) < 20)[:, None], np.arange(1.0, 41.0), np.arange(40) < 20, penalty=1.0).beta
     )
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("value", [0.0, 0.1, -2.345])
+def test_a_column_that_never_differs_is_named(value: float, penalty: float) -> None:
+    """Of a value other than 0 only rounding is left, and not always nothing."""
+    x, time, event = patients(40)
+    x[:, 1] = value
+    names = [f"c{index}" for index in range(x.shape[1])]
+    if penalty:
+        assert np.isfinite(fit_cox(x, time, event, penalty=penalty, names=names).beta).all()
+        return
+    with pytest.raises(TrainingError, match=r"The column c1 is the same in all 40 patients"):
+        fit_cox(x, time, event, names=names)
+
+
+def test_only_who_is_watched_while_somebody_has_the_event_tells_something() -> None:
+    x, time, event = patients(40)
+    x[:, 1], event[time == time.min()] = 0.3, False
+    x[time == time.min(), 1] = 1.0
+    with pytest.raises(TrainingError, match=r"The column 2 is the same in all 3\d patients"):
+        fit_cox(x, time, event)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_that_repeats_others_is_named(dtype: type) -> None:
+    x, time, event = patients(40)
+    x = np.column_stack([x, x[:, 0] / 3 - 2 * x[:, 1] + 0.7]).astype(dtype).astype(np.float64)
+    names = [f"c{index}" for index in range(x.shape[1])]
+    with pytest.raises(TrainingError, match=rf"The column {names[-1]} repeats those before it; add a penalty"):
+        fit_cox(x, time, event, names=names)
+    with pytest.raises(TrainingError, match=r"The column c1 repeats"):
+        fit_cox(np.column_stack([x[:, 0], x[:, 0]]), time, event, names=names)

@@ -209,8 +209,8 @@ def test_the_same_patient_in_two_rows_of_a_cohort_is_found(tmp_path: Path) -> No
     spec = input_spec(input_document(FIELDS))
     cohort = read_cohort(write_csv(tmp_path / "a.csv", [*patients, patients[4]]), spec)
     report = describe_data(cohort_table(cohort, spec))
-    assert [entry["names"] for entry in report["duplicates"]] == [["row 5", "row 13"]]
-    assert {"text": "row 5 and row 13 are the same, and of two patients.", "stops_training": False} in report[
+    assert [entry["names"] for entry in report["duplicates"]] == [["row 6", "row 14"]]
+    assert {"text": "row 6 and row 14 are the same, and of two patients.", "stops_training": False} in report[
         "problems"
     ]
 

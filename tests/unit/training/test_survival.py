@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import InputError, ModelError, StorageError, UsageError
+from medviewer.domain.errors import InputError, ModelError, StorageError, TrainingError, UsageError
 from medviewer.explain.methods import explain
 from medviewer.inference.card import input_spec, read_card
 from medviewer.inference.catalogue import Catalogue
@@ -247,10 +247,25 @@ def test_a_row_that_cannot_be_used_is_named_and_left_out(tmp_path: Path, case: s
     ]
     (tmp_path / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
     cohort = read_cohort(tmp_path / "rows.csv", input_spec(input_document(FIELDS)))
-    assert cohort.rows == [1, 2, 4, 5, 6]
+    assert cohort.rows == [2, 3, 5, 6, 7]  # as a spreadsheet shows them, below the names of the columns
     ((name, said),) = cohort.unusable
-    assert name == "row 3"
+    assert name == "row 4"
     assert reason in said
+
+
+def test_rows_count_as_a_spreadsheet_shows_them_and_in_other_files_from_the_first_patient(tmp_path: Path) -> None:
+    spec, rows = input_spec(input_document(FIELDS)), make_patients(5)
+    lines = write_csv(tmp_path / "a.csv", rows).read_text(encoding="utf-8").splitlines()
+    lines.insert(3, "")
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert read_cohort(tmp_path / "a.csv", spec).rows == [2, 3, 5, 6, 7]
+    assert read_cohort(write_arff(tmp_path / "a.arff", rows), spec, COLUMNS).rows == [1, 2, 3, 4, 5]
+
+
+def test_a_column_that_never_differs_is_named(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "a.csv", [row | {"heart_failure": 1.0} for row in make_patients(80)])
+    with pytest.raises(TrainingError, match=r"The column heart_failure is the same in all .*--set penalty=1"):
+        train("survival", table, tmp_path / "out", SETTINGS, lambda _: None)
 
 
 def test_words_and_numbers_and_both_kinds_of_file_say_the_same(tmp_path: Path) -> None:
