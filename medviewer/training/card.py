@@ -15,6 +15,7 @@ from typing import Any
 
 from medviewer.inference.card import read_card
 from medviewer.training.card_page import readme
+from medviewer.training.run_settings import with_folds
 
 ROLES = {
     "model": "model.onnx",
@@ -28,6 +29,8 @@ ROLES = {
 LIBRARIES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "pillow")
 # Whose subgroups go on the card: the split that chose nothing.
 _JUDGING = ("report", "b", "test", "test-1")
+# Of which the recipes' texts speak.
+_USUAL_FOLDS = 5
 
 
 def write_card(
@@ -57,6 +60,8 @@ def write_card(
         | ({"gaps": told} if (told := _numbers(group.get("gaps", {}))) else {})
         for group in judging.get("subgroups", [])
     ]
+    if (n_folds := card["training"].get("config", {}).get("n_folds", _USUAL_FOLDS)) != _USUAL_FOLDS:
+        card = with_folds(card, n_folds)
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     read_card(folder)
     (folder / "README.md").write_text(readme(card), encoding="utf-8")

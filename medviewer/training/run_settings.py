@@ -23,6 +23,15 @@ def is_recipes_own(recipe: str, config: Any) -> bool:
     return not _changed(recipe, dataclasses.asdict(config))
 
 
+def with_folds(told: Any, n_folds: int) -> Any:
+    """Return a card, or a part of one, whose texts tell how many folds there were; they speak of the usual five."""
+    if isinstance(told, str):
+        return told.replace("five folds", f"{n_folds} folds").replace("五折", f"{n_folds}折")
+    if isinstance(told, Mapping):
+        return {name: with_folds(one, n_folds) for name, one in told.items()}
+    return [with_folds(one, n_folds) for one in told] if isinstance(told, (list, tuple)) else told
+
+
 def command_of(training: Mapping[str, Any]) -> str:
     """Return the command that trains a model like this one, with each setting that is not the recipe's own."""
     sets = [f"{name}={text}" for name, text, _ in _changed(training["recipe"], training.get("config", {}))]

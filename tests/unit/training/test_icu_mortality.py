@@ -59,6 +59,9 @@ def test_the_proof_is_of_a_blend_that_has_not_seen_what_it_is_judged_on(made: tu
     (evidence,) = card(made[0])["evidence"]
     assert "that did not learn from it" in evidence["data"]["en"]
     assert evidence["n"] == 60
+    page = (made[0] / "README.md").read_text(encoding="utf-8")
+    assert "in 2 folds, each stay judged" in page
+    assert "five folds" not in page
 
 
 def test_the_graph_answers_as_it_was_learned(made: tuple[Path, list[str]]) -> None:

@@ -35,6 +35,7 @@ from medviewer.training.recipes import (
 )
 from medviewer.training.recipes.chest_xray import preprocessing
 from medviewer.training.recipes.chest_xray_card import card_document, decided
+from medviewer.training.run_settings import with_folds
 from medviewer.training.stay_table import stays_table
 
 pytest.importorskip("torch")
@@ -63,10 +64,14 @@ REPORT = {
 FILMS = ("NORMAL/IM-0001-0001.jpeg", "NORMAL/NORMAL2-IM-0002-0001.jpeg", "PNEUMONIA/person1_virus_6.jpeg")
 
 
-def written(folder: Path, *, is_table: bool, split: str = "", names: tuple[str, ...] = FILMS) -> str:
+def written(
+    folder: Path, *, is_table: bool, split: str = "", names: tuple[str, ...] = FILMS, pretrained: bool = True
+) -> str:
     images = tuple(LabelledImage(folder, name, n // 2, f"p{n}", "d", split) for n, name in enumerate(names))
     found = ClassFolders(folder, ("NORMAL", "PNEUMONIA"), images, is_table=is_table)
-    document = card_document(found, FilmConfig(), preprocessing(224), HISTORY, "worst AUC") | decided(DECISION, found)
+    document = card_document(
+        found, FilmConfig(pretrained=pretrained), preprocessing(224), HISTORY, "worst AUC"
+    ) | decided(DECISION, found)
     (folder / "model.onnx").write_bytes(b"network")
     write_card(folder, document, {"block": REPORT, "report": REPORT})
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("model.json", "README.md", "LICENSE"))
@@ -77,6 +82,15 @@ def test_published_data_are_named(tmp_path: Path) -> None:
     assert "Kermany" in text
     assert read_card(tmp_path).population.age_years == (1, 5)
     assert read_card(tmp_path).training["validation"] == {"metric": "worst AUC", "value": 0.9}
+
+
+def test_weights_that_training_did_not_begin_with_are_not_named(tmp_path: Path) -> None:
+    for pretrained in (True, False):
+        text = written(tmp_path, is_table=False, pretrained=pretrained)
+        assert ("ImageNet weights" in text) == pretrained
+        assert "Kermany, Daniel; Zhang" in text
+        bundled = (models_dir() / "chest-xray-pneumonia" / "LICENSE").read_text(encoding="utf-8")
+        assert ((tmp_path / "LICENSE").read_text(encoding="utf-8") == bundled) == pretrained
 
 
 @pytest.mark.parametrize("split", ["", "tune"])
@@ -270,3 +284,18 @@ def test_each_report_compares_what_its_card_compares(monkeypatch: pytest.MonkeyP
     films = tuple(LabelledImage(Path(), name, n // 2, f"p{n}", "d") for n, name in enumerate(FILMS))
     published = images_table(ClassFolders(Path(), ("NORMAL", "PNEUMONIA"), films), 0)
     assert describe_data(published, "chest-xray")["is_published"] is True
+
+
+@pytest.mark.parametrize(
+    ("make", "config"), [(of_notes, NoteConfig), (of_molecules, MoleculeConfig), (of_mortality, StayConfig)]
+)
+def test_texts_tell_how_many_folds_there_were(make: Any, config: Any) -> None:
+    """They speak of five, the recipes' own number: of another run that would be false."""
+    card, _, _ = make()
+    assert config().n_folds == card["training"]["config"]["n_folds"] == 5
+    said = json.dumps(with_folds(card, 3), ensure_ascii=False)
+    assert "3 folds" in said
+    assert "3折" in said
+    assert "five folds" not in said
+    assert "五折" not in said
+    assert with_folds(card, 3)["labels"][0]["threshold"] == card["labels"][0]["threshold"]
