@@ -16,8 +16,9 @@ from medviewer.domain.errors import UsageError
 Kind: TypeAlias = Literal["bool", "int", "float", "ints", "text"]
 _SHARES = frozenset({"warmup", "balance"})  # 0 to 1
 _PARTS = frozenset({"average", "dropout", "graph_dropout", "hidden_variables", "smoothing"})  # 0 to 1, but never all
-_MAY_BE_NONE = frozenset({
-    "clip_norm", "finish", "finish_strength", "n_taught", "patience", "seed", "strength", "weight_decay",
+_MAY_BE_NONE = frozenset({  # a backbone that does not learn is one way to begin
+    "backbone_rate", "clip_norm", "finish", "finish_strength", "n_taught", "patience", "seed", "strength",
+    "weight_decay",
 })  # fmt: skip
 _FEWEST = {"n_folds": 2, "sizes": 16, "size": 16}
 _MOST_SEED = 2**32 - 1  # of NumPy

@@ -69,6 +69,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, sent
         ("rate", 0.1, ("0.2", "7"), ("0", "-1", "nan", "inf"), "a number above 0"),
         ("penalty", 0.0, ("0", "50"), ("-1", "nan", "inf"), "a number of at least 0"),
         ("penalty", 0.03, ("50",), ("0",), "a number above 0"),
+        ("backbone_rate", 4e-4, ("0",), ("-0.1", "nan"), "a number of at least 0"),
         ("weight_decay", 0.1, ("0",), ("-0.1",), "a number of at least 0"),
         ("dropout", 0.3, ("0", "0.9"), ("1", "-0.1", "nan"), "at least 0 and below 1"),
         ("warmup", 0.3, ("0", "1"), ("1.1", "nan"), "from 0 to 1"),
