@@ -79,6 +79,7 @@ class ModelShelf:
         self._told = told
         self._held = ExitStack()
         self._unpacked = ExitStack()  # the bundle that is asked about: it outlasts each try with other answers
+        self._brought = ""  # what it is called, for the note of where a model came from
         self._wish: object = object()  # what is under way is for this one; work for an earlier one is given back
         self._lock = Lock()
         own = app.home / "models"
@@ -102,6 +103,7 @@ class ModelShelf:
     def bring(self, path: Path) -> None:
         """Take what was chosen or dropped: a model is installed, a bare network is asked about first."""
         self.let_go()
+        self._brought = path.absolute().name
         suffix = path.suffix.lower()
         if suffix == ".onnx" or is_bundle(path):
             self._start(lambda stop, _progress: _look_at(path, stop), self._ask)
@@ -212,12 +214,12 @@ class ModelShelf:
         self._told()
 
     def _examine(self, path: Path) -> None:
-        wish = self._wish
+        wish, called = self._wish, self._brought
 
         def work(stop: StopToken, progress: Progress) -> Candidate:
             mine = ExitStack()
             with _as_model(path, stop, progress) as source:  # of which the store makes a copy
-                candidate = mine.enter_context(self.store.examined(source, stop=stop, progress=progress))
+                candidate = mine.enter_context(self.store.examined(source, called=called, stop=stop, progress=progress))
             with self._lock:
                 if wish is self._wish:
                     self._held.push(mine)

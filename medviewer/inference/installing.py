@@ -100,6 +100,7 @@ class ModelStore:
         self,
         source: Path,
         *,
+        called: str = "",
         time_budget_s: float = TIME_BUDGET_S,
         stop: StopToken | None = None,
         progress: Progress = no_progress,
@@ -108,6 +109,7 @@ class ModelStore:
 
         Args:
             source: a model folder, or a ZIP archive of one.
+            called: the name of what it was made from, where the folder's own tells nothing; default: that.
             time_budget_s: how long one run of it may take.
             stop: to cancel.
             progress: told of each step.
@@ -120,7 +122,7 @@ class ModelStore:
         self.recover()
         with self._stage() as stage:
             progress(0, 3, "Reading the model")
-            folder, signer = self._bring_in(source, stage, stop)
+            folder, signer = self._bring_in(source, called or source.name, stage, stop)
             card = read_card(folder)
             accept(card, time_budget_s=time_budget_s, stop=stop, progress=progress)
             yield self._weighed(Candidate(folder, card, signer, None))
@@ -198,7 +200,7 @@ class ModelStore:
                     aside.rename(previous / aside.name)
             shutil.rmtree(stage, ignore_errors=True)
 
-    def _bring_in(self, source: Path, stage: Path, stop: StopToken | None) -> tuple[Path, Signer]:
+    def _bring_in(self, source: Path, called: str, stage: Path, stop: StopToken | None) -> tuple[Path, Signer]:
         """Copy what the card names, and only that; each file as its digest says."""
         (stage / _TRIED).touch()
         if source.is_file():
@@ -224,7 +226,7 @@ class ModelStore:
                 _write(folder / file.path, read_file(source_folder, file))
             for name in (CARD_NAME, SIGNATURE_NAME, *_PAGES):
                 _copy_page(source_folder / name, folder / name)
-            origin = {"source": source.name, "installed": datetime.now(UTC).isoformat(timespec="seconds")}
+            origin = {"source": called, "installed": datetime.now(UTC).isoformat(timespec="seconds")}
             _write(folder / ORIGIN_NAME, json.dumps(origin, ensure_ascii=False).encode())
         except OSError as error:
             raise storage_error(f"The model {card.id}", error) from error

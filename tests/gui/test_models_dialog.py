@@ -363,6 +363,7 @@ def test_a_bundle_in_an_archive_is_asked_about_and_kept(
     press(importing, "Install")
     settled(dialog, qtbot)
     assert any(line.startswith("Made-up chest classifier") for line in lines(dialog))
+    assert " from bundle.zip" in all_words(dialog)  # and not from the folder that it was unpacked into
     assert bundles(temporary) == []
 
 
@@ -392,6 +393,7 @@ def test_weights_are_imported_by_a_process_of_their_own_and_installed(
     settled(dialog, qtbot)
     assert asked[0][:3] == ["models", "import", str(path)]
     assert "My model\n1.2.3 · unverified" in lines(dialog)
+    assert f" from xrv{suffix}" in all_words(dialog)
     assert list(temporary.glob("medviewer-weights-*")) == []
 
 
