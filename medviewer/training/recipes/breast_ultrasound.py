@@ -64,6 +64,7 @@ def run(request: Request) -> Path:
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     found, images, groups = _read(request, config)
+    request.check_comparable(found.digest, METRIC, folds_of(config))
     around = request.surroundings(config, found.digest, folders)
     if request.processes.is_first:
         told = folds_table(found, groups, config.n_folds, config.seed)
@@ -137,6 +138,7 @@ def explore(request: Request, n_trials: int) -> Trial:
     """
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, images, groups = _read(request, config)
+    request.check_comparable(found.digest, METRIC, folds_of(config))
 
     def score(settings: Mapping[str, str], folder: Path) -> float:
         tried, _ = configure(config, settings, FOLDERS)
