@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, TrainingError, UsageError
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
+from medviewer.training.batches import Part
 from medviewer.training.evaluate import evaluate
+from medviewer.training.image_folds import FoldAnswers
+from medviewer.training.recipes import breast_ultrasound
+from medviewer.training.shifts import SHIFTS
 from tests.breast_maker import arrays, breast_case, write_npz
 
 torch = pytest.importorskip("torch")
@@ -140,6 +145,21 @@ def test_noise_and_flat_images_get_no_answer(made: tuple[Path, list[str]]) -> No
         chest = replace(description, body_part_examined="CHEST")
         other = engine.ask(replace(case, images=(Frame(case.images[0].stored, chest),)), "breast-ultrasound-own")
         assert other.status == "abstained"
+
+
+def test_folds_that_say_the_opposite_end_it_before_all_images_are_learned(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opposite(images: Part, groups: np.ndarray, *_: Any) -> FoldAnswers:
+        n, chance = len(groups), np.random.default_rng(0)
+        said = chance.normal(0, 1, n) - 2.0 * images.labels
+        folds = np.arange(n) // 2 % 2  # of each class in both
+        return FoldAnswers(images.labels.astype(bool), groups, folds[None], dict.fromkeys(SHIFTS, said[None]))
+
+    monkeypatch.setattr(breast_ultrasound, "answer_by_folds", opposite)
+    monkeypatch.setattr(breast_ultrasound, "learn_ensemble", lambda *_: pytest.fail("it went on learning"))
+    with pytest.raises(TrainingError, match=r"Nothing was learned: in the folds, images .*another --out"):
+        train("breast-ultrasound", data, tmp_path / "out", SETTINGS, lambda _: None)
 
 
 def test_the_data_are_described_with_their_folds(data: Path, tmp_path: Path) -> None:
