@@ -166,6 +166,11 @@ def test_the_data_are_described_with_their_folds(data: Path, tmp_path: Path) -> 
     report = report_data("breast-ultrasound", data, tmp_path, {})
     assert report["n"] == 120
     assert set(report["splits"]) == {f"fold {index}" for index in range(1, 6)}
+    assert report["unit"] == "groups of near copies"
+    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    assert f"120 cases of {report['n_patients']} groups of near copies." in page
+    assert "<th>groups of near copies</th>" in page
+    assert "patients" not in page
     assert not any(problem["stops_training"] for problem in report["problems"])
     assert json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))["n"] == 120
 
