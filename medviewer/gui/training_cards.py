@@ -37,8 +37,11 @@ def data_card(report: Mapping[str, Any]) -> Card:
     problems = report["problems"]
     stops = any(problem["stops_training"] for problem in problems)
     box = Card(signal="alarm" if stops else "caution" if problems else "")
-    words = tr("{n} cases of {n_patients} patients: {counts}")
-    said = words.format(n=report["n"], n_patients=report["n_patients"], counts=_counts(report["per_class"]))
+    words, unit = tr("{n} cases of {n_patients} patients: {counts}"), report.get("unit", "patients")
+    if unit != "patients":
+        words = tr("{n} cases of {n_patients} {unit}: {counts}")
+    counts = _counts(report["per_class"])
+    said = words.format(n=report["n"], n_patients=report["n_patients"], unit=visible(tr(unit)), counts=counts)
     box.add(PlainLabel(said, "strong", wrap=True))
     for name, split in report["splits"].items():
         box.add(FactRow(visible(name), f"{split['n']}: {_counts(split['per_class'])}", name_px=_NAME_PX))

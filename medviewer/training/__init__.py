@@ -77,7 +77,7 @@ def train(
 
     Raises:
         UsageError: an unknown recipe or setting, or ``out`` holds something else, or a model that is no worse, or
-            another process makes one there.
+            another process makes one there, or keeps its run in the same folder of checkpoints.
         InputError: the data cannot be used, or are not those whose sums lie beside them.
         StorageError: the disk is full or cannot be written.
         TrainingError: out of memory, or a loss that is no number.
@@ -85,13 +85,15 @@ def train(
         RuntimeMissingError: a package that training needs is not installed.
     """
     module = _recipe(recipe)
-    from medviewer.training.place import own_place  # noqa: PLC0415 - only who trains needs it
+    from medviewer.training.place import own_checkpoints, own_place  # noqa: PLC0415 - only who trains needs it
     from medviewer.training.processes import joined_processes  # noqa: PLC0415 - torch, and only now
     from medviewer.training.request import Request  # noqa: PLC0415
 
     with joined_processes() as processes, contextlib.ExitStack() as stack, _decoders():
         if processes.is_first:
             stack.enter_context(own_place(out))
+            if kept := overrides.get("checkpoints", "").strip():  # else the run lies beside out, and is its own with it
+                stack.enter_context(own_checkpoints(Path(kept)))
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
         request = Request(recipe, data, out, overrides, line, bar, manner.force, processes, manner.record)
         if n := check_sums(data):

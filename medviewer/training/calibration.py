@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medviewer.domain.errors import TrainingError
 from medviewer.training.metrics import Floats, Truth, balanced_weights
 
 
@@ -60,6 +61,24 @@ def fit_platt(truth: Truth, logit: Floats, weights: Floats | None = None) -> tup
         if np.abs(step).max() < 1e-9:
             break
     return float(beta[0]), float(beta[1])
+
+
+def check_learned(slope: float, what: str, cases: str) -> None:
+    """Refuse a calibration by which higher answers would mean lower probabilities; no card may hold one.
+
+    Args:
+        slope: of the calibration.
+        what: where higher answers do not go with what was to be learned, in words.
+        cases: of which more would help.
+
+    Raises:
+        TrainingError: the slope is not positive; says what to do.
+    """
+    if not slope > 0:
+        raise TrainingError(
+            f"Nothing was learned: {what}, so that no probability can be told. Give more {cases}, or other settings, "
+            "and another --out."
+        )
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -28,16 +28,16 @@ def data_page(report: Mapping[str, Any]) -> str:
     Args:
         report: as :func:`medviewer.training.data_report.describe_data` gives it.
     """
-    title = html.escape(f"Data in {report['path']}")
+    title, unit = html.escape(f"Data in {report['path']}"), report["unit"]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}{_BARS}</style>",
-        f"<h1>{title}</h1><p>{report['n']} cases of {report['n_patients']} patients.",
+        f"<h1>{title}</h1><p>{report['n']} cases of {report['n_patients']} {html.escape(unit)}.",
         f"<br><small>digest {html.escape(report['digest'][:16] or 'none')}</small></p>",
         f"<p>{html.escape(report['origin'])}</p>",
         *_problems(report),
         "<h2>Labels and parts</h2>",
         _key(list(report["per_class"])),
-        _balance({"all": {**report, "per_class": report["per_class"]}, **report["splits"]}),
+        _balance({"all": {**report, "per_class": report["per_class"]}, **report["splits"]}, unit),
     ]
     if report["columns"]:
         parts += ["<h2>Columns</h2>", _columns(report)]
@@ -77,8 +77,8 @@ def _key(classes: list[str]) -> str:
     )
 
 
-def _balance(groups: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one row a group: its name, counts, and a bar of its classes."""
+def _balance(groups: Mapping[str, Mapping[str, Any]], unit: str = "") -> str:
+    """Return one row a group: its name, counts (of patients: as ``unit`` calls them), and a bar of its classes."""
     shown = ["n", *(["n_patients"] if all("n_patients" in group for group in groups.values()) else [])]
     rows = []
     for name, group in groups.items():
@@ -91,7 +91,7 @@ def _balance(groups: Mapping[str, Mapping[str, Any]]) -> str:
         numbers = "".join(f"<td class=number>{group[key]}</td>" for key in shown)
         texts = f"<td>{html.escape(name)}</td>{numbers}<td>{html.escape(counts)}</td>"
         rows.append(f"{texts}<td class=bar-cell><div class=bar>{bar}</div></td>")
-    titles = ["", *("cases" if key == "n" else "patients" for key in shown), "per class", ""]
+    titles = ["", *("cases" if key == "n" else html.escape(unit) for key in shown), "per class", ""]
     head = "".join(f"<th>{title}</th>" for title in titles)
     return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 

@@ -67,6 +67,7 @@ class DataTable:
         refuses_copies: whether it refuses rows of the same content in two parts.
         parts_copies: whether rows of the same content may be on both sides: learned from, and judged on.
         refusals: why else it refuses these data, a sentence each.
+        unit: what ``patients`` are and are counted as, in words.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class DataTable:
     refuses_copies: bool = False
     parts_copies: bool = False
     refusals: Sequence[str] = ()
+    unit: str = "patients"
 
 
 def images_table(found: ClassFolders, seed: int) -> DataTable:
@@ -144,6 +146,7 @@ def describe_data(table: DataTable, recipe: str = "") -> dict[str, Any]:
         "origin": origin,
         "n": len(table.names),
         "n_patients": len(set(table.patients)),
+        "unit": table.unit,
         "per_class": {name: Counter(table.labels)[name] for name in table.classes},
         "splits": {name: _split(table, name) for name in table.expected_splits},
         "columns": columns,

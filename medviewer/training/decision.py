@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from medviewer.training.batches import Part, Steps
-from medviewer.training.calibration import Decision, balanced_threshold, fit_platt, sigmoid
+from medviewer.training.calibration import Decision, balanced_threshold, check_learned, fit_platt, sigmoid
 from medviewer.training.metrics import Floats, Truth, balanced_weights, expected_calibration_error, rates
 from medviewer.training.shifts import SHIFTS, shifted
 from medviewer.training.validation import Forward, run_over
@@ -18,6 +18,9 @@ def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision
 
     The shifted copies take part because the plain ones are too easy: fitted to those
     alone, a probability would be surer than it may be at another hospital.
+
+    Raises:
+        TrainingError: images with higher answers do not have the finding more often.
     """
     views: list[tuple[Truth, Floats]] = [
         (parts[name].labels.astype(bool), run_over(served, shifted(parts[name].pixels, shift), steps)[0])
@@ -25,6 +28,9 @@ def decide(served: Forward, parts: Mapping[str, Part], steps: Steps) -> Decision
         for shift in SHIFTS
     ]
     slope, intercept, threshold = fit_decision(views)
+    check_learned(
+        slope, "images of validation patients with higher answers do not have the finding more often", "images"
+    )
     plain, p = parts["tune"].labels.astype(bool), sigmoid(slope * views[0][1] + intercept)
     at = rates(plain, p, threshold)
     return Decision(

@@ -127,5 +127,6 @@ def folds_table(found: ClassFolders, groups: npt.NDArray[np.int64], n_folds: int
         learned=list(part_digests(found).values()),
         needed=(),
         refuses_copies=False,
+        unit=UNITS[found.is_table],
         columns={**table.columns, "size of the group": sizes},
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.training.batches import Part, Steps
-from medviewer.training.calibration import Decision, sigmoid
+from medviewer.training.calibration import Decision, check_learned, sigmoid
 from medviewer.training.copies import grouped_folds
 from medviewer.training.decision import fit_decision
 from medviewer.training.lesson import Surroundings
@@ -104,10 +104,15 @@ def cross_decide(answers: FoldAnswers) -> CrossDecided:
 
 
 def decide_by_folds(answers: FoldAnswers, crossed: CrossDecided) -> Decision:
-    """Return calibration and threshold from all folds, with the figures that crossed ones had."""
+    """Return calibration and threshold from all folds, with the figures that crossed ones had.
+
+    Raises:
+        TrainingError: images with higher answers do not have the finding more often.
+    """
     everyone = np.ones(len(answers.truth), dtype=bool)
     made = [answers.decision(repeat, everyone) for repeat in range(len(answers.folds))]
     slope, intercept, threshold = (float(value) for value in np.mean(made, axis=0))
+    check_learned(slope, "in the folds, images with higher answers do not have the finding more often", "images")
     truth = np.tile(answers.truth, len(answers.folds))
     at = rates(truth, crossed.called[PLAIN].ravel().astype(np.float64), 0.5)
     weights = balanced_weights(truth)

@@ -35,4 +35,5 @@ def molecules_table(path: Path, found: Molecules, where: npt.NDArray[np.str_], a
         columns=columns,
         unusable=found.unusable,
         digest=found.digest,
+        unit="skeletons",
     )

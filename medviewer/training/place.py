@@ -35,7 +35,33 @@ def own_place(out: Path) -> Iterator[None]:
         StorageError: the disk is full or cannot be written.
     """
     out = out.absolute()
-    path = beside(out, "lock")
+    busy = f"Another process is making the model {out} now; wait for its end, or choose another --out."
+    failed = (f"The model cannot be made at {out}", "choose another --out, or free some space.")
+    with _locked(beside(out, "lock"), busy, failed):
+        _put_right(out)
+        yield
+
+
+@contextlib.contextmanager
+def own_checkpoints(folder: Path) -> Iterator[None]:
+    """Have a folder of checkpoints for oneself until the block ends: two runs there would destroy each other's.
+
+    The lock lies inside: the folder may be a disk of its own, or have two names.
+
+    Raises:
+        UsageError: another process keeps its run there.
+        StorageError: the disk is full or cannot be written.
+    """
+    folder = folder.absolute()
+    busy = f"Another process keeps its run in {folder} now; wait for its end, or choose another folder for checkpoints."
+    failed = (f"The run cannot be kept in {folder}", "choose another folder for checkpoints, or free some space.")
+    with _locked(folder / ".medviewer-lock", busy, failed):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, busy: str, failed: tuple[str, str]) -> Iterator[None]:
+    """Hold the lock of a file until the block ends; between the two parts of ``failed`` stands the reason."""
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,15 +70,10 @@ def own_place(out: Path) -> Iterator[None]:
             lock.release()
             lock.acquire()
     except Timeout as error:
-        raise UsageError(
-            f"Another process is making the model {out} now; wait for its end, or choose another --out."
-        ) from error
+        raise UsageError(busy) from error
     except OSError as error:
-        raise StorageError(
-            f"The model cannot be made at {out} ({error.strerror}); choose another --out, or free some space."
-        ) from error
+        raise StorageError(f"{failed[0]} ({error.strerror}); {failed[1]}") from error
     try:
-        _put_right(out)
         yield
     finally:
         with contextlib.suppress(OSError):  # a system that keeps files which are open removes it with the lock

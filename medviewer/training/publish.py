@@ -18,6 +18,7 @@ from medviewer.training.place import beside
 
 PUBLISHED_SPLITS = ("block", "report")
 _FOLDS = ("n_folds", "n_repeats", "seed")
+_REST = "Give --force to replace it all the same, or another --out; what was learned is kept."
 
 
 def check_place(out: Path, recipe: str) -> Card | None:
@@ -42,6 +43,39 @@ def folds_of(config: LoopConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in _FOLDS if hasattr(config, name)}
 
 
+def check_comparable(
+    out: Path, training: Mapping[str, Any], *, force: bool = False, folds: Mapping[str, Any] | None = None
+) -> Mapping[str, Any] | None:
+    """Refuse to replace a model with which the new one could not be compared; asked before anything is learned.
+
+    Args:
+        out: the model folder to make.
+        training: as for :func:`check_better`; of ``validation`` only the ``metric``, which is known before its value.
+        force: replace it whatever it is.
+        folds: the settings that decide which folds the validation is of, where it is of folds.
+
+    Returns:
+        How good the model that lies there is, as ``training`` tells it; None where none lies there, or by force.
+
+    Raises:
+        UsageError: a model that cannot be compared lies there; says why.
+    """
+    old = check_place(out, str(training["recipe"]))
+    if old is None or force:
+        return None
+    metric = str(training["validation"]["metric"])
+    theirs = _validation(old.training, metric)
+    if theirs is None or theirs["metric"] != metric:
+        raise UsageError(f"{out} holds a model whose card does not say its {metric}. {_REST}")
+    if old.training.get("data_digest") != training["data_digest"]:
+        raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {_REST}")
+    if "split" in training and old.training.get("split") != training["split"]:
+        raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {_REST}")
+    if other := _other_folds(dict(old.training.get("config", {})), folds or {}):
+        raise UsageError(f"{out} holds a model judged by other folds, which cannot be compared: {other}. {_REST}")
+    return theirs
+
+
 def check_better(
     out: Path, training: Mapping[str, Any], *, force: bool = False, folds: Mapping[str, Any] | None = None
 ) -> None:
@@ -57,23 +91,13 @@ def check_better(
     Raises:
         UsageError: a model that is as good, or cannot be compared, lies there; says why.
     """
-    old = check_place(out, str(training["recipe"]))
-    if old is None or force:
+    theirs = check_comparable(out, training, force=force, folds=folds)
+    if theirs is None:
         return
     new_value, metric = float(training["validation"]["value"]), str(training["validation"]["metric"])
-    theirs = _validation(old.training, metric)
-    rest = "Give --force to replace it all the same, or another --out; what was learned is kept."
-    if theirs is None or theirs["metric"] != metric:
-        raise UsageError(f"{out} holds a model whose card does not say its {metric}. {rest}")
-    if old.training.get("data_digest") != training["data_digest"]:
-        raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {rest}")
-    if "split" in training and old.training.get("split") != training["split"]:
-        raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {rest}")
-    if other := _other_folds(dict(old.training.get("config", {})), folds or {}):
-        raise UsageError(f"{out} holds a model judged by other folds, which cannot be compared: {other}. {rest}")
     if not new_value > float(theirs["value"]):
         said = f"{metric} {float(theirs['value']):.4f}, the new one's {new_value:.4f}"
-        raise UsageError(f"{out} holds a model that is no worse: {said}. {rest}")
+        raise UsageError(f"{out} holds a model that is no worse: {said}. {_REST}")
 
 
 def _other_folds(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

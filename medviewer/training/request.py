@@ -14,6 +14,7 @@ from medviewer.inference.card import read_card
 from medviewer.training.configs import LoopConfig
 from medviewer.training.lesson import Surroundings
 from medviewer.training.processes import Processes, this_device
+from medviewer.training.publish import check_comparable
 
 # Settings that are paths, and without which the same command would give another model.
 _MADE_FROM = ("encoder", "resume", "weights")
@@ -84,6 +85,28 @@ class Request:
             self.processes,
             record,
         )
+
+    def check_comparable(
+        self,
+        data_digest: str,
+        metric: str,
+        folds: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse, before anything is learned, a place whose model the new one could not be compared with in the end.
+
+        Args:
+            data_digest: as the card will tell it.
+            metric: of the validation.
+            folds: the settings that decide which folds the validation is of, where it is of folds.
+            split: who is validated on, where the card will tell that.
+
+        Raises:
+            UsageError: as :func:`medviewer.training.publish.check_comparable`.
+        """
+        known = {"recipe": self.recipe, "data_digest": data_digest, "validation": {"metric": metric}}
+        known |= {} if split is None else {"split": split}
+        check_comparable(self.out, known, force=self.force, folds=folds)
 
     def completed(self, folders: Mapping[str, Path]) -> Path:
         """Return the model folder; remove the run's own, and say what the model is called and which weights it has.

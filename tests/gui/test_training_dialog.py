@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -149,6 +150,21 @@ def test_whether_the_data_are_the_published_ones_is_told(qtbot, *, is_published:
     card.show()
     assert ("Source" in all_words(card)) is bool(said)
     assert said in all_words(card)
+
+
+@pytest.mark.parametrize(
+    "unit", ["groups of near copies", "patients (those with near copies of each other are one)", "skeletons"]
+)
+def test_what_is_kept_together_is_called_what_it_is(qtbot, unit: str) -> None:
+    said = {}
+    for name in ("en", "zh"):
+        use_language(name)
+        card = data_card(training_program.DATA | {"unit": unit})
+        qtbot.addWidget(card)
+        card.show()
+        said[name] = all_words(card)
+    assert f"12 cases of 10 {unit}: NORMAL 5" in said["en"]
+    assert re.search(r"12 例，10 个[^a-z]+：NORMAL 5", said["zh"])
 
 
 def test_looking_can_be_cancelled(reader: Reader, dialog: TrainingDialog, data: Path) -> None:

@@ -64,6 +64,7 @@ def run(request: Request) -> Path:
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     found, images, groups = _read(request, config)
+    request.check_comparable(found.digest, METRIC, folds_of(config))
     around = request.surroundings(config, found.digest, folders)
     if request.processes.is_first:
         told = folds_table(found, groups, config.n_folds, config.seed)
@@ -75,6 +76,7 @@ def run(request: Request) -> Path:
     document = card_document(found, config, preprocessing(config.size), METRIC, proof["metrics"]["auc"]["value"])
     document["training"] |= request.asked
     check_better(request.out, document["training"], force=request.force, folds=folds_of(config))
+    document |= decided(decide_by_folds(answers, crossed), found)
     request.progress(f"learning from all {len(images.labels)} images")
     network = learn_ensemble(images, preprocessing(config.size), config, around.within("all"))
     if not request.processes.is_first:
@@ -82,7 +84,6 @@ def run(request: Request) -> Path:
     with model_folder(request.out) as partial:
         write_graphs(network, partial, config.size, request.progress)
         write_reference(network, partial / "reference.npz", config.size, preprocessing(config.size))
-        document |= decided(decide_by_folds(answers, crossed), found)
         document["ood"], proof["novelty"] = write_novelty(partial, images, answers.folds[0], preprocessing(config.size))
         write_card(partial, document, {"folds": proof})
     return request.completed(folders)
@@ -137,6 +138,7 @@ def explore(request: Request, n_trials: int) -> Trial:
     """
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, images, groups = _read(request, config)
+    request.check_comparable(found.digest, METRIC, folds_of(config))
 
     def score(settings: Mapping[str, str], folder: Path) -> float:
         tried, _ = configure(config, settings, FOLDERS)

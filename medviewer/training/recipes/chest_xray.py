@@ -26,7 +26,7 @@ from medviewer.training.loop import fit
 from medviewer.training.networks import EfficientNetLite0, PooledClassifier, load_imagenet_weights
 from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
-from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided
+from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided, split_of
 from medviewer.training.recipes.chest_xray_novelty import write_statistics
 from medviewer.training.refresh import check_same_data, copy_networks
 from medviewer.training.request import Request
@@ -92,6 +92,7 @@ def learn(
     found: ClassFolders, parts: Mapping[str, Part], config: Config, request: Request, folders: Mapping[str, Path]
 ) -> tuple[EfficientNetLite0, History]:
     """Return the network with its chosen weights, and what each epoch gave."""
+    request.check_comparable(found.digest, METRIC, split=split_of(found, config))
     torch.manual_seed(config.seed)
     network = EfficientNetLite0(dropout=config.dropout)
     if "resume" in folders:

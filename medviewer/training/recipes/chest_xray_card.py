@@ -127,7 +127,7 @@ def card_document(
         found: the data.
         config: the settings of the run.
         steps: the preprocessing.
-        history: what each epoch gave.
+        history: what each epoch gave; empty before anything is learned.
         metric: what the score of an epoch is.
         other: the sections that another network of the same films changes; of ``training``, its keys, and ``begun``:
             the weights that training began with.
@@ -154,7 +154,7 @@ def card_document(
             "seed": config.seed,
             "code_version": __version__,
             "libraries": library_versions(),
-            "validation": {"metric": metric, "value": next(e["score"] for e in history if e.get("chosen"))},
+            "validation": {"metric": metric, "value": next((e["score"] for e in history if e.get("chosen")), None)},
             "history": list(history),
         },
         "licences": {
@@ -176,6 +176,12 @@ def card_document(
     is_declared = any(image.split for image in found.images)
     training["split_rule"] = _OWN_SPLIT_RULE.format(patients=_OWN_PATIENTS[found.is_table])
     return own_card(card, len(found.images), IMAGES, is_declared=is_declared, begun=begun_with)
+
+
+def split_of(found: ClassFolders, config: Config) -> Mapping[str, Any]:
+    """Return what the card will say of who learns and who judges, which is known before anything is learned."""
+    split: Mapping[str, Any] = card_document(found, config, (), (), "")["training"]["split"]
+    return split
 
 
 def decided(decision: Decision, found: ClassFolders) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from medviewer.training.parts import learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes import chest_xray
 from medviewer.training.recipes.chest_xray import CLASSES, METRIC, preprocessing, write_files
-from medviewer.training.recipes.chest_xray_card import decided
+from medviewer.training.recipes.chest_xray_card import decided, split_of
 from medviewer.training.recipes.chest_xray_novelty import write_statistics
 from medviewer.training.recipes.chest_xray_vit_card import ABOUT, RECIPE, card_document
 from medviewer.training.request import Request
@@ -95,6 +95,7 @@ def learn(
     folders: Mapping[str, Path],
 ) -> tuple[SmallViT, History]:
     """Return the network with its chosen weights, and what each epoch gave."""
+    request.check_comparable(found.digest, METRIC, split=split_of(found, config))
     torch.manual_seed(config.seed)
     size, digest, shape = config.sizes[-1], found.digest, (config.patch, config.width, config.depth, config.heads)
     network = SmallViT(1, size, *shape, dropout=config.dropout, is_early=not config.pretrained)

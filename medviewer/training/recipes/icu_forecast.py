@@ -55,6 +55,8 @@ def run(request: Request) -> Path:
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     sets = read_both(request)
+    digest = " ".join(one.digest for one in sets.values())
+    request.check_comparable(digest, METRIC)
     learned, judged = sets["a"].stays, sets["b"].stays
     around = request.surroundings(config, sets["a"].digest, folders)
     held = write_data_report(stays_table(request.data, sets, "a"), around.folder, RECIPE, request.progress)
@@ -73,7 +75,7 @@ def run(request: Request) -> Path:
     shares = [one["all"]["mae"]["value"] / one["all"]["mae_last"]["value"] for one in measured
               if one["name"] not in refused]  # fmt: skip
     training = {
-        "data_digest": " ".join(one.digest for one in sets.values()),
+        "data_digest": digest,
         "validation": {"metric": METRIC, "value": round(1 - float(np.mean(shares)), 5)},
         "not_offered": refused,
         **request.asked,
@@ -129,7 +131,9 @@ def describe(request: Request) -> DataTable:
 def explore(request: Request, n_trials: int) -> Trial:
     """Try settings within :data:`RANGES`, each judged on a fifth of the stays of set A; B stays unseen."""
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
-    found = read_both(request)["a"]
+    sets = read_both(request)
+    digest, found = " ".join(one.digest for one in sets.values()), sets["a"]
+    request.check_comparable(digest, METRIC)
     inputs = documents_of(found.stays)
     moments, scale = moments_of(found.stays, inputs), scale_of(inputs[0])
     is_held_out = moments.stay % 5 == 0

@@ -51,6 +51,7 @@ def run(request: Request) -> Path:
     check_place(request.out, RECIPE)
     sets = _read(request)
     digest = " ".join(one.digest for one in sets.values())
+    request.check_comparable(digest, METRIC)
     around = request.surroundings(config, digest, folders)
     held = write_data_report(stays_table(request.data, sets, "ab"), around.folder, RECIPE, request.progress)
     proof = _proven(sets, config, around.within("proof"), request)
@@ -128,7 +129,9 @@ def describe(request: Request) -> DataTable:
 def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of set A alone, and return the best; B stays unseen."""
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
-    found = _read(request)["a"]
+    sets = _read(request)
+    digest, found = " ".join(one.digest for one in sets.values()), sets["a"]
+    request.check_comparable(digest, METRIC)
     tensors = encode(found.stays, input_documents(found.stays))
 
     def score(settings: Mapping[str, str], folder: Path) -> float:

@@ -55,6 +55,7 @@ def run(request: Request) -> Path:
     check_place(request.out, RECIPE)
     sets, pretrained = _read(request), read_pretrained(folders.get("encoder"))
     digest, n_pieces = f"{sets['training'].digest} {pretrained.digest}", len(pretrained.pieces)
+    request.check_comparable(digest, METRIC, folds_of(config))
     around = request.surroundings(config, digest, folders)
     write_data_report(dialogues_table(request.data, sets), around.folder, RECIPE, request.progress)
     sections, notes = notes_of(sets["training"], pretrained.pieces, config.length)
@@ -129,12 +130,14 @@ def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of the training table alone, and return the best."""
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     found, pretrained = _read(request)["training"], read_pretrained(folders.get("encoder"))
+    digest = f"{found.digest} {pretrained.digest}"
+    request.check_comparable(digest, METRIC, folds_of(config))
     sections, notes = notes_of(found, pretrained.pieces, config.length)
     below = Reader(pretrained, len(sections), config).below(notes)
 
     def score(settings: Mapping[str, str], folder: Path) -> float:
         tried, _ = configure(config, settings, FOLDERS)
-        around = request.surroundings(tried, f"{found.digest} {pretrained.digest}", {"checkpoints": folder})
+        around = request.surroundings(tried, digest, {"checkpoints": folder})
         reader = Reader(pretrained, len(sections), tried)
         said = reader.out_of_fold(notes, below, around.within("folds"))
         return max(decide(said, notes.truth).compared.values())

@@ -55,6 +55,7 @@ def run(request: Request) -> Path:
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     cohort, spec, document = _read(request)
+    request.check_comparable(cohort.digest, METRIC, folds_of(config))
     around = request.surroundings(config, cohort.digest, folders)
     held = write_data_report(cohort_table(cohort, spec), around.folder, RECIPE, request.progress)
     x = encoded(cohort.values, spec)
@@ -128,6 +129,7 @@ def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` penalties on folds of another seed than those that judge, and return the best."""
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     cohort, spec, _ = _read(request)
+    request.check_comparable(cohort.digest, METRIC, folds_of(config))
     x = encoded(cohort.values, spec)
 
     def score(settings: Mapping[str, str], folder: Path) -> float:

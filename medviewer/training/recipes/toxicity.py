@@ -55,6 +55,7 @@ def run(request: Request) -> Path:
     config, folders = configure(ABOUT.config, request.overrides, FOLDERS)
     check_place(request.out, RECIPE)
     found, where, folds = _read(request, config)
+    request.check_comparable(found.digest, METRIC, {"n_folds": config.n_folds})
     around = request.surroundings(config, found.digest, folders)
     table = molecules_table(request.data, found, where, ASSAYS)
     write_data_report(table, around.folder, RECIPE, request.progress)
@@ -137,6 +138,7 @@ def explore(request: Request, n_trials: int) -> Trial:
     """Try ``n_trials`` settings within :data:`RANGES` on folds of the training part; the others stay unseen."""
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
     found, where, folds = _read(request, config)
+    request.check_comparable(found.digest, METRIC, {"n_folds": config.n_folds})
     learned = encode_molecules(found.where(where == "train"), input_document())
 
     def score(settings: Mapping[str, str], folder: Path) -> float:

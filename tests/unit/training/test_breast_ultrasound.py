@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.errors import InputError, TrainingError, UsageError
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.training import report_data, train
+from medviewer.training.batches import Part
 from medviewer.training.evaluate import evaluate
+from medviewer.training.image_folds import FoldAnswers
+from medviewer.training.recipes import breast_ultrasound
+from medviewer.training.shifts import SHIFTS
 from tests.breast_maker import arrays, breast_case, write_npz
 
 torch = pytest.importorskip("torch")
@@ -142,10 +147,30 @@ def test_noise_and_flat_images_get_no_answer(made: tuple[Path, list[str]]) -> No
         assert other.status == "abstained"
 
 
+def test_folds_that_say_the_opposite_end_it_before_all_images_are_learned(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opposite(images: Part, groups: np.ndarray, *_: Any) -> FoldAnswers:
+        n, chance = len(groups), np.random.default_rng(0)
+        said = chance.normal(0, 1, n) - 2.0 * images.labels
+        folds = np.arange(n) // 2 % 2  # of each class in both
+        return FoldAnswers(images.labels.astype(bool), groups, folds[None], dict.fromkeys(SHIFTS, said[None]))
+
+    monkeypatch.setattr(breast_ultrasound, "answer_by_folds", opposite)
+    monkeypatch.setattr(breast_ultrasound, "learn_ensemble", lambda *_: pytest.fail("it went on learning"))
+    with pytest.raises(TrainingError, match=r"Nothing was learned: in the folds, images .*another --out"):
+        train("breast-ultrasound", data, tmp_path / "out", SETTINGS, lambda _: None)
+
+
 def test_the_data_are_described_with_their_folds(data: Path, tmp_path: Path) -> None:
     report = report_data("breast-ultrasound", data, tmp_path, {})
     assert report["n"] == 120
     assert set(report["splits"]) == {f"fold {index}" for index in range(1, 6)}
+    assert report["unit"] == "groups of near copies"
+    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    assert f"120 cases of {report['n_patients']} groups of near copies." in page
+    assert "<th>groups of near copies</th>" in page
+    assert "patients" not in page
     assert not any(problem["stops_training"] for problem in report["problems"])
     assert json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))["n"] == 120
 

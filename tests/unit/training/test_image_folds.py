@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,9 @@ def test_the_report_counts_copies_as_one_and_tells_who_has_none(tmp_path: Path) 
     assert [entry["n"] for entry in report["subgroups"]] == [160, 40]
     table = folds_table(found, groups, 5, 0)
     assert len(set(table.patients)) == 162
+    assert (table.unit, report["data"]["unit"]) == ("groups of near copies", "groups of near copies")
+    named = folds_table(replace(found, is_table=True), groups, 5, 0)
+    assert named.unit.startswith("patients (")
     assert set(table.splits) == set(table.expected_splits)
 
 

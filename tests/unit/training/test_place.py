@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from medviewer.domain.errors import StorageError, UsageError
-from medviewer.training import train
-from medviewer.training.place import beside, own_place
+from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.training import processes, train
+from medviewer.training.place import beside, own_checkpoints, own_place
+from medviewer.training.processes import Processes
 from tests import fakes
 
 pytestmark = pytest.mark.torch
@@ -87,6 +89,37 @@ def test_a_second_process_is_refused_at_once_and_takes_nothing_away(tmp_path: Pa
     with own_place(out):  # and it is free again
         assert not partial.exists()
     assert names(tmp_path) == []
+
+
+def test_a_second_process_is_refused_the_same_folder_of_checkpoints(tmp_path: Path) -> None:
+    """With another --out it has a place of its own, and would write over what the first one learned."""
+    kept = tmp_path / "run"
+    settings = {"checkpoints": str(kept)}
+    with own_checkpoints(kept):
+        with pytest.raises(UsageError, match=r"Another process keeps its run in .*run now; wait .*for checkpoints"):
+            train("survival", tmp_path / "no data", tmp_path / "heart", settings, print)
+        with pytest.raises(InputError):  # in no folder, or another one, nothing is in its way
+            train("survival", tmp_path / "no data", tmp_path / "heart", {}, print)
+        with pytest.raises(InputError):
+            train("survival", tmp_path / "no data", tmp_path / "heart", {"checkpoints": str(tmp_path / "own")}, print)
+    with pytest.raises(InputError):  # and it is free again
+        train("survival", tmp_path / "no data", tmp_path / "heart", settings, print)
+    assert names(kept) == []
+
+
+def test_of_processes_that_learn_together_only_the_first_has_the_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = Processes(1, 2, processes.this_device())
+    monkeypatch.setattr(processes, "joined_processes", lambda: contextlib.nullcontext(second))
+    with own_checkpoints(tmp_path / "run"), pytest.raises(InputError):
+        train("survival", tmp_path / "no data", tmp_path / "heart", {"checkpoints": str(tmp_path / "run")}, print)
+
+
+def test_checkpoints_that_cannot_be_kept_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"The run cannot be kept in .*file"), own_checkpoints(tmp_path / "file"):
+        pass
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from medviewer.domain.errors import StorageError, UsageError
 from medviewer.training.configs import NoteConfig, SurvivalConfig
-from medviewer.training.publish import check_better, check_place, folds_of, model_folder
+from medviewer.training.publish import check_better, check_comparable, check_place, folds_of, model_folder
 from tests import fakes
 
 pytestmark = pytest.mark.torch
@@ -63,6 +63,18 @@ def test_any_other_needs_force_and_says_why(tmp_path: Path, old, ours, sentence:
         check_better(folder, ours)
     assert "--force" in str(refused.value)
     check_better(folder, ours, force=True)
+
+
+def test_what_is_known_before_learning_is_refused_without_a_value(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model", **said(0.9), config={"n_folds": 3})
+    known = new(0.95) | {"validation": {"metric": METRIC}}
+    assert check_comparable(folder, known, folds={"n_folds": 3}) == said(0.9)["validation"]
+    assert check_comparable(folder, known | {"data_digest": "d2"}, force=True) is None
+    assert check_comparable(tmp_path / "nothing", known) is None
+    with pytest.raises(UsageError, match=r"holds a model of other data.*--force"):
+        check_comparable(folder, known | {"data_digest": "d2"})
+    with pytest.raises(UsageError, match=r"judged by other folds.*--force"):
+        check_comparable(folder, known, folds={"n_folds": 2})
 
 
 def test_a_model_validated_on_other_patients_is_not_compared(tmp_path: Path) -> None:

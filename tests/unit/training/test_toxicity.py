@@ -224,7 +224,7 @@ def test_the_data_are_described_before_anything_is_learned(data: Path, tmp_path:
     rows += [rows[0] | {"mol_id": "again", "NR-ER": "1"}, {"mol_id": "broken", "smiles": "C1CC"}]
     report = report_data("toxicity", write_table(tmp_path / "t.csv", rows), tmp_path / "out", {})
     assert report["n"] == 240
-    assert report["n_patients"] == 12
+    assert (report["n_patients"], report["unit"]) == (12, "skeletons")
     assert report["per_class"] == {"active in none": 120, "active in some": 120}
     assert [entry["name"] for entry in report["unusable"]] == ["again", "broken"]
     assert "contradict each other in NR-ER" in report["unusable"][0]["reason"]
