@@ -119,8 +119,7 @@ def _judged(
     def learn(part: Part, place: Surroundings) -> Any:
         return learn_ensemble(part, steps, config, place)
 
-    numbers = (config.n_repeats, config.n_folds, config.seed)
-    answers = answer_by_folds(images, groups, steps, learn, numbers, around)
+    answers = answer_by_folds(images, groups, steps, learn, (config.n_repeats, config.n_folds, config.seed), around)
     return answers, cross_decide(answers)
 
 

@@ -50,8 +50,7 @@ RANGES: Mapping[str, Range] = {
 def preprocessing(size: int) -> tuple[Mapping[str, Any], ...]:
     """Return the card's steps for an input of ``size`` rows and columns.
 
-    Resize first: percentiles of a full-size image would depend on its noise. Stretch: the
-    aspect of the training images had been squeezed away.
+    Resize first: percentiles of a full-size image depend on its noise. Stretch: training images had lost their aspect.
     """
     return (
         {"op": "resize", "rows": size, "columns": size, "mode": "area", "aspect": "stretch"},

@@ -6,6 +6,7 @@ Read :func:`run` first: it is the whole recipe.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,9 +92,7 @@ def run(request: Request) -> Path:
         document = card_document(sets["a"], config, inputs, offered, measured, training)
         write_card(partial, document)
         report = evaluate(partial, request.data, partial / "report", split="b", progress=request.progress)
-        for name in ("report.json", "report.html"):
-            (partial / "report" / name).unlink()
-        (partial / "report").rmdir()
+        shutil.rmtree(partial / "report")
         report["data"]["text"] = with_copies(evidence_text(sets["a"]), held)
         write_card(partial, document, {"b": report})
     return request.completed(folders)
