@@ -18,7 +18,7 @@ from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.neighbours import SAME, memory_of
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.calibration import sigmoid
-from medviewer.training.data import LabelledImage, split_key
+from medviewer.training.data import LabelledImage, patients_of
 from medviewer.training.metrics import Floats, Truth
 from medviewer.training.novelty import Novelty, load_statistics
 
@@ -126,7 +126,8 @@ class Scored:
     @property
     def patients(self) -> list[str]:
         """Return what is drawn as one in the bootstrap: patients, and those of whom there is one and the same file."""
-        names = [split_key(image.group) for image in self.images]
+        patient = patients_of(self.images)
+        names = [patient[image.group] for image in self.images]
         joined: dict[str, str] = {}  # the patient whom copies show to be the same
 
         def first_name(name: str) -> str:
