@@ -260,6 +260,7 @@ def describe_images(
         and any(_was_learned_from(card, whole, used) for whole in (found, _without(found, unusable))),
         "learned_from": scored.learned_from,
         "copies": scored.copies,
+        "contradicted": scored.contradicted,
     }
 
 

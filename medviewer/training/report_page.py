@@ -124,6 +124,10 @@ def page_head(
         rows = [[", ".join(names)] for names in copies]
         parts.append(f"<p class=warning>{words}; intervals take those of one file for one patient.</p>")
         parts.append(f"<details><summary>Which ones</summary>{table(['one file'], rows)}</details>")
+    if names := data.get("contradicted"):
+        words = f"The labels of {len(names)} of these files contradict each other: each counts in both classes, and no"
+        parts.append(f"<p class=warning>{words} answer can be right for it. Correct the labels, or leave it out.</p>")
+        parts.append(table(["one file with several labels"], [[", ".join(same)] for same in names]))
     if names := data.get("learned_from"):
         known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
         parts.append(f"<details><summary>Which ones</summary>{known}</details>")

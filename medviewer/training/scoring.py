@@ -145,10 +145,18 @@ class Scored:
     @property
     def copies(self) -> list[list[str]]:
         """The names of images that are one and the same file, those of each file together."""
-        same: dict[str, list[str]] = defaultdict(list)
+        return [[image.name for image in same] for same in self._copied()]
+
+    @property
+    def contradicted(self) -> list[list[str]]:
+        """Those of :attr:`copies` that the labels put into both classes: one of the labels must be wrong."""
+        return [[image.name for image in same] for same in self._copied() if len({image.label for image in same}) > 1]
+
+    def _copied(self) -> list[list[LabelledImage]]:
+        same: dict[str, list[LabelledImage]] = defaultdict(list)
         for image in self.images:
-            same[image.digest].append(image.name)
-        return [names for names in same.values() if len(names) > 1]
+            same[image.digest].append(image)
+        return [images for images in same.values() if len(images) > 1]
 
     def where(self, chosen: Truth) -> Scored:
         """Return the chosen cases."""
