@@ -211,11 +211,15 @@ def _judged_survival(cards: Sequence[Card], data: Path, split: str | None, progr
     horizons = [
         one for one in cards[0].outcomes[0].times if one in cards[1].outcomes[0].times and one < shared[0].time.max()
     ]
+    # Rows are of one patient where they are equal in the fields of both.
+    first: dict[tuple[int, int], int] = {}
+    of_both = zip(shared[0].rows, shared[0].patients, shared[1].patients, strict=True)
+    patients = [first.setdefault((one, other), row) for row, one, other in of_both]
     judged = []
     for card, whole, cohort in zip(cards, cohorts, shared, strict=True):
         progress(f"{card.id} {card.version}: {len(cohort.time)} patients")
-        answers = evaluation.answers_of(card, cohort)
-        about = evaluation.describe_patients(cohort) | {
+        answers = evaluation.answers_of(card, cohort, patients)
+        about = evaluation.describe_patients(cohort, patients) | {
             "unusable": [{"file": name, "reason": reason} for name, reason in unusable],
             "was_learned_from": evaluation.was_learned_from(card, whole),
         }
@@ -225,7 +229,7 @@ def _judged_survival(cards: Sequence[Card], data: Path, split: str | None, progr
             return {name: figure(weights) for name, figure in figures.items()}
 
         metrics = survival_measures(answers, horizons)
-        judged.append(Judged(card, about, cohort.rows, "patients", measured, metrics))
+        judged.append(Judged(card, about, patients, "patients", measured, metrics))
     return judged
 
 

@@ -277,6 +277,11 @@ def test_survival_models_of_other_fields_are_measured_on_the_patients_of_both(tm
         report = compare(*pair, table, tmp_path / f"out{number}")
         assert report["data"]["n"] == 89
         assert report["data"]["unusable"] == [{"file": "row 5", "reason": "bmi is missing"}]
+    patients = make_patients(40)
+    twice = write_csv(tmp_path / "twice.csv", [*patients, *({**one, "bmi": one["bmi"] + n % 2} for n, one in
+                                                            enumerate(patients))])  # fmt: skip
+    for pair in ((whole, less), (less, whole)):  # those that differ in a field of one are two patients for both
+        assert compare(*pair, twice, tmp_path / "out")["data"]["n_patients"] == 60
     with pytest.raises(UsageError, match="no parts"):
         compare(whole, less, table, tmp_path / "out", split="test")
 
