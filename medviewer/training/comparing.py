@@ -143,8 +143,7 @@ def _judged_stays(cards: Sequence[Card], data: Path, split: str | None, progress
             "unusable": unusable,
             "was_learned_from": _is_named(card, digests),
         }
-        ids = [str(stay.record_id) for stay in stays]
-        judged.append(judged_finding(card, scored.truth, scored.probability, ids, about))
+        judged.append(judged_finding(card, scored.truth, scored.probability, scored.patients, about))
     return judged
 
 

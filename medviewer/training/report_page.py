@@ -49,7 +49,7 @@ CHECKS_OF_VALUES = "units, values and their times"
 CHECKS_OF_IMAGES = "what the file says of the image, and whether its values are possible"
 
 
-_COPIED = (
+COPIED_IMAGES = (
     "{n} images are {same} files under several names. Each counts in the figures; intervals take those of one file for "
     "one patient."
 )
@@ -63,7 +63,14 @@ _EXPLANATIONS_TEXT = (
 )
 
 
-def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *, checks: str = CHECKS_OF_IMAGES) -> str:
+def report_page(
+    report: Mapping[str, Any],
+    truth: Truth,
+    probability: Floats,
+    *,
+    checks: str = CHECKS_OF_IMAGES,
+    copied: str = COPIED_IMAGES,
+) -> str:
     """Return the page.
 
     Args:
@@ -71,9 +78,10 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *,
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
         checks: as for :func:`page_head`.
+        copied: likewise.
     """
     finding = f"; the finding “{report['label']}”" if "label" in report else ""
-    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks)
+    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks, copied=copied)
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
@@ -97,7 +105,7 @@ def page_head(
     unit: str = "patients",
     row: str = "file",
     checks: str = CHECKS_OF_VALUES,
-    copied: str = _COPIED,
+    copied: str = COPIED_IMAGES,
 ) -> list[str]:
     """Return how a report begins: which model, on which data, and what to know of them first.
 
