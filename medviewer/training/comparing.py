@@ -26,7 +26,7 @@ from medviewer.training.metrics import Floats, Truth, measures, with_intervals
 from medviewer.training.paired import Judged, differences, mcnemar
 from medviewer.training.report_page import check_can_be_written, write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
-from medviewer.training.sums import check_sums
+from medviewer.training.sums import say_sums
 
 SCHEMA = "medviewer-comparison/1"
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier")
@@ -60,7 +60,7 @@ def compare(
     if reason := incomparable(cards[0], cards[1]):
         raise UsageError(reason)
     check_can_be_written(out)
-    check_sums(data)
+    say_sums(data, progress)
     first, second = _JUDGES[comparable_kind(cards[0])](cards, data, split, progress)
     report = {
         "schema": SCHEMA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -252,7 +253,11 @@ def test_each_model_is_asked_by_its_own_split_whether_it_learned_from_the_images
 
 def test_data_that_differ_from_their_sums_are_not_compared_on(model: Path, films: Path, tmp_path: Path) -> None:
     shutil.copytree(films, tmp_path / "films")
-    name = "NORMAL/IM-0000-0001.png"
+    name, told = "NORMAL/IM-0000-0001.png", list[str]()
+    digest = hashlib.sha256((films / name).read_bytes()).hexdigest()
+    (tmp_path / "films" / FILE).write_text(f"{digest}  {name}\n", encoding="utf-8")
+    compare(model, other_model(tmp_path), tmp_path / "films", tmp_path / "good", progress=told.append)
+    assert told[0] == "files that are as SHA256SUMS says: 1"
     (tmp_path / "films" / FILE).write_text(f"{'0' * 64}  {name}\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"^{name} is not the file"):
         compare(model, model, tmp_path / "films", tmp_path / "out")
