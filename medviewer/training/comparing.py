@@ -116,7 +116,7 @@ def judged_finding(
 
     metrics = with_intervals(wanted, truth, probability, patients)
     right = (probability >= threshold) == truth
-    return Judged(card, data, patients, "patients", measured, metrics, right, (truth, probability))
+    return Judged(card, data, patients, "patients", measured, metrics, right, (truth, probability), probability)
 
 
 def _judged_images(cards: Sequence[Card], data: Path, split: str | None, progress: Progress) -> list[Judged]:
@@ -165,7 +165,7 @@ def _judged_notes(cards: Sequence[Card], data: Path, split: str | None, progress
 
         about = describe_notes(card, data, split, scored, read) | {"unusable": unusable}
         metrics = class_metrics.with_class_intervals(wanted, truth, said, groups)
-        judged.append(Judged(card, about, groups, "dialogues", measured, metrics, said.argmax(1) == truth))
+        judged.append(Judged(card, about, groups, "dialogues", measured, metrics, said.argmax(1) == truth, said=said))
     return judged
 
 
@@ -190,7 +190,7 @@ def _judged_molecules(cards: Sequence[Card], data: Path, split: str | None, prog
             "was_learned_from": found.digest == card.training.get("data_digest"),
         }
         measured = molecule_scores.figures_by_weight(scored, thresholds)
-        judged.append(Judged(card, about, found.scaffolds, "skeletons", measured, metrics))
+        judged.append(Judged(card, about, found.scaffolds, "skeletons", measured, metrics, said=scored.probability))
     return judged
 
 
@@ -228,7 +228,7 @@ def _judged_survival(cards: Sequence[Card], data: Path, split: str | None, progr
             return {name: figure(weights) for name, figure in figures.items()}
 
         metrics = survival_measures(answers, horizons)
-        judged.append(Judged(card, about, patients, "patients", measured, metrics))
+        judged.append(Judged(card, about, patients, "patients", measured, metrics, said=answers.free))
     return judged
 
 
@@ -262,7 +262,8 @@ def _judged_forecasts(cards: Sequence[Card], data: Path, split: str | None, prog
             "was_learned_from": _is_named(card, digests),
         }
         figures, metrics = forecast_scores.figures_by_weight(own, both), evaluation.summarise(own, both)["metrics"]
-        judged.append(Judged(card, about, np.unique(own.stay).tolist(), "stays", figures, metrics))
+        stays_of, every = np.unique(own.stay).tolist(), np.stack(list(both.values()))
+        judged.append(Judged(card, about, stays_of, "stays", figures, metrics, said=every))
     return judged
 
 

@@ -57,6 +57,23 @@ def test_a_model_does_not_differ_from_itself(model: Path) -> None:
         assert entry == {"value": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
 
 
+def test_where_all_draws_agree_chance_is_not_known(model: Path) -> None:
+    """Neither is ever wrong on forty cases: that is no proof that they never differ."""
+    truth, patients = np.arange(40) % 2 == 0, [str(n) for n in range(40)]
+    right, also = (judged(model, np.where(truth, sure, 1 - sure), truth, patients) for sure in (0.9, 0.8))
+    found = differences(right, also, n_resamples=50)
+    for name in ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
+        assert found[name] == {"value": 0.0, "ci95": None, "p": None}
+    always, never = (judged(model, np.full(40, sure), truth, patients) for sure in (1.0, 0.0))
+    found = differences(always, never, n_resamples=50)
+    assert found["sensitivity"] == {"value": 1.0, "ci95": None, "p": None}
+    assert found["accuracy"]["ci95"] is not None
+    # Another threshold calls cases otherwise, though on these it does not show.
+    labels = (replace(right.card.labels[0], threshold=0.7),)
+    called = replace(right, card=replace(right.card, labels=labels))
+    assert differences(right, called, n_resamples=50)["accuracy"]["ci95"] is None
+
+
 def test_differences_are_those_of_draws_of_patients_with_both_answers(model: Path) -> None:
     """By hand: the same draws, an AUC each, and percentiles of the differences."""
     chance = np.random.default_rng(1)

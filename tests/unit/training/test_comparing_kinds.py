@@ -148,6 +148,9 @@ def test_a_worse_model_is_found_worse_and_the_order_turns_the_sign(
     for measure, entry in report["differences"].items():
         other = turned["differences"][measure]
         assert (other["value"], other["p"]) == (-entry["value"], entry["p"])
+        if entry["ci95"] is None:  # both name the true section among three each time: all draws agree
+            assert (kind, measure, other["ci95"]) == ("notes", "top3_accuracy", None)
+            continue
         assert other["ci95"] == pytest.approx([-end for end in reversed(entry["ci95"])], abs=2e-5)
     assert report["unit"] == UNITS[kind]
     assert (report["mcnemar"] is not None) == (kind == "notes")
@@ -406,6 +409,6 @@ def test_measures_that_one_lacks_are_not_told() -> None:
     second = Judged(card, {}, ["a", "b"], "x", lambda _: {"b": 1.0, "a": 0.5, "c": 1.0}, {})
     found = differences(first, second, n_resamples=10)
     assert found == {
-        "a": {"value": 0.5, "ci95": [0.5, 0.5], "p": 0.18182},
+        "a": {"value": 0.5, "ci95": None, "p": None},
         "b": {"value": None, "ci95": None, "p": None},
     }
