@@ -18,7 +18,7 @@ from typing import Any
 from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.extras import check_installed, install
-from medviewer.training.sums import FILE, check_sums
+from medviewer.training.sums import check_sums, say_sums
 
 # Each recipe is a module with run(request), describe(request) and explore(request, n_trials); what people should know
 # of it is in medviewer.training.recipes.abouts.
@@ -96,8 +96,7 @@ def train(
                 stack.enter_context(own_checkpoints(Path(kept)))
         line, bar = (progress, manner.bar) if processes.is_first else (_silent, no_progress)
         request = Request(recipe, data, out, overrides, line, bar, manner.force, processes, manner.record)
-        if n := check_sums(data):
-            line(f"files that are as {FILE} says: {n}")
+        say_sums(data, line)
         try:
             if manner.search:
                 request = _with_best(module, request, manner.search)

@@ -60,6 +60,16 @@ class Cohort:
         return replace(self, values=values, time=time, event=event, rows=rows)
 
     @property
+    def patients(self) -> list[int]:
+        """Return of whom each row is, ``(n,)``: the first row that is equal in every field, time and event.
+
+        Two people may be equal in all of that. To take copies for many people would say more than is known.
+        """
+        first: dict[tuple[float, ...], int] = {}
+        known = np.column_stack([self.values, self.time, self.event]).tolist()
+        return [first.setdefault(tuple(one), row) for row, one in zip(self.rows, known, strict=True)]
+
+    @property
     def patients_digest(self) -> str:
         """Return one sha256 of who they are, the same in whichever file, form and order they come."""
         rows = np.column_stack([self.values, self.time, self.event]) + 0.0  # so that -0 is 0

@@ -26,7 +26,7 @@ from medviewer.training.metrics import Floats, Truth, measures, with_intervals
 from medviewer.training.paired import Judged, differences, mcnemar
 from medviewer.training.report_page import check_can_be_written, write_report
 from medviewer.training.scoring import Classifier, Progress, score, silent
-from medviewer.training.sums import check_sums
+from medviewer.training.sums import say_sums
 
 SCHEMA = "medviewer-comparison/1"
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier")
@@ -60,7 +60,7 @@ def compare(
     if reason := incomparable(cards[0], cards[1]):
         raise UsageError(reason)
     check_can_be_written(out)
-    check_sums(data)
+    say_sums(data, progress)
     first, second = _JUDGES[comparable_kind(cards[0])](cards, data, split, progress)
     report = {
         "schema": SCHEMA,
@@ -116,7 +116,7 @@ def judged_finding(
 
     metrics = with_intervals(wanted, truth, probability, patients)
     right = (probability >= threshold) == truth
-    return Judged(card, data, patients, "patients", measured, metrics, right, (truth, probability))
+    return Judged(card, data, patients, "patients", measured, metrics, right, (truth, probability), probability)
 
 
 def _judged_images(cards: Sequence[Card], data: Path, split: str | None, progress: Progress) -> list[Judged]:
@@ -143,8 +143,7 @@ def _judged_stays(cards: Sequence[Card], data: Path, split: str | None, progress
             "unusable": unusable,
             "was_learned_from": _is_named(card, digests),
         }
-        ids = [str(stay.record_id) for stay in stays]
-        judged.append(judged_finding(card, scored.truth, scored.probability, ids, about))
+        judged.append(judged_finding(card, scored.truth, scored.probability, scored.patients, about))
     return judged
 
 
@@ -166,7 +165,7 @@ def _judged_notes(cards: Sequence[Card], data: Path, split: str | None, progress
 
         about = describe_notes(card, data, split, scored, read) | {"unusable": unusable}
         metrics = class_metrics.with_class_intervals(wanted, truth, said, groups)
-        judged.append(Judged(card, about, groups, "dialogues", measured, metrics, said.argmax(1) == truth))
+        judged.append(Judged(card, about, groups, "dialogues", measured, metrics, said.argmax(1) == truth, said=said))
     return judged
 
 
@@ -191,7 +190,7 @@ def _judged_molecules(cards: Sequence[Card], data: Path, split: str | None, prog
             "was_learned_from": found.digest == card.training.get("data_digest"),
         }
         measured = molecule_scores.figures_by_weight(scored, thresholds)
-        judged.append(Judged(card, about, found.scaffolds, "skeletons", measured, metrics))
+        judged.append(Judged(card, about, found.scaffolds, "skeletons", measured, metrics, said=scored.probability))
     return judged
 
 
@@ -211,11 +210,15 @@ def _judged_survival(cards: Sequence[Card], data: Path, split: str | None, progr
     horizons = [
         one for one in cards[0].outcomes[0].times if one in cards[1].outcomes[0].times and one < shared[0].time.max()
     ]
+    # Rows are of one patient where they are equal in the fields of both.
+    first: dict[tuple[int, int], int] = {}
+    of_both = zip(shared[0].rows, shared[0].patients, shared[1].patients, strict=True)
+    patients = [first.setdefault((one, other), row) for row, one, other in of_both]
     judged = []
     for card, whole, cohort in zip(cards, cohorts, shared, strict=True):
         progress(f"{card.id} {card.version}: {len(cohort.time)} patients")
-        answers = evaluation.answers_of(card, cohort)
-        about = evaluation.describe_patients(cohort) | {
+        answers = evaluation.answers_of(card, cohort, patients)
+        about = evaluation.describe_patients(cohort, patients) | {
             "unusable": [{"file": name, "reason": reason} for name, reason in unusable],
             "was_learned_from": evaluation.was_learned_from(card, whole),
         }
@@ -225,7 +228,7 @@ def _judged_survival(cards: Sequence[Card], data: Path, split: str | None, progr
             return {name: figure(weights) for name, figure in figures.items()}
 
         metrics = survival_measures(answers, horizons)
-        judged.append(Judged(card, about, cohort.rows, "patients", measured, metrics))
+        judged.append(Judged(card, about, patients, "patients", measured, metrics, said=answers.free))
     return judged
 
 
@@ -259,7 +262,8 @@ def _judged_forecasts(cards: Sequence[Card], data: Path, split: str | None, prog
             "was_learned_from": _is_named(card, digests),
         }
         figures, metrics = forecast_scores.figures_by_weight(own, both), evaluation.summarise(own, both)["metrics"]
-        judged.append(Judged(card, about, np.unique(own.stay).tolist(), "stays", figures, metrics))
+        stays_of, every = np.unique(own.stay).tolist(), np.stack(list(both.values()))
+        judged.append(Judged(card, about, stays_of, "stays", figures, metrics, said=every))
     return judged
 
 

@@ -12,7 +12,8 @@ from medviewer.training.report_page import STYLE, figure, interval_words, learne
 _INTERVALS = (
     "Research use only. Both models answered the same cases. Intervals: 95%, bootstrap over {unit}, of differences "
     "with all answers of both models to one of the {unit} drawn together. Lower is better of brier, log_loss and mae, "
-    "higher of all others but coverage, which should be what the band is meant to hold."
+    "higher of all others but coverage, which should be what the band is meant to hold. A difference without an "
+    "interval is the same in every draw, or of one patient alone: these cases cannot tell how far chance could move it."
 )
 _TEST = (
     "McNemar's exact test, each model at its own threshold. It takes cases as independent; where patients have several,"

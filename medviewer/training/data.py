@@ -60,6 +60,7 @@ class LabelledImage:
         facts: what else the table says of it, by column; for subgroups.
         image: the DICOM image; None for a picture.
         pixels: where one file holds many images, this one's.
+        is_film: the file is named as the published films are, in a class folder: see :func:`patients_of`.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class LabelledImage:
     facts: Mapping[str, str] = field(default_factory=lambda: _NO_FACTS)
     image: Image | None = None
     pixels: Grey | None = field(default=None, compare=False, repr=False)
+    is_film: bool = False
 
     def read(self) -> Grey:
         """Return its pixels, ``(rows, columns)``.
@@ -171,7 +173,7 @@ def find_images(root: Path, classes: Sequence[str]) -> ClassFolders:
                 unusable.append((name, f"is not the published file: its sha256 is another one than in {root.name}.csv"))
                 continue
             group = row.get("patient_group") or patient_group(path.name)
-            images.append(LabelledImage(path, name, label, group, digest))
+            images.append(LabelledImage(path, name, label, group, digest, is_film=_names_patient(path.name)))
     unusable += [(name, f"named in {root.name}.csv, but not there") for name in published]
     if lacks_groups and not all(_names_patient(image.path.name) for image in images):
         raise InputError(
@@ -342,7 +344,7 @@ def are_published_names(images: Sequence[LabelledImage]) -> bool:
 
 
 def split_key(group: str) -> str:
-    """Return what must stay together in a split.
+    """Return what must stay together in a split, of a published film.
 
     The names restart their numbers for bacteria and virus and for the two series of
     normals. Whether ``person12_bacteria`` and ``person12_virus`` are one child is not
@@ -354,10 +356,20 @@ def split_key(group: str) -> str:
     return re.sub(r"_(bacteria|virus)$", "", re.sub(r"^NORMAL\d*-", "", group))
 
 
+def patients_of(images: Iterable[LabelledImage]) -> dict[str, str]:
+    """Return patient group -> patient: of published films by :func:`split_key`, of all others the group as it is.
+
+    The numbers of one's own table or files mean what its maker says: ``IM-1`` and ``NORMAL-IM-1`` are two patients.
+    """
+    films = {image.group: image.is_film for image in sorted(images, key=lambda image: image.is_film)}
+    return {group: split_key(group) if is_film else group for group, is_film in films.items()}
+
+
 def split_patients(
     groups: Iterable[str],
     seed: int,
     *,
+    patient: Callable[[str], str] = split_key,
     block: float = SHARES["block"],
     tune: float = SHARES["tune"],
     report: float = SHARES["report"],
@@ -367,12 +379,13 @@ def split_patients(
     Args:
         groups: patient groups, any order, repeats allowed.
         seed: another seed, other random patients; the block stays.
+        patient: gives the patient of a group.
         block: share of each numbered family's patients, from the lowest number up.
         tune: share of the remaining patients.
         report: share of the remaining patients.
 
     Returns:
-        group -> split. Groups with one :func:`split_key` share a split.
+        group -> split. Groups of one patient share a split.
     """
     unique = sorted(set(groups))
     families: dict[str, dict[int, str]] = defaultdict(dict)
@@ -380,11 +393,11 @@ def split_patients(
         if number := _NUMBER.search(group):
             families[group[: number.start()] + group[number.end() :]][int(number.group())] = group
     early = {
-        split_key(numbered[number])
+        patient(numbered[number])
         for numbered in families.values()
         for number in sorted(numbered)[: int(block * len(numbered))]
     }
-    return {group: _split(split_key(group), early, seed, tune, report) for group in unique}
+    return {group: _split(patient(group), early, seed, tune, report) for group in unique}
 
 
 def _split(key: str, early: set[str], seed: int, tune: float, report: float) -> str:
@@ -401,7 +414,8 @@ def splits_of(found: ClassFolders, seed: int, **shares: float) -> dict[str, str]
     """Return patient group -> split: as the label table says, else as :func:`split_patients` does."""
     if any(image.split for image in found.images):
         return {image.group: image.split for image in found.images}
-    return split_patients((image.group for image in found.images), seed, **shares)
+    patients = patients_of(found.images)
+    return split_patients(patients, seed, patient=patients.__getitem__, **shares)
 
 
 def duplicates_across(images: Sequence[LabelledImage], splits: Mapping[str, str]) -> list[tuple[str, ...]]:

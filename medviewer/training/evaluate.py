@@ -26,7 +26,7 @@ from medviewer.training.report_page import check_can_be_written, report_page, wr
 from medviewer.training.robustness import strength_curves, under_shifts
 from medviewer.training.scoring import Classifier, Progress, Scored, score, silent
 from medviewer.training.subgroups import subgroups
-from medviewer.training.sums import check_sums
+from medviewer.training.sums import say_sums
 
 REPORT_SCHEMA = "medviewer-evaluation/1"
 NEGATIVE_FOLDER = "NORMAL"
@@ -74,7 +74,7 @@ def evaluate(  # noqa: PLR0913 - what a person may ask of it
     card = read_card(model)
     check_runs_here(card)
     check_can_be_written(out)
-    check_sums(data)
+    say_sums(data, progress)
     other = _of_another_kind(card)
     if label is not None and other is not None:
         raise UsageError(f"{card.id} is not judged by one finding of an image; leave --label out.")
@@ -260,6 +260,7 @@ def describe_images(
         and any(_was_learned_from(card, whole, used) for whole in (found, _without(found, unusable))),
         "learned_from": scored.learned_from,
         "copies": scored.copies,
+        "contradicted": scored.contradicted,
     }
 
 

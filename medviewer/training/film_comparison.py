@@ -15,7 +15,7 @@ import numpy as np
 from medviewer.domain.errors import UsageError
 from medviewer.inference.card import Card, read_card
 from medviewer.training.batches import Part, Steps
-from medviewer.training.data import ClassFolders, split_key, splits_of
+from medviewer.training.data import ClassFolders, patients_of, splits_of
 from medviewer.training.metrics import Floats, Truth, roc_auc
 from medviewer.training.scoring import Classifier
 from medviewer.training.shifts import SHIFTS, shifted
@@ -67,8 +67,8 @@ def compare(
         ModelError: its files are missing, changed, unsafe or not runnable.
     """
     card = check_beside(beside, found, seed)
-    where = splits_of(found, seed)
-    patients = [split_key(image.group) for image in found.images if where[image.group] == SPLIT]
+    where, patient = splits_of(found, seed), patients_of(found.images)
+    patients = [patient[image.group] for image in found.images if where[image.group] == SPLIT]
     other = Classifier(card)
     answers: dict[str, tuple[Floats, Floats]] = {}
     for shift in SHIFTS:

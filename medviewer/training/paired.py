@@ -22,6 +22,8 @@ from medviewer.training.metrics import N_RESAMPLES, Floats, Truth
 
 Measured: TypeAlias = Callable[[Floats], Mapping[str, float]]
 
+_NO_WIDTH = 1e-9  # draws that lie nearer to each other differ by rounding alone
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
@@ -36,6 +38,7 @@ class Judged:
         metrics: the same measures with intervals of their own, as ``metrics`` of a report.
         right: ``(n,)`` which cases it answers rightly; None where answers are not right or wrong.
         curve: truth and probability, ``(n,)`` each, of a model of one finding; None of others.
+        said: all that it answered, in any shape; None where that is not known.
     """
 
     card: Card
@@ -46,6 +49,7 @@ class Judged:
     metrics: Mapping[str, Mapping[str, Any]]
     right: Truth | None = None
     curve: tuple[Truth, Floats] | None = None
+    said: Floats | None = None
 
 
 def differences(first: Judged, second: Judged, *, n_resamples: int = N_RESAMPLES) -> dict[str, dict[str, Any]]:
@@ -53,8 +57,11 @@ def differences(first: Judged, second: Judged, *, n_resamples: int = N_RESAMPLES
 
     Returns:
         By measure: ``value``, ``ci95`` (``[low, high]``, percentiles of the paired bootstrap over groups) and ``p``
-        (two-sided: twice the smaller share of draws on one side of zero); null where not defined.
+        (two-sided: twice the smaller share of draws on one side of zero); null where not defined. Where all draws
+        agree, as where neither model is ever wrong, they say nothing of chance: ``ci95`` and ``p`` are null then,
+        but for models whose answers are the same.
     """
+    are_same = _answer_alike(first, second)
     _, index = np.unique(np.asarray(first.groups), return_inverse=True)
 
     def apart(weights: Floats) -> dict[str, float]:
@@ -63,14 +70,24 @@ def differences(first: Judged, second: Judged, *, n_resamples: int = N_RESAMPLES
 
     drawn = [apart(d[index].astype(np.float64)) for d in group_draws(int(index.max()) + 1, n_resamples)]
     found = apart(np.ones(len(index)))
-    return {name: _difference(gap, np.array([one[name] for one in drawn])) for name, gap in found.items()}
+    return {name: _difference(gap, np.array([one[name] for one in drawn]), are_same) for name, gap in found.items()}
 
 
-def _difference(value: float, drawn: Floats) -> dict[str, Any]:
+def _answer_alike(first: Judged, second: Judged) -> bool:
+    """Whether both answer every case the same, and call it by the same thresholds: whoever is drawn, they are equal."""
+    if first.said is None or second.said is None:
+        return False
+    thresholds = [[label.threshold for label in one.card.labels] for one in (first, second)]
+    return thresholds[0] == thresholds[1] and np.array_equal(first.said, second.said, equal_nan=True)
+
+
+def _difference(value: float, drawn: Floats, are_same: bool) -> dict[str, Any]:
     usable = drawn[np.isfinite(drawn)]
     if not math.isfinite(value):
         return {"value": None, "ci95": None, "p": None}
     if not are_enough(len(usable), len(drawn)):  # as of one patient, whom every draw holds as they are
+        return {"value": round(value, 5), "ci95": None, "p": None}
+    if not are_same and np.ptp(usable) < _NO_WIDTH:
         return {"value": round(value, 5), "ci95": None, "p": None}
     # One is added to each: that no draw of a thousand lies beyond zero is no proof that none would.
     beyond = min(int((usable <= 0).sum()), int((usable >= 0).sum()))

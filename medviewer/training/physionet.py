@@ -48,6 +48,13 @@ class Stay:
     observations: tuple[tuple[float, str, float], ...]
     died: bool | None = None
 
+    @property
+    def content(self) -> str:
+        """What two files of one stay share, whatever their RecordID; "" of one in which nothing was measured."""
+        if not self.observations:
+            return ""
+        return hashlib.sha256(repr((sorted(self.descriptors.items()), self.observations)).encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Stays:

@@ -49,6 +49,10 @@ CHECKS_OF_VALUES = "units, values and their times"
 CHECKS_OF_IMAGES = "what the file says of the image, and whether its values are possible"
 
 
+COPIED_IMAGES = (
+    "{n} images are {same} files under several names. Each counts in the figures; intervals take those of one file for "
+    "one patient."
+)
 _APART = "◆"  # marks a gap that chance does not explain
 _UNIT = "patients; exact where a model was never wrong"
 _EXPLANATIONS_TEXT = (
@@ -59,7 +63,14 @@ _EXPLANATIONS_TEXT = (
 )
 
 
-def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *, checks: str = CHECKS_OF_IMAGES) -> str:
+def report_page(
+    report: Mapping[str, Any],
+    truth: Truth,
+    probability: Floats,
+    *,
+    checks: str = CHECKS_OF_IMAGES,
+    copied: str = COPIED_IMAGES,
+) -> str:
     """Return the page.
 
     Args:
@@ -67,9 +78,10 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *,
         truth: ``(n,)`` whether the finding was there.
         probability: ``(n,)`` what the model said.
         checks: as for :func:`page_head`.
+        copied: likewise.
     """
     finding = f"; the finding “{report['label']}”" if "label" in report else ""
-    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks)
+    parts = page_head(report, of_patients(report["data"]) + finding, unit=_UNIT, checks=checks, copied=copied)
     parts += ["<h2>Measures</h2>", _metrics(report)]
     parts += [
         f"<figure><img alt='{name}' src='{figure(draw)}'></figure>"
@@ -87,7 +99,13 @@ def report_page(report: Mapping[str, Any], truth: Truth, probability: Floats, *,
 
 
 def page_head(
-    report: Mapping[str, Any], what: str, *, unit: str = "patients", row: str = "file", checks: str = CHECKS_OF_VALUES
+    report: Mapping[str, Any],
+    what: str,
+    *,
+    unit: str = "patients",
+    row: str = "file",
+    checks: str = CHECKS_OF_VALUES,
+    copied: str = COPIED_IMAGES,
 ) -> list[str]:
     """Return how a report begins: which model, on which data, and what to know of them first.
 
@@ -98,6 +116,7 @@ def page_head(
         row: what cannot be used, one by one.
         checks: what the guards check of a case where the model does not measure how unlike the training cases it is;
             empty: nothing is said of it.
+        copied: what copies are and how they count, where there are some: ``n`` cases that are ``same`` ones.
     """
     model, data = report["model"], report["data"]
     title = html.escape(f"Evaluation of {model['id']} {model['version']}")
@@ -118,12 +137,13 @@ def page_head(
         counts = ", ".join(f"{name} {n}" for name, n in odd.items())
         parts.append(f"<p>Values that no patient can have were left out, of so many: {html.escape(counts)}.</p>")
     if copies := data.get("copies"):
-        words = (
-            f"{sum(map(len, copies))} images are {len(copies)} files under several names. Each counts in the figures"
-        )
         rows = [[", ".join(names)] for names in copies]
-        parts.append(f"<p class=warning>{words}; intervals take those of one file for one patient.</p>")
-        parts.append(f"<details><summary>Which ones</summary>{table(['one file'], rows)}</details>")
+        parts.append(f"<p class=warning>{copied.format(n=sum(map(len, copies)), same=len(copies))}</p>")
+        parts.append(f"<details><summary>Which ones</summary>{table(['one and the same'], rows)}</details>")
+    if names := data.get("contradicted"):
+        words = f"The labels of {len(names)} of these contradict each other: each counts in both classes, and no"
+        parts.append(f"<p class=warning>{words} answer can be right for it. Correct the labels, or leave it out.</p>")
+        parts.append(table(["one and the same, with several labels"], [[", ".join(same)] for same in names]))
     if names := data.get("learned_from"):
         known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
         parts.append(f"<details><summary>Which ones</summary>{known}</details>")

@@ -18,7 +18,7 @@ from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.neighbours import SAME, memory_of
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.calibration import sigmoid
-from medviewer.training.data import LabelledImage, split_key
+from medviewer.training.data import LabelledImage, patients_of
 from medviewer.training.metrics import Floats, Truth
 from medviewer.training.novelty import Novelty, load_statistics
 
@@ -126,7 +126,8 @@ class Scored:
     @property
     def patients(self) -> list[str]:
         """Return what is drawn as one in the bootstrap: patients, and those of whom there is one and the same file."""
-        names = [split_key(image.group) for image in self.images]
+        patient = patients_of(self.images)
+        names = [patient[image.group] for image in self.images]
         joined: dict[str, str] = {}  # the patient whom copies show to be the same
 
         def first_name(name: str) -> str:
@@ -144,10 +145,18 @@ class Scored:
     @property
     def copies(self) -> list[list[str]]:
         """The names of images that are one and the same file, those of each file together."""
-        same: dict[str, list[str]] = defaultdict(list)
+        return [[image.name for image in same] for same in self._copied()]
+
+    @property
+    def contradicted(self) -> list[list[str]]:
+        """Those of :attr:`copies` that the labels put into both classes: one of the labels must be wrong."""
+        return [[image.name for image in same] for same in self._copied() if len({image.label for image in same}) > 1]
+
+    def _copied(self) -> list[list[LabelledImage]]:
+        same: dict[str, list[LabelledImage]] = defaultdict(list)
         for image in self.images:
-            same[image.digest].append(image.name)
-        return [names for names in same.values() if len(names) > 1]
+            same[image.digest].append(image)
+        return [images for images in same.values() if len(images) > 1]
 
     def where(self, chosen: Truth) -> Scored:
         """Return the chosen cases."""

@@ -7,6 +7,7 @@ challenge's own two scores and those of each part of a blend.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ from medviewer.training.stays import FIELDS, all_implausible, encode
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
+_COPIED = (
+    "{n} stays are {same} under several RecordIDs, equal in every value and time. Each counts in the figures; "
+    "intervals take equal ones for one patient."
+)
 FEWEST = 30  # stays of a subgroup
 
 
@@ -39,6 +44,13 @@ class ScoredStays:
     truth: Truth
     probability: Floats
     parts: Floats
+
+    @property
+    def patients(self) -> list[str]:
+        """Return of whom each stay is: its RecordID, or that of the first stay of the same content."""
+        first: dict[str, str] = {}
+        ids = [str(stay.record_id) for stay in self.stays]
+        return [first.setdefault(stay.content or one, one) for stay, one in zip(self.stays, ids, strict=True)]
 
 
 def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, progress: Any) -> Mapping[str, Any]:
@@ -78,7 +90,7 @@ def evaluate_stays(model: Path, data: Path, out: Path, *, split: str | None, pro
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "elapsed_s": round(time.time() - started, 1),
     }
-    page = report_page(report, scored.truth, scored.probability, checks=CHECKS_OF_VALUES)
+    page = report_page(report, scored.truth, scored.probability, checks=CHECKS_OF_VALUES, copied=_COPIED)
     write_report(out, report, page)
     progress(f"report written to {out}")
     return report
@@ -140,7 +152,7 @@ def score_stays(card: Card, stays: Sequence[Stay]) -> ScoredStays:
 
 def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = None) -> dict[str, Any]:
     """Return measures with intervals, the confusion matrix, the reliability table, and each part's AUC."""
-    ids = [str(stay.record_id) for stay in scored.stays]
+    ids = scored.patients
     wanted: dict[str, Measure] = {
         **measures(threshold),
         "event_1": lambda t, p, w: event_1(t, p, threshold, w),
@@ -158,11 +170,12 @@ def summarise_stays(scored: ScoredStays, threshold: float, card: Card | None = N
 def subgroups_of(scored: ScoredStays, threshold: float) -> list[dict[str, Any]]:
     """Return measures, and gaps to the other stays, by age, sex and kind of unit; groups too small are left out."""
     wanted = {name: measures(threshold)[name] for name in ("auc", "sensitivity", "specificity", "ece")}
+    patients = scored.patients
 
     def figures_of(chosen: Truth) -> dict[str, dict[str, Any]]:
         if chosen.sum() < FEWEST or len(set(scored.truth[chosen].tolist())) < 2:
             return {}
-        ids = [str(stay.record_id) for stay, one in zip(scored.stays, chosen, strict=True) if one]
+        ids = [patient for patient, one in zip(patients, chosen, strict=True) if one]
         return with_intervals(wanted, scored.truth[chosen], scored.probability[chosen], ids, n_resamples=300)
 
     found = []
@@ -198,11 +211,21 @@ def groups_by_descriptor(stays: Sequence[Stay]) -> dict[str, dict[str, Truth]]:
 def describe_stays(data: Path, split: str | None, scored: ScoredStays, digest: str) -> dict[str, Any]:
     """Say what was evaluated."""
     died = int(scored.truth.sum())
+    same: dict[str, list[Stay]] = defaultdict(list)
+    for stay, patient in zip(scored.stays, scored.patients, strict=True):
+        same[patient].append(stay)
+    copied = [stays for stays in same.values() if len(stays) > 1]
     return {
         "path": str(data),
         "split": split,
         "n": len(scored.stays),
-        "n_patients": len(scored.stays),
+        "n_patients": len(same),
         "digest": digest,
         "per_class": {"survived": len(scored.stays) - died, "died": died},
+        "copies": [_names(stays) for stays in copied],
+        "contradicted": [_names(stays) for stays in copied if len({stay.died for stay in stays}) > 1],
     }
+
+
+def _names(stays: Sequence[Stay]) -> list[str]:
+    return [str(stay.record_id) for stay in stays]

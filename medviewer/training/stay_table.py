@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medviewer.training.data_report import Column, DataTable
-from medviewer.training.physionet import Stay, Stays
+from medviewer.training.physionet import Stays
 from medviewer.training.stay_evaluation import groups_by_descriptor
 from medviewer.training.stays import FIELDS, VARIABLES, implausible_values, input_documents
 
@@ -34,7 +33,7 @@ def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -
         times = [sum(name == one.name for _, name, _ in stay.observations) for _, stay in rows]
         columns[f"times {one.name}"] = np.array(times, np.float64)
     stays = [stay for _, stay in rows]
-    contents = [_content(stay) for stay in stays]
+    contents = [stay.content for stay in stays]
     copied = {content for content, n in Counter(contents).items() if content and n > 1}
     implausible = implausible_values(stays, input_documents(stays))
     for name in sorted({name for counts in implausible for name in counts}):
@@ -58,10 +57,3 @@ def stays_table(path: Path, sets: Mapping[str, Stays], learned: Sequence[str]) -
             copied & {content for content, (letter, _) in zip(contents, rows, strict=True) if letter in learned}
         ),  # sets stay as they came, and folds are of stays
     )
-
-
-def _content(stay: Stay) -> str:
-    """Return what two files of one stay share, whatever their RecordID; "" of one in which nothing was measured."""
-    if not stay.observations:
-        return ""
-    return hashlib.sha256(repr((sorted(stay.descriptors.items()), stay.observations)).encode()).hexdigest()

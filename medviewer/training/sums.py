@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from medviewer.domain.errors import InputError
@@ -43,6 +44,16 @@ def check_sums(data: Path) -> int:
         if found != digest:
             raise InputError(f"{name} is not the file that {sums} names, its sha256 is another one; get it again.")
     return len(wanted)
+
+
+def say_sums(data: Path, say: Callable[[str], None]) -> None:
+    """Compare as :func:`check_sums` does, and say how many files those were; nothing of data without sums.
+
+    Raises:
+        InputError: as there.
+    """
+    if n := check_sums(data):
+        say(f"files that are as {FILE} says: {n}")
 
 
 def _read(sums: Path) -> list[tuple[str, str]]:

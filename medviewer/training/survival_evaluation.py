@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import html
 import time as clock
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ from medviewer.training.survival_metrics import calibration
 
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 4096
+_COPIED = (
+    "{n} rows are {same} that are there several times, equal in every field, time and event. Each row counts in the "
+    "figures; intervals take equal ones for one patient, but those of observed shares are too narrow."
+)
 
 
 def evaluate_survival(
@@ -51,8 +56,9 @@ def evaluate_survival(
     if [spec.kind for spec in card.inputs] != ["table"] or len(card.inputs[0].tensors) != 1:
         raise UsageError(f"The model {card.id} takes more than one table of values; it cannot be evaluated so.")
     cohort = read_cohort(data, card.inputs[0])
-    progress(f"{len(cohort.time)} patients, {int(cohort.event.sum())} with the event")
-    spec, answers = card.outcomes[0], answers_of(card, cohort)
+    about = describe_patients(cohort, cohort.patients)
+    progress(words_of(about))
+    spec, answers = card.outcomes[0], answers_of(card, cohort, cohort.patients)
     # Beyond the last patient who was watched nothing can be compared.
     horizons = [one for one in spec.times if one < cohort.time.max()]
     risk = 1 - answers.at(spec.horizon)[0]
@@ -60,7 +66,7 @@ def evaluate_survival(
     report = {
         "schema": SCHEMA,
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "data": describe_patients(cohort) | {"was_learned_from": was_learned_from(card, cohort)},
+        "data": about | {"was_learned_from": was_learned_from(card, cohort)},
         "horizon": spec.horizon,
         "unit": spec.unit,
         "metrics": survival_measures(answers, horizons),
@@ -87,29 +93,40 @@ def check_whole(split: str | None) -> None:
         raise UsageError("A table of patients has no parts; leave --split out.")
 
 
-def answers_of(card: Card, cohort: Cohort) -> SurvivalAnswers:
-    """Return what the shipped file says of each patient, ready to be measured.
+def answers_of(card: Card, cohort: Cohort, patients: Sequence[int]) -> SurvivalAnswers:
+    """Return what the shipped file says of each row, ready to be measured; ``patients``: of whom each is.
 
     Raises:
         ModelError: as :func:`survival_of`.
     """
     spec, free = card.outcomes[0], survival_of(card, cohort)
     everyone = np.zeros((1, len(cohort.time)), dtype=np.int64)
-    return SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, np.array(spec.times), spec.horizon)
+    times, of_whom = np.array(spec.times), np.array(patients)
+    return SurvivalAnswers(cohort.time, cohort.event, free[None], everyone, times, spec.horizon, of_whom)
 
 
-def describe_patients(cohort: Cohort) -> dict[str, Any]:
-    """Say what was evaluated."""
+def describe_patients(cohort: Cohort, patients: Sequence[int]) -> dict[str, Any]:
+    """Say what was evaluated; ``patients``: of whom each row is."""
+    same: dict[int, list[str]] = defaultdict(list)
+    for row, patient in zip(cohort.rows, patients, strict=True):
+        same[patient].append(f"row {row}")
     n, events = len(cohort.time), int(cohort.event.sum())
     return {
         "path": str(cohort.path),
         "split": None,
         "n": n,
-        "n_patients": n,
+        "n_patients": len(same),
         "digest": cohort.digest,
         "per_class": {"no event": n - events, "event": events},
         "unusable": [{"file": name, "reason": reason} for name, reason in cohort.unusable],
+        "copies": [rows for rows in same.values() if len(rows) > 1],
     }
+
+
+def words_of(data: Mapping[str, Any]) -> str:
+    """Return how many patients there are, and rows where some are copies, as a report tells it."""
+    rows = "" if data["n"] == data["n_patients"] else f"{data['n']} rows of "
+    return f"{rows}{data['n_patients']} patients, {data['per_class']['event']} with the event"
 
 
 def was_learned_from(card: Card, cohort: Cohort) -> bool:
@@ -138,9 +155,8 @@ def survival_of(card: Card, cohort: Cohort) -> Floats:
 
 def survival_page(report: Mapping[str, Any]) -> str:
     """Return the report as one HTML page: no script, no link, images inside."""
-    data = report["data"]
-    what = f"{data['n']} patients, {data['per_class']['event']} with the event"
-    parts = page_head(report, what, unit="patients; of observed shares by Greenwood's error", row="row")
+    unit = "patients; of observed shares by Greenwood's error"
+    parts = page_head(report, words_of(report["data"]), unit=unit, row="row", copied=_COPIED)
     rows = [[name, interval_words(entry)] for name, entry in report["metrics"].items()]
     parts += ["<h2>Measures</h2>", table(["measure", "value (95% interval)"], rows)]
     for name, draw in (("risk groups", _draw_groups), ("calibration", _draw_calibration)):

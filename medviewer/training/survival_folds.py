@@ -50,6 +50,7 @@ class SurvivalAnswers:
         folds: ``(repeats, n)``, in which it was said; pairs are compared inside of one only.
         times: ``(t,)``, rising.
         horizon: which of them ranks the patients.
+        patients: ``(n,)``, of whom each row is, where some may be of one; those are drawn together.
     """
 
     time: Floats
@@ -58,6 +59,7 @@ class SurvivalAnswers:
     folds: np.ndarray
     times: Floats
     horizon: float
+    patients: np.ndarray | None = None
 
     def at(self, time: float) -> Floats:
         """Return ``(repeats, n)``, the chance of being free of the event up to one of :attr:`times`."""
@@ -65,8 +67,14 @@ class SurvivalAnswers:
 
     def where(self, members: Truth) -> SurvivalAnswers:
         """Return what was said of some patients."""
-        time, event = self.time[members], self.event[members]
-        return replace(self, time=time, event=event, free=self.free[:, members], folds=self.folds[:, members])
+        time, event, free, folds = (
+            self.time[members],
+            self.event[members],
+            self.free[:, members],
+            self.folds[:, members],
+        )
+        patients = None if self.patients is None else self.patients[members]
+        return replace(self, time=time, event=event, free=free, folds=folds, patients=patients)
 
 
 def answer_by_folds(
@@ -101,11 +109,11 @@ def survival_measures(
 
     Intervals are of a bootstrap over patients; the calibration error, which is one of groups, has none.
     """
-    figures, n = survival_figures(answers, horizons), len(answers.time)
-    found = {"concordance": with_interval(figures["concordance"], n, n_resamples=n_resamples)}
+    figures, n, of_whom = survival_figures(answers, horizons), len(answers.time), answers.patients
+    found = {"concordance": with_interval(figures["concordance"], n, patients=of_whom, n_resamples=n_resamples)}
     for horizon in horizons:
         name, said = f"brier_{horizon:g}", answers.at(horizon).mean(axis=0)
-        found[name] = with_interval(figures[name], n, n_resamples=n_resamples)
+        found[name] = with_interval(figures[name], n, patients=of_whom, n_resamples=n_resamples)
         error = calibration_error(calibration(answers.time, answers.event, said, horizon))
         found[f"calibration_error_{horizon:g}"] = {
             "value": round(error, 5) if np.isfinite(error) else None,

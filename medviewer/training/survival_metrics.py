@@ -151,13 +151,21 @@ def calibration_error(groups: list[dict[str, Any]]) -> float:
 
 
 def with_interval(
-    measure: Callable[[Floats | None], float], n: int, *, seed: int = 0, n_resamples: int = N_RESAMPLES
+    measure: Callable[[Floats | None], float],
+    n: int,
+    *,
+    patients: np.ndarray | None = None,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
 ) -> dict[str, Any]:
     """Return a measure of ``n`` cases with a 95% interval, ``{"value", "ci95"}``; bootstrap over patients.
 
-    None stands for an interval of which the draws say nothing: too few have the measure, or all say the same.
+    ``patients``, ``(n,)``, says of whom each case is; None: each is of another one. None stands for an interval of
+    which the draws say nothing: too few have the measure, or all say the same.
     """
-    draws = [measure(drawn.astype(np.float64)) for drawn in group_draws(n, n_resamples, seed=seed)]
+    _, index = np.unique(np.arange(n) if patients is None else patients, return_inverse=True)
+    drawn_of = group_draws(int(index.max()) + 1, n_resamples, seed=seed)
+    draws = [measure(drawn[index].astype(np.float64)) for drawn in drawn_of]
     usable, value = [draw for draw in draws if np.isfinite(draw)], measure(None)
     interval = None
     if are_enough(len(usable), len(draws)) and min(usable) < max(usable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -54,6 +55,23 @@ def test_a_model_does_not_differ_from_itself(model: Path) -> None:
     one = judged(model, np.clip(truth * 0.3 + chance.random(80) * 0.6, 0, 1), truth, [str(n) for n in range(80)])
     for entry in differences(one, one, n_resamples=50).values():
         assert entry == {"value": 0.0, "ci95": [0.0, 0.0], "p": 1.0}
+
+
+def test_where_all_draws_agree_chance_is_not_known(model: Path) -> None:
+    """Neither is ever wrong on forty cases: that is no proof that they never differ."""
+    truth, patients = np.arange(40) % 2 == 0, [str(n) for n in range(40)]
+    right, also = (judged(model, np.where(truth, sure, 1 - sure), truth, patients) for sure in (0.9, 0.8))
+    found = differences(right, also, n_resamples=50)
+    for name in ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"):
+        assert found[name] == {"value": 0.0, "ci95": None, "p": None}
+    always, never = (judged(model, np.full(40, sure), truth, patients) for sure in (1.0, 0.0))
+    found = differences(always, never, n_resamples=50)
+    assert found["sensitivity"] == {"value": 1.0, "ci95": None, "p": None}
+    assert found["accuracy"]["ci95"] is not None
+    # Another threshold calls cases otherwise, though on these it does not show.
+    labels = (replace(right.card.labels[0], threshold=0.7),)
+    called = replace(right, card=replace(right.card, labels=labels))
+    assert differences(right, called, n_resamples=50)["accuracy"]["ci95"] is None
 
 
 def test_differences_are_those_of_draws_of_patients_with_both_answers(model: Path) -> None:
@@ -252,7 +270,11 @@ def test_each_model_is_asked_by_its_own_split_whether_it_learned_from_the_images
 
 def test_data_that_differ_from_their_sums_are_not_compared_on(model: Path, films: Path, tmp_path: Path) -> None:
     shutil.copytree(films, tmp_path / "films")
-    name = "NORMAL/IM-0000-0001.png"
+    name, told = "NORMAL/IM-0000-0001.png", list[str]()
+    digest = hashlib.sha256((films / name).read_bytes()).hexdigest()
+    (tmp_path / "films" / FILE).write_text(f"{digest}  {name}\n", encoding="utf-8")
+    compare(model, other_model(tmp_path), tmp_path / "films", tmp_path / "good", progress=told.append)
+    assert told[0] == "files that are as SHA256SUMS says: 1"
     (tmp_path / "films" / FILE).write_text(f"{'0' * 64}  {name}\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"^{name} is not the file"):
         compare(model, model, tmp_path / "films", tmp_path / "out")

@@ -18,11 +18,14 @@ from medviewer.training.data import (
     duplicates_across,
     find_images,
     patient_group,
+    patients_of,
     read_class_folders,
     read_grey,
     split_key,
     split_patients,
+    splits_of,
 )
+from medviewer.training.scoring import Scored
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -205,3 +208,32 @@ def test_shares_are_about_what_was_asked_and_the_block_is_the_lowest_numbers():
 def test_names_without_a_pattern_are_patients_of_their_own():
     assert patient_group("film7.png") == "film7"
     assert split_key("film7") == "film7"
+
+
+def test_only_names_of_published_films_go_by_their_rule(folder, tmp_path):
+    films = patients_of(find_images(folder, CLASSES).images)
+    assert films == {
+        "IM-0115": "IM-0115", "NORMAL2-IM-0383": "IM-0383", "person3_bacteria": "person3", "person3_virus": "person3",
+    }  # fmt: skip
+    for name in ("NORMAL/NORMAL-7.png", "NORMAL/x.png", "PNEUMONIA/7.png", "PNEUMONIA/x_virus.png"):
+        write(tmp_path / "own" / name)
+    own = {image.group for image in find_images(tmp_path / "own", CLASSES).images}
+    assert patients_of(find_images(tmp_path / "own", CLASSES).images) == {group: group for group in own}
+
+
+def test_patients_of_a_label_table_stay_as_they_are(tmp_path):
+    """``IM-1`` and ``NORMAL-IM-1`` would be one patient if they were named by the published films' rule."""
+    pairs = [(f"NORMAL-IM-{n}", f"IM-{n}") for n in range(40)]
+    rows = ["file,label,patient"]
+    for n, patient in enumerate(patient for pair in pairs for patient in pair):
+        # The files may be the published ones: the table says whose they are.
+        write(tmp_path / f"IM-{n:04}-0001.png", n)
+        rows.append(f"IM-{n:04}-0001.png,{CLASSES[n % 2]},{patient}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    found = find_images(tmp_path, CLASSES)
+    assert patients_of(found.images) == {patient: patient for pair in pairs for patient in pair}
+    where = splits_of(found, 0)
+    assert any(where[one] != where[other] for one, other in pairs if "block" not in (where[one], where[other]))
+    truth = np.array([image.label == 1 for image in found.images])
+    scored = Scored(found.images, truth, truth * 0.5, truth * 1.0, {})
+    assert len(set(scored.patients)) == 80

@@ -15,6 +15,7 @@ from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, keep_decodable
 from medviewer.training.evaluate import describe_images
 from medviewer.training.metrics import roc_auc, with_intervals
+from medviewer.training.report_page import page_head
 from medviewer.training.scoring import Scored
 from medviewer.training.subgroups import subgroups
 from tests import fakes
@@ -68,6 +69,24 @@ def test_one_file_under_several_names_is_of_one_patient_and_named() -> None:
                zip(one.images[:4], "abca", ("x", "x", "y", "y"), strict=True)]  # fmt: skip
     few = np.arange(4.0)
     assert len(set(Scored(tuple(chained), few > 1, few, few, {}).patients)) == 1
+
+
+def test_a_file_in_both_classes_is_named_as_a_contradiction(card: Card, tmp_path: Path) -> None:
+    names = ["NORMAL/a.png", "NORMAL/b.png", "NORMAL/c.png", "PNEUMONIA/<a>.png", "PNEUMONIA/d.png"]
+    plain = scored(names)
+    digests = ("x", "y", "y", "x", "z")
+    copied = tuple(replace(image, digest=digest) for image, digest in zip(plain.images, digests, strict=True))
+    both = replace(plain, images=copied)
+    assert both.copies == [["NORMAL/a.png", "PNEUMONIA/<a>.png"], ["NORMAL/b.png", "NORMAL/c.png"]]
+    data = describe_images(card, ClassFolders(tmp_path, ("NORMAL", "PNEUMONIA"), copied), both, [], None)
+    assert data["contradicted"] == [["NORMAL/a.png", "PNEUMONIA/<a>.png"]]
+    report = {"model": {"id": "m", "version": "1", "sha256": "s"}, "data": data, "started": "now"}
+    page = "".join(page_head(report, "5 cases"))
+    assert "The labels of 1 of these contradict each other" in page
+    assert page.count("NORMAL/a.png, PNEUMONIA/&lt;a&gt;.png") == 2
+    report["data"] = describe_images(card, ClassFolders(tmp_path, ("NORMAL", "PNEUMONIA"), ()), plain, [], None)
+    assert report["data"]["contradicted"] == []
+    assert "contradict" not in "".join(page_head(report, "5 cases"))
 
 
 @pytest.fixture

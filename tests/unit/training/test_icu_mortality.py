@@ -92,10 +92,12 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     first, *others = make_stays(60, seed=3, first_id=300_000)
     odd = replace(first, descriptors={**first.descriptors, "Height": 1.8})
     odd = replace(odd, observations=((0.5, "HR", 900.0), *odd.observations))
-    write_stays(new, "c", [odd, *others])
+    again = replace(others[0], record_id=300_100)
+    write_stays(new, "c", [odd, *others, again])
     report = evaluate(made[0], new, tmp_path / "out")
     assert report["data"]["implausible"] == {"HR": 1, "Height": 1}
-    assert report["data"]["n"] == 60
+    assert (report["data"]["n"], report["data"]["n_patients"]) == (61, 60)
+    assert report["data"]["copies"] == [[str(others[0].record_id), "300100"]]
     assert report["data"]["was_learned_from"] is False
     assert report["metrics"]["auc"]["value"] > 0.9
     assert np.isfinite(report["metrics"]["event_2"]["value"])
@@ -106,6 +108,7 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     assert "event_1" in page
     assert "Values that no patient can have were left out, of so many: HR 1, Height 1." in page
     assert "Gaps between groups" in page
+    assert "2 stays are 1 under several RecordIDs, equal in every value and time" in page
     assert "Under shifts" not in page  # stays are not shifted
     assert f"<td>{interval_words(groups['women']['metrics']['ece'])}</td>" in page
     assert "<td>–</td>" not in page

@@ -11,7 +11,8 @@ import torch
 from medviewer.domain.case import Observation
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs import series, table
-from medviewer.training.physionet import Stays
+from medviewer.training.physionet import Stay, Stays
+from medviewer.training.stay_evaluation import ScoredStays, describe_stays, summarise_stays
 from medviewer.training.stay_networks import StayGru, StaySummary, squashed
 from medviewer.training.stay_table import stays_table
 from medviewer.training.stays import (
@@ -74,6 +75,33 @@ def test_values_that_nobody_can_have_are_counted_by_variable() -> None:
         "implausible HR (2 values)": [0, 2],
         "implausible Height (1 values)": [0, 1],
     }
+
+
+def test_stays_that_are_there_twice_are_named_and_of_one_patient() -> None:
+    stays = make_stays(40, seed=1)
+    nothing = [Stay(number, {}, (), False) for number in (8, 9)]  # of whom nothing is known: not the same stay
+    copies = [replace(stay, record_id=stay.record_id + 500) for stay in stays]
+    copies[0] = replace(copies[0], died=not stays[0].died)
+    chance = np.random.default_rng(0)
+    said = np.clip(0.3 * np.array([bool(stay.died) for stay in stays]) + 0.6 * chance.random(40), 0, 1)
+
+    def scored(*parts: list[Stay]) -> ScoredStays:
+        every = [stay for part in parts for stay in part]
+        probability = np.concatenate([said, said, [0.5, 0.5]])[: len(every)]
+        truth = np.array([bool(stay.died) for stay in every])
+        return ScoredStays(every, truth, probability, np.zeros((len(every), 1)))
+
+    data = describe_stays(Path(), None, scored(stays, copies, nothing), "d")
+    assert (data["n"], data["n_patients"]) == (82, 42)
+    pairs = [[str(stay.record_id), str(stay.record_id + 500)] for stay in stays]
+    assert data["copies"] == pairs
+    assert data["contradicted"] == pairs[:1]
+    assert describe_stays(Path(), None, scored(stays), "d")["copies"] == []
+    copies[0] = replace(copies[0], died=stays[0].died)
+    wide, found = (
+        summarise_stays(one, 0.5)["metrics"]["auc"]["ci95"] for one in (scored(stays), scored(stays, copies))
+    )
+    assert found == wide
 
 
 def test_the_summary_is_what_its_words_say() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -29,6 +30,7 @@ from medviewer.training.evaluate import evaluate
 from medviewer.training.export import file_entry
 from medviewer.training.own_data import PUBLISHED
 from medviewer.training.recipes.survival_card import COLUMNS, FIELDS, TIMES, input_document
+from medviewer.training.sums import FILE
 from medviewer.training.survival_export import check_graph_of, write_graph
 from medviewer.training.survival_folds import answer_by_folds, survival_measures
 from tests import data_models
@@ -155,6 +157,31 @@ def test_new_patients_are_measured(made: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == report
     with pytest.raises(UsageError, match="no parts"):
         evaluate(made, table, tmp_path / "again", split="test")
+
+
+def test_rows_that_are_there_twice_are_named_and_drawn_together(made: Path, tmp_path: Path) -> None:
+    patients, told = make_patients(60, seed=4), list[str]()
+    # One more is equal in all but the time, which is another patient.
+    other = {**patients[0], "time": patients[0]["time"] + 1}
+    once = evaluate(made, write_csv(tmp_path / "once.csv", [*patients, other]), tmp_path / "a")
+    table = write_csv(tmp_path / "twice.csv", [*patients, other, *patients])
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    (tmp_path / FILE).write_text(f"{digest}  twice.csv\n", encoding="utf-8")
+    twice = evaluate(made, table, tmp_path / "b", progress=told.append)
+    assert once["data"]["copies"] == []
+    assert (twice["data"]["n"], twice["data"]["n_patients"]) == (121, 61)
+    assert twice["data"]["copies"] == [[f"row {n + 2}", f"row {n + 63}"] for n in range(60)]
+    assert told[0] == "files that are as SHA256SUMS says: 1"
+    assert told[1].startswith("121 rows of 61 patients, ")
+    wide, found = (report["metrics"]["brier_365"]["ci95"] for report in (once, twice))
+    assert found[1] - found[0] == pytest.approx(wide[1] - wide[0], rel=0.1)
+    page = (tmp_path / "b" / "report.html").read_text(encoding="utf-8")
+    assert "120 rows are 60 that are there several times" in page
+    assert "<td>row 2, row 63</td>" in page
+    assert "several times" not in (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    compared = compare(made, made, table, tmp_path / "c")
+    assert (compared["data"]["n_patients"], compared["data"]["copies"]) == (61, twice["data"]["copies"])
+    assert compared["models"][0]["metrics"]["brier_365"]["ci95"] == found
 
 
 def test_a_graph_that_is_not_the_model_or_gives_no_curve_is_refused(made: Path, tmp_path: Path) -> None:
