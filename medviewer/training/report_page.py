@@ -50,8 +50,8 @@ CHECKS_OF_IMAGES = "what the file says of the image, and whether its values are 
 
 
 COPIED_IMAGES = (
-    "{n} images are {same} files under several names. Each counts in the figures; intervals take those of one file for "
-    "one patient."
+    "Among the images are copies: {n} names stand for only {same} of the files. Each counts in the figures; "
+    "intervals take those of one file for one patient."
 )
 _APART = "◆"  # marks a gap that chance does not explain
 _UNIT = "patients; exact where a model was never wrong"
@@ -133,6 +133,9 @@ def page_head(
         parts.append(f"<p>{unlike}; its guards check {checks}.</p>")
     if words := learned_words(data):
         parts.append(f"<p class=warning>The model {words}</p>")
+    if names := data.get("learned_from"):
+        known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
+        parts.append(f"<details><summary>Which ones</summary>{known}</details>")
     if odd := data.get("implausible"):
         counts = ", ".join(f"{name} {n}" for name, n in odd.items())
         parts.append(f"<p>Values that no patient can have were left out, of so many: {html.escape(counts)}.</p>")
@@ -141,12 +144,9 @@ def page_head(
         parts.append(f"<p class=warning>{copied.format(n=sum(map(len, copies)), same=len(copies))}</p>")
         parts.append(f"<details><summary>Which ones</summary>{table(['one and the same'], rows)}</details>")
     if names := data.get("contradicted"):
-        words = f"The labels of {len(names)} of these contradict each other: each counts in both classes, and no"
+        words = f"Of copies, {len(names)} with labels that contradict each other: each counts in both classes, and no"
         parts.append(f"<p class=warning>{words} answer can be right for it. Correct the labels, or leave it out.</p>")
         parts.append(table(["one and the same, with several labels"], [[", ".join(same)] for same in names]))
-    if names := data.get("learned_from"):
-        known = table([f"{len(names)} images that the model learned from"], [[name] for name in names])
-        parts.append(f"<details><summary>Which ones</summary>{known}</details>")
     if rows := [[entry["file"], entry["reason"]] for entry in data["unusable"]]:
         words = f"{len(rows)} {row}s could not be used and are not counted:"
         parts += [f"<p class=warning>{words}</p>", table([row, "reason"], rows)]

@@ -30,8 +30,8 @@ from medviewer.training.stays import FIELDS, all_implausible, encode
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 256
 _COPIED = (
-    "{n} stays are {same} under several RecordIDs, equal in every value and time. Each counts in the figures; "
-    "intervals take equal ones for one patient."
+    "Among the stays are copies, equal in every value and time: {n} RecordIDs stand for only {same}. Each counts in "
+    "the figures; intervals take equal ones for one patient."
 )
 FEWEST = 30  # stays of a subgroup
 

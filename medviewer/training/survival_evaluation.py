@@ -29,8 +29,8 @@ from medviewer.training.survival_metrics import calibration
 SCHEMA = "medviewer-evaluation/1"
 _BATCH = 4096
 _COPIED = (
-    "{n} rows are {same} that are there several times, equal in every field, time and event. Each row counts in the "
-    "figures; intervals take equal ones for one patient, but those of observed shares are too narrow."
+    "Among the rows are copies, equal in every field, time and event: {n} rows stand for only {same}. Each counts in "
+    "the figures; intervals take equal ones for one patient, but those of observed shares are too narrow."
 )
 
 

@@ -82,7 +82,7 @@ def test_a_file_in_both_classes_is_named_as_a_contradiction(card: Card, tmp_path
     assert data["contradicted"] == [["NORMAL/a.png", "PNEUMONIA/<a>.png"]]
     report = {"model": {"id": "m", "version": "1", "sha256": "s"}, "data": data, "started": "now"}
     page = "".join(page_head(report, "5 cases"))
-    assert "The labels of 1 of these contradict each other" in page
+    assert "Of copies, 1 with labels that contradict each other" in page
     assert page.count("NORMAL/a.png, PNEUMONIA/&lt;a&gt;.png") == 2
     report["data"] = describe_images(card, ClassFolders(tmp_path, ("NORMAL", "PNEUMONIA"), ()), plain, [], None)
     assert report["data"]["contradicted"] == []

@@ -108,7 +108,7 @@ def test_it_is_evaluated_on_stays_in_their_published_layout(
     assert "event_1" in page
     assert "Values that no patient can have were left out, of so many: HR 1, Height 1." in page
     assert "Gaps between groups" in page
-    assert "2 stays are 1 under several RecordIDs, equal in every value and time" in page
+    assert "copies, equal in every value and time: 2 RecordIDs stand for only 1." in page
     assert "Under shifts" not in page  # stays are not shifted
     assert f"<td>{interval_words(groups['women']['metrics']['ece'])}</td>" in page
     assert "<td>–</td>" not in page
