@@ -18,7 +18,7 @@ from medviewer.training.place import beside
 
 PUBLISHED_SPLITS = ("block", "report")
 _FOLDS = ("n_folds", "n_repeats", "seed")
-_REST = "Give --force to replace it all the same, or another --out; what was learned is kept."
+_REST = "Give --force to replace it all the same, or another --out"
 
 
 def check_place(out: Path, recipe: str) -> Card | None:
@@ -66,13 +66,13 @@ def check_comparable(
     metric = str(training["validation"]["metric"])
     theirs = _validation(old.training, metric)
     if theirs is None or theirs["metric"] != metric:
-        raise UsageError(f"{out} holds a model whose card does not say its {metric}. {_REST}")
+        raise UsageError(f"{out} holds a model whose card does not say its {metric}. {_REST}.")
     if old.training.get("data_digest") != training["data_digest"]:
-        raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {_REST}")
+        raise UsageError(f"{out} holds a model of other data, with which no validation can be compared. {_REST}.")
     if "split" in training and old.training.get("split") != training["split"]:
-        raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {_REST}")
+        raise UsageError(f"{out} holds a model that was validated on other patients of the same data. {_REST}.")
     if other := _other_folds(dict(old.training.get("config", {})), folds or {}):
-        raise UsageError(f"{out} holds a model judged by other folds, which cannot be compared: {other}. {_REST}")
+        raise UsageError(f"{out} holds a model judged by other folds, which cannot be compared: {other}. {_REST}.")
     return theirs
 
 
@@ -97,7 +97,7 @@ def check_better(
     new_value, metric = float(training["validation"]["value"]), str(training["validation"]["metric"])
     if not new_value > float(theirs["value"]):
         said = f"{metric} {float(theirs['value']):.4f}, the new one's {new_value:.4f}"
-        raise UsageError(f"{out} holds a model that is no worse: {said}. {_REST}")
+        raise UsageError(f"{out} holds a model that is no worse: {said}. {_REST}; what was learned is kept.")
 
 
 def _other_folds(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

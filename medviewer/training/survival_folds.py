@@ -67,14 +67,14 @@ class SurvivalAnswers:
 
     def where(self, members: Truth) -> SurvivalAnswers:
         """Return what was said of some patients."""
-        time, event, free, folds = (
-            self.time[members],
-            self.event[members],
-            self.free[:, members],
-            self.folds[:, members],
+        return replace(
+            self,
+            time=self.time[members],
+            event=self.event[members],
+            free=self.free[:, members],
+            folds=self.folds[:, members],
+            patients=None if self.patients is None else self.patients[members],
         )
-        patients = None if self.patients is None else self.patients[members]
-        return replace(self, time=time, event=event, free=free, folds=folds, patients=patients)
 
 
 def answer_by_folds(
