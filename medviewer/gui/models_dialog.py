@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -33,6 +33,7 @@ from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import origin_of
 
 _LIST_PX = 280
+_NARROW_LIST_PX = 200  # room for the widest button below it
 _LINE_PX = 14  # around the two lines of a model in the list
 _LOW_PX = 560  # in a dialog that is less high, a question takes the place of the list
 
@@ -55,6 +56,7 @@ class ModelsDialog(Dialog):
         self._bar, self._words = QProgressBar(), PlainLabel("", "secondary")
         self._above = QVBoxLayout()
         self._scroll = ScrollColumn(margin=0)
+        self._left: list[QWidget] = [self.list]
         self._halves = QWidget()
         self._lay_out()
         self._connect()
@@ -82,13 +84,13 @@ class ModelsDialog(Dialog):
         left = QVBoxLayout()
         left.setSpacing(8)
         self.list.setAccessibleName(tr("Models"))
-        self.list.setFixedWidth(_LIST_PX)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         left.addWidget(self.list, 1)
         for group in ((self.rollback, self.remove), (self.file,), (self.folder,)):
             row = ButtonRow(group)
-            row.setFixedWidth(_LIST_PX)
+            self._left.append(row)
             left.addWidget(row)
+        self._share_width()
         halves.addLayout(left)
         self._scroll.setAccessibleName(tr("Model card"))
         halves.addWidget(self._scroll, 1)
@@ -112,7 +114,18 @@ class ModelsDialog(Dialog):
         self.remove.clicked.connect(self._ask_remove)
         self.cancel.clicked.connect(self.shelf.cancel)
 
+    def _share_width(self) -> None:
+        """The list takes a third of the width; the card, which is what one reads, the rest."""
+        wide = min(_LIST_PX, max(_NARROW_LIST_PX, self.width() // 3))
+        for part in self._left:
+            part.setFixedWidth(wide)
+
     # what Qt tells
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """On a narrow screen the list gives way to the card."""
+        super().resizeEvent(event)
+        self._share_width()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """One file or folder may be dropped."""

@@ -109,6 +109,15 @@ def test_both_lines_of_a_model_are_drawn_in_chinese(reader: Reader, qtbot) -> No
     assert lines == 2, "the title, and below it the version and the state"
 
 
+def test_the_list_gives_way_to_the_card_where_there_is_little_width(dialog: ModelsDialog) -> None:
+    for width, listed in ((860, 280), (690, 230), (480, 200)):
+        dialog.resize(width, 680)
+        QApplication.processEvents()
+        assert dialog.width() == width
+        assert dialog.list.width() == listed
+        assert listed >= dialog.file.width() >= dialog.file.sizeHint().width()  # no button is cut
+
+
 def test_a_dropped_folder_is_installed_and_can_be_chosen_at_once(
     reader: Reader, dialog: ModelsDialog, tmp_path: Path, qtbot
 ) -> None:
