@@ -200,7 +200,7 @@ class ScrollColumn(QScrollArea):
         inside.setProperty("kind", "clear")
         inside.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         whole = QVBoxLayout(inside)
-        inset = margin - _RIM_PX
+        inset = max(margin - _RIM_PX, 0)  # below 0 Qt takes a margin of its own, of 11
         whole.setContentsMargins(inset, inset, inset, inset)
         whole.setSpacing(0)
         self.column = QVBoxLayout()

@@ -33,7 +33,7 @@ from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import origin_of
 
 _LIST_PX = 280
-_NARROW_LIST_PX = 200  # room for the widest button below it
+_NARROW_LIST_PX = 200  # room for most titles
 _LINE_PX = 14  # around the two lines of a model in the list
 _LOW_PX = 560  # in a dialog that is less high, a question takes the place of the list
 
@@ -56,7 +56,6 @@ class ModelsDialog(Dialog):
         self._bar, self._words = QProgressBar(), PlainLabel("", "secondary")
         self._above = QVBoxLayout()
         self._scroll = ScrollColumn(margin=0)
-        self._left: list[QWidget] = [self.list]
         self._halves = QWidget()
         self._lay_out()
         self._connect()
@@ -81,19 +80,20 @@ class ModelsDialog(Dialog):
         halves = QHBoxLayout(self._halves)
         halves.setContentsMargins(0, 0, 0, 0)
         halves.setSpacing(16)
-        left = QVBoxLayout()
-        left.setSpacing(8)
         self.list.setAccessibleName(tr("Models"))
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        left.addWidget(self.list, 1)
-        for group in ((self.rollback, self.remove), (self.file,), (self.folder,)):
-            row = ButtonRow(group)
-            self._left.append(row)
-            left.addWidget(row)
-        self._share_width()
-        halves.addLayout(left)
+        halves.addWidget(self.list)
         self._scroll.setAccessibleName(tr("Model card"))
-        halves.addWidget(self._scroll, 1)
+        of_chosen = QHBoxLayout()
+        of_chosen.setSpacing(8)
+        of_chosen.addWidget(self.rollback)
+        of_chosen.addWidget(self.remove)
+        of_chosen.addStretch(1)
+        right = QVBoxLayout()
+        right.setSpacing(8)
+        right.addWidget(self._scroll, 1)
+        right.addLayout(of_chosen)
+        halves.addLayout(right, 1)
         body.addWidget(self._halves, 1)
         body.addStretch(0)
         working = QHBoxLayout()
@@ -104,7 +104,7 @@ class ModelsDialog(Dialog):
         working.addWidget(self.cancel)
         body.addLayout(working)
         whole.addLayout(body, 1)
-        add_close(self, whole)
+        add_close(self, whole, self.file, self.folder)
 
     def _connect(self) -> None:
         self.list.currentRowChanged.connect(lambda _row: self._show_card())
@@ -114,18 +114,12 @@ class ModelsDialog(Dialog):
         self.remove.clicked.connect(self._ask_remove)
         self.cancel.clicked.connect(self.shelf.cancel)
 
-    def _share_width(self) -> None:
-        """The list takes a third of the width; the card, which is what one reads, the rest."""
-        wide = min(_LIST_PX, max(_NARROW_LIST_PX, self.width() // 3))
-        for part in self._left:
-            part.setFixedWidth(wide)
-
     # what Qt tells
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
-        """On a narrow screen the list gives way to the card."""
+        """The list takes a third of the width; the card, which is what one reads, the rest."""
         super().resizeEvent(event)
-        self._share_width()
+        self.list.setFixedWidth(min(_LIST_PX, max(_NARROW_LIST_PX, self.width() // 3)))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """One file or folder may be dropped."""
