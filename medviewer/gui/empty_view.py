@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from medviewer.app.state import Restorable, State
 from medviewer.gui import theme
+from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, SignalRow, button, clear, section
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import ElidedLabel, PlainLabel, for_button, plain_tooltip, tr, use_language
 
 _WIDTH_PX = 420
+_MARGIN_PX = 16
+_AROUND_RECENT_PX = 96  # margins and the icon
+_AROUND_BOX_PX = 40  # and the bar that scrolls
 _SHOWN_RECENT = 5
 
 
@@ -29,19 +33,33 @@ class EmptyView(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setAcceptDrops(True)
         self._box = QFrame()
-        self._box.setFixedWidth(_WIDTH_PX)
+        self._box.setMaximumWidth(_WIDTH_PX)
         self._box.setProperty("kind", "drop")
+        self._recent: list[tuple[QPushButton, str]] = []
         self._column = QVBoxLayout(self._box)
-        self._column.setContentsMargins(24, 24, 24, 24)
+        self._column.setContentsMargins(_MARGIN_PX, _MARGIN_PX, _MARGIN_PX, _MARGIN_PX)
         self._column.setSpacing(12)
-        whole = QVBoxLayout(self)
-        whole.addStretch(1)
+        inside = QWidget()
+        inside.setProperty("kind", "clear")
+        rows = QVBoxLayout(inside)
+        rows.setContentsMargins(2, 2, 2, 2)
+        rows.addStretch(1)
         row = QHBoxLayout()  # and not an alignment, which ignores that wrapped text needs height
         row.addStretch(1)
-        row.addWidget(self._box)
+        row.addWidget(self._box, _WIDTH_PX)  # all the width that it may have
         row.addStretch(1)
-        whole.addLayout(row)
-        whole.addStretch(1)
+        rows.addLayout(row)
+        rows.addStretch(1)
+        scroll = QScrollArea()  # for a low window
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setProperty("kind", "column")
+        scroll.setWidget(inside)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(scroll)
         self.show_state(None, State())
 
     def show_state(self, old: State | None, new: State) -> None:
@@ -59,19 +77,16 @@ class EmptyView(QWidget):
         self._column.addWidget(PlainLabel(tr("Open a study"), "hero"))
         words = tr("DICOM files, a folder, a CD or a ZIP. Or drop them here.")
         self._column.addWidget(PlainLabel(words, "secondary", wrap=True))
-        row = QHBoxLayout()
-        row.setSpacing(8)
         choices = (
             (tr("Open folder"), "folder-open", "file.open_folder", state.restorable is None),
             (tr("Open files"), "file", "file.open_files", False),
             (tr("Open sample"), "image", "file.open_sample", False),
         )
-        for title, icon_name, command_id, is_first in choices:
-            made = button(title, icon_name, "primary" if is_first else "")
-            made.clicked.connect(lambda _checked=False, asked=command_id: self.requested.emit(asked, None))
-            row.addWidget(made)
-        row.addStretch(1)
-        self._column.addLayout(row)
+        made = [
+            self._asking(command, button(title, icon, "primary" if is_first else ""))
+            for title, icon, command, is_first in choices
+        ]
+        self._column.addWidget(ButtonRow(made))
         self._draw_recent(state)
         notice = tr("Research use only, not for diagnosis")
         self._column.addWidget(PlainLabel(notice, "small", wrap=True))
@@ -85,19 +100,17 @@ class EmptyView(QWidget):
         card.add(SignalRow("caution", ended, word=tr("Ended unexpectedly")))
         if where:
             card.add(ElidedLabel(f"{where}{more}", "secondary"))
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        for title, command_id in (
-            (tr("Open what was open"), "file.restore"), (tr("No, thanks"), "file.forget_restore"),
-        ):  # fmt: skip
-            made = button(title, kind="primary" if command_id == "file.restore" else "")
-            made.clicked.connect(lambda _checked=False, asked=command_id: self.requested.emit(asked, None))
-            row.addWidget(made)
-        row.addStretch(1)
-        card.column.addLayout(row)
+        yes = self._asking("file.restore", button(tr("Open what was open"), kind="primary"))
+        no = self._asking("file.forget_restore", button(tr("No, thanks")))
+        card.add(ButtonRow((yes, no)))
         return card
 
+    def _asking(self, command_id: str, made: QPushButton, argument: object = None) -> QPushButton:
+        made.clicked.connect(lambda: self.requested.emit(command_id, argument))
+        return made
+
     def _draw_recent(self, state: State) -> None:
+        self._recent = []
         if not state.recent:
             return
         self._column.addWidget(section(tr("Recent")))
@@ -109,12 +122,23 @@ class EmptyView(QWidget):
         self._column.addLayout(rows)
         for text in state.recent[:_SHOWN_RECENT]:
             path = Path(text)
-            made = button("", "history", "row")
-            whole = f"{path.name or text}   {path.parent}"
-            made.setText(for_button(made.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, _WIDTH_PX - 96)))
+            made = self._asking("file.open_recent", button("", "history", "row"), text)
             made.setToolTip(plain_tooltip(text))
-            made.clicked.connect(lambda _checked=False, asked=text: self.requested.emit("file.open_recent", asked))
+            made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            self._recent.append((made, f"{path.name or text}   {path.parent}"))
             rows.addWidget(made)
+        self._elide()
+
+    def _elide(self) -> None:
+        """Cut the words of recent studies in their middle, so that they fit."""
+        room = min(_WIDTH_PX, self.width() - _AROUND_BOX_PX) - _AROUND_RECENT_PX
+        for made, whole in self._recent:
+            made.setText(for_button(made.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, room)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        """In a narrow window the box is as wide as there is room."""
+        super().resizeEvent(event)
+        self._elide()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
         """Take files and folders of this computer."""

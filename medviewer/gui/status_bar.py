@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QToolTip, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QToolTip, QWidget
 
 from medviewer.app.conditions import shown_job
 from medviewer.app.state import JobStatus, Notice, State
@@ -82,8 +82,9 @@ class StatusBar(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._shape = IconLabel("info", theme.tokens().secondary)
         self._notice = NoticeLabel()
-        self._provider = PlainLabel("", "secondary")
-        self._job = PlainLabel("", "secondary")
+        self._provider, self._job = ElidedLabel("", "secondary"), ElidedLabel("", "secondary")
+        for label in (self._provider, self._job):  # as wide as their words, less in a narrow window
+            label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._job.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._job.setMaximumWidth(_JOB_PX)
         self._bar = QProgressBar()

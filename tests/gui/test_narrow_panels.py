@@ -6,20 +6,22 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from medviewer.app.commands import COMMANDS
-from medviewer.app.state import State
+from medviewer.app.state import JobStatus, Notice, Restorable, State
 from medviewer.domain.answer import GuardResult
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.buttons import ButtonRow, WrappingButton
 from medviewer.gui.cards import Card, FactRow, ScrollColumn
 from medviewer.gui.dialogs import size_on_screen
+from medviewer.gui.empty_view import EmptyView
 from medviewer.gui.finding_card import confirm_words
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import ElidedLabel, PlainLabel
+from medviewer.gui.window import MainWindow
 from medviewer.records.record import Identifier
 from tests.gui import panel_states as made
 from tests.gui.seen import press, settle, show
@@ -204,3 +206,46 @@ def test_dialogs_are_no_larger_than_the_screen(qtbot, kind: str, monkeypatch) ->
     half = QApplication.primaryScreen().availableSize() / 2
     assert dialog.height() <= half.height() + 1
     assert dialog.testAttribute(Qt.WidgetAttribute.WA_Resized)
+
+
+RECENT = ("/data/studies/2026/chest and abdomen, follow-up of an invented patient", "/media/cd/DICOMDIR")
+
+
+def test_the_window_fits_a_screen_of_720_points(main_window: MainWindow) -> None:
+    """1440 x 900 at 200 %: while a model runs and something is said too, no part lies outside of the screen."""
+    app = main_window.app
+    main_window.show()
+    app.session.update(
+        recent=RECENT,
+        provider="Running on: CPU, because no GPU runtime is installed",
+        jobs=(JobStatus("model", "Trying small changes of the image", 2, 4),),
+        notice=Notice("info", "The results were saved in a folder whose name is very long, as the names of folders are."),
+    )
+    main_window.resize(720, 430)
+    settle()
+    assert main_window.minimumSizeHint().width() <= 720
+    assert main_window.width() == 720
+
+
+@pytest.mark.parametrize("width", [240, 900])
+def test_where_to_begin_is_read_in_a_narrow_window(width: int, qtbot) -> None:
+    view = EmptyView()
+    qtbot.addWidget(view)
+    view.show_state(None, State(recent=RECENT, restorable=Restorable(RECENT[:1], ())))
+    laid_out(view, width, 330)
+    assert view.minimumSizeHint().width() <= 240
+    assert cut(view) == []
+
+
+def test_in_a_low_window_one_scrolls_to_the_last_recent_study(qtbot) -> None:
+    view = EmptyView()
+    qtbot.addWidget(view)
+    view.show_state(None, State(recent=RECENT))
+    laid_out(view, 240, 330)
+    buttons = [one for one in view.findChildren(QPushButton) if one.isVisible()]
+    assert min(one.height() for one in buttons) >= 24, "none is squeezed"
+    bar = view.findChild(QScrollArea).verticalScrollBar()
+    bar.setValue(bar.maximum())
+    settle()
+    last = buttons[-1]
+    assert view.rect().contains(QRect(last.mapTo(view, QPoint()), last.size()))
