@@ -219,7 +219,9 @@ def test_the_window_fits_a_screen_of_720_points(main_window: MainWindow) -> None
         recent=RECENT,
         provider="Running on: CPU, because no GPU runtime is installed",
         jobs=(JobStatus("model", "Trying small changes of the image", 2, 4),),
-        notice=Notice("info", "The results were saved in a folder whose name is very long, as the names of folders are."),
+        notice=Notice(
+            "info", "The results were saved in a folder whose name is very long, as the names of folders are."
+        ),
     )
     main_window.resize(720, 430)
     settle()
