@@ -193,7 +193,8 @@ def paint_color_bar(painter: QPainter, area: QRectF, state: State, maps: HeatMap
         line = metrics.elidedText(words, Qt.TextElideMode.ElideMiddle, rect.width())  # method and finding are both told
         _write(painter, rect, line, flags.AlignRight | flags.AlignVCenter, ink)
     if maps.against is None:
-        _paint_verdict(painter, QRectF(bar.right() - 240, bar.top() - 26, 240, 18), maps.attribution)
+        room = min(240.0, bar.right() - area.left() - MARGIN - 2 * _LETTER_PX)  # never over the letter of the left edge
+        _paint_verdict(painter, QRectF(bar.right() - room, bar.top() - 26, room, 18), maps.attribution)
         _threshold_tick(painter, bar, state.overlay.threshold)
 
 
@@ -225,8 +226,10 @@ def _paint_verdict(painter: QPainter, room: QRectF, attribution: Attribution) ->
     t = theme.tokens()
     words, is_good = said
     name, tint = ("circle-check", t.good) if is_good else ("triangle-alert", t.caution)
+    metrics = QFontMetricsF(painter.font())
+    words = metrics.elidedText(words, Qt.TextElideMode.ElideRight, room.width() - _ICON_PX - 5)
     _write(painter, room, words, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, theme.color(tint))
-    left = room.right() - QFontMetricsF(painter.font()).horizontalAdvance(words) - _ICON_PX - 5
+    left = room.right() - metrics.horizontalAdvance(words) - _ICON_PX - 5
     sign = icons.pixmap(name, tint, _ICON_PX, painter.device().devicePixelRatio())
     painter.drawPixmap(QPointF(left, room.center().y() - _ICON_PX / 2), sign)
 

@@ -15,17 +15,20 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtTest import QTest
 
 from medviewer.app.presets import CT_PRESETS
+from medviewer.app.state import State
 from medviewer.domain.answer import Faithfulness
 from medviewer.domain.frame import OverlayPlane
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui import theme
 from medviewer.gui.corner_text import Corners, Shown, _loss, corners, fidelity, probe_text
 from medviewer.gui.fidelity_strip import STRIP_PX
-from medviewer.gui.viewport_marks import MARGIN, CornerPainter, color_bar_rect, paint_letters, verdict
+from medviewer.gui.overlay import HeatMaps
+from medviewer.gui.viewport_marks import MARGIN, CornerPainter, color_bar_rect, paint_color_bar, paint_letters, verdict
 from medviewer.imaging.display import to_display
 from medviewer.imaging.orientation import Letters
 from tests import samples
 from tests.dicom_maker import make_dataset, write_dataset
+from tests.gui.panel_states import attribution
 from tests.gui.reader import Reader, pixels
 from tests.gui.seen import TURNS
 from tests.layer_objects import write_pet
@@ -470,6 +473,20 @@ def test_the_image_says_how_far_its_heat_map_can_be_believed(
     inks = [theme.color(getattr(theme.tokens(), name)).getRgb()[:3] for name in ("caution", "good")]
     seen = [bool((line[..., :3] == np.array(ink)).all(axis=-1).any()) for ink in inks]
     assert seen == [said is not None and not said[1], said is not None and said[1]]
+
+
+def test_what_is_said_of_a_heat_map_never_covers_the_letter_of_the_left_side(qapp: Any) -> None:
+    """In the narrowest viewport, whatever the bar's place."""
+    maps = HeatMaps(attribution(deletion=40.0))
+    for height in (200, 280, 400):
+        image = QImage(240, height, QImage.Format.Format_RGB32)
+        image.fill(Qt.GlobalColor.black)
+        painter = QPainter(image)
+        paint_color_bar(painter, QRectF(image.rect()), State(), maps)
+        painter.end()
+        seen = np.frombuffer(image.constBits(), np.uint8).reshape(height, 240, 4)[..., :3]
+        assert seen.max() > 128
+        assert seen[:, : MARGIN + 16].max() == 0, "a letter is 16 wide"
 
 
 def test_what_the_file_draws_is_drawn_over_it_and_hides_with_a_key(shown: Reader) -> None:
