@@ -542,6 +542,11 @@ _STUDY = {
 _NOTE = {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"title": "X"}}], **OWN}
 
 
+def test_what_is_said_to_be_about_the_patient_is_theirs(tmp_path: Path) -> None:
+    own = _observation(focus=[{"reference": "Patient/p1/_history/2"}])
+    assert [o.value for o in _only(_read(tmp_path, PATIENT, own)).observations] == [90]
+
+
 @pytest.mark.parametrize(
     ("resource", "change", "reason"),
     [
@@ -551,6 +556,8 @@ _NOTE = {"resourceType": "DocumentReference", "status": "current", "content": [{
         (_VISIT, {"status": "cancelled"}, "called off"),
         (_STUDY, {"status": "cancelled"}, "called off"),
         (_NOTE, {"status": "superseded"}, "newer document"),
+        (_observation(), {"focus": [{"reference": "Patient/unborn"}]}, "about somebody or something else"),
+        (_observation(), {"focus": [OWN["subject"], {"display": "her donor"}]}, "about somebody or something else"),
         (_NOTE, {"docStatus": "entered-in-error"}, "withdrawn by its source"),
         (_observation(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
         (_allergy(), {"modifierExtension": _UNKNOWN}, "changes what it means"),
