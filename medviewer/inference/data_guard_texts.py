@@ -41,6 +41,11 @@ DATA_TEXTS: Mapping[str, Text] = {
         "about; there is no result. Record it with its time.",
         "{name}有记录，但未注明时间，无法判断所询问的时刻以哪一项为准；没有结果。请连同时间一起记录。",
     ),
+    "contradiction": Text(
+        "{name} is recorded more than once for one moment, and not alike ({found}): nobody can tell which holds; there "
+        "is no result.",
+        "{name}在同一时刻有多条互相矛盾的记录（{found}），无法判断以哪一条为准；没有结果。",
+    ),
     "old": Text(
         "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
         "最新数值已有 {age}（通常不超过 {limit} 小时）；患者情况可能已变化。",

@@ -3,11 +3,13 @@
 Words become numbers only by the card's own list. What was not recorded is missing, and named; where
 the card has a default for it, the default is taken and said: only if nothing at all was recorded. What
 is recorded of such a field stands until something else is (:attr:`Quantity.is_standing`): it is neither
-held to the moment of the others nor part of it, and that it is older than they are is said.
+held to the moment of the others nor part of it, and that it is older than they are is said. Where two records of
+one moment contradict each other, neither is taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +33,9 @@ from medviewer.inference.inputs.quantity import (
     quantities,
     unfamiliar,
 )
+from medviewer.inference.units import bare_unit
 
+_ROUNDED = 0.005  # how far one value in two units may seem apart: 98.5 °F beside 36.9 °C
 _ASSUMED = Text("not recorded; taken as the card says", "未记录，按模型卡的规定取值")
 
 
@@ -51,13 +55,14 @@ class TableRaw:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A candidate for a field: the recorded value, or why it is refused."""
+    """A candidate for a field: the recorded value, or why it is refused. ``unit``: as recorded; None for a word."""
 
     rank: int
     time: datetime | None
     value: float
     used: Used
     refused: Doubt | None = None
+    unit: str | None = None
 
 
 def row(values: Sequence[float | None], spec: InputSpec) -> TableRaw:
@@ -201,7 +206,8 @@ def _newest(case: Case, field: Quantity) -> _Found | None:
         number = field.categories.get((case.sex or "").casefold())
         return _simple(field, number, case.sex or "")
     candidates = [*_numbers(case, field), *(one for one in _words(case, field) if not _is_unplaced(one))]
-    return max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+    last = max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+    return None if last is None else _uncontradicted(last, candidates, field)
 
 
 def _standing(case: Case, field: Quantity) -> _Found | None:
@@ -214,9 +220,31 @@ def _standing(case: Case, field: Quantity) -> _Found | None:
     last = max(candidates, key=lambda one: (_latest(one), -one.rank))
     rivals = (one for one in candidates if one is not last and one.value != last.value and _may_follow(one, last))
     if last.time is not None and next(rivals, None) is None:
-        return last
+        return _uncontradicted(last, candidates, field)
     doubt = Doubt("undated", "abstain", field.name, {"name": field.title})
     return _Found(last.rank, last.time, np.nan, last.used, doubt)
+
+
+def _uncontradicted(last: _Found, candidates: Sequence[_Found], field: Quantity) -> _Found:
+    """The newest record, refused where another one of the same code and moment is refused or says something else."""
+    same = [one for one in candidates if one.rank == last.rank and _moment(one.time) == _moment(last.time)]
+    refused = next((one for one in same if one.refused is not None), None)
+    if refused is not None:
+        return refused
+    if all(_agree(last, one) for one in same):
+        return last
+    recorded = "; ".join(dict.fromkeys(one.used.value for one in same))
+    doubt = Doubt("contradiction", "abstain", field.name, {"name": field.title, "found": recorded})
+    return _Found(last.rank, last.time, np.nan, last.used, doubt)
+
+
+def _agree(one: _Found, other: _Found) -> bool:
+    """Whether two records of one moment can both be true: a word says whether there is any, a number how much."""
+    if (one.unit is None) != (other.unit is None):
+        return bool(one.value) == bool(other.value)
+    if one.unit != other.unit:
+        return math.isclose(one.value, other.value, rel_tol=_ROUNDED)
+    return one.value == other.value
 
 
 def _may_follow(one: _Found, last: _Found) -> bool:
@@ -279,7 +307,8 @@ def _numbers(case: Case, field: Quantity) -> Iterator[_Found]:
         shown = f"{plain(value)} {field.unit}".strip() if field.unit else recorded
         if value != one.value:
             note = Text(f"converted from {recorded}", f"由 {recorded} 换算")
-        yield _Found(rank, one.time, value, Used(field.name, field.title, shown, one.time, note))
+        used = Used(field.name, field.title, shown, one.time, note)
+        yield _Found(rank, one.time, value, used, unit=bare_unit(one.unit))
 
 
 def _words(case: Case, field: Quantity) -> Iterator[_Found]:

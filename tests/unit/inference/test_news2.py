@@ -136,6 +136,41 @@ def test_a_scale_of_which_nobody_knows_when_it_was_recorded_is_no_scale_1(engine
     assert scores(answer)["total"].value == 0
 
 
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        (Observation(CODES["pulse"][0], "Pulse", 200.0, "/min", AT), "contradiction.pulse"),
+        (Observation(CODES["temperature"][0], "Temperature", 102.2, "[degF]", AT), "contradiction.temperature"),
+        (Observation(CODES["temperature"][0], "Temperature", 98.6, "F", AT), "unit.temperature"),
+        (Observation(CODES["oxygen"][0], "Oxygen", 2.0, "L/min", AT), "contradiction.oxygen"),
+        (TextObservation("67775-7", "Consciousness", "Confusion", AT), "contradiction.consciousness"),
+        (TextObservation("67775-7", "Consciousness", "agitated", AT), "not_understood.consciousness"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_records_of_one_moment_that_contradict_each_other_none_is_scored(
+    engine: Engine, other: Observation | TextObservation, code: str, *, is_first: bool
+) -> None:
+    case = news2_case()
+    name = "observations" if isinstance(other, Observation) else "text_observations"
+    known = getattr(case, name)
+    answer = engine.ask(replace(case, **{name: (other, *known) if is_first else (*known, other)}), "news2")
+    assert [g.code for g in answer.guards if g.level == "abstain"] == [code]
+
+
+def test_what_is_recorded_twice_and_alike_is_scored(engine: Engine) -> None:
+    case = news2_case()
+    fahrenheit = Observation(CODES["temperature"][0], "Temperature", 98.7, "[degF]", AT)  # 37.06 °C, beside 37.0
+    again = (*(replace(one) for one in case.observations), fahrenheit)
+    answer = engine.ask(replace(case, observations=(*case.observations, *again)), "news2")
+    assert (answer.status, answer.outcomes) == ("answer", engine.ask(case, "news2").outcomes)
+    breathing = news2_case(oxygen=2)
+    given = TextObservation(CODES["oxygen"][0], "Oxygen", "Supplemental oxygen", AT)
+    told = replace(breathing, text_observations=(*breathing.text_observations, given))
+    assert engine.ask(told, "news2").outcomes == engine.ask(breathing, "news2").outcomes
+    assert engine.ask(replace(told, observations=case.observations), "news2").status == "abstained"
+
+
 @pytest.mark.parametrize("name", [*CODES, "consciousness"])
 def test_what_is_missing_is_named_and_nothing_is_added_up(engine: Engine, name: str) -> None:
     case = news2_case(consciousness="" if name == "consciousness" else "Alert")
