@@ -176,7 +176,7 @@ def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, lis
     """How many records came in, and why others did not."""
     from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
 
-    count, reasons = 0, []
+    count, reasons, taken_back = 0, [], 0
     for path in paths:
         try:
             imported = read_bundle(path)
@@ -191,7 +191,9 @@ def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, lis
                 reasons.append(str(error))
             else:
                 count += 1
-    records.note("record.imported", detail=f"{count} records, {len(reasons)} problems")
+                taken_back += len(record.withdrawn) + len(record.corrected)
+    results = f", {taken_back} results withdrawn or corrected" if taken_back else ""
+    records.note("record.imported", detail=f"{count} records, {len(reasons)} problems{results}")
     return count, reasons
 
 

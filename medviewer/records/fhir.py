@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from medviewer.records.record import PatientRecord, parse_moment
 
 _MAX_BYTES = 256 * 2**20
 _MEDICINES = ("MedicationStatement", "MedicationRequest")
+_CORRECTED = ("amended", "corrected")  # states of an observation that was final with another value
 # Resource type -> the record's field and how a resource becomes one of its facts.
 _FACTS = {
     "AllergyIntolerance": ("allergies", fhir_facts.allergy_of),
@@ -100,6 +102,7 @@ def read_bundle(path: Path) -> ImportedRecords:
             reader.add_medicine(entry)
     for entry in entries:
         reader.add_fact(entry)
+    reader.add_withdrawn()
     return reader.finish()
 
 
@@ -113,6 +116,7 @@ class _Reader:
         self._by_name: dict[str, _Gathered | None] = {}  # None: two patients share the name
         self._seen: set[tuple[str, str]] = set()
         self._not_shown: Counter[str] = Counter()
+        self._withdrawn: list[_Entry] = []
         self.medicines: dict[str, dict[str, Any]] = {}
 
     def refuse(self, where: str, reason: str) -> None:
@@ -130,6 +134,7 @@ class _Reader:
             self.refuse(entry.where, f"not valid FHIR R4 ({reason})")
         elif fhir_facts.is_withdrawn(entry.resource):
             self.refuse(entry.where, "withdrawn by its source and left out")
+            self._withdrawn.append(entry)
         else:
             return True
         return False
@@ -173,6 +178,8 @@ class _Reader:
             if kind == "Observation":
                 for value in list(fhir_facts.observations_of(entry.resource)):
                     patient.add("observations" if isinstance(value, Observation) else "text_results", value)
+                    if isinstance(value, Observation) and entry.resource.get("status") in _CORRECTED:
+                        patient.add("corrected", value)
             elif kind in _MEDICINES:
                 concept = self._medicine(entry.resource)
                 if not _states_absence(patient, "medications", concept, entry.resource):
@@ -185,6 +192,15 @@ class _Reader:
                     patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
+
+    def add_withdrawn(self) -> None:
+        """Note which results are taken back: an earlier import may have brought them."""
+        for entry in self._withdrawn:
+            if entry.kind == "Observation":
+                with contextlib.suppress(RecordError):  # of nobody here, or without the value that is taken back
+                    patient = self._patient_of(entry.resource)
+                    for value in list(fhir_facts.observations_of(entry.resource)):
+                        patient.add("withdrawn", value)
 
     def finish(self) -> ImportedRecords:
         for kind, count in sorted(self._not_shown.items()):

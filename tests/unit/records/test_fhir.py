@@ -209,6 +209,43 @@ def test_refuted_entries_are_left_out_and_withdrawn_ones_listed(tmp_path: Path) 
     ]
 
 
+def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) -> None:
+    def word(**changes: Any) -> dict[str, Any]:
+        own = _observation(id="w", code={"coding": [{"system": LN, "code": "600-7"}]}, **changes)
+        return {name: value for name, value in own.items() if name != "valueQuantity"}
+
+    first = [
+        _observation(id="a"),
+        _observation(id="b", effectiveDateTime="2004-08-26T08:00:00Z"),
+        _observation(id="c", effectiveDateTime="2004-08-26T11:00:00+02:00"),
+        _observation(id="d", effectiveDateTime="2004-08-25"),
+        word(valueString="Growth"),
+    ]
+    later = [
+        {**first[0], "status": "entered-in-error"},
+        {**first[1], "status": "corrected", "valueQuantity": {**first[1]["valueQuantity"], "value": 81}},
+        {**first[2], "status": "entered-in-error", "valueQuantity": {**first[2]["valueQuantity"], "value": 1}},
+        {**first[4], "status": "entered-in-error"},
+    ]
+    with RecordStore(tmp_path / "records.db") as store:
+        before = store.save_record(_only(_read(tmp_path, PATIENT, *first)))
+        assert [o.value for o in before.observations] == [90, 90, 90, 90]
+        imported = _read(tmp_path, PATIENT, *later)
+        assert sum("withdrawn by its source" in problem.reason for problem in imported.problems) == 3
+        after = store.save_record(imported.records[0])
+        # Of the third nobody can tell that it is meant: what is taken back has another value.
+        assert sorted((o.time.isoformat(), o.value) for o in after.observations) == [
+            ("2004-08-25T00:00:00", 90),
+            ("2004-08-26T08:00:00+00:00", 81),
+            ("2004-08-26T11:00:00+02:00", 90),
+        ]
+        assert after.text_results == ()
+        assert store.save_record(imported.records[0]) == after
+        again = [{**first[0], "status": "entered-in-error"}, _observation(id="e")]
+        said = store.save_record(_read(tmp_path, PATIENT, *again).records[0])
+        assert len(said.observations) == 4, "what another entry of the same file still says stays"
+
+
 def test_one_bad_resource_is_one_line_and_hides_nothing(tmp_path: Path) -> None:
     bad: list[Any] = [
         {"resourceType": "Observation"},
