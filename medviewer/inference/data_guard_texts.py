@@ -125,6 +125,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "What is given is not a molecule in SMILES; check how it is written.",
         "所提供的内容不是有效的 SMILES；请核对写法。",
     ),
+    "open_molecule": Text(
+        "The SMILES leaves an atom (*) or a bond (~) open, so that many molecules fit; give the one that is meant.",
+        "该 SMILES 含有未指明的原子（*）或化学键（~），可能对应多个分子；请提供所要分析的那一个。",
+    ),
     "mixture": Text(
         "The SMILES holds {found} molecules (a salt, hydrate or mixture); give the one that is meant.",
         "该 SMILES 含有 {found} 个分子（盐、水合物或混合物）；请仅提供所要分析的一个。",
