@@ -20,6 +20,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "What is recorded for {name} is none of: {expected}; it is not used.",
         "{name}的记录内容不属于：{expected}；未使用。",
     ),
+    "no_number": Text(
+        "What is recorded for {name} is a bound or words, not a number; it is not used.",
+        "{name}的记录为上下限或文字，而非数值；未使用。",
+    ),
     "implausible": Text(
         "{name} is {found} {unit}; plausible is {low} to {high}. Check the value: there is no result with it.",
         "{name}为 {found} {unit}；合理范围为 {low} 至 {high}。请核对该数值：无法据此给出结果。",

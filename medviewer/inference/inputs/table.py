@@ -325,6 +325,8 @@ def _words(case: Case, field: Quantity) -> Iterator[_Found]:
 
 
 def _wordless(field: Quantity) -> Doubt:
+    if not field.categories:
+        return Doubt("no_number", "abstain", field.name, {"name": field.title})
     known = ", ".join(field.categories)
     return Doubt("not_understood", "abstain", field.name, {"name": field.title, "expected": known})
 

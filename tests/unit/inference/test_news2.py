@@ -158,6 +158,16 @@ def test_of_two_records_of_one_moment_that_contradict_each_other_none_is_scored(
     assert [g.code for g in answer.guards if g.level == "abstain"] == [code]
 
 
+def test_a_bound_is_no_number_and_is_called_what_it_is(engine: Engine) -> None:
+    case = news2_case()
+    bound = TextObservation(CODES["pulse"][0], "Pulse", "> 200 /min", AT)  # as an import keeps it
+    others = tuple(one for one in case.observations if one.code != CODES["pulse"][0])
+    answer = engine.ask(replace(case, observations=others, text_observations=(*case.text_observations, bound)), "news2")
+    assert [(g.code, g.text) for g in answer.guards if g.level == "abstain"] == [
+        ("no_number.pulse", "What is recorded for Pulse is a bound or words, not a number; it is not used.")
+    ]
+
+
 def test_what_is_recorded_twice_and_alike_is_scored(engine: Engine) -> None:
     case = news2_case()
     fahrenheit = Observation(CODES["temperature"][0], "Temperature", 98.7, "[degF]", AT)  # 37.06 °C, beside 37.0
