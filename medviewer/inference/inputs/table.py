@@ -35,6 +35,7 @@ from medviewer.inference.inputs.quantity import (
 )
 from medviewer.inference.units import bare_unit
 
+_DAY_H = 24
 _ROUNDED = 0.005  # how far one value in two units may seem apart: 98.5 °F beside 36.9 °C
 _ASSUMED = Text("not recorded; taken as the card says", "未记录，按模型卡的规定取值")
 
@@ -88,7 +89,7 @@ def problems(spec: InputSpec) -> Iterator[str]:
 def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
     """The newest value of each field; those too far from the newest of all are not taken, unless they stand."""
     columns = quantities(spec)
-    found = [_standing(case, one) if one.is_standing else _newest(case, one) for one in columns]
+    found = [_standing(case, one) if one.is_standing else _newest(case, one, spec) for one in columns]
     pairs = zip(found, columns, strict=True)
     times = (one.time for one, field in pairs if one is not None and not field.is_standing)
     newest = max((time for time in times if time is not None), default=None, key=_moment)
@@ -195,17 +196,20 @@ def baseline(raw: TableRaw, spec: InputSpec) -> Arrays:
     return _tensors(values, ~np.isnan(raw.values), spec)
 
 
-def _newest(case: Case, field: Quantity) -> _Found | None:
+def _newest(case: Case, field: Quantity, spec: InputSpec | None = None) -> _Found | None:
     """The newest record of a field; of one moment that whose code the card prefers.
 
-    Words that are known to the day only are left out: nobody can tell whether they belong to the others' moment.
+    Words that are known to the day only are left out: nobody can tell whether they belong to the others' moment. So
+    are numbers, where the card wants values nearer to each other than a day is long.
     """
     if field.source == "age_years":
         return _simple(field, case.age_years, "" if case.age_years is None else plain(float(int(case.age_years))))
     if field.source == "sex":
         number = field.categories.get((case.sex or "").casefold())
         return _simple(field, number, case.sex or "")
-    candidates = [*_numbers(case, field), *(one for one in _words(case, field) if not _is_unplaced(one))]
+    is_near = spec is not None and spec.document.get("together_h", _DAY_H) < _DAY_H
+    numbers = (one for one in _numbers(case, field) if not (is_near and _is_unplaced(one)))
+    candidates = [*numbers, *(one for one in _words(case, field) if not _is_unplaced(one))]
     last = max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
     return None if last is None else _uncontradicted(last, candidates, field)
 
@@ -263,8 +267,8 @@ def _is_unplaced(one: _Found) -> bool:
 
 
 def _unplaced(case: Case, field: Quantity) -> Iterator[_Found]:
-    """Words for a field of which nobody can tell the moment."""
-    return (one for one in _words(case, field) if _is_unplaced(one))
+    """What is recorded for a field of which nobody can tell the moment."""
+    return (one for one in (*_numbers(case, field), *_words(case, field)) if _is_unplaced(one))
 
 
 def _stood(raw: TableRaw, spec: InputSpec) -> Iterator[Doubt]:

@@ -158,6 +158,23 @@ def test_of_two_records_of_one_moment_that_contradict_each_other_none_is_scored(
     assert [g.code for g in answer.guards if g.level == "abstain"] == [code]
 
 
+@pytest.mark.parametrize("of_a_day", [("pulse",), tuple(CODES)])
+def test_a_number_of_which_only_the_day_is_known_is_not_put_with_those_of_an_hour(
+    engine: Engine, of_a_day: tuple[str, ...]
+) -> None:
+    """At half past midnight it would else pass for one of midnight, and all of a day for one set."""
+    early = AT.replace(hour=0, minute=30)
+    day, untimed = AT.replace(hour=0, minute=0), {CODES[name][0] for name in of_a_day}
+    case = news2_case()
+    values = tuple(replace(one, time=day if one.code in untimed else early) for one in case.observations)
+    words = tuple(replace(one, time=early) for one in case.text_observations)
+    told = replace(case, observations=values, text_observations=words, at=AT + timedelta(days=1))
+    answer = engine.ask(told, "news2")
+    assert {g.code for g in answer.guards if g.level == "abstain"} == {f"undated.{name}" for name in of_a_day}
+    again = tuple(replace(one, time=early) for one in case.observations)
+    assert engine.ask(replace(told, observations=(*values, *again)), "news2").status == "answer"
+
+
 def test_a_bound_is_no_number_and_is_called_what_it_is(engine: Engine) -> None:
     case = news2_case()
     bound = TextObservation(CODES["pulse"][0], "Pulse", "> 200 /min", AT)  # as an import keeps it
