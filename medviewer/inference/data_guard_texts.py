@@ -83,6 +83,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "{name}: values of which only the day is recorded were left out ({n}); the model looks at the hour.",
         "{name}：仅记录到日期的数值已排除（{n} 个）；该模型按小时取值。",
     ),
+    "no_numbers": Text(
+        "{name}: what is recorded as a bound or in words was left out ({n}); the model takes numbers.",
+        "{name}：以上下限或文字记录的结果已排除（{n} 个）；该模型只取数值。",
+    ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
         "{name}：超出 {low} 至 {high} {unit} 的数值已排除（{n} 个）。",
