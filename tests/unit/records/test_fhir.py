@@ -246,6 +246,25 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
         assert len(said.observations) == 4, "what another entry of the same file still says stays"
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_versions_in_a_file_the_withdrawn_one_counts_unless_it_is_older(
+    tmp_path: Path, *, is_first: bool
+) -> None:
+    def versions(told: str, withdrawn: str) -> list[dict[str, Any]]:
+        final = _observation(id="a", **({"meta": {"lastUpdated": told}} if told else {}))
+        taken_back = {**final, "status": "entered-in-error"} | (
+            {"meta": {"lastUpdated": withdrawn}} if withdrawn else {}
+        )
+        return [taken_back, final] if is_first else [final, taken_back]
+
+    early, late = "2004-08-26T10:00:00Z", "2004-08-27T10:00:00Z"
+    for told, withdrawn, kept in (("", "", 0), (early, late, 0), (late, early, 1), (late, "", 0)):
+        imported = _read(tmp_path, PATIENT, *versions(told, withdrawn))
+        assert len(imported.records[0].observations) == kept, (told, withdrawn)
+    other = _read(tmp_path, PATIENT, _observation(id="b"), _observation(id="a", status="entered-in-error"))
+    assert len(other.records[0].observations) == 1
+
+
 def test_one_bad_resource_is_one_line_and_hides_nothing(tmp_path: Path) -> None:
     bad: list[Any] = [
         {"resourceType": "Observation"},
