@@ -136,8 +136,12 @@ def medication_of(resource: Json, concept: Json) -> Medication:
 
 
 def observations_of(resource: Json) -> Iterator[Observation | TextResult]:
-    """An Observation's value and those of its components (systolic and diastolic are two values)."""
-    time = _first(resource, "effectiveDateTime", "effectivePeriod.start", "effectiveInstant")
+    """An Observation's value and those of its components (systolic and diastolic are two values).
+
+    One of a period (a collection, a mean of hours) is there at its end: nobody knew it before.
+    """
+    moments = ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start", "effectiveInstant")
+    time = _first(resource, *moments)
     parts = [part for part in (resource, *(resource.get("component") or ())) if _has_value(part)]
     if not parts:
         raise RecordError("the observation has no value")

@@ -30,6 +30,7 @@ from medviewer.records.record import (
     PatientRecord,
     StudyMark,
     TextResult,
+    snapshot,
 )
 from medviewer.records.store import RecordStore
 
@@ -244,6 +245,21 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
         again = [{**first[0], "status": "entered-in-error"}, _observation(id="e")]
         said = store.save_record(_read(tmp_path, PATIENT, *again).records[0])
         assert len(said.observations) == 4, "what another entry of the same file still says stays"
+
+
+def test_a_value_of_a_period_is_known_at_its_end_and_not_before(tmp_path: Path) -> None:
+    def measured(**period: str) -> PatientRecord:
+        own = {
+            name: value for name, value in _observation(effectivePeriod=period).items() if name != "effectiveDateTime"
+        }
+        return _only(_read(tmp_path, PATIENT, own))
+
+    record = measured(start="2004-08-26T08:00:00Z", end="2004-08-26T20:00:00Z")
+    film = datetime(2004, 8, 26, 10, tzinfo=UTC)
+    assert snapshot(record, film).observations == ()
+    assert [o.value for o in snapshot(record, film + timedelta(hours=10)).observations] == [90]
+    (goes_on,) = measured(start="2004-08-26T08:00:00Z").observations
+    assert goes_on.time == film - timedelta(hours=2)
 
 
 @pytest.mark.parametrize("is_first", [True, False])
