@@ -218,6 +218,7 @@ def _observation(part: Json, time: str) -> Observation | TextResult:
     loinc = next((c["code"] for c in concept.get("coding") or () if c.get("system") == LOINC and c.get("code")), None)
     code = _text(loinc or code_of(concept))
     display = _text(text_of(concept))
+    _required(code or display.strip(), "the observation does not say what was observed")
     quantity = part.get("valueQuantity")
     if quantity is None or quantity.get("value") is None:
         return TextResult(code, display, _required(_words(part), "the observation's value is of a kind not read"), time)

@@ -628,6 +628,8 @@ def test_what_is_said_to_be_about_the_patient_is_theirs(tmp_path: Path) -> None:
         (_VISIT, {"status": "cancelled"}, "called off"),
         (_STUDY, {"status": "cancelled"}, "called off"),
         (_NOTE, {"status": "superseded"}, "newer document"),
+        (_observation(), {"code": {}}, "does not say what was observed"),
+        (_observation(), {"code": {"text": " "}}, "does not say what was observed"),
         (_observation(), {"focus": [{"reference": "Patient/unborn"}]}, "about somebody or something else"),
         (_observation(), {"focus": [OWN["subject"], {"display": "her donor"}]}, "about somebody or something else"),
         (_NOTE, {"docStatus": "entered-in-error"}, "withdrawn by its source"),
