@@ -16,6 +16,7 @@ from typing import Any
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
 from medviewer.domain.answer import Answer, Attribution, Evidence, Forecast, Outcome, Score, SurvivalCurve
 from medviewer.domain.case import is_whole_day
+from medviewer.domain.digits import three_digits
 from medviewer.records.record import time_words
 from medviewer.whole_file import storage_error, write_whole
 
@@ -87,8 +88,8 @@ def summary_of(answer: Answer, attributions: Sequence[Attribution], zone: tzinfo
             free = one.survival[one.times.index(one.horizon)]
             lines.append(f"  {one.title}: free of it up to {one.horizon:g} {one.time_unit}: {free:.3f}")
         else:
-            ends = f"{one.low[-1]:.3g} to {one.high[-1]:.3g}"
-            lines.append(f"  {one.title} in {one.hours[-1]:g} h: {one.median[-1]:.3g} {one.unit} ({ends})")
+            ends = f"{three_digits(one.low[-1])} to {three_digits(one.high[-1])}"
+            lines.append(f"  {one.title} in {one.hours[-1]:g} h: {three_digits(one.median[-1])} {one.unit} ({ends})")
     lines += used_lines(answer, zone)
     for attribution in attributions:
         judged = attribution.faithfulness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -168,15 +169,38 @@ def import_records(app: Application, paths: Sequence[str | Path] | None) -> None
         app.notify("caution" if reasons else "info", words + left)
         check_record(app, patient_beside_record(app.state))
 
+    def failed(error: MedViewerError) -> None:
+        app.lose(error)
+        check_record(app, patient_beside_record(app.state))  # some may have come in before that
+
     app.notify("info", "Importing…")
-    app.write(lambda: _read_and_save(app.records, list(chosen)), done)
+    app.write(lambda: _read_and_save(app.records, list(chosen)), done, failed)
 
 
 def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, list[str]]:
-    """How many records came in, and why others did not."""
+    """How many records came in, and why others did not; what came in is in the trail however it ends."""
+    came: list[PatientRecord] = []
+    reasons: list[str] = []
+    try:
+        _save_each(records, paths, came, reasons)
+    except MedViewerError:
+        if came:
+            with contextlib.suppress(MedViewerError):  # of the trail: why not all came in is what is said
+                _note_import(records, came, reasons)
+        raise
+    _note_import(records, came, reasons)
+    return len(came), reasons
+
+
+def _note_import(records: RecordRoom, came: Sequence[PatientRecord], reasons: Sequence[str]) -> None:
+    taken_back = sum(len(record.withdrawn) + len(record.corrected) for record in came)
+    results = f", {taken_back} results withdrawn or corrected" if taken_back else ""
+    records.note("record.imported", detail=f"{len(came)} records, {len(reasons)} problems{results}")
+
+
+def _save_each(records: RecordRoom, paths: Sequence[Path], came: list[PatientRecord], reasons: list[str]) -> None:
     from medviewer.records.fhir import read_bundle  # noqa: PLC0415 - brings fhir.resources with it
 
-    count, reasons = 0, []
     for path in paths:
         try:
             imported = read_bundle(path)
@@ -190,9 +214,7 @@ def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, lis
             except RecordError as error:
                 reasons.append(str(error))
             else:
-                count += 1
-    records.note("record.imported", detail=f"{count} records, {len(reasons)} problems")
-    return count, reasons
+                came.append(record)
 
 
 def sample_record() -> Path:

@@ -105,8 +105,8 @@ def moment_of(at: str | None) -> datetime:
     parsed = parse_moment(at)
     if parsed is None or parsed[1] not in ("day", "time"):
         raise UsageError(f"“{at}” is no moment; give one as 2024-05-02T14:30, or a whole day as 2024-05-02.")
-    moment = with_zone(parsed[0])
-    return moment if parsed[1] == "time" else moment.replace(hour=23, minute=59, second=59)
+    # The end of a day first and its zone then: on some days of the year the clocks are changed in between.
+    return with_zone(parsed[0] if parsed[1] == "time" else parsed[0].replace(hour=23, minute=59, second=59))
 
 
 def zone_of(at: str | None) -> tzinfo | None:

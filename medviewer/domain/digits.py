@@ -20,6 +20,15 @@ def rounded(value: float, decimals: int) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def three_digits(value: float) -> str:
+    """A number with three digits, or all of its whole part where that has more; never as a power of ten.
+
+    >>> three_digits(1543.2), three_digits(104.6), three_digits(7.125), three_digits(-0.5)
+    ('1543', '105', '7.12', '-0.5')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def area_number(mm2: float) -> str:
     """An area in mm2 as people write it: whole from 100 on, else with a decimal or as many as it takes."""
     return rounded(mm2, 0 if mm2 >= 100 else 1)

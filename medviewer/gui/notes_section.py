@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -22,8 +22,9 @@ from medviewer.gui.label_bars import title_of
 from medviewer.gui.more_rows import MoreRows
 from medviewer.gui.record_sections import reference_of
 from medviewer.gui.text import PlainLabel, set_tooltip, tr, visible
-from medviewer.records.record import Document, shown_moment
+from medviewer.records.record import Document, parse_moment, placed, shown_moment
 
+_UNKNOWN = datetime.min.replace(tzinfo=UTC)
 _SHOWN = 10  # notes; the others on request
 _SIGN_PX = 40  # of the sign before a title, with what is around both
 Request = Callable[[str, object], None]
@@ -65,7 +66,7 @@ class NotesSection(QWidget):
 
     def _made(self, documents: tuple[Document, ...]) -> Iterator[QWidget]:
         zone = reference_of(self._state).zone
-        order = sorted(range(len(documents)), key=lambda number: documents[number].date, reverse=True)
+        order = sorted(range(len(documents)), key=lambda number: _written(documents[number], zone), reverse=True)
         for number in order:
             row = NoteRow(documents[number], number, self._request, zone)
             row.show_state(self._state)
@@ -83,6 +84,12 @@ class NotesSection(QWidget):
             words = tr("Models of notes are offered after you have written your impression.")
         self._remark.setText(words)
         self._remark.setVisible(bool(words))
+
+
+def _written(note: Document, zone: tzinfo | None) -> datetime:
+    """When a note was written; one without a date stands behind all others."""
+    parsed = parse_moment(note.date)
+    return _UNKNOWN if parsed is None else placed(parsed[0], zone)
 
 
 def _told(state: State) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from medviewer.domain.answer import Answer, Evidence, Forecast, Score, SurvivalCurve, probability_words
+from medviewer.domain.digits import three_digits
 from medviewer.gui import theme
 from medviewer.gui.anchor_bars import Row, bars
 from medviewer.gui.cards import FactRow, SignalRow
@@ -46,7 +47,7 @@ def _score(score: Score, values: Mapping[str, str]) -> Iterator[QWidget]:
     line = QHBoxLayout(head)
     line.setContentsMargins(0, 0, 0, 0)
     line.setSpacing(8)
-    line.addWidget(PlainLabel(f"{score.value:.3g}", "value"))
+    line.addWidget(PlainLabel(f"{score.value:g}", "value"))
     of = tr("of {n}").format(n=f"{score.highest:g}")
     line.addWidget(PlainLabel(of, "secondary"), 1, Qt.AlignmentFlag.AlignVCenter)
     line.addWidget(_band(score), 0, Qt.AlignmentFlag.AlignVCenter)
@@ -87,7 +88,10 @@ def _forecast(forecast: Forecast) -> Iterator[QWidget]:
     for hour, low, middle, high in zip(
         forecast.hours, forecast.low, forecast.median, forecast.high, strict=True
     ):  # fmt: skip
-        yield FactRow(tr("in {n} h").format(n=f"{hour:g}"), f"{middle:.3g} {unit} ({low:.3g}–{high:.3g})")
+        yield FactRow(
+            tr("in {n} h").format(n=f"{hour:g}"),
+            f"{three_digits(middle)} {unit} ({three_digits(low)}–{three_digits(high)})",
+        )
     held = tr("The range is meant to hold {n} of 100.").format(n=f"{100 * forecast.nominal:.0f}")
     yield PlainLabel(f"{held} {forecast.measured}".strip(), "small", wrap=True)
 

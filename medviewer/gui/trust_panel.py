@@ -33,6 +33,7 @@ FIRST_PREVALENCE = 0.2
 
 _ABOUT_TRAINING = ("out_of_distribution", "ood", "learned_from")  # guards
 _LEAST, _MOST = 1, 90  # of a hundred people
+_MOST_DECIMALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +201,10 @@ def _neighbours(found: Neighbours) -> Iterator[QWidget]:
 
 
 def share_words(share: Bounded) -> str:
-    """A share in per cent with its interval, never rounded to certainty.
+    """A share in per cent with its interval, neither ever rounded to certainty.
 
-    >>> share_words(Bounded(0.996, 0.95, 1.0))
-    '>99% (95–100%)'
+    >>> share_words(Bounded(0.996, 0.95, 1.0)), share_words(Bounded(0.9985, 0.9968, 0.9993))
+    ('>99% (95–100%)', '>99% (99.7–99.9%)')
     """
     if share.value != share.value:  # nobody is flagged, or nobody is not
         return tr("not defined")
@@ -211,7 +212,13 @@ def share_words(share: Bounded) -> str:
     words = ">99%" if 99.5 <= value < 100 else "<1%" if 0 < value < 0.5 else f"{value:.0f}%"
     if share.low is None or share.high is None:
         return words
-    return f"{words} ({100 * share.low:.0f}–{100 * share.high:.0f}%)"
+    return f"{words} ({_bound(100 * share.low)}–{_bound(100 * share.high)}%)"
+
+
+def _bound(percent: float) -> str:
+    """An end of an interval in whole per cent, with as many decimals as it takes not to read as none or as all."""
+    shown = (f"{percent:.{decimals}f}" for decimals in range(_MOST_DECIMALS))
+    return next((words for words in shown if float(words) not in (0, 100) or float(words) == percent), f"{percent:g}")
 
 
 class People(QWidget):

@@ -118,4 +118,4 @@ def _days(days: int) -> str:
         return tr("{n} days").format(n=days)
     if days < 730:
         return tr("{n} months").format(n=round(days / 30.44))
-    return tr("{n} yr").format(n=int(days / 365.25))
+    return tr("{n} yr").format(n=int((days + 1) / 365.25))  # two years may be 730 days

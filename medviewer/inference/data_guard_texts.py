@@ -20,6 +20,10 @@ DATA_TEXTS: Mapping[str, Text] = {
         "What is recorded for {name} is none of: {expected}; it is not used.",
         "{name}的记录内容不属于：{expected}；未使用。",
     ),
+    "no_number": Text(
+        "What is recorded for {name} is a bound or words, not a number; it is not used.",
+        "{name}的记录为上下限或文字，而非数值；未使用。",
+    ),
     "implausible": Text(
         "{name} is {found} {unit}; plausible is {low} to {high}. Check the value: there is no result with it.",
         "{name}为 {found} {unit}；合理范围为 {low} 至 {high}。请核对该数值：无法据此给出结果。",
@@ -40,6 +44,11 @@ DATA_TEXTS: Mapping[str, Text] = {
         "{name} is recorded, but not at what time, so that nobody can tell what held at the moment that is asked "
         "about; there is no result. Record it with its time.",
         "{name}有记录，但未注明时间，无法判断所询问的时刻以哪一项为准；没有结果。请连同时间一起记录。",
+    ),
+    "contradiction": Text(
+        "{name} is recorded more than once for one moment, and not alike ({found}): nobody can tell which holds; there "
+        "is no result.",
+        "{name}在同一时刻有多条互相矛盾的记录（{found}），无法判断以哪一条为准；没有结果。",
     ),
     "old": Text(
         "The newest value is {age} old (usual is up to {limit} h); the patient may have changed since.",
@@ -73,6 +82,10 @@ DATA_TEXTS: Mapping[str, Text] = {
     "no_time_of_day": Text(
         "{name}: values of which only the day is recorded were left out ({n}); the model looks at the hour.",
         "{name}：仅记录到日期的数值已排除（{n} 个）；该模型按小时取值。",
+    ),
+    "no_numbers": Text(
+        "{name}: what is recorded as a bound or in words was left out ({n}); the model takes numbers.",
+        "{name}：以上下限或文字记录的结果已排除（{n} 个）；该模型只取数值。",
     ),
     "left_out": Text(
         "{name}: values outside of {low} to {high} {unit} were left out ({n}).",
@@ -119,6 +132,10 @@ DATA_TEXTS: Mapping[str, Text] = {
     "not_a_molecule": Text(
         "What is given is not a molecule in SMILES; check how it is written.",
         "所提供的内容不是有效的 SMILES；请核对写法。",
+    ),
+    "open_molecule": Text(
+        "The SMILES leaves an atom (*) or a bond (~) open, so that many molecules fit; give the one that is meant.",
+        "该 SMILES 含有未指明的原子（*）或化学键（~），可能对应多个分子；请提供所要分析的那一个。",
     ),
     "mixture": Text(
         "The SMILES holds {found} molecules (a salt, hydrate or mixture); give the one that is meant.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from medviewer.domain.study import Problem
 from medviewer.records import fhir_facts
 from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data
 from medviewer.records.merge import merge
-from medviewer.records.record import PatientRecord, parse_moment
+from medviewer.records.record import PatientRecord, parse_moment, with_zone
 
 _MAX_BYTES = 256 * 2**20
 _MEDICINES = ("MedicationStatement", "MedicationRequest")
+_CORRECTED = ("amended", "corrected")  # states of an observation that was final with another value
+_WITHDRAWN = "withdrawn by its source and left out"
 # Resource type -> the record's field and how a resource becomes one of its facts.
 _FACTS = {
     "AllergyIntolerance": ("allergies", fhir_facts.allergy_of),
@@ -55,6 +58,13 @@ class _Entry:
     @property
     def kind(self) -> str:
         return str(self.resource["resourceType"])
+
+    @property
+    def version_of(self) -> tuple[str, ...]:
+        """The same for all versions of one resource; nothing where it has no name."""
+        owner = self.resource.get("subject") or self.resource.get("patient") or {}
+        reference = str(owner.get("reference") or "").partition("/_history/")[0]
+        return (*self.names, reference) if self.names and reference else ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,7 +109,9 @@ def read_bundle(path: Path) -> ImportedRecords:
         elif entry.kind == "Medication":
             reader.add_medicine(entry)
     for entry in entries:
-        reader.add_fact(entry)
+        if not reader.is_taken_back(entry):
+            reader.add_fact(entry)
+    reader.add_withdrawn()
     return reader.finish()
 
 
@@ -113,6 +125,7 @@ class _Reader:
         self._by_name: dict[str, _Gathered | None] = {}  # None: two patients share the name
         self._seen: set[tuple[str, str]] = set()
         self._not_shown: Counter[str] = Counter()
+        self._withdrawn: dict[tuple[str, ...], list[_Entry]] = {}  # by what they are versions of
         self.medicines: dict[str, dict[str, Any]] = {}
 
     def refuse(self, where: str, reason: str) -> None:
@@ -129,7 +142,8 @@ class _Reader:
         if reason:
             self.refuse(entry.where, f"not valid FHIR R4 ({reason})")
         elif fhir_facts.is_withdrawn(entry.resource):
-            self.refuse(entry.where, "withdrawn by its source and left out")
+            self.refuse(entry.where, _WITHDRAWN)
+            self._withdrawn.setdefault(entry.version_of, []).append(entry)
         else:
             return True
         return False
@@ -173,6 +187,8 @@ class _Reader:
             if kind == "Observation":
                 for value in list(fhir_facts.observations_of(entry.resource)):
                     patient.add("observations" if isinstance(value, Observation) else "text_results", value)
+                    if isinstance(value, Observation) and entry.resource.get("status") in _CORRECTED:
+                        patient.add("corrected", value)
             elif kind in _MEDICINES:
                 concept = self._medicine(entry.resource)
                 if not _states_absence(patient, "medications", concept, entry.resource):
@@ -185,6 +201,23 @@ class _Reader:
                     patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
+
+    def is_taken_back(self, entry: _Entry) -> bool:
+        """Whether another version of the same resource in the file withdraws it, and this one is not surely newer."""
+        others = self._withdrawn.get(entry.version_of, []) if self._withdrawn and entry.version_of else []
+        if all(_is_newer(entry, one) for one in others):
+            return False
+        self.refuse(entry.where, _WITHDRAWN)
+        return True
+
+    def add_withdrawn(self) -> None:
+        """Note which results are taken back: an earlier import may have brought them."""
+        for entry in (one for versions in self._withdrawn.values() for one in versions):
+            if entry.kind == "Observation":
+                with contextlib.suppress(RecordError):  # of nobody here, or without the value that is taken back
+                    patient = self._patient_of(entry.resource)
+                    for value in list(fhir_facts.observations_of(entry.resource)):
+                        patient.add("withdrawn", value)
 
     def finish(self) -> ImportedRecords:
         for kind, count in sorted(self._not_shown.items()):
@@ -215,6 +248,11 @@ class _Reader:
         if reference not in self.medicines:
             raise RecordError("its medicine is not in this file")
         return self.medicines[reference]
+
+
+def _is_newer(entry: _Entry, other: _Entry) -> bool:
+    own, others = parse_moment(entry.stated), parse_moment(other.stated)
+    return own is not None and others is not None and with_zone(own[0]) > with_zone(others[0])
 
 
 def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None, resource: dict[str, Any]) -> bool:

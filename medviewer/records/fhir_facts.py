@@ -47,8 +47,8 @@ def check_meaning(resource: Json) -> None:
     """See that the resource is a fact, and that it means what its elements say.
 
     Raises:
-        RecordError: it never happened or no longer counts, or an extension that is not known here changes what it
-            means: R4 forbids to read on then.
+        RecordError: it never happened or no longer counts, is about another than its patient (a fetus, a donor), or an
+            extension that is not known here changes what it means: R4 forbids to read on then.
     """
     parts = [part for name in _PARTS for part in resource.get(name) or () if isinstance(part, Mapping)]
     if any(part.get("modifierExtension") for part in (resource, *parts)):
@@ -56,6 +56,8 @@ def check_meaning(resource: Json) -> None:
     kind, status = resource.get("resourceType"), resource.get("status")
     if kind == "MedicationRequest" and resource.get("intent") in _NO_ORDERS:
         raise RecordError("the medicine was only proposed or planned, not ordered")
+    if kind == "Observation" and any(_reference(one) != _reference(resource["subject"]) for one in _focuses(resource)):
+        raise RecordError("it is about somebody or something else than its patient")
     if kind in ("Encounter", "ImagingStudy") and status == "cancelled":
         raise RecordError("it was called off")
     if kind == "DocumentReference" and status == "superseded":
@@ -134,8 +136,12 @@ def medication_of(resource: Json, concept: Json) -> Medication:
 
 
 def observations_of(resource: Json) -> Iterator[Observation | TextResult]:
-    """An Observation's value and those of its components (systolic and diastolic are two values)."""
-    time = _first(resource, "effectiveDateTime", "effectivePeriod.start", "effectiveInstant")
+    """An Observation's value and those of its components (systolic and diastolic are two values).
+
+    One of a period (a collection, a mean of hours) is there at its end: nobody knew it before.
+    """
+    moments = ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start", "effectiveInstant")
+    time = _first(resource, *moments)
     parts = [part for part in (resource, *(resource.get("component") or ())) if _has_value(part)]
     if not parts:
         raise RecordError("the observation has no value")
@@ -212,6 +218,7 @@ def _observation(part: Json, time: str) -> Observation | TextResult:
     loinc = next((c["code"] for c in concept.get("coding") or () if c.get("system") == LOINC and c.get("code")), None)
     code = _text(loinc or code_of(concept))
     display = _text(text_of(concept))
+    _required(code or display.strip(), "the observation does not say what was observed")
     quantity = part.get("valueQuantity")
     if quantity is None or quantity.get("value") is None:
         return TextResult(code, display, _required(_words(part), "the observation's value is of a kind not read"), time)
@@ -238,6 +245,15 @@ def _words(part: Json) -> str:
             value = part[name]
             return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     return ""
+
+
+def _focuses(resource: Json) -> Iterable[Json]:
+    """What an observation is about where that is not its patient; of an observation of nobody it does not matter."""
+    return (resource.get("focus") or ()) if resource.get("subject") else ()
+
+
+def _reference(to: Json) -> str:
+    return _text(to.get("reference")).partition("/_history/")[0]
 
 
 def _has_value(part: Json) -> bool:

@@ -8,12 +8,14 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from medviewer.domain.case import Observation, is_whole_day
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient
 from medviewer.records.identity import mismatch
-from medviewer.records.record import PatientRecord, StudyMark, parse_moment, with_zone
+from medviewer.records.record import PatientRecord, StudyMark, TextResult, parse_moment, with_zone
 
 Fact = TypeVar("Fact")
+Result = TypeVar("Result", Observation, TextResult)
 
 _RISKS = {"": 0, "low": 1, "unable-to-assess": 2, "high": 3}  # FHIR criticality of an allergy
 # States, of any kind of fact, in which it is over.
@@ -28,8 +30,9 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
     beginning are. Of two accounts of it the one that was stated later counts;
     where they do not say when, that of ``incoming``, unless it would take back an
     end: then both stay, for a reader to settle. What only one of them says is
-    kept, and the graver risk of an allergy. Results are all kept. A statement of
-    "none known" never removes what another source recorded.
+    kept, and the graver risk of an allergy. Results are all kept, but for those that
+    the source of ``incoming`` takes back or corrects: they must not be read or scored
+    again. A statement of "none known" never removes what another source recorded.
 
     Args:
         existing: as stored.
@@ -59,10 +62,14 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
             existing.medications, incoming.medications, lambda m: (m.code, _plain(m.text), m.started)
         ),
         observations=_add(
-            existing.observations, incoming.observations, lambda o: (o.code, o.display, o.value, o.unit, str(o.time))
+            _still_said(existing.observations, incoming),
+            incoming.observations,
+            lambda o: (o.code, o.display, o.value, o.unit, str(o.time)),
         ),
         text_results=_add(
-            existing.text_results, incoming.text_results, lambda t: (t.code or t.display, t.time, _plain(t.text))
+            _still_said(existing.text_results, incoming),
+            incoming.text_results,
+            lambda t: (t.code or t.display, t.time, _plain(t.text)),
         ),
         encounters=_renew(existing.encounters, incoming.encounters, lambda e: (e.kind, e.text, e.start)),
         documents=_add(existing.documents, incoming.documents, lambda d: d),
@@ -82,6 +89,24 @@ def _add(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[
     """What was measured or written: all of it is kept, each once."""
     added = {key(fact) for fact in incoming}
     return tuple(fact for fact in existing if key(fact) not in added) + incoming
+
+
+def _still_said(existing: tuple[Result, ...], incoming: PatientRecord) -> tuple[Result, ...]:
+    """The results that an import neither takes back nor corrects; what it says again comes back with the others."""
+    withdrawn = {(_measured(one), _found(one)) for one in incoming.withdrawn}
+    corrected = {_measured(one) for one in incoming.corrected}
+    said = (one for one in existing if (_measured(one), _found(one)) not in withdrawn)
+    return tuple(one for one in said if _measured(one) not in corrected)
+
+
+def _measured(result: Observation | TextResult) -> Hashable:
+    """What was measured, and when; never the same of a number and of words."""
+    time = result.time if isinstance(result, TextResult) else (is_whole_day(result.time), with_zone(result.time))
+    return result.code or result.display, time
+
+
+def _found(result: Observation | TextResult) -> Hashable:
+    return _plain(result.text) if isinstance(result, TextResult) else (result.value, result.unit)
 
 
 def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[Fact], Hashable]) -> tuple[Fact, ...]:

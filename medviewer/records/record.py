@@ -148,6 +148,8 @@ class PatientRecord:
         birth_date: ISO 8601, as precise as recorded; empty if unknown.
         sex: DICOM "M", "F", "O"; empty if unknown.
         is_sample: invented data of nobody (tagged HTEST): show it as such.
+        withdrawn: of an import: results that its source takes back. Not stored: what they name is taken away.
+        corrected: of an import: those of its observations that take the place of others of the same moment. Not stored.
     """
 
     key: str
@@ -164,6 +166,8 @@ class PatientRecord:
     documents: tuple[Document, ...] = ()
     studies: tuple[StudyMark, ...] = ()
     is_sample: bool = False
+    withdrawn: tuple[Observation | TextResult, ...] = ()
+    corrected: tuple[Observation, ...] = ()
 
     @property
     def allergy_status(self) -> AllergyStatus:

@@ -56,7 +56,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("K", "Potassium", "血钾", ("2823-3", "6298-4"), "mmol/L", 1, 15),
     Variable("Lactate", "Lactate", "乳酸", ("2524-7", "32693-4"), "mmol/L", 0.1, 40),
     Variable("MAP", "Mean pressure, arterial line", "有创平均动脉压", ("76214-6",), "mm[Hg]", 10, 280),
-    Variable("Mg", "Magnesium", "血镁", ("2601-3",), "mmol/L", 0.1, 10),
+    # The challenge calls it mmol/L, but nine of ten values lie between 1.4 and 2.7, which is usual in mg/dL.
+    Variable("Mg", "Magnesium", "血镁", ("19123-9",), "mg/dL", 0.1, 10),
     Variable("NIDiasABP", "Diastolic pressure, cuff", "无创舒张压", ("76535-4", "8462-4"), "mm[Hg]", 5, 250),
     Variable("NIMAP", "Mean pressure, cuff", "无创平均动脉压", ("76536-2", "8478-0"), "mm[Hg]", 10, 280),
     Variable("NISysABP", "Systolic pressure, cuff", "无创收缩压", ("76534-7", "8480-6"), "mm[Hg]", 20, 300),
@@ -70,7 +71,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("Temp", "Temperature", "体温", ("8310-5",), "Cel", 25, 45),
     Variable("TroponinI", "Troponin I", "肌钙蛋白I", ("10839-9",), "ug/L", 0.001, 500),
     Variable("TroponinT", "Troponin T", "肌钙蛋白T", ("6598-7",), "ug/L", 0.001, 100),
-    Variable("Urine", "Urine output", "尿量", ("9187-6", "9192-6"), "mL", 0, 5000),
+    # Not 9192-6: that is the sum of a day, and these are what was measured each time.
+    Variable("Urine", "Urine output", "尿量", ("9187-6",), "mL", 0, 5000),
     Variable("WBC", "White cells", "白细胞", ("26464-8", "6690-2"), "10*3/uL", 0.1, 400),
     Variable("pH", "pH", "血液酸碱度", ("2744-1",), "[pH]", 6.5, 8),
 )

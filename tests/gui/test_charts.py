@@ -153,6 +153,15 @@ def test_a_study_without_a_time_of_day_counts_whole_days() -> None:
     assert age_words(STUDY + timedelta(days=2), reference) == "2 days after"
 
 
+@pytest.mark.parametrize("years", range(2, 30))
+def test_on_the_day_itself_so_many_years_have_passed(years: int) -> None:
+    for month, day in ((1, 1), (3, 1), (5, 2), (12, 31)):
+        reference = Reference(datetime(2023, month, day, 12, tzinfo=UTC), is_study=True)
+        measured = datetime(2023 - years, month, day, 12, tzinfo=UTC)
+        assert age_words(measured, reference) == f"{years} yr before"
+        assert age_words(measured + timedelta(days=2), reference) != f"{years} yr before"
+
+
 @pytest.mark.parametrize(
     ("day", "is_study", "words"),
     [(2, True, "same day"), (1, True, "1 day before"), (4, True, "2 days after"), (2, False, "today")],

@@ -315,6 +315,21 @@ def test_the_newest_note_stands_first_and_unfolds_to_its_text(panel) -> None:
     assert text.toPlainText() == "Cough.\nNo fever."
 
 
+def test_notes_of_different_zones_stand_by_when_they_were_written(panel) -> None:
+    notes = (
+        Document("First", "2024-05-02T01:00:00+09:00", "Seoul"),
+        Document("Last", "2024-05-01T20:00:00Z", "London"),
+        Document("Undated", "", "Nowhere"),
+        Document("Second", "2024-05-01T18:30:00+02:00", "Berlin"),
+    )
+    with in_zone("Europe/Berlin"):
+        show(panel, made.opened(record=made.record(documents=notes), note_models=(MODEL,)))
+    found = words(panel)
+    order = [word for word in found if word.startswith(("First ·", "Second ·", "Last ·"))]
+    assert order == ["Last · 2024-05-01 22:00", "Second · 2024-05-01 18:30", "First · 2024-05-01 18:00"]
+    assert found.index("Undated") > found.index(order[-1])
+
+
 def test_a_document_without_text_says_so_and_offers_no_model(panel) -> None:
     show(panel, opened())
     unfold(panel, "Scan")

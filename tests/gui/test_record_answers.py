@@ -13,7 +13,16 @@ from medviewer.app.data_results import evidence_of, summary_of
 from medviewer.app.record_models import question_of
 from medviewer.app.state import RecordAnswer, State
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, PixelBox, TimeCell
-from medviewer.domain.answer import Answer, Attribution, Faithfulness, Forecast, Impression, Subject, SurvivalCurve
+from medviewer.domain.answer import (
+    Answer,
+    Attribution,
+    Faithfulness,
+    Forecast,
+    Impression,
+    Score,
+    Subject,
+    SurvivalCurve,
+)
 from medviewer.gui.anchor_bars import Bar, Strip, explanation
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_answers import record_answer_cards
@@ -247,6 +256,20 @@ def test_curves_and_forecasts_in_words(qtbot) -> None:
     said = "".join(all_words(card) for card in record_answer_cards(rows, lambda _id: None))
     use_language("en")
     assert "优于随机: 2%的随机顺序能达到同样效果。" in said
+
+
+def test_large_numbers_are_told_whole_and_never_as_powers_of_ten(qtbot) -> None:
+    score = Score("x", "x:1", "Calcium", 1543.25, 0, 5000, "High", flagged=True)
+    forecast = Forecast("u", "x:2", "Urine", "mL", (1,), (1234.4,), (999.7,), (23456.0,), 0.8, "")
+    answer = replace(scored(news2_case()), outcomes=(score, forecast))
+    question = question_of(made.opened(record=made.record()))
+    assert question is not None
+    (card,) = list(record_answer_cards((RecordAnswer(question, "m", {"en": "M"}, answer),), lambda _id: None))[1:]
+    qtbot.addWidget(card)
+    assert "1543.25\nof 5000" in all_words(card)
+    assert "1234 mL (1000–23456)" in all_words(card)
+    (line,) = [line for line in summary_of(answer, ()) if "Urine" in line]
+    assert line == "  Urine in 1 h: 1234 mL (1000 to 23456)"
 
 
 def test_a_score_of_an_image_is_shown_with_the_findings(qtbot) -> None:

@@ -209,6 +209,20 @@ def test_events_and_overview_say_the_same_of_an_end_in_the_readers_language(pane
     assert "active" not in text.replace("C reactive protein", "")
 
 
+def test_each_state_of_a_medicine_is_said_in_the_readers_language(panel) -> None:
+    states = ("completed", "stopped", "on-hold", "not-taken", "intended", "draft", "cancelled")
+    medicines = tuple(Medication(f"药 {number}", "", status) for number, status in enumerate(states))
+    show(panel, made.opened(record=made.record(medications=medicines), language="zh"))
+    for button in panel.findChildren(QPushButton):
+        if "显示" in button.text():
+            button.click()
+    text = all_words(panel)
+    for status in states:
+        assert status not in text
+    for word in ("计划使用", "草稿", "已取消"):
+        assert word in text
+
+
 def test_vital_signs_have_their_age_and_say_against_what(panel) -> None:
     show(panel, made.opened(record=made.record()))
     text = all_words(panel)

@@ -165,6 +165,9 @@ def test_it_always_says_that_no_warning_is_no_promise(qtbot) -> None:
 def test_a_share_is_never_rounded_to_certainty() -> None:
     assert share_words(Bounded(0.9971, 0.98, 1.0)) == ">99% (98–100%)"
     assert share_words(Bounded(0.002)) == "<1%"
+    assert share_words(Bounded(0.9985, 0.9968, 0.99996)) == ">99% (99.7–99.996%)"
+    assert share_words(Bounded(0.004, 0.0, 0.0049)) == "<1% (0–0.5%)"
+    assert share_words(Bounded(1.0, 0.004, 0.5)) == "100% (0.4–50%)"
     assert share_words(Bounded(float("nan"))) == "not defined"
 
 

@@ -75,6 +75,8 @@ def pull(case: Case, spec: InputSpec) -> MoleculeRaw | Missing:
     molecule = read_molecule(smiles)
     if molecule is None:
         return Missing((spec.name,), (Doubt("not_a_molecule", "abstain", spec.name),))
+    if _is_pattern(molecule):
+        return Missing((spec.name,), (Doubt("open_molecule", "abstain", spec.name),))
     if spec.document.get("one_part") and (n := len(_parts(molecule))) > 1:
         return Missing((spec.name,), (Doubt("mixture", "abstain", spec.name, {"found": str(n)}),))
     most = next((step["atoms"] for step in spec.preprocessing if step["op"] == "graph"), None)
@@ -192,6 +194,12 @@ def _graph(molecule: Any, spec: InputSpec) -> dict[str, npt.NDArray[np.float32]]
         a, b = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
         bonds[a, b] = bonds[b, a] = bond.GetBondTypeAsDouble()
     return {"nodes": nodes, "bonds": bonds, "mask": mask}
+
+
+def _is_pattern(molecule: Any) -> bool:
+    """Whether an atom (``*``) or a bond (``~``) is left open: of which molecule would a result be?"""
+    atoms = any(not atom.GetAtomicNum() or atom.HasQuery() for atom in molecule.GetAtoms())
+    return atoms or any(bond.HasQuery() for bond in molecule.GetBonds())
 
 
 def _parts(molecule: Any) -> Any:

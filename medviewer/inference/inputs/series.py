@@ -52,6 +52,7 @@ class SeriesRaw:
         at: the moment that the case is about; None where there is none.
         unplaced: the variable of each value of the grid's days of which only the day is known. They have no place on
             a grid of hours, and none of them is among the others.
+        worded: the variable of each record on the grid that is a bound or words, and no value.
     """
 
     hours: npt.NDArray[np.float64]
@@ -61,6 +62,7 @@ class SeriesRaw:
     times: tuple[datetime, ...] = ()
     at: datetime | None = None
     unplaced: tuple[int, ...] = ()
+    worded: tuple[int, ...] = ()
 
 
 def observations(hours: Sequence[float], names: Sequence[str], values: Sequence[float], spec: InputSpec) -> SeriesRaw:
@@ -97,7 +99,7 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
     doubts: dict[str, Doubt] = {}
     rows: list[tuple[datetime, int, float]] = []
     for one in case.observations:
-        column = next((i for i, q in enumerate(quantities(spec)) if is_of(one.code, q) is not None), None)
+        column = _column_of(one.code, spec)
         if column is None:
             continue
         value = in_unit(one, quantities(spec)[column])
@@ -114,13 +116,18 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
         return Missing((spec.name,), (stay,))
     raw = _on_grid(placed, start, spec)
     days = [(time, column) for time, column, _ in rows if _has_no_hour(time, spec)]
-    raw = replace(raw, at=case.at, unplaced=tuple(column for time, column in days if _is_day_of(time, start, spec)))
+    of_days = tuple(column for time, column in days if _is_day_of(time, start, spec))
+    raw = replace(raw, at=case.at, unplaced=of_days, worded=_worded(case, start, spec))
     usable = Counter(raw.columns[_plausible(raw, spec)].tolist())
     absent = [one for i, one in enumerate(quantities(spec)) if one.is_required and not usable[i]]
     if absent:
         names = tuple(one.name for one in absent)
         unplaced = {doubt.name: doubt for doubt in _unplaced(raw, spec, "abstain")}
-        missing = (Doubt("missing", "abstain", one.name, {"name": one.title}) for one in absent)
+        worded = {quantities(spec)[column].name for column in raw.worded}
+        missing = (
+            Doubt("no_number" if one.name in worded else "missing", "abstain", one.name, {"name": one.title})
+            for one in absent
+        )
         told = tuple(unplaced.get(doubt.name, doubt) for doubt in missing)
         return Missing(names, told if stay is None else (*told, stay))
     if stay is not None:
@@ -130,13 +137,13 @@ def pull(case: Case, spec: InputSpec) -> SeriesRaw | Missing:
         counts: dict[str, Text | str] = {"found": str(sum(usable.values())), "least": str(least)}
         counts["hours"] = plain(float(spec.document["hours"]))
         few = Doubt("too_few", "abstain", spec.name, counts)
-        return Missing((spec.name,), (few, *_unplaced(raw, spec, "warn")))
+        return Missing((spec.name,), (few, *_unplaced(raw, spec, "warn"), *_left_as_words(raw, spec)))
     return raw
 
 
 def examine(raw: SeriesRaw, spec: InputSpec) -> tuple[list[Doubt], list[Used]]:
     """Values that are left out, columns that never varied in training, hours not looked at; the last value of each."""
-    doubts: list[Doubt] = _unplaced(raw, spec, "warn")
+    doubts: list[Doubt] = [*_unplaced(raw, spec, "warn"), *_left_as_words(raw, spec)]
     used: list[Used] = []
     fits = _plausible(raw, spec)
     since = _hours_after(raw, spec)
@@ -282,6 +289,32 @@ def _unplaced(raw: SeriesRaw, spec: InputSpec, level: GuardLevel) -> list[Doubt]
     counts = sorted(Counter(raw.unplaced).items())
     return [
         Doubt("no_time_of_day", level, columns[column].name, {"name": columns[column].title, "n": str(n)})
+        for column, n in counts
+    ]
+
+
+def _column_of(code: str, spec: InputSpec) -> int | None:
+    return next((i for i, q in enumerate(quantities(spec)) if is_of(code, q) is not None), None)
+
+
+def _worded(case: Case, start: datetime | None, spec: InputSpec) -> tuple[int, ...]:
+    """The variables of the grid's records that are no numbers ("> 20 mmol/L"), one for each record."""
+    if start is None:
+        return ()
+    timed = [(one.time, one.code) for one in case.text_observations if one.time is not None]
+    on_grid = (
+        code
+        for time, code in timed
+        if not _has_no_hour(time, spec) and 0 <= _hours(start, time) <= float(spec.document["hours"])
+    )
+    return tuple(column for code in on_grid if (column := _column_of(code, spec)) is not None)
+
+
+def _left_as_words(raw: SeriesRaw, spec: InputSpec) -> list[Doubt]:
+    columns = quantities(spec)
+    counts = sorted(Counter(raw.worded).items())
+    return [
+        Doubt("no_numbers", "warn", columns[column].name, {"name": columns[column].title, "n": str(n)})
         for column, n in counts
     ]
 

@@ -3,11 +3,13 @@
 Words become numbers only by the card's own list. What was not recorded is missing, and named; where
 the card has a default for it, the default is taken and said: only if nothing at all was recorded. What
 is recorded of such a field stands until something else is (:attr:`Quantity.is_standing`): it is neither
-held to the moment of the others nor part of it, and that it is older than they are is said.
+held to the moment of the others nor part of it, and that it is older than they are is said. Where two records of
+one moment contradict each other, neither is taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +33,10 @@ from medviewer.inference.inputs.quantity import (
     quantities,
     unfamiliar,
 )
+from medviewer.inference.units import bare_unit
 
+_DAY_H = 24
+_ROUNDED = 0.005  # how far one value in two units may seem apart: 98.5 °F beside 36.9 °C
 _ASSUMED = Text("not recorded; taken as the card says", "未记录，按模型卡的规定取值")
 
 
@@ -51,13 +56,14 @@ class TableRaw:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A candidate for a field: the recorded value, or why it is refused."""
+    """A candidate for a field: the recorded value, or why it is refused. ``unit``: as recorded; None for a word."""
 
     rank: int
     time: datetime | None
     value: float
     used: Used
     refused: Doubt | None = None
+    unit: str | None = None
 
 
 def row(values: Sequence[float | None], spec: InputSpec) -> TableRaw:
@@ -83,7 +89,7 @@ def problems(spec: InputSpec) -> Iterator[str]:
 def pull(case: Case, spec: InputSpec) -> TableRaw | Missing:
     """The newest value of each field; those too far from the newest of all are not taken, unless they stand."""
     columns = quantities(spec)
-    found = [_standing(case, one) if one.is_standing else _newest(case, one) for one in columns]
+    found = [_standing(case, one) if one.is_standing else _newest(case, one, spec) for one in columns]
     pairs = zip(found, columns, strict=True)
     times = (one.time for one, field in pairs if one is not None and not field.is_standing)
     newest = max((time for time in times if time is not None), default=None, key=_moment)
@@ -190,18 +196,22 @@ def baseline(raw: TableRaw, spec: InputSpec) -> Arrays:
     return _tensors(values, ~np.isnan(raw.values), spec)
 
 
-def _newest(case: Case, field: Quantity) -> _Found | None:
+def _newest(case: Case, field: Quantity, spec: InputSpec | None = None) -> _Found | None:
     """The newest record of a field; of one moment that whose code the card prefers.
 
-    Words that are known to the day only are left out: nobody can tell whether they belong to the others' moment.
+    Words that are known to the day only are left out: nobody can tell whether they belong to the others' moment. So
+    are numbers, where the card wants values nearer to each other than a day is long.
     """
     if field.source == "age_years":
         return _simple(field, case.age_years, "" if case.age_years is None else plain(float(int(case.age_years))))
     if field.source == "sex":
         number = field.categories.get((case.sex or "").casefold())
         return _simple(field, number, case.sex or "")
-    candidates = [*_numbers(case, field), *(one for one in _words(case, field) if not _is_unplaced(one))]
-    return max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+    is_near = spec is not None and spec.document.get("together_h", _DAY_H) < _DAY_H
+    numbers = (one for one in _numbers(case, field) if not (is_near and _is_unplaced(one)))
+    candidates = [*numbers, *(one for one in _words(case, field) if not _is_unplaced(one))]
+    last = max(candidates, key=lambda one: (_moment(one.time), -one.rank), default=None)
+    return None if last is None else _uncontradicted(last, candidates, field)
 
 
 def _standing(case: Case, field: Quantity) -> _Found | None:
@@ -214,9 +224,31 @@ def _standing(case: Case, field: Quantity) -> _Found | None:
     last = max(candidates, key=lambda one: (_latest(one), -one.rank))
     rivals = (one for one in candidates if one is not last and one.value != last.value and _may_follow(one, last))
     if last.time is not None and next(rivals, None) is None:
-        return last
+        return _uncontradicted(last, candidates, field)
     doubt = Doubt("undated", "abstain", field.name, {"name": field.title})
     return _Found(last.rank, last.time, np.nan, last.used, doubt)
+
+
+def _uncontradicted(last: _Found, candidates: Sequence[_Found], field: Quantity) -> _Found:
+    """The newest record, refused where another one of the same code and moment is refused or says something else."""
+    same = [one for one in candidates if one.rank == last.rank and _moment(one.time) == _moment(last.time)]
+    refused = next((one for one in same if one.refused is not None), None)
+    if refused is not None:
+        return refused
+    if all(_agree(last, one) for one in same):
+        return last
+    recorded = "; ".join(dict.fromkeys(one.used.value for one in same))
+    doubt = Doubt("contradiction", "abstain", field.name, {"name": field.title, "found": recorded})
+    return _Found(last.rank, last.time, np.nan, last.used, doubt)
+
+
+def _agree(one: _Found, other: _Found) -> bool:
+    """Whether two records of one moment can both be true: a word says whether there is any, a number how much."""
+    if (one.unit is None) != (other.unit is None):
+        return bool(one.value) == bool(other.value)
+    if one.unit != other.unit:
+        return math.isclose(one.value, other.value, rel_tol=_ROUNDED)
+    return one.value == other.value
 
 
 def _may_follow(one: _Found, last: _Found) -> bool:
@@ -235,8 +267,8 @@ def _is_unplaced(one: _Found) -> bool:
 
 
 def _unplaced(case: Case, field: Quantity) -> Iterator[_Found]:
-    """Words for a field of which nobody can tell the moment."""
-    return (one for one in _words(case, field) if _is_unplaced(one))
+    """What is recorded for a field of which nobody can tell the moment."""
+    return (one for one in (*_numbers(case, field), *_words(case, field)) if _is_unplaced(one))
 
 
 def _stood(raw: TableRaw, spec: InputSpec) -> Iterator[Doubt]:
@@ -279,7 +311,8 @@ def _numbers(case: Case, field: Quantity) -> Iterator[_Found]:
         shown = f"{plain(value)} {field.unit}".strip() if field.unit else recorded
         if value != one.value:
             note = Text(f"converted from {recorded}", f"由 {recorded} 换算")
-        yield _Found(rank, one.time, value, Used(field.name, field.title, shown, one.time, note))
+        used = Used(field.name, field.title, shown, one.time, note)
+        yield _Found(rank, one.time, value, used, unit=bare_unit(one.unit))
 
 
 def _words(case: Case, field: Quantity) -> Iterator[_Found]:
@@ -296,6 +329,8 @@ def _words(case: Case, field: Quantity) -> Iterator[_Found]:
 
 
 def _wordless(field: Quantity) -> Doubt:
+    if not field.categories:
+        return Doubt("no_number", "abstain", field.name, {"name": field.title})
     known = ", ".join(field.categories)
     return Doubt("not_understood", "abstain", field.name, {"name": field.title, "expected": known})
 

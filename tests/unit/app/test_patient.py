@@ -12,8 +12,10 @@ import pytest
 from medviewer.app.documents import readings
 from medviewer.app.on_screen import current_answer
 from medviewer.app.patient import RecordRoom, look_up, sample_record
+from medviewer.domain.errors import StorageError
 from medviewer.domain.study import Patient, Study
 from medviewer.imaging.scan import scan
+from medviewer.records.audit import AuditTrail
 from medviewer.records.record import Allergy, Identifier, PatientRecord
 from medviewer.records.store import RecordStore
 from tests.document_maker import item, write_report
@@ -106,6 +108,31 @@ def test_a_record_that_is_imported_where_no_image_is_looked_at_is_compared(
     application.run_command("file.import_records", [tmp_path / "records.json"])
     look_back(application, how)
     assert_is_contradicted(application, fake_engine)
+
+
+def test_what_came_in_before_the_disk_was_full_is_compared_and_in_the_trail(
+    application: Application, fake_engine: FakeEngine, radiograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application.run_command("file.open_files", [radiograph])
+    patients = [
+        {"resourceType": "Patient", "id": value, "identifier": [{"value": value}], "birthDate": "1950-01-01"}
+        for value in ("A1", "B2")
+    ]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in patients]}
+    (tmp_path / "records.json").write_text(json.dumps(bundle))
+    store, save = application.records.store(), RecordStore.save_record
+
+    def fills_up(self: RecordStore, record: PatientRecord) -> PatientRecord:
+        if record.identifiers[0].value == "B2":
+            raise StorageError("The disk is full.")
+        return save(self, record)
+
+    monkeypatch.setattr(RecordStore, "save_record", fills_up)
+    application.run_command("file.import_records", [tmp_path / "records.json"])
+    assert [str(error) for error in application.lost] == ["The disk is full."]
+    assert_is_contradicted(application, fake_engine)
+    entries = AuditTrail(store.database, tmp_path / "unused").entries()
+    assert [one.event.detail for one in entries if one.event.what == "record.imported"] == ["1 records, 0 problems"]
 
 
 @pytest.mark.parametrize("how", ["empty", "document"])

@@ -15,7 +15,7 @@ from medviewer.app.results import Result
 from medviewer.app.settings import home
 from medviewer.cli import main
 from medviewer.cli.analyze import summary
-from medviewer.cli.analyze_data import Told, _lines
+from medviewer.cli.analyze_data import Told, _lines, moment_of
 from medviewer.resources import models_dir, resource
 from tests import data_models
 from tests.answers import PNEUMONIA, frame_of, make_answer, make_radiograph
@@ -82,6 +82,14 @@ def test_up_to_a_day_and_up_to_now(tmp_path: Path) -> None:
     assert {g["code"] for g in saved(tmp_path / "before")["guards"] if g["level"] == "abstain"} == {
         "missing.oxygen", "missing.consciousness"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("day", "offset"), [("2024-03-31", "+02:00"), ("2024-10-27", "+01:00"), ("2024-05-02", "+02:00")]
+)
+def test_a_whole_day_ends_when_its_own_clock_says_so(day: str, offset: str) -> None:
+    with in_zone("Europe/Berlin"):  # where clocks are changed in the night of the first two
+        assert moment_of(day).isoformat() == f"{day}T23:59:59{offset}"
 
 
 @pytest.mark.parametrize(

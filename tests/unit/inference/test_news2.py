@@ -136,6 +136,68 @@ def test_a_scale_of_which_nobody_knows_when_it_was_recorded_is_no_scale_1(engine
     assert scores(answer)["total"].value == 0
 
 
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        (Observation(CODES["pulse"][0], "Pulse", 200.0, "/min", AT), "contradiction.pulse"),
+        (Observation(CODES["temperature"][0], "Temperature", 102.2, "[degF]", AT), "contradiction.temperature"),
+        (Observation(CODES["temperature"][0], "Temperature", 98.6, "F", AT), "unit.temperature"),
+        (Observation(CODES["oxygen"][0], "Oxygen", 2.0, "L/min", AT), "contradiction.oxygen"),
+        (TextObservation("67775-7", "Consciousness", "Confusion", AT), "contradiction.consciousness"),
+        (TextObservation("67775-7", "Consciousness", "agitated", AT), "not_understood.consciousness"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_records_of_one_moment_that_contradict_each_other_none_is_scored(
+    engine: Engine, other: Observation | TextObservation, code: str, *, is_first: bool
+) -> None:
+    case = news2_case()
+    name = "observations" if isinstance(other, Observation) else "text_observations"
+    known = getattr(case, name)
+    answer = engine.ask(replace(case, **{name: (other, *known) if is_first else (*known, other)}), "news2")
+    assert [g.code for g in answer.guards if g.level == "abstain"] == [code]
+
+
+@pytest.mark.parametrize("of_a_day", [("pulse",), tuple(CODES)])
+def test_a_number_of_which_only_the_day_is_known_is_not_put_with_those_of_an_hour(
+    engine: Engine, of_a_day: tuple[str, ...]
+) -> None:
+    """At half past midnight it would else pass for one of midnight, and all of a day for one set."""
+    early = AT.replace(hour=0, minute=30)
+    day, untimed = AT.replace(hour=0, minute=0), {CODES[name][0] for name in of_a_day}
+    case = news2_case()
+    values = tuple(replace(one, time=day if one.code in untimed else early) for one in case.observations)
+    words = tuple(replace(one, time=early) for one in case.text_observations)
+    told = replace(case, observations=values, text_observations=words, at=AT + timedelta(days=1))
+    answer = engine.ask(told, "news2")
+    assert {g.code for g in answer.guards if g.level == "abstain"} == {f"undated.{name}" for name in of_a_day}
+    again = tuple(replace(one, time=early) for one in case.observations)
+    assert engine.ask(replace(told, observations=(*values, *again)), "news2").status == "answer"
+
+
+def test_a_bound_is_no_number_and_is_called_what_it_is(engine: Engine) -> None:
+    case = news2_case()
+    bound = TextObservation(CODES["pulse"][0], "Pulse", "> 200 /min", AT)  # as an import keeps it
+    others = tuple(one for one in case.observations if one.code != CODES["pulse"][0])
+    answer = engine.ask(replace(case, observations=others, text_observations=(*case.text_observations, bound)), "news2")
+    assert [(g.code, g.text) for g in answer.guards if g.level == "abstain"] == [
+        ("no_number.pulse", "What is recorded for Pulse is a bound or words, not a number; it is not used.")
+    ]
+
+
+def test_what_is_recorded_twice_and_alike_is_scored(engine: Engine) -> None:
+    case = news2_case()
+    fahrenheit = Observation(CODES["temperature"][0], "Temperature", 98.7, "[degF]", AT)  # 37.06 °C, beside 37.0
+    again = (*(replace(one) for one in case.observations), fahrenheit)
+    answer = engine.ask(replace(case, observations=(*case.observations, *again)), "news2")
+    assert (answer.status, answer.outcomes) == ("answer", engine.ask(case, "news2").outcomes)
+    breathing = news2_case(oxygen=2)
+    given = TextObservation(CODES["oxygen"][0], "Oxygen", "Supplemental oxygen", AT)
+    told = replace(breathing, text_observations=(*breathing.text_observations, given))
+    assert engine.ask(told, "news2").outcomes == engine.ask(breathing, "news2").outcomes
+    assert engine.ask(replace(told, observations=case.observations), "news2").status == "abstained"
+
+
 @pytest.mark.parametrize("name", [*CODES, "consciousness"])
 def test_what_is_missing_is_named_and_nothing_is_added_up(engine: Engine, name: str) -> None:
     case = news2_case(consciousness="" if name == "consciousness" else "Alert")

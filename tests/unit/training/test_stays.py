@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from medviewer.domain.case import Observation
+from medviewer.domain.case import Case, Observation
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs import series, table
+from medviewer.resources import models_dir
 from medviewer.training.physionet import Stay, Stays
 from medviewer.training.stay_evaluation import ScoredStays, describe_stays, summarise_stays
 from medviewer.training.stay_networks import StayGru, StaySummary, squashed
@@ -43,6 +47,28 @@ def test_a_record_and_a_stay_of_the_same_values_are_the_same_arrays() -> None:
     assert np.allclose(series.encode(raw, hours).tensors["joined"], found.joined[0], atol=1e-6)
     served = table.encode(row, about).tensors
     assert np.allclose(np.concatenate([served["fields"], served["known"]]), found.fields[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("model_id", ["icu-forecast", "icu-mortality"])
+def test_a_bundled_card_reads_magnesium_and_urine_as_they_were_learned(model_id: str) -> None:
+    document = json.loads((models_dir() / model_id / "model.json").read_bytes())["inputs"][0]
+    by_name = {one["name"]: one for one in document["variables"]}
+    assert {one.name: (list(one.codes), one.unit) for one in VARIABLES} == {
+        name: (one["codes"], one["unit"]) for name, one in by_name.items()
+    }
+    recorded = (
+        Observation("8867-4", "Heart rate", 80.0, "/min", ADMITTED),
+        Observation("19123-9", "Magnesium", 2.0, "mg/dL", ADMITTED),  # usual: mass in volume
+        Observation("2601-3", "Magnesium", 0.82, "mmol/L", ADMITTED),  # the same, as amount of substance
+        Observation("9187-6", "Urine output", 60.0, "mL", ADMITTED),
+        Observation("9192-6", "Urine output 24 hour", 1500.0, "mL", ADMITTED),  # a whole day's, at one moment
+    )
+    spec = input_spec({**document, "least_values": 1})
+    raw = series.pull(Case(observations=recorded, at=ADMITTED + timedelta(hours=document["hours"])), spec)
+    assert isinstance(raw, series.SeriesRaw)
+    names = [list(by_name)[column] for column in raw.columns]
+    assert dict(zip(names, raw.values.tolist(), strict=True)) == {"HR": 80.0, "Mg": 2.0, "Urine": 60.0}
+    assert abs(2.0 - by_name["Mg"]["mean"]) < 0.1 * by_name["Mg"]["std"]
 
 
 def test_a_variable_that_nobody_has_is_marked_as_unseen() -> None:

@@ -127,7 +127,8 @@ def test_a_salt_is_refused_where_the_card_says_so(tmp_path: Path, one_part: bool
     ("smiles", "code"),
     [((), "no_molecule"), (("C", "O"), "several_molecules"), (("not a molecule",), "not_a_molecule"),
      (("",), "not_a_molecule"), (("C1CC",), "not_a_molecule"), (("C" * 17,), "large_molecule"),
-     (("C" * 3000,), "not_a_molecule"), (("CCO c1ccccc1",), "not_a_molecule")],
+     (("C" * 3000,), "not_a_molecule"), (("CCO c1ccccc1",), "not_a_molecule"),
+     (("*CC*",), "open_molecule"), (("C[*:1]",), "open_molecule"), (("C~C",), "open_molecule")],
 )  # fmt: skip
 def test_what_is_no_molecule_is_refused(tmp_path: Path, smiles: tuple[str, ...], code: str) -> None:
     found = molecule.pull(Case(smiles=smiles), spec_of("molecule", tmp_path))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medviewer.domain.anchor import TimeCell
-from medviewer.domain.case import Case, Observation
+from medviewer.domain.case import Case, Observation, TextObservation
 from medviewer.domain.errors import CardError
 from medviewer.inference.card import InputSpec, input_spec, read_card
 from medviewer.inference.inputs import series
@@ -179,6 +179,28 @@ def test_hours_after_the_grid_that_are_not_looked_at_are_said(spec: InputSpec, a
 
 
 DAY = data_models.START.replace(hour=0)  # of which nothing but the day is known
+
+
+def test_a_bound_on_the_grid_is_left_out_and_said(spec: InputSpec) -> None:
+    """A laboratory gives the worst values as bounds: without a word they would pass for not measured."""
+    case = data_models.series_case()
+    start = min(one.time for one in case.observations)
+    bounds = tuple(
+        TextObservation("2524-7", "Lactate", "> 20 mmol/L", time)
+        for time in (start + timedelta(hours=1), start + timedelta(hours=2), start - timedelta(days=9), None)
+    )
+    other = TextObservation("72166-2", "Smoking", "never", start)
+    raw = pulled(replace(case, text_observations=(*bounds, other)), spec)
+    doubts, _ = series.examine(raw, spec)
+    assert [(d.code, d.level, d.name, d.facts["n"]) for d in doubts if d.code == "no_numbers"] == [
+        ("no_numbers", "warn", "lactate", "2")
+    ]
+    assert np.array_equal(raw.values, pulled(case, spec).values)
+    without = replace(case, observations=tuple(one for one in case.observations if one.code != "8867-4"))
+    fast = TextObservation("8867-4", "Pulse", "> 200 /min", start + timedelta(hours=3))
+    missing = series.pull(replace(without, text_observations=(fast,)), spec)
+    assert isinstance(missing, Missing)
+    assert missing.doubts[0].code == "no_number"
 
 
 def test_a_value_of_which_only_the_day_is_known_has_no_place_on_a_grid_of_hours(spec: InputSpec) -> None:
