@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
 from datetime import datetime
@@ -92,11 +93,15 @@ def _add(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[
 
 
 def _still_said(existing: tuple[Result, ...], incoming: PatientRecord) -> tuple[Result, ...]:
-    """The results that an import neither takes back nor corrects; what it says again comes back with the others."""
+    """The results that an import neither takes back nor corrects; what it says again comes back with the others.
+
+    A correction does not say what stood there before: of several values of one moment (of two arms) all stay.
+    """
     withdrawn = {(_measured(one), _found(one)) for one in incoming.withdrawn}
     corrected = {_measured(one) for one in incoming.corrected}
-    said = (one for one in existing if (_measured(one), _found(one)) not in withdrawn)
-    return tuple(one for one in said if _measured(one) not in corrected)
+    said = [one for one in existing if (_measured(one), _found(one)) not in withdrawn]
+    counts = Counter(map(_measured, said))
+    return tuple(one for one in said if _measured(one) not in corrected or counts[_measured(one)] > 1)
 
 
 def _measured(result: Observation | TextResult) -> Hashable:

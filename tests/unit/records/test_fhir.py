@@ -247,6 +247,18 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
         assert len(said.observations) == 4, "what another entry of the same file still says stays"
 
 
+def test_a_correction_of_one_of_two_values_of_a_moment_takes_neither_away(tmp_path: Path) -> None:
+    """As of both arms: which of them is meant is not said, and no score takes one of values that contradict."""
+    left, right = (
+        _observation(id=name, valueQuantity={"value": value, "unit": "/min"}) for name, value in (("a", 90), ("b", 70))
+    )
+    with RecordStore(tmp_path / "records.db") as store:
+        store.save_record(_only(_read(tmp_path, PATIENT, left, right)))
+        corrected = {**left, "status": "corrected", "valueQuantity": {"value": 91, "unit": "/min"}}
+        after = store.save_record(_only(_read(tmp_path, PATIENT, corrected)))
+    assert sorted(one.value for one in after.observations) == [70, 90, 91]
+
+
 def test_a_value_of_a_period_is_known_at_its_end_and_not_before(tmp_path: Path) -> None:
     def measured(**period: str) -> PatientRecord:
         own = {
