@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import log
 
-from medviewer.app.hanging_match import FOR_PROCESSING, is_before, plane_name
+from medviewer.app.hanging_match import FOR_PROCESSING, is_before, is_of_other_side, plane_name, side_of
 from medviewer.app.hanging_protocol import is_same_kind
 from medviewer.app.state import Selection
 from medviewer.domain.study import Image, Series, Stack
@@ -25,11 +24,6 @@ _LOCALIZER_WORDS = frozenset({
 _SURVEY = "SURVEY"  # so Philips calls the localizers of MR; of CT and films it is a search of the whole skeleton
 # The plane is known by where the images lie, and each maker calls it otherwise.
 _PLANE_WORDS = frozenset({"AX", "AXIAL", "TRA", "TRANS", "TRANSVERSE", "COR", "CORONAL", "SAG", "SAGITTAL", "OBL"})
-_SIDES = {"LEFT": "L", "LT": "L", "RIGHT": "R", "RT": "R"}
-# After such a word it is no side of the body: from where the film was taken, or radiotherapy.
-_NO_SIDE_BEFORE = ("LAT", "DECUB", "ANT", "POST", "OBL", "PLAN", "SIM")
-_CHINESE_VIEWS = re.compile("[左右](?:侧位|侧卧|前斜|后斜)")
-_CHINESE_SIDES = {"左": "L", "右": "R"}
 _PROJECTIONS = frozenset({"MIP", "MINIP", "PROJECTION IMAGE"})
 _AXES = ("EchoTime", "InversionTime", "DiffusionBValue")
 
@@ -71,37 +65,13 @@ def _as_seen(prior: Selection, now: Selection) -> Selection | None:
     share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
     first = round(share * (prior.stack.slices - 1))
     places = [replace(prior, index=at) for at in range(prior.stack.slices)]
-    fitting = [one for one in places if not _is_of_other_side(one, now)]
+    fitting = [one for one in places if not is_of_other_side(one, now)]
     return max(fitting, key=lambda one: (_same_view(one, now), -abs(one.index - first)), default=None)
-
-
-def _is_of_other_side(one: Selection, other: Selection) -> bool:
-    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other."""
-    return {_side(one), _side(other)} == {"L", "R"}
-
-
-def _side(one: Selection) -> str:
-    """The side of an image: as its attributes say; else, of many films, as the series is called, or the study."""
-    stated = one.image.description.image_laterality.upper()
-    if stated:
-        return stated
-    series = _side_by_words(f"{one.series.description} {one.stack.acquisition.protocol_name}")
-    return series or _side_by_words(one.study.description)
-
-
-@lru_cache(maxsize=4096)  # asked for each image of a series
-def _side_by_words(text: str) -> str:
-    """The one side that a text names; "" where it names none, or both."""
-    words = re.findall(r"[^\W_]+", text.upper())
-    pairs = zip(words, [*words, ""][1:], strict=True)
-    found = {_SIDES[word] for word, after in pairs if word in _SIDES and not after.startswith(_NO_SIDE_BEFORE)}
-    found |= {side for sign, side in _CHINESE_SIDES.items() if sign in _CHINESE_VIEWS.sub("", text)}
-    return found.pop() if len(found) == 1 else ""
 
 
 def _same_view(one: Selection, other: Selection) -> int:
     """How far side and view are the same, the side first."""
-    return 2 * (_side(one) == _side(other)) + (
+    return 2 * (side_of(one) == side_of(other)) + (
         one.image.description.view_position == other.image.description.view_position
     )
 
