@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,12 @@ FOR_PROCESSING = frozenset({  # raw pixels, which nobody is meant to look at (PS
 })  # fmt: skip
 _UPRIGHT = 0.8  # of a normal's length along one axis of the patient: less is oblique, and no plane by name
 _PLANE_OF_AXIS = ("sagittal", "coronal", "axial")  # across x, y, z
+_SIDES = {"LEFT": "L", "LT": "L", "RIGHT": "R", "RT": "R"}
+# After such a word it is no side of the body: from where the film was taken, or radiotherapy.
+_NO_SIDE_BEFORE = ("LAT", "DECUB", "ANT", "POST", "OBL", "PLAN", "SIM")
+_CHINESE_VIEWS = re.compile("[左右](?:侧位|侧卧|前斜|后斜)")
+_CHINESE_SIDES = {"左": "L", "右": "R"}
+_OTHER_SIDE = {"L": "R", "R": "L"}
 _PRIOR = {"CR": "No prior radiograph is open.", "MG": "No prior mammogram is open."}
 
 
@@ -55,19 +63,36 @@ def find(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient,
     patient = {id(study): one for one, study in own}  # one from before a scan went on is not among them
     in_order = [current, *priors_of(current, (study for _, study in own), protocol)]
     shown: set[int] = set()  # images, each by its identity
-    found: list[Selection | Vacancy] = []
-    for wanted in protocol.display_sets:
+    found: dict[int, Selection | Vacancy] = {}
+    # The current study first, wherever it hangs: its side is that of priors of which none is asked for.
+    for number, wanted in sorted(enumerate(protocol.display_sets), key=lambda one: one[1].prior > 0):
         if wanted.prior >= len(in_order):
-            found.append(_no_prior(protocol, wanted))
+            found[number] = _no_prior(protocol, wanted)
             continue
         study = in_order[wanted.prior]
-        chosen = _choose(list(_fitting(study, protocol, wanted)), wanted, now, shown)
+        fitting = list(_fitting(study, protocol, wanted))
+        side = _side_shown(found.values()) if wanted.prior and not wanted.laterality else ""
+        if side:
+            fitting = [_without(_OTHER_SIDE[side], one, study, now) for one in fitting]
+        chosen = _choose([one for one in fitting if one.places], wanted, now, shown)
         if chosen is None:
-            found.append(_no_image(wanted))
+            found[number] = _no_image(replace(wanted, laterality=wanted.laterality or side))
             continue
         one, place = chosen
-        found.append(Selection(patient.get(id(study), now.patient), study, one.series, one.stack, place))
-    return tuple(found)
+        found[number] = Selection(patient.get(id(study), now.patient), study, one.series, one.stack, place)
+    return tuple(found[number] for number in range(len(protocol.display_sets)))
+
+
+def _side_shown(found: Iterable[Selection | Vacancy]) -> str:
+    """The one side of all images that are shown; "" where one is of none, or of both, or they are of several."""
+    sides = {side_of(one) for one in found if isinstance(one, Selection)}
+    return sides.pop() if len(sides) == 1 and sides <= _OTHER_SIDE.keys() else ""
+
+
+def _without(side: str, one: _Fitting, study: Study, now: Selection) -> _Fitting:
+    """The images of one stack that are not of a side."""
+    images = (Selection(now.patient, study, one.series, one.stack, place) for place in one.places)
+    return one._replace(places=[image.index for image in images if side_of(image) != side])
 
 
 def fits(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient, Study]]) -> bool:
@@ -87,6 +112,30 @@ def plane_name(image: Image) -> str:
     normal = np.abs(plane.normal)
     axis = int(np.argmax(normal))
     return _PLANE_OF_AXIS[axis] if normal[axis] >= _UPRIGHT else ""
+
+
+def is_of_other_side(one: Selection, other: Selection) -> bool:
+    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other."""
+    return {side_of(one), side_of(other)} == {"L", "R"}
+
+
+def side_of(one: Selection) -> str:
+    """The side of an image: as its attributes say; else, of many films, as the series is called, or the study."""
+    stated = one.image.description.image_laterality.upper()
+    if stated:
+        return stated
+    series = _side_by_words(f"{one.series.description} {one.stack.acquisition.protocol_name}")
+    return series or _side_by_words(one.study.description)
+
+
+@lru_cache(maxsize=4096)  # asked for each image of a series
+def _side_by_words(text: str) -> str:
+    """The one side that a text names; "" where it names none, or both."""
+    words = re.findall(r"[^\W_]+", text.upper())
+    pairs = zip(words, [*words, ""][1:], strict=True)
+    found = {_SIDES[word] for word, after in pairs if word in _SIDES and not after.startswith(_NO_SIDE_BEFORE)}
+    found |= {side for sign, side in _CHINESE_SIDES.items() if sign in _CHINESE_VIEWS.sub("", text)}
+    return found.pop() if len(found) == 1 else ""
 
 
 class _Fitting(NamedTuple):

@@ -26,7 +26,6 @@ from medviewer.domain.study import Collection, Image, Study
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window
 from medviewer.imaging.measuring import measure
-from medviewer.imaging.scan import documents_of
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table; what writes DICOM takes a while to load
     from medviewer.app.application import Application
@@ -117,12 +116,21 @@ def save_state(app: Application, folder: str | Path | None) -> None:
 
 
 def look_for_reports(app: Application, collection: Collection) -> None:
-    """Offer the measurements of reports that lie beside the images and belong to them, as far as they are new."""
-    reports = [document for document in documents_of(collection) if document.kind == "report"][:_MOST_REPORTS]
+    """Offer the measurements of reports that lie beside the images and belong to them, as far as they are new.
+
+    A report that names another patient belongs to none of them, whatever UIDs it names.
+    """
+    reports = [
+        (patient.key, document)
+        for patient in collection.patients
+        for study in patient.studies
+        for document in study.documents
+        if document.kind == "report"
+    ][:_MOST_REPORTS]
     if not reports:
         return
     images = {
-        (study.study_instance_uid, image.sop_instance_uid, image.frame): image
+        (patient.key, study.study_instance_uid, image.sop_instance_uid, image.frame): image
         for patient in collection.patients
         for study in patient.studies
         for image in _images(study)
@@ -132,7 +140,7 @@ def look_for_reports(app: Application, collection: Collection) -> None:
         from medviewer.imaging.measurement_reading import read_measurement_report  # noqa: PLC0415 - see the top
 
         found: dict[str, Measurement] = {}
-        for document in reports:
+        for who, document in reports:
             stop.raise_if_stopped()
             try:
                 report = read_measurement_report(document.file)
@@ -142,9 +150,9 @@ def look_for_reports(app: Application, collection: Collection) -> None:
                 log.error("a report could not be read", exc_info=without_data(error))  # noqa: TRY400 - no message
                 continue
             for one in report.measurements:
-                image = images.get((report.study_instance_uid, one.sop_instance_uid, one.frame))
+                image = images.get((who, report.study_instance_uid, one.sop_instance_uid, one.frame))
                 if image is None or not report.names_frame(one, image.number_of_frames):
-                    continue  # of another study, of an image that is not open, or of nobody knows which frame
+                    continue  # of another patient or study, of an image that is not open, or of no frame that is known
                 own = (image.description.rows, image.description.columns)
                 rows, columns = one.plane.shape if one.plane is not None else own
                 is_inside = all(0 <= x <= columns and 0 <= y <= rows for x, y in one.points)

@@ -87,8 +87,9 @@ def measurements_of(state: State) -> tuple[Measurement, ...]:
 
 
 def calibration_of(state: State, where: Measured) -> Measurement | None:
-    """The reader's calibration of an image: the last one drawn."""
-    return next((m for m in reversed(state.measurements.get(where, ())) if m.kind == "calibration"), None)
+    """The reader's calibration of an image: the last one drawn, also where an older one came with a report since."""
+    own = (m for m in reversed(state.measurements.get(where, ())) if m.kind == "calibration")
+    return max(own, key=lambda m: m.created, default=None)
 
 
 def value_of(state: State, measurement: Measurement) -> Value | None:

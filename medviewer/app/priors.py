@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import log
 
-from medviewer.app.hanging_match import FOR_PROCESSING, is_before, plane_name
+from medviewer.app.hanging_match import FOR_PROCESSING, is_before, is_of_other_side, plane_name, side_of
 from medviewer.app.hanging_protocol import is_same_kind
 from medviewer.app.state import Selection
 from medviewer.domain.study import Image, Series, Stack
@@ -64,29 +64,23 @@ def _as_seen(prior: Selection, now: Selection) -> Selection | None:
     # Another frame of reference has no common place: as far along the stack is where a reader looks first.
     share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
     first = round(share * (prior.stack.slices - 1))
-    images = prior.stack.images
-    fitting = [at for at in range(prior.stack.slices) if not _is_of_other_side(images[at], now.image)]
-    if not fitting:
-        return None
-    return replace(prior, index=max(fitting, key=lambda at: (_same_view(images[at], now.image), -abs(at - first))))
+    places = [replace(prior, index=at) for at in range(prior.stack.slices)]
+    fitting = [one for one in places if not is_of_other_side(one, now)]
+    return max(fitting, key=lambda one: (_same_view(one, now), -abs(one.index - first)), default=None)
 
 
-def _is_of_other_side(one: Image, other: Image) -> bool:
-    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other."""
-    return {one.description.image_laterality.upper(), other.description.image_laterality.upper()} == {"L", "R"}
-
-
-def _same_view(one: Image, other: Image) -> int:
+def _same_view(one: Selection, other: Selection) -> int:
     """How far side and view are the same, the side first."""
-    a, b = one.description, other.description
-    return 2 * (a.image_laterality.upper() == b.image_laterality.upper()) + (a.view_position == b.view_position)
+    return 2 * (side_of(one) == side_of(other)) + (
+        one.image.description.view_position == other.image.description.view_position
+    )
 
 
 def _comparable(one: Selection, now: Selection) -> tuple[int, ...]:
     """Whether two images can be compared at all, the weightiest first: a later study does not make up for it."""
     return (
         is_localizer(one) == is_localizer(now),
-        _same_view(one.image, now.image),
+        _same_view(one, now),
         not _are_other_parts(one, now),
         (one.stack.slices > 1) == (now.stack.slices > 1),
         _plane(one.image) == _plane(now.image),

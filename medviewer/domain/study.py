@@ -134,7 +134,7 @@ class PixelDescription:
     pixel_aspect_ratio: float | None = None  # height over width, where it stands in the place of a spacing
     ultrasound_regions: tuple[UltrasoundRegion, ...] = ()
     value_unit: str = ""  # of a PET's or a dose's modality values: "Bq/ml", "{counts}", "Gy", ...
-    value_name: str = ""  # of a dose: its type, as the file says ("PHYSICAL")
+    value_name: str = ""  # of a dose: its type, and what part of the plan it is of, as the file says ("PHYSICAL, BEAM")
     real_world: RealWorldValues | None = None  # of a parametric map
     suv_factor: float | None = None  # PET: SUVbw in g/ml = modality value x this; identity-free, unlike its parts
     no_suv_because: str = ""

@@ -118,7 +118,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "frame number", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
-    parts += _lack(state) + _presentation(state, now)
+    parts += _lack(state) + _presentation(state, now, shown)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     keys = keys_of_stack(state) if state.keys_only and state.cut is None else []
     if keys:
@@ -222,7 +222,7 @@ def _drawings(state: State) -> list[tuple[str, bool]]:
     return parts
 
 
-def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
+def _presentation(state: State, now: Selection, seen: Shown | None) -> list[tuple[str, bool]]:
     """Whose wish the picture follows, and what of it is not there; else how many wishes there are."""
     shown, appearance = shown_presentation(state), appearance_of(state)
     if shown is None or appearance is None:
@@ -237,6 +237,9 @@ def _presentation(state: State, now: Selection) -> list[tuple[str, bool]]:
         parts.append((tr("its words are hidden with the identity"), False))
     if shown.not_understood:
         parts.append((tr("not shown: {what}").format(what=", ".join(map(tr, shown.not_understood))), True))
+    wished, used = appearance.voi, seen.window if seen is not None and state.view.window is None else None
+    if isinstance(wished, Window) and used is not None and (used.center, used.width) != (wished.center, wished.width):
+        parts.append((tr("its window lies outside of the image's values: one made of them is used"), True))
     if changes_values(now.image.description, appearance):
         parts.append((tr("values and measurements are the image's own, not the presentation state's"), True))
     return parts

@@ -273,7 +273,7 @@ class WindowFront(QMainWindow):
 
     def draw_sheet(self, wish: PrintWish) -> PrintedSheet | None:
         """Draw the viewports on a page."""
-        from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, head_of, panel_of
+        from medviewer.gui.print_sheet import PRINTED_SHARPNESS, PrintedSheet, are_of_several_days, head_of, panel_of
 
         state = replace(self.app.state, identity_hidden=not wish.with_identity)
         if state.selection is None:
@@ -282,14 +282,15 @@ class WindowFront(QMainWindow):
         numbers = seen_in(state, window) if wish.every_viewport else (state.active,)
         is_all = len(numbers) == len(numbers_in(state, window))
         shape = shape_of(state, window) if is_all else (1, 1)
+        panes = [pane_state(state, number) for number in numbers]
+        is_dated = are_of_several_days(panes)
         panels = []
-        for number in numbers:
+        for number, shown in zip(numbers, panes, strict=True):
             viewport = self._images.visible[number - numbers_in(state, window).start]
-            shown = pane_state(state, number)
             image = viewport.drawn(shown, sharpness=PRINTED_SHARPNESS)
-            panels.append(panel_of(image, shown, viewport.placed_for(shown)))
+            panels.append(panel_of(image, shown, viewport.placed_for(shown), is_dated=is_dated))
         foot = tr("Research use only - not for diagnosis")
-        return PrintedSheet(wish.page, shape, tuple(panels), head_of(state), foot)
+        return PrintedSheet(wish.page, shape, tuple(panels), head_of(state, panes), foot)
 
     def ask_save(self) -> SaveWish | None:
         """Ask what of the result is saved, and where."""

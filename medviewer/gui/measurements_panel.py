@@ -310,10 +310,10 @@ def _groups(state: State) -> list[tuple[str, tuple[Measurement, ...]]]:
             found.insert(0, (tr("On this image"), measured.pop(where)))
         elif where in measured:
             found.append((_place(one, state), measured.pop(where)))
-        if one.index == 0:  # planes cut through a stack go by its first image
-            for plane in [known for known in measured if known[2] is not None and known[:2] == where[:2]]:
-                words = tr("On this plane") if plane == here else _plane_place(one, plane[2], state)
-                found.insert(0 if plane == here else len(found), (words, measured.pop(plane)))
+        # Planes cut through a volume go by its first image, as it was then.
+        for plane in [known for known in measured if known[2] is not None and known[:2] == where[:2]]:
+            words = tr("On this plane") if plane == here else _plane_place(one, plane[2], state)
+            found.insert(0 if plane == here else len(found), (words, measured.pop(plane)))
     return found
 
 

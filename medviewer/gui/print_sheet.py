@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import hypot
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication
 
 from medviewer.app.on_screen import calibration_of, measured_image
 from medviewer.app.printing import Page
-from medviewer.app.state import State
+from medviewer.app.state import Selection, State
 from medviewer.domain.errors import StorageError
 from medviewer.gui import theme
 from medviewer.gui.document_words import words_of_file
@@ -209,8 +209,19 @@ def paint_on(printer: QPrinter, sheet: PrintedSheet) -> None:
         painter.end()
 
 
-def panel_of(image: QImage, state: State, placed: Placement | None) -> Panel:
-    """A viewport's picture with its scale, where the file says how large a pixel is in the patient."""
+def panel_of(image: QImage, state: State, placed: Placement | None, *, is_dated: bool = False) -> Panel:
+    """A viewport's picture with its scale, where the file says how large a pixel is in the patient.
+
+    ``is_dated``: the day of the study is told before it, as the head of the page cannot tell it for all.
+    """
+    panel = _scaled(image, state, placed)
+    if not is_dated or state.selection is None:
+        return panel
+    date = dicom_date(state.selection.study.date) or tr("No date")
+    return replace(panel, words="  ".join(part for part in (date, panel.words) if part))
+
+
+def _scaled(image: QImage, state: State, placed: Placement | None) -> Panel:
     if state.selection is None or state.frame is None or placed is None:
         return Panel(image, None, "")
     where = measured_image(state)
@@ -228,15 +239,26 @@ def panel_of(image: QImage, state: State, placed: Placement | None) -> Panel:
     return Panel(image, mm, tr("lengths: {source}").format(source=tr(d.spacing_source)))
 
 
-def head_of(state: State) -> tuple[str, ...]:
-    """Who it is, unless identity is hidden, and of which study."""
+def are_of_several_days(panes: Sequence[State]) -> bool:
+    """Whether viewports show studies of more than one day, as a prior beside the current one."""
+    return len({one.selection.study.date for one in panes if one.selection is not None}) > 1
+
+
+def head_of(state: State, panes: Sequence[State]) -> tuple[str, ...]:
+    """Who it is, unless identity is hidden, and of the study what holds for all viewports that are printed."""
     now = state.selection
     if now is None:
         return ()
-    p, s = now.patient, now.study
+    p = now.patient
     number = tr("ID {number}").format(number=isolated(p.patient_id)) if p.patient_id else tr("No patient ID")
     who = (person_name(p.name) or tr("No name"), number, dicom_date(p.birth_date))
     first = tr("Identity hidden") if state.identity_hidden else "   ".join(part for part in who if part)
-    what = (now.series.modality, words_of_file(state, s.description), dicom_date(s.date))
-    place = "" if state.identity_hidden else visible(s.institution)
-    return first, "   ".join(part for part in (*what, place) if part)
+    told = [_about(state, one.selection) for one in panes if one.selection is not None]
+    shared = (parts[0] for parts in zip(*told, strict=True) if len(set(parts)) == 1)
+    return first, "   ".join(part for part in shared if part)
+
+
+def _about(state: State, one: Selection) -> tuple[str, ...]:
+    """What an image is, and of which study."""
+    place = "" if state.identity_hidden else visible(one.study.institution)
+    return one.series.modality, words_of_file(state, one.study.description), dicom_date(one.study.date), place

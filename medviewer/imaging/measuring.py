@@ -17,6 +17,7 @@ from medviewer.imaging.scale import Scale, calibrated_spacing, scale_at
 from medviewer.imaging.units import value_unit
 
 PARALLEL_WITHIN_DEG = 10.0
+MOST_LEAN_DEG = 75.0  # of an end plate, from straight across the spine
 
 _MIXED_AXES = (
     "The axes of this part of the ultrasound image are not both lengths: only a length along one of them can be"
@@ -112,7 +113,32 @@ def _angle(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quant
 
 def _cobb(measurement: Measurement, _frame: Frame, scale: Scale) -> tuple[Quantity, ...]:
     degrees = _acute(_angle_between(scale, *measurement.points))
-    return (Quantity("Cobb angle", degrees, "deg", scale.basis, scale.remark),)
+    remark = ""
+    if _may_be_beyond_right_angle(scale, *measurement.points):
+        remark = (
+            "The lines lean to opposite sides: of a curve of more than 90 degrees the angle is "
+            f"{180.0 - degrees:.1f} degrees."
+        )
+    return (Quantity("Cobb angle", degrees, "deg", scale.basis, _joined(scale.remark, remark)),)
+
+
+def _may_be_beyond_right_angle(scale: Scale, start_a: Point, end_a: Point, start_b: Point, end_b: Point) -> bool:
+    """Whether two lines, taken for end plates across the way from one to the other, make more than 90 degrees.
+
+    Lines have no direction, so that the smaller of their two angles is told; of a very severe curve it is the wrong
+    one. Lines that run along the way between them, as of bones, are no end plates.
+    """
+    middles = (
+        ((start_a[0] + end_a[0]) / 2, (start_a[1] + end_a[1]) / 2),
+        ((start_b[0] + end_b[0]) / 2, (start_b[1] + end_b[1]) / 2),
+    )
+    along = math.atan2(*reversed(scale.shape_offset(*middles)))
+    # How far each leans from straight across, -90 to 90 degrees.
+    leans = []
+    for start, end in ((start_a, end_a), (start_b, end_b)):
+        right, down = scale.shape_offset(start, end)
+        leans.append(math.degrees(math.remainder(math.atan2(down, right) - along - math.pi / 2, math.pi)))
+    return max(map(abs, leans)) < MOST_LEAN_DEG and abs(leans[0] - leans[1]) > 90.0
 
 
 def _angle_between(scale: Scale, start_a: Point, end_a: Point, start_b: Point, end_b: Point) -> float:

@@ -99,8 +99,10 @@ def _separate(
 ) -> npt.NDArray[np.bool_] | None:
     """A plane with bits of its own; those of one frame if it has several."""
     count = dataset.integer(tags.NUMBER_OF_FRAMES_IN_OVERLAY + group) or 1
-    first = dataset.integer(tags.IMAGE_FRAME_ORIGIN + group) or 1
-    own = frame - (first - 1) if count > 1 else 0
+    first = dataset.integer(tags.IMAGE_FRAME_ORIGIN + group)
+    # One drawing without an origin is for all frames; with one it is for the frame that is named.
+    is_for_all = count == 1 and (not first or (dataset.integer(tags.NUMBER_OF_FRAMES) or 1) == 1)
+    own = 0 if is_for_all else frame - ((first or 1) - 1)
     if not 0 <= own < count:
         return None
     size = shape[0] * shape[1]

@@ -21,6 +21,7 @@ RT_DOSE_STORAGE = "1.2.840.10008.5.1.4.1.1.481.2"
 _SAME_MM = 1e-3
 _AXIAL = 1e-4  # how far a cosine of an axial plane may be off 1
 _UNITS = {"GY": "Gy", "RELATIVE": ""}
+_WHOLE = "PLAN"
 
 UNPLACED = Caveat("dose.frames", "The file does not say where each plane of the dose lies, so it is not placed.")
 UNSCALED = Caveat("dose.scaling", "The file does not say how its values become a dose: stored values are shown.")
@@ -53,9 +54,16 @@ def describe_dose(
         rescale_slope=scaling if scaling is not None and is_scaled else 1.0,
         rescale_intercept=0.0,
         value_unit=_UNITS.get(dataset.text(tags.DOSE_UNITS), "") if is_scaled else "",
-        value_name=dataset.text(tags.DOSE_TYPE),
+        value_name=_name(dataset),
     )
     return placed, tuple(caveats)
+
+
+def _name(dataset: DataSet) -> str:
+    """What kind of dose it is; and of what, unless of the whole plan: that of one beam or one fraction is a part."""
+    summed = dataset.text(tags.DOSE_SUMMATION_TYPE)
+    parts = dataset.text(tags.DOSE_TYPE), "" if summed == _WHOLE else summed.replace("_", " ")
+    return ", ".join(part for part in parts if part)
 
 
 def _frame_plane(plane: Plane, offsets: tuple[float, ...], frame: int, frames: int) -> Plane | None:

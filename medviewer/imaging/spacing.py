@@ -16,6 +16,7 @@ from medviewer.imaging.ultrasound import has_axis, read_regions
 
 # A pixel of a sensible image is between a tenth of a micrometre (microscopy) and a decimetre.
 _SMALLEST_MM, _LARGEST_MM = 1e-4, 100.0
+_SAME_SHARE = 1e-3  # a magnification is of some percent
 # Images whose pixels lie in the plane that is looked at, even where the file does not say where that plane is.
 _PLANE_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "US", "IVUS", "OPT", "SM", "SEG", "RTDOSE"})
 
@@ -79,8 +80,13 @@ def _source(
     if not pixel:
         return "at detector"
     # Pixel Spacing that differs from the detector's, or names its calibration, has been corrected for magnification.
-    is_other = bool(imager) and not _problem(imager) and not all(map(math.isclose, pixel[:2], imager[:2]))
+    is_other = bool(imager) and not _problem(imager) and not _are_alike(pixel, imager)
     return "calibrated" if is_other or dataset.text(tags.PIXEL_SPACING_CALIBRATION_TYPE) else "at detector"
+
+
+def _are_alike(pixel: tuple[float, ...], imager: tuple[float, ...]) -> bool:
+    """Whether two spacings are one: written with other digits, or from 32-bit floats, and not corrected."""
+    return all(math.isclose(a, b, rel_tol=_SAME_SHARE) for a, b in zip(pixel[:2], imager[:2], strict=True))
 
 
 def _problem(values: tuple[float, ...]) -> str:

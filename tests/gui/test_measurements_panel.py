@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QToolButton
 from medviewer.app.measuring import Drawn
 from medviewer.app.on_screen import measured_image, measurements_of
 from medviewer.gui.measurements_panel import MeasurementsPanel
+from tests.dicom_maker import write_volumes
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, is_offered, press, settle, words
 from tests.phantoms import write_chest
@@ -76,6 +77,30 @@ def test_a_row_leads_to_its_image(measured: Reader) -> None:
     assert measured.state.selection.index == 0
     assert [one.kind for one in measurements_of(measured.state)] == ["length"]
     assert measured.state.selected_measurement == measurements_of(measured.state)[0].uid
+
+
+def test_what_was_measured_on_a_plane_of_a_later_time_is_in_the_list(
+    main_window: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    write_volumes(tmp_path, 3, lambda volume, _place: {"TriggerTime": 40 * volume, "FrameOfReferenceUID": "2.25.9"})
+    reader = Reader(main_window, qtbot)
+    reader.open(tmp_path)
+    main_window._tabs.setCurrentWidget(main_window.measurements)
+    main_window.app.run_command("layout.planes")
+    reader.settle()
+    main_window.app.run_command("image.show_volume", 1)
+    reader.settle()
+    draw(reader, "rectangle", ((2.0, 2.0), (6.0, 6.0)))
+    (made,) = measurements_of(reader.state)
+    assert words(panel_of(reader))[:2] == ["On this plane", "Rectangle region"]
+    main_window.app.run_command("image.show_volume", 2)
+    reader.settle()
+    said = words(panel_of(reader))
+    assert "On this plane" not in said
+    assert any("Time 2 / 3  40 ms" in line for line in said)
+    press_tool(reader, "Go to the image")
+    assert reader.state.selection.volume_number == 1
+    assert measurements_of(reader.state) == (made,)
 
 
 def test_a_measurement_is_named_in_its_row(measured: Reader) -> None:

@@ -12,6 +12,7 @@ from PySide6.QtGui import QImage, QPainter
 
 from medviewer.app.state import View
 from medviewer.domain.presentation import Appearance, DisplayedArea, Graphic, PresentationState
+from medviewer.domain.study import Window
 from medviewer.gui.corner_text import fidelity
 from medviewer.gui.placing import Placement
 from medviewer.gui.presentation_layer import AnnotationPainter, graphic_path
@@ -263,3 +264,25 @@ def test_other_values_and_other_images_are_said(main_window: Any, qtbot: Any, tm
     assert strip(reader)["values and measurements are the image's own, not the presentation state's"] is True
     main_window.app.run_command("image.next")
     assert strip(reader)["the presentation state is not for this image"] is True
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("center", "is_used"), [(30, True), (9000, False)])
+def test_a_window_of_the_state_that_is_not_used_is_said(
+    center: float, is_used: bool, main_window: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    image = make_dataset(SOPInstanceUID="2.25.31", Modality="CR")  # of 0 to 63
+    write_dataset(tmp_path / "image.dcm", image)
+    write_state(tmp_path / "state.dcm", image, SoftcopyVOILUTSequence=[window(center, 20)])
+    reader = Reader(main_window, qtbot)
+    main_window.app.run_command("file.open_folder", tmp_path)
+    reader.settle()
+    main_window.app.run_command("view.next_presentation")
+    pixels(main_window.viewport)
+    said = dict(main_window.viewport._said)
+    assert "shown as in presentation state STATE" in said
+    words = "its window lies outside of the image's values: one made of them is used"
+    assert said.get(words, False) is not is_used
+    main_window.app.run_command("view.window", Window(20.0, 30.0))  # the reader's own
+    pixels(main_window.viewport)
+    assert words not in dict(main_window.viewport._said)

@@ -218,6 +218,34 @@ def test_who_it_is_and_what_it_is_not_for(reader: Reader, drawn_words: list[str]
     assert not any("Alpha" in text or "A1" in text or "2001" in text for text in drawn_words)
 
 
+@pytest.mark.reliability
+def test_each_image_of_a_page_with_several_studies_has_its_own_date(
+    main_window, qtbot, tmp_path: Path, drawn_words: list[str]
+) -> None:
+    """Corner text may be off: the prior must not stand under the date of the current study."""
+    for name, date in (("a", "20050203"), ("b", "20010406")):
+        write_plate(tmp_path / f"{name}.dcm", StudyDate=date, StudyInstanceUID=f"2.25.{date}")
+    reader = Reader(main_window, qtbot)
+    reader.open(tmp_path)
+    app = reader.window.app
+    if reader.state.layout == (1, 1):
+        app.run_command("layout.prior")
+    app.run_command("view.corner_text")
+    reader.settle()
+    assert reader.state.corner_text == "minimal"
+    dates = {0: "2005-02-03", 1: "2001-04-06"}
+    sheet = sheet_of(reader)
+    assert [panel.words.split()[0] for panel in sheet.panels] == list(dates.values())
+    drawn_words.clear()
+    painted(sheet)
+    below = [text for text in drawn_words if "Scale" in text]
+    assert [[date in text for date in dates.values()] for text in below] == [[True, False], [False, True]]
+    assert not any(date in line for line in sheet.head for date in dates.values())
+    alone = sheet_of(reader, every_viewport=False)
+    assert "2005-02-03" in alone.head[1]
+    assert "2005" not in alone.panels[0].words
+
+
 def test_hidden_identity_is_neither_offered_nor_printed(reader: Reader, tmp_path: Path, qtbot) -> None:
     app = reader.window.app
     app.run_command("view.hide_identity")

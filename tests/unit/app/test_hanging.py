@@ -319,6 +319,37 @@ def test_the_first_that_fits_is_used(application: Application, tmp_path: Path) -
     assert application.state.layout == (2, 1)
 
 
+KNEES = HangingProtocol("Knees", "CR", "KNEE", layout=(1, 2), display_sets=(DisplaySet(), DisplaySet(prior=1)))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("prior_first", [False, True])
+@pytest.mark.parametrize("told", ["by the file", "by words"])
+def test_a_protocol_that_asks_for_no_side_hangs_no_prior_of_the_other(
+    told: str, prior_first: bool, application: Application, tmp_path: Path
+) -> None:
+    def write(date: str, side: str, **changes: Any) -> None:
+        own = {"ImageLaterality": side[0]} if told == "by the file" else {"StudyDescription": f"Knee {side}"}
+        write_chests(tmp_path, date, BodyPartExamined="KNEE", **own, **changes)
+
+    write("20050203", "Left")
+    write("20040101", "Right")
+    sets = KNEES.display_sets[:: -1 if prior_first else 1]
+    application.run_command("layout.use_protocols", (replace(KNEES, display_sets=sets),))
+    open_all(application, tmp_path)
+    now, prior = panes(application)[:: -1 if prior_first else 1]
+    assert now.selection is not None
+    assert now.selection.study.date == "20050203"
+    assert prior.selection is None
+    assert prior.vacancy is not None
+    assert prior.vacancy.sentence == "The prior study has no such image."
+    assert prior.vacancy.wanted == "L"
+    uid = application.state.collection.patients[0].studies[-1].study_instance_uid
+    write("20040101", "Left", view="AP", StudyInstanceUID=uid)  # of the prior study there is one of this side too
+    open_all(application, tmp_path)
+    assert shown(application)[:: -1 if prior_first else 1] == [("20050203", "PA"), ("20040101", "AP")]
+
+
 def test_protocols_are_offered_by_their_names(application: Application) -> None:
     row = COMMANDS["layout.hang"]
     mine = HangingProtocol("Mine")

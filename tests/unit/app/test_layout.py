@@ -104,6 +104,72 @@ def test_the_other_side_is_never_a_prior(application: Application, tmp_path: Pat
     assert "show the other side" in application.state.notice.text
 
 
+def write_knee(folder: Path, date: str, *, study: str = "", series: str = "", **changes: Any) -> None:
+    """A film that no attribute says the side of."""
+    uids = {"StudyInstanceUID": f"2.25.{date}", "SeriesInstanceUID": f"2.25.{date}1", "StudyDate": date}
+    words = {
+        "SpecificCharacterSet": "ISO_IR 192", "StudyDescription": study, "SeriesDescription": series,
+        "BodyPartExamined": "KNEE", "ViewPosition": "AP",
+    }  # fmt: skip
+    write_radiograph(folder / f"{date}.dcm", **uids | words | changes)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"study": "XR knee left"}, {"study": "XR knee right"}),
+        ({"series": "KNEE_LT_AP"}, {"series": "KNEE_RT_AP"}),
+        ({"series": "左膝正位"}, {"series": "右膝正位"}),
+        ({"series": "Left knee", "study": "Knees left and right"}, {"series": "AP", "ImageLaterality": "R"}),
+    ],
+)
+def test_where_only_words_name_the_side_a_prior_is_of_it_too(
+    left: dict[str, Any], right: dict[str, Any], application: Application, tmp_path: Path
+) -> None:
+    write_knee(tmp_path, "20010101", **left)
+    write_knee(tmp_path, "20040101", **right)
+    write_knee(tmp_path, "20050203", **left)
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application)
+    application.run_command("layout.prior")
+    prior = panes(application)[1].selection
+    assert prior is not None
+    assert prior.study.date == "20010101"
+
+
+@pytest.mark.reliability
+def test_of_two_sides_by_their_words_none_is_the_prior_of_the_other(application: Application, tmp_path: Path) -> None:
+    write_knee(tmp_path, "20040101", series="Right knee")
+    write_knee(tmp_path, "20050203", series="Left knee")
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application)
+    application.run_command("layout.prior")
+    assert application.state.layout == (1, 1)
+    assert application.state.notice is not None
+    assert "show the other side" in application.state.notice.text
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("Chest right lateral", "Chest left lateral"),
+        ("右侧位", "左侧位"),
+        ("Right and left knee", "Left knee"),
+        ("RT planning", "Left hip"),
+    ],
+)
+def test_words_that_name_a_view_or_both_sides_are_no_other_side(
+    before: str, now: str, application: Application, tmp_path: Path
+) -> None:
+    write_knee(tmp_path, "20040101", series=before)
+    write_knee(tmp_path, "20050203", series=now)
+    application.run_command("file.open_folder", tmp_path)
+    go_to_the_last_study(application)
+    application.run_command("layout.prior")
+    assert application.state.layout == (1, 2)
+
+
 @pytest.mark.parametrize(("sides", "shown"), [("B", "B"), ("BL", "L"), ("LB", "L"), ("RB", "B")])
 def test_what_is_of_both_sides_is_a_prior_where_there_is_none_of_this_one(
     application: Application, tmp_path: Path, sides: str, shown: str

@@ -237,8 +237,8 @@ def test_undoing_what_was_done_before_does_not_delete_what_a_report_brought(
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize("wrong", ["study", "image", "place"])
-def test_a_report_of_another_study_or_image_is_not_offered(
+@pytest.mark.parametrize("wrong", ["patient", "study", "image", "place"])
+def test_a_report_of_another_patient_study_or_image_is_not_offered(
     measured: Application, fake_engine: FakeEngine, folder: Path, tmp_path: Path, wrong: str
 ) -> None:
     measured.run_command("measure.save_report", folder)
@@ -246,6 +246,8 @@ def test_a_report_of_another_study_or_image_is_not_offered(
     report = pydicom.dcmread(path)
     if wrong == "study":
         report.StudyInstanceUID = "2.25.77"
+    elif wrong == "patient":
+        report.PatientID, report.PatientName = "D4", "Delta^Dora"
     else:
         drawn = {one.sop_instance_uid for own in measured.state.measurements.values() for one in own}
         for element in report.iterall():

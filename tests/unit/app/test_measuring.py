@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +251,25 @@ def test_calibrating_asks_for_the_length_and_changes_the_others(slices: Applicat
     back = value_of(slices.state, line)
     assert back is not None
     assert (back.quantities[0].value, back.quantities[0].basis) == (50.0, "patient plane")
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(("days", "counts"), [(-1, "own"), (1, "other")])
+def test_of_a_report_no_older_calibration_takes_the_place_of_the_own(
+    days: int, counts: str, slices: Application
+) -> None:
+    line = draw(slices)
+    slices.front = Says("100")
+    own = draw(slices, "calibration", ((0.0, 0.0), (50.0, 0.0)))
+    other = replace(
+        own, uid="2.25.77", points=((0.0, 9.0), (50.0, 9.0)), known_mm=20.0, created=own.created + timedelta(days=days)
+    )
+    slices.session.update(offered_measurements=(other,))
+    slices.run_command("measure.take_offered")
+    assert len(measurements_of(slices.state)) == 3
+    value = value_of(slices.state, line)
+    assert value is not None
+    assert value.quantities[0].value == pytest.approx({"own": 100.0, "other": 20.0}[counts])
 
 
 @pytest.mark.parametrize(("said", "notice"), [(None, None), ("wide", "number of millimetres"), ("-3", "millimetres")])

@@ -42,6 +42,11 @@ def codes(image: Image) -> list[str]:
         ({"Modality": "CT", "PixelSpacing": [0.5, 0.7], **PLANE}, (0.5, 0.7), "patient plane"),
         ({"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.2]}, (0.1, 0.2), "at detector"),
         ({"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.1, 0.1]}, (0.1, 0.1), "at detector"),
+        (  # by way of a 32-bit float, and with fewer digits: nobody has corrected anything
+            {"Modality": "DX", "ImagerPixelSpacing": [0.148, 0.193878], "PixelSpacing": [0.14800000190735, 0.1939]},
+            (0.14800000190735, 0.1939),
+            "at detector",
+        ),
         (
             {"Modality": "DX", "ImagerPixelSpacing": [0.1, 0.1], "PixelSpacing": [0.09, 0.09]},
             (0.09, 0.09),

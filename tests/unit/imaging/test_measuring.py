@@ -178,6 +178,36 @@ def test_cobb_is_the_smaller_angle_however_the_lines_were_drawn(flipped: bool) -
     assert found.value == pytest.approx(math.degrees(0.5), abs=1e-4)
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("turn", [0, 90, 137])
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize(
+    ("leans", "told", "other"),
+    [
+        ((50.0, -50.0), 80.0, "100.0"),  # a curve of 100 degrees
+        ((60.0, -35.0), 85.0, "95.0"),
+        ((40.0, -40.0), 80.0, ""),
+        ((-20.0, 25.0), 45.0, ""),
+        ((86.0, -84.0), 10.0, ""),  # along a bone, not across a spine
+    ],
+)
+def test_of_a_curve_beyond_a_right_angle_the_other_angle_is_said(
+    leans: tuple[float, float], told: float, other: str, flipped: bool, turn: int
+) -> None:
+    def line(lean: float, down: float) -> list[Point]:
+        """Ten pixels long, below each other, all of it turned on the image."""
+        angle, turned = math.radians(lean), math.radians(turn)
+        ends = [(side * 5 * math.cos(angle), down + side * 5 * math.sin(angle)) for side in (-1, 1)]
+        back = math.cos(turned), math.sin(turned)
+        return [(100 + x * back[0] - y * back[1], (100 + x * back[1] + y * back[0]) / 2) for x, y in ends]
+
+    first, second = line(leans[0], -30.0), line(leans[1], 30.0)
+    tall = replace(CT, rows=200, columns=200, pixel_spacing_mm=(2.0, 1.0))
+    found = one("cobb", *first, *(second[::-1] if flipped else second), description=tall)
+    assert found.value == pytest.approx(told, abs=1e-3)
+    assert (f"is {other} degrees." in found.remark) if other else found.remark == ""
+
+
 @pytest.mark.parametrize(
     ("kind", "points"),
     [

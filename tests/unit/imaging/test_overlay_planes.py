@@ -71,6 +71,26 @@ def test_each_frame_has_its_own_drawing(tmp_path: Path) -> None:
         np.testing.assert_array_equal(planes_of(path, frame)[0].mask, masks[frame - 1])
 
 
+@pytest.mark.parametrize(
+    ("frames", "elements", "drawn"),
+    [
+        (3, {0x51: ("US", 2)}, [False, True, False]),
+        (3, {0x15: ("IS", 1), 0x51: ("US", 2)}, [False, True, False]),
+        (3, {0x15: ("IS", 1)}, [True, True, True]),
+        (3, {}, [True, True, True]),
+        (1, {0x51: ("US", 2)}, [True]),  # of one frame nothing else can be meant
+    ],
+)
+def test_one_drawing_lies_over_the_frame_that_it_names(
+    frames: int, elements: dict[int, Any], drawn: list[bool], tmp_path: Path
+) -> None:
+    dataset = with_plane(np.eye(8, dtype=bool), elements=elements)
+    dataset.NumberOfFrames = frames
+    dataset.PixelData = dataset.PixelData * frames
+    path = write_dataset(tmp_path / "x.dcm", dataset)
+    assert [bool(planes_of(path, frame)) for frame in range(frames)] == drawn
+
+
 def test_all_sixteen_groups_are_read_and_others_are_not(tmp_path: Path) -> None:
     mask = np.eye(8, dtype=bool)
     dataset = with_plane(mask)

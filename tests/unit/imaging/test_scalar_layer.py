@@ -182,6 +182,19 @@ def test_a_dose_is_the_one_that_was_planned(tmp_path: Path) -> None:
             assert values[row, column] == pytest.approx(float(slope(place)), abs=1e-4)
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("summed", "name"),
+    [
+        ("PLAN", "PHYSICAL"), ("BEAM", "PHYSICAL, BEAM"), ("FRACTION", "PHYSICAL, FRACTION"),
+        ("MULTI_PLAN", "PHYSICAL, MULTI PLAN"), ("", "PHYSICAL"),
+    ],
+)  # fmt: skip
+def test_a_dose_of_a_part_of_the_plan_says_of_which(summed: str, name: str, tmp_path: Path) -> None:
+    dose = write_dose(tmp_path / "dose.dcm", slope, DoseSummationType=summed)
+    assert read_scalar_layer(only_stack(dose)).name == name
+
+
 def test_all_32_bits_of_a_dose_survive_a_plane_of_its_own(tmp_path: Path) -> None:
     """Its highest value is the highest that 32 bits hold: it must not become negative."""
     stack = only_stack(write_dose(tmp_path / "dose.dcm", slope))
