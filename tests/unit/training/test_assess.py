@@ -69,6 +69,13 @@ def test_what_was_measured_lands_on_the_card_and_the_networks_stay(model: Path, 
     assert {total for _, total in seen} == {seen[-1][0]}
 
 
+def test_a_model_beside_it_of_its_id_is_not_measured_in_its_place(model: Path, films: Path, tmp_path: Path) -> None:
+    alone = assess(model, films, work=tmp_path / "alone.jsonl", plan=PLAN)
+    graph = fakes.model_graph(head=-fakes.HEAD)
+    fakes.make_model(model.parent / "another", version="2.0.0", graph=graph, reference=False)  # the first by its name
+    assert assess(model, films, work=tmp_path / "beside.jsonl", plan=PLAN)["methods"] == alone["methods"]
+
+
 def test_a_trained_network_is_told_from_a_shuffled_one(
     model: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
