@@ -282,7 +282,10 @@ def _read_boxes(data: Path) -> dict[str, list[sanity.Box]]:
 
 
 def _question(run: _Run, engine: Engine, image: LabelledImage) -> tuple[Question, Sequence[sanity.Box]]:
-    grey = image.read()
+    try:
+        grey = image.read()
+    except InputError as error:
+        raise InputError(f"{image.name}: {error}") from error
     prepared = prepare(grey.astype(np.float32), run.card.preprocessing, pixel_aspect=image.pixel_aspect)
     to_model = np.linalg.inv(prepared.model_to_image)
     boxes = [_moved(box, to_model) for box in run.boxes.get(image.path.name, ())]

@@ -289,6 +289,29 @@ def test_why_models_of_one_id_cannot_be_used_has_its_chinese(tmp_path: Path) -> 
     assert [one for one in said if re.search("[a-z]{4,}", one.replace("own", ""))] == []
 
 
+OF_TRAININGS = (
+    "Too few images to learn from: the part train has 18, and at least 20 are needed; add more data.",
+    "The class 'NORMAL' in /d has no usable image; add files of it.",
+    (
+        "The class 'NORMAL' in /d has no usable image; add files of it. Left out as not usable: 2; the first is a.png: The "
+        "image is one grey all over and shows nothing; leave it out or replace it."
+    ),
+    (
+        "The images that were learned from all look the same to the network, so that nothing can be told from them. Look at "
+        "them: they may be empty or nearly so. Give others, and another --out."
+    ),
+)
+
+
+@pytest.mark.parametrize("sentence", OF_TRAININGS, ids=range(len(OF_TRAININGS)))
+def test_why_data_are_refused_by_a_training_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]{4}", said), sentence
+    assert set(re.findall("[A-Za-z]{3,}", said)) <= {"NORMAL", "png", "train", "out"}, said
+
+
 def sentences_of_statistics() -> dict[str, str]:
     """What may be wrong with the files of neighbours and of out-of-distribution statistics."""
     inference = PACKAGE / "inference"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,6 +162,14 @@ def test_boxes_say_where_to_point(model: Path, films: Path, tmp_path: Path) -> N
             assess(model, films, work=tmp_path / "other.jsonl", plan=PLAN)
     finally:
         table_path.unlink()
+
+
+def test_an_image_that_cannot_be_used_is_named(model: Path, films: Path, tmp_path: Path) -> None:
+    shutil.copytree(films, tmp_path / "films")
+    for path in (tmp_path / "films" / "PNEUMONIA").iterdir():
+        Image.new("L", (32, 32), 90).save(path)
+    with pytest.raises(InputError, match=r"^PNEUMONIA/person\d+_virus_\d+\.png: The image is one grey all over"):
+        assess(model, tmp_path / "films", work=tmp_path / "work.jsonl", plan=PLAN)
 
 
 def test_only_held_out_patients_are_used(model: Path, films: Path, tmp_path: Path) -> None:
