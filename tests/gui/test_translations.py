@@ -300,6 +300,8 @@ OF_TRAININGS = (
         "The images that were learned from all look the same to the network, so that nothing can be told from them. Look at "
         "them: they may be empty or nearly so. Give others, and another --out."
     ),
+    "The model cannot be made at /d (nothing can be written in /); choose another --out, or free some space.",
+    "The run cannot be kept in /d (nothing can be written in /); choose another folder for checkpoints, or free some space.",
 )
 
 
