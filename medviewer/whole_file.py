@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,15 @@ def storage_error(name: str, error: OSError) -> StorageError:
     """
     reason = _REASONS.get(error.errno or 0, f"the system says: {error.strerror or error}")
     return StorageError(f"{name} was not saved: {reason}.")
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in a folder; its rights do not tell it of one as ``/proc``, where none ever can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def write_whole(path: Path, content: bytes, *, is_private: bool = False) -> None:

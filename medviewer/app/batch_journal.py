@@ -7,6 +7,7 @@ go by the names of their folders.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from medviewer.domain.errors import UsageError
-from medviewer.whole_file import storage_error
+from medviewer.whole_file import is_writable, storage_error
 
 JOURNAL_NAME = "journal.jsonl"
 JOURNAL_SCHEMA = "medviewer.batch-journal/1"
@@ -61,6 +62,8 @@ class Journal:
             self._lock.acquire()
             self._open()
         except Timeout:
+            if not is_writable(folder):  # a file that cannot be made there looks like one that somebody has removed
+                raise storage_error("The journal of the analysis", OSError(errno.EACCES, "")) from None
             raise UsageError(
                 f"Another analysis is writing to {folder.name}; wait for its end, or choose another folder."
             ) from None

@@ -121,6 +121,7 @@ def what_would_help(code: str) -> str:
         "image.uid.duplicate": tr("Two files claim to be this image: keep only one of the two files."),
         "image": tr("Ask for the file to be sent again: it must be whole."),
         "range": original,
+        "flat": tr("Choose an image that shows something: this one is empty, or its own window hides what it holds."),
         "uneven_volume": tr("Choose a series that has all of its slices, at even distances and not tilted."),
         "oblique_volume": tr("Choose a series that lies along the axes of the body."),
         "slice_spacing": tr("Choose a series with slices as the model needs them."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -65,6 +65,7 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
     tensors = tensors_of(encoded)
     for name, tensor in tensors.items():
         results += guards.check_range(tensor, card, manner.language, name)
+    results += guards.check_content(_pictures(card, encoded), manner.language)
     if guards.is_abstention(results):
         return question.abstain(results, tensors)
     manner.progress(1, _STEPS, "Running the model")
@@ -87,6 +88,13 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
         answer = _outlined(answer, card, regions, manner)
     manner.progress(_STEPS, _STEPS, "Done")
     return answer
+
+
+def _pictures(card: Card, encoded: Mapping[str, Encoded]) -> Iterator[npt.NDArray[Any]]:
+    """What the network is given of each image and each stack of slices."""
+    for spec in card.inputs:
+        if spec.kind in ("image", "volume"):
+            yield from encoded[spec.name].tensors.values()
 
 
 def _outlined(answer: Answer, card: Card, regions: tuple[Region, ...], manner: Manner) -> Answer:

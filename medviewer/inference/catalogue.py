@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,13 +27,18 @@ _THREADS = 4  # that hash: the window waits for it
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One model folder. ``problem`` is empty if it can be used, else one sentence that says why not."""
+    """One model folder. ``problem`` is empty if it can be used, else what says why not.
+
+    Attributes:
+        rivals: the folders of other models beside it that have its id too; none of them can be used.
+    """
 
     id: str
     folder: Path
     card: Card | None
     problem: str = ""
     signer: Signer = UNSIGNED
+    rivals: tuple[Path, ...] = ()
 
 
 class Catalogue:
@@ -46,7 +52,8 @@ class Catalogue:
     Args:
         folders: where to look; a folder that does not exist holds no models. A model of an
             earlier folder stands in for one of the same id in a later one: what the user
-            installed comes before what came with the program.
+            installed comes before what came with the program. Of different models that have one
+            id in one folder none can be used: which one is meant would be a guess.
         trusted: whose signatures make a model verified; nobody's, if None.
         trust: the list of what this machine's own training wrote; None trusts nothing.
     """
@@ -80,13 +87,12 @@ class Catalogue:
         seen: set[str] = set()
         keys = self.trusted.listed_or_none() if self.trusted else ()
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = [list(pool.map(partial(self._read_entry, keys), _model_folders(folder))) for folder in self.folders]
+            read = partial(self._read_entry, keys)
+            found = [list(pool.map(read, self._model_folders(folder))) for folder in self.folders]
         for in_folder in found:
             stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
-            for candidate in in_folder:
-                if candidate.id in stood_in_for:
-                    continue
-                entry = _second_of(candidate) if candidate.id in seen else candidate
+            for candidate in _with_rivals([one for one in in_folder if one.id not in stood_in_for]):
+                entry = _second_of(candidate) if candidate.id in seen and not candidate.rivals else candidate
                 seen.add(entry.id)
                 entries.append(entry)
                 if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
@@ -104,11 +110,11 @@ class Catalogue:
         """
         entry = self._by_id.get(model_id)
         if entry is None:
-            known = ", ".join(entry.id for entry in self.entries) or "none"
+            known = ", ".join(dict.fromkeys(entry.id for entry in self.entries)) or "none"
             raise UsageError(f"There is no model “{model_id}”; the models here are: {known}.")
         if entry.card is None:
-            cure = "Put its whole folder there again, or choose another model."
-            raise ModelError(f"The model {model_id} cannot be used. {entry.problem} {cure}")
+            cure = "" if entry.rivals else " Put its whole folder there again, or choose another model."
+            raise ModelError(f"The model {model_id} cannot be used. {entry.problem}{cure}")
         return entry.card
 
     def check_unchanged(self, card: Card) -> None:
@@ -134,6 +140,9 @@ class Catalogue:
     def trusts(self, card: Card) -> bool:
         """Whether this machine's own training wrote the model's network."""
         return self._trust is not None and card.sha256 in self._trust.digests()
+
+    def _model_folders(self, folder: Path) -> list[Path]:
+        return _model_folders(folder)
 
     def _read_entry(self, publishers: Sequence[TrustedKey], folder: Path) -> Entry:
         try:
@@ -164,6 +173,46 @@ class Catalogue:
         if card.runtime == "torch" and not torch.is_available():
             return f"{torch.TITLE} is not installed; install it with: {torch.REQUIRES}."
         return ""
+
+
+class OneFolder(Catalogue):
+    """The model of one folder, whatever lies beside it: another one there may have its id.
+
+    Args:
+        folder: of the model.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__([folder])
+
+    def _model_folders(self, folder: Path) -> list[Path]:
+        return [folder]
+
+
+def _with_rivals(in_folder: Sequence[Entry]) -> list[Entry]:
+    """The models of one folder; those that share an id without being the same model name each other."""
+    of_id: dict[str, list[Entry]] = defaultdict(list)
+    for entry in in_folder:
+        of_id[entry.id].append(entry)
+    doubtful = {name for name, same in of_id.items() if len(set(map(_content_of, same))) > 1}
+    return [_rival(entry, of_id[entry.id]) if entry.id in doubtful else entry for entry in in_folder]
+
+
+def _content_of(entry: Entry) -> tuple[object, ...]:
+    """What two folders have in common if it matters to nobody which of them is meant: a copy, or a link to one."""
+    if entry.card is None:
+        return (entry.folder,)
+    return entry.card.document_sha256, entry.signer
+
+
+def _rival(entry: Entry, same: Sequence[Entry]) -> Entry:
+    folders = ", ".join(str(one.folder) for one in same)
+    problem = (
+        f"More than one model folder has the id {entry.id}, and nobody can tell which is meant: {folders}. "
+        "Keep one of them there, and remove the others or move them elsewhere."
+    )
+    rivals = tuple(one.folder for one in same if one is not entry)
+    return Entry(entry.id, entry.folder, None, problem, rivals=rivals)
 
 
 def _second_of(entry: Entry) -> Entry:

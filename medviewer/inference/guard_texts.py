@@ -154,6 +154,10 @@ TEXTS: Mapping[str, Text] = {
         "预处理后的图像含有模型从未遇到过的数值；未进行分析。",
     ),
     "range.ok": Text("The prepared values are in the expected range.", "预处理后的数值在预期范围内。"),
+    "flat": Text(
+        "As the model sees it, the image is one grey all over: there is nothing in it to judge; no result.",
+        "在模型看来，图像各处灰度相同：其中没有可供判断的内容；没有结果。",
+    ),
     "no_result": Text("The model's output is not a number; there is no result.", "模型输出不是有效数值；没有结果。"),
     "out_of_distribution.ok": Text(
         "Distance from the training images {distance} (warning above {warn}); "

@@ -40,6 +40,7 @@ _BROKEN = frozenset({"truncated", "jpeg2000.sign", "uid.duplicate", "photometric
 _NO_HEADER = "identity.none"  # the caveat of a file that is no DICOM
 _FRONTAL = frozenset({"AP", "PA"})
 _RANGE_SLACK = 1e-3
+_FLAT = 1e-5  # as much as resizing leaves of rounding, of the largest value or of 1
 # How many times the smallest outline the largest may be: shifts and turns leave an area as it is, and a window 5% wider
 # or narrower moves its edge a little. At twice it is another outline.
 _MOST_GROWTH = 2.0
@@ -334,6 +335,20 @@ def check_range(tensor: npt.NDArray[Any], card: Card, language: str = "en", name
     slack = _RANGE_SLACK * (bounds[1] - bounds[0])
     inside = tensor.min() >= bounds[0] - slack and tensor.max() <= bounds[1] + slack
     return (say("range", "ok", language, "range.ok") if inside else say("range", "abstain", language, key),)
+
+
+def check_content(pictures: Iterable[npt.NDArray[Any]], language: str = "en") -> tuple[GuardResult, ...]:
+    """Refuse an image in which there is nothing: a network answers it all the same, and may find it like the others.
+
+    Args:
+        pictures: each image or stack as the network is given it.
+        language: of the sentence.
+    """
+    for tensor in pictures:
+        low, high = float(tensor.min()), float(tensor.max())
+        if high - low <= _FLAT * max(1.0, abs(low), abs(high)):
+            return (say("flat", "abstain", language),)
+    return ()
 
 
 def check_outputs(outputs: Mapping[str, npt.NDArray[Any]], language: str = "en") -> tuple[GuardResult, ...]:

@@ -124,6 +124,7 @@ class ModelStore:
             progress(0, 3, "Reading the model")
             folder, signer = self._bring_in(source, called or source.name, stage, stop)
             card = read_card(folder)
+            self._in_use(card.id)  # before the time that trying takes
             accept(card, time_budget_s=time_budget_s, stop=stop, progress=progress)
             yield self._weighed(Candidate(folder, card, signer, None))
 
@@ -132,12 +133,16 @@ class ModelStore:
 
         Raises:
             StorageError: the folder cannot be written; the old model stays in use.
+            ModelError: several own models have its id.
         """
         own, kept = self.folder / candidate.card.id, self.folder / PREVIOUS / candidate.card.id
+        present = self._in_use(candidate.card.id)
+        # One that was put there by hand may lie under another name; left there, it would have the id of the new one.
+        old = present.folder if present is not None and self.is_own(present) else own
         try:
             with self._away(kept):
-                if own.exists():
-                    own.rename(kept)
+                if old.exists():
+                    old.rename(kept)
                 candidate.folder.rename(own)
             _sync_folder(self.folder)
         except OSError as error:
@@ -150,6 +155,7 @@ class ModelStore:
 
         Raises:
             UsageError: there is no such model, or it came with the program.
+            ModelError: several own models have this id.
             StorageError: it cannot be removed.
         """
         own = self._own(model_id)
@@ -164,6 +170,7 @@ class ModelStore:
 
         Raises:
             UsageError: no version before is kept.
+            ModelError: several own models have this id.
             StorageError: the folder cannot be written; the present one stays in use.
         """
         own = self._own(model_id)
@@ -239,7 +246,7 @@ class ModelStore:
     def _weighed(self, candidate: Candidate) -> Candidate:
         """Compare with the model of the same id that is in use."""
         new = candidate.card
-        entry = next((e for e in self.catalogue().entries if e.id == new.id), None)
+        entry = self._in_use(new.id)
         if entry is None or entry.card is None:
             return replace(candidate, replaces=entry)
         old = entry.card
@@ -256,9 +263,20 @@ class ModelStore:
             objections.append(f"The installed one was signed by “{entry.signer.name}”, and this one by “{other}”.")
         return replace(candidate, replaces=entry, objections=tuple(objections), is_same=is_same)
 
+    def _in_use(self, model_id: str) -> Entry | None:
+        """The model of an id; None if there is none.
+
+        Raises:
+            ModelError: several have it, and a change of one of them may be of the wrong one.
+        """
+        entry = next((e for e in self.catalogue().entries if e.id == model_id), None)
+        if entry is not None and entry.rivals:
+            raise ModelError(entry.problem)
+        return entry
+
     def _own(self, model_id: str) -> Path:
         self.recover()
-        entry = next((e for e in self.catalogue().entries if e.id == model_id), None)
+        entry = self._in_use(model_id)
         if entry is None:
             raise UsageError(f"There is no model “{model_id}”.")
         if not self.is_own(entry):

@@ -23,6 +23,7 @@ FloatImage: TypeAlias = npt.NDArray[np.float32]
 Transform: TypeAlias = npt.NDArray[np.float64]
 
 
+_ROUNDING = 1e-5  # of the values: what resizing leaves in a flat image, and must not be blown up to a picture
 _LARGEST_SIDE = 8192  # pixels; more is a slip of the card, and would fill the memory
 
 
@@ -171,8 +172,7 @@ def _percentile_window(image: FloatImage, *, low: float, high: float) -> tuple[F
         raise ValueError(f"percentiles {low} and {high}")
     bottom, top = np.percentile(image, (low, high))
     width = float(top - bottom)
-    # Resizing a flat image leaves rounding in it, which must not be blown up to a picture.
-    if width <= 1e-5 * max(abs(float(bottom)), abs(float(top))):
+    if width <= _ROUNDING * max(abs(float(bottom)), abs(float(top))):
         return np.zeros_like(image), np.eye(3)
     return np.clip((image - np.float32(bottom)) / np.float32(width), 0, 1), np.eye(3)
 
@@ -194,7 +194,8 @@ def _normalise(image: FloatImage, *, mean: float, std: float) -> tuple[FloatImag
 def _standardise(image: FloatImage) -> tuple[FloatImage, Transform]:
     """Subtract this image's own mean and divide by its own standard deviation."""
     std = float(image.std())
-    return (image - image.mean()) / np.float32(std if std > 0 else 1.0), np.eye(3)
+    is_flat = std <= _ROUNDING * float(np.abs(image).max())
+    return (image - image.mean()) / np.float32(1.0 if is_flat else std), np.eye(3)
 
 
 OPERATIONS: Mapping[str, Callable[..., tuple[FloatImage, Transform]]] = {

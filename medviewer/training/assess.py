@@ -25,7 +25,7 @@ from medviewer.explain.faithfulness import beats_random
 from medviewer.explain.methods import Method, methods_for
 from medviewer.explain.question import FloatArray, Question
 from medviewer.inference.card import Card, read_card
-from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.catalogue import Catalogue, OneFolder
 from medviewer.inference.engine import Engine
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.data import ClassFolders, LabelledImage, find_images
@@ -240,7 +240,7 @@ def measure_explanations(
     run = _Run(card, plan, images, pool.boxes, _Kept(work, head), stop, progress, methods)
     stages = randomise.stages(randomise.n_layers(card))
     run.total = len(methods) * (len(images) + few * (len(stages) + 2))
-    with Engine(Catalogue([model.parent]), providers=("cpu",)) as engine:
+    with Engine(OneFolder(model), providers=("cpu",)) as engine:
         judged = _judged(run, engine)
         steady = _steady(run, engine, few)
         cascade = _cascade(run, engine, few, stages)
@@ -282,7 +282,10 @@ def _read_boxes(data: Path) -> dict[str, list[sanity.Box]]:
 
 
 def _question(run: _Run, engine: Engine, image: LabelledImage) -> tuple[Question, Sequence[sanity.Box]]:
-    grey = image.read()
+    try:
+        grey = image.read()
+    except InputError as error:
+        raise InputError(f"{image.name}: {error}") from error
     prepared = prepare(grey.astype(np.float32), run.card.preprocessing, pixel_aspect=image.pixel_aspect)
     to_model = np.linalg.inv(prepared.model_to_image)
     boxes = [_moved(box, to_model) for box in run.boxes.get(image.path.name, ())]

@@ -78,11 +78,14 @@ class LabelledImage:
         """Return its pixels, ``(rows, columns)``.
 
         Raises:
-            InputError: they cannot be decoded.
+            InputError: they cannot be decoded, or show nothing.
         """
-        if self.pixels is not None:
-            return self.pixels
-        return read_grey(self.path) if self.image is None else read_dicom_grey(self.image)
+        grey = self.pixels
+        if grey is None:
+            grey = read_grey(self.path) if self.image is None else read_dicom_grey(self.image)
+        if grey.min() == grey.max():
+            raise InputError("The image is one grey all over and shows nothing; leave it out or replace it.")
+        return grey
 
     @property
     def pixel_aspect(self) -> float:
@@ -209,14 +212,14 @@ def read_class_folders(root: Path, classes: Sequence[str]) -> tuple[ClassFolders
 
 
 def keep_decodable(found: ClassFolders, look: Callable[[LabelledImage, Grey], None]) -> ClassFolders:
-    """Decode every image once; those that cannot be are moved to ``unusable``, with the reason.
+    """Decode every image once; those that cannot be, or show nothing, are moved to ``unusable``, with the reason.
 
     Args:
         found: what to decode.
         look: given each image with its pixels, in order.
 
     Raises:
-        InputError: no image of a class can be decoded.
+        InputError: no image of a class can be used.
     """
     images: list[LabelledImage] = []
     unusable = list(found.unusable)
@@ -234,7 +237,11 @@ def keep_decodable(found: ClassFolders, look: Callable[[LabelledImage, Grey], No
 def _with_every_class(found: ClassFolders) -> ClassFolders:
     """Pass on what was found, unless a class has nothing."""
     if empty := [name for name, count in found.per_class.items() if count == 0]:
-        raise InputError(f"The class {empty[0]!r} in {found.root} has no usable image; add files of it.")
+        said = f"The class {empty[0]!r} in {found.root} has no usable image; add files of it."
+        if found.unusable:
+            name, reason = found.unusable[0]
+            said += f" Left out as not usable: {len(found.unusable)}; the first is {name}: {reason}"
+        raise InputError(said)
     return found
 
 

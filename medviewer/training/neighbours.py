@@ -14,7 +14,7 @@ from medviewer.training.metrics import Floats, Truth
 from medviewer.training.novelty import fit_residual
 
 FILE = "neighbours.npz"
-N_NEIGHBOURS = 20
+N_NEIGHBOURS = 20  # and as many training cases are needed
 _DIRECTIONS = 64
 _BINS = ((0, 0), (1, 4), (5, 15), (16, 19), (20, 20))  # of 20 neighbours, how many had the label
 

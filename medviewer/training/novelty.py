@@ -24,8 +24,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.errors import TrainingError
 from medviewer.inference.guards import ResidualStatistics
 from medviewer.training.metrics import Floats
+
+_SAME = 1e-5  # of the largest feature: what single precision may leave between two equal images
+_NO_VARIANCE = 1e-12  # of the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,18 @@ def fit_novelty(features: Floats, labels: npt.NDArray[np.int64], n_directions: i
         labels: ``(n,)`` class of each.
         n_directions: keep this many directions of largest variance. The rest
             hold little but rounding, which whitening would blow up.
+
+    Raises:
+        TrainingError: the images of each class all look the same.
     """
     classes = np.unique(labels)
     means = np.stack([features[labels == label].mean(axis=0) for label in classes])
     centred = features - means[np.searchsorted(classes, labels)]
+    _check_varied(centred, features)
     covariance, _ = shrunk_covariance(centred)
     variances, directions = np.linalg.eigh(covariance)
     kept = np.argsort(variances)[::-1][:n_directions]
+    kept = kept[variances[kept] > _NO_VARIANCE * variances.max()]  # of few kinds of image the others are rounding
     return Novelty(means, (directions[:, kept] / np.sqrt(variances[kept])).T)
 
 
@@ -97,14 +106,27 @@ def fit_residual(features: Floats, n_directions: int = 256) -> ResidualStatistic
     Returns:
         The statistics as they are stored, so that limits are measured with the rounded
         ones: directions in half precision, which halves a file that git keeps for ever.
+
+    Raises:
+        TrainingError: the images all look the same.
     """
     mean, spread = features.mean(axis=0), features.std(axis=0)
+    _check_varied(features - mean, features)
     # A feature that no training image has must count when it appears, but not infinitely.
     scale = np.maximum(spread, 0.01 * spread.mean())
     scaled = (features - mean) / scale
     variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
     kept = directions[:, np.argsort(variances)[::-1][:n_directions]].T
     return ResidualStatistics(mean.astype(np.float32), scale.astype(np.float32), kept.astype(np.float16))
+
+
+def _check_varied(centred: Floats, features: Floats) -> None:
+    """Refuse features that nothing tells apart: to be unlike them would mean nothing, and takes a division by it."""
+    if np.abs(centred).max() <= _SAME * np.abs(features).max():
+        raise TrainingError(
+            "The images that were learned from all look the same to the network, so that nothing can be told from "
+            "them. Look at them: they may be empty or nearly so. Give others, and another --out."
+        )
 
 
 def shrunk_covariance(centred: Floats) -> tuple[Floats, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from medviewer.training.data import (
     read_class_folders,
     splits_of,
 )
+from medviewer.training.data_report import DataTable, images_table
+from medviewer.training.neighbours import N_NEIGHBOURS
 from medviewer.training.reading import Grey, Mapped
 
 # Of images that are read when they are needed, this much is kept at the size that is learned from.
@@ -37,7 +40,7 @@ def read_parts(
     which can be, and from then on read again when they are needed.
 
     Raises:
-        InputError: the data cannot be used; see :func:`split_parts`.
+        InputError: the data cannot be used, see :func:`split_parts`, or are too few for the neighbours of an answer.
     """
     pixels: Pixels
     if label_table(data) is None:
@@ -48,8 +51,25 @@ def read_parts(
     for name, reason in found.unusable:
         progress(f"not used: {name}: {reason}")
     parts = split_parts(found, pixels, seed)
+    if why := _too_few(len(parts["train"].labels)):
+        raise InputError(why)
     progress(", ".join(f"{name} {len(part.labels)}" for name, part in parts.items()))
     return found, parts
+
+
+def films_table(found: ClassFolders, seed: int) -> DataTable:
+    """Return films as rows of a data report, with what :func:`read_parts` refuses beside what any images lack."""
+    table = images_table(found, seed)
+    why = _too_few(list(table.splits).count("train"))
+    return replace(table, refusals=[why] if why else [])
+
+
+def _too_few(n: int) -> str:
+    """Why ``n`` training images are too few; empty if they are not."""
+    needed = N_NEIGHBOURS
+    if n >= needed:
+        return ""
+    return f"Too few images to learn from: the part train has {n}, and at least {needed} are needed; add more data."
 
 
 def split_parts(found: ClassFolders, pixels: Pixels, seed: int) -> dict[str, Part]:

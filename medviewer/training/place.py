@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medviewer.domain.errors import StorageError, UsageError
+from medviewer.whole_file import is_writable
 
 PART = ".part"
 _MADE = r"[a-z0-9_]{8}"  # as tempfile.mkdtemp draws it
@@ -32,7 +33,7 @@ def own_place(out: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process makes a model there.
-        StorageError: the disk is full or cannot be written.
+        StorageError: the disk is full, or nothing can be written there.
     """
     out = out.absolute()
     busy = f"Another process is making the model {out} now; wait for its end, or choose another --out."
@@ -50,7 +51,7 @@ def own_checkpoints(folder: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process keeps its run there.
-        StorageError: the disk is full or cannot be written.
+        StorageError: the disk is full, or nothing can be written there.
     """
     folder = folder.absolute()
     busy = f"Another process keeps its run in {folder} now; wait for its end, or choose another folder for checkpoints."
@@ -70,6 +71,9 @@ def _locked(path: Path, busy: str, failed: tuple[str, str]) -> Iterator[None]:
             lock.release()
             lock.acquire()
     except Timeout as error:
+        if not is_writable(path.parent):  # a file that cannot be made there looks like one that somebody has removed
+            why = f"nothing can be written in {path.parent}"
+            raise StorageError(f"{failed[0]} ({why}); {failed[1]}") from error
         raise UsageError(busy) from error
     except OSError as error:
         raise StorageError(f"{failed[0]} ({error.strerror}); {failed[1]}") from error

@@ -59,8 +59,8 @@ WRONG: dict[str, tuple[Callable[[np.ndarray], np.ndarray] | None, dict[str, Any]
     "a lateral view": (None, {"view_position": "LL"}, "view"),
     "a lateral view that only its orientation tells": (None, {"patient_orientation": ("A", "F")}, "view"),
     "an inverted film": (_inverted, {}, "out_of_distribution"),
-    "an all-black image": (np.zeros_like, {}, "out_of_distribution"),
-    "an all-white image": (lambda stored: np.full_like(stored, stored.max()), {}, "out_of_distribution"),
+    "an all-black image": (np.zeros_like, {}, "flat"),
+    "an all-white image": (lambda stored: np.full_like(stored, stored.max()), {}, "flat"),
     "noise": (
         lambda stored: np.random.default_rng(1).integers(0, 4096, stored.shape).astype(stored.dtype),
         {},

@@ -15,13 +15,14 @@ import medviewer.gui
 from medviewer import whole_file
 from medviewer.app.commands import COMMANDS, MENUS, named
 from medviewer.app.hanging_protocol import BUILT_IN
-from medviewer.domain.errors import UsageError
+from medviewer.domain.errors import ModelError, UsageError
 from medviewer.domain.recipe_settings import PathSetting, read_settings
 from medviewer.domain.study import Caveat
 from medviewer.gui import text
 from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.imaging import color_profile
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.data_guard_texts import DATA_TEXTS
 from medviewer.inference.guard_texts import TEXTS
 from medviewer.records.identity import mismatch
@@ -29,6 +30,7 @@ from medviewer.records.record import Identifier
 from medviewer.resources import models_dir, resource
 from medviewer.training.about import settings_of
 from medviewer.training.recipes.abouts import ABOUTS
+from tests import fakes
 from tests.gui import panel_states as made
 from tests.gui.seen import all_words, show
 from tests.gui.sentences import PACKAGE, sentences, words_of
@@ -269,6 +271,47 @@ def test_what_is_said_of_masks_has_its_chinese(sentence: str) -> None:
     text.use_language("en")
     assert re.search("[\u4e00-\u9fff]{4}", said), sentence
     assert "{" not in said
+
+
+def test_why_models_of_one_id_cannot_be_used_has_its_chinese(tmp_path: Path) -> None:
+    for place, version in (("own/a", "1.0.0"), ("own/b", "2.0.0"), ("later/a", "1.0.0"), ("earlier/a", "1.0.0")):
+        fakes.make_model(tmp_path / place, version=version)
+    (tmp_path / "earlier" / "a" / "model.onnx").write_bytes(b"x")
+    doubtful = Catalogue([tmp_path / "own"])
+    _, second = Catalogue([tmp_path / "earlier", tmp_path / "later"]).entries
+    with pytest.raises(ModelError) as refused:
+        doubtful.card(fakes.MODEL_ID)
+    problems = [*(entry.problem for entry in (*doubtful.entries, second)), str(refused.value)]
+    assert len(problems) == 4
+    text.use_language("zh")
+    said = [text.tr(problem).replace(str(tmp_path), "").replace(fakes.MODEL_ID, "") for problem in problems]
+    text.use_language("en")
+    assert [one for one in said if re.search("[a-z]{4,}", one.replace("own", ""))] == []
+
+
+OF_TRAININGS = (
+    "Too few images to learn from: the part train has 18, and at least 20 are needed; add more data.",
+    "The class 'NORMAL' in /d has no usable image; add files of it.",
+    (
+        "The class 'NORMAL' in /d has no usable image; add files of it. Left out as not usable: 2; the first is a.png: The "
+        "image is one grey all over and shows nothing; leave it out or replace it."
+    ),
+    (
+        "The images that were learned from all look the same to the network, so that nothing can be told from them. Look at "
+        "them: they may be empty or nearly so. Give others, and another --out."
+    ),
+    "The model cannot be made at /d (nothing can be written in /); choose another --out, or free some space.",
+    "The run cannot be kept in /d (nothing can be written in /); choose another folder for checkpoints, or free some space.",
+)
+
+
+@pytest.mark.parametrize("sentence", OF_TRAININGS, ids=range(len(OF_TRAININGS)))
+def test_why_data_are_refused_by_a_training_has_its_chinese(sentence: str) -> None:
+    text.use_language("zh")
+    said = text.tr(sentence)
+    text.use_language("en")
+    assert re.search("[\u4e00-\u9fff]{4}", said), sentence
+    assert set(re.findall("[A-Za-z]{3,}", said)) <= {"NORMAL", "png", "train", "out"}, said
 
 
 def sentences_of_statistics() -> dict[str, str]:

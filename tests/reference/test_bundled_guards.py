@@ -25,6 +25,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.resources import models_dir
 from tests import samples
+from tests.breast_maker import breast_case
 
 MODEL = "chest-xray-pneumonia"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -67,7 +68,6 @@ def patterns() -> dict[str, Picture]:
     row, column = np.mgrid[0:500, 0:500] / 500
     far = (row - 0.5) ** 2 + (column - 0.5) ** 2
     found: dict[str, Picture] = {
-        "constant": np.zeros((500, 500)),
         "ramp to the right": column,
         "ramp to the left": -column,
         "ramp down": row,
@@ -141,3 +141,22 @@ def test_the_chest_film_of_an_adult_is_answered_with_a_warning(engine: Engine) -
 
 def first_frame(path: Path) -> Frame:
     return read_frame(next(iter(images_of(scan([path])))))
+
+
+@pytest.mark.parametrize("stored", [0, 128, 255])
+@pytest.mark.parametrize("size", [28, 112, 500])
+def test_the_model_of_breast_ultrasound_has_no_answer_for_an_image_of_one_grey(
+    engine: Engine, size: int, stored: int
+) -> None:
+    """Its appearance lies near that of the training pictures: malignant, said the network, and no check was in doubt."""
+    case = breast_case()
+    pixels = np.full((size, size), stored, np.uint16)
+    pixels.setflags(write=False)
+    flat = Frame(pixels, replace(case.images[0].description, rows=size, columns=size))
+    answer = engine.ask(replace(case, images=(flat,)), "breast-ultrasound")
+    assert (answer.status, answer.findings, refused_by(answer)) == ("abstained", (), ["flat"])
+
+
+def test_a_chest_film_of_one_grey_is_refused(engine: Engine) -> None:
+    answer = ask(engine, np.zeros((500, 500)))
+    assert (answer.status, answer.findings, refused_by(answer)) == ("abstained", (), ["flat"])

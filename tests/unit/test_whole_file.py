@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medviewer.domain.errors import StorageError
-from medviewer.whole_file import write_whole
+from medviewer.whole_file import is_writable, write_whole
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders on Windows")
@@ -29,3 +29,11 @@ def test_a_folder_and_an_endless_name_are_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="shorter"):
         write_whole(tmp_path / ("n" * 300), b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_whether_a_file_can_be_made_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    assert is_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not is_writable(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    assert not is_writable(tmp_path / "file")

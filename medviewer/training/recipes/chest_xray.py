@@ -17,14 +17,14 @@ from medviewer.training.calibration import Decision
 from medviewer.training.checkpoint import load_chosen
 from medviewer.training.configs import FilmConfig as Config
 from medviewer.training.data import ClassFolders, find_images, keep_decodable
-from medviewer.training.data_report import DataTable, images_table, write_data_report
+from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.decision import decide
 from medviewer.training.export import open_forward, write_graphs, write_reference
 from medviewer.training.film_lesson import FilmLesson
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
 from medviewer.training.networks import EfficientNetLite0, PooledClassifier, load_imagenet_weights
-from medviewer.training.parts import learned_from, read_parts
+from medviewer.training.parts import films_table, learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes.chest_xray_card import ABOUT, RECIPE, VERSION, card_document, decided, split_of
 from medviewer.training.recipes.chest_xray_novelty import write_statistics
@@ -73,7 +73,7 @@ def run(request: Request) -> Path:
     found, parts = read_parts(request.data, CLASSES, config.seed, request.progress)
     if request.processes.is_first:
         place = folders.get("checkpoints", request.run_folder)
-        write_data_report(images_table(found, config.seed), place, RECIPE, request.progress)
+        write_data_report(films_table(found, config.seed), place, RECIPE, request.progress)
     network, history = learn(found, parts, config, request, folders)
     if not request.processes.is_first:
         return request.out
@@ -107,7 +107,7 @@ def learn(
 def describe(request: Request) -> DataTable:
     """Return what the data hold, for a report before any training."""
     config, _ = configure(ABOUT.config, request.overrides, FOLDERS)
-    return images_table(keep_decodable(find_images(request.data, CLASSES), lambda *_: None), config.seed)
+    return films_table(keep_decodable(find_images(request.data, CLASSES), lambda *_: None), config.seed)
 
 
 def explore(request: Request, n_trials: int) -> Trial:

@@ -17,14 +17,14 @@ from medviewer.training.batches import Part
 from medviewer.training.checkpoint import load_chosen, weights_digest
 from medviewer.training.configs import TransformerConfig as Config
 from medviewer.training.data import ClassFolders
-from medviewer.training.data_report import DataTable, images_table, write_data_report
+from medviewer.training.data_report import DataTable, write_data_report
 from medviewer.training.export import open_forward
 from medviewer.training.film_comparison import check_beside, compare
 from medviewer.training.film_lesson import FilmLesson
 from medviewer.training.lesson import History
 from medviewer.training.loop import fit
 from medviewer.training.networks_vit import SmallViT
-from medviewer.training.parts import learned_from, read_parts
+from medviewer.training.parts import films_table, learned_from, read_parts
 from medviewer.training.publish import check_better, check_place, model_folder, publish
 from medviewer.training.recipes import chest_xray
 from medviewer.training.recipes.chest_xray import CLASSES, METRIC, preprocessing, write_files
@@ -62,7 +62,7 @@ def run(request: Request) -> Path:
         check_beside(folders["beside"], found, config.seed)
     if request.processes.is_first:
         place = folders.get("checkpoints", request.run_folder)
-        write_data_report(images_table(found, config.seed), place, RECIPE, request.progress)
+        write_data_report(films_table(found, config.seed), place, RECIPE, request.progress)
     network, history = learn(found, parts, config, request, folders)
     if not request.processes.is_first:
         return request.out

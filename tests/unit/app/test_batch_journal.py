@@ -64,6 +64,12 @@ def test_one_program_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.reliability
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no folder in which nobody can write")
+def test_where_nothing_can_be_written_nobody_is_said_to_write() -> None:
+    with pytest.raises(StorageError, match="writing there is not permitted"):
+        Journal(Path("/proc"))
+
+
 def test_a_line_that_the_disk_did_not_take_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -71,6 +71,19 @@ def test_analyze_saves_what_the_engine_said(tmp_path: Path, folder: Path, capsys
     assert "Traceback" not in told.err
 
 
+def test_a_model_that_two_folders_may_be_is_not_asked(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two own trainings of a recipe have one id; an answer of the other one would be a wrong result."""
+    other = fakes.make_model(tmp_path / "models" / "second", version="2.0.0")
+    assert main(arguments(tmp_path, folder)) == 3
+    told = capsys.readouterr().err
+    assert f"{folder / fakes.MODEL_ID}, {other}" in told
+    assert "Keep one of them there, and remove the others or move them elsewhere." in told
+    assert not (tmp_path / "out").exists()
+    assert engines == []
+
+
 def test_analyze_for_people(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = make_radiograph(tmp_path / "a.dcm", StudyDate="20240601", PatientBirthDate="19600101").path
     assert main(arguments(tmp_path, folder, path=source)) == 0

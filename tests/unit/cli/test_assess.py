@@ -107,3 +107,12 @@ def test_a_model_from_anywhere_else_is_not_written_on(
     assert "installed" in capsys.readouterr().err
     assert asked == []
     assert (other / "model.json").read_bytes() == before
+
+
+def test_of_two_models_with_one_id_no_card_is_written_on(
+    asked: list[Any], installed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = fakes.make_model(installed.parent / "second", version="2.0.0")
+    assert main(["models", "assess", fakes.MODEL_ID, "--data", "D"]) == 2
+    assert f"{installed}, {other}" in capsys.readouterr().err
+    assert asked == []

@@ -400,6 +400,24 @@ def test_evaluate_finds_the_model_by_id_or_folder(
     assert json.loads(capsys.readouterr().out) == REPORT
 
 
+@pytest.mark.parametrize("against", [True, False])
+def test_evaluate_takes_no_id_that_two_folders_have_and_either_folder_by_its_path(
+    tmp_path: Path, against: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [
+        fakes.make_model(tmp_path / "models" / name, version=version)
+        for name, version in (("a", "1.0.0"), ("b", "2.0.0"))
+    ]
+    monkeypatch.setattr(evaluation, "evaluate", lambda model, *_, **__: calls.append(model) or REPORT)
+    calls: list[Path] = []
+    words = ["--models", str(tmp_path / "models"), "evaluate", "--data", "D", "--out", "O"]
+    named = [str(folders[0]), "--against", fakes.MODEL_ID] if against else [fakes.MODEL_ID]
+    assert main([*words, *named]) == 3
+    assert f"{folders[0]}, {folders[1]}" in capsys.readouterr().err
+    assert main([*words, str(folders[1])]) == 0
+    assert calls == [folders[1]]
+
+
 @pytest.mark.parametrize("was_learned_from", [True, False])
 def test_figures_on_what_the_model_learned_from_are_called_no_evidence(
     tmp_path: Path, was_learned_from: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

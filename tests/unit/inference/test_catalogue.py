@@ -11,7 +11,7 @@ import pytest
 from medviewer.domain.case import Case
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.explain.methods import explain, weigh
-from medviewer.inference.catalogue import Catalogue
+from medviewer.inference.catalogue import Catalogue, OneFolder
 from tests import data_models, fakes
 
 
@@ -63,13 +63,63 @@ def test_a_missing_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
     assert "ood.npz" in entry.problem
 
 
-def test_two_models_with_one_id_are_not_mixed_up(tmp_path: Path) -> None:
+def test_of_two_models_with_one_id_none_is_used_and_both_are_named(tmp_path: Path) -> None:
     fakes.make_model(tmp_path / "a")
     fakes.make_model(tmp_path / "b", version="9.9.9")
-    first, second = Catalogue([tmp_path]).entries
-    assert first.card is not None
-    assert second.card is None
-    assert "already has the id" in second.problem
+    fakes.make_model(tmp_path / "c", id="other")
+    catalogue = Catalogue([tmp_path])
+    first, second, third = catalogue.entries
+    assert (first.card, second.card) == (None, None)
+    assert (first.rivals, second.rivals, third.rivals) == ((tmp_path / "b",), (tmp_path / "a",), ())
+    assert third.card is not None
+    with pytest.raises(ModelError) as refused:
+        catalogue.card(fakes.MODEL_ID)
+    assert f"{tmp_path / 'a'}, {tmp_path / 'b'}. Keep one of them there" in str(refused.value)
+    assert "Put its whole folder there again" not in str(refused.value)
+    shutil.rmtree(tmp_path / "b")
+    catalogue.refresh()
+    assert catalogue.card(fakes.MODEL_ID).folder == tmp_path / "a"
+
+
+def test_a_damaged_model_beside_one_of_its_id_may_be_the_one_that_is_meant(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "a")
+    (fakes.make_model(tmp_path / "b", version="9.9.9") / "model.onnx").write_bytes(b"x")
+    with pytest.raises(ModelError, match="More than one model folder has the id"):
+        Catalogue([tmp_path]).card(fakes.MODEL_ID)
+
+
+def test_a_copy_of_a_model_and_a_link_to_it_take_it_from_nobody(tmp_path: Path) -> None:
+    folder = fakes.make_model(tmp_path / "a")
+    shutil.copytree(folder, tmp_path / "b")
+    (tmp_path / "c").symlink_to(folder, target_is_directory=True)
+    catalogue = Catalogue([tmp_path])
+    assert catalogue.card(fakes.MODEL_ID).folder == folder
+    assert ["already has the id" in entry.problem for entry in catalogue.entries] == [False, True, True]
+
+
+def test_two_own_models_of_the_id_of_a_bundled_one_do_not_give_way_to_it(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "own" / "a", version="2.0.0")
+    fakes.make_model(tmp_path / "own" / "b", version="3.0.0")
+    fakes.make_model(tmp_path / "bundled" / "a")
+    with pytest.raises(ModelError, match="More than one model folder has the id"):
+        Catalogue([tmp_path / "own", tmp_path / "bundled"]).card(fakes.MODEL_ID)
+    shutil.rmtree(tmp_path / "own" / "b")
+    assert Catalogue([tmp_path / "own", tmp_path / "bundled"]).card(fakes.MODEL_ID).version == "2.0.0"
+
+
+def test_two_bundled_models_of_one_id_are_stood_in_for_by_an_own_one(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "own" / "a", version="2.0.0")
+    fakes.make_model(tmp_path / "bundled" / "a")
+    fakes.make_model(tmp_path / "bundled" / "b", version="1.0.0")
+    (entry,) = Catalogue([tmp_path / "own", tmp_path / "bundled"]).entries
+    assert entry.card is not None
+    assert entry.card.version == "2.0.0"
+
+
+def test_a_folder_that_is_named_itself_is_its_own_model_whatever_lies_beside_it(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "a")
+    folder = fakes.make_model(tmp_path / "b", version="9.9.9")
+    assert OneFolder(folder).card(fakes.MODEL_ID).folder == folder
 
 
 def test_an_unknown_id_names_the_known_ones(tmp_path: Path) -> None:

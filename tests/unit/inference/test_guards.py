@@ -15,6 +15,7 @@ from medviewer.domain.case import Case
 from medviewer.domain.study import Caveat, UltrasoundRegion
 from medviewer.inference import guards
 from medviewer.inference.card import Card, OodSpec, ResidualSpec, read_card
+from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.guard_texts import TEXTS
 from tests import fakes
 
@@ -373,3 +374,29 @@ def test_what_lies_outside_is_warned_of_and_then_refused(feature: list[float], l
 def test_an_answer_that_flips_is_warned_of(card: Card, band: tuple[float, float], level: str) -> None:
     result = guards.check_stability(card.labels[0], band)
     assert (result.code, result.level) == ("stability", level)
+
+
+@pytest.mark.parametrize("grey", [0.0, -1.0, 0.3, 4095.0])
+def test_an_image_of_one_grey_is_refused_and_the_faintest_picture_is_not(grey: float) -> None:
+    flat = np.full((1, 28, 28), grey, np.float32)
+    picture = flat.copy()
+    picture[0, 5, 7] += max(1.0, abs(grey)) / 255
+    (result,) = guards.check_content([picture, flat])
+    assert (result.code, result.level) == ("flat", "abstain")
+    assert guards.check_content([picture]) == ()
+    assert guards.check_content([]) == ()
+    assert guards.check_content([np.float32(flat + 1e-6)]) != ()  # what resizing leaves of rounding
+
+
+@pytest.mark.parametrize("stored", [0, 100, 4095])
+def test_no_model_is_asked_about_an_image_of_one_grey(model_folder: Path, stored: int) -> None:
+    engine = fakes.FakeEngine(Catalogue([model_folder.parent]))
+    case = fakes.make_case()
+    assert engine.ask(case, fakes.MODEL_ID).status == "answer"
+    pixels = np.full_like(case.images[0].stored, stored)
+    pixels.setflags(write=False)
+    frame = replace(case.images[0], stored=pixels)
+    for language, words in (("en", "one grey all over"), ("zh", "各处灰度相同")):
+        answer = engine.ask(replace(case, images=(frame,)), fakes.MODEL_ID, language=language)
+        assert (answer.status, answer.findings) == ("abstained", ())
+        assert [words in guard.text for guard in answer.guards if guard.code == "flat"] == [True]

@@ -424,3 +424,27 @@ def test_an_own_model_comes_before_a_bundled_one_of_the_same_id(tmp_path: Path) 
     assert [entry.card and entry.card.version for entry in found] == ["2.0.0"]
     shutil.rmtree(tmp_path / "own")
     assert [e.card and e.card.version for e in Catalogue([tmp_path / "own", tmp_path / "bundled"]).entries] == ["1.2.3"]
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_of_two_own_models_of_one_id_none_is_removed_rolled_back_or_replaced(store: ModelStore, tmp_path: Path) -> None:
+    for name, version in (("a", "1.0.0"), ("b", "2.0.0")):
+        fakes.make_model(store.folder / name, version=version)
+    for change in (store.remove, store.rollback):
+        with pytest.raises(ModelError, match="More than one model folder has the id fake-chest"):
+            change("fake-chest")
+    with pytest.raises(ModelError, match="More than one"), store.examined(fakes.make_model(tmp_path / "new")):
+        pass
+    assert sorted(path.name for path in store.folder.iterdir() if not path.name.startswith(".")) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_a_model_that_was_put_there_under_another_name_is_replaced_and_comes_back(
+    store: ModelStore, tmp_path: Path
+) -> None:
+    """Left where it is, it would have the id of the new one, and neither could be used."""
+    fakes.make_model(store.folder / "by-hand", version="1.0.0")
+    install(store, fakes.make_model(tmp_path / "new", version="2.0.0"))
+    assert versions(store) == ["2.0.0"]
+    store.rollback("fake-chest")
+    assert versions(store) == ["1.0.0"]

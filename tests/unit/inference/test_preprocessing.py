@@ -176,6 +176,13 @@ def test_a_flat_image_is_no_error():
     np.testing.assert_array_equal(tensor, -1)
 
 
+def test_the_rounding_that_resizing_leaves_in_a_flat_image_is_not_blown_up():
+    steps = [{"op": "resize", "rows": 28, "columns": 28}, {"op": "standardise"}]
+    for grey in (0.1, 0.7, 1 / 3, 255.0):
+        tensor = prepare(np.full((113, 97), grey, np.float32), steps).tensor
+        assert np.abs(tensor).max() < 1e-3
+
+
 def test_clip_and_standardise():
     values = np.array([[-5, 0], [1, 9]], dtype=np.float32)
     np.testing.assert_array_equal(prepare(values, [{"op": "clip", "low": 0, "high": 2}]).tensor[0], [[0, 0], [1, 2]])

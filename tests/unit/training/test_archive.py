@@ -8,8 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from medviewer.domain.errors import InputError
 from medviewer.training import Manner, report_data, train
 from medviewer.training.evaluate import evaluate
+from medviewer.training.neighbours import N_NEIGHBOURS
 from medviewer.training.recipes import chest_xray
 from medviewer.training.request import Request
 from tests import fakes
@@ -24,22 +26,30 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two films for each split, one of each class."""
-    folder = tmp_path_factory.mktemp("archive")
+def write_archive(folder: Path, n_learned: int) -> Path:
+    """``n_learned`` films to learn from and two for each other split, half of each class; and one that is not there."""
     rows = ["file,label,patient,split,sex"]
-    for number in range(8):
+    n = n_learned + 6
+    for number in range(n):
         write_radiograph(folder / f"{number}.dcm", patient_id=f"P{number}")
         label = ("NORMAL", "PNEUMONIA")[number % 2]
-        rows.append(f"{number}.dcm,{label},p{number},{SPLITS[number // 2]},{'FM'[number // 4]}")
+        split = SPLITS[max(0, (number - n_learned) // 2 + 1)]
+        rows.append(f"{number}.dcm,{label},p{number},{split},{'FM'[number * 2 // n]}")
     rows.append("gone.dcm,NORMAL,p9,train,F")
     (folder / "labels.csv").write_text("\n".join(rows))
     return folder
 
 
-def test_a_search_learns_from_dicom_files_and_its_best_run_is_there_already(archive: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two films for each split, one of each class."""
+    return write_archive(tmp_path_factory.mktemp("archive"), 2)
+
+
+def test_a_search_learns_from_dicom_files_and_its_best_run_is_there_already(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
+    (tmp_path / "archive").mkdir()
+    archive = write_archive(tmp_path / "archive", N_NEIGHBOURS)
     told: list[str] = []
     request = Request("chest-xray", archive, tmp_path / "model", SETTINGS, told.append)
     best = chest_xray.explore(request, 2)
@@ -71,6 +81,27 @@ def test_a_search_takes_one_process(archive: Path, tmp_path: Path, monkeypatch: 
     (request,) = asked
     assert request.overrides == {"seed": "3", "dropout": "0.125", "checkpoints": str(tmp_path / "trial-004")}
     assert told == ["best of 5 trials: validation score 0.7500 with dropout=0.125"]
+
+
+@pytest.mark.parametrize("recipe", ["chest-xray", "chest-xray-vit"])
+def test_fewer_films_than_an_answer_is_shown_beside_are_refused_before_anything_is_learned(
+    tmp_path: Path, recipe: str
+) -> None:
+    (tmp_path / "archive").mkdir()
+    archive = write_archive(tmp_path / "archive", N_NEIGHBOURS - 2)
+    small = {"patch": "8", "width": "16", "depth": "1", "heads": "2", "sizes": "32,32,32"}
+    settings = SETTINGS | (small if recipe == "chest-xray-vit" else {})
+    why = "Too few images to learn from: the part train has 18, and at least 20 are needed; add more data."
+    for manner in (Manner(), Manner(search=1)):
+        with pytest.raises(InputError) as refused:
+            train(recipe, archive, tmp_path / "model", settings, lambda _: None, manner)
+        assert str(refused.value) == why
+    report = report_data(recipe, archive, tmp_path / "report", settings)
+    assert [one["text"] for one in report["problems"] if one["stops_training"]] == [why]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "report"]
+    write_archive(archive, N_NEIGHBOURS)
+    report = report_data(recipe, archive, tmp_path / "report", settings)
+    assert [one["text"] for one in report["problems"] if one["stops_training"]] == []
 
 
 def test_the_report_names_what_cannot_be_used(archive: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +68,13 @@ def test_what_was_measured_lands_on_the_card_and_the_networks_stay(model: Path, 
     assert (model / "README.md").read_text(encoding="utf-8") == "written by hand"
     assert [done for done, _ in seen] == list(range(len(seen)))
     assert {total for _, total in seen} == {seen[-1][0]}
+
+
+def test_a_model_beside_it_of_its_id_is_not_measured_in_its_place(model: Path, films: Path, tmp_path: Path) -> None:
+    alone = assess(model, films, work=tmp_path / "alone.jsonl", plan=PLAN)
+    graph = fakes.model_graph(head=-fakes.HEAD)
+    fakes.make_model(model.parent / "another", version="2.0.0", graph=graph, reference=False)  # the first by its name
+    assert assess(model, films, work=tmp_path / "beside.jsonl", plan=PLAN)["methods"] == alone["methods"]
 
 
 def test_a_trained_network_is_told_from_a_shuffled_one(
@@ -154,6 +162,14 @@ def test_boxes_say_where_to_point(model: Path, films: Path, tmp_path: Path) -> N
             assess(model, films, work=tmp_path / "other.jsonl", plan=PLAN)
     finally:
         table_path.unlink()
+
+
+def test_an_image_that_cannot_be_used_is_named(model: Path, films: Path, tmp_path: Path) -> None:
+    shutil.copytree(films, tmp_path / "films")
+    for path in (tmp_path / "films" / "PNEUMONIA").iterdir():
+        Image.new("L", (32, 32), 90).save(path)
+    with pytest.raises(InputError, match=r"^PNEUMONIA/person\d+_virus_\d+\.png: The image is one grey all over"):
+        assess(model, tmp_path / "films", work=tmp_path / "work.jsonl", plan=PLAN)
 
 
 def test_only_held_out_patients_are_used(model: Path, films: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from medviewer.domain.errors import InputError, TrainingError, UsageError
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
-from medviewer.training import report_data, train
+from medviewer.training import Manner, report_data, train
 from medviewer.training.batches import Part
 from medviewer.training.evaluate import evaluate
 from medviewer.training.image_folds import FoldAnswers
@@ -137,8 +137,9 @@ def test_noise_and_flat_images_get_no_answer(made: tuple[Path, list[str]]) -> No
     description = case.images[0].description
     noise = np.random.default_rng(0).integers(0, 256, (112, 112)).astype(np.uint16)
     chess = np.kron(np.indices((28, 28)).sum(0) % 2 * 255, np.ones((4, 4))).astype(np.uint16)
+    flat = [np.full((112, 112), grey, np.uint16) for grey in (0, 128)]
     with Engine(Catalogue([made[0].parent]), providers=("cpu",)) as engine:
-        for stored in (noise, chess):
+        for stored in (noise, chess, *flat):
             stored.setflags(write=False)
             answer = engine.ask(replace(case, images=(Frame(stored, description),)), "breast-ultrasound-own")
             assert answer.status == "abstained", answer.guards
@@ -179,6 +180,39 @@ def test_the_part_that_judges_is_never_learned_from(tmp_path: Path) -> None:
     write_npz(tmp_path / "breastmnist.npz", 80, **arrays(40, seed=7, prefix="test"))
     for data in (tmp_path / "breastmnist.npz", tmp_path):  # the file, or the folder that it lies in
         assert report_data("breast-ultrasound", data, tmp_path / "out", {})["n"] == 120
+
+
+@pytest.mark.parametrize("grey", [0, 128])
+def test_images_of_one_grey_are_refused_before_anything_is_learned(tmp_path: Path, grey: int) -> None:
+    made = arrays(40)
+    made["train_images"][:] = grey
+    np.savez(tmp_path / "flat.npz", **made)
+    steps: list[object] = []
+    why = r"'BENIGN_OR_NORMAL' .* has no usable image; .* as not usable: 40; the first is .* is one grey all over and shows"
+    with pytest.raises(InputError, match=why):
+        train(
+            "breast-ultrasound",
+            tmp_path / "flat.npz",
+            tmp_path / "model",
+            {},
+            print,
+            Manner(lambda *step: steps.append(step)),
+        )
+    with pytest.raises(InputError, match=why):
+        report_data("breast-ultrasound", tmp_path / "flat.npz", tmp_path / "report", {})
+    assert steps == []
+    assert [path.name for path in tmp_path.iterdir()] == ["flat.npz"]
+
+
+def test_the_data_report_names_the_images_of_one_grey(tmp_path: Path) -> None:
+    made = arrays(80)
+    made["train_images"][[4, 9]] = 0
+    np.savez(tmp_path / "some.npz", **made)
+    report = report_data("breast-ultrasound", tmp_path / "some.npz", tmp_path / "report", {})
+    assert report["n"] == 78
+    assert [one["name"] for one in report["unusable"]] == ["BENIGN_OR_NORMAL/train-00009", "MALIGNANT/train-00004"]
+    assert all("is one grey all over" in one["reason"] for one in report["unusable"])
+    assert "2 of 80 rows cannot be used; they are listed below." in [one["text"] for one in report["problems"]]
 
 
 @pytest.mark.parametrize("malignant", [0, 3])

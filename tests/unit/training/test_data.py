@@ -32,7 +32,9 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 def write(path, value=100, size=(6, 5), mode="L"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value).save(path)
+    image = Image.new(mode, size, value)
+    image.paste("white" if value == 0 else "black", (0, 0, size[0] // 2, size[1]))  # of one grey it would show nothing
+    image.save(path)
 
 
 @pytest.fixture
@@ -134,6 +136,26 @@ def test_what_cannot_be_used_is_named(folder):
     found, pixels = read_class_folders(folder, CLASSES)
     assert len(pixels) == len(found.images) == 4
     assert [name for name, _ in found.unusable] == ["NORMAL/Thumbs.db", "NORMAL/IM-0116-0001.jpeg"]
+
+
+@pytest.mark.parametrize("grey", [0, 77, 255])
+def test_an_image_of_one_grey_shows_nothing_and_is_named(folder, grey):
+    Image.new("L", (6, 5), grey).save(folder / "NORMAL/IM-0999-0001.png")
+    found, pixels = read_class_folders(folder, CLASSES)
+    assert len(pixels) == len(found.images) == 4
+    ((name, reason),) = found.unusable
+    assert name == "NORMAL/IM-0999-0001.png"
+    assert reason == "The image is one grey all over and shows nothing; leave it out or replace it."
+
+
+def test_a_class_of_nothing_but_flat_images_says_why_it_has_none(folder):
+    for path in (folder / "NORMAL").iterdir():
+        Image.new("L", (6, 5)).save(path)
+    with pytest.raises(InputError) as refused:
+        read_class_folders(folder, CLASSES)
+    said = str(refused.value)
+    assert said.startswith(f"The class 'NORMAL' in {folder} has no usable image; add files of it. ")
+    assert "Left out as not usable: 2; the first is NORMAL/IM-0115-0001.jpeg: The image is one grey all over" in said
 
 
 def test_sixteen_bit_png_keeps_its_shades(tmp_path):

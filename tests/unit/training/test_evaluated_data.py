@@ -107,7 +107,7 @@ def test_data_that_were_learned_from_are_known_though_an_image_is_damaged(
 ) -> None:
     found = scored([f"{name}/{n}.png" for name in ("NORMAL", "PNEUMONIA") for n in range(3)])
     images = tuple(
-        LabelledImage(one.path, one.name, one.label, one.group, one.digest, "train", pixels=np.zeros((2, 2), np.uint8))
+        LabelledImage(one.path, one.name, one.label, one.group, one.digest, "train", pixels=np.eye(2, dtype=np.uint8))
         for one in found.images
     )
     damaged = LabelledImage(tmp_path / "gone.png", "NORMAL/gone.png", 0, "p9", "d9", "train")

@@ -113,7 +113,7 @@ def test_what_is_learned_from_is_what_is_served(archive: Archive, tmp_path: Path
 
 
 def test_pictures_may_stand_in_the_table(archive: Archive) -> None:
-    Image.new("L", (6, 5), 77).save(archive.folder / "a.png")
+    Image.fromarray(np.uint8([[0, 77]])).save(archive.folder / "a.png")
     archive.rows[0]["file"] = "a.png"
     image = archive.read().images[0]
     assert image.name == "a.png"
@@ -282,10 +282,14 @@ def test_grey_as_bytes() -> None:
     assert as_bytes(grey) is grey
 
 
-def test_the_parts_of_an_archive_are_read_when_they_are_needed(archive: Archive) -> None:
+def test_the_parts_of_an_archive_are_read_when_they_are_needed(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
+    from medviewer.training import parts as reading
     from medviewer.training.parts import learned_from, read_parts
 
+    monkeypatch.setattr(reading, "N_NEIGHBOURS", 2)
     for number, row in enumerate(archive.rows):
         row["split"] = SPLITS[number // 2]
     told: list[str] = []
@@ -305,10 +309,14 @@ def test_the_parts_of_an_archive_are_read_when_they_are_needed(archive: Archive)
         read_parts(archive.write(), CLASSES, 0, told.append)
 
 
-def test_the_same_film_of_two_patients_in_two_parts_is_refused(archive: Archive) -> None:
+def test_the_same_film_of_two_patients_in_two_parts_is_refused(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
+    from medviewer.training import parts as reading
     from medviewer.training.parts import read_parts
 
+    monkeypatch.setattr(reading, "N_NEIGHBOURS", 2)
     for number, row in enumerate(archive.rows):
         row["split"] = SPLITS[number // 2]
     found = archive.read()

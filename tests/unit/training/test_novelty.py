@@ -8,6 +8,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from medviewer.domain.errors import TrainingError
 from medviewer.training.novelty import (
     fit_novelty,
     fit_residual,
@@ -73,6 +74,22 @@ def test_a_feature_that_no_film_has_counts_but_not_infinitely(features):
     features[:, 3] = 1
     assert np.isfinite(residual.distance(features)).all()
     assert residual.distance(features).min() > 10
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_images_that_all_look_the_same_are_refused_and_divide_nothing(noise):
+    same = 3 + np.random.default_rng(0).normal(0, 1, 40) + noise * np.random.default_rng(1).normal(0, 1, (30, 40))
+    for fit in (fit_residual, lambda features: fit_novelty(features, np.zeros(30, dtype=np.int64))):
+        for features in (same, 0 * same):
+            with pytest.raises(TrainingError, match="all look the same to the network"):
+                fit(features)
+
+
+def test_images_of_two_kinds_alone_leave_no_direction_without_a_length():
+    features = np.repeat(np.random.default_rng(0).normal(0, 1, (2, 40)), 15, axis=0)
+    novelty = fit_novelty(features, np.zeros(30, dtype=np.int64))
+    assert np.isfinite(novelty.whitening).all()
+    np.testing.assert_allclose(novelty.distance(features), 1)
 
 
 def test_what_is_saved_is_what_the_card_describes(features, tmp_path):

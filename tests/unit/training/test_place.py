@@ -126,3 +126,16 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="The model cannot be made at"), own_place(tmp_path / "file" / "heart"):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no folder in which nobody can write")
+def test_where_no_lock_can_be_made_it_is_said_that_nothing_can_be_written_and_not_that_somebody_is_there() -> None:
+    with pytest.raises(StorageError) as refused:
+        train("survival", Path("no data"), Path("/proc/heart"), {}, print)
+    said = "The model cannot be made at /proc/heart (nothing can be written in /proc); choose another --out, "
+    assert str(refused.value) == f"{said}or free some space."
+    with (
+        pytest.raises(StorageError, match=r"kept in /proc \(nothing can be written in /proc\)"),
+        own_checkpoints(Path("/proc")),
+    ):
+        pass
