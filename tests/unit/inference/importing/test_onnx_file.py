@@ -219,6 +219,39 @@ def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_pa
     np.testing.assert_allclose(e / e.sum(1, keepdims=True) if task == "multiclass" else e / (1 + e), p, atol=1e-5)
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("tail", "task", "output", "says"),
+    [
+        ("Identity", "multilabel", "probabilities", r"numbers from \S+ to \S+ for trial images, and they were said to"),
+        ("Sigmoid", "multiclass", "probabilities", "do not add up to 1"),
+        ("Sigmoid", "multilabel", "logits", "ends in Sigmoid, so that its numbers are no scores of any size"),
+        ("Softmax", "multiclass", "logits", "ends in Softmax, so that its numbers are no scores of any size"),
+    ],
+)
+def test_numbers_are_not_taken_for_what_they_cannot_be(
+    tmp_path: Path, tail: str, task: str, output: str, says: str
+) -> None:
+    path = colour_file(tmp_path / "net.onnx", tail=tail)
+    model = onnx.load_model_from_string(path.read_bytes())
+    head = next(one for one in model.graph.initializer if one.name == "head")
+    head.CopyFrom(numpy_helper.from_array(np.abs(HEAD), "head"))  # all scores are above 0
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=says):
+        imported(path, tmp_path / "out", task=task, output=output)
+
+
+@pytest.mark.reliability
+def test_probabilities_of_one_finding_behind_another_operator_are_not_taken_for_logits(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx", tail="Softmax")
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["out"]))
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="gives numbers from 0 to 1 that add up to 1 for trial images"):
+        imported(path, tmp_path / "out", task="multiclass", output="logits")
+
+
 def test_without_gradients_the_reason_stands_on_the_card_and_what_needs_none_remains(tmp_path: Path) -> None:
     path = colour_file(tmp_path / "net.onnx", pool="AveragePool", ceil_mode=1)
     card = imported(path, tmp_path / "out")
