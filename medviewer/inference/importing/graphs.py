@@ -364,9 +364,17 @@ def _names(model: ModelProto) -> Iterator[str]:
                 value = ast.literal_eval(entry.value)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 value = entry.value.split(",")
-            words = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            words = _in_order(value) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
             yield from (str(word).strip().replace(" ", "_") for word in words)
             return
+
+
+def _in_order(names: Mapping[Any, Any]) -> Sequence[Any]:
+    """Names by the number of their output, whichever of the two stands first; JSON has "10" before "2" as a rule."""
+    numbered = {**names} if all(str(key).isdecimal() for key in names) else {n: name for name, n in names.items()}
+    if not all(str(key).isdecimal() for key in numbered) or len(numbered) != len(names):
+        return list(names.values())
+    return [numbered[key] for key in sorted(numbered, key=lambda key: int(str(key)))]
 
 
 def _before(facts: GraphFacts, answers: Answers) -> tuple[list[Any], dict[str, np.ndarray]]:

@@ -102,6 +102,21 @@ def test_a_graph_says_what_it_knows(tmp_path: Path) -> None:
     assert {q.id: q.guess for q in questions(plain)}["task"] is None
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        json.dumps({str(n): f"L{n}" for n in range(12)}, sort_keys=True),
+        json.dumps({f"L{n}": n for n in reversed(range(12))}),
+        str([f"L{n}" for n in range(12)]),
+        ",".join(f"L{n}" for n in range(12)),
+    ],
+)
+def test_names_in_the_file_are_guessed_in_the_order_of_its_numbers(names: str) -> None:
+    model = fakes.model_graph(3)
+    helper.set_model_props(model, {"names": names})
+    assert list(graphs._names(model)) == [f"L{n}" for n in range(12)]
+
+
 def test_gradients_of_an_imported_network_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "out")
     assert card.explain is not None
