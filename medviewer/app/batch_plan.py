@@ -7,13 +7,14 @@ same name whenever it is asked about.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
-from medviewer.domain.study import Collection, Image, Study
+from medviewer.domain.study import Collection, Image, Patient, Study
 from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input
 from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
@@ -107,22 +108,30 @@ def _stack_stamp(selection: Selection) -> str:
 
 
 def _named(collection: Collection, out: Path) -> Iterator[tuple[Selection, str, str]]:
-    """Every image with the names of its study and of itself; two images never have one name."""
+    """Every image with the names of its study and of itself: two images never have one, nor two patients."""
     seen: set[tuple[str, str]] = set()
+    uids = Counter(study.study_instance_uid for patient in collection.patients for study in patient.studies)
     for selection in selections(collection):
         image = selection.image
         if image.path.resolve().is_relative_to(out):
             continue
-        names = study_name(selection.study, image), image_name(image)
+        patient = selection.patient if uids[selection.study.study_instance_uid] > 1 else None
+        names = study_name(selection.study, image, patient), image_name(image)
         if names in seen:  # two files say that they are the same image
             names = names[0], _digest(image.sop_instance_uid, str(image.frame), str(image.path))[:12]
         seen.add(names)
         yield selection, *names
 
 
-def study_name(study: Study, image: Image) -> str:
-    """``study-`` and 16 hexadecimal digits of the SHA-256 of the Study Instance UID (the path, where there is none)."""
-    return f"study-{_digest(study.study_instance_uid or str(image.path.absolute()))[:16]}"
+def study_name(study: Study, image: Image, patient: Patient | None = None) -> str:
+    """``study-`` and 16 hexadecimal digits of the SHA-256 of the Study Instance UID (the path, where there is none).
+
+    The ``patient`` counts too where it is given: one UID is that of several patients' studies.
+    """
+    if not study.study_instance_uid:
+        return f"study-{_digest(str(image.path.absolute()))[:16]}"
+    whose = (patient.patient_id, patient.issuer, patient.name) if patient is not None else ()
+    return f"study-{_digest(study.study_instance_uid, *whose)[:16]}"
 
 
 def image_name(image: Image) -> str:
