@@ -131,13 +131,18 @@ class ModelStore:
         """Put an examined model into use; the one before it is kept.
 
         Raises:
+            UsageError: two folders have its id, so that nobody can tell which it is to replace.
             StorageError: the folder cannot be written; the old model stays in use.
         """
         own, kept = self.folder / candidate.card.id, self.folder / PREVIOUS / candidate.card.id
+        old = candidate.replaces
+        in_use = old.folder if old is not None and self.is_own(old) else own  # called otherwise if put there by hand
+        if in_use != own and own.exists():
+            raise UsageError(f"{in_use.name} and {own.name} hold models of one id; remove one of the two folders.")
         try:
             with self._away(kept):
-                if own.exists():
-                    own.rename(kept)
+                if in_use.exists():
+                    in_use.rename(kept)
                 candidate.folder.rename(own)
             _sync_folder(self.folder)
         except OSError as error:
