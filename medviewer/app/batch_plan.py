@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medviewer.app.analysis import age_years
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
 from medviewer.domain.study import Collection, Image, Patient, Study
@@ -24,8 +25,8 @@ from medviewer.inference.suitability import stack_unsuited_because, unsuited_bec
 class BatchQuestion:
     """One image, or the whole stack of slices that it is the first of, put to one model.
 
-    ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file,
-    ``manner`` with the model's card and with how it is asked.
+    ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file and with what
+    other files say of it, ``manner`` with the model's card and with how it is asked.
     """
 
     selection: Selection
@@ -86,7 +87,7 @@ def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[s
                 key = (study, card.id, reason)
                 left_out[key] = left_out.get(key, 0) + 1
                 continue
-            stamp = _stack_stamp(selection) if is_of_stack else stamp_of(selection.image)
+            stamp = _stamp(selection, is_of_stack=is_of_stack)
             questions.append(BatchQuestion(selection, card.id, study, image, stamp, manner, is_of_stack))
     order = {study: number for number, study in enumerate(studies)}
     questions.sort(key=lambda question: order[question.study])  # stable: of a study in the order of its images
@@ -100,11 +101,20 @@ def _refused(selection: Selection, card: Card, *, is_of_stack: bool) -> str:
     return unsuited_because(selection.image, card)
 
 
-def _stack_stamp(selection: Selection) -> str:
-    """A digest that changes when the file of any slice does."""
-    span = selection.stack.volume_span(selection.index)
-    stamps = [stamp_of(image) for image in selection.stack.images[span.start : span.stop]]
-    return _digest(*stamps)[:16] if all(stamps) else ""
+def _stamp(selection: Selection, *, is_of_stack: bool) -> str:
+    """A digest that changes when the file does, of a stack that of any slice, or what other files say of it.
+
+    Another file may claim to be this image, or complete who the patient is: then the answer is another one.
+    """
+    images: Sequence[Image] = (selection.image,)
+    caveats = list(selection.image.warnings)
+    if is_of_stack:
+        span = selection.stack.volume_span(selection.index)
+        images = selection.stack.images[span.start : span.stop]
+        caveats = [*selection.stack.warnings, *(caveat for image in images for caveat in image.warnings)]
+    stamps = [stamp_of(image) for image in images]
+    who = (str(age_years(selection.patient, selection.study)), selection.patient.sex)
+    return _digest(*stamps, *(caveat.text for caveat in caveats), *who)[:16] if all(stamps) else ""
 
 
 def _named(collection: Collection, out: Path) -> Iterator[tuple[Selection, str, str]]:

@@ -29,3 +29,26 @@ def test_studies_of_two_patients_with_one_uid_are_two(tmp_path: Path) -> None:
     alone = planned("ann", "ann-2")
     assert len(alone.studies) == 1
     assert alone.studies[0] not in both.studies  # what lies there may be of either
+
+
+@pytest.mark.reliability
+def test_a_question_is_another_one_once_another_file_says_something_of_its_image(tmp_path: Path) -> None:
+    """Its earlier answer was given before anybody could doubt whose image it is, or knew how old the patient is."""
+    card = read_card(fakes.make_model(tmp_path / "model"))
+    uids = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "SOPInstanceUID": "1.2.5"}
+    (tmp_path / "in").mkdir()
+    path = make_radiograph(tmp_path / "in" / "a.dcm", PatientBirthDate="", **uids).path
+
+    def stamp() -> str:
+        plan = plan_batch(scan([tmp_path / "in"]), [card], (), tmp_path / "out")
+        [question] = [one for one in plan.questions if one.selection.image.path == path]
+        return question.stamp
+
+    alone = stamp()
+    assert stamp() == alone
+    other = make_radiograph(tmp_path / "in" / "b.dcm", PatientBirthDate="", ViewPosition="AP", **uids).path
+    assert stamp() != alone
+    other.unlink()
+    assert stamp() == alone
+    make_radiograph(other, PatientBirthDate="20200101", **(uids | {"SOPInstanceUID": "1.2.6"}))
+    assert stamp() != alone
