@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked
-from medviewer.app.findings import REPLACED, take_answer
+from medviewer.app.findings import REPLACED, known_of, take_answer
 from medviewer.app.on_screen import identity_of, selections
 from medviewer.app.patient import keep_answer
 from medviewer.app.stack_asking import partial_because, question_behind
@@ -140,9 +140,16 @@ class ModelQueue:
         self.go_on()
 
     def _is_better_known(self, item: QueueItem) -> bool:
-        """Whether a later file has completed who the patient is: what was compared with the record is no longer all."""
-        now = (one.selection.patient for one in self._app.state.queue if one.number == item.number)
-        return any(identity_of(patient) != identity_of(item.selection.patient) for patient in now)
+        """Whether a later file has completed who the patient is, or has something else to say of the image.
+
+        What was compared with the record, or looked at by the model's checks, is then no longer all.
+        """
+
+        def known(one: Selection) -> tuple[object, ...]:
+            return identity_of(one.patient), known_of(one)
+
+        now = (one.selection for one in self._app.state.queue if one.number == item.number)
+        return any(known(selection) != known(item.selection) for selection in now)
 
     def _is_running(self, item: QueueItem) -> bool:
         return any(one.number == item.number and one.status == "running" for one in self._app.state.queue)

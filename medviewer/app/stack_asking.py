@@ -16,6 +16,7 @@ from medviewer.app.views import is_of_views, views_beside
 from medviewer.app.whole_stacks import kept_volume
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import GeometryError, InputError, ModelError, UsageError
+from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Stack
 from medviewer.domain.volume import Volume
@@ -80,7 +81,7 @@ def question_of(app: Application, now: Selection) -> Prepare:
         raise UsageError("The image is still being read: try again when it is shown.")
     confirmed = confirmed_for(app, asked_key(state) or now.image.key, state.model_id)
     if not asks_of_stack(state):
-        case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+        case = analysis.build_case(_doubted(state.frame, now), now.patient, now.study, state.record, confirmed)
         return _with_views(app, now, Question(case, state.model_id, state.language))
     stack = now.stack.volume_at(now.index)
     # Planes are cut through more than any model is given.
@@ -92,6 +93,12 @@ def question_of(app: Application, now: Selection) -> Prepare:
         return Question(case, state.model_id, state.language)
 
     return read
+
+
+def _doubted(frame: Frame, now: Selection) -> Frame:
+    """The pixels on screen with what was found out of their file since they were read."""
+    new = tuple(one for one in now.image.warnings if one not in frame.caveats)
+    return replace(frame, caveats=(*new, *frame.caveats)) if new else frame
 
 
 def _with_views(app: Application, now: Selection, question: Question) -> Prepare:
