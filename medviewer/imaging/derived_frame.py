@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -21,6 +22,7 @@ from medviewer.domain.study import Image, Plane
 from medviewer.imaging.derived_object import copy_elements, value_of
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.imaging.report_items import parameters_of
+from medviewer.imaging.scale import pixel_aspect
 
 _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
@@ -77,6 +79,13 @@ def describe_pixels(result: Dataset, header: Dataset, source: Image) -> None:
     result.SamplesPerPixel = 1
     result.PhotometricInterpretation = "MONOCHROME2"
     result.PresentationLUTShape = "IDENTITY"
+
+
+def describe_shape(result: Dataset, source: Image) -> None:
+    """Say that pixels are no squares, where nothing else does: Pixel Aspect Ratio (type 1C, PS3.3 C.7.6.3.1.7)."""
+    shape = Fraction(pixel_aspect(source.description)).limit_denominator(10_000)
+    if shape > 0 and shape != 1:
+        result.PixelAspectRatio = [shape.numerator, shape.denominator]
 
 
 def describe_segmentation(result: Dataset, masks: Sequence[np.ndarray]) -> None:
