@@ -22,6 +22,7 @@ from medviewer.domain.study import Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.inference.suitability import UNPLACED, stack_problem
+from medviewer.records.record import PatientRecord
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -121,8 +122,13 @@ def _with_views(app: Application, now: Selection, question: Question) -> Prepare
     return read
 
 
-def question_behind(app: Application, selection: Selection, model_id: str) -> Prepare:
-    """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it."""
+def question_behind(
+    app: Application, selection: Selection, model_id: str, record: PatientRecord | None = None
+) -> Prepare:
+    """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it.
+
+    With the ``record`` of its patient, as what is on screen is asked about: it may tell an age that the file does not.
+    """
     state, now = app.state, selection
     key = now.volume_key if model_id in state.stack_models else now.image.key
     confirmed = confirmed_for(app, key, model_id)
@@ -130,9 +136,9 @@ def question_behind(app: Application, selection: Selection, model_id: str) -> Pr
     def read(stop: StopToken, progress: Progress) -> Question:
         if model_id in state.stack_models:
             volume = read_stack(now.stack.volume_at(now.index), stop, progress)
-            case = analysis.build_stack_case(volume, now.patient, now.study, None, confirmed)
+            case = analysis.build_stack_case(volume, now.patient, now.study, record, confirmed)
         else:
-            case = analysis.build_case(read_frame(now.image, stop=stop), now.patient, now.study, None, confirmed)
+            case = analysis.build_case(read_frame(now.image, stop=stop), now.patient, now.study, record, confirmed)
         return Question(case, model_id, state.language)
 
     return read

@@ -344,6 +344,25 @@ def test_an_image_that_contradicts_the_record_is_not_asked_about(
 
 
 @pytest.mark.reliability
+def test_the_queue_knows_of_the_patient_what_the_record_tells_as_a_run_on_screen_does(
+    app: Application, held: HeldExecutor, films: Path
+) -> None:
+    """Whose age the file leaves out: the same model must not give an answer in one way and abstain in the other."""
+    write_radiograph(films / "a.dcm", patient_id="A1", name="Alpha^Anna", PatientBirthDate="")
+    app.records.store().save_record(PatientRecord("k", (Identifier("", "A1"),), "Alpha^Anna", "1950-01-01", "F"))
+    app.run_command("file.open_files", [films / "a.dcm"])
+    held.held.clear()
+    app.run_command("model.ask_all")
+    go_all(app, held)
+    behind = {subject: answer.guards for subject, answer in app.state.answers.items()}
+    assert behind
+    assert all("this patient is 55" in " ".join(one.text for one in guards) for guards in behind.values())
+    app.run_command("model.run")
+    [(subject, answer)] = [pair for pair in app.state.answers.items() if pair[0].model_id == app.state.model_id]
+    assert answer.guards == behind[subject]
+
+
+@pytest.mark.reliability
 def test_closing_the_studies_ends_the_queue_and_a_late_answer_goes_nowhere(
     app: Application, held: HeldExecutor, engine: fakes.FakeEngine
 ) -> None:
