@@ -28,6 +28,7 @@ _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
+_SIDES = frozenset({"R", "L", "U", "B"})
 # PS3.16 annex L: parts of which there are not two.
 _UNPAIRED = frozenset(
     """
@@ -49,6 +50,10 @@ def describe_side(result: Dataset, header: Dataset, source: Image) -> None:
     result.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
     # Once lossy, always lossy (PS3.3 C.7.6.1.1.5).
     copy_elements(header, result, [keyword for keyword in _KEPT if value_of(header, keyword)])
+    side = source.description.image_laterality
+    if side in _SIDES and side not in (result.get("Laterality"), result.get("ImageLaterality")):
+        result.ImageLaterality = side  # as enhanced objects say it, of each frame (PS3.3 C.7.6.16.2.8)
+        result.pop("Laterality", None)
     is_told = "Laterality" in result or "ImageLaterality" in result
     if not is_told and str(result.get("BodyPartExamined")) not in _UNPAIRED:
         result.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
