@@ -40,7 +40,7 @@ class BatchQuestion:
     @property
     def name(self) -> str:
         """Where its result goes, below the folder of all results."""
-        return f"{self.study}/{self.image}-{self.model_id}"
+        return _name(self.study, self.image, self.model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,19 @@ class NotAsked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchPlan:
-    """All questions, study by study, and what is left out. ``studies`` are the folders' names in order."""
+    """All questions, study by study, and what is left out. ``studies`` are the folders' names in order.
+
+    ``refused`` are the names of the questions that are not asked.
+    """
 
     questions: tuple[BatchQuestion, ...]
     not_asked: tuple[NotAsked, ...]
     studies: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+
+
+def _name(study: str, image: str, model_id: str) -> str:
+    return f"{study}/{image}-{model_id}"
 
 
 def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[str], out: Path) -> BatchPlan:
@@ -73,6 +81,7 @@ def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[s
     """
     questions: list[BatchQuestion] = []
     left_out: dict[tuple[str, str, str], int] = {}
+    refused: list[str] = []
     studies: dict[str, None] = {}
     manners = [manner_of(card, wishes) for card in cards]
     for selection, study, image in _named(collection, out.resolve()):
@@ -86,13 +95,14 @@ def plan_batch(collection: Collection, cards: Sequence[Card], wishes: Sequence[s
             if reason:
                 key = (study, card.id, reason)
                 left_out[key] = left_out.get(key, 0) + 1
+                refused.append(_name(study, image, card.id))
                 continue
             stamp = _stamp(selection, is_of_stack=is_of_stack)
             questions.append(BatchQuestion(selection, card.id, study, image, stamp, manner, is_of_stack))
     order = {study: number for number, study in enumerate(studies)}
     questions.sort(key=lambda question: order[question.study])  # stable: of a study in the order of its images
     not_asked = tuple(NotAsked(*key, count) for key, count in left_out.items())
-    return BatchPlan(tuple(questions), not_asked, tuple(studies))
+    return BatchPlan(tuple(questions), not_asked, tuple(studies), tuple(refused))
 
 
 def _refused(selection: Selection, card: Card, *, is_of_stack: bool) -> str:
