@@ -96,8 +96,8 @@ def _whose(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
 def _what(result: Result, selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
     d, study, series = selection.image.description, selection.study, selection.series
     yield _heading(tr("Image"))
-    said = (series.modality, d.body_part_examined, d.image_laterality, d.view_position)
-    kind = "   ".join(visible(part) for part in said if part)
+    parts = (series.modality, d.body_part_examined, d.image_laterality, d.view_position)
+    kind = "   ".join(visible(part) for part in parts if part)
     yield Paragraph(kind or tr("Image"), 3.6, True)
     if which := _which(selection) if not result.slices else "":
         yield Paragraph(which, before_mm=0.4)
