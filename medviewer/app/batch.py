@@ -7,14 +7,14 @@ where it was: what was answered is not asked again, what was only begun or faile
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -134,6 +134,19 @@ def _saved(unsaved: _Unsaved) -> Done:
     return Done(question, "answer" if is_answer else "abstained", "; ".join(result.answer.reasons), result=result)
 
 
+def clear_refused(out: Path, refused: Iterable[str]) -> None:
+    """Take away earlier results of questions that are not asked any more: image or model were others when they were.
+
+    Raises:
+        StorageError: they cannot be taken away.
+    """
+    for name in refused:
+        if (out / name).is_dir():
+            _clear(out / name)
+            with contextlib.suppress(OSError):  # something else lies there
+                (out / name).rmdir()
+
+
 def _clear(folder: Path) -> None:
     """Take away an earlier result, and what a killed call left of one: nobody else writes there.
 
@@ -211,7 +224,7 @@ def _without_path(text: str, question: BatchQuestion) -> str:
     return text
 
 
-@contextmanager
+@contextlib.contextmanager
 def _reading_ahead(questions: Sequence[BatchQuestion]) -> Iterator[_Frames]:
     """Decode the next images while a network runs; whatever ends the block ends the reading too."""
     stop = StopToken()

@@ -18,6 +18,7 @@ from medviewer.app.on_screen import (
     finding_shown,
     is_record_checked,
     second_attribution,
+    selections,
 )
 from medviewer.app.patient import explained_words, keep_answer, keep_event
 from medviewer.app.record_models import is_for_screen
@@ -26,6 +27,7 @@ from medviewer.app.state import Key, Overlay, Selection
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
+from medviewer.domain.study import Collection
 from medviewer.explain.methods import METHODS, OWN_EXPLANATION, has_map, is_own_explanation, methods_for
 from medviewer.explain.overlay import COLOR_MAPS
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
 
 REPLACED = "A model was replaced or taken away: what it said before is not shown any more; run what there is now."
+DOUBTED = (
+    "Another file says something else of an image or its patient: what a model said of it before is not shown any "
+    "more; run the model again."
+)
 WEIGHING_ENDED = "The check against random maps was interrupted; the answer stands."
 
 
@@ -200,7 +206,7 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
 
 
 def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
-    model_id = app.state.model_id
+    model_id, known = app.state.model_id, _known_of(app.state.collection, {key})
     _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
     app.jobs.stop("compare")
@@ -213,6 +219,9 @@ def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
         question, asked = found
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
+        if _known_of(app.state.collection, {key}) != known:
+            app.notify("caution", DOUBTED)
+            return
         if not take_answer(app, subject, answer):
             app.notify("caution", REPLACED)
             return
@@ -320,6 +329,32 @@ def forget_replaced(app: Application, replaced: frozenset[str]) -> bool:
     queue = tuple(item for item in app.state.queue if item.is_open or item.model_id not in replaced)
     app.session.update(analysis_problem=MappingProxyType(problems), queue=queue)
     return bool(gone)
+
+
+def forget_doubted(app: Application, old: Collection) -> None:
+    """Let go of what models said of images of which files that were found since say something else.
+
+    One may claim to be the very image, or complete who the patient is: the checks before an answer have to see that.
+    """
+    asked = {subject.image_key for subject in app.state.answers}
+    before, now = _known_of(old, asked), _known_of(app.state.collection, asked)
+    changed = {key for key in before if before[key] != now.get(key)}
+    gone = {(s.image_key, s.model_id) for s in app.state.answers if s.image_key in changed}
+    if gone:
+        _forget(app, gone)
+        queue = app.state.queue
+        app.session.update(queue=tuple(i for i in queue if i.is_open or i.selection.image.key not in changed))
+        app.notify("caution", DOUBTED)
+
+
+def known_of(selection: Selection) -> tuple[object, ...]:
+    """What an answer about an image rests on that other files may change: its caveats, the patient's age and sex."""
+    patient = selection.patient
+    return selection.image.warnings, analysis.age_years(patient, selection.study), patient.sex
+
+
+def _known_of(collection: Collection, keys: set[Key]) -> dict[Key, tuple[object, ...]]:
+    return {one.image.key: known_of(one) for one in selections(collection) if one.image.key in keys} if keys else {}
 
 
 def _forget_answer(app: Application, key: Key, model_id: str) -> None:

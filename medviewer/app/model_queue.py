@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked
-from medviewer.app.findings import REPLACED, take_answer
+from medviewer.app.findings import REPLACED, known_of, take_answer
 from medviewer.app.on_screen import identity_of, selections
 from medviewer.app.patient import keep_answer
 from medviewer.app.stack_asking import partial_because, question_behind
@@ -24,6 +24,7 @@ from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input
 from medviewer.inference.suitability import stack_unsuited_because, unsuited_because
 from medviewer.inference.variants import is_variant
+from medviewer.records.record import PatientRecord
 
 if TYPE_CHECKING:  # commands act on the application, which holds the queue
     from medviewer.app.application import Application
@@ -31,6 +32,13 @@ if TYPE_CHECKING:  # commands act on the application, which holds the queue
 _SLOT = "queue"
 _LIVE = ("model", "explain")  # what the reader waits for
 MOST = 5000  # questions at once
+
+
+class _Compared(NamedTuple):
+    """The record of a patient, if there is one, and how it contradicts the image."""
+
+    record: PatientRecord | None = None
+    contradiction: str = ""
 
 
 class ModelQueue:
@@ -91,23 +99,24 @@ class ModelQueue:
         item = next((item for item in queue if item.status == "waiting"), None)
         if item is not None:
             self._mark(item, "running")
-            app.write(partial(self._contradiction, item), partial(self._start, item), lambda _e: self._start(item, ""))
+            nothing = _Compared()
+            app.write(partial(self._compared, item), partial(self._start, item), lambda _e: self._start(item, nothing))
 
-    def _contradiction(self, item: QueueItem) -> str:
-        """Why nothing may be said beside this patient's record; empty if image and record belong together."""
+    def _compared(self, item: QueueItem) -> _Compared:
+        """This patient's record, and why nothing may be said beside it; empty if image and record belong together."""
         store, patient = self._app.records.store(), item.selection.patient
         record = store.record_for(patient.patient_id, patient.issuer)
-        return store.mismatch(record, patient) if record is not None else ""
+        return _Compared(record, store.mismatch(record, patient)) if record is not None else _Compared()
 
-    def _start(self, item: QueueItem, contradiction: str) -> None:
+    def _start(self, item: QueueItem, compared: _Compared) -> None:
         """Ask, once the record has been compared. Without a store there is no record to be wrong beside."""
         app = self._app
         if not self._is_running(item):  # cancelled meanwhile
             return
-        if contradiction:
-            self._end(item, "failed", contradiction)
+        if compared.contradiction:
+            self._end(item, "failed", compared.contradiction)
             return
-        prepare = question_behind(app, item.selection, item.model_id)
+        prepare = question_behind(app, item.selection, item.model_id, compared.record)
         app.background.start(
             _SLOT,
             lambda stop, _progress: analysis.ask_behind(app.engine, prepare, stop),
@@ -140,9 +149,16 @@ class ModelQueue:
         self.go_on()
 
     def _is_better_known(self, item: QueueItem) -> bool:
-        """Whether a later file has completed who the patient is: what was compared with the record is no longer all."""
-        now = (one.selection.patient for one in self._app.state.queue if one.number == item.number)
-        return any(identity_of(patient) != identity_of(item.selection.patient) for patient in now)
+        """Whether a later file has completed who the patient is, or has something else to say of the image.
+
+        What was compared with the record, or looked at by the model's checks, is then no longer all.
+        """
+
+        def known(one: Selection) -> tuple[object, ...]:
+            return identity_of(one.patient), known_of(one)
+
+        now = (one.selection for one in self._app.state.queue if one.number == item.number)
+        return any(known(selection) != known(item.selection) for selection in now)
 
     def _is_running(self, item: QueueItem) -> bool:
         return any(one.number == item.number and one.status == "running" for one in self._app.state.queue)

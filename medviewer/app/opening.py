@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from medviewer.app import analysis, documents
-from medviewer.app.findings import continue_run, keep_wish, run_if_wished
+from medviewer.app.findings import continue_run, forget_doubted, keep_wish, run_if_wished
 from medviewer.app.layering import look_for_structures
 from medviewer.app.linking import follow, scroll_cut
 from medviewer.app.measurement_files import look_for_reports
@@ -260,6 +260,7 @@ def take_collection(app: Application, collection: Collection) -> None:
     # A later file may complete who the patient is: what the record was compared with is then no longer all.
     is_completed = before is not None and now is not None and identity_of(before) != identity_of(now)
     app.session.update(**changes, **(NO_RECORD if is_completed else {}))
+    forget_doubted(app, state.collection)
     if is_completed:
         check_record(app, patient_beside_record(app.state))
     if old is None and seen_selection(app.state) is None and state.reading is None:  # else one viewport was emptied

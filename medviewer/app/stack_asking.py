@@ -16,11 +16,13 @@ from medviewer.app.views import is_of_views, views_beside
 from medviewer.app.whole_stacks import kept_volume
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import GeometryError, InputError, ModelError, UsageError
+from medviewer.domain.frame import Frame
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.inference.suitability import UNPLACED, stack_problem
+from medviewer.records.record import PatientRecord
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -80,7 +82,7 @@ def question_of(app: Application, now: Selection) -> Prepare:
         raise UsageError("The image is still being read: try again when it is shown.")
     confirmed = confirmed_for(app, asked_key(state) or now.image.key, state.model_id)
     if not asks_of_stack(state):
-        case = analysis.build_case(state.frame, now.patient, now.study, state.record, confirmed)
+        case = analysis.build_case(_doubted(state.frame, now), now.patient, now.study, state.record, confirmed)
         return _with_views(app, now, Question(case, state.model_id, state.language))
     stack = now.stack.volume_at(now.index)
     # Planes are cut through more than any model is given.
@@ -92,6 +94,12 @@ def question_of(app: Application, now: Selection) -> Prepare:
         return Question(case, state.model_id, state.language)
 
     return read
+
+
+def _doubted(frame: Frame, now: Selection) -> Frame:
+    """The pixels on screen with what was found out of their file since they were read."""
+    new = tuple(one for one in now.image.warnings if one not in frame.caveats)
+    return replace(frame, caveats=(*new, *frame.caveats)) if new else frame
 
 
 def _with_views(app: Application, now: Selection, question: Question) -> Prepare:
@@ -114,8 +122,13 @@ def _with_views(app: Application, now: Selection, question: Question) -> Prepare
     return read
 
 
-def question_behind(app: Application, selection: Selection, model_id: str) -> Prepare:
-    """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it."""
+def question_behind(
+    app: Application, selection: Selection, model_id: str, record: PatientRecord | None = None
+) -> Prepare:
+    """What a model is asked behind the reader's back of an image, or of the stack that it is of, read for it.
+
+    With the ``record`` of its patient, as what is on screen is asked about: it may tell an age that the file does not.
+    """
     state, now = app.state, selection
     key = now.volume_key if model_id in state.stack_models else now.image.key
     confirmed = confirmed_for(app, key, model_id)
@@ -123,9 +136,9 @@ def question_behind(app: Application, selection: Selection, model_id: str) -> Pr
     def read(stop: StopToken, progress: Progress) -> Question:
         if model_id in state.stack_models:
             volume = read_stack(now.stack.volume_at(now.index), stop, progress)
-            case = analysis.build_stack_case(volume, now.patient, now.study, None, confirmed)
+            case = analysis.build_stack_case(volume, now.patient, now.study, record, confirmed)
         else:
-            case = analysis.build_case(read_frame(now.image, stop=stop), now.patient, now.study, None, confirmed)
+            case = analysis.build_case(read_frame(now.image, stop=stop), now.patient, now.study, record, confirmed)
         return Question(case, model_id, state.language)
 
     return read

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medviewer.app.batch import read_result
+from medviewer.app.batch import read_result, result_status
 from medviewer.app.batch_plan import BatchQuestion
 from medviewer.app.result_objects import OUTLINES_NAME
 from medviewer.app.results import RESULT_NAME
 from medviewer.app.state import Key
 from medviewer.domain.errors import GeometryError, InputError
-from medviewer.imaging.stack_outlines import write_stack_outlines
+from medviewer.imaging.stack_outlines import NOT_TOGETHER, write_stack_outlines
 
 _LEAST = 2  # slices
 
@@ -62,12 +62,23 @@ class StackOutlines:
         path.unlink(missing_ok=True)  # of an earlier call
         if len(slices) < _LEAST or not there:
             return
+        first = slices[0].selection
+        every = len(first.stack.volume_span(first.index))  # also those that the model was not asked about
+        if without := every - sum(result_status(self._out / one.name) == "answer" for one in slices):
+            yield StackFile(model_id, "", len(slices), len(there), _lacking(without, every))
+            return
         try:
             write_stack_outlines(there, path=path)
         except (GeometryError, InputError) as error:
             yield StackFile(model_id, "", len(slices), len(there), str(error))
         else:
             yield StackFile(model_id, name, len(slices), len(there))
+
+
+def _lacking(without: int, slices: int) -> str:
+    """In a file of all slices one without a result would look like one on which there is nothing."""
+    has = "has" if without == 1 else "have"
+    return f"{without} of the {slices} slices {has} no result, {NOT_TOGETHER}"
 
 
 def _is_of_result(path: Path) -> bool:

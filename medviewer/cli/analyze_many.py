@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from medviewer.app.answering import Asking
-from medviewer.app.batch import Done, Pace, earlier_outcome, run_batch
+from medviewer.app.batch import Done, Pace, clear_refused, earlier_outcome, run_batch
 from medviewer.app.batch_journal import Journal
 from medviewer.app.batch_plan import BatchPlan, NotAsked, plan_batch
 from medviewer.app.batch_tables import SUMMARY_CSV, result_row, write_study, write_summary
@@ -126,6 +126,7 @@ class _Run:
 
     def _ask_all(self, engine: Engine, journal: Journal) -> None:
         questions = self._plan.questions
+        clear_refused(self._out, self._plan.refused)
         left = Counter(question.study for question in questions)
         for study in self._plan.studies:
             if not left[study]:

@@ -158,10 +158,11 @@ class Image:
     """One frame of one DICOM object, volume or picture: where it is and what it is. Pixels are read on demand.
 
     ``path`` is the one to show: of a file in an archive it is the archive's path with the
-    member's name behind it, and ``unpacked`` is where its bytes lie. What is no DICOM
-    has no UID: its ``stamp`` tells whether the file is still the same. ``scratch`` is a
-    place for its pixels where they have to be inflated. ``axis_values`` tell it from other
-    images of the same place: the number by the attribute's keyword, where the file says one.
+    member's name behind it, and ``unpacked`` is where its bytes lie. A file may be written
+    over under the same UID, and what is no DICOM has none: ``stamp`` tells whether it is still
+    the same; "" where nobody asked. ``scratch`` is a place for its pixels where they have to be
+    inflated. ``axis_values`` tell it from other images of the same place: the number by the
+    attribute's keyword, where the file says one.
     """
 
     path: Path

@@ -25,6 +25,7 @@ from medviewer.domain.answer import (
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.gui import theme
 from medviewer.gui.catalogue_rows import method_rows
+from medviewer.gui.corner_text import axis_words
 from medviewer.gui.decision_box import kind_word, local_time
 from medviewer.gui.explain_controls import against_chance, reason_words
 from medviewer.gui.finding_card import ran_on
@@ -61,7 +62,7 @@ def result_page(result: Result, selection: Selection, row: ModelRow | None, *, w
         title=tr("Result of a model"),
         model_title=visible(in_this_language(row.title, answer.model_title) if row is not None else answer.model_title),
         warning=tr("Research use only - not for diagnosis"),
-        head=(tuple(_whose(selection, with_identity)), tuple(_what(selection, with_identity))),
+        head=(tuple(_whose(selection, with_identity)), tuple(_what(result, selection, with_identity))),
         pictures=tuple(_pictures(result, row)),
         findings=(*findings, *others, *abstained),
         left=tuple(_checks(answer, row)),
@@ -92,11 +93,14 @@ def _whose(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
         yield Paragraph("   ".join(part for part in about if part), before_mm=0.4)
 
 
-def _what(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
+def _what(result: Result, selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
     d, study, series = selection.image.description, selection.study, selection.series
     yield _heading(tr("Image"))
-    kind = "   ".join(visible(part) for part in (series.modality, d.body_part_examined, d.view_position) if part)
+    parts = (series.modality, d.body_part_examined, d.image_laterality, d.view_position)
+    kind = "   ".join(visible(part) for part in parts if part)
     yield Paragraph(kind or tr("Image"), 3.6, True)
+    if which := _which(selection) if not result.slices else "":
+        yield Paragraph(which, before_mm=0.4)
     if not with_identity:  # dates, numbers and free texts tell who somebody is
         return
     said = (dicom_date(study.date), visible(study.description))
@@ -107,6 +111,13 @@ def _what(selection: Selection, with_identity: bool) -> Iterator[Paragraph]:
         more.append(tr("Accession {number}").format(number=isolated(study.accession_number)))
     if more:
         yield Paragraph("   ".join(more), before_mm=0.4)
+
+
+def _which(selection: Selection) -> str:
+    """Which image of its stack it is, and of which volume; empty where there is one image."""
+    count = selection.stack.slices
+    number = tr("image {n} of {total}").format(n=selection.index % count + 1, total=count) if count > 1 else ""
+    return "   ".join(part for part in (number, axis_words(selection)) if part)
 
 
 def _pictures(result: Result, row: ModelRow | None) -> Iterator[Shown]:

@@ -166,7 +166,8 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     # A path says little: a stick may have been exchanged, and another person's image may lie there now.
     is_same_object = header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
     is_same_size = (format_.rows, format_.columns) == (image.description.rows, image.description.columns)
-    if not (is_same_object and is_same_size and image.frame < format_.frames):
+    is_as_it_was = image.stamp in ("", layout.stamp)
+    if not (is_same_object and is_same_size and is_as_it_was and image.frame < format_.frames):
         raise InputError("The file has changed since it was opened; open it again.")
     caveats: list[Caveat] = [*format_.guesses]
     bits = embedded_bits(header.dataset, format_.used_bits, format_.bits_allocated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -21,11 +22,13 @@ from medviewer.domain.study import Image, Plane
 from medviewer.imaging.derived_object import copy_elements, value_of
 from medviewer.imaging.orientation import orientation_letters
 from medviewer.imaging.report_items import parameters_of
+from medviewer.imaging.scale import pixel_aspect
 
 _KEPT = (
     "BodyPartExamined", "Laterality", "ImageLaterality", "AnatomicRegionSequence",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
+_SIDES = frozenset({"R", "L", "U", "B"})
 # PS3.16 annex L: parts of which there are not two.
 _UNPAIRED = frozenset(
     """
@@ -47,6 +50,10 @@ def describe_side(result: Dataset, header: Dataset, source: Image) -> None:
     result.PatientOrientation = [letters.right, letters.bottom] if letters.right and letters.bottom else None
     # Once lossy, always lossy (PS3.3 C.7.6.1.1.5).
     copy_elements(header, result, [keyword for keyword in _KEPT if value_of(header, keyword)])
+    side = source.description.image_laterality
+    if side in _SIDES and side not in (result.get("Laterality"), result.get("ImageLaterality")):
+        result.ImageLaterality = side  # as enhanced objects say it, of each frame (PS3.3 C.7.6.16.2.8)
+        result.pop("Laterality", None)
     is_told = "Laterality" in result or "ImageLaterality" in result
     if not is_told and str(result.get("BodyPartExamined")) not in _UNPAIRED:
         result.Laterality = None  # type 2C: empty says that it is not known, absent that there are no two sides
@@ -77,6 +84,13 @@ def describe_pixels(result: Dataset, header: Dataset, source: Image) -> None:
     result.SamplesPerPixel = 1
     result.PhotometricInterpretation = "MONOCHROME2"
     result.PresentationLUTShape = "IDENTITY"
+
+
+def describe_shape(result: Dataset, source: Image) -> None:
+    """Say that pixels are no squares, where nothing else does: Pixel Aspect Ratio (type 1C, PS3.3 C.7.6.3.1.7)."""
+    shape = Fraction(pixel_aspect(source.description)).limit_denominator(10_000)
+    if shape > 0 and shape != 1:
+        result.PixelAspectRatio = [shape.numerator, shape.denominator]
 
 
 def describe_segmentation(result: Dataset, masks: Sequence[np.ndarray]) -> None:

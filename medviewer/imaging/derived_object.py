@@ -33,6 +33,8 @@ from medviewer import __version__
 from medviewer.domain.errors import InputError, NotDicomError
 from medviewer.domain.study import Image, zone_of
 from medviewer.imaging.charset import decode_text
+from medviewer.imaging.header import stamp_of
+from medviewer.imaging.layout import scan_header
 from medviewer.whole_file import write_whole
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values, names among them
@@ -136,7 +138,8 @@ def read_header(image: Image) -> Dataset:
         ) from error
     except _UNREADABLE as error:
         raise NotDicomError("The image's file is no longer readable DICOM; open the study again.") from error
-    if str(value_of(header, "SOPInstanceUID") or "") != image.sop_instance_uid:
+    is_same = str(value_of(header, "SOPInstanceUID") or "") == image.sop_instance_uid
+    if not is_same or image.stamp not in ("", stamp_of(scan_header(image.file))):
         raise InputError("The image's file has been replaced since it was opened; open the study again.")
     for keyword, name in _NAMED_BY:
         uid = str(value_of(header, keyword) or "")

@@ -17,7 +17,7 @@ from medviewer.imaging import code_stream, tags
 from medviewer.imaging.codecs import JPEG_LS_NEAR, LOSSY_SYNTAXES, MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.functional_groups import FunctionalGroups
-from medviewer.imaging.header import Header
+from medviewer.imaging.header import Header, stamp_of
 from medviewer.imaging.parametric_map import PARAMETRIC_MAP_STORAGE, read_real_world
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
 from medviewer.imaging.rt_dose import RT_DOSE_STORAGE, describe_dose
@@ -49,6 +49,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
         single = _describe_frame(common, FunctionalGroups(dataset, shared, DataSet()))
         _keep_alike(header, format_, single)
     frame_rate, is_rate_mean = _frame_rate_hz(dataset)
+    stamp = stamp_of(header)
     images: list[Image] = []
     tables: dict[tuple[int, bool], LookUpTable | None] = {}
     for frame in range(format_.frames):
@@ -70,6 +71,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 is_rate_mean=is_rate_mean,
                 axis_values=read_axis_values(dataset, groups.item),
                 warnings=caveats + found,
+                stamp=stamp,
                 frame_of_reference_uid=dataset.text(tags.FRAME_OF_REFERENCE_UID),
                 made_on=_made_on(groups) if _lies_on_pixels(header, description) else None,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,14 @@ class Header:
     def is_encapsulated(self) -> bool:
         """Whether the pixel data are compressed fragments."""
         return self.pixels is not None and self.pixels.length == UNDEFINED_LENGTH
+
+
+def stamp_of(header: Header) -> str:
+    """A checksum of what the file says of its image and its patient, to tell a file that was written over since.
+
+    A UID does not: whoever corrects a name, or turns MONOCHROME1 into MONOCHROME2, often keeps it.
+    """
+    return f"{zlib.crc32(bytes(1).join(header.dataset.values.values())):08x}"
 
 
 def uid_name(uid: str) -> str:

@@ -25,6 +25,7 @@ from medviewer.imaging.derived_frame import (
     describe_maker,
     describe_pixels,
     describe_segmentation,
+    describe_shape,
     has_place,
     leave_unplaced,
     place_as_source,
@@ -162,6 +163,8 @@ def write_heat_map_segment(
     result.SegmentSequence = [_segment(attribution, finding, criterion)]
     if has_place(source):
         place_as_source(result, header, source)
+    else:
+        describe_shape(result, source)
     identification = Dataset()
     identification.ReferencedSegmentNumber = 1
     shared.SegmentIdentificationSequence = [identification]

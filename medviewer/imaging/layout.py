@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 from medviewer.imaging import tags
 from medviewer.imaging.encapsulation import Fragment, frame_fragments
-from medviewer.imaging.header import Header, inflated, parse_header, unreadable
+from medviewer.imaging.header import Header, inflated, parse_header, stamp_of, unreadable
 from medviewer.imaging.pixel_format import PixelFormat, read_pixel_format
 from medviewer.imaging.source import ByteSource
 
@@ -29,11 +29,12 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a file's frames are."""
+    """Where a file's frames are, and what tells whether it says what it said when it was opened."""
 
     header: Header
     format: PixelFormat
     fragments: tuple[tuple[Fragment, ...], ...]
+    stamp: str
 
 
 class _Identity(NamedTuple):
@@ -136,7 +137,7 @@ def _layout_of(identity: _Identity, source: ByteSource) -> Layout:
     if header.is_encapsulated and header.pixels is not None:
         extended = tuple(int(value) for value in header.dataset.numbers(tags.EXTENDED_OFFSET_TABLE))
         fragments = frame_fragments(source, header.pixels.offset, format_.frames, extended)
-    layout = Layout(header, format_, fragments)
+    layout = Layout(header, format_, fragments, stamp_of(header))
     with _layouts_lock:
         _layouts[identity] = layout
         while len(_layouts) > _MAX_LAYOUTS:

@@ -20,6 +20,7 @@ from medviewer.imaging.derived_frame import (
     describe_maker,
     describe_pixels,
     describe_segmentation,
+    describe_shape,
     has_place,
     place_as_source,
 )
@@ -74,6 +75,8 @@ def write_outlines(source: Image, answer: Answer, *, path: Path) -> ObjectRefere
     add_one_frame(result, header, source, derivation=codes.DCM.SegmentationImageDerivation, dimension=BY_SEGMENT)
     if has_place(source):
         place_as_source(result, header, source)
+    else:
+        describe_shape(result, source)
     describe_segmentation(result, [region.mask for _, region in drawn])
     result.SegmentSequence = [_segment(n, region, made_by) for n, region in enumerate(answer.regions, start=1)]
     _add_frames(result, [number for number, _ in drawn])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,10 +21,9 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Image
-from medviewer.imaging.derived_frame import describe_side, reference_to
+from medviewer.imaging.derived_frame import describe_shape, describe_side, reference_to
 from medviewer.imaging.derived_object import BANNER, now_at, read_header, start_object, write_object
 from medviewer.imaging.orientation import Letters, orientation_letters
-from medviewer.imaging.scale import pixel_aspect
 from medviewer.resources import resource
 
 _SERIES_NUMBER = 9802
@@ -76,9 +74,7 @@ def write_secondary_capture(source: Image, rgb: np.ndarray, *, text: Sequence[st
     )
     _describe(capture, header, source, text)
     _set_pixels(capture, pixels)
-    shape = Fraction(pixel_aspect(source.description)).limit_denominator(10_000)
-    if shape > 0 and shape != 1:  # type 1C: without a spacing nothing else says that pixels are no squares
-        capture.PixelAspectRatio = [shape.numerator, shape.denominator]
+    describe_shape(capture, source)
     write_object(capture, header, path)
 
 

@@ -33,7 +33,7 @@ _SAID_BY_EACH = (
     "SeriesDescription", "ContentDescription", "ContentLabel", "ContentCreatorName", "DeviceSerialNumber",
     "ContributingEquipmentSequence",
 )  # fmt: skip
-_CANNOT = "so their outlines are not put together; they stay one file a slice."
+NOT_TOGETHER = "so their outlines are not put together; they stay one file a slice."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +98,14 @@ def _check_alike(images: Sequence[Image]) -> None:
     for image in images:
         d = image.description
         if not has_place(image):
-            raise GeometryError(f"A slice does not say where it lies in the patient, {_CANNOT}")
+            raise GeometryError(f"A slice does not say where it lies in the patient, {NOT_TOGETHER}")
         same_size = (d.rows, d.columns, d.pixel_spacing_mm) == (first.rows, first.columns, first.pixel_spacing_mm)
         assert d.plane is not None and first.plane is not None  # noqa: S101, PT018 - it has a place
         directions = [(*plane.row_cosine, *plane.column_cosine) for plane in (d.plane, first.plane)]
         is_parallel = np.allclose(directions[0], directions[1], atol=1e-4)
         is_together = image.frame_of_reference_uid == images[0].frame_of_reference_uid
         if not (same_size and is_parallel and is_together):
-            raise GeometryError(f"The slices are not of one size and direction, {_CANNOT}")
+            raise GeometryError(f"The slices are not of one size and direction, {NOT_TOGETHER}")
 
 
 def _read(path: Path) -> Dataset:
@@ -121,12 +121,12 @@ def _drawn(images: Sequence[Image], parts: Sequence[Dataset]) -> list[_Drawn]:
     for place, (image, part) in enumerate(zip(images, parts, strict=True)):
         is_same = [item.SegmentLabel for item in part.SegmentSequence] == labels
         if not is_same or part.DeviceSerialNumber != parts[0].DeviceSerialNumber:
-            raise InputError(f"The outlines of the slices are of different models, {_CANNOT}")
+            raise InputError(f"The outlines of the slices are of different models, {NOT_TOGETHER}")
         source = part.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
         frame_number = image.frame + 1 if image.number_of_frames > 1 else None
         named = source.get("ReferencedFrameNumber")
         if (source.ReferencedSOPInstanceUID, named) != (image.sop_instance_uid, frame_number):
-            raise InputError(f"The outlines of a slice are of another image, {_CANNOT}")
+            raise InputError(f"The outlines of a slice are of another image, {NOT_TOGETHER}")
         pixels = np.atleast_3d(part.pixel_array) if part.NumberOfFrames == 1 else part.pixel_array
         frames = pixels.reshape(int(part.NumberOfFrames), part.Rows, part.Columns)
         for own, frame in zip(part.PerFrameFunctionalGroupsSequence, frames, strict=True):

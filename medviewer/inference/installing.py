@@ -133,12 +133,16 @@ class ModelStore:
 
         Raises:
             StorageError: the folder cannot be written; the old model stays in use.
+            UsageError: a copy of the one in use lies beside it, and would have the id of the new one.
             ModelError: several own models have its id.
         """
         own, kept = self.folder / candidate.card.id, self.folder / PREVIOUS / candidate.card.id
         present = self._in_use(candidate.card.id)
         # One that was put there by hand may lie under another name; left there, it would have the id of the new one.
         old = present.folder if present is not None and self.is_own(present) else own
+        same = (one for one in self.catalogue().entries if one.id == candidate.card.id and self.is_own(one))
+        if copies := [one.folder.name for one in same if one.folder != old]:
+            raise UsageError(f"{old.name} and {copies[0]} hold models of one id; remove one of the two folders.")
         try:
             with self._away(kept):
                 if old.exists():

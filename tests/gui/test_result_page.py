@@ -94,6 +94,23 @@ def test_the_page_names_the_finding_that_the_map_is_of_where_there_are_others(tm
     assert "对应的结果：肺炎" in chinese
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("with_identity", [True, False])
+def test_the_page_says_of_which_side_and_which_image_of_several_it_is(tmp_path: Path, with_identity: bool) -> None:
+    """Of a knee or a breast, and of frames that look alike, nothing else tells."""
+    for number in (1, 2, 3):
+        uids = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": f"1.2.1.{number}"}
+        write(tmp_path / f"{number}.dcm", ImageLaterality="R", InstanceNumber=number, **uids)
+    patient = scan([tmp_path]).patients[0]
+    series = patient.studies[0].series[0]
+    selection = Selection(patient, patient.studies[0], series, series.stacks[0], 1)
+    result = Result(selection.image, frame_of(selection.image), make_answer(PNEUMONIA))
+    text = text_of(result_page(result, selection, ROW, with_identity=with_identity))
+    assert "CR CHEST R PA" in text
+    assert "image 2 of 3" in text
+    assert "image 1 of 1" not in text_of(page_of(tmp_path))
+
+
 def test_chinese(tmp_path: Path) -> None:
     use_language("zh")
     text = text_of(page_of(tmp_path, decision=DECISION))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -20,9 +21,12 @@ from medviewer.domain.study import Image
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import normalise_map
 from medviewer.imaging.heat_map_object import write_heat_map, write_heat_map_segment
+from medviewer.imaging.outline_object import write_outlines
+from medviewer.imaging.scan import images_of, scan
 from medviewer.inference.placement import grid_to_network, place_saliency
 from tests.answers import EFFUSION, PNEUMONIA, PROVENANCE, make_answer, make_attribution, make_radiograph
 from tests.layer_objects import write_ct
+from tests.outline_models import make_outlines
 from tests.reference.test_dicom_out import KINDS, errors_of, inconsistencies, make_source, run, scanned, tool
 
 SQUARE = 224  # pixels of a network's input
@@ -169,6 +173,25 @@ def test_a_projection_is_given_no_place_in_the_patient(tmp_path: Path) -> None:
 
 
 @pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [({"PixelAspectRatio": ["5", "4"]}, [5, 4]), ({"ImagerPixelSpacing": [0.4, 0.2]}, [2, 1]), ({}, None)],
+)
+def test_segments_of_a_projection_have_its_pixels_shape(
+    tmp_path: Path, attributes: dict[str, Any], shape: list[int] | None
+) -> None:
+    """Nothing else tells that these are no squares (type 1C, PS3.3 C.7.6.3.1.7): they would lie there squashed."""
+    (source,) = images_of(scan([make_radiograph(tmp_path / "source.dcm", **attributes).path]))
+    attribution, mask = make_attribution(96, 80), np.eye(96, 80, dtype=bool)
+    paths = tmp_path / "seg.dcm", tmp_path / "outlines.dcm"
+    write_heat_map_segment(source, attribution, PNEUMONIA, mask=mask, criterion="hot", path=paths[0])
+    write_outlines(source, make_outlines(96, 80), path=paths[1])
+    for path in paths:
+        assert errors_of(path) == []
+        ratio = pydicom.dcmread(path).get("PixelAspectRatio")
+        assert (ratio if ratio is None else list(ratio)) == shape
+
+
 def test_two_images_never_share_a_frame_of_reference_of_their_own(tmp_path: Path) -> None:
     alone = set()
     for name in ("a", "b"):

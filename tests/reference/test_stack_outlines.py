@@ -146,21 +146,37 @@ def test_going_on_puts_all_slices_together_and_a_call_that_finds_nothing_leaves_
 
 
 def test_what_no_result_lists_is_not_put_together(tmp_path: Path) -> None:
-    """A call that was killed while it took an earlier result away leaves the outlines without the result."""
+    """A call that was killed while it took an earlier result away leaves outlines that are of no result."""
     write_series(tmp_path / "in")
     assert analyze(tmp_path) == 0
     out = tmp_path / "out"
     cards = [read_card(tmp_path / "models" / outline_models.MODEL_ID)]
     plan = plan_batch(scan([tmp_path / "in"]), cards, (), out)
-    one, other = (out / question.name for question in plan.questions[:2])
-    (one / RESULT_NAME).unlink()
+    other = out / plan.questions[1].name
     unlisted = json.loads((other / RESULT_NAME).read_bytes()) | {"outputs": []}
     (other / RESULT_NAME).write_text(json.dumps(unlisted), encoding="utf-8")
     [told] = StackOutlines(out, plan.questions).of_study(plan.studies[0])
-    assert (told.slices, told.outlined) == (SLICES, SLICES - 2)
+    assert (told.slices, told.outlined) == (SLICES, SLICES - 1)
     used = pydicom.dcmread(stack_file(tmp_path)).ReferencedSeriesSequence[0].ReferencedInstanceSequence
-    gone = {question.selection.image.sop_instance_uid for question in plan.questions[:2]}
-    assert not gone & {item.ReferencedSOPInstanceUID for item in used}
+    gone = plan.questions[1].selection.image.sop_instance_uid
+    assert gone not in {item.ReferencedSOPInstanceUID for item in used}
+
+
+@pytest.mark.reliability
+def test_a_slice_without_a_result_is_not_put_together_as_one_without_an_outline(tmp_path: Path) -> None:
+    """A volume would be measured too small, and nobody could see why."""
+    paths = write_series(tmp_path / "in")
+    whole = paths[2].read_bytes()
+    paths[2].write_bytes(whole[:-200])
+    assert analyze(tmp_path) == 4
+    [path] = (tmp_path / "out").glob("study-*/result.json")
+    [told] = json.loads(path.read_text(encoding="utf-8"))["stacks"]
+    assert (told["file"], told["slices"], told["outlined"]) == ("", SLICES, SLICES - 1)
+    assert told["reason"].startswith("1 of the 5 slices has no result, so their outlines are not put together")
+    assert not list((tmp_path / "out").glob("study-*/outlines-*"))
+    paths[2].write_bytes(whole)
+    assert analyze(tmp_path) == 0
+    assert len(pydicom.dcmread(stack_file(tmp_path)).ReferencedSeriesSequence[0].ReferencedInstanceSequence) == SLICES
 
 
 def test_slices_without_a_place_stay_one_file_each(tmp_path: Path) -> None:

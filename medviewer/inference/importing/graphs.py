@@ -40,6 +40,7 @@ _ORDERS: Mapping[tuple[str, bool], tuple[int, ...]] = {
 }
 _ORDERS_BACK = {key: tuple(order.index(axis) for axis in _AS_THEY_LIE) for key, order in _ORDERS.items()}
 _MOST_CHANNELS = 120  # of masks; more is a slip of the axes
+_SLACK = 1e-3  # of probabilities that a network has rounded
 _SMALLEST = 1e-6  # a probability of 0 has no logit
 MOST_AT_ONCE = 16  # images of a fixed batch: each image is asked about with so many copies of itself
 
@@ -236,7 +237,7 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
     """What the file as it came gives for ``x`` (n, 1, rows, columns), with numpy around it: logits, or masks.
 
     Raises:
-        ModelError: the masks are of another size than the image.
+        ModelError: the numbers cannot be what the answers say they are, or masks are of another size than the image.
     """
     image = np.repeat(x, facts.shape[0], axis=1) if answers.values != "imagenet" else _imagenet(x, facts.shape[0])
     order = _ORDERS[facts.layout, answers.is_across]
@@ -245,11 +246,34 @@ def own_answers(session: Any, facts: GraphFacts, answers: Answers, x: np.ndarray
         return _own_masks(session, facts, answers, image)
     rows = np.concatenate([some.reshape(len(some), -1) for some in _runs(session, facts, image)])
     found = np.asarray(rows[: len(image)], np.float64)
+    _check_trial_numbers(facts, answers, found)
     if answers.output == "logits":
         return found.astype(np.float32)
     p = np.clip(found, _SMALLEST, 1 - _SMALLEST)
     logits = np.log(p) if answers.task == "multiclass" else np.log(p) - np.log1p(-p)
     return np.asarray(logits, np.float32)
+
+
+def _check_trial_numbers(facts: GraphFacts, answers: Answers, found: np.ndarray) -> None:
+    """Refuse numbers ``(n, labels)`` that cannot be what the answers say they are: every answer would be wrong."""
+    is_between = bool(((found >= -_SLACK) & (found <= 1 + _SLACK)).all())
+    adds_up = bool((np.abs(found.sum(axis=1) - 1) <= 10 * _SLACK).all())
+    if answers.output == "probabilities" and not is_between:
+        raise ModelError(
+            f"“{facts.file}” gives numbers from {found.min():.3g} to {found.max():.3g} for trial images, and they were "
+            "said to lie from 0 to 1; answer “output” with logits."
+        )
+    if answers.output == "probabilities" and answers.task == "multiclass" and not adds_up:
+        raise ModelError(
+            f"“{facts.file}” gives numbers for trial images that do not add up to 1, so that they are not the "
+            "probabilities of exactly one finding; answer “task” with multilabel, or “output” as it was exported."
+        )
+    is_softmax = len(answers.labels) > 1 and is_between and adds_up
+    if answers.output == "logits" and (facts.tail or is_softmax):
+        why = f"ends in {facts.tail}" if facts.tail else "gives numbers from 0 to 1 that add up to 1 for trial images"
+        raise ModelError(
+            f"“{facts.file}” {why}, so that its numbers are no scores of any size; answer “output” with probabilities."
+        )
 
 
 def _runs(session: Any, facts: GraphFacts, image: np.ndarray) -> Iterator[np.ndarray]:
@@ -340,9 +364,17 @@ def _names(model: ModelProto) -> Iterator[str]:
                 value = ast.literal_eval(entry.value)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 value = entry.value.split(",")
-            words = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            words = _in_order(value) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
             yield from (str(word).strip().replace(" ", "_") for word in words)
             return
+
+
+def _in_order(names: Mapping[Any, Any]) -> Sequence[Any]:
+    """Names by the number of their output, whichever of the two stands first; JSON has "10" before "2" as a rule."""
+    numbered = {**names} if all(str(key).isdecimal() for key in names) else {n: name for name, n in names.items()}
+    if not all(str(key).isdecimal() for key in numbered) or len(numbered) != len(names):
+        return list(names.values())
+    return [numbered[key] for key in sorted(numbered, key=lambda key: int(str(key)))]
 
 
 def _before(facts: GraphFacts, answers: Answers) -> tuple[list[Any], dict[str, np.ndarray]]:

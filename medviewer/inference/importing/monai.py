@@ -79,13 +79,14 @@ def read_bundle(folder: Path) -> Brought:
     """
     metadata = _read_metadata(folder / METADATA)
     given, gives = _format(metadata, "inputs"), _format(metadata, "outputs")
-    if len(given.get("spatial_shape", (0, 0))) != 2:
+    if len(_listed(given.get("spatial_shape")) or (0, 0)) != 2:
         raise ModelError(
             "The bundle's network is not for 2D images (metadata.json says so); only those can be imported."
         )
     hints: dict[str, Any] = {name: value for name, value in _hints(metadata, given, gives).items() if value}
-    more = {"version": _version(str(metadata.get("version", "")))}
-    references = [str(text)[:2000] for text in metadata.get("references", []) if isinstance(text, str)]
+    more = {"version": _version(_text(metadata.get("version")))}
+    said = metadata.get("references")
+    references = [text[:2000] for text in ([said] if isinstance(said, str) else _listed(said)) if isinstance(text, str)]
     return Brought(_network(folder), hints, more | ({"references": references} if references else {}))
 
 
@@ -146,13 +147,15 @@ def _format(metadata: Mapping[str, Any], side: str) -> dict[str, Any]:
 
 
 def _hints(metadata: Mapping[str, Any], given: Mapping[str, Any], gives: Mapping[str, Any]) -> dict[str, Any]:
-    names = gives.get("channel_def", {})
-    labels = [str(names[key]).strip().replace(" ", "_") for key in sorted(names, key=_number)] if names else []
-    sides = [side for side in given.get("spatial_shape", ()) if isinstance(side, int) and not isinstance(side, bool)]
+    names = gives.get("channel_def")
+    ordered = [names[key] for key in sorted(names, key=_number)] if isinstance(names, dict) else _listed(names)
+    labels = [str(name).strip().replace(" ", "_") for name in ordered]
+    shape = _listed(given.get("spatial_shape"))
+    sides = [side for side in shape if isinstance(side, int) and not isinstance(side, bool)]
     span = given.get("value_range")
     values = _RANGES.get((float(span[0]), float(span[1]))) if _is_pair(span) and span is not None else None
     return {
-        "title": str(metadata.get("name", ""))[:200],
+        "title": _text(metadata.get("name"))[:200],
         "labels": labels,
         "modality": _MODALITIES.get(str(given.get("modality", "")).upper(), ()),
         # Its readers give arrays of (x, y) unless told otherwise, and spatial_shape is in the same order.
@@ -161,9 +164,18 @@ def _hints(metadata: Mapping[str, Any], given: Mapping[str, Any], gives: Mapping
         "columns": sides[0] if len(sides) == 2 else None,
         "values": values,
         "output": "probabilities" if gives.get("type") == "probabilities" else None,
-        "intended_use": str(metadata.get("intended_use") or metadata.get("description") or "")[:2000],
-        "licence": str(metadata.get("copyright", ""))[:500],
+        "intended_use": (_text(metadata.get("intended_use")) or _text(metadata.get("description")))[:2000],
+        "licence": _text(metadata.get("copyright"))[:500],
     }
+
+
+def _text(value: Any) -> str:
+    """A text of a bundle; what is none, such as null, says nothing."""
+    return value if isinstance(value, str) else ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_pair(value: Any) -> bool:

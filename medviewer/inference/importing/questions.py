@@ -200,9 +200,9 @@ def read_answers(asked: Sequence[Question], given: Mapping[str, Any], facts: Gra
     if found["task"] == "multiclass" and len(labels) < 2:
         raise UsageError("Exactly one of several findings needs at least two labels; answer “task” with multilabel.")
     for side in ("rows", "columns"):
-        found[side] = int(found[side])
-        if not 8 <= found[side] <= _LARGEST_SIDE:
+        if not 8 <= found[side] <= _LARGEST_SIDE or found[side] % 1:
             raise UsageError(f"“{side}” must be a whole number from 8 to {_LARGEST_SIDE}.")
+        found[side] = int(found[side])
     _check_sides(found, facts)
     if not 0 < found["threshold"] < 1:
         raise UsageError("“threshold” must lie between 0 and 1.")

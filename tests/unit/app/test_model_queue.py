@@ -13,13 +13,14 @@ import pytest
 
 from medviewer.app import analysis
 from medviewer.app.application import Application
-from medviewer.app.findings import REPLACED
+from medviewer.app.findings import DOUBTED, REPLACED
 from medviewer.app.model_queue import MOST
 from medviewer.app.on_screen import current_answer, selections
 from medviewer.app.opening import take_collection
 from medviewer.app.start import running_application
 from medviewer.app.state import QueueItem
 from medviewer.domain.errors import EngineError, UsageError
+from medviewer.domain.study import Caveat, Collection, Stack
 from medviewer.inference.catalogue import Catalogue
 from medviewer.records.record import Identifier, PatientRecord
 from medviewer.records.store import RecordStore
@@ -165,6 +166,76 @@ def test_who_is_completed_meanwhile_is_compared_anew_before_anything_is_said(
     assert app.state.selection.patient.birth_date == "19500101"
 
 
+def with_doubt(app: Application) -> Collection:
+    """The collection once another file has turned out to claim to be a.dcm."""
+    twin = Caveat("uid.duplicate", "Another file with other content claims to be this very image.")
+
+    def doubted(stack: Stack) -> Stack:
+        images = [replace(one, warnings=(twin,)) if one.path.name == "a.dcm" else one for one in stack.images]
+        return replace(stack, images=tuple(images))
+
+    patients = []
+    for patient in app.state.collection.patients:
+        studies = []
+        for study in patient.studies:
+            own = [replace(one, stacks=tuple(map(doubted, one.stacks))) for one in study.series]
+            studies.append(replace(study, series=tuple(own)))
+        patients.append(replace(patient, studies=tuple(studies)))
+    return replace(app.state.collection, patients=tuple(patients))
+
+
+@pytest.mark.reliability
+def test_an_answer_goes_once_another_file_claims_to_be_its_image_and_the_model_abstains(
+    app: Application, held: HeldExecutor
+) -> None:
+    app.run_command("model.ask_open")
+    go_all(app, held)
+    app.run_command("model.run")
+    assert app.state.selection is not None
+    assert app.state.selection.image.path.name == "a.dcm"
+    take_collection(app, with_doubt(app))
+    assert asked(app) == {("b.dcm", fakes.MODEL_ID), ("b.dcm", SECOND)}
+    assert {item.selection.image.path.name for item in app.state.queue} <= {"b.dcm"}
+    assert app.state.notice is not None
+    assert app.state.notice.text == DOUBTED
+    app.run_command("model.run")  # of the pixels that were read before
+    found = current_answer(app.state)
+    assert found is not None
+    assert found[1].status == "abstained"
+    assert any(guard.code == "image.uid.duplicate" for guard in found[1].guards)
+    take_collection(app, app.state.collection)
+    assert current_answer(app.state) == found
+
+
+@pytest.mark.reliability
+def test_what_is_found_out_of_an_image_while_it_is_asked_about_counts(app: Application, held: HeldExecutor) -> None:
+    app.run_command("model.ask_study")
+    ask = held.held.pop(0)
+    take_collection(app, with_doubt(app))
+    held.held.insert(0, ask)
+    go_all(app, held)
+    assert {item.status for item in app.state.queue} == {"abstained"}
+    assert {answer.status for answer in app.state.answers.values()} == {"abstained"}
+
+
+@pytest.mark.reliability
+def test_an_answer_that_comes_after_another_file_has_claimed_its_image_is_not_taken(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = analysis.ask
+
+    def ask(*arguments: Any) -> analysis.Asked:
+        answer = real(*arguments)
+        take_collection(app, with_doubt(app))
+        return answer
+
+    monkeypatch.setattr(analysis, "ask", ask)
+    app.run_command("model.run")
+    assert not app.state.answers
+    assert app.state.notice is not None
+    assert app.state.notice.text == DOUBTED
+
+
 def test_what_is_answered_or_waits_is_not_asked_again(app: Application, held: HeldExecutor) -> None:
     app.run_command("model.ask_open")
     app.run_command("model.ask_open")
@@ -270,6 +341,25 @@ def test_an_image_that_contradicts_the_record_is_not_asked_about(
     assert {item.selection.image.path.name for item in failed} == {"b.dcm"}
     assert len(failed) == 2
     assert {file for file, _ in asked(app)} == {"a.dcm"}
+
+
+@pytest.mark.reliability
+def test_the_queue_knows_of_the_patient_what_the_record_tells_as_a_run_on_screen_does(
+    app: Application, held: HeldExecutor, films: Path
+) -> None:
+    """Whose age the file leaves out: the same model must not give an answer in one way and abstain in the other."""
+    write_radiograph(films / "a.dcm", patient_id="A1", name="Alpha^Anna", PatientBirthDate="")
+    app.records.store().save_record(PatientRecord("k", (Identifier("", "A1"),), "Alpha^Anna", "1950-01-01", "F"))
+    app.run_command("file.open_files", [films / "a.dcm"])
+    held.held.clear()
+    app.run_command("model.ask_all")
+    go_all(app, held)
+    behind = {subject: answer.guards for subject, answer in app.state.answers.items()}
+    assert behind
+    assert all("this patient is 55" in " ".join(one.text for one in guards) for guards in behind.values())
+    app.run_command("model.run")
+    [(subject, answer)] = [pair for pair in app.state.answers.items() if pair[0].model_id == app.state.model_id]
+    assert answer.guards == behind[subject]
 
 
 @pytest.mark.reliability

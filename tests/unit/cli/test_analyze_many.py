@@ -533,3 +533,27 @@ def test_the_time_left_is_the_median_times_what_is_left() -> None:
         now[0] += lasted
         pace.stop()
     assert pace.left_s(10) == 30.0
+
+
+@pytest.mark.reliability
+def test_an_earlier_answer_of_an_image_that_is_refused_by_now_is_taken_away(
+    tmp_path: Path, models: Path, studies: Path
+) -> None:
+    """It would stand beside the sentence that the model is not for that view."""
+    assert main(words(tmp_path, models, studies)) == 0
+    uids = {"StudyInstanceUID": "1.2.2", "SOPInstanceUID": "1.2.2.1", "PatientName": NAME, "PatientID": NUMBER}
+    make_radiograph(studies / "canary-b.dcm", ViewPosition="LL", PatientBirthDate="20200101", **uids)
+    before = {path.parent for path in (tmp_path / "out").glob("study-*/*/result.json")}
+    [mine] = [path for path in before if (path / "finding.sr.dcm").is_file() and "1.2.2.1" in _uids(path)]
+    (mine / "notes.txt").write_text("somebody's own")
+    assert main(words(tmp_path, models, studies)) == 0
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    document = json.loads((mine.parent / "result.json").read_bytes())
+    assert document["results"] == []
+    assert sum(one["images"] for one in document["not_asked"]) == 2
+    assert before - {mine} == {path.parent for path in (tmp_path / "out").glob("study-*/*/result.json")}
+
+
+def _uids(folder: Path) -> set[str]:
+    evidence = pydicom.dcmread(folder / "finding.sr.dcm").CurrentRequestedProcedureEvidenceSequence[0]
+    return {one.ReferencedSOPInstanceUID for s in evidence.ReferencedSeriesSequence for one in s.ReferencedSOPSequence}

@@ -366,6 +366,32 @@ def test_another_object_at_the_same_path_is_never_shown_as_this_one(tmp_path: Pa
         decode.read_frame(image)
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        {"RescaleSlope": "2", "RescaleIntercept": "-1000"},
+        {"PatientName": "Other^Person"},
+        {"PatientID": "2"},
+        {"StudyInstanceUID": "2.25.99"},
+    ],
+)
+def test_a_file_that_was_written_over_under_its_uid_is_not_read_as_what_it_was(
+    change: dict[str, str], tmp_path: Path
+) -> None:
+    """Its pixels would be shown and analysed by a header that is not theirs any more."""
+    first = {"SOPInstanceUID": "2.25.10", "PatientName": "First^Person"}
+    path = write_dataset(tmp_path / "IMG1", make_dataset(**first))
+    image = images(path)[0]
+    decode.read_frame(image)
+    write_dataset(path, make_dataset(**(first | change)))
+    with pytest.raises(InputError, match="open it again"):
+        decode.read_frame(image)
+    write_dataset(path, make_dataset(**first))
+    decode.read_frame(image)
+
+
 def exchanged(path: Path, other: Path) -> None:
     """Another file at the path, with the times that a copy to a stick may well have."""
     before = path.stat()

@@ -215,6 +215,26 @@ def test_the_side_is_that_of_the_source(tmp_path: Path, keyword: str, side: str)
     assert not other & set(found.dir())
 
 
+@pytest.mark.reliability
+@pytest.mark.parametrize("of_file", [{}, {"Laterality": "B"}, {"ImageLaterality": "B"}])
+def test_the_side_of_a_frame_is_said_where_the_file_says_it_of_its_frames(
+    tmp_path: Path, of_file: dict[str, str]
+) -> None:
+    """As of tomosynthesis: empty would say that nobody knows which breast it is."""
+    path = make_radiograph(tmp_path / "source.dcm", BodyPartExamined="BREAST", **of_file).path
+    dataset, anatomy, shared = pydicom.dcmread(path), pydicom.Dataset(), pydicom.Dataset()
+    anatomy.FrameLaterality = "R"
+    shared.FrameAnatomySequence = [anatomy]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = [pydicom.Dataset(), pydicom.Dataset()]
+    dataset.NumberOfFrames, dataset.PixelData = 2, dataset.PixelData * 2
+    dataset.save_as(path)
+    _, source = describe_images(read_header(path), path)
+    found = capture(tmp_path, source)
+    assert found.ImageLaterality == "R"
+    assert "Laterality" not in found
+
+
 def test_no_side_and_no_spacing_are_invented(tmp_path: Path) -> None:
     found = capture(tmp_path, make_radiograph(tmp_path / "source.dcm", PixelSpacing=[0, 0], Laterality=""))
     for keyword in (

@@ -23,6 +23,7 @@ from medviewer.domain.errors import InputError, StorageError, UsageError
 from medviewer.imaging import derived_object
 from medviewer.imaging.charset import decode_text
 from medviewer.imaging.derived_object import PATIENT_AND_STUDY, can_carry, now_at
+from medviewer.imaging.scan import images_of, scan
 from medviewer.imaging.structured_report import write_structured_report
 from tests.answers import (
     AGE_WARNING,
@@ -370,6 +371,19 @@ def test_a_zone_that_is_none_is_local_time(offset: str) -> None:
 def test_refuses_a_file_that_was_replaced(tmp_path: Path) -> None:
     source = make_radiograph(tmp_path / "source.dcm")
     make_radiograph(tmp_path / "source.dcm", PatientName="Somebody^Else")
+    with pytest.raises(InputError, match="replaced"):
+        report(tmp_path, source)
+    assert not (tmp_path / "finding.sr.dcm").exists()
+
+
+@pytest.mark.reliability
+def test_refuses_a_file_that_was_written_over_with_another_patient_under_its_uid(tmp_path: Path) -> None:
+    uids = {name: f"2.25.{n}" for n, name in enumerate(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"), 1)}
+    path = make_radiograph(tmp_path / "source.dcm", PatientName="First^Person", **uids).path
+    (source,) = images_of(scan([path]))
+    report(tmp_path, source)
+    (tmp_path / "finding.sr.dcm").unlink()
+    make_radiograph(path, PatientName="Somebody^Else", **uids)
     with pytest.raises(InputError, match="replaced"):
         report(tmp_path, source)
     assert not (tmp_path / "finding.sr.dcm").exists()

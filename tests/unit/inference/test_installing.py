@@ -101,6 +101,24 @@ def test_the_version_before_is_kept_whole_and_comes_back_and_forth(store: ModelS
 
 
 @pytest.mark.usefixtures("_unchecked")
+def test_a_model_that_was_put_there_under_another_name_is_replaced_too(store: ModelStore, tmp_path: Path) -> None:
+    """Beside it the new one would lie idle, and the old one would go on to answer."""
+    old, new = fakes.make_model(store.folder / "by hand"), fakes.make_model(tmp_path / "new", version="1.3.0")
+    before = content(old)
+    install(store, new)
+    assert versions(store) == ["1.3.0"]
+    assert not old.exists()
+    store.rollback("fake-chest")
+    assert content(store.folder / "fake-chest") == before
+    for copy in ("a copy", "the copy"):  # before the one in use by its name, and behind it
+        fakes.make_model(store.folder / copy)
+        with store.examined(new) as candidate, pytest.raises(UsageError, match="hold models of one id"):
+            store.commit(candidate)
+        assert content(store.folder / "fake-chest") == before
+        shutil.rmtree(store.folder / copy)
+
+
+@pytest.mark.usefixtures("_unchecked")
 def test_only_the_last_version_is_kept(store: ModelStore, tmp_path: Path) -> None:
     for version in ("1.0.0", "1.1.0", "1.2.0"):
         install(store, fakes.make_model(tmp_path / version, version=version))
@@ -436,15 +454,3 @@ def test_of_two_own_models_of_one_id_none_is_removed_rolled_back_or_replaced(sto
     with pytest.raises(ModelError, match="More than one"), store.examined(fakes.make_model(tmp_path / "new")):
         pass
     assert sorted(path.name for path in store.folder.iterdir() if not path.name.startswith(".")) == ["a", "b"]
-
-
-@pytest.mark.usefixtures("_unchecked")
-def test_a_model_that_was_put_there_under_another_name_is_replaced_and_comes_back(
-    store: ModelStore, tmp_path: Path
-) -> None:
-    """Left where it is, it would have the id of the new one, and neither could be used."""
-    fakes.make_model(store.folder / "by-hand", version="1.0.0")
-    install(store, fakes.make_model(tmp_path / "new", version="2.0.0"))
-    assert versions(store) == ["2.0.0"]
-    store.rollback("fake-chest")
-    assert versions(store) == ["1.0.0"]

@@ -157,11 +157,33 @@ def test_damaged_metadata_are_one_sentence(tmp_path: Path, content: bytes) -> No
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("spatial_shape", ["a", None]), ("value_range", "all"), ("modality", None), ("channel_def", {})],
+    [
+        ("spatial_shape", ["a", None]),
+        ("spatial_shape", None),
+        ("spatial_shape", 64),
+        ("value_range", "all"),
+        ("modality", None),
+        ("channel_def", {}),
+        ("channel_def", None),
+        ("channel_def", ["a", "b"]),
+    ],
 )
 def test_odd_metadata_give_no_guess(tmp_path: Path, field: str, value: object) -> None:
     hints = read_bundle(make_bundle(tmp_path / "bundle", _changed(**{field: value}))).hints
     assert {"title", "labels"} <= set(hints)
+
+
+def test_what_is_null_in_metadata_says_nothing(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    nothing = dict.fromkeys(("name", "version", "references", "copyright", "intended_use", "description"))
+    path.write_text(json.dumps(metadata | nothing), encoding="utf-8")
+    brought = read_bundle(bundle)
+    assert not {"title", "licence", "intended_use"} & set(brought.hints)
+    assert brought.card == {"version": "1.0.0"}
+    path.write_text(json.dumps(metadata | {"references": "One, 2024"}), encoding="utf-8")
+    assert read_bundle(bundle).card["references"] == ["One, 2024"]
 
 
 def test_an_archive_without_a_bundle_is_refused(tmp_path: Path) -> None:

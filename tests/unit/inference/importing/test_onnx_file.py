@@ -102,6 +102,21 @@ def test_a_graph_says_what_it_knows(tmp_path: Path) -> None:
     assert {q.id: q.guess for q in questions(plain)}["task"] is None
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        json.dumps({str(n): f"L{n}" for n in range(12)}, sort_keys=True),
+        json.dumps({f"L{n}": n for n in reversed(range(12))}),
+        str([f"L{n}" for n in range(12)]),
+        ",".join(f"L{n}" for n in range(12)),
+    ],
+)
+def test_names_in_the_file_are_guessed_in_the_order_of_its_numbers(names: str) -> None:
+    model = fakes.model_graph(3)
+    helper.set_model_props(model, {"names": names})
+    assert list(graphs._names(model)) == [f"L{n}" for n in range(12)]
+
+
 def test_gradients_of_an_imported_network_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     card = imported(bare_file(tmp_path / "net.onnx"), tmp_path / "out")
     assert card.explain is not None
@@ -217,6 +232,39 @@ def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_pa
     p = np.concatenate([session(path.read_bytes()).run(None, {"image": one[None]})[0] for one in image])
     e = np.exp(logits)
     np.testing.assert_allclose(e / e.sum(1, keepdims=True) if task == "multiclass" else e / (1 + e), p, atol=1e-5)
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("tail", "task", "output", "says"),
+    [
+        ("Identity", "multilabel", "probabilities", r"numbers from \S+ to \S+ for trial images, and they were said to"),
+        ("Sigmoid", "multiclass", "probabilities", "do not add up to 1"),
+        ("Sigmoid", "multilabel", "logits", "ends in Sigmoid, so that its numbers are no scores of any size"),
+        ("Softmax", "multiclass", "logits", "ends in Softmax, so that its numbers are no scores of any size"),
+    ],
+)
+def test_numbers_are_not_taken_for_what_they_cannot_be(
+    tmp_path: Path, tail: str, task: str, output: str, says: str
+) -> None:
+    path = colour_file(tmp_path / "net.onnx", tail=tail)
+    model = onnx.load_model_from_string(path.read_bytes())
+    head = next(one for one in model.graph.initializer if one.name == "head")
+    head.CopyFrom(numpy_helper.from_array(np.abs(HEAD), "head"))  # all scores are above 0
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=says):
+        imported(path, tmp_path / "out", task=task, output=output)
+
+
+@pytest.mark.reliability
+def test_probabilities_of_one_finding_behind_another_operator_are_not_taken_for_logits(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx", tail="Softmax")
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["out"]))
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="gives numbers from 0 to 1 that add up to 1 for trial images"):
+        imported(path, tmp_path / "out", task="multiclass", output="logits")
 
 
 def test_without_gradients_the_reason_stands_on_the_card_and_what_needs_none_remains(tmp_path: Path) -> None:
@@ -358,6 +406,9 @@ def test_the_card_says_that_nothing_is_known(tmp_path: Path) -> None:
         ({"values": ""}, "“values” must be answered"),
         ({"rows": "many"}, "must be a number"),
         ({"rows": 1e9}, "whole number from 8"),
+        ({"rows": 32.5}, "whole number from 8"),
+        ({"rows": float("inf")}, "whole number from 8"),
+        ({"rows": float("nan")}, "whole number from 8"),
         ({"threshold": 1}, "between 0 and 1"),
         ({"id": "../x"}, "small letters"),
         ({"colour": "red"}, "is no question"),
