@@ -110,7 +110,7 @@ def test_no_text_of_a_file_names_the_patient_once_identity_is_hidden(
 
     def said(state: Any) -> str:
         corner = (line for lines in astuple(corners(state, None)) for line in lines)
-        return " ".join((*corner, *(line for line, _ in fidelity(state, None)), *head_of(state))).lower()
+        return " ".join((*corner, *(line for line, _ in fidelity(state, None)), *head_of(state, [state]))).lower()
 
     assert "alpha" in said(reader.state)
     assert "surgeon" in said(reader.state)
