@@ -91,8 +91,11 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
 
 
 def _pictures(card: Card, encoded: Mapping[str, Encoded]) -> Iterator[npt.NDArray[Any]]:
-    """What the network is given of each image and each stack of slices."""
-    for spec in card.inputs:
+    """What the network is given of each image and stack of slices in which there must be something to judge.
+
+    Not of a model that outlines: the slices at the ends of a series are often empty, and nothing is outlined on them.
+    """
+    for spec in () if card.task == "segmentation" else card.inputs:
         if spec.kind in ("image", "volume"):
             yield from encoded[spec.name].tensors.values()
 
