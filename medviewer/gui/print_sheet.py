@@ -8,7 +8,7 @@ from math import hypot
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QBuffer, QIODevice, QMarginsF, QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QFont, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter, QPen
+from PySide6.QtGui import QFont, QFontMetricsF, QImage, QPageLayout, QPageSize, QPainter, QPdfWriter, QPen
 from PySide6.QtWidgets import QApplication
 
 from medviewer.app.on_screen import calibration_of, measured_image
@@ -31,6 +31,8 @@ _TEXT_MM, _SMALL_MM = 3.2, 2.6  # heights of the letters' bodies
 _RULERS_MM = (200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 PRINTED_SHARPNESS = 3.0  # a viewport of 900 px across 186 mm: 370 dots an inch
 _WIDEST_RULER = 0.4  # of the width of its picture
+_RULER_WORDS_MM = 15.0  # its length, in words behind it
+_FINE = 20.0  # parts of a millimetre in which words are laid out, as Qt rounds the letters' widths
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,10 +118,12 @@ def _paint_panel(painter: QPainter, cell: QRectF, panel: Panel) -> None:
     words = panel.words
     if panel.mm_per_px is not None:
         share = drawn.width() / panel.size.width() / panel.mm_per_px  # millimetres of paper a millimetre of patient
-        length = ruler_mm(share, picture.width())
+        words = f"{tr('Scale {share}').format(share=_ratio(share))}  {words}"
+        left = caption.width() - _width_mm(words, _SMALL_MM) - _RULER_WORDS_MM - _GAP_MM
+        # A shorter ruler rather than words that are cut: they say where the lengths hold.
+        length = ruler_mm(share, min(picture.width(), left / _WIDEST_RULER)) or ruler_mm(share, picture.width())
         if length:
             caption.setLeft(caption.left() + _paint_ruler(painter, caption, length, length * share) + _GAP_MM)
-        words = f"{tr('Scale {share}').format(share=_ratio(share))}  {words}"
     _write(painter, caption, words, _SMALL_MM, QFont.Weight.Normal)
 
 
@@ -145,20 +149,25 @@ def _paint_ruler(painter: QPainter, room: QRectF, length: float, drawn_mm: float
         x = room.left() + drawn_mm * part / 10
         painter.drawLine(QPointF(x, middle - tall), QPointF(x, middle + tall))
     words = f"{length:g} mm"
-    place = QRectF(room.left() + drawn_mm + 1, room.top(), 14, room.height())
+    place = QRectF(room.left() + drawn_mm + 1, room.top(), _RULER_WORDS_MM - 1, room.height())
     _write(painter, place, words, _SMALL_MM, QFont.Weight.DemiBold)
-    return drawn_mm + 1 + 14
+    return drawn_mm + _RULER_WORDS_MM
+
+
+def _width_mm(words: str, size_mm: float) -> float:
+    """How wide a line of words is, and a little more."""
+    metrics = QFontMetricsF(theme.text_font(round(size_mm * _FINE), QFont.Weight.Normal))
+    return metrics.horizontalAdvance(words) / _FINE + 1
 
 
 def _write(painter: QPainter, place: QRectF, words: str, size_mm: float, weight: QFont.Weight) -> None:
     """One line of plain text, cut with a sign if it is too long; laid out large, as Qt rounds the letters' widths."""
-    fine = 20.0  # parts of a millimetre
     painter.save()
     painter.translate(place.topLeft())
-    painter.scale(1 / fine, 1 / fine)
-    painter.setFont(theme.text_font(round(size_mm * fine), weight))
+    painter.scale(1 / _FINE, 1 / _FINE)
+    painter.setFont(theme.text_font(round(size_mm * _FINE), weight))
     painter.setPen(theme.color(theme.INK))
-    room = QRectF(0, 0, max(place.width(), 0) * fine, place.height() * fine)
+    room = QRectF(0, 0, max(place.width(), 0) * _FINE, place.height() * _FINE)
     line = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(room.width()))
     painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, line)
     painter.restore()

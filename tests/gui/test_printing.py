@@ -240,6 +240,7 @@ def test_each_image_of_a_page_with_several_studies_has_its_own_date(
     painted(sheet)
     below = [text for text in drawn_words if "Scale" in text]
     assert [[date in text for date in dates.values()] for text in below] == [[True, False], [False, True]]
+    assert all("lengths: at detector" in text for text in below), "a shorter ruler leaves room for where they hold"
     assert not any(date in line for line in sheet.head for date in dates.values())
     alone = sheet_of(reader, every_viewport=False)
     assert "2005-02-03" in alone.head[1]

@@ -93,9 +93,13 @@ def test_a_prior_is_of_the_same_side(application: Application, tmp_path: Path, s
 
 
 @pytest.mark.reliability
-def test_the_other_side_is_never_a_prior(application: Application, tmp_path: Path) -> None:
-    write_hands(tmp_path, "20040101", "R")
-    write_hands(tmp_path, "20050203", "L")
+@pytest.mark.parametrize("told", ["by the file", "by words"])
+def test_the_other_side_is_never_a_prior(told: str, application: Application, tmp_path: Path) -> None:
+    for date, side in (("20040101", "Right"), ("20050203", "Left")):
+        if told == "by the file":
+            write_hands(tmp_path, date, side[0])
+        else:
+            write_knee(tmp_path, date, series=f"{side} knee")
     application.run_command("file.open_folder", tmp_path)
     go_to_the_last_study(application)
     application.run_command("layout.prior")
@@ -136,18 +140,6 @@ def test_where_only_words_name_the_side_a_prior_is_of_it_too(
     prior = panes(application)[1].selection
     assert prior is not None
     assert prior.study.date == "20010101"
-
-
-@pytest.mark.reliability
-def test_of_two_sides_by_their_words_none_is_the_prior_of_the_other(application: Application, tmp_path: Path) -> None:
-    write_knee(tmp_path, "20040101", series="Right knee")
-    write_knee(tmp_path, "20050203", series="Left knee")
-    application.run_command("file.open_folder", tmp_path)
-    go_to_the_last_study(application)
-    application.run_command("layout.prior")
-    assert application.state.layout == (1, 1)
-    assert application.state.notice is not None
-    assert "show the other side" in application.state.notice.text
 
 
 @pytest.mark.parametrize(
