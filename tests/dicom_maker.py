@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -47,7 +48,10 @@ def make_dataset(pixels: np.ndarray | None = None, **attributes: Any) -> Dataset
     return dataset
 
 
-def write_dataset(path: Path, dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> Path:
+_Target = TypeVar("_Target", Path, BytesIO)
+
+
+def write_dataset(path: _Target, dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> _Target:
     """Write it as a DICOM file of that transfer syntax; compressed pixels must be encapsulated already."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = syntax

@@ -455,6 +455,11 @@ def read_element_header(source: ByteSource, offset: int, encoding: Encoding) -> 
     return ElementHeader(tag, "", struct.unpack_from(f"{order}I", head, 4)[0], offset + 8)
 
 
+def has_short_length(representation: str) -> bool:
+    """Whether elements of a value representation say their length in two bytes where the encoding is explicit."""
+    return representation in _SHORT_NAMES.values()
+
+
 def guess_encoding(source: ByteSource, offset: int, declared: Encoding) -> Encoding:
     """Tell from the first element how the data set is really written; headers are known to lie.
 

@@ -185,7 +185,7 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3:
         profile, doubt = usable_profile(find_profile(header.dataset, source, image.frame), stop=stop)
         caveats += [doubt] if doubt is not None else []
-    if has_useless_window(Frame(stored, image.description)):
+    if image.description.windows and has_useless_window(Frame(stored, image.description)):
         caveats.append(_USELESS_WINDOW)
     all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
     shutters = read_frame_shutters(header.dataset, image.frame)

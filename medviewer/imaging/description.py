@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -40,14 +38,11 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
     """
     format_ = read_pixel_format(header)
     dataset = header.dataset
-    caveats = _file_caveats(header, format_)
+    caveats = missing_pixels(header, format_)
     shared = dataset.item(tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
     per_frame = dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
-    single = None if per_frame else _described_alike(header, format_)
-    common = _describe_common(header, format_) if single is None else single[0]
-    if not per_frame and single is None:
-        single = _describe_frame(common, FunctionalGroups(dataset, shared, DataSet()))
-        _keep_alike(header, format_, single)
+    common = _describe_common(header, format_)
+    single = None if per_frame else _describe_frame(common, FunctionalGroups(dataset, shared, DataSet()))
     frame_rate, is_rate_mean = _frame_rate_hz(dataset)
     stamp = stamp_of(header)
     images: list[Image] = []
@@ -66,7 +61,7 @@ def describe_images(header: Header, path: Path) -> tuple[Image, ...]:
                 description=description,
                 instance_number=dataset.integer(tags.INSTANCE_NUMBER),
                 number_of_frames=format_.frames,
-                acquisition_time=_acquisition_time(groups),
+                acquisition_time=acquisition_time(groups),
                 frame_rate_hz=frame_rate,
                 is_rate_mean=is_rate_mean,
                 axis_values=read_axis_values(dataset, groups.item),
@@ -101,71 +96,8 @@ def _made_on(groups: FunctionalGroups) -> tuple[str, int | None] | None:
     return (uid, frame - 1 if frame is not None else None) if uid else None
 
 
-# The slices of a series differ in these alone, as a rule, and what is described rests on none but the position.
-_OWN_OF_A_SLICE = frozenset(
-    {
-        tags.SOP_INSTANCE_UID,
-        tags.INSTANCE_NUMBER,
-        tags.IMAGE_POSITION_PATIENT,
-        tags.ACQUISITION_TIME,
-        tags.CONTENT_TIME,
-        # Read beside the description, by second_axis.
-        tags.ACQUISITION_NUMBER,
-        tags.DIFFUSION_B_VALUE,
-        tags.ECHO_TIME,
-        tags.FRAME_REFERENCE_TIME,
-        tags.INVERSION_TIME,
-        tags.TRIGGER_TIME,
-    }
-)
-_MAX_ALIKE = 64
-_alike: dict[Hashable, PixelDescription] = {}
-
-
-def _likeness(header: Header, format_: PixelFormat) -> Hashable | None:
-    """Give all that a description rests on but the position, where that is a file's plain elements alone."""
-    dataset = header.dataset
-    if dataset.sequences or header.transfer_syntax_uid in MAYBE_LOSSY_SYNTAXES:
-        return None
-    return (
-        format_, header.sop_class_uid, header.transfer_syntax_uid, dataset.is_little_endian, dataset.character_sets,
-        tuple(item for item in dataset.values.items() if item[0] not in _OWN_OF_A_SLICE),
-        tuple(dataset.representations.items()),
-    )  # fmt: skip
-
-
-def _described_alike(header: Header, format_: PixelFormat) -> tuple[PixelDescription, tuple[Caveat, ...]] | None:
-    """Give the description of a slice that was like this one, at this one's place; None if there was none."""
-    key = _likeness(header, format_)
-    known = _alike.get(key) if key is not None else None
-    if known is None:
-        return None
-    caveats: list[Caveat] = []
-    plane = _plane(FunctionalGroups(header.dataset, DataSet(), DataSet()), caveats)
-    return (_moved(known, plane), ()) if plane is not None and not caveats else None
-
-
-_FIELDS = [field.name for field in fields(PixelDescription)]
-_values_of, _PLANE = attrgetter(*_FIELDS), _FIELDS.index("plane")
-
-
-def _moved(description: PixelDescription, plane: Plane) -> PixelDescription:
-    """The same at another place, as ``replace`` makes it in three times the time: once for each slice of a series."""
-    values = list(_values_of(description))
-    values[_PLANE] = plane
-    return PixelDescription(*values)
-
-
-def _keep_alike(header: Header, format_: PixelFormat, found: tuple[PixelDescription, tuple[Caveat, ...]]) -> None:
-    key = _likeness(header, format_)
-    if key is None or found[0].plane is None or found[1]:
-        return
-    if len(_alike) >= _MAX_ALIKE:
-        _alike.clear()
-    _alike[key] = found[0]
-
-
-def _file_caveats(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
+def missing_pixels(header: Header, format_: PixelFormat) -> tuple[Caveat, ...]:
+    """Say how much of an uncompressed image its file does not hold; nothing where it is whole."""
     pixels = header.pixels
     if pixels is None or header.is_encapsulated:
         return ()
@@ -200,7 +132,8 @@ _UNEVEN = 0.1  # less is rounding to whole milliseconds, which no eye sees
 _MAX_RATE_HZ = 120.0  # more is no rate at which anything is looked at
 
 
-def _acquisition_time(groups: FunctionalGroups) -> str:
+def acquisition_time(groups: FunctionalGroups) -> str:
+    """Give when a frame was acquired, as the file writes it; "" where it does not."""
     content = groups.item(tags.FRAME_CONTENT_SEQUENCE)
     return (
         content.text(tags.FRAME_ACQUISITION_DATE_TIME)
@@ -317,7 +250,7 @@ _WRONG_PLACE = frozenset({"geometry.not-finite", "geometry.orientation"})
 
 def _describe_frame(common: PixelDescription, groups: FunctionalGroups) -> tuple[PixelDescription, tuple[Caveat, ...]]:
     caveats: list[Caveat] = []
-    plane = _plane(groups, caveats)
+    plane = read_plane(groups, caveats)
     measures = groups.item(tags.PIXEL_MEASURES_SEQUENCE)
     spacing = read_spacing(groups.with_detector(), measures, common.modality, has_plane=plane is not None)
     if any(caveat.code in _WRONG_PLACE for caveat in caveats):
@@ -352,7 +285,8 @@ def _describe_frame(common: PixelDescription, groups: FunctionalGroups) -> tuple
     return description, tuple(caveats)
 
 
-def _plane(groups: FunctionalGroups, caveats: list[Caveat]) -> Plane | None:
+def read_plane(groups: FunctionalGroups, caveats: list[Caveat]) -> Plane | None:
+    """Give where a frame lies in the patient; None where the file does not say, or what makes no sense, a caveat."""
     position = groups.item(tags.PLANE_POSITION_SEQUENCE).numbers(tags.IMAGE_POSITION_PATIENT)
     cosines = groups.item(tags.PLANE_ORIENTATION_SEQUENCE).numbers(tags.IMAGE_ORIENTATION_PATIENT)
     if not position and not cosines:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from medviewer.domain.person_name import names_match, names_share_nothing
@@ -69,6 +70,14 @@ class _SeriesEntry:
     acquisitions: dict[Hashable, Acquisition] = field(default_factory=dict)  # of each family, by its first file
 
 
+class Place(NamedTuple):
+    """Where an image was put: its series, and there the images of its geometry and part."""
+
+    series: _SeriesEntry
+    family: Hashable
+    part: _Part
+
+
 @dataclass(slots=True)
 class _StudyEntry:
     facts: Study
@@ -92,12 +101,15 @@ class Grouping:
         self._last: tuple[Hashable, _PatientEntry] | None = None  # whose the file before was, by what it says
         self._places: dict[str, list[tuple[_SeriesEntry, Hashable]]] = {}  # of the images of a SOP Instance UID
 
-    def add(self, header: Header, images: tuple[Image, ...]) -> None:
+    def add(self, header: Header, images: tuple[Image, ...]) -> Place:
         """Put one file's images where they belong.
 
         Args:
             header: of the file.
             images: its frames.
+
+        Returns:
+            Where the last of them is, for :meth:`add_beside`.
         """
         dataset = header.dataset
         study = self._study(dataset, images[0].path)
@@ -116,6 +128,13 @@ class Grouping:
             series.families.setdefault(key, {}).setdefault(part, []).append(image)
         self._doubt_twins(images[0].sop_instance_uid, [(series, key) for key in dict.fromkeys(keys)])
         self._shown.append(images[0].path)
+        return Place(series, keys[-1], part)
+
+    def add_beside(self, place: Place, image: Image) -> None:
+        """Put the only image of a file that says what another one says, but where it lies, beside that one's."""
+        place.series.families[place.family][place.part].append(image)
+        self._doubt_twins(image.sop_instance_uid, [(place.series, place.family)])
+        self._shown.append(image.path)
 
     def add_document(self, header: Header, document: Document) -> None:
         """Put a document into its study, of its patient."""

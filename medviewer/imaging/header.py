@@ -40,6 +40,7 @@ NATIVE_SYNTAXES = frozenset(
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 _PREAMBLE = 128
+META_START = _PREAMBLE + 4
 _MAX_UID_BYTES = 256  # of 64 that are allowed
 # What people drop on a viewer by mistake, told apart so that the sentence can help.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -201,7 +202,7 @@ def read_file_meta(source: ByteSource) -> tuple[DataSet, int]:
     Raises:
         NotDicomError: the file is not DICOM.
     """
-    start = _PREAMBLE + 4 if source.at(_PREAMBLE, 4) == b"DICM" else 0
+    start = META_START if source.at(_PREAMBLE, 4) == b"DICM" else 0
     if start == 0 and not _looks_like_dicom(source):
         raise _not_dicom(source)
     meta = DataSet()

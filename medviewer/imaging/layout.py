@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -61,8 +62,12 @@ _kept: tuple[_Identity, bytes] | None = None
 _kept_lock = Lock()
 
 
-def scan_header(path: Path) -> Header:
+def scan_header(path: Path, parse: Callable[[ByteSource], Header] = parse_header) -> Header:
     """Read a header as :func:`read_header` does, and keep it for when the pixels of this very content are read.
+
+    Args:
+        path: of the file.
+        parse: reads the header as :func:`parse_header` does.
 
     Raises:
         As :func:`read_header`.
@@ -71,7 +76,7 @@ def scan_header(path: Path) -> Header:
         with io.FileIO(path) as file:  # its own small buffer is all that a header needs
             source = ByteSource(file)
             identity = _identity(path, file, source)
-            header = parse_header(source)
+            header = parse(source)
     except OSError as error:
         raise unreadable(error) from error
     is_plain = header.pixels is not None and not header.is_encapsulated and not header.is_deflated

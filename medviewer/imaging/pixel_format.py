@@ -85,7 +85,7 @@ def read_pixel_format(header: Header) -> PixelFormat:
     is_float = pixels.tag != tags.PIXEL_DATA
     key = (
         is_float, dataset.is_little_endian, dataset.character_sets,
-        tuple([(dataset.values.get(tag), dataset.representations.get(tag)) for tag in _TAGS]),
+        tuple(map(dataset.values.get, _TAGS)), tuple(map(dataset.representations.get, _TAGS)),
     )  # fmt: skip
     format_ = _known.get(key)
     if format_ is None:
@@ -95,7 +95,7 @@ def read_pixel_format(header: Header) -> PixelFormat:
         if sum(len(dataset.values.get(tag, b"")) for tag in _TAGS) <= _MAX_KNOWN_BYTES:
             _known[key] = format_
     _check_readable(header, format_)
-    _check_size(format_, header)
+    check_size(format_, header)
     return format_
 
 
@@ -183,7 +183,12 @@ def _check_readable(header: Header, format_: PixelFormat) -> None:
         )
 
 
-def _check_size(format_: PixelFormat, header: Header) -> None:
+def check_size(format_: PixelFormat, header: Header) -> None:
+    """Refuse what is beyond the budget, or absurd for the size of the file.
+
+    Raises:
+        TooLargeError: it is.
+    """
     frame_bytes = format_.frame_bits / 8
     claimed = frame_bytes * format_.frames
     what = f"{format_.columns} x {format_.rows} pixels x {format_.frames:,} frames"

@@ -19,17 +19,20 @@ from medviewer.imaging import tags
 from medviewer.imaging.archive import MAX_DEPTH, Archive, Budget, Member, is_archive
 from medviewer.imaging.description import describe_images
 from medviewer.imaging.document import describe_document
-from medviewer.imaging.grouping import Grouping
+from medviewer.imaging.grouping import Grouping, Place
 from medviewer.imaging.header import MEDIA_STORAGE_DIRECTORY, Header, uid_name, unreadable
+from medviewer.imaging.header_pattern import AlikeReader
 from medviewer.imaging.index import HeaderIndex
 from medviewer.imaging.layout import scan_header
 from medviewer.imaging.private_folder import PrivateFolder, discard
+from medviewer.imaging.slices_alike import KnownSlice
 from medviewer.imaging.volume_file import describe_volume, read_volume_file, volume_image
 from medviewer.imaging.walk import Walk
 
 logger = logging.getLogger(__name__)
 
 _REPORT_EVERY_S = 0.3
+_MAX_SLICES = 64
 
 
 def scan(
@@ -96,6 +99,8 @@ class _Scan:
         self._grouping = Grouping()
         self._problems: list[Problem] = []
         self._known: dict[str, _Found] = {}
+        self._headers = AlikeReader()
+        self._slices: dict[bytes, KnownSlice] = {}  # by their series
         self._folder = PrivateFolder()
         self._done = self._total = 0
         self._last_report = -math.inf
@@ -177,15 +182,22 @@ class _Scan:
         path = found.path
         try:
             if self._index is not None and found.unpacked is None:
-                header = self._index.header(path, scan_header)
+                header = self._index.header(path, self._read_header)
             else:
-                header = scan_header(found.file)
+                header = self._read_header(found.file)
         except NotDicomError:
             if is_archive(_head(found.file), path):
                 raise _IsArchive from None
             if self._add_other(found):
                 return None
             raise
+        known = self._slices.get(header.dataset.raw(tags.SERIES_INSTANCE_UID))
+        image = known.image_of(header, path) if known is not None else None
+        if known is not None and image is not None:
+            copy = self._copy_of(found, image.sop_instance_uid)
+            if copy is None:
+                self._grouping.add_beside(known.place, image if not found.depth else _unpacked(image, found))
+            return copy
         document = describe_document(header, path)
         if document is not None:
             copy = self._copy_of(found, document.sop_instance_uid)
@@ -207,9 +219,22 @@ class _Scan:
         if copy is not None:
             return copy
         if found.unpacked is not None:
-            images = tuple(replace(image, unpacked=found.unpacked) for image in images)
-        self._grouping.add(header, images)
+            images = tuple(_unpacked(image, found) for image in images)
+        place = self._grouping.add(header, images)
+        self._keep(header, images, place)
         return None
+
+    def _keep(self, header: Header, images: tuple[Image, ...], place: Place) -> None:
+        """Let the next files of the series be described by this one."""
+        series_uid, known = header.dataset.raw(tags.SERIES_INSTANCE_UID), KnownSlice.of(header, images, place)
+        if known is None or not series_uid:
+            return
+        if len(self._slices) >= _MAX_SLICES:
+            self._slices.clear()
+        self._slices[series_uid] = known
+
+    def _read_header(self, file: Path) -> Header:
+        return scan_header(file, self._headers.parse)
 
     def _copy_of(self, found: _Found, sop_instance_uid: str) -> Problem | None:
         """Say of which file that is shown this one is a copy, byte for byte; None if of none."""
@@ -284,6 +309,10 @@ class _Scan:
         self._problems.append(Problem(path, reason))
         self._done += 1
         self._progress(self._done, self._total, "Reading headers")
+
+
+def _unpacked(image: Image, found: _Found) -> Image:
+    return replace(image, unpacked=found.unpacked)
 
 
 class _IsArchive(Exception):  # noqa: N818 - no failure: there is more in it

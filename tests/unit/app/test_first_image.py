@@ -64,9 +64,9 @@ def reader(
     read: list[Path] = []
     real = scan.scan_header
 
-    def counted(path: Path) -> Any:
+    def counted(path: Path, parse: Any) -> Any:
         read.append(path)
-        return real(path)
+        return real(path, parse)
 
     monkeypatch.setattr(scan, "scan_header", counted)
     write_slices(tmp_path / "ct", N_SLICES)

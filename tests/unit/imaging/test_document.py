@@ -76,7 +76,7 @@ def test_a_folder_that_is_known_opens_the_same(tmp_path: Path, monkeypatch: pyte
     assert len(told(second)) == 3
 
 
-def _must_not_read(path: Path) -> None:
+def _must_not_read(path: Path, _parse: object) -> None:
     raise AssertionError(path)
 
 

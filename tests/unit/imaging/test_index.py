@@ -45,7 +45,7 @@ def write(path: Path, value: int, **attributes: Any) -> Path:
 def headers_read(folder: Path, monkeypatch: pytest.MonkeyPatch, index: Path) -> tuple[list[str], Collection]:
     read: list[str] = []
 
-    def counted(path: Path) -> Header:
+    def counted(path: Path, _parse: object) -> Header:
         read.append(path.name)
         return read_header(path)
 

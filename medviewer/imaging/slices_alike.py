@@ -1,0 +1,145 @@
+"""The slices of a series say nearly all the same of themselves: what one is described by holds for the others."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medviewer.domain.errors import MedViewerError
+from medviewer.domain.study import Caveat, Image, PixelDescription, Plane
+from medviewer.imaging import tags
+from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
+from medviewer.imaging.dataset import DataSet
+from medviewer.imaging.description import acquisition_time, missing_pixels, read_plane
+from medviewer.imaging.functional_groups import FunctionalGroups
+from medviewer.imaging.header import Header, stamp_of
+from medviewer.imaging.pixel_format import check_size, read_pixel_format
+from medviewer.imaging.rt_dose import RT_DOSE_STORAGE
+from medviewer.imaging.second_axis import read_axis_values
+
+if TYPE_CHECKING:
+    from medviewer.imaging.grouping import Place
+
+# The slices of a series differ in these alone, as a rule. What is described rests on none but the position;
+# the others are read anew, beside the description.
+_OF_AN_AXIS = frozenset(
+    {
+        tags.ACQUISITION_TIME,
+        tags.ACQUISITION_NUMBER,
+        tags.DIFFUSION_B_VALUE,
+        tags.ECHO_TIME,
+        tags.FRAME_REFERENCE_TIME,
+        tags.INVERSION_TIME,
+        tags.TRIGGER_TIME,
+    }
+)
+_OWN_OF_A_SLICE = _OF_AN_AXIS | {
+    tags.SOP_INSTANCE_UID,
+    tags.INSTANCE_NUMBER,
+    tags.IMAGE_POSITION_PATIENT,
+    tags.CONTENT_TIME,
+}
+# In these the position stands elsewhere, or more rests on what slices differ in.
+_NOT_BY_SLICES = (
+    tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+    tags.PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+    tags.RADIOPHARMACEUTICAL_SEQUENCE,
+)
+_NOTHING = DataSet()
+
+
+class KnownSlice:
+    """A file of one image by which others of its series are described.
+
+    Attributes:
+        place: of its images among the others.
+    """
+
+    def __init__(self, header: Header, image: Image, place: Place) -> None:
+        self._header, self._image, self.place = header, image, place
+        self._format = read_pixel_format(header)
+
+    @classmethod
+    def of(cls, header: Header, images: tuple[Image, ...], place: Place) -> KnownSlice | None:
+        """Take a file that was described; None if no other may be described by it."""
+        (image, *more) = images
+        dataset = header.dataset
+        is_plain = not more and not image.warnings and image.description.plane is not None
+        is_else = (
+            header.transfer_syntax_uid in MAYBE_LOSSY_SYNTAXES
+            or header.sop_class_uid == RT_DOSE_STORAGE
+            or any(tag in dataset.sequences for tag in _NOT_BY_SLICES)
+        )
+        return cls(header, image, place) if is_plain and not is_else else None
+
+    def image_of(self, header: Header, path: Path) -> Image | None:
+        """Give the image of another file as it would be described by itself; None if it is not alike."""
+        own = self._differences(header)
+        if own is None or not own <= _OWN_OF_A_SLICE:
+            return None
+        known, dataset = self._image, header.dataset
+        groups = FunctionalGroups(dataset, _NOTHING, _NOTHING)
+        caveats: list[Caveat] = []
+        plane = read_plane(groups, caveats)
+        if plane is None or caveats or missing_pixels(header, self._format):
+            return None
+        try:
+            check_size(self._format, header)
+        except MedViewerError:
+            return None  # told where it is described by itself
+        return Image(
+            path=path,
+            frame=0,
+            sop_instance_uid=dataset.text(tags.SOP_INSTANCE_UID),
+            description=_moved(known.description, plane),
+            instance_number=dataset.integer(tags.INSTANCE_NUMBER),
+            number_of_frames=known.number_of_frames,
+            acquisition_time=acquisition_time(groups),
+            frame_rate_hz=known.frame_rate_hz,
+            is_rate_mean=known.is_rate_mean,
+            axis_values=known.axis_values if own.isdisjoint(_OF_AN_AXIS) else read_axis_values(dataset, groups.item),
+            stamp=stamp_of(header),
+            frame_of_reference_uid=known.frame_of_reference_uid,
+            made_on=known.made_on,
+        )
+
+    def _differences(self, header: Header) -> set[int] | None:
+        """The plain elements in which another file differs; None if it differs in more than those."""
+        known = self._header
+        ours, theirs = known.dataset, header.dataset
+        if (
+            known.pixels is None
+            or header.pixels is None
+            or known.pixels.tag != header.pixels.tag
+            or known.is_encapsulated != header.is_encapsulated
+            or known.transfer_syntax_uid != header.transfer_syntax_uid
+            or known.sop_class_uid != header.sop_class_uid
+            or known.encoding != header.encoding
+            or ours.is_little_endian != theirs.is_little_endian
+            or ours.character_sets != theirs.character_sets
+            or len(ours.values) != len(theirs.values)
+            or not _are_equal(ours.representations, theirs.representations)
+            or not _are_equal(ours.sequences, theirs.sequences)
+            or ours.payloads
+            or theirs.payloads
+        ):
+            return None
+        values = ours.values
+        return {tag for tag, value in theirs.values.items() if values.get(tag) != value}
+
+
+def _are_equal(one: object, other: object) -> bool:
+    return one is other or one == other  # files that are written alike share them
+
+
+_FIELDS = [field.name for field in fields(PixelDescription)]
+_values_of, _PLANE = attrgetter(*_FIELDS), _FIELDS.index("plane")
+
+
+def _moved(description: PixelDescription, plane: Plane) -> PixelDescription:
+    """The same at another place, as ``replace`` makes it in three times the time: once for each slice of a series."""
+    values = list(_values_of(description))
+    values[_PLANE] = plane
+    return PixelDescription(*values)
