@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import io
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -161,14 +162,32 @@ def shutdown() -> None:
 atexit.register(shutdown)
 
 
-def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | None, into: np.ndarray | None) -> Frame:
-    header, format_ = layout.header, layout.format
-    # A path says little: a stick may have been exchanged, and another person's image may lie there now.
-    is_same_object = header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
+def check_unchanged(image: Image, layout: Layout) -> None:
+    """Refuse a file that is not the one any more that an image was found in.
+
+    A path says little: a stick may have been exchanged, and another person's image may lie there now.
+
+    Raises:
+        InputError: it is another.
+    """
+    format_ = layout.format
+    is_same_object = layout.header.dataset.text(tags.SOP_INSTANCE_UID) == image.sop_instance_uid
     is_same_size = (format_.rows, format_.columns) == (image.description.rows, image.description.columns)
     is_as_it_was = image.stamp in ("", layout.stamp)
     if not (is_same_object and is_same_size and is_as_it_was and image.frame < format_.frames):
         raise InputError("The file has changed since it was opened; open it again.")
+
+
+def caveats_of(image: Image, stored: np.ndarray, found: Iterable[Caveat]) -> tuple[Caveat, ...]:
+    """Give what the reader must be told of an image, with what was found while its stored values were read."""
+    is_useless = bool(image.description.windows) and has_useless_window(Frame(stored, image.description))
+    also = (*found, _USELESS_WINDOW) if is_useless else found
+    return (*image.warnings, *(caveat for caveat in also if caveat not in image.warnings))
+
+
+def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | None, into: np.ndarray | None) -> Frame:
+    header, format_ = layout.header, layout.format
+    check_unchanged(image, layout)
     caveats: list[Caveat] = [*format_.guesses]
     bits = embedded_bits(header.dataset, format_.used_bits, format_.bits_allocated)
     if is_native(header):
@@ -185,9 +204,7 @@ def _read(image: Image, layout: Layout, source: ByteSource, stop: StopToken | No
     if stored.ndim == 3:
         profile, doubt = usable_profile(find_profile(header.dataset, source, image.frame), stop=stop)
         caveats += [doubt] if doubt is not None else []
-    if image.description.windows and has_useless_window(Frame(stored, image.description)):
-        caveats.append(_USELESS_WINDOW)
-    all_caveats = (*image.warnings, *(c for c in caveats if c not in image.warnings))
+    all_caveats = caveats_of(image, stored, caveats)
     shutters = read_frame_shutters(header.dataset, image.frame)
     words = Samples(raw, format_.used_bits) if raw is not None else None
     overlays = read_overlays(header.dataset, image.frame, words, source)

@@ -80,12 +80,20 @@ def scan_header(path: Path, parse: Callable[[ByteSource], Header] = parse_header
     except OSError as error:
         raise unreadable(error) from error
     is_plain = header.pixels is not None and not header.is_encapsulated and not header.is_deflated
-    if is_plain and sum(map(len, header.dataset.values.values())) <= _MAX_HEADER_BYTES:
+    if is_plain and _size(header) <= _MAX_HEADER_BYTES:
         with _layouts_lock:
             _headers[identity] = header
             while len(_headers) > _MAX_HEADERS:
                 _headers.popitem(last=False)
     return header
+
+
+def _size(header: Header) -> int:
+    """How many bytes of the file are kept with it, at most."""
+    pixels = header.pixels
+    if pixels is not None and pixels.offset <= _MAX_HEADER_BYTES:
+        return pixels.offset
+    return sum(map(len, header.dataset.values.values()))
 
 
 def open_layout(path: Path, file: io.FileIO) -> tuple[Layout, ByteSource]:
@@ -131,12 +139,14 @@ def _status(file: BinaryIO | io.FileIO) -> os.stat_result:
 
 def _layout_of(identity: _Identity, source: ByteSource) -> Layout:
     with _layouts_lock:
-        layout = _layouts.get(identity)
+        known = _headers.get(identity)
+        layout = _layouts.get(identity) if known is None else None
         if layout is not None:
             _layouts.move_to_end(identity)
             return layout
-        known = _headers.get(identity)
-    header = known or parse_header(source)
+    if known is not None:  # of plain pixels, whose layout takes no longer than keeping it
+        return Layout(known, read_pixel_format(known), (), stamp_of(known))
+    header = parse_header(source)
     format_ = read_pixel_format(header)
     fragments: tuple[tuple[Fragment, ...], ...] = ()
     if header.is_encapsulated and header.pixels is not None:

@@ -44,7 +44,7 @@ def read_native(
     if format_.bits_allocated == 1:
         return _read_bits(source, header, format_, frame), format_.rows
     raw, there = _read_bytes(source, header, format_, frame, into)
-    dtype = _sample_type(header, format_)
+    dtype = sample_type(header, format_)
     flat = raw.view(dtype)
     if not dtype.isnative:
         flat = flat.astype(dtype.newbyteorder("="))
@@ -61,11 +61,12 @@ def read_raw(source: ByteSource, header: Header, format_: PixelFormat, frame: in
     if format_.bits_allocated not in (8, 16, 32) or format_.samples != 1 or format_.is_float:
         return None
     raw, _ = _read_bytes(source, header, format_, frame)
-    dtype = _sample_type(header, format_)
+    dtype = sample_type(header, format_)
     return raw.view(dtype).astype(dtype.newbyteorder("=")).reshape(format_.rows, format_.columns)
 
 
-def _sample_type(header: Header, format_: PixelFormat) -> np.dtype:
+def sample_type(header: Header, format_: PixelFormat) -> np.dtype:
+    """Give the type of the samples as they lie in the file."""
     order = "<" if header.encoding.is_little_endian else ">"
     kind = "f" if format_.is_float else "i" if format_.is_signed and format_.samples == 1 else "u"
     return np.dtype(f"{order}{kind}{format_.bits_allocated // 8}")

@@ -60,6 +60,7 @@ class KnownSlice:
     def __init__(self, header: Header, image: Image, place: Place) -> None:
         self._header, self._image, self.place = header, image, place
         self._format = read_pixel_format(header)
+        self._described = list(_values_of(image.description))
 
     @classmethod
     def of(cls, header: Header, images: tuple[Image, ...], place: Place) -> KnownSlice | None:
@@ -93,7 +94,7 @@ class KnownSlice:
             path=path,
             frame=0,
             sop_instance_uid=dataset.text(tags.SOP_INSTANCE_UID),
-            description=_moved(known.description, plane),
+            description=self._moved(plane),
             instance_number=dataset.integer(tags.INSTANCE_NUMBER),
             number_of_frames=known.number_of_frames,
             acquisition_time=acquisition_time(groups),
@@ -104,6 +105,12 @@ class KnownSlice:
             frame_of_reference_uid=known.frame_of_reference_uid,
             made_on=known.made_on,
         )
+
+    def _moved(self, plane: Plane) -> PixelDescription:
+        """The description at another place, as ``replace`` makes it in three times the time."""
+        values = self._described.copy()
+        values[_PLANE] = plane
+        return PixelDescription(*values)
 
     def _differences(self, header: Header) -> set[int] | None:
         """The plain elements in which another file differs; None if it differs in more than those."""
@@ -136,10 +143,3 @@ def _are_equal(one: object, other: object) -> bool:
 
 _FIELDS = [field.name for field in fields(PixelDescription)]
 _values_of, _PLANE = attrgetter(*_FIELDS), _FIELDS.index("plane")
-
-
-def _moved(description: PixelDescription, plane: Plane) -> PixelDescription:
-    """The same at another place, as ``replace`` makes it in three times the time: once for each slice of a series."""
-    values = list(_values_of(description))
-    values[_PLANE] = plane
-    return PixelDescription(*values)

@@ -12,6 +12,7 @@ from medviewer.domain.errors import InputError, TooLargeError
 # A deflated data set may inflate a thousandfold, so its size says nothing; this much is enough for every
 # deflated object in use (secondary captures, structured reports, single images).
 MAX_INFLATED_BYTES = 256 * 2**20
+_HAS_PREADV = hasattr(os, "preadv")  # not in Windows
 _READ_AHEAD = 16 * 2**10
 
 
@@ -63,14 +64,19 @@ class ByteSource:
         """Fill ``target`` from ``offset`` without a copy; give the number of bytes that were there."""
         if offset >= self.size:
             return 0
-        self._file.seek(offset)
         done = 0
         while done < len(target):
-            got = self._file.readinto(target[done:])  # type: ignore[union-attr]
+            got = self._read_some(offset + done, target[done:] if done else target)
             if not got:
                 break
             done += got
         return done
+
+    def _read_some(self, offset: int, target: memoryview) -> int:
+        if _HAS_PREADV and isinstance(self._file, io.FileIO):  # one call to the system instead of two
+            return os.preadv(self._file.fileno(), [target], offset)
+        self._file.seek(offset)
+        return self._file.readinto(target)  # type: ignore[union-attr]
 
 
 def inflate(source: ByteSource, offset: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 
@@ -16,17 +17,15 @@ from medviewer.domain.study import Caveat, Image, PixelDescription, Plane, Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.decode import read_frame
 from medviewer.imaging.display import default_window, modality_values
-from medviewer.imaging.fresh_memory import made_ready
 from medviewer.imaging.header import NATIVE_SYNTAXES
+from medviewer.imaging.plain_pixels import read_plain
 from medviewer.imaging.reslice import padding_value
 from medviewer.imaging.suv import common_suv
 from medviewer.imaging.units import is_in_hounsfield
 
 _SAME_PLACE_MM = 1e-3  # as in geometry: closer than a micrometre is one place
 _SAMPLE = 1 << 20  # values: enough for the range of a volume
-_DECODERS = (
-    2  # compressed slices wait for processes; plain ones are mostly Python, where two threads are slower than one
-)
+_DECODERS = 2  # threads that wait for processes
 
 
 def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopToken | None = None) -> Volume:
@@ -59,28 +58,8 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     shape = (len(images), *first.stored.shape)
     stored = np.empty(shape, first.stored.dtype if is_uniform else np.float32)
     caveats = dict.fromkeys((*stack.warnings, *_duplicates(stack, images)))
-    missing: dict[int, int] = {}  # slice -> rows at its end
-    done = 0
-
-    def fill(index: int) -> tuple[Caveat, ...]:
-        nonlocal done
-        if stop is not None:
-            stop.raise_if_stopped()
-        room = stored[index]
-        frame = first if index == 0 else read_frame(images[index], stop=stop, into=room if is_uniform else None)
-        values = _checked(frame, stored, is_uniform=is_uniform)
-        if not np.may_share_memory(values, room):
-            room[:] = values
-        if frame.missing_rows:
-            missing[index] = frame.missing_rows
-        done += 1
-        progress(done, len(images), "Reading slices")
-        return frame.caveats
-
-    is_plain = all(image.description.transfer_syntax_uid in NATIVE_SYNTAXES for image in images)
-    with made_ready(stored), nullcontext() if is_plain else ThreadPoolExecutor(_DECODERS) as pool:
-        for found in (pool.map if pool else map)(fill, range(len(images))):
-            caveats |= dict.fromkeys(found)
+    found, missing = _fill(stored, images, first, progress, stop, is_uniform=is_uniform)
+    caveats |= found
     description = images[0].description
     if not is_uniform:
         description = replace(
@@ -95,6 +74,43 @@ def read_volume(stack: Stack, *, progress: Progress = no_progress, stop: StopTok
     description = replace(description, windows=_windows(images, stored, description))
     positions = np.array([_plane(image).position for image in images])
     return Volume(stored, positions, description, tuple(caveats))
+
+
+def _fill(
+    stored: np.ndarray,
+    images: Sequence[Image],
+    first: Frame,
+    progress: Progress,
+    stop: StopToken | None,
+    *,
+    is_uniform: bool,
+) -> tuple[dict[Caveat, None], dict[int, int]]:
+    """Read all slices into the block; give their caveats, and how many rows are missing at the end of which."""
+    missing: dict[int, int] = {}
+    done = 0
+
+    def fill(index: int, found: tuple[Caveat, ...] | None) -> tuple[Caveat, ...]:
+        nonlocal done
+        if stop is not None:
+            stop.raise_if_stopped()
+        if found is None:
+            room = stored[index]
+            frame = first if index == 0 else read_frame(images[index], stop=stop, into=room if is_uniform else None)
+            values = _checked(frame, stored, is_uniform=is_uniform)
+            if not np.may_share_memory(values, room):
+                room[:] = values
+            if frame.missing_rows:
+                missing[index] = frame.missing_rows
+            found = frame.caveats
+        done += 1
+        progress(done, len(images), "Reading slices")
+        return found
+
+    is_plain = all(image.description.transfer_syntax_uid in NATIVE_SYNTAXES for image in images)
+    read = read_plain(images, stored, stop) if is_plain and is_uniform else repeat(None, len(images))
+    with nullcontext() if is_plain else ThreadPoolExecutor(_DECODERS) as pool:
+        found = [caveat for told in (pool.map if pool else map)(fill, range(len(images)), read) for caveat in told]
+    return dict.fromkeys(found), missing
 
 
 def _common_type(descriptions: Sequence[PixelDescription]) -> str:
