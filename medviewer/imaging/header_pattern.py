@@ -8,8 +8,8 @@ Any other file is walked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
@@ -22,7 +22,7 @@ from medviewer.imaging.dataset import (
     has_short_length,
     read_element_header,
 )
-from medviewer.imaging.header import DEFLATED_LITTLE_ENDIAN, META_START, Header, parse_header
+from medviewer.imaging.header import DEFLATED_LITTLE_ENDIAN, META_START, Header, parse_header, read_file_meta
 from medviewer.imaging.source import ByteSource
 
 _MAX_KNOWN = 4  # series whose files lie between each other
@@ -36,60 +36,61 @@ _OWN_META = frozenset({0x00020000, 0x00020003})
 
 
 class _Own(NamedTuple):
-    """A value that differs: what comes before it, byte for byte, and how many bytes its length takes."""
+    """A value that differs: what comes before it, byte for byte, and how its length is written."""
 
     before: bytes
     tag: int
     length_bytes: int
+    order: Literal["little", "big"]
     is_wanted: bool
 
 
 class _Sample:
     """A file that was walked, and what is known of others that are written like it."""
 
-    def __init__(self, block: bytes, header: Header, places: Mapping[int, ElementHeader]) -> None:
+    def __init__(self, block: bytes, header: Header, places: Sequence[ElementHeader]) -> None:
         self.block, self.header, self.places = block, header, places
-        self.own: frozenset[int] = frozenset()
+        self.own: frozenset[int] = frozenset()  # by its number among the places
         self._stretches: tuple[_Own, ...] = ()
         self._last = b""
 
     def learn(self, other: _Sample) -> bool:
         """Take what differs in another file as its own; give whether the two are written alike."""
-        if [place.tag for place in self.places.values()] != [place.tag for place in other.places.values()]:
+        if [place.tag for place in self.places] != [place.tag for place in other.places]:
             return False
-        own = {tag for tag in self.places if self._value(tag) != other._value(tag)} | self.own
-        if len(own) > _MAX_OWN:
+        differing = {number for number in range(len(self.places)) if self._value(number) != other._value(number)}
+        if len(differing | self.own) > _MAX_OWN:
             return False
-        self.own = frozenset(own)
+        self.own |= differing
+        self._stretches, self._last = self._split()
+        return self.header_of(other.block, other.header.file_size) is not None
+
+    def _split(self) -> tuple[tuple[_Own, ...], bytes]:
+        """The header as what is repeated and what differs; and what is repeated behind that, up to the pixels."""
         stretches, at = [], 0
-        for tag, place in self.places.items():
-            if tag in own:
-                begin = place.value_offset - _length_bytes(place)
-                is_wanted = tag in self.header.dataset.values
-                stretches.append(_Own(self.block[at:begin], tag, _length_bytes(place), is_wanted))
-                at = place.value_offset + place.length
-        pixels = self.header.pixels
-        assert pixels is not None  # noqa: S101 - it would be no sample
-        self._stretches, self._last = tuple(stretches), self.block[at : pixels.offset]
-        if self.header_of(other.block, other.header.file_size) == other.header:
-            return True
-        self._stretches = ()
-        return False
+        order: Literal["little", "big"] = "little" if self.header.encoding.is_little_endian else "big"
+        for number in sorted(self.own):
+            place = self.places[number]
+            length_bytes = 2 if has_short_length(place.representation) else 4
+            before = self.block[at : place.value_offset - length_bytes]
+            is_meta = place.tag >> 16 == 2
+            is_wanted = place.tag in self.header.dataset.values
+            stretches.append(_Own(before, place.tag, length_bytes, "little" if is_meta else order, is_wanted))
+            at = place.value_offset + place.length
+        return tuple(stretches), self.block[at:]
 
     def header_of(self, block: bytes, size: int) -> Header | None:
         """Give the header of a file of ``size`` bytes that begins with ``block``; None if it is not written alike."""
         if not self._stretches:
             return None
-        order = "little" if self.header.dataset.is_little_endian else "big"
         values = self.header.dataset.values.copy()
         at = 0
-        for before, tag, length_bytes, is_wanted in self._stretches:
+        for before, tag, length_bytes, order, is_wanted in self._stretches:
             if not block.startswith(before, at):
                 return None
             at += len(before)
             begin = at + length_bytes
-            length = int.from_bytes(block[at:begin], "little" if tag in _OWN_META else order)  # type: ignore[arg-type]
-            at = begin + length
+            at = begin + int.from_bytes(block[at:begin], order)
             if is_wanted:
                 values[tag] = block[begin:at]
         if not block.startswith(self._last, at):  # as well where a length leads out of the block
@@ -114,8 +115,8 @@ class _Sample:
             is_truncated=False,
         )
 
-    def _value(self, tag: int) -> bytes:
-        place = self.places[tag]
+    def _value(self, number: int) -> bytes:
+        place = self.places[number]
         return self.block[place.value_offset : place.value_offset + place.length]
 
 
@@ -160,8 +161,8 @@ class AlikeReader:
         self._longest = max(len(sample.block) for sample in self._known)
 
 
-def _places(block: bytes, header: Header) -> dict[int, ElementHeader] | None:
-    """Where the values lie that may differ from file to file; None where nothing may be taken from this file.
+def _places(block: bytes, header: Header) -> list[ElementHeader] | None:
+    """Where the values lie that may differ from file to file, in order; None where nothing may be taken from this file.
 
     Not in a header from which more is taken than the values of its elements.
 
@@ -169,32 +170,25 @@ def _places(block: bytes, header: Header) -> dict[int, ElementHeader] | None:
         block: the file up to its pixels.
         header: what was read of it.
     """
-    pixels, syntax = header.pixels, header.transfer_syntax_uid
-    if pixels is None or pixels.offset > len(block) or syntax in _NOT_BY_ITS_HEADER:
+    if header.transfer_syntax_uid in _NOT_BY_ITS_HEADER or _has_payloads(header.dataset):
         return None
-    if block[META_START - 4 : META_START] != b"DICM" or _has_payloads(header.dataset):
+    if block[META_START - 4 : META_START] != b"DICM":
         return None
     source = ByteSource.of_bytes(block)
-    places: dict[int, ElementHeader] = {}
+    _, begin = read_file_meta(source)
+    places: list[ElementHeader] = []
     position = META_START
-    while (element := read_element_header(source, position, Encoding())) is not None and element.tag >> 16 == 2:
+    while position < begin and (element := read_element_header(source, position, Encoding())) is not None:
         if element.tag in _OWN_META:
-            places[element.tag] = element
+            places.append(element)
         position = element.value_offset + element.length
-    walk = _Places(source, position, header.encoding)
+    walk = _Places(source, begin, header.encoding)
     walk.read()
-    if walk.pixels != pixels or walk.dataset != header.dataset:
-        return None
-    places |= walk.places
-    return dict(sorted(places.items(), key=lambda item: item[1].value_offset))
+    return places + walk.places
 
 
 def _has_payloads(dataset: DataSet) -> bool:
     return bool(dataset.payloads) or any(_has_payloads(one) for items in dataset.sequences.values() for one in items)
-
-
-def _length_bytes(place: ElementHeader) -> int:
-    return 2 if has_short_length(place.representation) else 4
 
 
 class _Places(DataSetReader):
@@ -202,21 +196,20 @@ class _Places(DataSetReader):
 
     def __init__(self, source: ByteSource, offset: int, encoding: Encoding) -> None:
         super().__init__(source, offset, encoding)
-        self._begin = offset
-        self.places: dict[int, ElementHeader] = {}
+        self.places: list[ElementHeader] = []
+        self._is_first = True
 
     def _read_plain(self) -> None:
         """Leave all to the walk."""
 
     def _take_value(self, level: object, header: ElementHeader) -> None:
         super()._take_value(level, header)  # type: ignore[arg-type]
-        is_first = header.value_offset <= self._begin + _LONGEST_HEADER
-        if len(self._stack) == 1 and header.tag >> 16 != 2 and header.tag not in _DECISIVE and not is_first:
-            self.places[header.tag] = header
+        if len(self._stack) == 1 and header.tag not in _DECISIVE and not self._is_first:
+            self.places.append(header)
+        self._is_first = False
 
 
 # Outside of the values of elements, or before their header is known, something of these files is read.
 _NOT_BY_ITS_HEADER = MAYBE_LOSSY_SYNTAXES | {DEFLATED_LITTLE_ENDIAN}
 # On these rests how others are read; so it does on the first element, by which the encoding is guessed.
 _DECISIVE = frozenset({tags.SPECIFIC_CHARACTER_SET, tags.SOP_CLASS_UID})
-_LONGEST_HEADER = 12

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medviewer.domain.errors import MedViewerError
-from medviewer.domain.study import Caveat, Image, PixelDescription, Plane
+from medviewer.domain.study import Image, PixelDescription, Plane
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
@@ -16,7 +16,6 @@ from medviewer.imaging.description import acquisition_time, missing_pixels, read
 from medviewer.imaging.functional_groups import FunctionalGroups
 from medviewer.imaging.header import Header, stamp_of
 from medviewer.imaging.pixel_format import check_size, read_pixel_format
-from medviewer.imaging.rt_dose import RT_DOSE_STORAGE
 from medviewer.imaging.second_axis import read_axis_values
 
 if TYPE_CHECKING:
@@ -67,11 +66,9 @@ class KnownSlice:
         """Take a file that was described; None if no other may be described by it."""
         (image, *more) = images
         dataset = header.dataset
-        is_plain = not more and not image.warnings and image.description.plane is not None
-        is_else = (
-            header.transfer_syntax_uid in MAYBE_LOSSY_SYNTAXES
-            or header.sop_class_uid == RT_DOSE_STORAGE
-            or any(tag in dataset.sequences for tag in _NOT_BY_SLICES)
+        is_plain = not more and not image.warnings
+        is_else = header.transfer_syntax_uid in MAYBE_LOSSY_SYNTAXES or any(
+            tag in dataset.sequences for tag in _NOT_BY_SLICES
         )
         return cls(header, image, place) if is_plain and not is_else else None
 
@@ -82,9 +79,8 @@ class KnownSlice:
             return None
         known, dataset = self._image, header.dataset
         groups = FunctionalGroups(dataset, _NOTHING, _NOTHING)
-        caveats: list[Caveat] = []
-        plane = read_plane(groups, caveats)
-        if plane is None or caveats or missing_pixels(header, self._format):
+        plane = read_plane(groups, [])
+        if plane is None or missing_pixels(header, self._format):
             return None
         try:
             check_size(self._format, header)
@@ -124,13 +120,9 @@ class KnownSlice:
             or known.transfer_syntax_uid != header.transfer_syntax_uid
             or known.sop_class_uid != header.sop_class_uid
             or known.encoding != header.encoding
-            or ours.is_little_endian != theirs.is_little_endian
-            or ours.character_sets != theirs.character_sets
             or len(ours.values) != len(theirs.values)
             or not _are_equal(ours.representations, theirs.representations)
             or not _are_equal(ours.sequences, theirs.sequences)
-            or ours.payloads
-            or theirs.payloads
         ):
             return None
         values = ours.values

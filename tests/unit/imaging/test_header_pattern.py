@@ -14,7 +14,15 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
 
 from medviewer.domain.errors import MedViewerError
 from medviewer.imaging import header_pattern
@@ -152,11 +160,77 @@ def test_what_a_file_says_else_is_read_of_itself(syntax: Any, change: Callable[[
     learnt(files + others + between)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("SpecificCharacterSet", ("ISO_IR 100", "ISO_IR 144")),
+        ("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")),
+    ],
+)
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_what_decides_how_others_are_read_is_never_one_of_many_values(
+    syntax: Any, keyword: str, values: tuple[str, str]
+) -> None:
+    numbered = enumerate((0, 1, 0, 0, 1, 0, 1, 1, 0))
+    learnt([slice_bytes(n, syntax, lambda ds, at=at: setattr(ds, keyword, values[at])) for n, at in numbered])  # type: ignore[misc]
+
+
+def test_a_length_that_looks_like_an_encoding_is_no_length_of_another_file() -> None:
+    """The first element's length, where the others have short ones, spells "DA"."""
+
+    def begin(ds: Dataset, length: int) -> None:
+        ds.add_new(0x00080003, "UN", bytes(length))
+
+    lengths = (4, 6, 8, 10, int.from_bytes(b"DA", "little"))
+    learnt([slice_bytes(n, ImplicitVRLittleEndian, lambda ds, n=n: begin(ds, lengths[n])) for n in range(5)])  # type: ignore[misc]
+
+
+def test_payloads_inside_of_items_lie_where_they_lie_in_each_file() -> None:
+    def add_path(ds: Dataset) -> None:
+        path = Dataset()
+        path.ICCProfile = bytes(300)
+        ds.OpticalPathSequence = DicomSequence([path])
+        ds.SOPInstanceUID = "1.2.3." + "4" * (20 if ds.InstanceNumber > 4 else 2) + str(ds.InstanceNumber)
+
+    learnt([slice_bytes(number, change=add_path) for number in range(1, 9)])
+
+
+def test_what_only_the_code_stream_tells_is_read_of_each() -> None:
+    """Two files that end before their code streams say nothing of those of the others."""
+    whole = slice_bytes(1, JPEG2000, lambda ds: encapsulated(ds, b"\xff\x4f\xff\x51" + bytes(60)))
+    end = whole.index(b"\xe0\x7f\x10\x00OB") + 12
+    cut = [slice_bytes(n, JPEG2000, lambda ds: encapsulated(ds, bytes(64)))[:end] for n in (2, 3)]
+    learnt([*cut, whole])
+
+
+def test_deflated_files_are_read_of_themselves() -> None:
+    first = slice_bytes(1, DeflatedExplicitVRLittleEndian)
+    uid = first.index(b"1.2.3.7")
+    learnt([first[:uid] + b"1.2.3." + digit + first[uid + 7 :] for digit in (b"7", b"8", b"9")])
+
+
+def test_an_element_that_stands_twice_counts_by_its_last() -> None:
+    twice = b"\x09\x00\x10\x00LO\x02\x00ab"
+
+    def doubled(number: int) -> bytes:
+        data = slice_bytes(number)
+        at = data.index(b"\x20\x00\x13\x00IS")
+        length = data[at + 6]
+        other = b"\x20\x00\x13\x00IS\x02\x00" + f"{90 - number}".encode()
+        return data[: at + 8 + length] + twice + other + data[at + 8 + length :]
+
+    learnt([doubled(number) for number in range(1, 9)])
+
+
+def encapsulated(ds: Dataset, stream: bytes) -> None:
+    ds.PixelData = encapsulate([stream])
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+
+
 def test_what_is_compressed_is_read_of_itself() -> None:
     def compress(ds: Dataset) -> None:
-        ds.PixelData = encapsulate([bytes(range(int(ds.InstanceNumber) + 70))])
-        ds["PixelData"].VR = "OB"
-        ds["PixelData"].is_undefined_length = True
+        encapsulated(ds, bytes(range(int(ds.InstanceNumber) + 70)))
 
     learnt(series() + [slice_bytes(number, RLELossless, compress) for number in range(6)])
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
 
 from medviewer.domain.errors import InputError, Stopped
 from medviewer.domain.progress import StopToken
@@ -87,6 +88,37 @@ def test_what_lies_in_the_file_in_another_way_is_left_alone(
     block = np.full((len(found), 6, 8), 77, np.uint16)
     assert list(read_plain(found, block)) == [None] * len(found)
     assert (block == 77).all()
+
+
+def test_what_is_deflated_compressed_or_of_single_bits_is_left_alone(tmp_path: Path) -> None:
+    found = []
+    for name, syntax in (("deflated", DeflatedExplicitVRLittleEndian), ("rle", RLELossless), ("bits", "")):
+        dataset = make_dataset(np.zeros((8, 8), np.uint16), **AXIAL, ImagePositionPatient=[0, 0, 0])
+        if name == "rle":
+            dataset.PixelData = encapsulate([bytes(200)])
+            dataset["PixelData"].is_undefined_length = True
+        elif name == "bits":
+            dataset.BitsAllocated = dataset.BitsStored = 1
+            dataset.HighBit, dataset.PixelData = 0, bytes(8)
+        write_dataset(tmp_path / name, dataset, **({"syntax": syntax} if syntax else {}))
+        found += images_of(scan([tmp_path / name]))
+    assert len(found) == 3
+    assert list(read_plain(found, np.empty((3, 8, 8), np.uint16))) == [None] * 3
+
+
+def test_swapped_bytes_are_left_alone(tmp_path: Path) -> None:
+    found = images(tmp_path, dtype=np.uint8, syntax=ExplicitVRBigEndian)
+    assert list(read_plain(found, np.empty((5, 6, 8), np.uint8))) == [None] * 5
+
+
+def test_what_lies_behind_the_pixels_is_no_part_of_them(tmp_path: Path) -> None:
+    """An element that is shorter than its image, and others behind it."""
+    dataset = make_dataset(np.arange(48, dtype=np.uint16).reshape(6, 8), **AXIAL, ImagePositionPatient=[0, 0, 0])
+    dataset.PixelData = bytes(range(80))
+    dataset.add_new(0xFFFCFFFC, "OB", bytes(400))
+    write_dataset(tmp_path / "a.dcm", dataset)
+    found = list(images_of(scan([tmp_path])))
+    assert list(read_plain(found, np.empty((1, 6, 8), np.uint16))) == [None]
 
 
 def test_what_is_not_whole_is_left_to_be_refused_or_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -190,8 +191,31 @@ def test_no_other_is_described_by_a_file_whose_place_or_values_rest_on_more(sequ
 def test_no_other_is_described_by_a_doubtful_or_an_unplaced_file_or_one_of_many_frames() -> None:
     assert known(header(**{f"x{tags.WINDOW_WIDTH:08x}": b"-4"})) is None
     assert known(header(**{f"x{tags.IMAGE_POSITION_PATIENT:08x}": b""})) is None
-    assert known(replace(header(**{f"x{tags.NUMBER_OF_FRAMES:08x}": b"2"}), content_size=1064)) is None
-    assert known(replace(header(), sop_class_uid="1.2.840.10008.5.1.4.1.1.481.2")) is None
+    pixels = PixelElement(tags.PIXEL_DATA, 1000, 64, "OW")
+    two = replace(header(**{f"x{tags.NUMBER_OF_FRAMES:08x}": b"2"}), content_size=1064, pixels=pixels)
+    assert not describe_images(two, PATH)[0].warnings
+    assert known(two) is None
+
+
+def test_no_other_is_described_by_a_file_of_which_only_its_code_stream_tells_whether_it_is_lossy() -> None:
+    fragments = PixelElement(tags.PIXEL_DATA, 1000, 0xFFFFFFFF, "OB")
+    assert known(replace(header(), transfer_syntax_uid="1.2.840.10008.1.2.4.91", pixels=fragments)) is None
+
+
+def test_values_of_another_representation_are_others() -> None:
+    other = header()
+    other.dataset.representations[tags.RESCALE_SLOPE] = "FD"
+    assert by_the_first(header(), other) is None
+
+
+def test_what_another_file_leaves_out_is_not_taken_from_the_first() -> None:
+    """Without representations, as where the encoding is implicit."""
+    full_, short = header(), header()
+    del short.dataset.values[tags.RESCALE_INTERCEPT]
+    for one in (full_, short):
+        one.dataset.representations.clear()
+    assert by_the_first(full_, short) is None
+    assert by_the_first(short, full_) is None
 
 
 def without_keys(found: Collection) -> str:
@@ -225,6 +249,26 @@ def test_a_scan_finds_the_same_whether_slices_are_known_or_not(tmp_path: Path, m
     assert len(used) > 4
     monkeypatch.setattr(KnownSlice, "image_of", lambda *_: None)
     assert without_keys(scan.scan([tmp_path])) == without_keys(found)
+
+
+def test_a_copy_of_a_slice_that_is_described_by_another_is_named(tmp_path: Path) -> None:
+    write_volumes(tmp_path, 1, lambda *_: {})
+    (tmp_path / "z.dcm").write_bytes((tmp_path / "3.dcm").read_bytes())
+    found = scan.scan([tmp_path])
+    assert [problem.path.name for problem in found.problems] == ["z.dcm"]
+    assert "copy of 3.dcm" in found.problems[0].reason
+
+
+def test_slices_in_an_archive_lie_where_they_were_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_volumes(tmp_path / "in", 1, lambda *_: {})
+    archive = shutil.make_archive(str(tmp_path / "series"), "zip", tmp_path / "in")
+    found = scan.scan([Path(archive)])
+    try:
+        assert all(image.unpacked is not None and image.unpacked.exists() for image in scan.images_of(found))
+        assert len(list(scan.images_of(found))) == len(list((tmp_path / "in").iterdir()))
+    finally:
+        found.release()
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
