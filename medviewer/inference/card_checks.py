@@ -182,7 +182,7 @@ def _of_guards(card: Card) -> Checks:
         ),
         (
             ood is not None and ood.texture is not None and not _has_texture(card),
-            f"out-of-distribution judges the texture of what is no single grey image of {SMALLEST} pixels or more",
+            "out-of-distribution judges the texture of what is no single grey image, or of one that is too small",
         ),
         (
             ood is not None and not set(ood.outputs) <= outputs,
