@@ -29,6 +29,7 @@ from medviewer.domain.study import PixelDescription
 from medviewer.inference.card import Role
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine, Loaded, Verification
+from medviewer.inference.texture import N_TEXTURE
 
 SIZE = 32  # rows and columns of the network's input
 STRIDE = 4
@@ -225,6 +226,11 @@ def residual_arrays(features: int = FILTERS) -> dict[str, np.ndarray]:
         "residual_scale": np.ones(features, np.float32),
         "residual_directions": np.eye(1, features, dtype=np.float16),
     }
+
+
+def texture_arrays(n: int = N_TEXTURE) -> dict[str, np.ndarray]:
+    """What ``ood.npz`` holds for the texture: a picture without any, and every number counting alike."""
+    return {"texture_means": np.zeros((1, n), np.float32), "texture_whitening": np.eye(n, dtype=np.float32)}
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

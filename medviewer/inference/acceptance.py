@@ -14,7 +14,7 @@ import numpy as np
 
 from medviewer.domain.errors import CardError, ModelError, TimeBudgetError
 from medviewer.domain.progress import Progress, StopToken, no_progress
-from medviewer.inference.asking import feature_statistics, residual_statistics
+from medviewer.inference.asking import feature_statistics, residual_statistics, texture_statistics
 from medviewer.inference.card import Card, Role
 from medviewer.inference.card_masks import MASKS
 from medviewer.inference.catalogue import Catalogue, Entry
@@ -137,6 +137,8 @@ def _run(engine: Engine, card: Card, inputs: Arrays, expected: Arrays, stop: Sto
         feature_statistics(card, found[card.ood.output].shape[1])
         if card.ood.residual is not None:
             residual_statistics(card, found[card.ood.residual.output].shape[1])
+        if card.ood.texture is not None:
+            texture_statistics(card)
     if card.neighbours is not None:
         memory_of(card, found[card.neighbours.output])
     return found

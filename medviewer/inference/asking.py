@@ -30,6 +30,7 @@ from medviewer.inference.neighbours import memory_of, neighbours_of
 from medviewer.inference.outcomes import is_possible, outcomes_of, wanted_outputs
 from medviewer.inference.provenance import provenance_of
 from medviewer.inference.stability import variants
+from medviewer.inference.texture import N_TEXTURE
 
 if TYPE_CHECKING:
     from medviewer.inference.engine import Engine, Loaded
@@ -70,7 +71,7 @@ def ask(engine: Engine, case: Case, card: Card, manner: Manner) -> Answer:
         return question.abstain(results, tensors)
     manner.progress(1, _STEPS, "Running the model")
     outputs = question.run({name: tensor[None] for name, tensor in tensors.items()})
-    results += question.check(outputs)
+    results += question.check(tensors, outputs)
     if guards.is_abstention(results):
         return question.abstain(results, tensors, has_run=True)
     bands: Bands | None = None
@@ -137,7 +138,7 @@ class _Question:
             check_shape(self.card, outputs[MASKS], len(next(iter(batch.values()))))
         return outputs
 
-    def check(self, outputs: Arrays) -> Sequence[GuardResult]:
+    def check(self, tensors: Arrays, outputs: Arrays) -> Sequence[GuardResult]:
         """Whether the outputs are possible numbers, and how unlike the training data the case is."""
         language = self.manner.language
         results = guards.check_outputs(outputs, language)
@@ -155,6 +156,9 @@ class _Question:
                 features = outputs[rest.output]
                 directions = residual_statistics(self.card, features.shape[1])
                 found.append(guards.check_residual(features, directions, rest, language, suffix))
+            if (look := spec.texture) is not None:
+                (picture,) = tensors.values()
+                found.append(guards.check_texture(picture, texture_statistics(self.card), look, language))
         if (near := self.card.neighbours) is not None and not guards.is_abstention(found):
             features = outputs[near.output]
             found.extend(guards.check_unseen(features, memory_of(self.card, features), language, suffix))
@@ -281,6 +285,16 @@ def residual_statistics(card: Card, features: int) -> guards.ResidualStatistics:
     if not (statistics.scale > 0).all():
         raise CardError(f"The out-of-distribution statistics of {card.id} divide by nothing; install the model again.")
     return statistics
+
+
+def texture_statistics(card: Card) -> guards.FeatureStatistics:
+    """The statistics of how the training images are composed.
+
+    Raises:
+        ModelError: the file is missing, changed, lacks them, or is of another description of texture.
+    """
+    names = {"texture_means": 2, "texture_whitening": 2}
+    return guards.FeatureStatistics(*_statistics(card, names, N_TEXTURE))
 
 
 def _statistics(card: Card, names: Mapping[str, int], features: int) -> list[npt.NDArray[Any]]:

@@ -180,11 +180,19 @@ class ResidualSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TextureSpec:
+    """When an image is composed too unlike the training images (:mod:`medviewer.inference.texture`)."""
+
+    warn_above: float
+    abstain_above: float
+
+
+@dataclass(frozen=True, slots=True)
 class OodSpec:
     """When an image is too unlike the training images, in Mahalanobis distance of pooled features.
 
-    A card without ``residual`` (written before that existed) stays valid: its one distance is
-    what its makers measured and published, and the reader sees which checks were made.
+    A card without ``residual`` or ``texture`` (written before they existed) stays valid: its one distance
+    is what its makers measured and published, and the reader sees which checks were made.
     """
 
     file: str
@@ -193,6 +201,7 @@ class OodSpec:
     warn_above: float
     abstain_above: float
     residual: ResidualSpec | None = None
+    texture: TextureSpec | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -534,7 +543,7 @@ def _calibration(d: Mapping[str, Any], labels: int) -> CalibrationSpec:
 
 
 def _ood(d: Mapping[str, Any]) -> OodSpec:
-    rest = d.get("residual")
+    rest, look = d.get("residual"), d.get("texture")
     return OodSpec(
         d["file"],
         d["method"],
@@ -542,6 +551,7 @@ def _ood(d: Mapping[str, Any]) -> OodSpec:
         float(d["warn_above"]),
         float(d["abstain_above"]),
         ResidualSpec(rest["output"], float(rest["warn_above"]), float(rest["abstain_above"])) if rest else None,
+        TextureSpec(float(look["warn_above"]), float(look["abstain_above"])) if look else None,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from medviewer.inference.card_json import CARD_NAME
+from medviewer.inference.texture import SMALLEST
 
 if TYPE_CHECKING:
     from medviewer.inference.card import Card, InputSpec
@@ -159,6 +160,11 @@ def _lacks_file(spec: InputSpec) -> bool:
     return is_named and (spec.file is None or spec.file.role != "vocabulary")
 
 
+def _has_texture(card: Card) -> bool:
+    shape = card.inputs[0].shape if card.is_of_one_image else ()
+    return len(shape) == 4 and shape[1] == 1 and all(side is not None and side >= SMALLEST for side in shape[2:])
+
+
 def _of_guards(card: Card) -> Checks:
     ages, ood, near = card.population.age_years, card.ood, card.neighbours
     outputs = {output.name for output in card.outputs}
@@ -170,8 +176,13 @@ def _of_guards(card: Card) -> Checks:
         (any(low >= high for low, high in card.ranges.values()), "a range is empty"),
         (ages is not None and ages[0] > ages[1], "the youngest age is above the oldest"),
         (
-            any(limits.warn_above > limits.abstain_above for limits in (ood, ood and ood.residual) if limits),
+            ood is not None
+            and any(far.warn_above > far.abstain_above for far in (ood, ood.residual, ood.texture) if far is not None),
             "out-of-distribution abstains before it warns",
+        ),
+        (
+            ood is not None and ood.texture is not None and not _has_texture(card),
+            "out-of-distribution judges the texture of what is no single grey image, or of one that is too small",
         ),
         (
             ood is not None and not set(ood.outputs) <= outputs,

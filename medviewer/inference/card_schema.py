@@ -159,6 +159,8 @@ _LIMITS = {
 
 # The second statistic: what lies outside of the directions in which the training images vary.
 _RESIDUAL = _object({"output": _NAME, **_LIMITS}, {"on": _TEXT})
+# The third, of models of one image: how the picture itself is composed.
+_TEXTURE = _object({**_LIMITS}, {"on": _TEXT})
 
 _OOD = _object(
     {
@@ -168,6 +170,8 @@ _OOD = _object(
         # and, for "residual", "residual_mean" (F), "residual_scale" (F, above zero) and
         # "residual_directions" (D, F), float32 or float16, orthonormal rows:
         # z = (features - mean) / scale, distance = |z - directions.T @ (directions @ z)|
+        # and, for "texture", "texture_means" (1, T) and "texture_whitening" (D, T), float32, of the T numbers of
+        # medviewer.inference.texture: distance = |whitening @ (texture - means[0])|
         "file": _FILE_NAME,
         "method": {"enum": ["mahalanobis"]},
         **_LIMITS,
@@ -175,7 +179,9 @@ _OOD = _object(
     {
         "output": _NAME,  # which graph output; default "features"
         "on": _TEXT,
-        "residual": _RESIDUAL,  # absent: only the first distance is checked
+        "residual": _RESIDUAL,  # absent: it is not checked
+        "texture": _TEXTURE,  # absent: it is not checked
+        "elsewhere": _TEXT,  # what was measured once on images that the recipe has not: for the model's page
     },
     is_open=True,
 )

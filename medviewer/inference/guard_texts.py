@@ -185,6 +185,21 @@ TEXTS: Mapping[str, Text] = {
         "Too much of the image is nothing that the model learned from ({distance}, limit {abstain}); no result.",
         "该图像有过多部分是模型从未学习过的（该部分为 {distance}，上限 {abstain}）；没有结果。",
     ),
+    "out_of_distribution.texture.ok": Text(
+        "Light and grain of the image lie {distance} from those of the training images (warning above {warn}); "
+        "this does not prove that the image is like them.",
+        "该图像的明暗与纹理与训练图像的距离为 {distance}（超过 {warn} 时警告）；这并不能证明该图像与训练图像相似。",
+    ),
+    "out_of_distribution.texture.warn": Text(
+        "Light and grain of the image are unlike those of the images that the model learned from: distance {distance}, "
+        "usual is below {warn}.",
+        "该图像的明暗与纹理与模型学习过的图像不同：距离为 {distance}，通常低于 {warn}。",
+    ),
+    "out_of_distribution.texture.abstain": Text(
+        "Light and grain of the image are too unlike those of the images that the model learned from "
+        "(distance {distance}, limit {abstain}); no result.",
+        "该图像的明暗与纹理与模型学习过的图像差异过大（距离 {distance}，上限 {abstain}）；没有结果。",
+    ),
     "learned_from": Text(
         "The model learned from this very image: its answer here does not show how good it is.",
         "该模型曾用这幅图像进行训练：此处的回答不能说明其准确程度。",

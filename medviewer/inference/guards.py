@@ -26,11 +26,12 @@ from medviewer.domain.frame import Frame
 from medviewer.domain.study import Caveat, PixelDescription
 from medviewer.domain.volume import Volume
 from medviewer.imaging.scale import pixel_sizes_mm
-from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text
+from medviewer.inference.card import Card, InputSpec, Label, OodSpec, ResidualSpec, Text, TextureSpec
 from medviewer.inference.card_outcomes import OutcomeSpec
 from medviewer.inference.guard_texts import TEXTS
 from medviewer.inference.inputs.adapter import Doubt
 from medviewer.inference.neighbours import SAME, Memory
+from medviewer.inference.texture import texture
 
 # PS3.4 B.5: Secondary Capture and its multi-frame kinds: a picture of a picture.
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -414,7 +415,23 @@ def check_residual(
     return _far("out_of_distribution.residual", float(statistics.distance(features)[0]), spec, language, suffix)
 
 
-def _far(code: str, distance: float, spec: OodSpec | ResidualSpec, language: str, suffix: str) -> GuardResult:
+def check_texture(
+    picture: npt.NDArray[np.floating], statistics: FeatureStatistics, spec: TextureSpec, language: str = "en"
+) -> GuardResult:
+    """Say how unlike the training images this one is composed: its grain, its light, and their directions.
+
+    Args:
+        picture: ``(1, rows, columns)`` the image as the network is given it.
+        statistics: of the training images' textures, from the file that the card names.
+        spec: the card's limits.
+        language: of the sentence.
+    """
+    return _far("out_of_distribution.texture", float(statistics.distance(texture(picture[None]))[0]), spec, language)
+
+
+def _far(
+    code: str, distance: float, spec: OodSpec | ResidualSpec | TextureSpec, language: str, suffix: str = ""
+) -> GuardResult:
     level: GuardLevel = "ok"
     if not distance <= spec.abstain_above:  # also when it is not a number
         level = "abstain"

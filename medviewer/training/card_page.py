@@ -235,11 +235,12 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     """Return how images unlike the training images are told, and how often held-out films are taken for such."""
     if not (ood := card.get("ood")):
         return []
-    rest = ood.get("residual")
+    rest, look = ood.get("residual"), ood.get("texture")
     is_image = card["inputs"][0].get("kind", "image") == "image"
     what = "images" if is_image else "cases"
     limits = [("inside of the directions in which the training images vary" if is_image else "to the nearest", ood)]
     limits += [("outside of them", rest)] if rest else []
+    limits += [("how it is composed: light, and grain at every scale", {"output": "texture", **look})] if look else []
     lines = [f"## {what.capitalize()} unlike the training {what}", ""]
     lines += ["| distance | measured in | warns above | no result above | limits from |", "|---|---|---|---|---|"]
     lines += [
@@ -252,9 +253,36 @@ def _novelty_lines(card: Mapping[str, Any]) -> list[str]:
     lines += ["", *told] if told else []
     return [
         *lines,
+        *(line for _, novelty in shares for line in _others_table(novelty)),
+        *(["", _en(ood["elsewhere"])] if "elsewhere" in ood else []),
         "",
         f"No warning does not mean that the model knows {'patients' if is_image else 'cases'} like this one.",
         "",
+    ]
+
+
+def _others_table(novelty: Mapping[str, Any]) -> list[str]:
+    """Return how pictures that are none of the kind are told from held-out images; nothing where none were tried."""
+    if not (others := novelty.get("others")):
+        return []
+    shifts = [f"{shift} {one['warned']:.1%} ({one['abstained']:.1%})" for shift, one in novelty["shifts"].items()]
+    missed = [f"{one['kind']} ({1 - one['warned']:.1%})" for one in others if one["warned"] < 1]
+    return [
+        f"- The same, filmed otherwise, warned or refused (refused): {', '.join(shifts)}.",
+        "",
+        (
+            "Pictures that are none of the kind, made up or changed. AUC: how well the largest of the distances, each "
+            "as a share of its limit of warning, tells them from the held-out images:"
+        ),
+        "",
+        "| pictures | n | AUC | warned or refused | refused |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one['kind']} | {one['n']} | {one['auc']:.3f} | {one['warned']:.1%} | {one['abstained']:.1%} |"
+            for one in others
+        ),
+        "",
+        f"Answered without any warning: {', '.join(missed) or 'none of them'}.",
     ]
 
 

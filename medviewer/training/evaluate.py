@@ -302,7 +302,7 @@ def _novelty(card: Card, scored: Scored) -> dict[str, Any] | None:
     """Return the share of images that an out-of-distribution guard would warn of or stop."""
     if card.ood is None:
         return None
-    limits = {"distance": card.ood, "residual": card.ood.residual}
+    limits = {"distance": card.ood, "residual": card.ood.residual, "texture": card.ood.texture}
     pairs = [(scored.far[name], spec) for name, spec in limits.items() if spec is not None and name in scored.far]
     warned = np.any([far > spec.warn_above for far, spec in pairs], axis=0)
     abstained = np.any([far > spec.abstain_above for far, spec in pairs], axis=0)

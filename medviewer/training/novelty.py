@@ -7,7 +7,8 @@ from radiographs like the ones it learned from.
 Two distances, since either alone misses what the other sees (Hotelling's T2 and Q of
 process control): how far an image lies inside of the directions in which training
 images vary, and how much of it lies outside. Noise has no structure, so inside it is
-close to the mean; outside it is far from every film.
+close to the mean; outside it is far from every film. Where the images have a texture of
+their own, a third one of how they are composed sees what is too smooth for both: a ramp.
 
 Sources: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
 Samples" (2018), the last layer only; covariance after Ledoit and Wolf (2004), since
@@ -20,12 +21,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import TrainingError
-from medviewer.inference.guards import ResidualStatistics
+from medviewer.inference.guards import FeatureStatistics, ResidualStatistics
 from medviewer.training.metrics import Floats
 
 _SAME = 1e-5  # of the largest feature: what single precision may leave between two equal images
@@ -51,8 +53,13 @@ class Novelty:
         return np.asarray(np.min(to_each, axis=0), dtype=np.float64)
 
 
-def save_statistics(path: Path, novelty: Novelty, residual: ResidualStatistics) -> None:
-    """Write both as arrays of an ``.npz`` file, by the names that the card's schema gives them."""
+def save_statistics(
+    path: Path, novelty: Novelty, residual: ResidualStatistics, texture: FeatureStatistics | None = None
+) -> None:
+    """Write all as arrays of an ``.npz`` file, by the names that the card's schema gives them."""
+    of_texture: dict[str, Any] = {}
+    if texture is not None:
+        of_texture = {"texture_means": texture.means, "texture_whitening": texture.whitening}
     np.savez_compressed(
         path,
         means=novelty.means.astype(np.float32),
@@ -60,14 +67,19 @@ def save_statistics(path: Path, novelty: Novelty, residual: ResidualStatistics) 
         residual_mean=residual.mean,
         residual_scale=residual.scale,
         residual_directions=residual.directions,
+        **of_texture,
     )
 
 
-def load_statistics(arrays: Mapping[str, npt.NDArray[np.floating]]) -> tuple[Novelty, ResidualStatistics | None]:
-    """Return what :func:`save_statistics` wrote; files made before the residual existed hold no second one."""
+def load_statistics(
+    arrays: Mapping[str, npt.NDArray[Any]],
+) -> tuple[Novelty, ResidualStatistics | None, FeatureStatistics | None]:
+    """Return what :func:`save_statistics` wrote; None for what a file does not hold."""
     names = ("residual_mean", "residual_scale", "residual_directions")
     residual = ResidualStatistics(*(arrays[name] for name in names)) if set(names) <= set(arrays) else None
-    return Novelty(arrays["means"], arrays["whitening"]), residual
+    own = ("texture_means", "texture_whitening")
+    texture = FeatureStatistics(*(arrays[name] for name in own)) if set(own) <= set(arrays) else None
+    return Novelty(arrays["means"], arrays["whitening"]), residual, texture
 
 
 def fit_novelty(features: Floats, labels: npt.NDArray[np.int64], n_directions: int = 256) -> Novelty:
@@ -118,6 +130,28 @@ def fit_residual(features: Floats, n_directions: int = 256) -> ResidualStatistic
     variances, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
     kept = directions[:, np.argsort(variances)[::-1][:n_directions]].T
     return ResidualStatistics(mean.astype(np.float32), scale.astype(np.float32), kept.astype(np.float16))
+
+
+def fit_texture(textures: Floats) -> FeatureStatistics:
+    """Learn how training images are composed.
+
+    Each number is divided by its standard deviation first, so that the shrinking of the covariance, which moves it
+    towards a sphere, treats logarithms of energy and greys alike.
+
+    Args:
+        textures: ``(n, t)``, what :func:`medviewer.inference.texture.texture` gives of training images.
+
+    Returns:
+        The statistics as they are stored, so that limits are measured with the rounded ones.
+
+    Raises:
+        TrainingError: the images all look the same.
+    """
+    mean, spread = textures.mean(axis=0), textures.std(axis=0)
+    _check_varied(textures - mean, textures)
+    scale = np.maximum(spread, 0.01 * spread.mean())  # as of the residual
+    of_scaled = fit_novelty((textures - mean) / scale, np.zeros(len(textures), dtype=np.int64), textures.shape[1])
+    return FeatureStatistics(mean[None].astype(np.float32), (of_scaled.whitening / scale).astype(np.float32))
 
 
 def _check_varied(centred: Floats, features: Floats) -> None:

@@ -44,6 +44,7 @@ _BRIEF = ("auc", "sensitivity", "specificity", "ece_balanced", "ece")  # of grou
 _FAR = {
     "distance": "inside of the directions in which the training cases vary",
     "residual": "outside of them: what no training case has",
+    "texture": "how the picture is composed: its light, and its grain at every scale and in every direction",
 }
 CHECKS_OF_VALUES = "units, values and their times"
 CHECKS_OF_IMAGES = "what the file says of the image, and whether its values are possible"

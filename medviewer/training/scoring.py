@@ -13,10 +13,11 @@ import numpy.typing as npt
 from medviewer.domain.errors import InputError, RuntimeMissingError
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
-from medviewer.inference.guards import ResidualStatistics
+from medviewer.inference.guards import FeatureStatistics, ResidualStatistics
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.neighbours import SAME, memory_of
 from medviewer.inference.preprocessing import prepare
+from medviewer.inference.texture import texture
 from medviewer.training.calibration import sigmoid
 from medviewer.training.data import LabelledImage, patients_of
 from medviewer.training.metrics import Floats, Truth
@@ -65,8 +66,10 @@ class Classifier:
         self._session = open_session(card, "model")
         self._novelty: Novelty | None = None
         self._residual: ResidualStatistics | None = None
+        self._texture: FeatureStatistics | None = None
         if card.ood is not None:
-            self._novelty, self._residual = load_statistics(read_arrays(card.folder, card.require("ood")))
+            known = load_statistics(read_arrays(card.folder, card.require("ood")))
+            self._novelty, self._residual, self._texture = known
 
     @property
     def threshold(self) -> float:
@@ -88,6 +91,8 @@ class Classifier:
             far["distance"] = self._novelty.distance(found[ood.output])
             if ood.residual is not None and self._residual is not None:
                 far["residual"] = self._residual.distance(found[ood.residual.output])
+            if ood.texture is not None and self._texture is not None:
+                far["texture"] = self._texture.distance(texture(batch))
         if near is not None:
             far["nearest"] = memory_of(self.card, found[near.output]).nearness(found[near.output])
         if self.card.task == "multiclass":
@@ -105,8 +110,8 @@ class Scored:
         truth: ``(n,)`` whether the finding is there.
         probability: ``(n,)`` calibrated.
         brightness: ``(n,)`` mean grey of the file, 0..255; stands for exposure.
-        far: out-of-distribution ``distance`` and ``residual``, and ``nearest``, how far the nearest training image is;
-            each ``(n,)``, as far as the model has them.
+        far: out-of-distribution ``distance``, ``residual`` and ``texture``, and ``nearest``, how far the nearest
+            training image is; each ``(n,)``, as far as the model has them.
     """
 
     images: tuple[LabelledImage, ...]

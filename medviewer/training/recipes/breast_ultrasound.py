@@ -84,7 +84,8 @@ def run(request: Request) -> Path:
     with model_folder(request.out) as partial:
         write_graphs(network, partial, config.size, request.progress)
         write_reference(network, partial / "reference.npz", config.size, preprocessing(config.size))
-        document["ood"], proof["novelty"] = write_novelty(partial, images, answers.folds[0], preprocessing(config.size))
+        section, proof["novelty"] = write_novelty(partial, images, answers.folds[0], preprocessing(config.size))
+        document["ood"] = section | document.get("ood", {})
         write_card(partial, document, {"folds": proof})
     return request.completed(folders)
 

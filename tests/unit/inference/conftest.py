@@ -8,6 +8,7 @@ import pytest
 
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
+from medviewer.inference.texture import N_TEXTURE
 from tests import fakes
 
 
@@ -35,6 +36,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         ("rest-misfit", fakes.residual_arrays(7)),
         ("rest-nan", fakes.residual_arrays() | {"residual_mean": np.full(fakes.FILTERS, np.nan, np.float32)}),
         ("rest-flat", fakes.residual_arrays() | {"residual_scale": np.zeros(fakes.FILTERS, np.float32)}),
+    ):
+        fakes.make_model(folder / name, id=name, ood=limits, statistics=arrays)
+    grain = ood | {"texture": {"warn_above": 1e-6, "abstain_above": 1e9}}
+    coarse = ood | {"texture": {"warn_above": 1e-7, "abstain_above": 1e-6}}
+    for name, limits, arrays in (
+        ("grain", grain, fakes.texture_arrays()),
+        ("grainier", coarse, fakes.texture_arrays()),
+        ("no-grain", grain, {}),
+        ("grain-misfit", grain, fakes.texture_arrays(7)),
+        ("grain-nan", grain, fakes.texture_arrays() | {"texture_means": np.full((1, N_TEXTURE), np.nan, np.float32)}),
     ):
         fakes.make_model(folder / name, id=name, ood=limits, statistics=arrays)
     not_numbers = fakes.model_graph(head=np.array([[np.nan, 0, 0, 0]], np.float32))

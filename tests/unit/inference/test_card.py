@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 
 from medviewer.domain.errors import CardError
-from medviewer.inference.card import ResidualSpec, Text, read_card
+from medviewer.inference.card import ResidualSpec, Text, TextureSpec, read_card
 from medviewer.inference.card_json import CARD_LIMIT_BYTES
 from medviewer.inference.card_schema import CARD_SCHEMA
 from tests import fakes
@@ -92,6 +92,31 @@ def test_the_residual_is_read_and_may_be_absent(model_folder: Path) -> None:
     assert ood.outputs == ("features", "cam")
 
 
+TEXTURE = {"warn_above": 2.0, "abstain_above": 5.0}
+
+
+def test_the_texture_is_read_and_may_be_absent(model_folder: Path) -> None:
+    ood = read_card(model_folder).ood
+    assert ood is not None
+    assert ood.texture is None
+    card = read(model_folder)
+    put(TEXTURE, "ood", "texture")(card)
+    fakes.write_card(model_folder, card)
+    ood = read_card(model_folder).ood
+    assert ood is not None
+    assert (ood.texture, ood.outputs) == (TextureSpec(2.0, 5.0), ("features",))
+
+
+@pytest.mark.parametrize("shape", [[None, 1, 27, 32], [None, 1, 32, 27]])
+def test_the_texture_of_a_smaller_image_is_not_judged(model_folder: Path, shape: list[int | None]) -> None:
+    card = read(model_folder)
+    put(TEXTURE, "ood", "texture")(card)
+    put(shape, "inputs", 0, "shape")(card)
+    fakes.write_card(model_folder, card)
+    with pytest.raises(CardError, match="judges the texture of what is no single grey image"):
+        read_card(model_folder)
+
+
 @pytest.mark.reliability
 def test_figures_of_an_unknown_threshold_are_not_said_of_the_cards_own(model_folder: Path) -> None:
     assert "95 of 100" in read_card(model_folder).labels[0].meaning.en
@@ -171,6 +196,10 @@ def test_a_missing_field_is_named(model_folder: Path, name: str) -> None:
         (put({**RESIDUAL, "abstain_above": 0}, "ood", "residual"), "at ood/residual"),
         (put({**RESIDUAL, "abstain_abvoe": 5}, "ood", "residual"), "at ood/residual"),
         (put({"output": "features", "warn_above": 1}, "ood", "residual"), "at ood/residual"),
+        (put({**TEXTURE, "warn_above": 9.0}, "ood", "texture"), "abstains before it warns"),
+        (put({**TEXTURE, "abstain_above": 0}, "ood", "texture"), "at ood/texture"),
+        (put({**TEXTURE, "output": "features"}, "ood", "texture"), "at ood/texture"),
+        (put({"abstain_above": 1}, "ood", "texture"), "at ood/texture"),
         (put([None, 2], "outputs", 0, "shape"), "one column for each label"),
         (put("other", "outputs", 0, "name"), "no output named"),
         (put([None, 3, 32, 32], "inputs", 0, "shape"), r"\[null, 1, h, w\]"),

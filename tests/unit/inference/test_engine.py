@@ -17,6 +17,8 @@ import scipy.special
 
 from medviewer.domain.errors import CardError, EngineError, InputError, ModelError, Stopped, UsageError
 from medviewer.domain.progress import StopToken
+from medviewer.inference.acceptance import accept
+from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.stability import variants
@@ -278,10 +280,34 @@ def test_what_lies_outside_of_the_known_directions_is_warned_of_or_refused(
     assert answer.status == ("abstained" if level == "abstain" else "answer")
 
 
-def test_a_card_from_before_the_residual_is_still_used(engine: Engine) -> None:
+@pytest.mark.parametrize(("model_id", "level"), [("grain", "warn"), ("grainier", "abstain")])
+def test_what_is_composed_otherwise_is_warned_of_or_refused(engine: Engine, model_id: str, level: str) -> None:
+    answer = engine.ask(fakes.make_case(), model_id)
+    found = {guard.code: guard.level for guard in answer.guards if guard.code.startswith("out_of_distribution")}
+    assert found == {"out_of_distribution": "ok", "out_of_distribution.texture": level}
+    assert answer.status == ("abstained" if level == "abstain" else "answer")
+
+
+def test_a_card_from_before_the_residual_and_the_texture_is_still_used(engine: Engine) -> None:
     answer = engine.ask(fakes.make_case(), ASKED)
     assert answer.status == "answer"
-    assert not any(guard.code == "out_of_distribution.residual" for guard in answer.guards)
+    assert not any(guard.code.startswith("out_of_distribution.") for guard in answer.guards)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "says"), [("no-grain", "lacks"), ("grain-misfit", "do not fit"), ("grain-nan", "not numbers")]
+)
+def test_a_texture_that_cannot_be_measured_is_no_answer(engine: Engine, model_id: str, says: str) -> None:
+    with pytest.raises(CardError, match=says):
+        engine.ask(fakes.make_case(), model_id)
+
+
+def test_a_model_whose_texture_cannot_be_measured_is_not_taken_in(tmp_path: Path) -> None:
+    ood = {"file": "ood.npz", "method": "mahalanobis", "warn_above": 1e8, "abstain_above": 1e9}
+    limits = ood | {"texture": {"warn_above": 1e8, "abstain_above": 1e9}}
+    accept(read_card(fakes.make_model(tmp_path / "whole", ood=limits, statistics=fakes.texture_arrays())))
+    with pytest.raises(CardError, match="lacks one of “texture_means”, “texture_whitening”"):
+        accept(read_card(fakes.make_model(tmp_path / "lacking", ood=limits)))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from medviewer.domain.answer import GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.study import Caveat, UltrasoundRegion
 from medviewer.inference import guards
-from medviewer.inference.card import Card, OodSpec, ResidualSpec, read_card
+from medviewer.inference.card import Card, OodSpec, ResidualSpec, TextureSpec, read_card
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.guard_texts import TEXTS
+from medviewer.inference.texture import N_TEXTURE, texture
 from tests import fakes
 
 
@@ -366,6 +367,17 @@ def test_what_lies_outside_is_warned_of_and_then_refused(feature: list[float], l
     spec = ResidualSpec("features", warn_above=2, abstain_above=5)
     result = guards.check_residual(np.array([feature], np.float32), statistics, spec)
     assert (result.code, result.level) == ("out_of_distribution.residual", level)
+
+
+@pytest.mark.parametrize(("distance", "level"), [(1.0, "ok"), (3.0, "warn"), (9.0, "abstain"), (np.nan, "abstain")])
+def test_what_is_composed_otherwise_is_warned_of_and_then_refused(distance: float, level: str) -> None:
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 28, 28)).astype(np.float32)
+    away = np.zeros(N_TEXTURE)
+    away[5] = distance
+    means = (texture(picture[None]) + away).astype(np.float32)
+    statistics = guards.FeatureStatistics(means, np.eye(N_TEXTURE, dtype=np.float32))
+    result = guards.check_texture(picture, statistics, TextureSpec(warn_above=2, abstain_above=5))
+    assert (result.code, result.level) == ("out_of_distribution.texture", level)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from medviewer.training import Manner, report_data, train
 from medviewer.training.batches import Part
 from medviewer.training.evaluate import evaluate
 from medviewer.training.image_folds import FoldAnswers
+from medviewer.training.novelty import load_statistics
 from medviewer.training.recipes import breast_ultrasound
 from medviewer.training.shifts import SHIFTS
+from medviewer.training.strange import CHANGES, made_up
 from tests.breast_maker import arrays, breast_case, write_npz
 
 torch = pytest.importorskip("torch")
@@ -61,7 +63,7 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     page = (out / "README.md").read_text(encoding="utf-8")
     assert f"120 cases of {evidence['n_patients']} groups of near copies" in page
     assert set(evidence["robustness"]) >= {"as it is", "noise", "black frame"}
-    assert set(evidence["novelty"]) == {"warned", "abstained"}
+    assert set(evidence["novelty"]) == {"warned", "abstained", "shifts", "others"}
     assert card.training["validation"]["value"] == pytest.approx(metrics["auc"]["value"], abs=1e-4)
     assert card.labels[0].operating_point is not None
     assert card.labels[0].operating_point.n == 120
@@ -70,6 +72,68 @@ def test_it_learns_and_its_card_tells_how_that_was_judged(made: tuple[Path, list
     assert any("judged by folds" in line for line in lines)
     assert lines[-2] == f"the model breast-ultrasound-own is complete: {out}"  # what to name after --model
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_its_limits_are_of_held_out_images_and_its_card_tells_what_passes_them(made: tuple[Path, list[str]]) -> None:
+    out, _ = made
+    card = read_card(out)
+    assert card.ood is not None
+    assert card.ood.texture is not None
+    novelty = card.evidence[0]["novelty"]
+    others = {one["kind"]: one for one in novelty["others"]}
+    assert set(novelty["shifts"]) == set(SHIFTS) - {"as it is"}
+    assert set(others) == {f"these images {name}" for name in CHANGES} | set(made_up())
+    assert all(0 <= one["abstained"] <= one["warned"] <= 1 for one in (*others.values(), *novelty["shifts"].values()))
+    assert (others["ramps in four directions"]["n"], others["these images inverted"]["n"]) == (12, 120)
+    for kind in ("noise", "checkerboards", "stripes", "these images turned by 90 degrees to the left"):
+        assert others[kind]["auc"] > 0.95, others[kind]
+    with np.load(out / "ood.npz") as stored:
+        assert load_statistics(dict(stored))[2] is not None
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert f"| `texture` | {card.ood.texture.warn_above} | {card.ood.texture.abstain_above} |" in page
+    passed = [one["kind"] for one in others.values() if one["warned"] < 1]
+    said = next(line for line in page.splitlines() if line.startswith("Answered without any warning: "))
+    assert all(kind in said for kind in passed)
+    assert passed or said.endswith("none of them.")
+    assert "elsewhere" not in card.document["ood"]  # measured of the published model only
+
+
+def test_limits_are_percentiles_of_images_that_the_statistics_did_not_learn_from(
+    made: tuple[Path, list[str]], data: Path
+) -> None:
+    from medviewer.inference.preprocessing import prepare
+    from medviewer.inference.texture import texture
+    from medviewer.training.copies import grouped_folds, near_copies
+    from medviewer.training.novelty import fit_texture
+
+    card = read_card(made[0])
+    with np.load(data) as stored:
+        named = {
+            (part, index): (int(label), image)
+            for part in ("train", "val")
+            for index, (image, label) in enumerate(
+                zip(stored[f"{part}_images"], stored[f"{part}_labels"].ravel(), strict=True)
+            )
+        }
+    # As the recipe finds them: by class, the malignant ones, which are 0 there, last.
+    found = sorted(named.items(), key=lambda one: (-one[1][0], f"{one[0][0]}-{one[0][1]:05d}"))
+    pixels = [image for _, (_, image) in found]
+    labels = np.array([1 - label for _, (label, _) in found])
+    folds = grouped_folds(labels, near_copies(pixels), 2, 0)
+    far = {}
+    for shift, change in SHIFTS.items():
+        seen, plain = (
+            texture(np.stack([prepare(make(one).astype(np.float32), card.preprocessing).tensor for one in pixels]))
+            for make in (change, lambda one: one)
+        )
+        far[shift] = np.zeros(len(pixels))
+        for fold in (0, 1):
+            far[shift][folds == fold] = fit_texture(plain[folds != fold]).distance(seen[folds == fold])
+    assert card.ood is not None
+    assert card.ood.texture is not None
+    assert card.ood.texture.warn_above == pytest.approx(np.percentile(far["as it is"], 97), abs=2e-3)
+    every = np.concatenate([one for shift, one in far.items() if shift != "black frame"])
+    assert card.ood.texture.abstain_above == pytest.approx(np.percentile(every, 99.9), abs=2e-3)
 
 
 def test_the_loss_falls_in_every_network(made: tuple[Path, list[str]]) -> None:
@@ -86,6 +150,13 @@ def test_malignant_is_what_is_reported(made: tuple[Path, list[str]], data: Path,
     assert report["metrics"]["auc"]["value"] > 0.85
     assert report["data"]["was_learned_from"] is False
     assert report["data"]["per_class"] == {"BENIGN_OR_NORMAL": 45, "MALIGNANT": 15}
+    card, novelty = read_card(made[0]), report["novelty"]
+    assert card.ood is not None
+    assert card.ood.texture is not None
+    limits = {"warn_above": card.ood.texture.warn_above, "abstain_above": card.ood.texture.abstain_above}
+    assert novelty["limits"]["texture"] == limits
+    assert 0 < novelty["median_texture"] < limits["warn_above"]  # new pictures of the kind
+    assert "<td>texture</td>" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
 def test_one_network_answers_as_the_ensemble_did(made: tuple[Path, list[str]]) -> None:

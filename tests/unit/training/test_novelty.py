@@ -12,6 +12,7 @@ from medviewer.domain.errors import TrainingError
 from medviewer.training.novelty import (
     fit_novelty,
     fit_residual,
+    fit_texture,
     load_statistics,
     save_statistics,
     shrunk_covariance,
@@ -76,10 +77,19 @@ def test_a_feature_that_no_film_has_counts_but_not_infinitely(features):
     assert residual.distance(features).min() > 10
 
 
+def test_the_texture_is_a_mahalanobis_distance_in_which_every_number_counts_alike(features):
+    """As scikit-learn has it of standardised numbers; one that is given in other units changes nothing."""
+    scaled = StandardScaler().fit_transform(features)
+    expected = np.sqrt(LedoitWolf(assume_centered=True).fit(scaled).mahalanobis(scaled))
+    np.testing.assert_allclose(fit_texture(features).distance(features), expected, rtol=1e-4)
+    other = features * np.linspace(1, 50, features.shape[1])
+    np.testing.assert_allclose(fit_texture(other).distance(other), expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e-7])
 def test_images_that_all_look_the_same_are_refused_and_divide_nothing(noise):
     same = 3 + np.random.default_rng(0).normal(0, 1, 40) + noise * np.random.default_rng(1).normal(0, 1, (30, 40))
-    for fit in (fit_residual, lambda features: fit_novelty(features, np.zeros(30, dtype=np.int64))):
+    for fit in (fit_residual, fit_texture, lambda features: fit_novelty(features, np.zeros(30, dtype=np.int64))):
         for features in (same, 0 * same):
             with pytest.raises(TrainingError, match="all look the same to the network"):
                 fit(features)
@@ -95,18 +105,23 @@ def test_images_of_two_kinds_alone_leave_no_direction_without_a_length():
 def test_what_is_saved_is_what_the_card_describes(features, tmp_path):
     novelty = fit_novelty(features, np.zeros(len(features), dtype=np.int64), n_directions=8)
     residual = fit_residual(features, n_directions=8)
-    save_statistics(tmp_path / "ood.npz", novelty, residual)
+    texture = fit_texture(features)
+    save_statistics(tmp_path / "ood.npz", novelty, residual, texture)
     with np.load(tmp_path / "ood.npz", allow_pickle=False) as stored:
         arrays = dict(stored)
     assert arrays["means"].dtype == arrays["whitening"].dtype == np.float32
-    again, rest = load_statistics(arrays)
+    again, rest, look = load_statistics(arrays)
     np.testing.assert_allclose(again.distance(features), novelty.distance(features), rtol=1e-4)
     assert rest is not None
     # Limits are measured with these very numbers, so nothing may be rounded on the way.
     np.testing.assert_array_equal(rest.distance(features), residual.distance(features))
+    assert look is not None
+    assert look.means.dtype == look.whitening.dtype == np.float32
+    np.testing.assert_array_equal(look.distance(features), texture.distance(features))
 
 
-def test_a_file_from_before_the_residual_is_read(features):
-    old, rest = load_statistics({"means": features[:1], "whitening": np.eye(40)})
+def test_a_file_from_before_the_residual_and_the_texture_is_read(features):
+    old, rest, look = load_statistics({"means": features[:1], "whitening": np.eye(40)})
     assert rest is None
+    assert look is None
     assert old.distance(features[:1]) == [0]
