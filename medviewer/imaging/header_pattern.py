@@ -172,12 +172,10 @@ def _places(block: bytes, header: Header) -> list[ElementHeader] | None:
     """
     if header.transfer_syntax_uid in _NOT_BY_ITS_HEADER or _has_payloads(header.dataset):
         return None
-    if block[META_START - 4 : META_START] != b"DICM":
-        return None
     source = ByteSource.of_bytes(block)
     _, begin = read_file_meta(source)
     places: list[ElementHeader] = []
-    position = META_START
+    position = META_START if block[META_START - 4 : META_START] == b"DICM" else 0
     while position < begin and (element := read_element_header(source, position, Encoding())) is not None:
         if element.tag in _OWN_META:
             places.append(element)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     JPEG2000,
+    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    MRImageStorage,
     RLELossless,
     generate_uid,
 )
@@ -79,19 +82,50 @@ def learnt(files: list[bytes]) -> AlikeReader:
     return reader
 
 
-@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
-def test_the_files_of_a_series_are_walked_no_more_than_is_needed(syntax: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    walked: list[int] = []
+def walked(files: list[bytes], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many of the files were walked, each read as it should be."""
+    sizes: list[int] = []
 
     def counted(source: ByteSource) -> Header:
-        walked.append(source.size)
+        sizes.append(source.size)
         return parse_header(source)
 
-    monkeypatch.setattr(header_pattern, "parse_header", counted)
-    files = series(syntax)
+    expected = [outcome(parse_header, data) for data in files]
     reader = AlikeReader()
-    assert [read(reader, data) for data in files] == [outcome(parse_header, data) for data in files]
-    assert 0 < len(walked) <= N_FILES // 2
+    with monkeypatch.context() as patch:
+        patch.setattr(header_pattern, "parse_header", counted)
+        assert [read(reader, data) for data in files] == expected
+    return len(sizes)
+
+
+@pytest.mark.parametrize("has_preamble", [True, False])
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_the_files_of_a_series_are_walked_no_more_than_is_needed(
+    syntax: Any, has_preamble: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [data if has_preamble else data[132:] for data in series(syntax)]
+    assert 0 < walked(files, monkeypatch) <= N_FILES // 2
+
+
+def test_a_file_that_is_not_like_those_before_is_one_that_others_may_be_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its elements have the tags of theirs; only in an item it says something else."""
+    files = series()[:2] + [slice_bytes(number, change=change_item) for number in range(2, N_FILES)]
+    assert walked(files, monkeypatch) <= N_FILES // 2
+
+
+def test_very_long_headers_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = series()
+    monkeypatch.setattr(header_pattern, "_MAX_BYTES", 400)
+    assert walked(files, monkeypatch) == N_FILES
+
+
+def test_files_that_differ_in_very_much_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(ds: Dataset, number: int) -> None:
+        for tag in range(0x00091010, 0x00091010 + 60):
+            ds.add_new(tag, "LO", f"value {number}")
+
+    files = [slice_bytes(number, change=partial(fill, number=number)) for number in range(N_FILES)]
+    assert walked(files, monkeypatch) == N_FILES
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
@@ -160,19 +194,27 @@ def test_what_a_file_says_else_is_read_of_itself(syntax: Any, change: Callable[[
     learnt(files + others + between)
 
 
-@pytest.mark.parametrize(
-    ("keyword", "values"),
-    [
-        ("SpecificCharacterSet", ("ISO_IR 100", "ISO_IR 144")),
-        ("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")),
-    ],
-)
+NUMBERED = list(enumerate((0, 1, 0, 0, 1, 0, 1, 1, 0)))
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
-def test_what_decides_how_others_are_read_is_never_one_of_many_values(
-    syntax: Any, keyword: str, values: tuple[str, str]
-) -> None:
-    numbered = enumerate((0, 1, 0, 0, 1, 0, 1, 1, 0))
-    learnt([slice_bytes(n, syntax, lambda ds, at=at: setattr(ds, keyword, values[at])) for n, at in numbered])  # type: ignore[misc]
+def test_a_character_set_is_never_one_of_many_values(syntax: Any) -> None:
+    def change(ds: Dataset, which: int) -> None:
+        ds.add_new(0x00080003, "UN", b"not first")
+        ds.SpecificCharacterSet = ("ISO_IR 100", "ISO_IR 144")[which]
+
+    learnt([slice_bytes(n, syntax, partial(change, which=which)) for n, which in NUMBERED])
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_a_class_is_never_one_of_many_values(syntax: Any) -> None:
+    """Although the file meta information says the same of all."""
+    files = []
+    for number, which in NUMBERED:
+        data = slice_bytes(number, syntax)
+        at = data.rindex(CTImageStorage.encode())
+        files.append(data[:at] + (CTImageStorage, MRImageStorage)[which].encode() + data[at + len(CTImageStorage) :])
+    learnt(files)
 
 
 def test_a_length_that_looks_like_an_encoding_is_no_length_of_another_file() -> None:
@@ -180,9 +222,10 @@ def test_a_length_that_looks_like_an_encoding_is_no_length_of_another_file() -> 
 
     def begin(ds: Dataset, length: int) -> None:
         ds.add_new(0x00080003, "UN", bytes(length))
+        ds.add_new(0x00091003, "OB", bytes(40_000 - length))
 
     lengths = (4, 6, 8, 10, int.from_bytes(b"DA", "little"))
-    learnt([slice_bytes(n, ImplicitVRLittleEndian, lambda ds, n=n: begin(ds, lengths[n])) for n in range(5)])  # type: ignore[misc]
+    learnt([slice_bytes(n, ImplicitVRLittleEndian, partial(begin, length=length)) for n, length in enumerate(lengths)])
 
 
 def test_payloads_inside_of_items_lie_where_they_lie_in_each_file() -> None:
