@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from medviewer.domain.frame import Frame
@@ -14,7 +14,7 @@ class Observation:
     """A dated value: a vital sign, a laboratory result.
 
     ``code`` is a LOINC code, ``unit`` a UCUM unit, ``time`` local time as recorded: a whole day where no more was
-    (:func:`is_whole_day`).
+    (:func:`is_whole_day`). ``origin`` belongs to the record (``records.origin``); in a case it is empty.
     """
 
     code: str
@@ -22,6 +22,7 @@ class Observation:
     value: float
     unit: str
     time: datetime
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
