@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medviewer.app.analysis import age_years
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
+from medviewer.app.told import age_of
 from medviewer.domain.study import Collection, Image, Patient, Study
 from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input
@@ -123,7 +123,7 @@ def _stamp(selection: Selection, *, is_of_stack: bool) -> str:
         images = selection.stack.images[span.start : span.stop]
         caveats = [*selection.stack.warnings, *(caveat for image in images for caveat in image.warnings)]
     stamps = [stamp_of(image) for image in images]
-    who = (str(age_years(selection.patient, selection.study)), selection.patient.sex)
+    who = (str(age_of(selection.patient, selection.study)), selection.patient.sex)
     return _digest(*stamps, *(caveat.text for caveat in caveats), *who)[:16] if all(stamps) else ""
 
 

@@ -67,3 +67,4 @@ class Case:
     text_observations: tuple[TextObservation, ...] = ()
     smiles: tuple[str, ...] = ()  # molecules in question, as SMILES
     at: datetime | None = None  # the moment that the case is about; nothing in it is from later
+    ages_told: tuple[int, ...] = ()  # ages that contradict each other; none of them is taken then
