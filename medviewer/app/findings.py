@@ -376,10 +376,10 @@ def is_outdated(app: Application, selection: Selection, model_id: str, given: Gi
     state, patient = app.state, selection.patient
     if state.record is None or state.record_mismatch or state.record_of != identity_of(patient):
         return False
-    told = told_of(analysis.who_it_is_of(patient, selection.study, state.record))
-    if takes_only_images(app.engine.catalogue.card(model_id)):
-        return (told.age, told.sex) != (given.told.age, given.told.sex)
-    return told != given.told
+    is_of_images = takes_only_images(app.engine.catalogue.card(model_id))
+    record = replace(state.record, observations=(), text_results=()) if is_of_images else state.record
+    told = told_of(analysis.who_it_is_of(patient, selection.study, record))
+    return (told.age, told.sex) != (given.told.age, given.told.sex) if is_of_images else told != given.told
 
 
 def _let_go(app: Application, gone: set[Subject], why: str) -> None:

@@ -106,11 +106,17 @@ def _add_results(
     existing: tuple[Result, ...], incoming: tuple[Result, ...], key: Callable[[Result], Hashable]
 ) -> tuple[Result, ...]:
     """As ``_add``; a result that is known already keeps who else states it."""
-    origins: dict[Hashable, str] = {}
+    known: dict[Hashable, str] = {}
     for fact in existing:
-        origins[key(fact)] = origin.joined(origins.get(key(fact), ""), fact.origin)
-    both = (replace(new, origin=origin.joined(origins.get(key(new), ""), new.origin)) for new in incoming)
-    return _add(existing, tuple(both), key)
+        other = known.setdefault(key(fact), fact.origin)
+        if other != fact.origin:  # two resources state the same
+            known[key(fact)] = origin.joined(other, fact.origin)
+
+    def joined(new: Result) -> Result:
+        other = known.get(key(new), "")
+        return new if other in ("", new.origin) else replace(new, origin=origin.joined(other, new.origin))
+
+    return _add(existing, tuple(map(joined, incoming)), key)
 
 
 def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[Fact], Hashable]) -> tuple[Fact, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
@@ -327,14 +327,17 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     return Case(
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
-        observations=tuple(
-            replace(o, origin="") if o.origin else o for o in record.observations if not _may_be_later(o.time, at)
-        ),
+        observations=tuple(_nameless(o) for o in record.observations if not _may_be_later(o.time, at)),
         text_observations=tuple(_words_at(record, at)),
         at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def _nameless(one: Observation) -> Observation:
+    """The value without where it came from, as of a record that was just read from a file."""
+    return Observation(one.code, one.display, one.value, one.unit, one.time) if one.origin else one
 
 
 def is_over(ended: str, at: datetime) -> bool:

@@ -300,9 +300,11 @@ def test_an_identifier_names_a_resource_unless_several_share_it(hospital: Hospit
 
 
 def test_models_never_see_where_a_value_came_from(hospital: Hospital) -> None:
-    record = hospital.comes(_value())
-    assert record.observations[0].origin == "Observation/1"
-    assert snapshot(record, datetime(2024, 7, 1, tzinfo=UTC)).observations[0].origin == ""
+    (imported,) = hospital.read(_value(), _allergy()).records
+    assert imported.observations[0].origin == "Observation/1"
+    assert snapshot(imported, datetime(2024, 7, 1, tzinfo=UTC)).observations[0].origin == ""
+    stored = hospital.store.save_record(imported)
+    assert {fact.origin for fact in (*stored.observations, *(stored.allergies or ()))} == {""}
 
 
 def test_a_value_of_a_period_that_stood_at_its_beginning_moves_to_its_end(hospital: Hospital) -> None:
