@@ -215,6 +215,14 @@ def test_what_another_resource_states_stays(hospital: Hospital, name: str) -> No
     assert getattr(hospital.comes(_withdrawn(name, FACTS[name](id="1"))), name) is None
 
 
+def test_a_value_that_several_resources_state_stays_until_all_have_taken_it_back(hospital: Hospital) -> None:
+    hospital.comes(_value(id="1"), _value(id="2"))
+    assert len(hospital.comes(_value(id="3")).observations) == 1
+    for name in "31":
+        assert len(hospital.comes(_value(id=name, status="entered-in-error")).observations) == 1
+    assert hospital.comes(_value(id="2", status="entered-in-error")).observations == ()
+
+
 def test_what_the_same_file_still_states_loses_nothing(hospital: Hospital) -> None:
     hospital.comes(_allergy(criticality="high"))
     hospital.forget_origins()
