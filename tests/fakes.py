@@ -351,9 +351,11 @@ def make_frame(rows: int = 96, columns: int = 80, seed: int = 5, **changes: Any)
     return Frame(stored, replace(description, **changes))
 
 
-def make_case(age_years: float | None = 3.0, sex: str | None = "F", **changes: Any) -> Case:
+def make_case(
+    age_years: float | None = 3.0, sex: str | None = "F", ages_told: tuple[int, ...] = (), **changes: Any
+) -> Case:
     """A child with one made-up radiograph; ``changes`` go to the image's description."""
-    return Case(images=(make_frame(**changes),), age_years=age_years, sex=sex)
+    return Case(images=(make_frame(**changes),), age_years=age_years, sex=sex, ages_told=ages_told)
 
 
 class FakeEngine(Engine):

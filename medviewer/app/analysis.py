@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from medviewer.app.picture import Picture
 from medviewer.app.state import Cut
+from medviewer.app.told import Age, Told, age_of, told_of
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import ColorProfile, Frame
@@ -26,10 +26,7 @@ from medviewer.imaging.scan import scan
 from medviewer.imaging.volume import read_volume
 from medviewer.inference.engine import Engine
 from medviewer.inference.turns import in_background
-from medviewer.records.record import PatientRecord, age_at, iso_date, parse_moment, snapshot
-
-_AGE = re.compile(r"(\d{3})([DWMY])")
-_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+from medviewer.records.record import PatientRecord, iso_date, parse_moment, snapshot
 
 
 def open_paths(
@@ -74,20 +71,6 @@ def cut_again(volume: Volume, cut: CutPlane) -> Frame:
     return reslice(volume, PlaneGrid(cut.plane, cut.spacing_mm, cut.shape), slab_mm=cut.slab_mm, slab=slab)
 
 
-def age_years(patient: Patient, study: Study) -> float | None:
-    """The patient's age at the study, in years: from the dates if both are whole, else as the file states it.
-
-    None if the file says neither; nothing is guessed (PS3.5 6.2, AS).
-    """
-    made = parse_moment(iso_date(study.date))
-    if made is not None and made[1] in ("day", "time"):
-        age = age_at(patient.birth_date, made[0].date())
-        if age is not None:
-            return age
-    stated = _AGE.fullmatch(study.patient_age.strip())
-    return int(stated[1]) * _YEARS[stated[2]] if stated else None
-
-
 def build_case(
     frame: Frame,
     patient: Patient,
@@ -100,7 +83,7 @@ def build_case(
     Age and sex come from the image's own file, which was made with it; the record adds
     what was known at the time of the study.
     """
-    return replace(_who_it_is_of(patient, study, record), images=(frame,), confirmed=confirmed)
+    return replace(who_it_is_of(patient, study, record), images=(frame,), confirmed=confirmed)
 
 
 def build_stack_case(
@@ -111,22 +94,29 @@ def build_stack_case(
     confirmed: frozenset[str] = frozenset(),
 ) -> Case:
     """As :func:`build_case`, of a whole stack of slices."""
-    return replace(_who_it_is_of(patient, study, record), volumes=(volume,), confirmed=confirmed)
+    return replace(who_it_is_of(patient, study, record), volumes=(volume,), confirmed=confirmed)
 
 
-def _who_it_is_of(patient: Patient, study: Study, record: PatientRecord | None) -> Case:
-    case, at = Case(), moment_of(study)
-    if record is not None and at is not None:
-        case = snapshot(record, at)
-    age = age_years(patient, study)
-    return replace(case, age_years=age if age is not None else case.age_years, sex=patient.sex or case.sex)
+def who_it_is_of(patient: Patient, study: Study, record: PatientRecord | None) -> Case:
+    """What is known of the patient of a study, without any image."""
+    at = moment_of(study)
+    case = snapshot(record, at) if record is not None and at is not None else Case()
+    return replace(with_age(case, age_of(patient, study, record)), sex=patient.sex or case.sex)
+
+
+def with_age(case: Case, age: Age) -> Case:
+    """The case with an age, or with those that contradict each other; where none is told it keeps its own."""
+    if age.told:
+        return replace(case, age_years=None, ages_told=age.told)
+    return replace(case, age_years=age.years) if age.years is not None else case
 
 
 class Asked(NamedTuple):
-    """What a model said, and one sentence on what it ran on and why."""
+    """What a model said, one sentence on what it ran on and why, and what it was told of the patient."""
 
     answer: Answer
     provider: str
+    told: Told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +132,7 @@ def ask(engine: Engine, question: Question, stop: StopToken, progress: Progress)
     """What the model says of the case."""
     provider = engine.load(question.model_id, stop=stop).sentence
     answer = engine.ask(question.case, question.model_id, stop=stop, progress=progress, language=question.language)
-    return Asked(answer, provider)
+    return Asked(answer, provider, told_of(question.case))
 
 
 def ask_behind(engine: Engine, prepare: Callable[[StopToken, Progress], Question], stop: StopToken) -> Asked:

@@ -15,7 +15,7 @@ from medviewer.app.comparing import keep_together
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.filming import Draw, FilmWish
-from medviewer.app.findings import continue_run
+from medviewer.app.findings import continue_run, forget_outdated
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.hanging import HangingWhenOpened
 from medviewer.app.hanging_file import HangingFile
@@ -293,6 +293,7 @@ class Application:
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
         self.session.watch(RecordReader(self).watch)
+        self.session.watch(lambda old, new: forget_outdated(self, old, new))
         self.session.watch(NoteReader(self).watch)
         self.session.watch(lambda old, new: share_view(self, old) if old.view is not new.view and new.parked else None)
         self.session.watch(lambda old, new: keep_together(self, old, new))

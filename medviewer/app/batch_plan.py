@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medviewer.app.analysis import age_years
+from medviewer import __version__
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
+from medviewer.app.told import age_of
 from medviewer.domain.study import Collection, Image, Patient, Study
 from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input
@@ -26,7 +27,7 @@ class BatchQuestion:
     """One image, or the whole stack of slices that it is the first of, put to one model.
 
     ``study`` and ``image`` are names of folders without identity; ``stamp`` changes with the image's file and with what
-    other files say of it, ``manner`` with the model's card and with how it is asked.
+    other files say of it, ``manner`` with the model's card, the program's version and how it is asked.
     """
 
     selection: Selection
@@ -123,7 +124,7 @@ def _stamp(selection: Selection, *, is_of_stack: bool) -> str:
         images = selection.stack.images[span.start : span.stop]
         caveats = [*selection.stack.warnings, *(caveat for image in images for caveat in image.warnings)]
     stamps = [stamp_of(image) for image in images]
-    who = (str(age_years(selection.patient, selection.study)), selection.patient.sex)
+    who = (str(age_of(selection.patient, selection.study)), selection.patient.sex)
     return _digest(*stamps, *(caveat.text for caveat in caveats), *who)[:16] if all(stamps) else ""
 
 
@@ -172,8 +173,11 @@ def stamp_of(image: Image) -> str:
 
 
 def manner_of(card: Card, wishes: Sequence[str]) -> str:
-    """A digest of what makes an answer another one: the card, which names every file of the model, and the wishes."""
-    return _digest(card.document_sha256, *wishes)[:16]
+    """A digest of what makes an answer another one: the card, which names every file of the model, and the wishes.
+
+    So may another version of the program: it checks, prepares and says things in another way.
+    """
+    return _digest(__version__, card.document_sha256, *wishes)[:16]
 
 
 def _digest(*texts: str) -> str:

@@ -16,14 +16,16 @@ from medviewer.app.on_screen import (
     current_answer,
     current_attribution,
     finding_shown,
+    identity_of,
     is_record_checked,
     second_attribution,
     selections,
 )
 from medviewer.app.patient import explained_words, keep_answer, keep_event
-from medviewer.app.record_models import is_for_screen
+from medviewer.app.record_models import is_for_screen, takes_only_images
 from medviewer.app.stack_asking import Prepare, confirmation_of, key_of, partial_because, question_of
-from medviewer.app.state import Key, Overlay, Selection
+from medviewer.app.state import Given, Key, Overlay, Selection, State
+from medviewer.app.told import age_of, told_of
 from medviewer.domain.answer import Answer, Attribution, Subject
 from medviewer.domain.errors import EngineError, MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -38,6 +40,10 @@ REPLACED = "A model was replaced or taken away: what it said before is not shown
 DOUBTED = (
     "Another file says something else of an image or its patient: what a model said of it before is not shown any "
     "more; run the model again."
+)
+OUTDATED = (
+    "The patient's record tells what a model was not told when it answered: what it said before is not shown any more; "
+    "run the model again."
 )
 WEIGHING_ENDED = "The check against random maps was interrupted; the answer stands."
 
@@ -206,7 +212,8 @@ def change_overlay(name: str) -> Callable[[Application, Any], None]:
 
 
 def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
-    model_id, known = app.state.model_id, _known_of(app.state.collection, {key})
+    model_id, of = app.state.model_id, _selections_of(app.state.collection, {key}).get(key)
+    known = known_of(of) if of is not None else ()
     _set_problem(app, key, model_id, "")
     app.jobs.stop("explain")
     app.jobs.stop("compare")
@@ -219,10 +226,15 @@ def _start_run(app: Application, key: Key, prepare: Prepare) -> None:
         question, asked = found
         answer = asked.answer
         subject = Subject(key, model_id, answer.provenance.model_sha256)
-        if _known_of(app.state.collection, {key}) != known:
+        now = _selections_of(app.state.collection, {key}).get(key)
+        if now is None or known_of(now) != known:
             app.notify("caution", DOUBTED)
             return
-        if not take_answer(app, subject, answer):
+        given = Given(known, asked.told)
+        if is_outdated(app, now, model_id, given):
+            app.notify("caution", OUTDATED)
+            return
+        if not take_answer(app, subject, answer, given):
             app.notify("caution", REPLACED)
             return
         app.succeeded("explain")  # what was said of the check of an earlier answer
@@ -303,7 +315,7 @@ def _take_attribution(app: Application, asked: Subject, attribution: Attribution
     app.session.update(attributions=MappingProxyType(dict(app.state.attributions) | {subject: attribution}))
 
 
-def take_answer(app: Application, subject: Subject, answer: Answer) -> bool:
+def take_answer(app: Application, subject: Subject, answer: Answer, given: Given) -> bool:
     """Replace what this model said of this image before: one answer, its own maps, no old decision.
 
     False, and nothing is taken, for a model that was replaced since the answer left it: :func:`forget_replaced` may
@@ -312,7 +324,10 @@ def take_answer(app: Application, subject: Subject, answer: Answer) -> bool:
     if not app.engine.catalogue.has_given(answer.provenance):
         return False
     _forget_answer(app, subject.image_key, subject.model_id)
-    app.session.update(answers=MappingProxyType(dict(app.state.answers) | {subject: answer}))
+    app.session.update(
+        answers=MappingProxyType(dict(app.state.answers) | {subject: answer}),
+        given=MappingProxyType(dict(app.state.given) | {subject: given}),
+    )
     return True
 
 
@@ -331,30 +346,60 @@ def forget_replaced(app: Application, replaced: frozenset[str]) -> bool:
     return bool(gone)
 
 
-def forget_doubted(app: Application, old: Collection) -> None:
+def forget_doubted(app: Application) -> None:
     """Let go of what models said of images of which files that were found since say something else.
 
     One may claim to be the very image, or complete who the patient is: the checks before an answer have to see that.
     """
-    asked = {subject.image_key for subject in app.state.answers}
-    before, now = _known_of(old, asked), _known_of(app.state.collection, asked)
-    changed = {key for key in before if before[key] != now.get(key)}
-    gone = {(s.image_key, s.model_id) for s in app.state.answers if s.image_key in changed}
-    if gone:
-        _forget(app, gone)
-        queue = app.state.queue
-        app.session.update(queue=tuple(i for i in queue if i.is_open or i.selection.image.key not in changed))
-        app.notify("caution", DOUBTED)
+    given = app.state.given
+    now = _selections_of(app.state.collection, {subject.image_key for subject in given})
+
+    def is_doubted(subject: Subject) -> bool:
+        found = now.get(subject.image_key)
+        return found is None or known_of(found) != given[subject].known
+
+    _let_go(app, {subject for subject in given if is_doubted(subject)}, DOUBTED)
+
+
+def forget_outdated(app: Application, old: State, new: State) -> None:
+    """Let go of what models said before the record told what they were not told: an age, values that they take."""
+    if old.record is new.record or not new.given:
+        return
+    now = _selections_of(new.collection, {subject.image_key for subject in new.given})
+    pairs = ((subject, now.get(subject.image_key), given) for subject, given in new.given.items())
+    gone = {s for s, found, given in pairs if found is not None and is_outdated(app, found, s.model_id, given)}
+    _let_go(app, gone, OUTDATED)
+
+
+def is_outdated(app: Application, selection: Selection, model_id: str, given: Given) -> bool:
+    """Whether the record beside the image would tell a model something else than it was told."""
+    state, patient = app.state, selection.patient
+    if state.record is None or state.record_mismatch or state.record_of != identity_of(patient):
+        return False
+    is_of_images = takes_only_images(app.engine.catalogue.card(model_id))
+    record = replace(state.record, observations=(), text_results=()) if is_of_images else state.record
+    told = told_of(analysis.who_it_is_of(patient, selection.study, record))
+    return (told.age, told.sex) != (given.told.age, given.told.sex) if is_of_images else told != given.told
+
+
+def _let_go(app: Application, gone: set[Subject], why: str) -> None:
+    if not gone:
+        return
+    _forget(app, {(subject.image_key, subject.model_id) for subject in gone})
+    changed = {subject.image_key for subject in gone}
+    queue = tuple(i for i in app.state.queue if i.is_open or i.selection.image.key not in changed)
+    app.session.update(queue=queue)
+    app.notify("caution", why)
 
 
 def known_of(selection: Selection) -> tuple[object, ...]:
     """What an answer about an image rests on that other files may change: its caveats, the patient's age and sex."""
     patient = selection.patient
-    return selection.image.warnings, analysis.age_years(patient, selection.study), patient.sex
+    return selection.image.warnings, age_of(patient, selection.study), patient.sex
 
 
-def _known_of(collection: Collection, keys: set[Key]) -> dict[Key, tuple[object, ...]]:
-    return {one.image.key: known_of(one) for one in selections(collection) if one.image.key in keys} if keys else {}
+def _selections_of(collection: Collection, keys: set[Key]) -> dict[Key, Selection]:
+    return {one.image.key: one for one in selections(collection) if one.image.key in keys} if keys else {}
 
 
 def _forget_answer(app: Application, key: Key, model_id: str) -> None:
@@ -367,7 +412,10 @@ def _forget(app: Application, gone: set[tuple[Key, str]]) -> None:
 
     state = app.state
     app.session.update(
-        answers=others(state.answers), attributions=others(state.attributions), decisions=others(state.decisions)
+        answers=others(state.answers),
+        given=others(state.given),
+        attributions=others(state.attributions),
+        decisions=others(state.decisions),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,6 +25,9 @@ _PLANE_OF_AXIS = ("sagittal", "coronal", "axial")  # across x, y, z
 _SIDES = {"LEFT": "L", "LT": "L", "RIGHT": "R", "RT": "R"}
 # After such a word it is no side of the body: from where the film was taken, or radiotherapy.
 _NO_SIDE_BEFORE = ("LAT", "DECUB", "ANT", "POST", "OBL", "PLAN", "SIM")
+# Around a letter that is no side: "L SPINE", "T/L", "L S SPINE" (of the spine), "AP/L", "LAT L" (of the view).
+_NO_LETTER_BEFORE = ("C", "T", "TH", "D", "S", "AP", "PA", "LAT", "LATERAL")
+_NO_LETTER_AFTER = ("S", "SP", "SPN", "SPINE", "SPIN")
 _CHINESE_VIEWS = re.compile("[左右](?:侧位|侧卧|前斜|后斜)")
 _CHINESE_SIDES = {"左": "L", "右": "R"}
 _OTHER_SIDE = {"L": "R", "R": "L"}
@@ -71,9 +74,11 @@ def find(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient,
             continue
         study = in_order[wanted.prior]
         fitting = list(_fitting(study, protocol, wanted))
-        side = _side_shown(found.values()) if wanted.prior and not wanted.laterality else ""
-        if side:
-            fitting = [_without(_OTHER_SIDE[side], one, study, now) for one in fitting]
+        seen = found.values() if wanted.prior and not wanted.laterality else ()
+        side = _side_shown(seen, side_of)
+        possible = side or _side_shown(seen, possible_side)
+        if possible:
+            fitting = [_without(_OTHER_SIDE[possible], one, study, now) for one in fitting]
         chosen = _choose([one for one in fitting if one.places], wanted, now, shown)
         if chosen is None:
             found[number] = _no_image(replace(wanted, laterality=wanted.laterality or side))
@@ -83,16 +88,16 @@ def find(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient,
     return tuple(found[number] for number in range(len(protocol.display_sets)))
 
 
-def _side_shown(found: Iterable[Selection | Vacancy]) -> str:
+def _side_shown(found: Iterable[Selection | Vacancy], side: Callable[[Selection], str]) -> str:
     """The one side of all images that are shown; "" where one is of none, or of both, or they are of several."""
-    sides = {side_of(one) for one in found if isinstance(one, Selection)}
+    sides = {side(one) for one in found if isinstance(one, Selection)}
     return sides.pop() if len(sides) == 1 and sides <= _OTHER_SIDE.keys() else ""
 
 
 def _without(side: str, one: _Fitting, study: Study, now: Selection) -> _Fitting:
-    """The images of one stack that are not of a side."""
+    """The images of one stack that are surely not of a side, nor called by its letter."""
     images = (Selection(now.patient, study, one.series, one.stack, place) for place in one.places)
-    return one._replace(places=[image.index for image in images if side_of(image) != side])
+    return one._replace(places=[image.index for image in images if possible_side(image) != side])
 
 
 def fits(protocol: HangingProtocol, current: Study, own: Sequence[tuple[Patient, Study]]) -> bool:
@@ -115,8 +120,24 @@ def plane_name(image: Image) -> str:
 
 
 def is_of_other_side(one: Selection, other: Selection) -> bool:
-    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other."""
-    return {side_of(one), side_of(other)} == {"L", "R"}
+    """Whether both files name one side, and not the same; what is of both sides, or of none, is of no other.
+
+    A letter suffices ("KNEE R" beside "L KNEE"): to show no prior costs a click, the other knee may cost a knee.
+    """
+    return {possible_side(one), possible_side(other)} == {"L", "R"}
+
+
+def possible_side(one: Selection) -> str:
+    """As :func:`side_of`; else what a single letter in the words means, as far as it contradicts another side.
+
+    It is never told nor taken for agreement: "L" may be lumbar or lateral, and "R" an axis or an abbreviation.
+    """
+    if side := side_of(one):
+        return side
+    part = one.image.description.body_part_examined or one.series.body_part_examined
+    told = {_side_by_letters(text) for text in (one.series.description, one.stack.acquisition.protocol_name, part)}
+    told = told - {""} or {_side_by_letters(one.study.description)}
+    return told.pop() if len(told) == 1 else ""
 
 
 def side_of(one: Selection) -> str:
@@ -135,6 +156,22 @@ def _side_by_words(text: str) -> str:
     pairs = zip(words, [*words, ""][1:], strict=True)
     found = {_SIDES[word] for word, after in pairs if word in _SIDES and not after.startswith(_NO_SIDE_BEFORE)}
     found |= {side for sign, side in _CHINESE_SIDES.items() if sign in _CHINESE_VIEWS.sub("", text)}
+    return found.pop() if len(found) == 1 else ""
+
+
+@lru_cache(maxsize=4096)
+def _side_by_letters(text: str) -> str:
+    """The one side that single letters of a text can mean; "" where there is none, or both."""
+    words = re.findall(r"[^\W_]+", text.upper())
+    around = zip(["", *words], words, [*words, ""][1:], strict=False)
+    found = {
+        word
+        for before, word, after in around
+        if word in _OTHER_SIDE
+        and before not in _NO_LETTER_BEFORE
+        and after not in _NO_LETTER_AFTER
+        and not after.startswith(_NO_SIDE_BEFORE)
+    }
     return found.pop() if len(found) == 1 else ""
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from medviewer.app import analysis
 from medviewer.app.analysis import Asked
-from medviewer.app.findings import REPLACED, known_of, take_answer
+from medviewer.app.findings import REPLACED, is_outdated, known_of, take_answer
 from medviewer.app.on_screen import identity_of, selections
 from medviewer.app.patient import keep_answer
 from medviewer.app.stack_asking import partial_because, question_behind
-from medviewer.app.state import Key, QueueItem, QueueStatus, Selection, State
+from medviewer.app.state import Given, Key, QueueItem, QueueStatus, Selection, State
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.inference.card import Card
@@ -128,14 +128,15 @@ class ModelQueue:
         app, image = self._app, item.selection.image
         if not self._is_running(item):
             return
-        if self._is_better_known(item):
+        given = Given(known_of(item.selection), asked.told)
+        if self._is_better_known(item) or is_outdated(app, item.selection, item.model_id, given):
             self._mark(item, "waiting")
             self.go_on()
             return
         answer = asked.answer
         subject = Subject(image.key, item.model_id, answer.provenance.model_sha256)
         if not _is_answered(app.state, image.key, item.model_id):  # else the reader has asked, and perhaps decided
-            if not take_answer(app, subject, answer):
+            if not take_answer(app, subject, answer, given):
                 self._end(item, "failed", REPLACED)
                 return
             keep_answer(app, subject, answer)

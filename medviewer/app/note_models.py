@@ -14,6 +14,7 @@ from medviewer.app.data_questions import DataAnswer, DataQuestion, ModelOffer, a
 from medviewer.app.on_screen import is_withheld
 from medviewer.app.patient import keep_event
 from medviewer.app.state import JobStatus, NoteAnswer, NoteQuestion, State
+from medviewer.app.told import Age, age_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
 from medviewer.records.record import age_at, parse_moment
@@ -131,11 +132,12 @@ def _data_question(state: State, asked: NoteQuestion, model_id: str) -> DataQues
     written = parse_moment(note.date)
     moment = written[0] if written is not None else None
     is_day = written is not None and written[1] in ("day", "time")
-    age = age_at(asked.record.birth_date, moment.date()) if moment is not None and is_day else None
-    if age is None and now is not None:
-        age = analysis.age_years(now.patient, now.study)
+    of_study = age_of(now.patient, now.study, asked.record) if now is not None else Age(None)
+    then = age_at(asked.record.birth_date, moment.date()) if moment is not None and is_day else None
+    age = of_study if then is None or of_study.told else Age(then)
     sex = (now.patient.sex if now is not None else "") or asked.record.sex
-    return DataQuestion(Case(note=note.text, age_years=age, sex=sex or None, at=moment), model_id, asked.language)
+    case = analysis.with_age(Case(note=note.text, sex=sex or None, at=moment), age)
+    return DataQuestion(case, model_id, asked.language)
 
 
 def _take(app: Application, asked: NoteQuestion, model_id: str, said: DataAnswer) -> None:

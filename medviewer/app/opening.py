@@ -260,7 +260,7 @@ def take_collection(app: Application, collection: Collection) -> None:
     # A later file may complete who the patient is: what the record was compared with is then no longer all.
     is_completed = before is not None and now is not None and identity_of(before) != identity_of(now)
     app.session.update(**changes, **(NO_RECORD if is_completed else {}))
-    forget_doubted(app, state.collection)
+    forget_doubted(app)
     if is_completed:
         check_record(app, patient_beside_record(app.state))
     if old is None and seen_selection(app.state) is None and state.reading is None:  # else one viewport was emptied
@@ -461,7 +461,7 @@ def _start_over(app: Application, paths: tuple[Path, ...]) -> None:
     app.saves.let_go(app.state.collection)
     fresh = State()
     forgotten = (
-        "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "attributions",
+        "collection", "reading", "selection", "frame", "frame_problem", "vacancy", "answers", "given", "attributions",
         "decisions", "queue",
         "analysis_problem", "confirmed", "record", "record_mismatch", "record_problem", "record_of",
         "measurements", "values", "selected_measurement", "measurement_problem", "is_measured_known",

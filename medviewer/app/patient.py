@@ -193,9 +193,9 @@ def _read_and_save(records: RecordRoom, paths: Sequence[Path]) -> tuple[int, lis
 
 
 def _note_import(records: RecordRoom, came: Sequence[PatientRecord], reasons: Sequence[str]) -> None:
-    taken_back = sum(len(record.withdrawn) + len(record.corrected) for record in came)
-    results = f", {taken_back} results withdrawn or corrected" if taken_back else ""
-    records.note("record.imported", detail=f"{len(came)} records, {len(reasons)} problems{results}")
+    taken_back = sum(len(record.withdrawn) + len(record.deleted) + len(record.corrected) for record in came)
+    entries = f", {taken_back} entries withdrawn, deleted or corrected" if taken_back else ""
+    records.note("record.imported", detail=f"{len(came)} records, {len(reasons)} problems{entries}")
 
 
 def _save_each(records: RecordRoom, paths: Sequence[Path], came: list[PatientRecord], reasons: list[str]) -> None:

@@ -17,6 +17,7 @@ from medviewer.app import analysis
 from medviewer.app.on_screen import is_withheld
 from medviewer.app.patient import explained_words, keep_event
 from medviewer.app.state import RecordAnswer, RecordQuestion, State
+from medviewer.app.told import Age, age_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.progress import Progress, StopToken
@@ -43,6 +44,11 @@ def takes_images(card: Card) -> bool:
 def is_for_screen(card: Card) -> bool:
     """Whether a model is one for what is on screen: an image, or the whole stack of slices that it is of."""
     return takes_images(card) or stack_input(card) is not None
+
+
+def takes_only_images(card: Card) -> bool:
+    """Whether a model is given nothing of the record; the patient's age and sex are looked at beside any model."""
+    return all(spec.kind in ("image", "volume") for spec in card.inputs)
 
 
 def stack_models(catalogue: Catalogue) -> frozenset[str]:
@@ -84,10 +90,10 @@ def record_answers_of(state: State) -> tuple[RecordAnswer, ...]:
     return tuple(one for one in own if one.is_rule or not is_withheld(state))
 
 
-def case_of(record: PatientRecord, at: datetime, age_years: float | None, sex: str) -> Case:
+def case_of(record: PatientRecord, at: datetime, age: Age, sex: str) -> Case:
     """What is known of a patient at a moment: recorded values, age and sex, no image and no identity."""
-    case = snapshot(record, at)
-    return replace(case, age_years=age_years if age_years is not None else case.age_years, sex=sex or case.sex)
+    case = analysis.with_age(snapshot(record, at), age)
+    return replace(case, sex=sex or case.sex)
 
 
 class RecordReader:
@@ -177,7 +183,8 @@ def _case(state: State) -> Case | None:
     question, now = question_of(state), state.selection
     if question is None or now is None:
         return None
-    return case_of(question.record, question.at, analysis.age_years(now.patient, now.study), now.patient.sex)
+    age = age_of(now.patient, now.study, question.record)
+    return case_of(question.record, question.at, age, now.patient.sex)
 
 
 def _take(app: Application, found: Sequence[RecordAnswer]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from medviewer.app.data_questions import DataAnswer, ModelOffer
 from medviewer.app.hanging_protocol import Protocols, Vacancy
 from medviewer.app.presets import CT_PRESETS, Presets
 from medviewer.app.shortcuts import Changes
+from medviewer.app.told import Told
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
 from medviewer.domain.frame import Frame
 from medviewer.domain.layer import LayerPlane, LayerSource
@@ -167,6 +168,13 @@ class QueueItem:
     def is_open(self) -> bool:
         """Whether it still waits or runs."""
         return self.status in ("waiting", "running")
+
+
+class Given(NamedTuple):
+    """What an answer rests on beside the pixels: what is ``known`` of the image by its files, what a model was told."""
+
+    known: tuple[object, ...]
+    told: Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +412,7 @@ class State:
     finding_titles: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=_empty)  # by model and label
     stack_models: frozenset[str] = frozenset()  # those that look at a whole stack of slices; ask asked_key
     answers: Mapping[Subject, Answer] = field(default_factory=_empty)
+    given: Mapping[Subject, Given] = field(default_factory=_empty)  # what each of them rests on beside the pixels
     attributions: Mapping[Subject, Attribution] = field(default_factory=_empty)
     decisions: Mapping[Subject, Decision] = field(default_factory=_empty)
     read_first: bool = False  # what models say is withheld until the reader has written an impression; ask is_withheld

@@ -8,10 +8,12 @@ into use by a yes, through the model store, which keeps the one before.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +32,7 @@ from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.catalogue import Entry
 from medviewer.inference.installing import version_key
 from medviewer.inference.signing import replace_card
-from medviewer.whole_file import storage_error, write_whole
+from medviewer.whole_file import is_writable, storage_error, write_whole
 
 if TYPE_CHECKING:  # commands act on the application, which holds the trainer
     from medviewer.app.application import Application
@@ -261,12 +263,9 @@ class Trainer:
         words += _set(plan.settings)
 
         def work(stop: StopToken) -> Ending:
-            from filelock import FileLock, Timeout  # noqa: PLC0415 - not before something is trained
-
             check_trainable()
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)  # for the lock
-                with FileLock(self.folder / f"{recipe}.lock", timeout=0):
+                with self._alone(recipe):
                     if is_new:
                         shutil.rmtree(self._run_folder(recipe), ignore_errors=True)
                         self._keep(plan)
@@ -274,12 +273,28 @@ class Trainer:
                     if ending.how == "done":
                         self._keep(replace(plan, is_complete=True))
                     return ending
-            except Timeout as error:
-                raise UsageError("Another window of MedViewer trains this; wait for its end.") from error
             except OSError as error:
                 raise storage_error("The training", error) from error
 
         self._stop = self._start(JOB, recipe, work, self._ended)
+
+    @contextlib.contextmanager
+    def _alone(self, recipe: str) -> Iterator[None]:
+        """Let no other window train this recipe meanwhile."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - not before something is trained
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f"{recipe}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            if not is_writable(self.folder):  # a file that cannot be made there looks like one that is locked
+                raise storage_error("The training", OSError(errno.EACCES, "")) from error
+            raise UsageError("Another window of MedViewer trains this; wait for its end.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _keep(self, plan: Plan) -> None:
         self._write(self.folder / f"{plan.recipe}.json", asdict(plan))

@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from medviewer.app.answering import Asking
@@ -49,6 +50,10 @@ def analyze_many(
         for problem in collection.problems:
             tell(f"{problem.path}: {problem.reason}")
         plan = plan_batch(collection, cards, asking.words, arguments.out)
+        if not plan.questions and any((arguments.out / name).is_dir() for name in plan.refused):
+            with Journal(arguments.out):
+                _take_away_refused(arguments.out, plan)
+                write_summary(arguments.out, plan, {})
         _check_there_is_work(plan, collection)
         with contextlib.closing(RecordRoom(home())) as room, Journal(arguments.out) as journal:
             run = _Run(arguments, plan, asking, room, keep)
@@ -62,6 +67,15 @@ def analyze_many(
 
 def _count(number: int, one: str, more: str = "") -> str:
     return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _take_away_refused(out: Path, plan: BatchPlan) -> None:
+    """Take earlier results away of what is not asked any more; a study of which nothing is asked says so."""
+    clear_refused(out, plan.refused)
+    asked = {question.study for question in plan.questions}
+    for study in plan.studies:
+        if study not in asked:
+            write_study(out, study, [], plan.not_asked)
 
 
 def _check_there_is_work(plan: BatchPlan, collection: Collection) -> None:
@@ -126,11 +140,8 @@ class _Run:
 
     def _ask_all(self, engine: Engine, journal: Journal) -> None:
         questions = self._plan.questions
-        clear_refused(self._out, self._plan.refused)
+        _take_away_refused(self._out, self._plan)
         left = Counter(question.study for question in questions)
-        for study in self._plan.studies:
-            if not left[study]:
-                write_study(self._out, study, [], self._plan.not_asked)
         asked = run_batch(
             engine, questions, self._out, asking=self._asking, journal=journal, before_saving=self._keep_run
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from medviewer.domain.frame import Frame
@@ -14,7 +14,7 @@ class Observation:
     """A dated value: a vital sign, a laboratory result.
 
     ``code`` is a LOINC code, ``unit`` a UCUM unit, ``time`` local time as recorded: a whole day where no more was
-    (:func:`is_whole_day`).
+    (:func:`is_whole_day`). ``origin`` belongs to the record (``records.origin``); in a case it is empty.
     """
 
     code: str
@@ -22,6 +22,7 @@ class Observation:
     value: float
     unit: str
     time: datetime
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,4 @@ class Case:
     text_observations: tuple[TextObservation, ...] = ()
     smiles: tuple[str, ...] = ()  # molecules in question, as SMILES
     at: datetime | None = None  # the moment that the case is about; nothing in it is from later
+    ages_told: tuple[int, ...] = ()  # ages that contradict each other; none of them is taken then

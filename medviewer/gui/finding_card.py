@@ -15,7 +15,7 @@ from medviewer.gui.icons import IconLabel
 from medviewer.gui.probability_bar import ProbabilityBar
 from medviewer.gui.text import ElidedLabel, PlainLabel, set_tooltip, tr
 
-_CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation"})
+_CONFIRMABLE = frozenset({"secondary_capture", "burnt_in_annotation", "age.contradiction"})
 Confirm = Callable[[str], None]
 
 

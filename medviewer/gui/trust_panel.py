@@ -12,8 +12,8 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from medviewer.app.analysis import age_years
 from medviewer.app.state import Selection
+from medviewer.app.told import age_of
 from medviewer.domain.answer import Answer, Finding, GuardResult, Neighbours
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, Level, SignalRow, StillSlider, level_color, line, section, shape_of
@@ -385,7 +385,7 @@ def _beside_each_other(validation: Validation, selection: Selection | None) -> I
     unknown = tr("unknown")
     if validation.ages is not None:
         low, high = validation.ages
-        age = age_years(selection.patient, selection.study)
+        age = age_of(selection.patient, selection.study).years
         words = age_in_words(age) if age is not None else unknown
         span = tr("{low} to {high} years").format(low=f"{low:g}", high=f"{high:g}")
         yield _Row(tr("Age"), span, words, None if age is None else low <= age < high + 1)

@@ -18,7 +18,7 @@ from medviewer.inference.loading import check_file
 from medviewer.inference.runtimes import rule, torch
 from medviewer.inference.signing import UNSIGNED, Signer, TrustedKey, TrustFile, signer_of
 from medviewer.inference.trust import TrustList
-from medviewer.inference.variants import variants_of
+from medviewer.inference.variants import SEPARATOR, is_variant, variants_of
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Catalogue:
         keys = self.trusted.listed_or_none() if self.trusted else ()
         with ThreadPoolExecutor(_THREADS) as pool:
             read = partial(self._read_entry, keys)
-            found = [list(pool.map(read, self._model_folders(folder))) for folder in self.folders]
+            found = [list(pool.map(read, self._folders_in(folder))) for folder in self.folders]
         for in_folder in found:
             stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
             for candidate in _with_rivals([one for one in in_folder if one.id not in stood_in_for]):
@@ -109,6 +109,9 @@ class Catalogue:
             ModelError: there is, but it cannot be used; the message says why.
         """
         entry = self._by_id.get(model_id)
+        if entry is None and is_variant(model_id):  # those of a model that cannot be used are not listed
+            full = self._by_id.get(model_id.partition(SEPARATOR)[0])
+            entry = full if full is not None and full.card is None else None
         if entry is None:
             known = ", ".join(dict.fromkeys(entry.id for entry in self.entries)) or "none"
             raise UsageError(f"There is no model “{model_id}”; the models here are: {known}.")
@@ -141,7 +144,7 @@ class Catalogue:
         """Whether this machine's own training wrote the model's network."""
         return self._trust is not None and card.sha256 in self._trust.digests()
 
-    def _model_folders(self, folder: Path) -> list[Path]:
+    def _folders_in(self, folder: Path) -> list[Path]:
         return _model_folders(folder)
 
     def _read_entry(self, publishers: Sequence[TrustedKey], folder: Path) -> Entry:
@@ -185,7 +188,7 @@ class OneFolder(Catalogue):
     def __init__(self, folder: Path) -> None:
         super().__init__([folder])
 
-    def _model_folders(self, folder: Path) -> list[Path]:
+    def _folders_in(self, folder: Path) -> list[Path]:
         return [folder]
 
 

@@ -117,6 +117,16 @@ TEXTS: Mapping[str, Text] = {
         "The file does not say how old the patient is; the reader confirmed an age of {low}-{high}.",
         "文件未注明患者年龄；阅片者已确认为 {low}-{high} 岁。",
     ),
+    "age.contradiction": Text(
+        "The patient's age is told differently, by birth date or as an age ({found}), so that none is used; "
+        "the file or the record may be another patient's.",
+        "患者年龄（按出生日期或所注年龄）记载不一致（{found}），因此均不采用；文件或病历可能属于其他患者。",
+    ),
+    "age.contradiction.confirmed": Text(
+        "The patient's age is told differently ({found}); the reader confirmed that the patient is of an age that the "
+        "model is for.",
+        "患者年龄记载不一致（{found}）；阅片者已确认患者年龄符合该模型适用范围。",
+    ),
     "sex": Text(
         "Validated on patients of sex {expected}; this patient's is {found}.",
         "该模型在性别为 {expected} 的患者中验证；该患者性别为 {found}。",

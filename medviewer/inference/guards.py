@@ -126,7 +126,7 @@ def check_input(
         gate.sop_class(seen.sop_class_uid, spec.sop_class_uids),
         gate.spacing(seen, spec),
         gate.burnt_in(frame.description),
-        gate.age(case.age_years, card),
+        gate.age(case, card),
         gate.sex(case.sex, card),
         *_caveats(frame.caveats, language),
     ]
@@ -136,7 +136,7 @@ def check_input(
 def check_population(case: Case, card: Card, language: str = "en") -> tuple[GuardResult, ...]:
     """How far the patient is from those on whom the model was validated, for a model that is given no image."""
     gate = _Gate(case.confirmed, language)
-    results = (gate.age(case.age_years, card), gate.sex(case.sex, card))
+    results = (gate.age(case, card), gate.sex(case.sex, card))
     return tuple(result for result in results if result is not None)
 
 
@@ -255,9 +255,11 @@ class _Gate:
         """Letters in the picture are something that a network can read instead of the anatomy."""
         return self._doubt("burnt_in_annotation") if seen.has_burnt_in_annotation else None
 
-    def age(self, age: float | None, card: Card) -> GuardResult | None:
+    def age(self, case: Case, card: Card) -> GuardResult | None:
         """Say how far the patient is from those on whom the model was validated."""
-        population = card.population.age_years
+        population, age = card.population.age_years, case.age_years
+        if case.ages_told and (population is not None or _takes_age(card)):
+            return self._doubt("age.contradiction", found=", ".join(map(str, case.ages_told)))
         if population is None:
             return None
         low, high = (_plain(value) for value in population)
@@ -280,6 +282,10 @@ class _Gate:
         if not sex:
             return self._doubt("sex.unknown", expected=expected)
         return say("sex", "warn", self.language, expected=expected, found=sex)
+
+
+def _takes_age(card: Card) -> bool:
+    return any(one.get("from") == "age_years" for spec in card.inputs for one in spec.document.get("fields", ()))
 
 
 def _photometric(frame: Frame, spec: InputSpec, language: str) -> GuardResult | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 from medviewer.domain.case import Observation
 from medviewer.domain.errors import RecordError, StorageError
 from medviewer.domain.study import Problem
-from medviewer.records import fhir_facts
+from medviewer.records import fhir_facts, origin
 from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data
 from medviewer.records.merge import merge
 from medviewer.records.record import PatientRecord, parse_moment, with_zone
@@ -22,6 +23,8 @@ _MAX_BYTES = 256 * 2**20
 _MEDICINES = ("MedicationStatement", "MedicationRequest")
 _CORRECTED = ("amended", "corrected")  # states of an observation that was final with another value
 _WITHDRAWN = "withdrawn by its source and left out"
+_DELETED = "deleted by its source and left out"
+_DELETED_OF_NOBODY = "deleted by its source, but what of whose record came from it cannot be told: nothing was removed"
 # Resource type -> the record's field and how a resource becomes one of its facts.
 _FACTS = {
     "AllergyIntolerance": ("allergies", fhir_facts.allergy_of),
@@ -30,6 +33,15 @@ _FACTS = {
     "Encounter": ("encounters", fhir_facts.encounter_of),
     "DocumentReference": ("documents", fhir_facts.document_of),
 }
+# Kinds of resource whose facts keep where they came from -> the record's field.
+_FIELDS = {
+    "AllergyIntolerance": "allergies",
+    "Condition": "conditions",
+    "MedicationStatement": "medications",
+    "MedicationRequest": "medications",
+    "Observation": "observations",
+}
+_PLACE = re.compile(r"(?:\S*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/\S*)?")
 # Whatever a validator written by others may raise on input that nobody foresaw; never hides our own code's errors.
 _INVALID = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
@@ -48,6 +60,7 @@ class _Entry:
     full_url: str
     resource: dict[str, Any]
     gathered: str = ""  # when the bundle around it was put together
+    is_deleted: bool = False  # the resource holds its type and id alone
 
     @property
     def stated(self) -> str:
@@ -72,6 +85,21 @@ class _Entry:
         named = f"{self.kind}/{self.resource['id']}" if self.resource.get("id") else ""
         return tuple(dict.fromkeys(filter(None, (self.full_url, named))))
 
+    @property
+    def place(self) -> str:
+        """Where the resource lies, which another file tells too; what names it in this bundle alone does not count."""
+        place = f"{self.kind}/{self.resource['id']}" if self.resource.get("id") else ""
+        url = self.full_url.partition("/_history/")[0]
+        is_of_server = url.startswith(("http://", "https://"))
+        return url if is_of_server and (url.endswith(f"/{place}") if place else _PLACE.fullmatch(url)) else place
+
+    @property
+    def origin(self) -> str:
+        """What the resource is known again by."""
+        given = self.resource.get("identifier") or ()
+        named = (f"{i['system']}|{i['value']}" for i in given if i.get("system") and i.get("value"))
+        return origin.origin_of((self.place, *named))
+
 
 @dataclass(slots=True)
 class _Gathered:
@@ -80,6 +108,7 @@ class _Gathered:
     record: PatientRecord
     facts: dict[str, list[Any]] = field(default_factory=dict)
     states_none: set[str] = field(default_factory=set)
+    unsaid: set[str] = field(default_factory=set)
 
     def add(self, name: str, fact: Any) -> None:
         self.facts.setdefault(name, []).append(fact)
@@ -87,7 +116,7 @@ class _Gathered:
     def finish(self) -> PatientRecord:
         found: dict[str, tuple[Any, ...]] = {name: tuple(facts) for name, facts in self.facts.items()}
         # A statement of "none known" beside a real entry is out of date: the entry is what may do harm.
-        return replace(self.record, **(dict.fromkeys(self.states_none, ()) | found))
+        return replace(self.record, unsaid=frozenset(self.unsaid), **(dict.fromkeys(self.states_none, ()) | found))
 
 
 def read_bundle(path: Path) -> ImportedRecords:
@@ -112,6 +141,7 @@ def read_bundle(path: Path) -> ImportedRecords:
         if not reader.is_taken_back(entry):
             reader.add_fact(entry)
     reader.add_withdrawn()
+    reader.add_deleted()
     return reader.finish()
 
 
@@ -126,6 +156,10 @@ class _Reader:
         self._seen: set[tuple[str, str]] = set()
         self._not_shown: Counter[str] = Counter()
         self._withdrawn: dict[tuple[str, ...], list[_Entry]] = {}  # by what they are versions of
+        self._deletions: list[_Entry] = []
+        self._deleted: dict[str, list[_Entry]] = {}  # the same by their names
+        self._newest: dict[tuple[str, ...], _Entry] = {}  # of several versions of a resource
+        self._taken_back: list[_Entry] = []
         self.medicines: dict[str, dict[str, Any]] = {}
 
     def refuse(self, where: str, reason: str) -> None:
@@ -138,13 +172,22 @@ class _Reader:
             return False
         if repeated is not None:
             self._seen.add(repeated)
+        if entry.is_deleted:
+            self._deletions.append(entry)
+            for name in entry.names:
+                self._deleted.setdefault(name, []).append(entry)
+            return False
         reason = _why_invalid(entry.resource)
         if reason:
             self.refuse(entry.where, f"not valid FHIR R4 ({reason})")
-        elif fhir_facts.is_withdrawn(entry.resource):
-            self.refuse(entry.where, _WITHDRAWN)
+        elif fhir_facts.is_withdrawn(entry.resource) or fhir_facts.is_refuted(entry.resource):
+            if not fhir_facts.is_refuted(entry.resource):
+                self.refuse(entry.where, _WITHDRAWN)
             self._withdrawn.setdefault(entry.version_of, []).append(entry)
+            self._taken_back.append(entry)
         else:
+            if entry.version_of and not _is_newer(self._newest.setdefault(entry.version_of, entry), entry):
+                self._newest[entry.version_of] = entry
             return True
         return False
 
@@ -184,40 +227,80 @@ class _Reader:
         try:
             fhir_facts.check_meaning(entry.resource)
             patient = self._patient_of(entry.resource)
-            if kind == "Observation":
-                for value in list(fhir_facts.observations_of(entry.resource)):
-                    patient.add("observations" if isinstance(value, Observation) else "text_results", value)
-                    if isinstance(value, Observation) and entry.resource.get("status") in _CORRECTED:
-                        patient.add("corrected", value)
-            elif kind in _MEDICINES:
-                concept = self._medicine(entry.resource)
-                if not _states_absence(patient, "medications", concept, entry.resource):
-                    fact: Any = fhir_facts.medication_of(entry.resource, concept)
-                    patient.add("medications", replace(fact, stated=entry.stated))
-            else:
-                name, read = _FACTS[kind]
-                fact = read(entry.resource)
-                if fact is not None and not _states_absence(patient, name, entry.resource.get("code"), entry.resource):
-                    patient.add(name, replace(fact, stated=entry.stated) if hasattr(fact, "stated") else fact)
+            for name, fact in list(self._facts_of(patient, entry)):
+                patient.add(name, fact)
+                if kind == "Observation" and entry.resource.get("status") in _CORRECTED:
+                    patient.add("corrected", fact)
+            self._add_misplaced(patient, entry)
         except RecordError as error:
             self.refuse(entry.where, str(error).rstrip("."))
 
     def is_taken_back(self, entry: _Entry) -> bool:
-        """Whether another version of the same resource in the file withdraws it, and this one is not surely newer."""
-        others = self._withdrawn.get(entry.version_of, []) if self._withdrawn and entry.version_of else []
-        if all(_is_newer(entry, one) for one in others):
+        """Whether the file has a newer version of the resource, or withdraws it and this one is not surely newer."""
+        if entry.version_of and _is_newer(self._newest[entry.version_of], entry):
+            return True
+        others = self._withdrawn.get(entry.version_of, []) if entry.version_of else []
+        deleted = [one for name in entry.names for one in self._deleted.get(name, ())]
+        if all(_is_newer(entry, one) for one in (*others, *deleted)):
             return False
         self.refuse(entry.where, _WITHDRAWN)
+        self._taken_back.append(entry)
         return True
 
     def add_withdrawn(self) -> None:
-        """Note which results are taken back: an earlier import may have brought them."""
-        for entry in (one for versions in self._withdrawn.values() for one in versions):
+        """Note which facts are taken back: an earlier import may have brought them."""
+        for entry in (one for one in self._taken_back if one.kind in _FIELDS):
+            with contextlib.suppress(RecordError):  # of nobody here
+                self._add_taken_back(self._patient_of(entry.resource), entry)
+
+    def _add_taken_back(self, patient: _Gathered, entry: _Entry) -> None:
+        try:
             if entry.kind == "Observation":
-                with contextlib.suppress(RecordError):  # of nobody here, or without the value that is taken back
-                    patient = self._patient_of(entry.resource)
-                    for value in list(fhir_facts.observations_of(entry.resource)):
-                        patient.add("withdrawn", value)
+                for value in list(fhir_facts.withdrawn_observations_of(entry.resource)):
+                    patient.add("withdrawn", replace(value, origin=entry.origin))
+                self._add_misplaced(patient, entry)
+            else:
+                for _, fact in list(self._facts_of(patient, entry, is_withdrawn=True)):
+                    patient.add("withdrawn", fact)
+        except RecordError:  # it does not tell any more what it was of, but where it lies
+            patient.add("deleted", entry.place)
+
+    def add_deleted(self) -> None:
+        """Note which resources are not there any more: theirs of whom the file is, if it is of one patient."""
+        versions = {name for entry in self._taken_back for name in entry.names}
+        for entry in self._deletions:
+            if entry.kind in _FIELDS and len(self._patients) == 1:
+                (patient,) = self._patients
+                patient.add("deleted", entry.place)
+                patient.unsaid.add(_FIELDS[entry.kind])
+                self.refuse(entry.where, _DELETED)
+            elif versions.isdisjoint(entry.names):
+                self.refuse(entry.where, _DELETED_OF_NOBODY)
+
+    def _facts_of(self, patient: _Gathered, entry: _Entry, *, is_withdrawn: bool = False) -> Iterator[tuple[str, Any]]:
+        """What a resource says, as facts of the record's fields; a statement that there are none is noted."""
+        resource = entry.resource
+        if entry.kind == "Observation":
+            for value in fhir_facts.observations_of(resource):
+                name = "observations" if isinstance(value, Observation) else "text_results"
+                yield name, replace(value, origin=entry.origin)
+            return
+        if entry.kind in _MEDICINES:
+            name, concept = "medications", self._medicine(resource)
+        else:
+            name, concept = _FACTS[entry.kind][0], resource.get("code") or {}
+        if _states_absence(patient, name, concept, resource, is_withdrawn=is_withdrawn):
+            return
+        is_medicine = entry.kind in _MEDICINES
+        fact: Any = fhir_facts.medication_of(resource, concept) if is_medicine else _FACTS[entry.kind][1](resource)
+        yield name, replace(fact, stated=entry.stated, origin=entry.origin) if name in _FIELDS.values() else fact
+
+    @staticmethod
+    def _add_misplaced(patient: _Gathered, entry: _Entry) -> None:
+        beginning = fhir_facts.beginning_of(entry.resource) if entry.kind == "Observation" else ""
+        if beginning:
+            for value in list(fhir_facts.observations_of(entry.resource, at=beginning)):
+                patient.add("misplaced", value)
 
     def finish(self) -> ImportedRecords:
         for kind, count in sorted(self._not_shown.items()):
@@ -255,12 +338,14 @@ def _is_newer(entry: _Entry, other: _Entry) -> bool:
     return own is not None and others is not None and with_zone(own[0]) > with_zone(others[0])
 
 
-def _states_absence(patient: _Gathered, name: str, concept: dict[str, Any] | None, resource: dict[str, Any]) -> bool:
-    """Whether the code says "none" or "no information" instead of naming something; noted if it says none, now."""
-    code = code_of(concept or {})
+def _states_absence(
+    patient: _Gathered, name: str, concept: dict[str, Any], resource: dict[str, Any], *, is_withdrawn: bool
+) -> bool:
+    """Whether the code says "none" or "no information" instead of naming something; noted if it says none."""
+    code = code_of(concept)
     if code in NONE_KNOWN.get(name, ()):
-        if fhir_facts.holds_now(resource):
-            patient.states_none.add(name)
+        holds = fhir_facts.holds_now(resource) and not is_withdrawn
+        (patient.states_none if holds else patient.unsaid).add(name)
         return True
     return code in NO_INFORMATION
 
@@ -302,6 +387,10 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
     for number, item in enumerate(listed if isinstance(listed, list) else (), start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         place = f"{where} entry {number}".strip()
+        request = item.get("request") if isinstance(item, dict) else None
+        if isinstance(request, dict) and request.get("method") == "DELETE":
+            yield from _deletion(place, item, gathered, refuse)
+            continue
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
             refuse(place, "not a FHIR resource")
             continue
@@ -309,6 +398,20 @@ def _unbundled(where: str, value: Any, refuse: Any) -> Iterator[_Entry]:
         url = full_url if isinstance(full_url, str) else ""
         entry = _Entry(f"{place} {resource['resourceType']}", url, resource, gathered)
         yield _tagged(entry, value) if is_sample and entry.kind == "Patient" else entry
+
+
+def _deletion(place: str, item: dict[str, Any], gathered: str, refuse: Any) -> Iterator[_Entry]:
+    """That a resource is not there any more, as a transaction or a history says it."""
+    response = item.get("response")
+    time = str(response.get("lastModified") or "") if isinstance(response, dict) else ""
+    names = [name for name in (item.get("fullUrl"), item["request"].get("url")) if isinstance(name, str)]
+    for name, found in ((name, _PLACE.fullmatch(name)) for name in names):
+        if found is not None:
+            resource = {"resourceType": found[1], "id": found[2]}
+            url = name.partition("/_history/")[0] if "://" in name else ""
+            yield _Entry(f"{place} {found[1]}", url, resource, time or gathered, is_deleted=True)
+            return
+    refuse(place, _DELETED_OF_NOBODY)
 
 
 def _tagged(entry: _Entry, bundle: dict[str, Any]) -> _Entry:

@@ -83,10 +83,8 @@ def patient_of(resource: Json) -> PatientRecord:
     )
 
 
-def allergy_of(resource: Json) -> Allergy | None:
-    """An allergy; None if it was looked into and refuted."""
-    if _status(resource, "verificationStatus") == "refuted":
-        return None
+def allergy_of(resource: Json) -> Allergy:
+    """An allergy."""
     concept = resource.get("code") or {}
     reactions = (
         text_of(manifestation)
@@ -103,18 +101,15 @@ def allergy_of(resource: Json) -> Allergy | None:
     )
 
 
-def condition_of(resource: Json) -> Condition | None:
-    """A problem; None if it was refuted."""
-    verification = _status(resource, "verificationStatus")
-    if verification == "refuted":
-        return None
+def condition_of(resource: Json) -> Condition:
+    """A problem."""
     concept = resource.get("code") or {}
     return Condition(
         text=_required(text_of(concept), "the problem has no name"),
         code=_text(code_of(concept)),
         clinical_status=_status(resource, "clinicalStatus"),
         onset=_first(resource, "onsetDateTime", "onsetPeriod.start"),
-        verification=verification,
+        verification=_status(resource, "verificationStatus"),
         ended=_first(resource, "abatementDateTime", "abatementPeriod.end"),
     )
 
@@ -135,18 +130,33 @@ def medication_of(resource: Json, concept: Json) -> Medication:
     )
 
 
-def observations_of(resource: Json) -> Iterator[Observation | TextResult]:
+def observations_of(resource: Json, *, at: str = "") -> Iterator[Observation | TextResult]:
     """An Observation's value and those of its components (systolic and diastolic are two values).
 
-    One of a period (a collection, a mean of hours) is there at its end: nobody knew it before.
+    One of a period (a collection, a mean of hours) is there at its end: nobody knew it before. ``at`` is another
+    moment to put it at.
     """
-    moments = ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start", "effectiveInstant")
-    time = _first(resource, *moments)
     parts = [part for part in (resource, *(resource.get("component") or ())) if _has_value(part)]
     if not parts:
         raise RecordError("the observation has no value")
     for part in parts:
-        yield _observation(part, time)
+        yield _observation(part, at or _moment(resource))
+
+
+def withdrawn_observations_of(resource: Json) -> Iterator[Observation | TextResult]:
+    """What an Observation that is taken back was of, and its values where it still tells them."""
+    for part in (resource, *(resource.get("component") or ())):
+        try:
+            yield _observation(part, _moment(resource))
+        except RecordError:
+            concept = part.get("code") or {}
+            yield TextResult(_observed(concept), _text(text_of(concept)), "", _moment(resource))
+
+
+def beginning_of(resource: Json) -> str:
+    """When the period of an Observation began; empty if it is of a moment, or goes on."""
+    is_period = _moment(resource) == _first(resource, "effectivePeriod.end")
+    return _first(resource, "effectivePeriod.start") if is_period else ""
 
 
 def study_of(resource: Json) -> StudyMark:
@@ -201,6 +211,11 @@ def is_withdrawn(resource: Json) -> bool:
     )
 
 
+def is_refuted(resource: Json) -> bool:
+    """Whether an allergy or a problem was looked into and is none."""
+    return _status(resource, "verificationStatus") == "refuted"
+
+
 def holds_now(resource: Json) -> bool:
     """Whether a statement that there are none is still made, and by someone who is sure of it."""
     state = _status(resource, "clinicalStatus") or _text(resource.get("status"))
@@ -215,8 +230,7 @@ def holds_now(resource: Json) -> bool:
 
 def _observation(part: Json, time: str) -> Observation | TextResult:
     concept = part.get("code") or {}
-    loinc = next((c["code"] for c in concept.get("coding") or () if c.get("system") == LOINC and c.get("code")), None)
-    code = _text(loinc or code_of(concept))
+    code = _observed(concept)
     display = _text(text_of(concept))
     _required(code or display.strip(), "the observation does not say what was observed")
     quantity = part.get("valueQuantity")
@@ -235,6 +249,17 @@ def _observation(part: Json, time: str) -> Observation | TextResult:
     if not time:
         raise RecordError("the observation has no time")
     return TextResult(code, display, f"{comparator} {value:.12g} {unit}".strip(), time)
+
+
+def _observed(concept: Json) -> str:
+    """The code of what was observed: that of LOINC if there is one."""
+    loinc = next((c["code"] for c in concept.get("coding") or () if c.get("system") == LOINC and c.get("code")), None)
+    return _text(loinc or code_of(concept))
+
+
+def _moment(resource: Json) -> str:
+    moments = ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start", "effectiveInstant")
+    return _first(resource, *moments)
 
 
 def _words(part: Json) -> str:

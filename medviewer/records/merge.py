@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, TypeVar
 
-from medviewer.domain.case import Observation, is_whole_day
+from medviewer.domain.case import Observation
 from medviewer.domain.errors import RecordError
 from medviewer.domain.study import Patient
+from medviewer.records import origin
 from medviewer.records.identity import mismatch
 from medviewer.records.record import PatientRecord, StudyMark, TextResult, parse_moment, with_zone
+from medviewer.records.withdrawal import STATES, is_same_resource, plain, still_said, still_stated, without
 
 Fact = TypeVar("Fact")
 Result = TypeVar("Result", Observation, TextResult)
@@ -21,7 +22,6 @@ Result = TypeVar("Result", Observation, TextResult)
 _RISKS = {"": 0, "low": 1, "unable-to-assess": 2, "high": 3}  # FHIR criticality of an allergy
 # States, of any kind of fact, in which it is over.
 _ENDED = frozenset({"completed", "stopped", "cancelled", "not-taken", "inactive", "resolved", "remission"})
-_STATES = ("status", "clinical_status", "ended", "stated")
 
 
 def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_identity: bool = True) -> PatientRecord:
@@ -31,9 +31,9 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
     beginning are. Of two accounts of it the one that was stated later counts;
     where they do not say when, that of ``incoming``, unless it would take back an
     end: then both stay, for a reader to settle. What only one of them says is
-    kept, and the graver risk of an allergy. Results are all kept, but for those that
-    the source of ``incoming`` takes back or corrects: they must not be read or scored
-    again. A statement of "none known" never removes what another source recorded.
+    kept, and the graver risk of an allergy. Results are all kept. But what its source
+    takes back or corrects leaves the record (see ``withdrawal``): it must not be read or
+    scored again. A statement of "none known" never removes what another source recorded.
 
     Args:
         existing: as stored.
@@ -57,20 +57,30 @@ def merge(existing: PatientRecord, incoming: PatientRecord, *, trusts_existing_i
         if trusts_existing_identity
         else incoming.birth_date or existing.birth_date,
         sex=incoming.sex or existing.sex,
-        allergies=_renew_stated(existing.allergies, incoming.allergies, lambda a: (a.code, _plain(a.text))),
-        conditions=_renew_stated(existing.conditions, incoming.conditions, lambda c: (c.code, _plain(c.text), c.onset)),
-        medications=_renew_stated(
-            existing.medications, incoming.medications, lambda m: (m.code, _plain(m.text), m.started)
+        allergies=_renew_stated(
+            still_stated(existing, incoming, "allergies"),
+            incoming.allergies,
+            lambda a: (a.code, plain(a.text)),
         ),
-        observations=_add(
-            _still_said(existing.observations, incoming),
+        conditions=_renew_stated(
+            still_stated(existing, incoming, "conditions"),
+            incoming.conditions,
+            lambda c: (c.code, plain(c.text), c.onset),
+        ),
+        medications=_renew_stated(
+            still_stated(existing, incoming, "medications"),
+            incoming.medications,
+            lambda m: (m.code, plain(m.text), m.started),
+        ),
+        observations=_add_results(
+            still_said(existing.observations, incoming),
             incoming.observations,
             lambda o: (o.code, o.display, o.value, o.unit, str(o.time)),
         ),
-        text_results=_add(
-            _still_said(existing.text_results, incoming),
+        text_results=_add_results(
+            still_said(existing.text_results, incoming),
             incoming.text_results,
-            lambda t: (t.code or t.display, t.time, _plain(t.text)),
+            lambda t: (t.code or t.display, t.time, plain(t.text)),
         ),
         encounters=_renew(existing.encounters, incoming.encounters, lambda e: (e.kind, e.text, e.start)),
         documents=_add(existing.documents, incoming.documents, lambda d: d),
@@ -92,26 +102,21 @@ def _add(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[
     return tuple(fact for fact in existing if key(fact) not in added) + incoming
 
 
-def _still_said(existing: tuple[Result, ...], incoming: PatientRecord) -> tuple[Result, ...]:
-    """The results that an import neither takes back nor corrects; what it says again comes back with the others.
+def _add_results(
+    existing: tuple[Result, ...], incoming: tuple[Result, ...], key: Callable[[Result], Hashable]
+) -> tuple[Result, ...]:
+    """As ``_add``; a result that is known already keeps who else states it."""
+    known: dict[Hashable, str] = {}
+    for fact in existing:
+        other = known.setdefault(key(fact), fact.origin)
+        if other != fact.origin:  # two resources state the same
+            known[key(fact)] = origin.joined(other, fact.origin)
 
-    A correction does not say what stood there before: of several values of one moment (of two arms) all stay.
-    """
-    withdrawn = {(_measured(one), _found(one)) for one in incoming.withdrawn}
-    corrected = {_measured(one) for one in incoming.corrected}
-    said = [one for one in existing if (_measured(one), _found(one)) not in withdrawn]
-    counts = Counter(map(_measured, said))
-    return tuple(one for one in said if _measured(one) not in corrected or counts[_measured(one)] > 1)
+    def joined(new: Result) -> Result:
+        other = known.get(key(new), "")
+        return new if other in ("", new.origin) else replace(new, origin=origin.joined(other, new.origin))
 
-
-def _measured(result: Observation | TextResult) -> Hashable:
-    """What was measured, and when; never the same of a number and of words."""
-    time = result.time if isinstance(result, TextResult) else (is_whole_day(result.time), with_zone(result.time))
-    return result.code or result.display, time
-
-
-def _found(result: Observation | TextResult) -> Hashable:
-    return _plain(result.text) if isinstance(result, TextResult) else (result.value, result.unit)
+    return _add(existing, tuple(map(joined, incoming)), key)
 
 
 def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable[[Fact], Hashable]) -> tuple[Fact, ...]:
@@ -120,19 +125,24 @@ def _renew(existing: tuple[Fact, ...], incoming: tuple[Fact, ...], key: Callable
     places: dict[Hashable, list[int]] = {}
     for place, old in kept.items():
         places.setdefault(key(old), []).append(place)
-    # What says the same goes together first: two prescriptions of one medicine must not mix.
-    for is_pair in (_say_the_same, _may_renew):
+        for name in origin.keys(_said(old, "origin")):
+            places.setdefault(name, []).append(place)
+
+    free = set(kept)
+    # A resource renews itself. Then what says the same goes together: two prescriptions of one medicine must not mix.
+    for is_pair in (_are_versions, _say_the_same, _may_be_versions, _may_renew):
         for number, new in tuple(added.items()):
-            free = places.get(key(new), [])
-            own = next((place for place in free if is_pair(existing[place], new)), None)
+            by = (key(new),) if is_pair in (_say_the_same, _may_renew) else origin.keys(_said(new, "origin"))
+            found = sorted({place for one in by for place in places.get(one, ()) if place in free})
+            own = next((place for place in found if is_pair(existing[place], new)), None)
             if own is not None:
                 free.remove(own)
                 kept[own] = _joined(existing[own], added.pop(number))
     # An account that only said that it had not ended yet is settled by one that says that it has.
-    ended = {_without(new, *_STATES) for new in incoming if _has_ended(new)}
-    for place in (place for free in places.values() for place in free):
+    ended = {without(new, *STATES) for new in incoming if _has_ended(new)}
+    for place in free:
         old = existing[place]
-        if not _has_ended(old) and _stated(old) is None and _without(old, *_STATES) in ended:
+        if not _has_ended(old) and _stated(old) is None and without(old, *STATES) in ended:
             del kept[place]
     return (*kept.values(), *added.values())
 
@@ -146,16 +156,27 @@ def _renew_stated(
     return _renew(existing, incoming, key)
 
 
-def _say_the_same(old: Fact, new: Fact) -> bool:
-    return _without(old, "stated") == _without(new, "stated")
+def _are_versions(old: Any, new: Any) -> bool:
+    return is_same_resource(old, new, by="place") and not _goes_back(old, new)
 
 
-def _may_renew(old: Fact, new: Fact) -> bool:
+def _may_be_versions(old: Any, new: Any) -> bool:
+    return is_same_resource(old, new) and not _goes_back(old, new)
+
+
+def _say_the_same(old: Any, new: Any) -> bool:
+    return without(old, "stated") == without(new, "stated")
+
+
+def _may_renew(old: Any, new: Any) -> bool:
     """Whether the two are accounts of one fact that can become one without a loss."""
     reactions = {reaction for reaction in (_said(old, "reaction"), _said(new, "reaction")) if reaction}
-    # What had ended and goes on by an account of unknown age: nobody knows which is right, so both stay.
-    goes_back = _has_ended(old) and bool(_status(new)) and not _has_ended(new) and None in (_stated(old), _stated(new))
-    return len(reactions) < 2 and not goes_back
+    return len(reactions) < 2 and not _goes_back(old, new)
+
+
+def _goes_back(old: object, new: object) -> bool:
+    """Whether what had ended goes on by an account of unknown age: nobody knows which is right, so both stay."""
+    return _has_ended(old) and bool(_status(new)) and not _has_ended(new) and None in (_stated(old), _stated(new))
 
 
 def _joined(old: Fact, new: Fact) -> Fact:
@@ -172,6 +193,8 @@ def _joined(old: Fact, new: Fact) -> Fact:
         # Of another age than its state, the account would win against one that is newer than what it says.
         telling = next(one for says in (_status, _end) for one in (newer, older) if says(one))
         said["stated"] = _said(telling, "stated")
+    if "origin" in said:
+        said["origin"] = origin.joined(_said(old, "origin"), _said(new, "origin"))
     if "criticality" in said:
         said["criticality"] = max(_said(old, "criticality"), _said(new, "criticality"), key=_risk)
     return type(newer)(**said)
@@ -204,14 +227,6 @@ def _stated(fact: object) -> datetime | None:
 
 def _said(fact: object, name: str) -> str:
     return str(getattr(fact, name, ""))
-
-
-def _without(fact: Any, *names: str) -> Hashable:
-    return tuple(getattr(fact, field.name) for field in fields(fact) if field.name not in names)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _fuller_name(first: str, second: str) -> str:

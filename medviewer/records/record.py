@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
@@ -61,6 +61,7 @@ class Allergy:
     recorded: str = ""
     status: str = ""  # FHIR clinical status: active, inactive, resolved
     stated: str = ""  # when its source last said so: tells which of two accounts is the newer
+    origin: str = field(default="", compare=False)  # which resources state it: see ``records.origin``
 
     @property
     def is_partial_absence(self) -> bool:
@@ -79,6 +80,7 @@ class Condition:
     verification: str = ""  # FHIR: confirmed, provisional, differential, unconfirmed; empty: not said
     ended: str = ""
     stated: str = ""  # as of an allergy
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Medication:
     dosage_text: str = ""
     ended: str = ""
     stated: str = ""  # as of an allergy
+    origin: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class TextResult:
     display: str
     text: str
     time: str = ""
+    origin: str = field(default="", compare=False)  # as of an allergy
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,11 @@ class PatientRecord:
         birth_date: ISO 8601, as precise as recorded; empty if unknown.
         sex: DICOM "M", "F", "O"; empty if unknown.
         is_sample: invented data of nobody (tagged HTEST): show it as such.
-        withdrawn: of an import: results that its source takes back. Not stored: what they name is taken away.
-        corrected: of an import: those of its observations that take the place of others of the same moment. Not stored.
+        withdrawn: of an import: facts that their source takes back, as it states them. Not stored, as all that follows.
+        deleted: of an import: origins of resources that are not there any more.
+        unsaid: of an import: fields of which it takes back that there are none.
+        corrected: of an import: those of its results that take the place of others of the same moment.
+        misplaced: of an import: values of a period at its beginning, where earlier versions of the program put them.
     """
 
     key: str
@@ -166,8 +173,11 @@ class PatientRecord:
     documents: tuple[Document, ...] = ()
     studies: tuple[StudyMark, ...] = ()
     is_sample: bool = False
-    withdrawn: tuple[Observation | TextResult, ...] = ()
-    corrected: tuple[Observation, ...] = ()
+    withdrawn: tuple[Allergy | Condition | Medication | Observation | TextResult, ...] = ()
+    deleted: tuple[str, ...] = ()
+    unsaid: frozenset[str] = frozenset()
+    corrected: tuple[Observation | TextResult, ...] = ()
+    misplaced: tuple[Observation | TextResult, ...] = ()
 
     @property
     def allergy_status(self) -> AllergyStatus:
@@ -317,12 +327,17 @@ def snapshot(record: PatientRecord, at: datetime) -> Case:
     return Case(
         age_years=age_at(record.birth_date, at),
         sex=record.sex or None,
-        observations=tuple(o for o in record.observations if not _may_be_later(o.time, at)),
+        observations=tuple(_nameless(o) for o in record.observations if not _may_be_later(o.time, at)),
         text_observations=tuple(_words_at(record, at)),
         at=at,
         medicines=medicines,
         allergies=_allergies_at(record, moment),
     )
+
+
+def _nameless(one: Observation) -> Observation:
+    """The value without where it came from, as of a record that was just read from a file."""
+    return Observation(one.code, one.display, one.value, one.unit, one.time) if one.origin else one
 
 
 def is_over(ended: str, at: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Protocol
@@ -107,18 +107,25 @@ def write_record(connection: Connection, record: PatientRecord, *, is_imported: 
 
 
 def read_record(connection: Connection, key: str) -> PatientRecord | None:
-    """The record under that key, with the opened studies whose images can be of this person."""
-    record = read_own_facts(connection, key)
+    """The record under that key, with the opened studies whose images can be of this person.
+
+    Without the origins of its facts: only merging asks for them, and no model may be given them.
+    """
+    record = _read(connection, key, without=("origin",))
     return _with_opened_studies(connection, record) if record is not None else None
 
 
 def read_own_facts(connection: Connection, key: str) -> PatientRecord | None:
     """The record under that key as it was imported, without the studies that were opened."""
+    return _read(connection, key)
+
+
+def _read(connection: Connection, key: str, *, without: Sequence[str] = ()) -> PatientRecord | None:
     found = connection.execute(select(tables.PATIENT).where(tables.PATIENT.c.key == key)).mappings().first()
     if found is None:
         return None
     patient = checked(found, tables.PATIENT)
-    facts = {name: _read_facts(connection, table, kind, key) for name, (table, kind) in _FACTS.items()}
+    facts = {name: _read_facts(connection, table, kind, key, without) for name, (table, kind) in _FACTS.items()}
     for name in ("allergies", "conditions", "medications"):
         if not patient[f"has_{name}"]:
             facts[name] = None
@@ -191,8 +198,8 @@ def _read_identifiers(connection: Connection, key: str) -> tuple[Identifier, ...
     return tuple(Identifier(**checked(row, table)) for row in rows.mappings())
 
 
-def _read_facts(connection: Connection, table: Table, kind: type[_Fact], key: str) -> Any:
-    columns = [column for column in table.columns if column.name not in ("number", "patient_key")]
+def _read_facts(connection: Connection, table: Table, kind: type[_Fact], key: str, without: Sequence[str]) -> Any:
+    columns = [column for column in table.columns if column.name not in ("number", "patient_key", *without)]
     rows = connection.execute(select(*columns).where(table.c.patient_key == key).order_by(table.c.number))
     facts = [checked(row, table) for row in rows.mappings()]
     if table is tables.OBSERVATION:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The migration that makes these tables; a store at another revision is migrated or refused."""
 
 METADATA = MetaData(
@@ -62,17 +62,25 @@ def _added(*names: str) -> tuple[Column[str], ...]:
     return tuple(Column(name, Text, nullable=False, server_default="") for name in names)
 
 
-ALLERGY = _facts("allergy", *_text("text", "code", "criticality", "reaction", "recorded", "status"), *_added("stated"))
+ALLERGY = _facts(
+    "allergy", *_text("text", "code", "criticality", "reaction", "recorded", "status"), *_added("stated", "origin")
+)
 CONDITION = _facts(
-    "condition", *_text("text", "code", "clinical_status", "onset", "verification"), *_added("ended", "stated")
+    "condition",
+    *_text("text", "code", "clinical_status", "onset", "verification"),
+    *_added("ended", "stated", "origin"),
 )
 MEDICATION = _facts(
-    "medication", *_text("text", "code", "status", "started", "dosage_text"), *_added("ended", "stated")
+    "medication", *_text("text", "code", "status", "started", "dosage_text"), *_added("ended", "stated", "origin")
 )
 OBSERVATION = _facts(
-    "observation", *_text("code", "display"), Column("value", Float, nullable=False), *_text("unit", "time")
+    "observation",
+    *_text("code", "display"),
+    Column("value", Float, nullable=False),
+    *_text("unit", "time"),
+    *_added("origin"),
 )
-TEXT_RESULT = _facts("text_result", *_text("code", "display", "text", "time"))
+TEXT_RESULT = _facts("text_result", *_text("code", "display", "text", "time"), *_added("origin"))
 ENCOUNTER = _facts("encounter", *_text("text", "kind", "start", "end"))
 DOCUMENT = _facts("document", *_text("title", "date", "text"))
 STUDY_MARK = _facts("study_mark", *_text("study_instance_uid", "date", "modality", "description"))

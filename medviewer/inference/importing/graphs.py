@@ -27,6 +27,9 @@ ACROSS = (0, 1, 3, 2)
 """The order of the axes that swaps rows and columns; it is its own way back."""
 _PREFIX, _INNER = "net.", "in."
 _TAILS = ("Sigmoid", "Softmax")
+# What leaves numbers what they are, but for their place, form or rounding: probabilities stay such behind it.
+_CARRIERS = frozenset({"Cast", "Clip", "Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape",
+                       "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})  # fmt: skip
 _MOVERS = frozenset(
     {"Transpose", "Reshape", "MatMul", "Gather", "Slice", "Expand"}
 )  # after them axes mean other things
@@ -100,7 +103,6 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
         )
     sides = (shape[1], shape[2], shape[3]) if layout == "NCHW" else (shape[3], shape[1], shape[2])
     output, axes = _used_output(model, sides, layout, name)
-    maker = next((node for node in model.graph.node if output.name in node.output), None)
     return GraphFacts(
         file=name,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -112,10 +114,27 @@ def facts_of(model: ModelProto, data: bytes, name: str) -> GraphFacts:
         batch=shape[0],
         output=output.name,
         labels=int(_dims(output)[3 if axes == "NHWC" else 1] or 0),
-        tail=maker.op_type if maker is not None and maker.op_type in _TAILS else "",
+        tail=_tail_of(model, output.name),
         names=tuple(_names(model)),
         axes=axes,
     )
+
+
+def _tail_of(model: ModelProto, output: str) -> str:
+    """What makes probabilities of all or some of the numbers of an output, if anything does."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    wanted, seen = [output], set()
+    while wanted:
+        name = wanted.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in _TAILS:
+            return str(node.op_type)
+        if node.op_type in _CARRIERS:  # what else it takes says how
+            wanted += node.input if node.op_type == "Concat" else node.input[:1]
+    return ""
 
 
 def _used_output(model: ModelProto, sides: Sequence[int | None], layout: str, name: str) -> tuple[Any, str]:
@@ -269,6 +288,10 @@ def _check_trial_numbers(facts: GraphFacts, answers: Answers, found: np.ndarray)
             "probabilities of exactly one finding; answer “task” with multilabel, or “output” as it was exported."
         )
     is_softmax = len(answers.labels) > 1 and is_between and adds_up
+    _check_tail(facts, answers, is_softmax=is_softmax)
+
+
+def _check_tail(facts: GraphFacts, answers: Answers, *, is_softmax: bool = False) -> None:
     if answers.output == "logits" and (facts.tail or is_softmax):
         why = f"ends in {facts.tail}" if facts.tail else "gives numbers from 0 to 1 that add up to 1 for trial images"
         raise ModelError(
@@ -289,6 +312,7 @@ def _runs(session: Any, facts: GraphFacts, image: np.ndarray) -> Iterator[np.nda
 
 
 def _own_masks(session: Any, facts: GraphFacts, answers: Answers, image: np.ndarray) -> np.ndarray:
+    _check_tail(facts, answers)
     found = np.concatenate(list(_runs(session, facts, image)))[: len(image)]
     masks = found.transpose(_ORDERS_BACK[facts.axes, answers.is_across])
     expected = result_of(facts, answers)[1]

@@ -34,7 +34,7 @@ class GraphFacts:
         layout: the order of its axes, ``NCHW`` or ``NHWC``.
         batch: how many images it takes at once; None if any number.
         output: the name of the output that is used; (n, ``labels``), or masks of so many channels.
-        tail: what the last operator is, where it makes probabilities: ``Sigmoid``, ``Softmax`` or empty.
+        tail: what makes probabilities at its end, if anything does: ``Sigmoid``, ``Softmax`` or empty.
         names: what its metadata call the outputs, if they do.
         axes: of masks the order of their axes, ``NCHW`` or ``NHWC``; empty where the output is a row of numbers.
     """
@@ -280,8 +280,8 @@ def _of_numbers(facts: GraphFacts) -> Question:
     """Whether the graph ends in numbers of any size or in probabilities."""
     return Question(
         "output", "choice", Text("What its numbers are", "输出数值的类型"),
-        Text(f"Its last operator is {facts.tail}." if facts.tail else "The graph does not say.",
-             f"最后一个算子为 {facts.tail}。" if facts.tail else "计算图未说明。"),
+        Text(f"It ends in {facts.tail}." if facts.tail else "The graph does not say.",
+             f"计算图以 {facts.tail} 结尾。" if facts.tail else "计算图未说明。"),
         "probabilities" if facts.tail else None, _OUTPUTS,
     )  # fmt: skip
 

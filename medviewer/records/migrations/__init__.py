@@ -16,6 +16,7 @@ from medviewer.records.migrations import (
     r0003_key_images,
     r0004_decision_value,
     r0005_account_times,
+    r0006_origins,
 )
 
 REVISIONS: tuple[ModuleType, ...] = (
@@ -24,4 +25,5 @@ REVISIONS: tuple[ModuleType, ...] = (
     r0003_key_images,
     r0004_decision_value,
     r0005_account_times,
+    r0006_origins,
 )

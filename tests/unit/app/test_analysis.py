@@ -7,32 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from medviewer.app.analysis import age_years, build_case, minute_of, moment_of
+from medviewer.app.analysis import build_case, minute_of, moment_of
 from medviewer.app.record_models import case_of
+from medviewer.app.told import Age
 from medviewer.domain.case import Observation
 from medviewer.domain.study import Patient, Study
 from medviewer.records.record import Identifier, PatientRecord
 from tests.fakes import make_frame
 from tests.time_zones import in_zone
-
-
-@pytest.mark.parametrize(
-    ("birth", "date", "stated", "expected"),
-    [
-        ("19400305", "20040826", "", 64.477),
-        ("19400305", "20040826", "063Y", 64.477),  # the dates are the better witness
-        ("", "20040826", "063Y", 63.0),
-        ("", "", "006M", 0.5),
-        ("", "", "004W", 28 / 365.25),
-        ("", "", "010D", 10 / 365.25),
-        ("1940", "20040826", "", None),
-        ("", "20040826", "63Y", None),
-        ("", "", "", None),
-    ],
-)
-def test_age_at_the_study(birth: str, date: str, stated: str, expected: float | None) -> None:
-    age = age_years(Patient("1", birth_date=birth), Study("1", date=date, patient_age=stated))
-    assert age == (None if expected is None else pytest.approx(expected, abs=2e-3))
 
 
 def test_a_case_holds_what_was_known_at_the_time_and_no_identity() -> None:
@@ -75,7 +57,7 @@ def test_a_value_from_after_the_film_is_not_used_whatever_zone_this_computer_is_
         with in_zone(zone):
             at = minute_of(study)
             assert at is not None
-            assert case_of(record, at, None, "").observations == (before,)
+            assert case_of(record, at, Age(None), "").observations == (before,)
             late = Observation("9279-1", "", 40, "/min", datetime.fromisoformat("2024-03-06T00:30:00+08:00"))
             case = build_case(make_frame(), Patient("1"), study, replace(record, observations=(before, after, late)))
             assert case.observations == (before, after), "an image counts up to the end of its own day"

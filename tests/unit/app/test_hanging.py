@@ -324,12 +324,13 @@ KNEES = HangingProtocol("Knees", "CR", "KNEE", layout=(1, 2), display_sets=(Disp
 
 @pytest.mark.reliability
 @pytest.mark.parametrize("prior_first", [False, True])
-@pytest.mark.parametrize("told", ["by the file", "by words"])
+@pytest.mark.parametrize("told", ["by the file", "by words", "by a letter"])
 def test_a_protocol_that_asks_for_no_side_hangs_no_prior_of_the_other(
     told: str, prior_first: bool, application: Application, tmp_path: Path
 ) -> None:
     def write(date: str, side: str, **changes: Any) -> None:
-        own = {"ImageLaterality": side[0]} if told == "by the file" else {"StudyDescription": f"Knee {side}"}
+        words = {"StudyDescription": f"Knee {side if told == 'by words' else side[0]}"}
+        own = {"ImageLaterality": side[0]} if told == "by the file" else words
         write_chests(tmp_path, date, BodyPartExamined="KNEE", **own, **changes)
 
     write("20050203", "Left")
@@ -343,7 +344,7 @@ def test_a_protocol_that_asks_for_no_side_hangs_no_prior_of_the_other(
     assert prior.selection is None
     assert prior.vacancy is not None
     assert prior.vacancy.sentence == "The prior study has no such image."
-    assert prior.vacancy.wanted == "L"
+    assert prior.vacancy.wanted == ("" if told == "by a letter" else "L"), "a letter is no claim of a side"
     uid = application.state.collection.patients[0].studies[-1].study_instance_uid
     write("20040101", "Left", view="AP", StudyInstanceUID=uid)  # of the prior study there is one of this side too
     open_all(application, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -234,6 +235,18 @@ def test_an_answer_that_comes_after_another_file_has_claimed_its_image_is_not_ta
     assert not app.state.answers
     assert app.state.notice is not None
     assert app.state.notice.text == DOUBTED
+
+
+def test_a_record_that_comes_while_the_queue_asks_counts(app: Application, held: HeldExecutor, tmp_path: Path) -> None:
+    app.run_command("file.open_files", [write_radiograph(tmp_path / "d.dcm", patient_id="D4", PatientBirthDate="")])
+    held.held.clear()
+    app.run_command("model.ask_all")
+    patient = {"resourceType": "Patient", "id": "p", "identifier": [{"value": "D4"}], "birthDate": "1960-02-03"}
+    (tmp_path / "records.json").write_text(json.dumps(patient))
+    app.run_command("file.import_records", [tmp_path / "records.json"])
+    go_all(app, held)
+    told = [{g.code for g in answer.guards if g.code.startswith("age")} for answer in app.state.answers.values()]
+    assert told == [{"age"}, {"age"}]
 
 
 def test_what_is_answered_or_waits_is_not_asked_again(app: Application, held: HeldExecutor) -> None:

@@ -415,6 +415,10 @@ def test_a_model_sees_the_note_and_the_patients_age_and_sex_then_and_nothing_els
     assert (undated.note, undated.sex, undated.at) == (NOTES[3].text, "F", None)
     assert dated.age_years == pytest.approx(30.0)
     assert undated.age_years == pytest.approx(64.3, abs=0.05)
+    study = replace(app.state.selection.study, patient_age="012Y")  # type: ignore[union-attr]
+    app.session.update(selection=replace(app.state.selection, study=study))
+    app.run_command("model.run_note", (0, "tiny-tfidf"))
+    assert (seen[-1].age_years, seen[-1].ages_told) == (None, (12, 64))
     for case in seen:
         assert (case.images, case.observations, case.text_observations, case.medicines) == ((), (), (), None)
         assert case.allergies is None

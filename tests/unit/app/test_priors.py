@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from medviewer.app.hanging_match import possible_side, side_of
 from medviewer.app.on_screen import pane_state, selections
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.radiographs import write_radiograph
@@ -110,6 +111,67 @@ def test_of_one_study_the_most_alike_stack_is_taken(
     compare(application, tmp_path, str(now.get("SeriesDescription", "A AX")))
     beside = pane_state(application.state, 1).selection
     assert beside.series.number == numbers[0]
+
+
+def _film(folder: Path, date: str, name: str, **changes: Any) -> None:
+    uids = {"StudyInstanceUID": f"2.25.{date}", "SeriesInstanceUID": f"2.25.{date}1"}
+    own = {"StudyDate": date, "Modality": "DX", "SeriesDescription": name, "BodyPartExamined": "KNEE"}
+    write_radiograph(folder / f"{date}.dcm", **uids, **(own | changes))
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize(
+    ("earlier", "now", "is_shown"),
+    [
+        ({}, "L KNEE", True),
+        ({"SeriesDescription": "R KNEE"}, "L KNEE", False),
+        ({"SeriesDescription": "knee_r"}, "KNEE (L)", False),
+        ({"SeriesDescription": "AP", "BodyPartExamined": "R KNEE"}, "L KNEE", False),
+        ({"SeriesDescription": "AP", "StudyDescription": "Knee R"}, "L KNEE", False),
+        ({"SeriesDescription": "Right knee"}, "L KNEE", False),
+        ({"ImageLaterality": "R"}, "L KNEE", False),
+        ({"SeriesDescription": "L KNEE"}, "L KNEE", True),
+        ({"SeriesDescription": "KNEES R/L"}, "L KNEE", True),
+        ({"SeriesDescription": "KNEES R/L"}, "R KNEE", True),
+        ({"SeriesDescription": "KNEE R", "BodyPartExamined": "L KNEE"}, "L KNEE", True),
+        ({"SeriesDescription": "KNEE R", "BodyPartExamined": "L KNEE"}, "R KNEE", True),
+        ({"SeriesDescription": "R HIP"}, "L SPINE", True),
+        ({"SeriesDescription": "R HIP"}, "T/L SPINE", True),
+        ({"SeriesDescription": "R HIP"}, "T/L", True),
+        ({"SeriesDescription": "R HIP"}, "L S spine", True),
+        ({"SeriesDescription": "R LAT"}, "L LAT", True),
+        ({"SeriesDescription": "CHEST LAT R"}, "CHEST LAT L", True),
+        ({"SeriesDescription": "R ANT OBL"}, "L ANT OBL", True),
+        ({"SeriesDescription": "KNEE R"}, "AP/L", True),
+        ({"SeriesDescription": "KNEE R"}, "L5 S1", True),
+    ],
+)
+def test_a_letter_of_the_other_side_is_no_prior_and_one_that_may_mean_something_else_does_not_count(
+    application: Application, tmp_path: Path, earlier: dict[str, str], now: str, is_shown: bool
+) -> None:
+    _film(tmp_path, "20200101", "KNEE", **earlier)
+    _film(tmp_path, "20210101", now)
+    application.run_command("file.open_folder", tmp_path)
+    latest = next(one for one in selections(application.state.collection) if one.study.date == "20210101")
+    application.run_command("image.select", latest)
+    application.run_command("layout.prior")
+    assert (application.state.layout == (1, 2)) == is_shown
+
+
+def test_a_letter_never_claims_a_side(application: Application, tmp_path: Path) -> None:
+    """It makes no earlier study the better one, and no protocol's image of a side."""
+    _film(tmp_path, "20190101", "L KNEE")
+    _film(tmp_path, "20200101", "KNEE")
+    _film(tmp_path, "20210101", "L KNEE")
+    application.run_command("file.open_folder", tmp_path)
+    assert {side_of(one) for one in selections(application.state.collection)} == {""}
+    assert {possible_side(one) for one in selections(application.state.collection)} == {"", "L"}
+    latest = next(one for one in selections(application.state.collection) if one.study.date == "20210101")
+    application.run_command("image.select", latest)
+    application.run_command("layout.prior")
+    beside = pane_state(application.state, 1).selection
+    assert beside is not None
+    assert beside.study.date == "20200101"
 
 
 @pytest.mark.parametrize("modality", ["CR", "RG", "DX"])

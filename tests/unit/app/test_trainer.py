@@ -244,6 +244,17 @@ def test_two_windows_do_not_train_into_one_folder(trainer: Trainer, data: Path) 
     assert not (data / "asked").exists()
 
 
+@pytest.mark.reliability
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no folder in which nobody can write")
+def test_where_nothing_can_be_written_no_other_window_is_said_to_train(trainer: Trainer, data: Path) -> None:
+    trainer.folder = Path("/proc")
+    trainer.begin("films", data, {})
+    assert (
+        trainer.problems["films"]
+        == "The training was not saved: writing there is not permitted; choose another folder."
+    )
+
+
 def test_the_new_model_is_compared_with_the_one_in_use(trainer: Trainer, data: Path, tmp_path: Path) -> None:
     trainer.begin("films", data, {})
     old = trainer.present("films")

@@ -554,6 +554,38 @@ def test_an_earlier_answer_of_an_image_that_is_refused_by_now_is_taken_away(
     assert before - {mine} == {path.parent for path in (tmp_path / "out").glob("study-*/*/result.json")}
 
 
+@pytest.mark.reliability
+def test_earlier_answers_are_taken_away_also_where_every_image_is_refused_by_now(
+    tmp_path: Path, models: Path, studies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, models, studies)) == 0
+    assert results(tmp_path / "out")
+    document = read(models / fakes.MODEL_ID / "model.json")
+    document["inputs"][0]["view"] = ["LATERAL"]
+    fakes.write_card(models / fakes.MODEL_ID, document)
+    capsys.readouterr()
+    assert main(words(tmp_path, models, studies)) == 3
+    assert "No image suits the model." in capsys.readouterr().err
+    assert results(tmp_path / "out") == {}
+    summary = read(tmp_path / "out" / "summary.json")
+    assert summary["counts"]["questions"] == 0
+    assert summary["counts"]["studies"] == 3
+    assert [read(path)["results"] for path in (tmp_path / "out").glob("study-*/result.json")] == [[], [], []]
+
+
+def test_another_version_of_the_program_asks_again(
+    tmp_path: Path, models: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It checks, prepares and says things in another way: what an earlier one said is not what it would say."""
+    main(words(tmp_path, models, studies))
+    asked = questions_asked()
+    monkeypatch.setattr("medviewer.app.batch_plan.__version__", "999.0")
+    main(words(tmp_path, models, studies))
+    assert questions_asked() == 2 * asked
+    main(words(tmp_path, models, studies))
+    assert questions_asked() == 2 * asked
+
+
 def _uids(folder: Path) -> set[str]:
     evidence = pydicom.dcmread(folder / "finding.sr.dcm").CurrentRequestedProcedureEvidenceSequence[0]
     return {one.ReferencedSOPInstanceUID for s in evidence.ReferencedSeriesSequence for one in s.ReferencedSOPSequence}

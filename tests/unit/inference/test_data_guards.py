@@ -24,7 +24,7 @@ from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.data_guard_texts import DATA_TEXTS, span
 from medviewer.inference.engine import Engine
 from medviewer.inference.gathering import gather, tensors_of
-from medviewer.inference.guards import check_evidence
+from medviewer.inference.guards import check_evidence, check_population
 from medviewer.inference.outcomes import explained_scores
 from tests import data_models, fakes
 
@@ -87,6 +87,19 @@ def test_an_age_outside_of_the_population_is_warned_of(engine: Engine) -> None:
     assert [g.code for g in answer.guards if g.level == "warn"] == ["age"]
     series = engine.ask(replace(data_models.series_case(), age_years=None), "tiny-series")
     assert [g.code for g in series.guards if g.level == "warn"] == ["age.unknown"]
+
+
+def test_ages_that_contradict_each_other_are_told_to_a_model_that_takes_the_age(engine: Engine) -> None:
+    """Also where its card says nothing of the ages of a population: the age is a value that it works with."""
+    case = replace(data_models.table_case(), age_years=None, ages_told=(34, 64))
+    card = engine.catalogue.card("tiny-table")
+    unlimited = replace(card, population=replace(card.population, age_years=None))
+    for one in (card, unlimited):
+        assert [g.code for g in check_population(case, one) if g.level == "warn"] == ["age.contradiction"]
+    of_images = replace(unlimited, inputs=engine.catalogue.card("tiny-series").inputs)
+    assert [g.code for g in check_population(case, of_images) if g.level == "warn"] == []
+    answer = engine.ask(case, "tiny-table")
+    assert "34, 64" in next(g.text for g in answer.guards if g.code == "age.contradiction")
 
 
 def test_prepared_values_that_training_never_had(engine: Engine) -> None:

@@ -66,6 +66,7 @@ def test_case_and_blanks_do_not_matter(card: Card, value: str) -> None:
         ({"body_part_examined": ""}, "body_part.unknown"),
         ({"view_position": " "}, "view.unknown"),
         ({"age_years": None}, "age.unknown"),
+        ({"age_years": None, "ages_told": (3, 34)}, "age.contradiction"),
         ({"has_burnt_in_annotation": True}, "burnt_in_annotation"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "secondary_capture"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7.2"}, "secondary_capture"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medviewer.domain.errors import CardError, ModelError
+from medviewer.domain.errors import CardError, ModelError, UsageError
 from medviewer.explain.methods import methods_for
 from medviewer.inference.card import read_card
 from medviewer.inference.catalogue import Catalogue
@@ -89,6 +89,22 @@ def test_one_that_does_not_give_its_reference_answers_here_is_not_run(tmp_path: 
         assert engine.ask(fakes.make_case(), fakes.MODEL_ID).status == "answer"
         with pytest.raises(ModelError, match="differs by"):
             engine.ask(fakes.make_case(), FP16)
+
+
+def test_why_one_of_a_model_that_cannot_be_used_is_refused_is_said(tmp_path: Path) -> None:
+    """“No model” would send the reader to look for a file that is there."""
+    make(tmp_path / "a")
+    make(tmp_path / "b")
+    card = json.loads((tmp_path / "b" / "model.json").read_text(encoding="utf-8"))
+    fakes.write_card(tmp_path / "b", card | {"version": "9.9.9"})
+    models = Catalogue([tmp_path])
+    with pytest.raises(ModelError, match=f"{FP16} cannot be used. More than one model folder has the id"):
+        models.card(FP16)
+    with pytest.raises(UsageError, match="There is no model “other@int8”"):
+        models.card("other@int8")
+    one = Catalogue([tmp_path / "nowhere", make(tmp_path / "c" / fakes.MODEL_ID).parent])
+    with pytest.raises(UsageError, match=f"There is no model “{fakes.MODEL_ID}@int8”"):
+        one.card(f"{fakes.MODEL_ID}@int8")
 
 
 def test_changed_bytes_are_not_run(tmp_path: Path) -> None:

@@ -225,7 +225,8 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
     later = [
         {**first[0], "status": "entered-in-error"},
         {**first[1], "status": "corrected", "valueQuantity": {**first[1]["valueQuantity"], "value": 81}},
-        {**first[2], "status": "entered-in-error", "valueQuantity": {**first[2]["valueQuantity"], "value": 1}},
+        {**first[2], "id": "x", "status": "entered-in-error"}
+        | {"valueQuantity": {**first[2]["valueQuantity"], "value": 1}},
         {**first[4], "status": "entered-in-error"},
     ]
     with RecordStore(tmp_path / "records.db") as store:
@@ -234,7 +235,7 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
         imported = _read(tmp_path, PATIENT, *later)
         assert sum("withdrawn by its source" in problem.reason for problem in imported.problems) == 3
         after = store.save_record(imported.records[0])
-        # Of the third nobody can tell that it is meant: what is taken back has another value.
+        # Of the third nobody can tell that it is meant: what is taken back has another id and another value.
         assert sorted((o.time.isoformat(), o.value) for o in after.observations) == [
             ("2004-08-25T00:00:00", 90),
             ("2004-08-26T08:00:00+00:00", 81),
@@ -249,9 +250,7 @@ def test_what_a_source_takes_back_or_corrects_leaves_the_record(tmp_path: Path) 
 
 def test_a_correction_of_one_of_two_values_of_a_moment_takes_neither_away(tmp_path: Path) -> None:
     """As of both arms: which of them is meant is not said, and no score takes one of values that contradict."""
-    left, right = (
-        _observation(id=name, valueQuantity={"value": value, "unit": "/min"}) for name, value in (("a", 90), ("b", 70))
-    )
+    left, right = (_observation(valueQuantity={"value": value, "unit": "/min"}) for value in (90, 70))
     with RecordStore(tmp_path / "records.db") as store:
         store.save_record(_only(_read(tmp_path, PATIENT, left, right)))
         corrected = {**left, "status": "corrected", "valueQuantity": {"value": 91, "unit": "/min"}}

@@ -224,7 +224,7 @@ def test_probabilities_that_are_not_the_last_operator_become_logits_again(tmp_pa
     model.graph.output[0].name = "out"
     path.write_bytes(model.SerializeToString())
     task = "multiclass" if tail == "Softmax" else "multilabel"
-    assert inspect(path).tail == ""
+    assert inspect(path).tail == tail
     imported(path, tmp_path / "out", output="probabilities", task=task)
     stored = np.load(tmp_path / "out" / "reference.npz")
     logits = stored["output.logits"].astype(np.float64)
@@ -260,11 +260,68 @@ def test_numbers_are_not_taken_for_what_they_cannot_be(
 def test_probabilities_of_one_finding_behind_another_operator_are_not_taken_for_logits(tmp_path: Path) -> None:
     path = colour_file(tmp_path / "net.onnx", tail="Softmax")
     model = onnx.load_model_from_string(path.read_bytes())
-    model.graph.node.append(helper.make_node("Identity", ["probabilities"], ["out"]))
+    model.graph.node.append(helper.make_node("Abs", ["probabilities"], ["out"]))
     model.graph.output[0].name = "out"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="gives numbers from 0 to 1 that add up to 1 for trial images"):
         imported(path, tmp_path / "out", task="multiclass", output="logits")
+
+
+_BEHIND: dict[str, list[Any]] = {
+    "identity": [helper.make_node("Identity", ["p"], ["out"])],
+    "reshape": [helper.make_node("Reshape", ["p", "shape"], ["out"])],
+    "squeeze": [
+        helper.make_node("Unsqueeze", ["p", "axis"], ["wide"]), helper.make_node("Squeeze", ["wide", "axis"], ["out"])
+    ],
+    "clip": [helper.make_node("Clip", ["p", "low", "high"], ["out"])],
+    "transpose": [
+        helper.make_node("Transpose", ["p"], ["turned"]), helper.make_node("Transpose", ["turned"], ["out"])
+    ],
+    "concat": [
+        helper.make_node("Split", ["p"], ["first", "second"], axis=1),
+        helper.make_node("Concat", ["second", "first"], ["out"], axis=1),
+    ],
+    "of two kinds": [
+        helper.make_node("Gather", ["scores", "zero"], ["raw"], axis=1),
+        helper.make_node("Gather", ["p", "zero"], ["one"], axis=1),
+        helper.make_node("Concat", ["raw", "one"], ["out"], axis=1),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("behind", _BEHIND)
+@pytest.mark.parametrize("tail", ["Sigmoid", "Softmax"])
+def test_probabilities_are_found_behind_what_only_moves_them(tmp_path: Path, tail: str, behind: str) -> None:
+    """Taken for logits, 0.02 would be a finding of 50%."""
+    path = colour_file(tmp_path / "net.onnx", tail=tail)
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node[-1].output[0] = "p"
+    model.graph.node.extend(_BEHIND[behind])
+    numbers = {"shape": np.array([1, 2]), "axis": np.array([2]), "zero": np.array([0])}
+    limits = {"low": np.array(1e-6, np.float32), "high": np.array(1 - 1e-6, np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in (numbers | limits).items())
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    facts = inspect(path)
+    assert facts.tail == tail
+    asked = {q.id: q for q in questions(facts)}
+    assert asked["output"].guess == "probabilities"
+    assert asked["output"].why.en == f"It ends in {tail}."
+    task = "multiclass" if tail == "Softmax" else "multilabel"
+    with pytest.raises(ModelError, match=f"ends in {tail}, so that its numbers are no scores of any size"):
+        imported(path, tmp_path / "out", task=task, output="logits")
+
+
+def test_a_network_that_goes_on_reckoning_with_probabilities_does_not_end_in_them(tmp_path: Path) -> None:
+    path = colour_file(tmp_path / "net.onnx")
+    model = onnx.load_model_from_string(path.read_bytes())
+    model.graph.node[-1].output[0] = "p"
+    model.graph.node.append(helper.make_node("Gemm", ["p", "weights"], ["out"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.eye(2, dtype=np.float32) * 9, "weights"))
+    model.graph.output[0].name = "out"
+    path.write_bytes(model.SerializeToString())
+    assert inspect(path).tail == ""
 
 
 def test_without_gradients_the_reason_stands_on_the_card_and_what_needs_none_remains(tmp_path: Path) -> None:

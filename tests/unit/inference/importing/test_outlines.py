@@ -126,6 +126,14 @@ def test_an_imported_network_outlines_what_the_file_outlines(tmp_path: Path, val
     assert "unmeasured" in warned
 
 
+def test_masks_of_probabilities_are_not_taken_for_logits(tmp_path: Path) -> None:
+    """Above a threshold of 90% it would outline nothing on any image, and below a half all of it."""
+    path = bare(tmp_path / "net.onnx", "probabilities", "independent")
+    assert inspect(path).tail == "Sigmoid"
+    with pytest.raises(ModelError, match="ends in Sigmoid, so that its numbers are no scores of any size"):
+        imported(path, tmp_path / "models" / "net", task="independent", output="logits", threshold=0.9)
+
+
 def test_a_colour_network_with_channels_last_answers_about_many_grey_images(tmp_path: Path) -> None:
     path = bare(tmp_path / "net.onnx", "logits", "exclusive", colour_last)
     facts = inspect(path)
@@ -266,9 +274,10 @@ def test_a_map_of_classes_is_not_taken_for_logits(tmp_path: Path) -> None:
 
 @pytest.mark.reliability
 def test_masks_that_cover_all_of_every_image_are_refused(tmp_path: Path) -> None:
-    """Probabilities taken for logits: none is below 0, so that each pixel would be inside."""
+    """Probabilities taken for logits, made by whatever: none is below 0, so that each pixel would be inside."""
+    unseen = ending(helper.make_node("Abs", ["inner"], ["masks"]), channels=2)
     with pytest.raises(ModelError, match=r"outlines all of every trial image when .* as logits; answer “output”"):
-        imported(bare(tmp_path / "net.onnx", "probabilities"), tmp_path / "net")
+        imported(bare(tmp_path / "net.onnx", "probabilities", "independent", unseen), tmp_path / "net")
     add = ending(helper.make_node("Add", ["inner", "more"], ["masks"]), channels=3)
 
     def one_class(model: onnx.ModelProto, large: float = 99.5) -> None:
