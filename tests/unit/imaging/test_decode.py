@@ -640,3 +640,14 @@ def test_a_drawing_that_compression_has_not_kept_is_said_to_be_missing(
     np.testing.assert_allclose(frame.stored, values, atol=2)
     none = with_drawing(values, bit=3)  # a bit of the pixels: no drawing, so none is missing
     assert read(write_compressed(tmp_path / "y.dcm", stream, syntax, none)).caveats == ()
+
+
+def test_headers_with_much_in_them_are_not_kept_for_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_dataset(tmp_path / "a.dcm", make_dataset())
+    layout.forget()
+    layout.scan_header(path)
+    assert len(layout._headers) == 1
+    layout.forget()
+    monkeypatch.setattr(layout, "_MAX_HEADER_BYTES", 100)
+    layout.scan_header(path)
+    assert not layout._headers

@@ -211,7 +211,7 @@ def test_a_class_is_never_one_of_many_values(syntax: Any) -> None:
     """Although the file meta information says the same of all."""
     files = []
     for number, which in NUMBERED:
-        data = slice_bytes(number, syntax)
+        data = slice_bytes(number, syntax, lambda ds: ds.add_new(0x00080003, "UN", b"not first "))
         at = data.rindex(CTImageStorage.encode())
         files.append(data[:at] + (CTImageStorage, MRImageStorage)[which].encode() + data[at + len(CTImageStorage) :])
     learnt(files)
