@@ -12,7 +12,13 @@ from medviewer.app.panes import picture_of
 from medviewer.app.state import State, View
 from medviewer.domain.errors import UsageError
 from medviewer.domain.study import Window
-from medviewer.imaging.display import automatic_window, has_useless_window, own_windows, value_percentiles
+from medviewer.imaging.display import (
+    automatic_window,
+    has_useless_window,
+    own_windows,
+    value_percentiles,
+    window_between,
+)
 from medviewer.imaging.palettes import PALETTES
 from medviewer.imaging.units import is_in_hounsfield
 
@@ -64,9 +70,7 @@ def preset_window(state: State, number: int) -> Window | None:
     if number <= len(windows):
         return windows[number - 1]
     low, high, name = SHARE_PRESETS[number - len(windows)]
-    darkest, brightest = value_percentiles(state.frame, (low, high))
-    # Exact: the standard's plain LINEAR knows no window narrower than 1, which may be all of a PET image.
-    return Window((darkest + brightest) / 2, max(brightest - darkest, 1e-9), "LINEAR_EXACT", name)
+    return window_between(state.frame, *value_percentiles(state.frame, (low, high)), name)
 
 
 def change_view(app: Application, gesture: str = "", **changes: Any) -> None:

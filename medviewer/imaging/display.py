@@ -164,8 +164,21 @@ def _mapped(table: LookUpTable) -> Window:
 
 
 def _spanning(frame: Frame) -> Window:
-    low, high = _value_range(frame)
-    return Window((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+    return window_between(frame, *_value_range(frame))
+
+
+def window_between(frame: Frame, low: float, high: float, name: str = "") -> Window:
+    """Give the window from one modality value to another, as wide as one step of the stored values if they are equal.
+
+    Exact: the standard's plain LINEAR knows no window narrower than 1, which may be all of a PET image.
+    """
+    description = frame.description
+    is_whole = frame.stored.dtype.kind != "f" and description.modality_lut is None
+    step = abs(description.rescale_slope) if is_whole else _LEAST_WIDTH
+    return Window((low + high) / 2, high - low if high > low else step, "LINEAR_EXACT", name)
+
+
+_LEAST_WIDTH = 1e-9
 
 
 def value_percentiles(frame: Frame, shares: tuple[float, float]) -> tuple[float, float]:

@@ -264,3 +264,9 @@ def test_padding_saves_no_window_and_a_table_of_values_is_looked_up() -> None:
     floats = replace(padded.description, windows=(Window(5, 2),), pixel_padding_range=None)
     assert has_useless_window(Frame(np.array([[np.nan, 1.0, 2.0]], np.float32), floats))
     assert not has_useless_window(Frame(np.array([[np.nan, np.nan]], np.float32), floats))
+
+
+@pytest.mark.parametrize(("slope", "width"), [(1.0, 1.0), (-2.0, 2.0), (1e-5, 1e-5)])
+def test_the_window_of_an_image_of_one_grey_is_one_step_wide(slope: float, width: float) -> None:
+    window = default_window(frame(np.full((4, 4), 90, np.uint16), rescale_slope=slope))
+    assert (window.center, window.width) == pytest.approx((90 * slope, width))
