@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QImage, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from medviewer.app.state import Selection, Stored
+from medviewer.app.told import age_of
 from medviewer.domain.study import Collection, Document, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.document_words import ICONS, kind_words, title_words, words_about
@@ -80,10 +81,18 @@ def _patient_row(patient: Patient, identity_hidden: bool) -> Row:
 
 
 def age_words(patient: Patient, study: Study) -> str:
-    """The age at a study: from the dates if both are whole, else as the file states it; empty if it says neither."""
+    """The age at a study: from the dates if both are whole, else as the file states it; empty if it says neither.
+
+    Where the file states another one than the dates tell, both: either may be another patient's.
+    """
     made = parse_moment(iso_date(study.date))
     age = age_at(patient.birth_date, made[0].date()) if made is not None and made[1] in ("day", "time") else None
-    return dicom_age(study.patient_age) if age is None else age_in_words(age)
+    stated = dicom_age(study.patient_age)
+    if age is None:
+        return stated
+    if age_of(patient, study).told:
+        return tr("{age} (file: {stated})").format(age=age_in_words(age), stated=stated)
+    return age_in_words(age)
 
 
 def _study_row(study: Study, patient: Patient, identity_hidden: bool) -> Row:

@@ -12,7 +12,9 @@ from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QPushButton
 
 import medviewer.gui
+from medviewer.domain.study import Patient, Study
 from medviewer.gui import text
+from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import ElidedLabel, PlainLabel
 
 GUI = Path(medviewer.gui.__file__).parent
@@ -136,6 +138,24 @@ def test_ages_and_sexes_in_words() -> None:
         "63 years", "6 months", "2 weeks", "10 days", "63",
     ]  # fmt: skip
     assert [text.sex_word(s) for s in ("F", "M", "O", "", "X")] == ["female", "male", "sex: other", "", "sex: X"]
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "stated", "words"),
+    [
+        ("19500101", "076Y", "76 years"),
+        ("19500301", "076Y", "75 years"),  # on another day than the study is dated
+        ("19500101", "", "76 years"),
+        ("", "045Y", "45 years"),
+        ("19500101", "045Y", "76 years (file: 45 years)"),
+        ("20251201", "076Y", "1 months (file: 76 years)"),
+    ],
+)
+def test_an_age_that_the_file_contradicts_is_shown_with_what_it_states(
+    birth_date: str, stated: str, words: str
+) -> None:
+    patient = Patient("P1", birth_date=birth_date)
+    assert age_words(patient, Study("1.2", date="20260101", patient_age=stated)) == words
 
 
 @pytest.mark.parametrize("path", sorted(GUI.rglob("*.py")), ids=lambda p: p.name)
