@@ -82,17 +82,23 @@ def dicom_age(value: str) -> str:
     match = re.fullmatch(r"(\d{3})([DWMY])", value.strip())
     if match is None:
         return visible(value.strip())
-    units = {"D": tr("{n} days"), "W": tr("{n} weeks"), "M": tr("{n} months"), "Y": tr("{n} years")}
-    return units[match[2]].format(n=int(match[1]))
+    return _age(int(match[1]), match[2])
 
 
 def age_in_words(years: float) -> str:
     """An age worked out from dates: whole years, below two years whole months, below one month whole days."""
     if years >= 2:
-        return tr("{n} years").format(n=int(years))
+        return _age(int(years), "Y")
     if years * 12 >= 1:
-        return tr("{n} months").format(n=int(years * 12))
-    return tr("{n} days").format(n=round(years * 365.25))
+        return _age(int(years * 12), "M")
+    return _age(round(years * 365.25), "D")
+
+
+def _age(n: int, unit: str) -> str:
+    if n == 1:
+        return {"D": tr("1 day"), "W": tr("1 week"), "M": tr("1 month"), "Y": tr("1 year")}[unit]
+    units = {"D": tr("{n} days"), "W": tr("{n} weeks"), "M": tr("{n} months"), "Y": tr("{n} years")}
+    return units[unit].format(n=n)
 
 
 def sex_word(value: str) -> str:

@@ -134,8 +134,8 @@ def test_dates_are_iso_or_as_they_stand(value: str, shown: str) -> None:
 
 
 def test_ages_and_sexes_in_words() -> None:
-    assert [text.dicom_age(a) for a in ("063Y", "006M", "002W", "010D", "63")] == [
-        "63 years", "6 months", "2 weeks", "10 days", "63",
+    assert [text.dicom_age(a) for a in ("063Y", "006M", "002W", "010D", "001Y", "001M", "001W", "001D", "63")] == [
+        "63 years", "6 months", "2 weeks", "10 days", "1 year", "1 month", "1 week", "1 day", "63",
     ]  # fmt: skip
     assert [text.sex_word(s) for s in ("F", "M", "O", "", "X")] == ["female", "male", "sex: other", "", "sex: X"]
 
@@ -148,7 +148,7 @@ def test_ages_and_sexes_in_words() -> None:
         ("19500101", "", "76 years"),
         ("", "045Y", "45 years"),
         ("19500101", "045Y", "76 years (file: 45 years)"),
-        ("20251201", "076Y", "1 months (file: 76 years)"),
+        ("20251201", "076Y", "1 month (file: 76 years)"),
     ],
 )
 def test_an_age_that_the_file_contradicts_is_shown_with_what_it_states(
