@@ -276,7 +276,7 @@ def _describe_frame(common: PixelDescription, groups: FunctionalGroups) -> tuple
         rescale_intercept=intercept,
         rescale_type=values.text(tags.RESCALE_TYPE),
         modality_lut=modality_lut,
-        windows=_windows(groups.item(tags.FRAME_VOI_LUT_SEQUENCE), caveats),
+        windows=read_windows(groups.item(tags.FRAME_VOI_LUT_SEQUENCE), caveats),
         voi_luts=groups.voi_luts(partial(read_look_up_table, is_signed=may_be_negative), is_signed=may_be_negative),
         image_laterality=groups.laterality(),
         patient_orientation=groups.patient_orientation(),
@@ -338,8 +338,8 @@ def _rescale(groups: FunctionalGroups, caveats: list[Caveat]) -> tuple[float, fl
     return slope, intercept
 
 
-def _windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
-    """Give the file's sane windows (PS3.3 C.11.2.1.2)."""
+def read_windows(source: DataSet, caveats: list[Caveat]) -> tuple[Window, ...]:
+    """Give the file's sane windows (PS3.3 C.11.2.1.2); of each other one a caveat."""
     centers, widths = source.numbers(tags.WINDOW_CENTER), source.numbers(tags.WINDOW_WIDTH)
     names = source.texts(tags.WINDOW_EXPLANATION)
     function = _VOI_FUNCTIONS.get(source.text(tags.VOI_LUT_FUNCTION), "LINEAR")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medviewer.domain.errors import MedViewerError
-from medviewer.domain.study import Image, PixelDescription, Plane
+from medviewer.domain.study import Caveat, Image, PixelDescription, Plane, Window
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import DataSet
-from medviewer.imaging.description import acquisition_time, missing_pixels, read_plane
+from medviewer.imaging.description import acquisition_time, missing_pixels, read_plane, read_windows
 from medviewer.imaging.functional_groups import FunctionalGroups
 from medviewer.imaging.header import Header, stamp_of
 from medviewer.imaging.pixel_format import check_size, read_pixel_format
@@ -21,8 +21,8 @@ from medviewer.imaging.second_axis import read_axis_values
 if TYPE_CHECKING:
     from medviewer.imaging.grouping import Place
 
-# The slices of a series differ in these alone, as a rule. What is described rests on none but the position;
-# the others are read anew, beside the description.
+# The slices of a series differ in these alone, as a rule: they are read anew, in the description or beside it.
+_OF_WINDOWS = frozenset({tags.WINDOW_CENTER, tags.WINDOW_WIDTH})  # scanners of MR choose them for each slice
 _OF_AN_AXIS = frozenset(
     {
         tags.ACQUISITION_TIME,
@@ -34,12 +34,16 @@ _OF_AN_AXIS = frozenset(
         tags.TRIGGER_TIME,
     }
 )
-_OWN_OF_A_SLICE = _OF_AN_AXIS | {
-    tags.SOP_INSTANCE_UID,
-    tags.INSTANCE_NUMBER,
-    tags.IMAGE_POSITION_PATIENT,
-    tags.CONTENT_TIME,
-}
+_OWN_OF_A_SLICE = (
+    _OF_AN_AXIS
+    | _OF_WINDOWS
+    | {
+        tags.SOP_INSTANCE_UID,
+        tags.INSTANCE_NUMBER,
+        tags.IMAGE_POSITION_PATIENT,
+        tags.CONTENT_TIME,
+    }
+)
 # In these the position stands elsewhere, or more rests on what slices differ in.
 _NOT_BY_SLICES = (
     tags.SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
@@ -80,7 +84,9 @@ class KnownSlice:
         known, dataset = self._image, header.dataset
         groups = FunctionalGroups(dataset, _NOTHING, _NOTHING)
         plane = read_plane(groups, [])
-        if plane is None or missing_pixels(header, self._format):
+        doubts: list[Caveat] = []
+        windows = known.description.windows if own.isdisjoint(_OF_WINDOWS) else read_windows(dataset, doubts)
+        if plane is None or doubts or missing_pixels(header, self._format):
             return None
         try:
             check_size(self._format, header)
@@ -90,7 +96,7 @@ class KnownSlice:
             path=path,
             frame=0,
             sop_instance_uid=dataset.text(tags.SOP_INSTANCE_UID),
-            description=self._moved(plane),
+            description=self._moved(plane, windows),
             instance_number=dataset.integer(tags.INSTANCE_NUMBER),
             number_of_frames=known.number_of_frames,
             acquisition_time=acquisition_time(groups),
@@ -102,10 +108,10 @@ class KnownSlice:
             made_on=known.made_on,
         )
 
-    def _moved(self, plane: Plane) -> PixelDescription:
+    def _moved(self, plane: Plane, windows: tuple[Window, ...]) -> PixelDescription:
         """The description at another place, as ``replace`` makes it in three times the time."""
         values = self._described.copy()
-        values[_PLANE] = plane
+        values[_PLANE], values[_WINDOWS] = plane, windows
         return PixelDescription(*values)
 
     def _differences(self, header: Header) -> set[int] | None:
@@ -134,4 +140,5 @@ def _are_equal(one: object, other: object) -> bool:
 
 
 _FIELDS = [field.name for field in fields(PixelDescription)]
-_values_of, _PLANE = attrgetter(*_FIELDS), _FIELDS.index("plane")
+_values_of = attrgetter(*_FIELDS)
+_PLANE, _WINDOWS = _FIELDS.index("plane"), _FIELDS.index("windows")

@@ -97,7 +97,7 @@ OWN = {
     tags.SOP_INSTANCE_UID: b"1.2.77", tags.INSTANCE_NUMBER: b"7", tags.IMAGE_POSITION_PATIENT: b"0\\0\\7.5",
     tags.ACQUISITION_TIME: b"120005", tags.CONTENT_TIME: b"120006", tags.ACQUISITION_NUMBER: b"2",
     tags.DIFFUSION_B_VALUE: struct.pack("<d", 800), tags.ECHO_TIME: b"15", tags.FRAME_REFERENCE_TIME: b"9",
-    tags.INVERSION_TIME: b"8", tags.TRIGGER_TIME: b"30",
+    tags.INVERSION_TIME: b"8", tags.TRIGGER_TIME: b"30", tags.WINDOW_CENTER: b"300", tags.WINDOW_WIDTH: b"99",
 }  # fmt: skip
 
 
@@ -129,6 +129,14 @@ def test_a_slice_is_at_its_own_place_and_all_else_is_the_first_ones() -> None:
 @pytest.mark.parametrize("position", [b"", b"1\\2", b"1\\2\\x", b"1e9\\0\\0"])
 def test_a_place_that_makes_no_sense_is_told_by_the_file_itself(position: bytes) -> None:
     assert by_the_first(header(), header(**{f"x{tags.IMAGE_POSITION_PATIENT:08x}": position})) is None
+
+
+@pytest.mark.parametrize("width", [b"", b"-3", b"x"])
+def test_a_window_that_makes_no_sense_is_told_by_the_file_itself(width: bytes) -> None:
+    other = header(**{f"x{tags.WINDOW_WIDTH:08x}": width})
+    image = by_the_first(header(), other)
+    assert image is None or [told(image)] == described(other)
+    assert (image is None) == (width != b"")
 
 
 @pytest.mark.parametrize(
