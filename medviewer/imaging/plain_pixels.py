@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -72,7 +72,11 @@ def read_plain(
                 opened = [_opened(images[index], block[index], files) for index in part]
                 half = len(opened) // 2  # in a row: two threads in one large page of memory would wait for each other
                 theirs = other.submit(_read_all, opened[half:], stop)
-                found = _read_all(opened[:half], stop) + theirs.result()
+                try:
+                    found = _read_all(opened[:half], stop)
+                finally:
+                    wait((theirs,))  # a file that is closed under it may be another one's by then
+                found += theirs.result()
             for one, is_read, index in zip(opened, found, part, strict=True):
                 guesses = one.format.guesses if one is not None else ()
                 yield caveats_of(images[index], block[index], guesses) if is_read else None

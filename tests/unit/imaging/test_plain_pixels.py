@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,23 @@ def test_the_reader_can_stop_it(tmp_path: Path) -> None:
     stop.stop()
     with pytest.raises(Stopped):
         list(reading)
+
+
+def test_no_file_is_closed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = images(tmp_path)
+    were_open: list[bool] = []
+
+    def slow(self: ByteSource, _offset: int, target: memoryview) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.1)
+        were_open.append(not self._file.closed)
+        return len(target)
+
+    monkeypatch.setattr(ByteSource, "read_into", slow)
+    with pytest.raises(KeyboardInterrupt):
+        list(read_plain(found, block_for_size(found)))
+    assert were_open == [True] * 3
 
 
 def test_what_is_no_dicom_is_left_alone(tmp_path: Path) -> None:
