@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
+import unicodedata
+from collections.abc import Iterator
+
+from PySide6.QtCore import QTextBoundaryFinder
 
 from medviewer.app.measuring import LONGEST_LABEL
 from medviewer.app.state import State, Value
@@ -13,7 +16,7 @@ from medviewer.gui.text import tr, visible
 
 _UNITS = {"mm2": "mm²", "px2": "px²"}
 _PAIRS = (("mean", "SD"), ("minimum", "maximum"), ("SUVbw mean", "SUVbw SD"), ("SUVbw minimum", "SUVbw maximum"))
-_REMARK_CHARACTERS = 44  # of a line over the image
+_REMARK_COLUMNS = 40  # of a line over the image, so that it fits the narrowest; a Chinese character takes two
 
 
 def kind_word(kind: MeasurementKind) -> str:
@@ -103,8 +106,27 @@ def image_lines(measurement: Measurement, value: Value | None, state: State | No
     With a state in which identity is hidden, a name says nothing of the patient.
     """
     name = (title(measurement, state),) if measurement.label else ()
-    lines = [part for line in value_lines(value) for part in textwrap.wrap(line, _REMARK_CHARACTERS) or [line]]
-    return (*name, *lines)
+    return (*name, *(part for line in value_lines(value) for part in _wrapped(line)))
+
+
+def _wrapped(line: str) -> Iterator[str]:
+    """Parts of a line, each of :data:`_REMARK_COLUMNS` at most, as Unicode breaks it, also without spaces."""
+    units = line.encode("utf-16-le", "surrogatepass")  # in which Qt counts
+    finder = QTextBoundaryFinder(QTextBoundaryFinder.BoundaryType.Line, line)
+    ends = iter(finder.toNextBoundary, -1)
+    part = ""
+    begin = 0
+    for end in ends:
+        piece = units[2 * begin : 2 * end].decode("utf-16-le", "surrogatepass")
+        if part and _columns((part + piece).rstrip()) > _REMARK_COLUMNS:
+            yield part.rstrip()
+            part = ""
+        part, begin = part + piece, end
+    yield part.rstrip()
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "FW" else 1 for character in text)
 
 
 def title(measurement: Measurement, state: State | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -570,9 +571,26 @@ def test_a_ratio_says_what_makes_it_doubtful() -> None:
     remark = "The two lines are 53 degrees from parallel: the ratio is doubtful."
     value = Value(made, None, (Quantity("cardiothoracic ratio", 0.555, "", remark=remark),))
     assert value_lines(value) == ("CTR 0.56", remark) or value_lines(value) == ("CTR 0.55", remark)
-    assert all(len(line) <= 44 for line in image_lines(made, value))
+    assert all(len(line) <= 40 for line in image_lines(made, value))
     assert has_remark(value), "so that its label is never shortened"
     assert not has_remark(Value(made, None, (Quantity("length", 5.0, "px", "px", remark),)))
+
+
+def test_a_long_remark_stands_on_the_image_whole_also_without_spaces() -> None:
+    remark = "The lines lean to opposite sides: of a curve of more than 90 degrees the angle is 93.0 degrees."
+    made = new_measurement("cobb", [(0, 0), (3, 4), (0, 0), (9, 0)], ("1.2", 0))
+    value = Value(made, None, (Quantity("Cobb angle", 87.0, "deg", "patient plane", remark),))
+    for name in ("en", "zh"):
+        use_language(name)
+        number, *lines = image_lines(made, value)
+        assert len(lines) > 1
+        assert "".join((number, *lines)).replace(" ", "") == "".join(value_lines(value)).replace(" ", "")
+        for line in lines:
+            assert sum(2 if unicodedata.east_asian_width(c) in "FW" else 1 for c in line) <= 40
+            assert line[0] not in "，。：）"
+    assert [*image_lines(made, replace(value, quantities=(replace(value.quantities[0], remark="𠀀" * 30),)))][1:] == [
+        "𠀀" * 20, "𠀀" * 10,
+    ]  # fmt: skip
 
 
 def test_every_kind_and_quantity_has_its_words_in_both_languages() -> None:
