@@ -24,7 +24,7 @@ from medviewer.app.on_screen import (
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import KeyObjects
-from medviewer.domain.study import PixelDescription, Window
+from medviewer.domain.study import PixelDescription, SecondAxis, Window
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.study_rows import age_words
@@ -378,6 +378,14 @@ def _frame_line(now: Selection) -> str:
     return f"{tr('Image')} {now.index % count + 1} / {count}" if count > 1 else ""
 
 
+def axis_name(axis: SecondAxis) -> str:
+    """What changes from one volume to the next."""
+    return {
+        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
+        "acquisition": tr("Acquisition"),
+    }[axis.name]  # fmt: skip
+
+
 def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
     """Which of the volumes is on screen, and its time, echo or b-value; empty where there is one volume.
 
@@ -386,11 +394,7 @@ def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
     axis = now.stack.axis
     if axis is None:
         return ""
-    name = {
-        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
-        "acquisition": tr("Acquisition"),
-    }[axis.name]  # fmt: skip
-    which = f"{name} {now.volume_number + 1} / {axis.size}"
+    which = f"{axis_name(axis)} {now.volume_number + 1} / {axis.size}"
     if not axis.unit:
         return which
     span = now.stack.volume_span(now.index)
