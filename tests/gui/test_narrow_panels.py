@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from medviewer.app.commands import COMMANDS
 from medviewer.app.state import JobStatus, Notice, Restorable, State
 from medviewer.domain.answer import GuardResult
+from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.buttons import ButtonRow, WrappingButton
 from medviewer.gui.cards import Card, FactRow, ScrollColumn
@@ -227,6 +229,62 @@ def test_the_window_fits_a_screen_of_720_points(main_window: MainWindow) -> None
     settle()
     assert main_window.minimumSizeHint().width() <= 720
     assert main_window.width() == 720
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_at_720_points_the_image_has_half_and_every_tab_is_read(main_window: MainWindow, language: str) -> None:
+    window = main_window
+    window.app.session.update(language=language)
+    window.show()
+    window.resize(720, 450)
+    settle()
+    assert window._middle.width() >= 360
+    tabs, bar = window._tabs, window._tabs.tabBar()
+    names = {panel: words for panel, (words, _icon) in tabs._labels.items()}
+    assert tabs.count() == len(names) == 5
+    for panel, words in names.items():
+        tabs.setCurrentWidget(panel)
+        settle()
+        front = tabs.currentIndex()
+        letters = QFontMetrics(theme.text_font(theme.TEXT_PX, QFont.Weight.DemiBold)).horizontalAdvance(words)
+        assert tabs.tabText(front) == words
+        assert bar.tabRect(front).width() >= letters + 20  # what the style sheet puts around them
+        for at in range(tabs.count()):
+            assert bar.rect().contains(bar.tabRect(at))
+            assert bar.accessibleTabName(at) == names[tabs.widget(at)]
+            if not tabs.tabText(at):
+                assert not tabs.tabIcon(at).isNull()
+                assert tabs.tabToolTip(at) == names[tabs.widget(at)]
+
+
+def test_the_studies_stand_beside_the_image_again_where_there_is_room(main_window: MainWindow) -> None:
+    window = main_window
+    window.show()
+    window.resize(1200, 700)
+    settle()
+    window.splitter.moveSplitter(300, 1)
+    window.splitter.moveSplitter(800, 2)
+    before = window.splitter.sizes()
+    window.resize(720, 450)
+    settle()
+    assert window.splitter.indexOf(window.studies) == -1
+    assert window._tabs.currentWidget() is window.findings
+    assert not window.studies.isVisible()
+    window._tabs.setCurrentWidget(window.studies)
+    assert window.studies.isVisible()
+    window.resize(1200, 700)
+    settle()
+    assert (window.splitter.indexOf(window.studies), window.studies.isVisible()) == (0, True)
+    assert [window._tabs.tabText(at) for at in range(4)] == ["Findings", "Patient", "Measurements", "Layers"]
+    assert window.splitter.sizes() == before
+    window._tabs.setCurrentWidget(window.measurements)
+    window.resize(720, 450)
+    settle()
+    assert window._tabs.currentWidget() is window.studies, "as it was when the window was last so narrow"
+    window.app.run_command("view.panels")
+    assert not window._tabs.isVisible()
+    window.app.run_command("view.panels")
+    assert window.studies.isVisible()
 
 
 @pytest.mark.parametrize("width", [240, 900])
