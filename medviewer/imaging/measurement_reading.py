@@ -62,7 +62,7 @@ class ReadReport:
     circles: Mapping[str, tuple[Point, Point]] = field(default_factory=dict)
 
     def drawn_on(self, measurement: Measurement, description: PixelDescription) -> Measurement:
-        """A measurement as it lies on the pixels of its image: which of them a circle holds is for their shape to say."""
+        """A measurement as it lies on the pixels of its image, whose shape says which of them a circle holds."""
         circle = self.circles.get(measurement.uid)
         if circle is None:
             return measurement

@@ -23,8 +23,8 @@ from medviewer.gui import window as main
 from medviewer.gui.film_dialog import FilmDialog
 from medviewer.imaging import mp4_file
 from medviewer.imaging.display import to_display
-from tests.gui.reader import Reader
 from tests.dicom_maker import write_volumes
+from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
 from tests.phantoms import write_chest
 from tests.presentations import window, write_state

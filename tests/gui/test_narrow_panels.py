@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
@@ -26,8 +27,10 @@ from medviewer.gui.text import ElidedLabel, PlainLabel
 from medviewer.gui.window import MainWindow
 from medviewer.records.record import Identifier
 from tests.gui import panel_states as made
+from tests.gui.reader import Reader
 from tests.gui.seen import press, settle, show
 from tests.outline_models import make_outlines
+from tests.phantoms import write_chest
 
 NARROW_PX = 280
 LONG_ID = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
@@ -229,6 +232,25 @@ def test_the_window_fits_a_screen_of_720_points(main_window: MainWindow) -> None
     settle()
     assert main_window.minimumSizeHint().width() <= 720
     assert main_window.width() == 720
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (4, 5)])
+def test_several_viewports_fit_a_screen_of_720_points_too(
+    main_window: MainWindow, qtbot, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    """Else the window grows beyond the screen, with the strip that says what it is not for."""
+    window, reader = main_window, Reader(main_window, qtbot)
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=3)
+    reader.open(tmp_path)
+    window.resize(720, 430)
+    window.app.run_command("layout.use", shape)
+    reader.settle()
+    for _ in range(5):  # the viewports' least size goes up from layout to layout
+        settle()
+        QCoreApplication.processEvents()
+    least = window.minimumSizeHint()
+    assert (least.width() <= 720, least.height() <= 430) == (True, True)
+    assert (window.width(), window.height()) == (720, 430)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
