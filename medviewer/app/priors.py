@@ -12,7 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import log
 
-from medviewer.app.hanging_match import FOR_PROCESSING, as_far_along, facing, is_before, is_of_other_side, plane_name, side_of
+from medviewer.app.hanging_match import (
+    FOR_PROCESSING,
+    as_far_along,
+    facing,
+    is_before,
+    is_of_other_side,
+    plane_name,
+    side_of,
+)
 from medviewer.app.hanging_protocol import is_same_kind
 from medviewer.app.state import Selection
 from medviewer.domain.study import Image, Series, Stack

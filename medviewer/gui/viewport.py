@@ -451,7 +451,8 @@ class Viewport(QWidget):
 
     def _texts(self, shown: Shown | None) -> Corners:
         is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
-        return corners(self._state, shown, is_small=is_small)
+        most = viewport_marks.lines_above_side_letters(self._image_area()) if is_small else 99
+        return corners(self._state, shown, is_small=is_small, most=most)
 
     def _paint_layer_bar(self, painter: QPainter, laid: Sequence[Laid], shown: Shown | None) -> None:
         scalar = next((one for one in laid if isinstance(one.source, ScalarLayer)), None)

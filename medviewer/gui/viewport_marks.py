@@ -128,6 +128,11 @@ def _rooms(lines: Sequence[str], others: Sequence[str], width: float) -> tuple[f
     return tuple(half if number == 0 or number < len(others) else width for number in range(len(lines)))
 
 
+def lines_above_side_letters(area: QRectF) -> int:
+    """How many lines of corner text there is room for before they stand over the letters of the side edges."""
+    return max(1, int((area.height() / 2 - MARGIN - _LETTER_PX / 2) / (theme.TEXT_PX * _LINE)))
+
+
 def taken_rects(area: QRectF, texts: Corners, letters: Letters) -> tuple[QRectF, ...]:
     """Where corner text and letters stand, for what should keep out of their way.
 
@@ -320,7 +325,7 @@ def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None,
     words = (
         tr("Click here, then choose a series in the first window.")
         if is_second
-        else tr("Click here, then choose a series on the left.")
+        else tr("Click here, then choose a series.")
     )
     upright = Qt.AlignmentFlag.AlignVCenter if vacancy is None else Qt.AlignmentFlag.AlignTop
     painter.drawText(room, flags | upright, words)
