@@ -19,7 +19,7 @@ class PanelTabs(QTabWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._labels: dict[QWidget, tuple[str, str]] = {}  # words and icon of a panel, also while it stands elsewhere
+        self._labels: dict[QWidget | None, tuple[str, str]] = {}  # words and icon, also while it stands elsewhere
         self.setTabBar(_Bar())
         self.setDocumentMode(True)
         self.setMinimumWidth(LEAST_PX)

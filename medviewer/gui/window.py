@@ -354,13 +354,14 @@ class MainWindow(WindowFront):
 
     def _show_panels(self, state: State) -> None:
         is_shown = not state.panels_hidden
-        wished = {
-            **({} if self._is_narrow else {self.studies: is_shown}),  # else the tabs show and hide it
+        wished: dict[QWidget, bool] = {
             self._tabs: is_shown,
             self._second_tabs: is_shown and self._is_wide,
             self.tools: is_shown,
             self.status: is_shown,
         }
+        if not self._is_narrow:  # else the tabs show and hide them
+            wished[self.studies] = is_shown
         for panel, wish in wished.items():
             if panel.isHidden() == wish:
                 panel.setVisible(wish)
