@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,38 @@ def saved_color(reader: Reader) -> list[int]:
     assert reader.state.selection is not None
     subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
     return list(pictures_of(result_on_screen(reader.state, subject, make_answer()))[0][20, 30])
+
+
+def test_a_saved_picture_of_a_result_keeps_what_a_shutter_covers_covered(opened: Any) -> None:
+    reader = opened(make_dataset(BRIGHT, SOPInstanceUID="2.25.31", **OWN), plain=((), BRIGHT_AS_WHITE))
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
+
+    def saved() -> np.ndarray:
+        return pictures_of(result_on_screen(reader.state, subject, make_answer()))[0][..., 0]
+
+    covered = saved()
+    columns = np.flatnonzero(covered.max(axis=0) > 100)
+    assert covered[20, 5] == covered[1, 30] == covered[38, 30] == covered[20, 55] == 0
+    assert covered[30, 20] > 100
+    assert (columns[0], columns[-1]) == (OWN["ShutterLeftVerticalEdge"] - 1, OWN["ShutterRightVerticalEdge"] - 1)
+    reader.window.app.run_command("view.shutters")
+    assert saved().min() > 100
+    reader.window.app.run_command("view.shutters")
+    reader.window.app.run_command("view.next_presentation")  # it has no shutter of its own
+    reader.settle()
+    assert saved().min() > 100
+
+
+@pytest.mark.parametrize("color", [(9, 9, 9), (10, 200, 30)])
+def test_a_bitmap_and_a_colour_cover_a_saved_picture_too(opened: Any, color: tuple[int, int, int]) -> None:
+    reader = opened(make_dataset(BRIGHT, SOPInstanceUID="2.25.31"))
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
+    result = result_on_screen(reader.state, subject, make_answer())
+    frame = replace(result.frame, shutters=Shutters(bitmap=half_covered(), color=color))
+    shown = pictures_of(replace(result, frame=frame))[0]
+    np.testing.assert_array_equal((shown == color).all(axis=2), half_covered())
 
 
 def test_a_saved_picture_has_the_colours_of_the_state_that_is_shown(opened: Any) -> None:
