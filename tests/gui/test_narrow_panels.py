@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from medviewer.app.commands import COMMANDS
+from medviewer.app.documents import page_count
 from medviewer.app.state import JobStatus, Notice, Restorable, State
 from medviewer.domain.answer import GuardResult
 from medviewer.gui import theme
@@ -26,6 +27,7 @@ from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import ElidedLabel, PlainLabel
 from medviewer.gui.window import MainWindow
 from medviewer.records.record import Identifier
+from tests.document_maker import make_pdf, write_pdf
 from tests.gui import panel_states as made
 from tests.gui.reader import Reader
 from tests.gui.seen import press, settle, show
@@ -251,6 +253,22 @@ def test_several_viewports_fit_a_screen_of_720_points_too(
     least = window.minimumSizeHint()
     assert (least.width() <= 720, least.height() <= 430) == (True, True)
     assert (window.width(), window.height()) == (720, 430)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_pdf_fits_a_screen_of_720_points_too(main_window: MainWindow, qtbot, tmp_path: Path, language: str) -> None:
+    """It has the most symbols above it: pages, zoom, save and close."""
+    window, app = main_window, main_window.app
+    write_pdf(tmp_path / "letter.dcm", make_pdf(12))
+    app.session.update(language=language)
+    window.resize(720, 430)
+    app.run_command("file.open_files", [tmp_path])
+    qtbot.waitUntil(lambda: app.state.reading is not None and page_count(app.state) == 12, timeout=20_000)
+    for _ in range(5):
+        settle()
+        QCoreApplication.processEvents()
+    assert window.minimumSizeHint().width() <= 720
+    assert window.width() == 720
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
