@@ -53,8 +53,9 @@ def covered_pixels(shutters: Shutters, shape: tuple[int, int], aspect: float = 1
         aspect: height over width of a pixel.
     """
     covered = _covered_by_shapes(shutters.shapes, shape, aspect)
-    fits = shutters.bitmap is not None and shutters.fits(*shape)
-    return covered | shutters.bitmap if fits else covered
+    if shutters.bitmap is None or not shutters.fits(*shape):
+        return covered
+    return covered | shutters.bitmap
 
 
 def _points(measurement: Measurement) -> tuple[Point, ...]:
