@@ -53,9 +53,9 @@ def covered_pixels(shutters: Shutters, shape: tuple[int, int], aspect: float = 1
         aspect: height over width of a pixel.
     """
     covered = _covered_by_shapes(shutters.shapes, shape, aspect)
-    if shutters.bitmap is None or not shutters.fits(*shape):
-        return covered
-    return covered | shutters.bitmap
+    if shutters.bitmap is not None and shutters.fits(*shape):
+        covered = np.asarray(covered | shutters.bitmap, np.bool_)
+    return covered
 
 
 def _points(measurement: Measurement) -> tuple[Point, ...]:
