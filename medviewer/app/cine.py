@@ -10,7 +10,7 @@ import numpy as np
 from medviewer.app.linking import scroll_cut
 from medviewer.app.opening import first_image, show_index
 from medviewer.app.second_axis import show_volume
-from medviewer.app.state import State
+from medviewer.app.state import Selection, State
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application
@@ -62,7 +62,7 @@ def play_on(app: Application, _argument: object) -> None:
         scroll_cut(app, 1)
         if app.state.cut == state.cut:  # the end of the volume
             first_image(app, None)
-    elif now.stack.axis is not None and _plays_along_axis(state):
+    elif now.stack.axis is not None and plays_along_axis(state):
         show_volume(app, (now.volume_number + 1) % now.stack.axis.size)
     else:
         span = now.stack.scroll_span(now.index)
@@ -72,9 +72,12 @@ def play_on(app: Application, _argument: object) -> None:
 def own_rate_hz(state: State) -> float | None:
     """The pace at which what plays was meant to be seen or was made; None where the files do not say."""
     now = state.selection
-    if now is None:
-        return None
-    if now.image.frame_rate_hz is not None or not _plays_along_axis(state):
+    return own_rate_of(now, along_axis=plays_along_axis(state)) if now is not None else None
+
+
+def own_rate_of(now: Selection, *, along_axis: bool) -> float | None:
+    """The pace of a stack through its slices, or from volume to volume; None where the files do not say."""
+    if now.image.frame_rate_hz is not None or not along_axis:
         return now.image.frame_rate_hz
     axis = now.stack.axis
     seconds = {"ms": 1e-3, "s": 1.0}.get(axis.unit) if axis is not None and axis.name == "time" else None
@@ -89,7 +92,7 @@ def has_mean_rate(state: State) -> bool:
     return state.selection is not None and state.selection.image.is_rate_mean
 
 
-def _plays_along_axis(state: State) -> bool:
+def plays_along_axis(state: State) -> bool:
     """Whether cine goes from volume to volume: in time by itself, along other axes if the reader wishes."""
     now = state.selection
     if now is None or now.stack.axis is None or state.cut is not None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from medviewer.app import analysis
 from medviewer.app.asking import ask_of_screen, shown
-from medviewer.app.cine import USUAL_RATE_HZ
+from medviewer.app.cine import USUAL_RATE_HZ, own_rate_of, plays_along_axis
 from medviewer.app.exporting import AVI, MP4, Drawn, Kind, What, checked_path
 from medviewer.app.layer_planes import with_layers_cut
 from medviewer.app.on_screen import wished_profile
@@ -31,13 +31,19 @@ T = TypeVar("T")
 Draw = Callable[[State, Picture], Drawn]
 """Draws an image as it would be on screen; on the GUI thread."""
 
+Way = Literal["slices", "axis"]
+"""Through the slices of the volume on screen, or from volume to volume at the slice on screen."""
+
 RATES_HZ = (1.0, 60.0)  # slower is no film, faster no screen shows
 _LOOK_AGAIN_S = 0.1  # whether the reader has cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class FilmWish:
-    """What is filmed, where to, as which kind of file. ``first`` and ``last`` count in the stack, both belong to it."""
+    """What is filmed, where to, as which kind of file.
+
+    ``first`` and ``last`` count in :func:`filmed_span`; both belong to the film.
+    """
 
     path: Path
     first: int
@@ -46,15 +52,28 @@ class FilmWish:
     what: What = "view"
     with_identity: bool = False
     kind: Kind = AVI
+    way: Way = "slices"
 
 
 _WRITERS: Mapping[Kind, type[FilmWriter]] = {AVI: AviWriter, MP4: Mp4Writer}
 
 
-def rate_of(selection: Selection) -> float:
-    """The rate at which a stack is played: the file's own, within what a film can have."""
+def way_of(state: State) -> Way:
+    """The way that a film goes unless the reader wishes another: that of the cine."""
+    return "axis" if plays_along_axis(state) else "slices"
+
+
+def filmed_span(now: Selection, way: Way) -> range:
+    """The indices of the images that a film can show: never one volume's slices and then the next one's."""
+    if way == "axis":
+        return range(now.index % now.stack.slices, len(now.stack.images), now.stack.slices)
+    return now.stack.scroll_span(now.index)
+
+
+def rate_of(selection: Selection, way: Way = "slices") -> float:
+    """The rate at which a stack is played that way: the files' own, within what a film can have."""
     slowest, fastest = RATES_HZ
-    return min(max(selection.image.frame_rate_hz or USUAL_RATE_HZ, slowest), fastest)
+    return min(max(own_rate_of(selection, along_axis=way == "axis") or USUAL_RATE_HZ, slowest), fastest)
 
 
 def export_film(app: Application, wish: FilmWish | None) -> None:
@@ -75,7 +94,8 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
     if wish.with_identity and state.identity_hidden:
         raise UsageError("Identity is hidden: show it first, or export without it.")
     slowest, fastest = RATES_HZ
-    if not (0 <= wish.first <= wish.last < len(now.stack.images) and slowest <= wish.rate_hz <= fastest):
+    span = filmed_span(now, wish.way)
+    if not (0 <= wish.first <= wish.last < len(span) and slowest <= wish.rate_hz <= fastest):
         raise UsageError("There are no such images in the stack, or no such rate.")
     path = checked_path(wish.path, wish.kind)
     draw = app.front.film_painter(wish.what, with_identity=wish.with_identity)
@@ -88,9 +108,10 @@ def export_film(app: Application, wish: FilmWish | None) -> None:
     def work(stop: StopToken, progress: Progress) -> None:
         with writing_whole(path) as file:
             film = _WRITERS[wish.kind](file, wish.rate_hz)
-            for index in range(wish.first, wish.last + 1):
+            wanted = span[wish.first : wish.last + 1]
+            for number, index in enumerate(wanted):
                 stop.raise_if_stopped()
-                progress(index - wish.first, wish.last + 1 - wish.first, "")
+                progress(number, len(wanted), "")
                 film.add(_frame(app, draw, replace(state, selection=replace(now, index=index)), stop).pixels())
             film.finish()
 

@@ -10,7 +10,7 @@ from medviewer.app.findings import run_if_wished
 from medviewer.app.hanging_match import Found, find, fits, is_of_kind, plane_name, priors_of, studies_of
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol, Protocols, Vacancy, as_data, checked, count_of
 from medviewer.app.layout import PLANES, cut_through, fill_panes, read_volume_of
-from medviewer.app.linking import middle_of
+from medviewer.app.linking import follow, middle_of
 from medviewer.app.on_screen import active_pane, pane_state
 from medviewer.app.panes import SECOND, numbers_in, pane_numbers, read_pane
 from medviewer.app.presets import Presets
@@ -188,6 +188,7 @@ def _lay_out(
     """
     with app.session.arranging():
         _arrange(app, protocol, found, source)
+        follow(app)
 
 
 def _arrange(

@@ -222,9 +222,24 @@ def _choose(
         return chosen, now.index
     if len(chosen.places) < len(chosen.stack.images):
         return chosen, chosen.places[0]
-    # Another frame of reference has no common place: as far along the stack is where a reader looks first.
-    share = now.index / max(len(now.stack.images) - 1, 1)
-    return chosen, round(share * (len(chosen.places) - 1))
+    return chosen, as_far_along(now, chosen.stack)
+
+
+def as_far_along(now: Selection, stack: Stack) -> int:
+    """The slice of another stack that is as far from the same end of the patient as the image on screen.
+
+    Another frame of reference has no common place: there is where a reader looks first.
+    """
+    share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
+    if facing(stack.images[0], now.image) < 0:  # its slices are counted towards the other end
+        share = 1 - share
+    return round(share * (stack.slices - 1))
+
+
+def facing(one: Image, other: Image) -> float:
+    """1 for images that are looked at from the same side, -1 from opposite ones, 0 across each other."""
+    a, b = one.description.plane, other.description.plane
+    return sum(x * y for x, y in zip(a.normal, b.normal, strict=True)) if a and b else 0.0
 
 
 def _is_wanted(image: Image, wanted: DisplaySet) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medviewer.app import analysis
-from medviewer.app.linking import Point, middle_of, move_cut, values_ratio, window_there
+from medviewer.app.linking import Point, follow, middle_of, move_cut, values_ratio, window_there
 from medviewer.app.on_screen import identity_of, pane_state, selections
 from medviewer.app.opening import select
 from medviewer.app.panes import (
@@ -48,6 +48,7 @@ def use_layout(app: Application, shape: tuple[int, int]) -> None:
     with app.session.arranging():
         _set_shape(app, (rows, columns))
         fill_panes(app)
+        follow(app)
 
 
 def fill_panes(app: Application, numbers: Sequence[int] = ()) -> None:
@@ -138,6 +139,7 @@ def toggle_second(app: Application, _argument: object) -> None:
         shape = app.front.second_layout()
         app.session.update(second=shape if shape in LAYOUTS else (1, 1))
         fill_panes(app)
+        follow(app)
 
 
 def to_next_screen(app: Application, _argument: object) -> None:

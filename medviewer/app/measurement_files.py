@@ -153,6 +153,7 @@ def look_for_reports(app: Application, collection: Collection) -> None:
                 image = images.get((who, report.study_instance_uid, one.sop_instance_uid, one.frame))
                 if image is None or not report.names_frame(one, image.number_of_frames):
                     continue  # of another patient or study, of an image that is not open, or of no frame that is known
+                one = report.drawn_on(one, image.description)  # noqa: PLW2901 - the same, on the pixels of its image
                 own = (image.description.rows, image.description.columns)
                 rows, columns = one.plane.shape if one.plane is not None else own
                 is_inside = all(0 <= x <= columns and 0 <= y <= rows for x, y in one.points)

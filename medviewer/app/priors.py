@@ -12,7 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import log
 
-from medviewer.app.hanging_match import FOR_PROCESSING, is_before, is_of_other_side, plane_name, side_of
+from medviewer.app.hanging_match import (
+    FOR_PROCESSING,
+    as_far_along,
+    facing,
+    is_before,
+    is_of_other_side,
+    plane_name,
+    side_of,
+)
 from medviewer.app.hanging_protocol import is_same_kind
 from medviewer.app.state import Selection
 from medviewer.domain.study import Image, Series, Stack
@@ -61,9 +69,7 @@ def is_localizer(one: Selection) -> bool:
 
 def _as_seen(prior: Selection, now: Selection) -> Selection | None:
     """The image of an earlier stack to look at beside the one on screen; None if every one is of the other side."""
-    # Another frame of reference has no common place: as far along the stack is where a reader looks first.
-    share = now.index % now.stack.slices / max(now.stack.slices - 1, 1)
-    first = round(share * (prior.stack.slices - 1))
+    first = as_far_along(now, prior.stack)
     places = [replace(prior, index=at) for at in range(prior.stack.slices)]
     fitting = [one for one in places if not is_of_other_side(one, now)]
     return max(fitting, key=lambda one: (_same_view(one, now), -abs(one.index - first)), default=None)
@@ -114,8 +120,7 @@ def _plane(image: Image) -> str:
 
 def _parallel(one: Image, other: Image) -> float:
     """1 for images that lie the same way in the patient, 0 across each other; oblique ones differ within their name."""
-    a, b = one.description.plane, other.description.plane
-    return abs(sum(x * y for x, y in zip(a.normal, b.normal, strict=True))) if a and b else 0.0
+    return abs(facing(one, other))
 
 
 def _likeness(one: Selection, now: Selection) -> float:

@@ -11,10 +11,13 @@ import numpy as np
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import Appearance
+from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Image, Problem, Window
 from medviewer.explain.overlay import blend, blend_regions, strongest_of
+from medviewer.imaging.covering import covered_pixels
 from medviewer.imaging.display import to_display
 from medviewer.imaging.presenting import presented
+from medviewer.imaging.scale import pixel_aspect
 
 Output = Literal["report", "capture", "maps", "segments", "keys"]
 USUAL: frozenset[Output] = frozenset(("report", "capture"))
@@ -29,7 +32,8 @@ class Result:
     means the image's own default. ``attributions`` are the heat maps, in the order wanted.
     ``is_in_audit_trail`` tells whether the run was recorded; None if that is not known yet.
     ``impressions`` are what the reader wrote of the image, the first version first. ``appearance`` is the
-    presentation state with which the image was shown; None without one. ``slices`` are those of the stack that was
+    presentation state with which the image was shown; None without one. ``is_covered`` tells whether shutters cover
+    what they should, as they do unless the reader has put them aside. ``slices`` are those of the stack that was
     analysed as a whole; then ``image`` is the one of them that is shown. Empty where the answer is of one image.
     ``at`` is up to when the patient's record counted, and ``problems`` what of it could not be used; None and nothing
     where none was given.
@@ -48,6 +52,7 @@ class Result:
     is_in_audit_trail: bool | None = None
     impressions: tuple[Impression, ...] = ()
     appearance: Appearance | None = None
+    is_covered: bool = True
     slices: tuple[Image, ...] = ()
     at: datetime | None = None
     problems: tuple[Problem, ...] = ()
@@ -70,7 +75,18 @@ def as_shown(result: Result) -> np.ndarray:
     frame, wish = result.frame, result.appearance
     if wish is not None:
         frame = replace(frame, description=presented(frame.description, wish), profile=wish.profile or frame.profile)
-    return to_display(frame, result.window, invert=result.inverted)
+    display = to_display(frame, result.window, invert=result.inverted)
+    shutters = wish.shutters if wish is not None else frame.shutters
+    return _covered(display, shutters, pixel_aspect(frame.description)) if shutters and result.is_covered else display
+
+
+def _covered(display: np.ndarray, shutters: Shutters, aspect: float) -> np.ndarray:
+    """The image with what shutters cover in their grey or colour: a name may be burnt in there."""
+    covered = covered_pixels(shutters, (display.shape[0], display.shape[1]), aspect)
+    if display.ndim == 2 and len(set(shutters.color)) > 1:
+        display = np.repeat(display[..., None], 3, axis=2)
+    color = shutters.color if display.ndim == 3 else shutters.color[0]
+    return np.where(covered[..., None] if display.ndim == 3 else covered, np.array(color, np.uint8), display)
 
 
 def outlined(display: np.ndarray, result: Result) -> np.ndarray:

@@ -112,6 +112,7 @@ def result_on_screen(state: State, subject: Subject, answer: Answer) -> Result:
         threshold=state.overlay.threshold,
         impressions=impressions_of(state),
         appearance=appearance_of(state),
+        is_covered=state.shutters_shown,
     )
 
 

@@ -24,7 +24,7 @@ from medviewer.app.on_screen import (
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
 from medviewer.domain.presentation import KeyObjects
-from medviewer.domain.study import PixelDescription, Window
+from medviewer.domain.study import PixelDescription, SecondAxis, Window
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.layer_words import short_number, unit_word
 from medviewer.gui.study_rows import age_words
@@ -63,11 +63,12 @@ class Shown:
     layers: tuple[tuple[str, bool], ...] = ()  # what lies over the image, and what is doubtful of it
 
 
-def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Corners:
+def corners(state: State, shown: Shown | None, *, is_small: bool = False, most: int = 99) -> Corners:
     """The corner texts for an image on screen.
 
     The name, who it is and which image it is are what "minimal" keeps. A small viewport has room for them,
-    the day of the study and the view, which tell it from the ones beside it.
+    the day of the study and the view, which tell it from the ones beside it. Of them it has ``most`` lines above
+    and below, so that no word stands over the letter of a side: the number goes before the day, which tells a prior.
     """
     now = state.selection
     if now is None or state.corner_text == "none":
@@ -76,7 +77,7 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
     mark = f"★ {tr('Key image')}" if is_key_image(state) else ""
     frame_lines = tuple(line for line in (place, axis_words(now, is_whole_volume=state.cut is not None), mark) if line)
     if state.corner_text == "minimal":
-        return Corners(top_left=_patient(state)[:2], bottom_left=frame_lines)
+        return Corners(top_left=_patient(state)[: min(2, most)], bottom_left=frame_lines[:most])
     if is_small:
         view = " ".join(visible(part) for part in _view(_described(state, now)))
         who_and_when = tuple(line for line in (*_patient(state)[:2], dicom_date(now.study.date)) if line)
@@ -85,11 +86,18 @@ def corners(state: State, shown: Shown | None, *, is_small: bool = False) -> Cor
         below = ("", *frame_lines) if is_long else frame_lines
         # So is many a name: a long one stands below the letter of the upper edge.
         above = ("", *who_and_when) if _is_long(who_and_when[0]) else who_and_when
-        return Corners(above, (), below, (view,) if view else ())
+        if len(above) > most and len(who_and_when) > 2:
+            above = tuple(line for line in above if line != who_and_when[1])
+        return Corners(_of_height(above, most), (), _of_height(below, most), (view,) if view else ())
     drawn = _drawn(shown, state) if shown is not None else ()
     probe = (shown.probe, *shown.layer_probe) if shown is not None and shown.probe else ()
     below = (*frame_lines, *(line for line in (*drawn, *probe) if line))
     return Corners(_patient(state), _study(state, now), below, _series(state, now))
+
+
+def _of_height(lines: tuple[str, ...], most: int) -> tuple[str, ...]:
+    """So many lines from the edge inwards; the gap beside the edge's letter goes first."""
+    return (lines[1:] if len(lines) > most and not lines[0] else lines)[:most]
 
 
 def spoken(state: State) -> str:
@@ -378,6 +386,14 @@ def _frame_line(now: Selection) -> str:
     return f"{tr('Image')} {now.index % count + 1} / {count}" if count > 1 else ""
 
 
+def axis_name(axis: SecondAxis) -> str:
+    """What changes from one volume to the next."""
+    return {
+        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
+        "acquisition": tr("Acquisition"),
+    }[axis.name]  # fmt: skip
+
+
 def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
     """Which of the volumes is on screen, and its time, echo or b-value; empty where there is one volume.
 
@@ -386,11 +402,7 @@ def axis_words(now: Selection, *, is_whole_volume: bool = False) -> str:
     axis = now.stack.axis
     if axis is None:
         return ""
-    name = {
-        "time": tr("Time"), "b-value": tr("b-value"), "echo": tr("Echo"), "inversion": tr("Inversion time"),
-        "acquisition": tr("Acquisition"),
-    }[axis.name]  # fmt: skip
-    which = f"{name} {now.volume_number + 1} / {axis.size}"
+    which = f"{axis_name(axis)} {now.volume_number + 1} / {axis.size}"
     if not axis.unit:
         return which
     span = now.stack.volume_span(now.index)

@@ -21,6 +21,8 @@ from medviewer.gui.study_rows import age_words
 from medviewer.gui.text import ElidedLabel, PlainLabel, dicom_date, isolated, person_name, set_tooltip, sex_word, tr
 from medviewer.gui.waveform_view import WaveformView
 
+_BUTTON_PX = 32  # of a symbol: seven of them and a panel beside fit a window of 720 points
+
 
 class DocumentPage(QWidget):
     """Shows the state's document; asks for what the reader does."""
@@ -52,6 +54,7 @@ class DocumentPage(QWidget):
 
     def _button(self, command_id: str, icon_name: str) -> QPushButton:
         made = button("", icon_name, "quiet")
+        made.setFixedWidth(_BUTTON_PX)
         made.clicked.connect(lambda: self.requested.emit(command_id, None))
         return made
 
@@ -61,7 +64,7 @@ class DocumentPage(QWidget):
         whole.setSpacing(0)
         head = QHBoxLayout()
         head.setContentsMargins(12, 8, 8, 8)
-        head.setSpacing(8)
+        head.setSpacing(4)
         words = QVBoxLayout()
         words.setSpacing(2)
         words.addWidget(self.who)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMainWindow, Q
 from medviewer.app.application import Application, Dialog
 from medviewer.app.commands import COMMANDS
 from medviewer.app.exporting import ExportWish, What
-from medviewer.app.filming import Draw, FilmWish
+from medviewer.app.filming import Draw, FilmWish, way_of
 from medviewer.app.hanging import protocol_of
 from medviewer.app.on_screen import current_answer, current_attribution, pane_state, scene_of
 from medviewer.app.panes import numbers_in, picture_of, seen_in, shape_of, window_of
@@ -226,7 +226,7 @@ class WindowFront(QMainWindow):
         if now is None:
             return None
         hidden, before = self.app.state.identity_hidden, self.app.settings.film
-        dialog = FilmDialog(now, self.over, identity_hidden=hidden, last=before)
+        dialog = FilmDialog(now, self.over, identity_hidden=hidden, last=before, way=way_of(self.app.state))
         with _answered(dialog) as is_wanted:
             if not is_wanted:  # what stands in its fields may be no number then
                 return None

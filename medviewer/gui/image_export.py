@@ -7,17 +7,21 @@ from math import ceil
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QBuffer, QIODevice, QRect, QSize, Qt
+from PySide6.QtCore import QBuffer, QIODevice, QRect, QSize, QSizeF, Qt
 from PySide6.QtGui import QFontMetrics, QImage, QPainter
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QRadioButton, QVBoxLayout, QWidget
 
 from medviewer.app.exporting import What
+from medviewer.app.on_screen import shutters_of
 from medviewer.app.picture import Picture
-from medviewer.app.state import State
+from medviewer.app.state import State, View
 from medviewer.gui import theme
 from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
 from medviewer.gui.dialogs import Dialog, size_on_screen
+from medviewer.gui.placing import Placement
+from medviewer.gui.shutter_layer import ShutterLayer
 from medviewer.gui.text import PlainLabel, dicom_date, for_button, isolated, person_name, tr
+from medviewer.imaging.scale import pixel_aspect
 
 _FOOT_PX, _AROUND_PX = 12, 6
 _DIALOG_PX, _EDGE_PX = 420, 20
@@ -46,18 +50,33 @@ class DrawnImage:
 
 
 def stored_image(picture: Picture, state: State) -> QImage:
-    """Every pixel of the image once, with the window on screen; neither turned nor flipped, without words."""
+    """Every pixel of the image once, with the window on screen; neither turned nor flipped, without words.
+
+    What a shutter covers on screen stays covered: a name may be burnt in there.
+    """
     rows, columns = picture.frame.stored.shape[:2]
     view = state.view
     pixels = picture.draw(view.window, view.inverted, 0, (0, 0, rows, columns), view.palette).pixels
     whole = np.ascontiguousarray(pixels)
-    return QImage(whole.data, columns, rows, columns * 4, QImage.Format.Format_RGB32).copy()
+    image = QImage(whole.data, columns, rows, columns * 4, QImage.Format.Format_RGB32).copy()
+    aspect = pixel_aspect(picture.frame.description)
+    painter = QPainter(image)
+    try:
+        painter.scale(1, 1 / aspect)  # a stored pixel is square here, whatever it is in the patient
+        ShutterLayer().paint(
+            painter, state, Placement(QSizeF(columns, rows * aspect), 1.0, columns, rows, aspect, View())
+        )
+    finally:
+        painter.end()
+    return image
 
 
 def with_foot(image: QImage, state: State, *, with_identity: bool) -> QImage:
     """The picture with a strip below that says what it is not for, and who it is of if that is wanted."""
     ratio = image.devicePixelRatioF()
     lines = [tr("Research use only - not for diagnosis"), *([_who(state)] if with_identity else [])]
+    if not state.shutters_shown and shutters_of(state) is not None:
+        lines.append(tr("Shutters are off: what they cover is shown"))
     words = "\n".join(line for line in lines if line)
     width = max(int(image.width() / ratio), 1)
     font = theme.text_font(max(_FOOT_PX, width // _WIDTH_A_PX))

@@ -56,7 +56,7 @@ Pictures = Callable[[State], Picture | None]
 
 _DRAWING_KEYS = frozenset((Qt.Key.Key_Escape, Qt.Key.Key_Return, Qt.Key.Key_Enter))
 _SMALL_PX = QSize(280, 280)  # a viewport below it has no room for all corner text
-_LEAST_PX = 480  # of all viewports together, across and down
+_LEAST_PX = QSize(400, 320)  # of all viewports together: a screen of 720 x 430 has room for them beside a panel
 _WHEEL_NOTCH = 120  # eighths of a degree, as mice report one click of the wheel
 
 
@@ -105,7 +105,7 @@ class Viewport(QWidget):
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Small enough for a laptop with both panels open, however many viewports there are."""
         rows, columns = self._shape
-        return QSize(_LEAST_PX // max(columns, 2), _LEAST_PX // max(rows, 2))
+        return QSize(_LEAST_PX.width() // max(columns, 2), _LEAST_PX.height() // max(rows, 2))
 
     def show_state(self, old: State | None, new: State) -> None:
         """Draw what has changed."""
@@ -232,7 +232,7 @@ class Viewport(QWidget):
         if placed is not None:
             self._drawings.paint(painter, self._state, placed.transform)
             self._paint_annotations(painter, placed)
-            self._paint_layer_bar(painter, laid)  # below the lines: their handles are grasped there
+            self._paint_layer_bar(painter, laid, shown)  # below the lines: their handles are grasped there
             paint_lines(painter, placed, self._lines)
             paint_crosshair(painter, placed, self._state)
             self._paint_measurements(painter, placed, shown)
@@ -451,20 +451,31 @@ class Viewport(QWidget):
 
     def _texts(self, shown: Shown | None) -> Corners:
         is_small = self.width() < _SMALL_PX.width() or self.height() < _SMALL_PX.height()
-        return corners(self._state, shown, is_small=is_small)
+        most = viewport_marks.lines_above_side_letters(self._image_area()) if is_small else 99
+        return corners(self._state, shown, is_small=is_small, most=most)
 
-    def _paint_layer_bar(self, painter: QPainter, laid: Sequence[Laid]) -> None:
+    def _paint_layer_bar(self, painter: QPainter, laid: Sequence[Laid], shown: Shown | None) -> None:
         scalar = next((one for one in laid if isinstance(one.source, ScalarLayer)), None)
         if scalar is not None and isinstance(scalar.source, ScalarLayer):
             words = f"{visible(scalar.source.modality)}  {quantity_words(scalar.source)}"
-            viewport_marks.paint_layer_bar(painter, self._image_area(), scalar, words)
+            if self._has_room_for_bar(shown):
+                viewport_marks.paint_layer_bar(painter, self._image_area(), scalar, words)
         picture = self._picture()
         if picture is None:
             return
-        shown = viewport_marks.palette_bar_of(picture.frame.description, self._state.view, self.window_shown())
+        bar = viewport_marks.palette_bar_of(picture.frame.description, self._state.view, self.window_shown())
         # Beside the edge that is free; where heat map and layer have both, the corner still names the palette.
-        if shown is not None and (scalar is None or self.painted_heat_maps is None):
-            viewport_marks.paint_palette_bar(painter, self._image_area(), shown, is_left=scalar is None)
+        is_left = scalar is None
+        is_free = self._has_room_for_bar(shown) if is_left else self.painted_heat_maps is None
+        if bar is not None and is_free:
+            viewport_marks.paint_palette_bar(painter, self._image_area(), bar, is_left=is_left)
+
+    def _has_room_for_bar(self, shown: Shown | None) -> bool:
+        """Whether a bar beside the left edge leaves all words free: in a small viewport who it is counts for more."""
+        area = self._image_area()
+        bar = viewport_marks.layer_bar_rect(area, with_words=True)
+        taken = viewport_marks.taken_rects(area, self._texts(shown), self.letters())
+        return not any(bar.intersects(one) for one in taken)
 
     def _paint_marks(self, painter: QPainter, shown: Shown | None) -> None:
         state = self._state

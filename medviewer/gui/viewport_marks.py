@@ -35,6 +35,8 @@ _LETTER_PX = 16
 _BAR = (10, 132)
 _LEAST_BAR_PX = 56
 _LOWER_LEFT_PX = 124  # that the lower left corner's words may take, with what lies under the mouse
+_SMALL_LOWER_PX = 44  # the same in a small viewport, which has fewer
+_ROOMY_PX = 240  # high enough for all words
 _BELOW_LETTER_PX = 58  # from the middle to the bar: half a letter, then the method's name and its verdict
 _ICON_PX = 14
 _STEP_PX = 60
@@ -124,6 +126,11 @@ def _rooms(lines: Sequence[str], others: Sequence[str], width: float) -> tuple[f
     """How wide each line may be: less than half beside the edge's letter or a line of the corner across, else all."""
     half = width * 0.46
     return tuple(half if number == 0 or number < len(others) else width for number in range(len(lines)))
+
+
+def lines_above_side_letters(area: QRectF) -> int:
+    """How many lines of corner text there is room for before they stand over the letters of the side edges."""
+    return max(1, int((area.height() / 2 - MARGIN - _LETTER_PX / 2) / (theme.TEXT_PX * _LINE)))
 
 
 def taken_rects(area: QRectF, texts: Corners, letters: Letters) -> tuple[QRectF, ...]:
@@ -237,7 +244,7 @@ def _paint_verdict(painter: QPainter, room: QRectF, attribution: Attribution) ->
 def color_bar_rect(area: QRectF) -> QRectF:
     """Where the colour bar lies: under the orientation letter of the right edge; beside it if it is too tight."""
     width, whole = _BAR
-    lowest = area.bottom() - 96  # the lower corner's words
+    lowest = area.bottom() - (96 if area.height() >= _ROOMY_PX else _SMALL_LOWER_PX)  # the lower corner's words
     top = max(area.top() + area.height() * 0.56, area.center().y() + _BELOW_LETTER_PX)
     height = min(float(whole), max(lowest - top, _LEAST_BAR_PX))
     top = min(top, lowest - height)
@@ -283,16 +290,17 @@ def paint_palette_bar(painter: QPainter, area: QRectF, shown: PaletteBar, *, is_
         _write(painter, QRectF(left, top, 120, 16), value, flags, theme.color(t.overlay_text))
 
 
-def layer_bar_rect(area: QRectF) -> QRectF:
+def layer_bar_rect(area: QRectF, *, with_words: bool = False) -> QRectF:
     """Where a layer's colour bar lies: under the letter of the left edge, above the lower corner's words."""
     width, whole = _BAR
-    lowest = area.bottom() - _LOWER_LEFT_PX
+    lowest = area.bottom() - (_LOWER_LEFT_PX if area.height() >= _ROOMY_PX else _SMALL_LOWER_PX)
     top = area.center().y() + _BELOW_LETTER_PX - 8
     height = min(float(whole), max(lowest - top, _LEAST_BAR_PX))
     top = min(top, lowest - height)
     is_tight = top < area.center().y() + _BELOW_LETTER_PX - 16
     left = area.left() + MARGIN + (2 * _LETTER_PX if is_tight else 0)
-    return QRectF(left, top, width, height)
+    bar = QRectF(left, top, width, height)
+    return bar.adjusted(0, -26, 80, 4) if with_words else bar
 
 
 def paint_active(painter: QPainter, area: QRectF) -> None:
@@ -317,7 +325,7 @@ def paint_empty(painter: QPainter, area: QRectF, vacancy: Vacancy | None = None,
     words = (
         tr("Click here, then choose a series in the first window.")
         if is_second
-        else tr("Click here, then choose a series on the left.")
+        else tr("Click here, then choose a series.")
     )
     upright = Qt.AlignmentFlag.AlignVCenter if vacancy is None else Qt.AlignmentFlag.AlignTop
     painter.drawText(room, flags | upright, words)

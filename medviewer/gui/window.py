@@ -12,7 +12,6 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplicat
 from PySide6.QtWidgets import (
     QSplitter,
     QStackedWidget,
-    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -36,6 +35,7 @@ from medviewer.gui.findings_panel import FindingsPanel
 from medviewer.gui.front import SECOND_NAME, WindowFront
 from medviewer.gui.layers_panel import LayersPanel
 from medviewer.gui.measurements_panel import MeasurementsPanel
+from medviewer.gui.panel_tabs import LEAST_PX, PanelTabs
 from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.screens import Place, bring_back, geometry_text, kept, kept_for_now, place_beside, place_of, restore
 from medviewer.gui.second_window import SecondWindow
@@ -54,6 +54,9 @@ TITLE = "MedViewer"
 FIRST_NAME = "geometry"  # of this window, in what is kept of the layout
 KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
+NARROW_PX = 1000  # below, the studies stand behind the findings: the image has half of the width at least
+_STUDIES_LEAST_PX = 180
+_FRONT = "narrow_front"  # of a narrow window, in what is kept of the layout: whether the studies are in front
 
 
 class MainWindow(WindowFront):
@@ -80,8 +83,8 @@ class MainWindow(WindowFront):
         self.strip = ResearchStrip()
         self.status = StatusBar()
         self._middle = QStackedWidget()
-        self._tabs = QTabWidget()
-        self._second_tabs = QTabWidget()
+        self._tabs = PanelTabs()
+        self._second_tabs = PanelTabs()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.shown_losses = sys.maxsize  # of app.lost: what fails to be written after closing is seen by nobody
         self._widths = dict(app.settings.layout)
@@ -145,12 +148,6 @@ class MainWindow(WindowFront):
         self.addToolBar(self.tools)
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewports)
-        for tabs in (self._tabs, self._second_tabs):
-            tabs.setDocumentMode(True)
-            tabs.setMinimumWidth(280)
-            # A tab behind small arrows is found by few: in a narrow panel the words are cut, and each tab is there.
-            tabs.setUsesScrollButtons(False)
-            tabs.setElideMode(Qt.TextElideMode.ElideRight)
         self._tabs.addTab(self.findings, "")
         self._tabs.addTab(self.record, "")
         self._tabs.addTab(self.measurements, "")
@@ -161,7 +158,7 @@ class MainWindow(WindowFront):
         self.splitter.setStretchFactor(1, 1)
         self.splitter.setHandleWidth(1)
         self.splitter.setChildrenCollapsible(False)
-        self.studies.setMinimumWidth(180)
+        self.studies.setMinimumWidth(_STUDIES_LEAST_PX)
         whole = QWidget()
         rows = QVBoxLayout(whole)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -178,6 +175,7 @@ class MainWindow(WindowFront):
             self.measurements, self.layers, self.status, self.palette_,
         ):  # fmt: skip
             panel.requested.connect(run)
+        self.splitter.splitterMoved.connect(lambda _at, _index: self._keep_sizes())
         self.viewports.menu_requested.connect(self._open_menu)
         self.second.viewports.menu_requested.connect(self._open_menu)
         cast("QGuiApplication", QGuiApplication.instance()).screenRemoved.connect(self._screen_gone)
@@ -216,6 +214,7 @@ class MainWindow(WindowFront):
     def _show_state(self, old: State | None, new: State) -> None:
         if old is not None and (old.theme, old.density) != (new.theme, new.density):
             dress(self, new)
+            self._name_tabs()
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
@@ -285,17 +284,24 @@ class MainWindow(WindowFront):
             self._cine.start(interval_ms)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
-        """A wide window has room for findings and record at once."""
+        """A wide window has room for findings and record at once, a narrow one for one panel beside the image."""
         super().resizeEvent(event)
         self._arrange()
 
     def _arrange(self) -> None:
-        """Put the record beside the findings or behind them, by the width of the window."""
-        is_wide = self.width() >= WIDE_PX
-        if is_wide == self._is_wide:
+        """Put record and studies beside the findings or behind them, by the width of the window."""
+        is_wide, is_narrow = self.width() >= WIDE_PX, self.width() < NARROW_PX
+        if (is_wide, is_narrow) == (self._is_wide, self._is_narrow):
             return
-        self._keep_sizes()
-        (self._second_tabs if is_wide else self._tabs).insertTab(1, self.record, "")
+        self._keep_front()
+        if is_wide != self._is_wide:
+            (self._second_tabs if is_wide else self._tabs).insertTab(1, self.record, "")
+        if is_narrow and not self._is_narrow:
+            self._tabs.insertTab(0, self.studies, "")
+            if self._widths.get(_FRONT) == "studies":
+                self._tabs.setCurrentWidget(self.studies)
+        elif self._is_narrow and not is_narrow:
+            self.splitter.insertWidget(0, self.studies)
         self._name_tabs()
         self._show_panels(self.app.state)
         self._use_sizes()
@@ -304,41 +310,58 @@ class MainWindow(WindowFront):
     def _is_wide(self) -> bool:
         return self._second_tabs.indexOf(self.record) >= 0
 
+    @property
+    def _is_narrow(self) -> bool:
+        return self._tabs.indexOf(self.studies) >= 0
+
+    @property
+    def _widths_name(self) -> str:
+        return "widths_wide" if self._is_wide else "widths_narrow" if self._is_narrow else "widths"
+
     def _keep_sizes(self) -> None:
-        """Note the widths of the panels, apart for a wide and a narrow window."""
+        """Note the widths of the panels, apart for a wide, a usual and a narrow window."""
         if not self.app.state.panels_hidden:
-            self._widths[_widths_name(self._is_wide)] = ",".join(map(str, self.splitter.sizes()))
+            self._widths[self._widths_name] = ",".join(map(str, self.splitter.sizes()))
+
+    def _keep_front(self) -> None:
+        """Note which panel of a narrow window is in front."""
+        if self._is_narrow:
+            self._widths[_FRONT] = "studies" if self._tabs.currentWidget() is self.studies else "findings"
 
     def _use_sizes(self) -> None:
-        kept = _numbers(self._widths.get(_widths_name(self._is_wide), ""))
+        kept = _numbers(self._widths.get(self._widths_name, ""))
         if len(kept) != self.splitter.count():
-            studies, findings = theme.STUDIES_WIDTH_PX, theme.FINDINGS_WIDTH_PX
+            has_room = self.width() >= 2 * (theme.STUDIES_WIDTH_PX + theme.FINDINGS_WIDTH_PX)
+            studies = theme.STUDIES_WIDTH_PX if has_room else _STUDIES_LEAST_PX
+            findings = theme.FINDINGS_WIDTH_PX if has_room else LEAST_PX
+            beside = [] if self._is_narrow else [studies]
             record = findings if self._is_wide else 0
-            kept = [studies, max(self.width() - studies - findings - record, 240), findings, record]
+            kept = [*beside, max(self.width() - sum(beside) - findings - record, 240), findings, record]
         self.splitter.setSizes(kept)
 
     def _name_tabs(self) -> None:
         for tabs in (self._tabs, self._second_tabs):
             tabs.setAccessibleName(tr("Panels"))
             names = (
-                (self.findings, tr("Findings")),
-                (self.record, tr("Patient")),
-                (self.measurements, tr("Measurements")),
-                (self.layers, tr("Layers")),
+                (self.studies, tr("Studies"), "images"),
+                (self.findings, tr("Findings"), "stethoscope"),
+                (self.record, tr("Patient"), "user"),
+                (self.measurements, tr("Measurements"), "ruler"),
+                (self.layers, tr("Layers"), "layers-2"),
             )
-            for panel, name in names:
-                if tabs.indexOf(panel) >= 0:
-                    tabs.setTabText(tabs.indexOf(panel), name)
+            for name in names:
+                tabs.name(*name)
 
     def _show_panels(self, state: State) -> None:
         is_shown = not state.panels_hidden
-        wished = {
-            self.studies: is_shown,
+        wished: dict[QWidget, bool] = {
             self._tabs: is_shown,
             self._second_tabs: is_shown and self._is_wide,
             self.tools: is_shown,
             self.status: is_shown,
         }
+        if not self._is_narrow:  # else the tabs show and hide them
+            wished[self.studies] = is_shown
         for panel, wish in wished.items():
             if panel.isHidden() == wish:
                 panel.setVisible(wish)
@@ -360,6 +383,7 @@ class MainWindow(WindowFront):
 
     def _remember_layout(self) -> None:
         self._keep_sizes()
+        self._keep_front()
         self._widths = kept(self._widths, FIRST_NAME, geometry_text(self))
         if self.app.state.second is not None:
             self._keep_second(self.app.state, is_open=True)
@@ -375,10 +399,6 @@ class MainWindow(WindowFront):
 def _load_charts(app: Application, then: Callable[[], None]) -> None:
     """Import what draws charts while the window goes on."""
     app.background.start("charts", lambda _stop, _progress: import_charts(), lambda _none: then(), lambda _error: None)
-
-
-def _widths_name(is_wide: bool) -> str:
-    return "widths_wide" if is_wide else "widths"
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whether what was measured lies in part where a shutter covers the image."""
+"""Which pixels a shutter covers, and whether what was measured lies there in part."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def reaches_under(shutters: Shutters, measurement: Measurement, shape: tuple[int
         return any(bool(region.of(mask).any()) for mask in masks)
     ends = [(measurement.points[a], measurement.points[b]) for a, b in lines]
     return any(_crosses(start, end, mask) for mask in masks for start, end in ends)
+
+
+def covered_pixels(shutters: Shutters, shape: tuple[int, int], aspect: float = 1.0) -> npt.NDArray[np.bool_]:
+    """The pixels whose centres are covered, ``(rows, columns)``; a bitmap of another size covers none.
+
+    Args:
+        shutters: of the image.
+        shape: (rows, columns) of the image.
+        aspect: height over width of a pixel.
+    """
+    covered = _covered_by_shapes(shutters.shapes, shape, aspect)
+    if shutters.bitmap is not None and shutters.fits(*shape):
+        covered = np.asarray(covered | shutters.bitmap, np.bool_)
+    return covered
 
 
 def _points(measurement: Measurement) -> tuple[Point, ...]:

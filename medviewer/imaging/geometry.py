@@ -19,6 +19,7 @@ _SAME_PLACE_MM = 1e-3
 _EVEN_SHARE = 0.01  # a distance off by more than this share of the usual one is uneven
 _MISPLACED_SHARE = 0.1  # a slice off its place on the regular grid by more than this cannot be placed by an affine
 _TILT_DEGREES = 0.1
+_TURNED_PIXELS = 0.5  # a corner that lies off by more than this share of a pixel is told of
 
 
 def order_stack(images: Sequence[Image]) -> Stack:
@@ -96,14 +97,17 @@ def _order_by_position(images: Sequence[Image], planes: Sequence[Plane]) -> Stac
     positions, along = positions[ranks], along[ranks]
 
     gaps = np.diff(along)
-    warnings = _warnings(gaps, positions, normal)
+    turned, turned_mm = _turned(ordered, along)
+    warnings = (*_warnings(gaps, positions, normal), *turned)
+    if any(caveat.code == "slices.crossing" for caveat in turned):  # then distances and tilt mean nothing
+        warnings = tuple(caveat for caveat in warnings if caveat.code in ("slices.duplicate", "slices.crossing"))
     codes = {warning.code for warning in warnings}
     between_rows, between_columns = _in_plane(ordered[0])
-    if "slices.duplicate" in codes:
+    if codes & {"slices.duplicate", "slices.crossing"}:
         return Stack(ordered, "position", None, (between_columns, between_rows, None), warnings)
     step = (positions[-1] - positions[0]) / (len(ordered) - 1)
     on_grid = positions[0] + np.arange(len(ordered))[:, None] * step
-    off = float(np.abs(positions - on_grid).max())
+    off = float(np.abs(positions - on_grid).max()) + turned_mm
     spacing = float(np.median(gaps))
     is_regular = off <= _MISPLACED_SHARE * spacing
     affine = _affine(ordered[0], positions[0], step) if is_regular else None
@@ -140,6 +144,37 @@ def _warnings(gaps: np.ndarray, positions: np.ndarray, normal: np.ndarray) -> tu
             Caveat("slices.tilt", f"The slices are stacked at {tilt:.1f} degrees to their normal (gantry tilt).")
         )
     return tuple(found)
+
+
+def _turned(images: Sequence[Image], along: np.ndarray) -> tuple[tuple[Caveat, ...], float]:
+    """Whether slices are turned against the first one, and how far their corners lie off by it, in mm.
+
+    A series may hold cosines of different rounding, which moves nothing by a pixel, or slices that were made around
+    an axis, a part of a degree apart: those are no planes side by side, though their first pixels say so.
+    """
+    planes = [image.description.plane for image in images]
+    spacing = images[0].description.pixel_spacing_mm
+    directions = {(plane.row_cosine, plane.column_cosine) for plane in planes if plane is not None}
+    if len(directions) == 1 or spacing is None:
+        return (), 0.0
+    axes = np.array([(plane.row_cosine, plane.column_cosine) for plane in planes if plane is not None])
+    turns = axes - axes[0]
+    rows, columns = images[0].description.rows, images[0].description.columns
+    across, down = (columns - 1) * spacing[1] * turns[:, 0], (rows - 1) * spacing[0] * turns[:, 1]
+    corners = np.stack([across, down, across + down])
+    off = float(np.linalg.norm(corners, axis=2).max())
+    if off <= _TURNED_PIXELS * min(spacing):
+        return (), off
+    degrees = math.degrees(2 * math.asin(min(1.0, float(np.linalg.norm(turns, axis=2).max()) / 2)))
+    gaps = np.diff(along + corners @ np.cross(*axes[0]), axis=1)
+    if gaps.min() < -_SAME_PLACE_MM:
+        text = f"The slices cross each other: they are turned by up to {degrees:.2f} degrees."
+        return (Caveat("slices.crossing", text),), off
+    text = (
+        f"The slices are turned against each other by up to {degrees:.2f} degrees: in other planes, places may be "
+        f"off by up to {off:.1f} mm."
+    )
+    return (Caveat("slices.turned", text),), off
 
 
 def _tilt_degrees(positions: np.ndarray, normal: np.ndarray) -> float:

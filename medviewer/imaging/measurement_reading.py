@@ -12,21 +12,22 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medviewer.domain.errors import UnsupportedError, UsageError
-from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, cut_plane_of
-from medviewer.domain.study import zone_of
+from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, Point, cut_plane_of
+from medviewer.domain.study import PixelDescription, zone_of
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.header import read_header
 from medviewer.imaging.measurement_codes import AUTHOR, KIND, LABEL, PLANE
-from medviewer.imaging.measurement_shapes import Graphic, graphics_of, own_points, recognised
+from medviewer.imaging.measurement_shapes import Graphic, circle_corners, graphics_of, own_points, recognised
 from medviewer.imaging.planes import to_patient
 from medviewer.imaging.reslice import PlaneGrid
+from medviewer.imaging.scale import pixel_aspect
 
 _IMAGING_MEASUREMENT_REPORT = ("126000", "DCM")
 _MEASUREMENT_GROUP = ("125007", "DCM")
@@ -50,6 +51,7 @@ class ReadReport:
         not_understood: one sentence for each other group. Its text is of the file: show it as plain text.
         without_frame: the UIDs of those measurements whose image is named without a frame, which means all of its
             frames (PS3.3 Table 10-3): theirs is the first, if the image has one frame only.
+        circles: centre and a point of the circumference of what others drew as circles, by the measurement's UID.
     """
 
     sop_instance_uid: str
@@ -57,6 +59,14 @@ class ReadReport:
     measurements: tuple[Measurement, ...]
     not_understood: tuple[str, ...]
     without_frame: frozenset[str] = frozenset()
+    circles: Mapping[str, tuple[Point, Point]] = field(default_factory=dict)
+
+    def drawn_on(self, measurement: Measurement, description: PixelDescription) -> Measurement:
+        """A measurement as it lies on the pixels of its image, whose shape says which of them a circle holds."""
+        circle = self.circles.get(measurement.uid)
+        if circle is None:
+            return measurement
+        return replace(measurement, points=circle_corners(*circle, pixel_aspect(description)))
 
     def names_frame(self, measurement: Measurement, number_of_frames: int) -> bool:
         """Whether it is told on which frame of its image, of so many frames, a measurement was drawn."""
@@ -85,12 +95,13 @@ def read_measurement_report(path: Path) -> ReadReport:
     problems: list[str] = []
     uids: set[str] = set()
     without_frame: set[str] = set()
+    circles: dict[str, tuple[Point, Point]] = {}
     for number, group in enumerate(_groups(root), start=1):
         if number > _MOST_GROUPS:
             problems.append(f"The report holds more than {_MOST_GROUPS:,} measurements; the others were not read.")
             break
         try:
-            measurement, has_frame = _measurement(root, group, number)
+            measurement, has_frame, circle = _measurement(root, group, number)
         except (_NotUnderstoodError, UsageError) as reason:
             problems.append(f"{_name(group, number)}: {reason}")
             continue
@@ -100,9 +111,11 @@ def read_measurement_report(path: Path) -> ReadReport:
             uids.add(measurement.uid)
             found.append(measurement)
             without_frame |= set() if has_frame else {measurement.uid}
+            if circle is not None:
+                circles[measurement.uid] = circle
     return ReadReport(
         root.text(tags.SOP_INSTANCE_UID), root.text(tags.STUDY_INSTANCE_UID), tuple(found), tuple(problems),
-        frozenset(without_frame),
+        frozenset(without_frame), circles,
     )  # fmt: skip
 
 
@@ -115,14 +128,15 @@ def _groups(item: DataSet) -> Iterator[DataSet]:
                 yield from _groups(child)
 
 
-def _measurement(root: DataSet, group: DataSet, number: int) -> tuple[Measurement, bool]:
-    """What a group says, and whether it names the frame of its image."""
+def _measurement(root: DataSet, group: DataSet, number: int) -> tuple[Measurement, bool, tuple[Point, Point] | None]:
+    """What a group says, whether it names the frame of its image, and the circle that it is, if another drew one."""
     told = _text(group, PLANE[:2])
     if told:
-        return _on_plane(root, group, told), True
+        return _on_plane(root, group, told), True, None
     graphics, (image, frame) = _graphics(group)
     kind = _own_kind(group)
     known_mm: float | None = None
+    circle: tuple[Point, Point] | None = None
     if kind is not None:
         points = own_points(kind, graphics)
         known_mm = next((value for _, value in _numbers(group)), None) if kind == "calibration" else None
@@ -131,6 +145,8 @@ def _measurement(root: DataSet, group: DataSet, number: int) -> tuple[Measuremen
         if found is None:
             raise _NotUnderstoodError("what was drawn is of a kind that MedViewer does not know.")
         kind, points = found
+        if graphics[0].kind == "CIRCLE":
+            circle = graphics[0].points[0], graphics[0].points[1]
     if points is None:
         raise _NotUnderstoodError("what was drawn does not fit its kind.")
     if _own_kind(group) is not None:
@@ -140,7 +156,7 @@ def _measurement(root: DataSet, group: DataSet, number: int) -> tuple[Measuremen
         uid, label = _made_uid(root, number), _text(group, _TRACKING_IDENTIFIER)
         author = _text(root, _PERSON_OBSERVER) or _text(root, _DEVICE_OBSERVER)
     made = Measurement(uid, kind, points, image, frame or 0, _time(root, group), label, author, known_mm)
-    return made, frame is not None
+    return made, frame is not None, circle
 
 
 def _on_plane(root: DataSet, group: DataSet, told: str) -> Measurement:

@@ -100,12 +100,22 @@ def recognised(graphics: Sequence[Graphic], concepts: Sequence[tuple[str, str]])
         corners = _upright_ellipse(points)
         return ("ellipse", corners) if corners is not None else None
     if graphic.kind == "CIRCLE" and len(points) == 2:
-        (x, y), rim = points
-        radius = math.dist((x, y), rim)
-        return "ellipse", ((x - radius, y - radius), (x + radius, y + radius))
+        return "ellipse", circle_corners(*points)
     if graphic.kind in ("POLYLINE", "MULTIPOINT"):
         return _polyline(graphic, frozenset(concepts))
     return None
+
+
+def circle_corners(center: Point, rim: Point, aspect: float = 1.0) -> tuple[Point, Point]:
+    """Give two opposite corners around a circle: round in the patient, on pixels ``aspect`` times as high as wide.
+
+    The standard names a centre and a point of the circumference and no shape of pixels; what a reader drew was
+    a circle on a screen that shows the patient undistorted, as graphics of presentation states are.
+    """
+    (x, y), (rim_x, rim_y) = center, rim
+    across = math.hypot(rim_x - x, (rim_y - y) * aspect)
+    down = across / aspect
+    return (x - across, y - down), (x + across, y + down)
 
 
 def _two_lines(graphics: Sequence[Graphic]) -> Shape | None:

@@ -179,6 +179,10 @@ def _placed(stack: Stack) -> list[Image]:
             "Several images lie at the same place and the files do not tell which of them belong together, so no "
             "other plane can be cut; look at the slices as they are."
         )
+    if any(caveat.code == "slices.crossing" for caveat in stack.warnings):
+        raise GeometryError(
+            "The slices of the series cross each other, so no other plane can be cut; look at the slices as they are."
+        )
     if len(images) < 2:
         raise GeometryError("All slices lie at one place, so no other plane can be cut.")
     return images

@@ -23,6 +23,7 @@ from medviewer.gui import window as main
 from medviewer.gui.film_dialog import FilmDialog
 from medviewer.imaging import mp4_file
 from medviewer.imaging.display import to_display
+from tests.dicom_maker import write_volumes
 from tests.gui.reader import Reader
 from tests.gui.seen import all_words, press
 from tests.phantoms import write_chest
@@ -175,6 +176,53 @@ def test_the_dialog_offers_the_whole_stack_and_refuses_what_there_is_not(reader:
     press(dialog, "Save film…")
     assert (dialog.result(), dialog.range) == (FilmDialog.DialogCode.Accepted, (6, 7))
     assert "Export film" in all_words(dialog)
+
+
+@pytest.fixture
+def heart(main_window, qtbot, tmp_path: Path) -> Reader:
+    """Three phases of four slices, 40 ms apart."""
+    (tmp_path / "heart").mkdir()
+    write_volumes(tmp_path / "heart", 3, lambda v, _p: {"TriggerTime": 40 * v})
+    made = Reader(main_window, qtbot)
+    made.open(tmp_path / "heart")
+    made.window.app.run_command("image.show_volume", 1)
+    made.window.app.run_command("image.first")
+    made.settle()
+    return made
+
+
+def test_of_volumes_in_time_the_dialog_asks_which_way_and_says_where(heart: Reader, qtbot, monkeypatch: Any) -> None:
+    dialogs: list[FilmDialog] = []
+
+    def cancel(dialog: FilmDialog) -> FilmDialog.DialogCode:
+        dialogs.append(dialog)
+        return FilmDialog.DialogCode.Rejected
+
+    monkeypatch.setattr(FilmDialog, "exec", cancel)
+    heart.window.app.run_command("file.export_film")
+    heart.window.app.run_command("image.cine_way")
+    heart.window.app.run_command("file.export_film")
+    assert [(one.way, one.range, one.rate_hz) for one in dialogs] == [("axis", (0, 2), 25.0), ("slices", (0, 3), 15.0)]
+
+    dialog = FilmDialog(heart.state.selection, way="axis")
+    qtbot.addWidget(dialog)
+    assert (dialog.along.text(), dialog.slices.text()) == (
+        "Time: 1 to 3, at slice 1 of 4",
+        "Slices: 1 to 4, at Time 2 / 3  40 ms",
+    )
+    dialog.last.setText("4")
+    assert not dialog.save.isEnabled()
+    dialog.slices.click()
+    assert (dialog.save.isEnabled(), dialog.range, dialog.rate_hz) == (True, (0, 3), 15.0)
+    assert dialog.wish.way == "slices"
+    dialog.along.click()
+    assert (dialog.range, dialog.rate_hz, dialog.wish.way) == ((0, 2), 25.0, "axis")
+
+
+def test_of_one_volume_the_dialog_asks_no_way(reader: Reader, qtbot) -> None:
+    dialog = FilmDialog(reader.state.selection)
+    qtbot.addWidget(dialog)
+    assert not any("Slices:" in words for words in all_words(dialog))
 
 
 def test_the_key_asks_and_saves_and_the_kind_of_file_is_remembered(

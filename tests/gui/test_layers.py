@@ -70,6 +70,30 @@ def reader(main_window: Any, qtbot: Any, tmp_path: Path) -> Reader:
     return reader
 
 
+@pytest.mark.parametrize("height", [900, 600, 430])
+def test_the_bar_of_a_layer_never_lies_over_whose_image_it_is(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    """In the small viewports of other planes its title stood over the patient's name."""
+    lay(reader, "PT")
+    reader.window.resize(960, height)
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        viewport_marks,
+        "paint_layer_bar",
+        lambda _painter, area, *_: drawn.append(viewport_marks.layer_bar_rect(area, with_words=True)),
+    )
+    for layout in ("layout.maximise", "layout.planes"):
+        reader.window.app.run_command(layout)
+        reader.settle()
+        for viewport in reader.window.viewports.visible:
+            drawn.clear()
+            picture(viewport)
+            taken = viewport_marks.taken_rects(viewport._image_area(), viewport._texts(None), viewport.letters())
+            assert not any(bar.intersects(one) for bar in drawn for one in taken)
+            assert bool(drawn) == (viewport.height() > 240)
+
+
 def choose(reader: Reader, modality: str) -> None:
     found = next(one for one in selections(reader.state.collection) if one.series.modality == modality)
     reader.window.app.run_command("image.select", found)

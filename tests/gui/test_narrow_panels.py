@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from medviewer.app.commands import COMMANDS
+from medviewer.app.documents import page_count
 from medviewer.app.state import JobStatus, Notice, Restorable, State
 from medviewer.domain.answer import GuardResult
+from medviewer.gui import theme
 from medviewer.gui.about_dialog import AboutDialog
 from medviewer.gui.buttons import ButtonRow, WrappingButton
 from medviewer.gui.cards import Card, FactRow, ScrollColumn
@@ -23,9 +27,12 @@ from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import ElidedLabel, PlainLabel
 from medviewer.gui.window import MainWindow
 from medviewer.records.record import Identifier
+from tests.document_maker import make_pdf, write_pdf
 from tests.gui import panel_states as made
+from tests.gui.reader import Reader
 from tests.gui.seen import press, settle, show
 from tests.outline_models import make_outlines
+from tests.phantoms import write_chest
 
 NARROW_PX = 280
 LONG_ID = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
@@ -227,6 +234,97 @@ def test_the_window_fits_a_screen_of_720_points(main_window: MainWindow) -> None
     settle()
     assert main_window.minimumSizeHint().width() <= 720
     assert main_window.width() == 720
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (4, 5)])
+def test_several_viewports_fit_a_screen_of_720_points_too(
+    main_window: MainWindow, qtbot, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    """Else the window grows beyond the screen, with the strip that says what it is not for."""
+    window, reader = main_window, Reader(main_window, qtbot)
+    write_chest(tmp_path, size=32, spacing_mm=10.0, n_slices=3)
+    reader.open(tmp_path)
+    window.resize(720, 430)
+    window.app.run_command("layout.use", shape)
+    reader.settle()
+    for _ in range(5):  # the viewports' least size goes up from layout to layout
+        settle()
+        QCoreApplication.processEvents()
+    least = window.minimumSizeHint()
+    assert (least.width() <= 720, least.height() <= 430) == (True, True)
+    assert (window.width(), window.height()) == (720, 430)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_pdf_fits_a_screen_of_720_points_too(main_window: MainWindow, qtbot, tmp_path: Path, language: str) -> None:
+    """It has the most symbols above it: pages, zoom, save and close."""
+    window, app = main_window, main_window.app
+    write_pdf(tmp_path / "letter.dcm", make_pdf(12))
+    app.session.update(language=language)
+    window.resize(720, 430)
+    app.run_command("file.open_files", [tmp_path])
+    qtbot.waitUntil(lambda: app.state.reading is not None and page_count(app.state) == 12, timeout=20_000)
+    for _ in range(5):
+        settle()
+        QCoreApplication.processEvents()
+    assert window.minimumSizeHint().width() <= 720
+    assert window.width() == 720
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_at_720_points_the_image_has_half_and_every_tab_is_read(main_window: MainWindow, language: str) -> None:
+    window = main_window
+    window.app.session.update(language=language)
+    window.show()
+    window.resize(720, 450)
+    settle()
+    assert window._middle.width() >= 360
+    tabs, bar = window._tabs, window._tabs.tabBar()
+    names = {panel: words for panel, (words, _icon) in tabs._labels.items()}
+    assert tabs.count() == len(names) == 5
+    for panel, words in names.items():
+        tabs.setCurrentWidget(panel)
+        settle()
+        front = tabs.currentIndex()
+        letters = QFontMetrics(theme.text_font(theme.TEXT_PX, QFont.Weight.DemiBold)).horizontalAdvance(words)
+        assert tabs.tabText(front) == words
+        assert bar.tabRect(front).width() >= letters + 20  # what the style sheet puts around them
+        for at in range(tabs.count()):
+            assert bar.rect().contains(bar.tabRect(at))
+            assert bar.accessibleTabName(at) == names[tabs.widget(at)]
+            if not tabs.tabText(at):
+                assert not tabs.tabIcon(at).isNull()
+                assert tabs.tabToolTip(at) == names[tabs.widget(at)]
+
+
+def test_the_studies_stand_beside_the_image_again_where_there_is_room(main_window: MainWindow) -> None:
+    window = main_window
+    window.show()
+    window.resize(1200, 700)
+    settle()
+    window.splitter.moveSplitter(300, 1)
+    window.splitter.moveSplitter(800, 2)
+    before = window.splitter.sizes()
+    window.resize(720, 450)
+    settle()
+    assert window.splitter.indexOf(window.studies) == -1
+    assert window._tabs.currentWidget() is window.findings
+    assert not window.studies.isVisible()
+    window._tabs.setCurrentWidget(window.studies)
+    assert window.studies.isVisible()
+    window.resize(1200, 700)
+    settle()
+    assert (window.splitter.indexOf(window.studies), window.studies.isVisible()) == (0, True)
+    assert [window._tabs.tabText(at) for at in range(4)] == ["Findings", "Patient", "Measurements", "Layers"]
+    assert window.splitter.sizes() == before
+    window._tabs.setCurrentWidget(window.measurements)
+    window.resize(720, 450)
+    settle()
+    assert window._tabs.currentWidget() is window.studies, "as it was when the window was last so narrow"
+    window.app.run_command("view.panels")
+    assert not window._tabs.isVisible()
+    window.app.run_command("view.panels")
+    assert window.studies.isVisible()
 
 
 @pytest.mark.parametrize("width", [240, 900])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from PySide6.QtCore import QPointF, QSizeF
 from PySide6.QtGui import QImage, QPainter
 
 from medviewer.app.commands import command
+from medviewer.app.exporting import ExportWish
 from medviewer.app.filming import FilmWish
 from medviewer.app.measuring import Drawn
 from medviewer.app.result import pictures_of
@@ -28,6 +32,7 @@ from tests.color_profiles import ADOBE, SRGB, make_profile, on_screen
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
 from tests.presentations import overlay, window, write_state
+from tests.unit.imaging.test_avi_file import chunks
 
 SWAPPED = (SRGB[2], SRGB[1], SRGB[0])
 COVERED = (12, 34)  # row, column of a pixel that the bitmap covers; beside it is an open one
@@ -146,6 +151,46 @@ def test_an_images_own_shutter_covers_is_said_and_can_be_taken_away(opened: Any)
     assert "covered in part by a shutter" not in strip(reader)
     reader.window.app.run_command("view.shutters")
     assert color_at(reader, 5, 20) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("aspect", [1, 2])
+def test_a_plain_picture_keeps_what_a_shutter_covers_covered(opened: Any, aspect: int, tmp_path: Path) -> None:
+    """A name may be burnt in there, and a plain picture has no words to say that the shutter is gone."""
+    circle = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [20, 30], "RadiusOfCircularShutter": 12}
+    dataset = make_dataset(
+        BRIGHT, SOPInstanceUID="2.25.31", PixelSpacing=[aspect, 1], ShutterPresentationValue=0, **circle
+    )
+    dataset.NumberOfFrames, dataset.PixelData = 2, dataset.PixelData * 2
+    reader = opened(dataset)
+    app = reader.window.app
+    app.run_command("view.flip_horizontal")
+    rows, columns = np.mgrid[:40, :60] + 0.5
+    distance = np.hypot(columns - 30, (rows - 20) * aspect)
+    app.run_command("file.export_image", ExportWish(tmp_path / "covered.png", "stored"))
+    app.run_command("file.export_film", FilmWish(tmp_path / "covered.avi", 0, 0, 5.0, "stored"))
+    reader.settle()
+    for name in ("covered.png", "covered.avi"):
+        shown = _first_picture(tmp_path / name)[:40, :60]
+        assert shown[distance > 15].max() < 40, name
+        assert shown[distance < 9].min() > 100, name
+    found: list[str] = []
+    app.run_command("view.shutters")
+    real = QPainter.drawText
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QPainter, "drawText", lambda self, *args: (found.append(args[-1]), real(self, *args))[1])
+        app.run_command("file.export_image", ExportWish(tmp_path / "open.png", "stored"))
+        reader.settle()
+    assert _first_picture(tmp_path / "open.png")[:40, :60].min() > 100
+    assert any("Shutters are off: what they cover is shown" in words for words in found)
+
+
+def _first_picture(path: Path) -> np.ndarray:
+    """A picture, or the first one of a film, in grey."""
+    content = path.read_bytes()
+    if path.suffix == ".avi":
+        content = chunks(content, 0, len(content))["00dc"][0]
+    with Image.open(BytesIO(content)) as picture:
+        return np.asarray(picture.convert("L"))
 
 
 def test_what_was_measured_under_a_shutter_is_drawn_and_said(opened: Any) -> None:
@@ -274,6 +319,38 @@ def saved_color(reader: Reader) -> list[int]:
     assert reader.state.selection is not None
     subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
     return list(pictures_of(result_on_screen(reader.state, subject, make_answer()))[0][20, 30])
+
+
+def test_a_saved_picture_of_a_result_keeps_what_a_shutter_covers_covered(opened: Any) -> None:
+    reader = opened(make_dataset(BRIGHT, SOPInstanceUID="2.25.31", **OWN), plain=((), BRIGHT_AS_WHITE))
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
+
+    def saved() -> np.ndarray:
+        return pictures_of(result_on_screen(reader.state, subject, make_answer()))[0][..., 0]
+
+    covered = saved()
+    columns = np.flatnonzero(covered.max(axis=0) > 100)
+    assert covered[20, 5] == covered[1, 30] == covered[38, 30] == covered[20, 55] == 0
+    assert covered[30, 20] > 100
+    assert (columns[0], columns[-1]) == (OWN["ShutterLeftVerticalEdge"] - 1, OWN["ShutterRightVerticalEdge"] - 1)
+    reader.window.app.run_command("view.shutters")
+    assert saved().min() > 100
+    reader.window.app.run_command("view.shutters")
+    reader.window.app.run_command("view.next_presentation")  # it has no shutter of its own
+    reader.settle()
+    assert saved().min() > 100
+
+
+@pytest.mark.parametrize("color", [(9, 9, 9), (10, 200, 30)])
+def test_a_bitmap_and_a_colour_cover_a_saved_picture_too(opened: Any, color: tuple[int, int, int]) -> None:
+    reader = opened(make_dataset(BRIGHT, SOPInstanceUID="2.25.31"))
+    assert reader.state.selection is not None
+    subject = Subject(reader.state.selection.image.key, "model", "0" * 64)
+    result = result_on_screen(reader.state, subject, make_answer())
+    frame = replace(result.frame, shutters=Shutters(bitmap=half_covered(), color=color))
+    shown = pictures_of(replace(result, frame=frame))[0]
+    np.testing.assert_array_equal((shown == color).all(axis=2), half_covered())
 
 
 def test_a_saved_picture_has_the_colours_of_the_state_that_is_shown(opened: Any) -> None:

@@ -16,6 +16,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
 from medviewer.app.on_screen import measurements_of, pane_state
+from medviewer.gui import viewport_marks
 from medviewer.gui.corner_text import cine_words, corners
 from medviewer.gui.reference_lines import handles, lines_on
 from medviewer.gui.viewport import Viewport
@@ -332,3 +333,25 @@ def test_the_cine_is_played_faster_and_slower_and_says_so(reader: Reader, tmp_pa
     assert clock.interval() == 50
     app.run_command("image.cine")
     assert said() == []
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3)])
+def test_no_word_stands_over_the_letter_of_a_side_in_a_small_viewport(
+    reader: Reader, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    """R under a name is a side that cannot be read; whose image and which day it is stay as long as they have room."""
+    write_chest(tmp_path, size=64, spacing_mm=5.0, slice_mm=6.0, n_slices=5)
+    reader.window.resize(720, 430)
+    reader.open(tmp_path)
+    reader.window.app.run_command("layout.use", shape)
+    reader.settle()
+    viewport = reader.window.viewport
+    reader.wait(lambda: viewport.height() < 400 / shape[0])  # the window lays them out in its own time
+    area, texts, letters = viewport._image_area(), viewport._texts(None), viewport.letters()
+    assert (letters.left, letters.right) == ("R", "L")
+    *words, left, right, _top, _bottom = viewport_marks.taken_rects(area, texts, letters)
+    assert words
+    assert not any(side.intersects(word) for side in (left, right) for word in words)
+    assert any("Phantom" in line for line in texts.top_left)
+    if shape == (2, 2):
+        assert "2024-03-01" in texts.top_left

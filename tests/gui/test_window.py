@@ -397,7 +397,7 @@ def test_every_tab_is_there_in_the_narrowest_panel(reader: Reader) -> None:
     tabs.setFixedWidth(tabs.minimumWidth())
     QApplication.processEvents()
     bar = tabs.tabBar()
-    assert bar.count() == 4
+    assert bar.count() == 5
     assert all(bar.rect().contains(bar.tabRect(at)) for at in range(bar.count()))
 
 

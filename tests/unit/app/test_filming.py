@@ -17,11 +17,12 @@ from medviewer.app import filming
 from medviewer.app.application import NoFront
 from medviewer.app.commands import command
 from medviewer.app.exporting import MP4
-from medviewer.app.filming import FilmWish, rate_of
+from medviewer.app.filming import FilmWish, rate_of, way_of
 from medviewer.app.picture import Picture
 from medviewer.app.state import State
 from medviewer.domain.errors import InputError, Stopped
 from medviewer.domain.progress import StopToken
+from tests.dicom_maker import write_volumes
 from tests.radiographs import write_slices
 from tests.unit.imaging.test_avi_file import chunks
 from tests.unit.imaging.test_mp4_file import samples
@@ -162,6 +163,42 @@ def test_only_a_stack_of_stored_images_is_filmed(stack: Application, tmp_path: P
     assert said(stack).startswith("A film shows stored images")
     assert stack.state.notice is not None
     assert stack.state.notice.level == "info"
+
+
+@pytest.fixture
+def heart(application: Application, tmp_path: Path) -> Application:
+    """Five phases of four slices, 40 ms apart; the pixels are 100 x phase + slice."""
+    (tmp_path / "heart").mkdir()
+    write_volumes(tmp_path / "heart", 5, lambda v, _p: {"TriggerTime": 40 * v})
+    application.run_command("file.open_folder", tmp_path / "heart")
+    application.front = Front()
+    application.run_command("image.show_volume", 3)
+    application.run_command("image.first")
+    application.run_command("image.next")
+    return application
+
+
+def test_a_film_beats_in_time_at_the_slice_on_screen(heart: Application, tmp_path: Path) -> None:
+    """Not slice after slice of one phase and then those of the next: that shows no motion that ever was."""
+    assert way_of(heart.state) == "axis"
+    now = heart.state.selection
+    assert now is not None
+    assert rate_of(now, "axis") == pytest.approx(25.0)
+    heart.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 4, 25.0, way="axis"))
+    assert front(heart).drawn == [1, 101, 201, 301, 401]
+    heart.run_command("file.export_film", FilmWish(tmp_path / "b.avi", 0, 5, 25.0, way="axis"))
+    assert "no such images" in said(heart)
+
+
+def test_a_film_through_the_slices_stays_in_the_volume_on_screen(heart: Application, tmp_path: Path) -> None:
+    heart.run_command("image.cine_way")
+    assert way_of(heart.state) == "slices"
+    assert heart.state.selection is not None
+    assert rate_of(heart.state.selection) == 15.0
+    heart.run_command("file.export_film", FilmWish(tmp_path / "a.avi", 0, 3, 15.0))
+    assert front(heart).drawn == [300, 301, 302, 303]
+    heart.run_command("file.export_film", FilmWish(tmp_path / "b.avi", 0, 4, 15.0))
+    assert "no such images" in said(heart)
 
 
 @pytest.mark.parametrize(("own", "used"), [(None, 15.0), (25.0, 25.0), (1e6, 60.0), (0.01, 1.0)])

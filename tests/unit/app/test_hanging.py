@@ -13,11 +13,12 @@ from pydicom.uid import generate_uid
 from medviewer.app.commands import COMMANDS, choices_now, named
 from medviewer.app.hanging import protocol_of
 from medviewer.app.hanging_protocol import BUILT_IN, DisplaySet, HangingProtocol
-from medviewer.app.on_screen import pane_state
+from medviewer.app.on_screen import pane_state, selections
 from medviewer.app.state import State
 from medviewer.domain.study import Window
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
+from tests.dicom_maker import write_volumes
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph, write_slices
 
@@ -349,6 +350,29 @@ def test_a_protocol_that_asks_for_no_side_hangs_no_prior_of_the_other(
     write("20040101", "Left", view="AP", StudyInstanceUID=uid)  # of the prior study there is one of this side too
     open_all(application, tmp_path)
     assert shown(application)[:: -1 if prior_first else 1] == [("20050203", "PA"), ("20040101", "AP")]
+
+
+def test_beside_a_phase_of_a_beating_heart_the_prior_is_at_the_same_height(
+    application: Application, tmp_path: Path
+) -> None:
+    """The third of four slices, in the first of five phases: not the third of twenty images."""
+    for date in ("20200101", "20210101"):
+        (tmp_path / date).mkdir()
+        changes = {
+            "Modality": "MR", "StudyDate": date, "StudyInstanceUID": f"2.25.{date}",
+            "SeriesInstanceUID": f"2.25.{date}1", "FrameOfReferenceUID": f"2.25.{date}2",
+        }  # fmt: skip
+        write_volumes(tmp_path / date, 5, lambda v, _p, changes=changes: {"TriggerTime": 40 * v, **changes})
+    application.run_command("file.open_folder", tmp_path)
+    latest = next(one for one in selections(application.state.collection) if one.study.date == "20210101")
+    application.run_command("image.select", replace(latest, index=2))
+    sets = (DisplaySet(), DisplaySet(prior=1))
+    application.run_command("layout.use_protocols", (HangingProtocol("x", "MR", layout=(1, 2), display_sets=sets),))
+    hang(application, "x")
+    prior = pane_state(application.state, 1).selection
+    assert prior is not None
+    assert prior.study.date == "20200101"
+    assert prior.index == 2
 
 
 def test_protocols_are_offered_by_their_names(application: Application) -> None:

@@ -13,7 +13,7 @@ import pytest
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
 from medviewer.app.linking import values_ratio
 from medviewer.app.on_screen import current_answer, pane_state, selections
-from medviewer.app.panes import picture_of
+from medviewer.app.panes import SECOND, picture_of
 from medviewer.app.state import State
 from medviewer.domain.answer import Subject
 from medviewer.domain.study import VoiFunction, Window
@@ -298,6 +298,31 @@ def test_images_follow_the_plane_and_the_plane_the_images(reader: Application) -
     reader.run_command("layout.link")
     reader.run_command("image.show", 3)
     assert panes(reader)[0].cut == axial
+
+
+@pytest.mark.parametrize("how", ["layout", "protocol", "second window"])
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_series_of_one_frame_of_reference_stand_at_one_place_from_the_beginning(
+    application: Application, tmp_path: Path, how: str, is_linked: bool
+) -> None:
+    """Not only once the reader scrolls: until then two levels of the patient would stand beside each other."""
+    write_ct(tmp_path / "a", SeriesNumber=1)
+    for path in write_ct(tmp_path / "b", SeriesNumber=2)[10:]:  # half as long: as far along is another place
+        path.unlink()
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("image.show", 4)
+    if not is_linked:
+        application.run_command("layout.link")
+    if how == "layout":
+        application.run_command("layout.use", (1, 2))
+    elif how == "second window":
+        application.run_command("layout.second_window")
+    else:
+        sets = (DisplaySet(series=1), DisplaySet(series=2))
+        application.run_command("layout.use_protocols", (HangingProtocol("x", layout=(1, 2), display_sets=sets),))
+        application.run_command("layout.hang", 0)
+    other = pane_state(application.state, SECOND if how == "second window" else 1)
+    assert (z_of(other) == z_of(application.state)) == is_linked
 
 
 def test_another_frame_of_reference_does_not_follow(reader: Application) -> None:

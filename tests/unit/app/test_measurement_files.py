@@ -168,6 +168,31 @@ def test_a_report_beside_the_images_is_offered_taken_once_and_never_again(
     close(other)
 
 
+def test_a_circle_of_another_program_is_round_where_pixels_are_not_square(
+    fake_engine: FakeEngine, folder: Path, tmp_path: Path
+) -> None:
+    for path in folder.glob("*.dcm"):
+        image = pydicom.dcmread(path)
+        image.PixelSpacing = [2, 1]
+        image.save_as(path)
+    mine = reopened(fake_engine, tmp_path / "home", folder)
+    draw(mine, "ellipse")
+    mine.run_command("measure.save_report", folder)
+    close(mine)
+    report = pydicom.dcmread(folder / REPORT)
+    for item in report.iterall():
+        if item.keyword == "GraphicType":
+            item.value = "CIRCLE"
+        elif item.keyword == "GraphicData":
+            item.value = [20, 30, 20, 34]
+        elif item.keyword == "CodingSchemeDesignator" and item.value.startswith("99"):
+            item.value = "99OTHER"
+    report.save_as(folder / REPORT)
+    other = reopened(fake_engine, tmp_path / "other-home", folder)
+    assert [one.points for one in offered(other.state)] == [((12.0, 26.0), (28.0, 34.0))]
+    close(other)
+
+
 @pytest.mark.reliability
 def test_one_report_that_cannot_be_read_does_not_cost_the_others(
     measured: Application,

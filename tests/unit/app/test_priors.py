@@ -224,3 +224,21 @@ def test_the_latest_comparable_study_goes_before_an_older_one_that_was_made_more
     write_series(tmp_path, "20210101", 1, "Liver AX", ConvolutionKernel="B70f", SliceThickness=5)
     write_series(tmp_path, "20220101", 1, "Abdomen AX", ConvolutionKernel="B30f", SliceThickness=1)
     assert compare(application, tmp_path, "Abdomen AX") == ("20210101", "Liver AX")
+
+
+def test_a_prior_that_is_counted_from_the_other_end_shows_the_same_end_of_the_patient(
+    application: Application, tmp_path: Path
+) -> None:
+    """Mirrored rows turn the normal, and with it the order of slices: the neck would stand beside the pelvis."""
+    write_series(tmp_path, "20200101", 1, "Abdomen AX", 6, ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
+    write_series(tmp_path, "20210101", 1, "Abdomen AX", 6)
+    application.run_command("file.open_folder", tmp_path)
+    now = next(one for one in selections(application.state.collection) if one.study.date == "20210101")
+    application.run_command("image.select", now)
+    application.run_command("image.show", 1)
+    application.run_command("layout.prior")
+    here, beside = application.state.selection, pane_state(application.state, 1).selection
+    assert here is not None
+    assert beside is not None
+    planes = here.image.description.plane, beside.image.description.plane
+    assert [plane.position[2] for plane in planes if plane is not None] == [5.0, 5.0]

@@ -12,10 +12,12 @@ import SimpleITK as sitk  # noqa: N813 - its usual name
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medviewer.domain.errors import GeometryError
 from medviewer.domain.study import Image, PixelDescription, Plane, Stack
 from medviewer.imaging import decode
 from medviewer.imaging.geometry import order_stack
 from medviewer.imaging.scan import scan
+from medviewer.imaging.volume import read_volume
 from tests.dicom_maker import make_dataset, write_dataset
 
 
@@ -143,6 +145,47 @@ def test_gantry_tilt_is_said_and_the_affine_leans_with_it() -> None:
     assert stack.affine is not None
     np.testing.assert_allclose(stack.affine[:3, 2], [0, 0.5, 2.0])
     assert stack.spacing_mm[2] == pytest.approx(2.0)
+
+
+def turned_stack(degrees: float, step_mm: float, *, around_middle: bool = False) -> Stack:
+    """Two slices of 512 x 512 pixels of half a millimetre, the second turned about the columns."""
+    side, pixel = 512, 0.5
+    images = []
+    for number, angle in enumerate((0.0, np.radians(degrees))):
+        row = np.array([np.cos(angle), 0.0, np.sin(angle)])
+        position = np.array([0.0, 0.0, number * step_mm])
+        if around_middle:
+            position += (np.array([1.0, 0.0, 0.0]) - row) * (side - 1) * pixel / 2
+        plane = Plane(tuple(position.tolist()), tuple(row.tolist()), (0.0, 1.0, 0.0))
+        description = PixelDescription("MR", side, side, plane=plane, pixel_spacing_mm=(pixel, pixel))
+        images.append(Image(Path(f"{number}.dcm"), 0, f"2.25.{number}", description, instance_number=number))
+    return order_stack(images)
+
+
+def test_slices_that_are_turned_a_little_are_told_with_how_far_places_may_be_off() -> None:
+    """Half a degree at 255.5 mm from the first pixel is 2.2 mm: a lesion would be measured there in another place."""
+    stack = turned_stack(0.5, 5.0)
+    assert codes(stack) == ["slices.turned"]
+    assert "0.50 degrees" in stack.warnings[0].text
+    assert "2.2 mm" in stack.warnings[0].text
+    assert stack.affine is None, "it would not put every slice in its place"
+
+
+@pytest.mark.parametrize("rounding_degrees", [0.0, 1e-5, 0.01])
+def test_rounded_cosines_say_nothing(rounding_degrees: float) -> None:
+    stack = turned_stack(rounding_degrees, 5.0)
+    assert codes(stack) == []
+    assert stack.affine is not None
+
+
+def test_slices_around_an_axis_cross_and_make_no_volume() -> None:
+    """A radial acquisition: one place in the middle, the corners of the slices apart on both sides of it."""
+    stack = turned_stack(0.5, 0.0, around_middle=True)
+    assert codes(stack) == ["slices.crossing"]
+    assert stack.affine is None
+    assert stack.spacing_mm[2] is None, "they lie at no distance from each other"
+    with pytest.raises(GeometryError, match="cross each other"):
+        read_volume(stack)
 
 
 def plain_image(name: str, number: int | None, time: str = "") -> Image:

@@ -339,6 +339,25 @@ def test_what_others_draw_is_read_where_it_is_understood(
     assert (measurement.label, measurement.author) == ("Lesion 1", "MedViewer")
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "corners"),
+    [
+        ((1.0, 1.0), ((15, 25), (25, 35))),
+        ((2.0, 1.0), ((20 - 73**0.5, 30 - 73**0.5 / 2), (20 + 73**0.5, 30 + 73**0.5 / 2))),
+    ],
+)
+def test_a_circle_of_others_is_round_in_the_patient(
+    spacing_mm: tuple[float, float], corners: Any, tmp_path: Path
+) -> None:
+    """Centre (20, 30), through (23, 34): with pixels twice as high as wide its radius is the root of 9 + 64."""
+    found = changed(tmp_path, "freehand", draws("CIRCLE", 20, 30, 23, 34), is_ours=False)
+    description = make_radiograph(tmp_path / "s.dcm").description
+    image = replace(description, pixel_spacing_mm=spacing_mm)
+    assert np.allclose(found.drawn_on(found.measurements[0], image).points, corners)
+    other = changed(tmp_path, "freehand", draws("ELLIPSE", 5, 10, 25, 10, 15, 5, 15, 15), is_ours=False)
+    assert other.drawn_on(other.measurements[0], image) == other.measurements[0]
+
+
 def _no_image(group: Dataset) -> None:
     for item in coordinates(group):
         item.ContentSequence = []
