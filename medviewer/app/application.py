@@ -23,7 +23,7 @@ from medviewer.app.impressions import AnswerWatcher
 from medviewer.app.jobs import Jobs, Post, Work
 from medviewer.app.key_image_keeper import KeyImageKeeper
 from medviewer.app.layer_planes import LayerCutter
-from medviewer.app.linking import share_view
+from medviewer.app.linking import Heights, share_view
 from medviewer.app.measurement_keeper import MeasurementKeeper
 from medviewer.app.model_choice import ModelChooser
 from medviewer.app.model_queue import ModelQueue
@@ -272,7 +272,7 @@ class Application:
         self.is_drafting = False  # the picture that it makes is a small one
         self.presented: dict[int, tuple[object, Picture]] = {}  # pictures as presentation states wish, by viewport
         self.front: Front = front or NoFront()
-        self.wishes = Wishes()
+        self.wishes, self.heights = Wishes(), Heights()
         self._settings_file = parts.settings_file
         self.settings: Settings = parts.settings_file.load()
         self.when_opened = partial(HangingWhenOpened, self)  # what arranges a study that was opened

@@ -1,15 +1,19 @@
-"""What viewports of one frame of reference share: the place, the window, the size on the screen."""
+"""What viewports of one frame of reference share: the place, the window, the size on the screen.
+
+Those of another one (an earlier study of the patient) have no place in common. They go as far as the active one goes.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from medviewer.app.on_screen import pane_state, reference_of
+from medviewer.app.on_screen import identity_of, pane_state, reference_of
 from medviewer.app.panes import change_pane, pane_numbers, read_pane
 from medviewer.app.state import Cut, Place, Selection, State, View
 from medviewer.domain.study import PixelDescription, Plane, Stack, Window
@@ -24,15 +28,90 @@ if TYPE_CHECKING:  # commands act on the application, which holds their table
 _PARALLEL = 0.9  # of the normals' product: what is less alike does not scroll together
 _SAME_RATIO = 1e-6  # as in suv: what is closer to 1 is rounding
 _NO_UNITS = frozenset({"NORMALIZED", "UNSPECIFIED"})  # scanners write so of MR, each series to a scale of its own
+_MOST_PAIRS = 64
 Point = npt.NDArray[np.float64]
+Key: TypeAlias = tuple[str, str, int]
+"""Of a stack, in this session."""
 
 
-def follow(app: Application) -> None:
-    """Bring the linked viewports to where the active one is."""
+def follow(app: Application, before: Selection | None = None) -> None:
+    """Bring the linked viewports to where the active one is.
+
+    Args:
+        app: whose viewports.
+        before: what the reader scrolled away from: earlier studies come along by the distance. None: nothing.
+    """
     state = app.state
     center = middle_of(state)
     if state.is_linked and center is not None:
         _bring_to(app, center, needs_parallel=True)
+        if before is not None:
+            _bring_along(app, before)
+
+
+class Heights:
+    """How high the stacks of different frames of reference stand beside each other, in mm along their normals.
+
+    From the first step on, not from step to step: slices are of different thickness, and one stack ends before another.
+    """
+
+    def __init__(self) -> None:
+        self._began: dict[frozenset[Key], dict[Key, float]] = {}
+        self._last: dict[frozenset[Key], dict[Key, float]] = {}
+
+    def target(self, here: tuple[Key, float, float], there: tuple[Key, float], facing: float) -> float:
+        """How high another stack is to stand.
+
+        Args:
+            here: the stack that was scrolled, and how high it stood before and stands now.
+            there: the other, and how high it stands.
+            facing: 1 if both count towards one end of the patient, -1 if towards opposite ones.
+        """
+        (moved, before, now), (other, height) = here, there
+        pair = frozenset((moved, other))
+        if self._last.get(pair, {}).get(other) != height:  # the reader brought it there by itself
+            self._began[pair] = {moved: before, other: height}
+        began = self._began[pair]
+        return began[other] + facing * (now - began[moved])
+
+    def note(self, moved: Key, now: float, other: Key, height: float) -> None:
+        """Remember how high two stacks stand now."""
+        pair = frozenset((moved, other))
+        while len(self._last) >= _MOST_PAIRS and pair not in self._last:
+            oldest = next(iter(self._last))
+            del self._last[oldest], self._began[oldest]
+        self._last[pair] = {moved: now, other: height}
+
+
+def goes_along(state: State, other: State) -> bool:
+    """Whether another viewport goes as far as this one: parallel images of the same patient, of another frame."""
+    now, there = state.selection, other.selection
+    if now is None or there is None or state.cut is not None or other.cut is not None:
+        return False
+    is_other_frame = reference_of(other) != reference_of(state) or not reference_of(state)
+    is_same_patient = identity_of(now.patient) == identity_of(there.patient)
+    is_other_stack = there.stack_key != now.stack_key
+    return is_other_frame and is_same_patient and is_other_stack and _are_parallel(state, other)
+
+
+def _bring_along(app: Application, before: Selection) -> None:
+    state = app.state
+    now, normal = state.selection, _normal_of(state)
+    plane = before.image.description.plane
+    if now is None or normal is None or plane is None:
+        return
+    here = float(_positions(now.stack)[now.index] @ normal)
+    for index in pane_numbers(state):
+        other = pane_state(state, index)
+        there, across_ = other.selection, _normal_of(other)
+        if index == state.active or there is None or across_ is None or not goes_along(state, other):
+            continue
+        height = float(_positions(there.stack)[there.index] @ across_)
+        moved = (now.stack_key, float(np.array(plane.position) @ normal), here)
+        facing = math.copysign(1.0, float(normal @ across_))
+        target = app.heights.target(moved, (there.stack_key, height), facing)
+        shown = _show_nearest(app, index, there, target, across_)
+        app.heights.note(now.stack_key, here, there.stack_key, float(_positions(there.stack)[shown] @ across_))
 
 
 def point_at(app: Application, point: tuple[float, float, float]) -> None:
@@ -152,13 +231,16 @@ def _bring_to(app: Application, point: Point, *, needs_parallel: bool) -> None:
             _show_nearest(app, index, other.selection, float(point @ normal), normal)
 
 
-def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> None:
+def _show_nearest(app: Application, index: int, selection: Selection, along: float, normal: Point) -> int:
+    """Show the slice that is nearest to a height in mm; give which it is."""
     span = selection.stack.volume_span(selection.index)
     away = np.abs(_positions(selection.stack)[span.start : span.stop] @ normal - along)
-    if np.isfinite(away).any():
-        nearest = span[int(np.nanargmin(away))]
-        if nearest != selection.index:
-            _show(app, index, replace(selection, index=nearest))
+    if not np.isfinite(away).any():
+        return selection.index
+    nearest = span[int(np.nanargmin(away))]
+    if nearest != selection.index:
+        _show(app, index, replace(selection, index=nearest))
+    return nearest
 
 
 @lru_cache(maxsize=16)

@@ -331,7 +331,7 @@ def show_index(app: Application, index: int) -> None:
     bounded = min(max(int(index), span.start), span.stop - 1)
     if bounded != now.index:
         select(app, replace(now, index=bounded))
-        follow(app)
+        follow(app, before=now)
 
 
 def scroll_to(app: Application, index: int) -> None:

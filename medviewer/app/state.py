@@ -392,7 +392,7 @@ class State:
     is_playing: bool = False  # cine: the images of the active viewport follow each other by themselves
     cine_pace: float = 1.0  # times the pace that the files say
     plays_other_way: bool = False  # cine along the slices where it goes in time by itself, and the reverse
-    is_linked: bool = True  # viewports of one frame of reference scroll together
+    is_linked: bool = True  # viewports scroll together
     crosshair: Place | None = None  # what the reader points at
     tool: Tool = "window"
     corner_text: CornerText = "all"

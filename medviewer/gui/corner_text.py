@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from unicodedata import east_asian_width
 
 from medviewer.app.cine import has_mean_rate, own_rate_hz, rate_hz
+from medviewer.app.linking import goes_along
 from medviewer.app.on_screen import (
     appearance_of,
     calibration_of,
@@ -16,6 +17,7 @@ from medviewer.app.on_screen import (
     measured_image,
     measurements_of,
     overlays_of,
+    pane_state,
     presentations_of,
     shown_presentation,
     shutters_of,
@@ -126,6 +128,8 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "frame number", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
+    if state.is_linked and any(goes_along(state, pane_state(state, index)) for index in state.parked):
+        parts.append((tr("another series goes along by distance, not by place"), False))
     parts += _lack(state) + _presentation(state, now, shown)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     keys = keys_of_stack(state) if state.keys_only and state.cut is None else []

@@ -26,6 +26,7 @@ from medviewer.gui.window import MainWindow
 from medviewer.imaging.scale import scale_at
 from tests.dicom_maker import make_dataset, write_dataset
 from tests.gui.reader import Reader, pixels
+from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph, write_slices
 
 PX = 7.0  # a character
@@ -221,3 +222,18 @@ def test_what_was_done_to_the_picture_stands_before_the_order_of_the_images(read
 def test_pixels_that_are_no_squares_are_smoothed_at_one_to_one_too(reader: Reader, tmp_path: Path) -> None:
     reader.open(write_dataset(tmp_path / "a.dcm", make_dataset(PixelSpacing=[2, 1])))
     assert ("enlarged, interpolated", False) in fidelity(reader.state, shown_at(1.0))
+
+
+def test_it_is_told_that_an_earlier_study_only_goes_along(reader: Reader, tmp_path: Path) -> None:
+    words = ("another series goes along by distance, not by place", False)
+    write_chest(tmp_path / "a", **SMALL_CHEST)
+    write_chest(tmp_path / "b", **SMALL_CHEST, date="20230301")
+    reader.open(tmp_path)
+    reader.settle()
+    assert words not in fidelity(reader.state, None)
+    app = reader.window.app
+    app.run_command("layout.prior")
+    reader.settle()
+    assert words in fidelity(reader.state, None)
+    app.run_command("layout.link")
+    assert words not in fidelity(reader.state, None)

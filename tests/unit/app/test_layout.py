@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
-from medviewer.app.linking import values_ratio
+from medviewer.app.linking import Heights, goes_along, values_ratio
 from medviewer.app.on_screen import current_answer, pane_state, selections
 from medviewer.app.panes import SECOND, picture_of
 from medviewer.app.state import State
@@ -21,7 +21,7 @@ from medviewer.imaging.display import window_ends
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
 from tests.answers import make_answer
-from tests.layer_objects import write_ct, write_pet
+from tests.layer_objects import FRAME_OF_REFERENCE, write_ct, write_pet
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
@@ -325,11 +325,113 @@ def test_series_of_one_frame_of_reference_stand_at_one_place_from_the_beginning(
     assert (z_of(other) == z_of(application.state)) == is_linked
 
 
-def test_another_frame_of_reference_does_not_follow(reader: Application) -> None:
+def test_an_earlier_study_goes_as_far_as_the_reader_scrolls(reader: Application) -> None:
+    """Its slices are of another thickness: what is missed at one step is not missed at the next ones too."""
+    reader.run_command("image.show", 15)
     reader.run_command("layout.prior")
-    before = panes(reader)[1].selection
+    now, prior = map(z_of, panes(reader))
+    for index in (16, 17, 18, 20, 25, 29, 12, 3, 15):
+        reader.run_command("image.show", index)
+        here, there = map(z_of, panes(reader))
+        assert abs((there - prior) - (here - now)) <= 10  # half of a slice of the earlier study
+    assert (here, there) == (now, prior)
+
+
+def test_an_earlier_study_waits_at_its_end(reader: Application) -> None:
+    reader.run_command("image.show", 3)
+    reader.run_command("layout.prior")
+    reader.run_command("layout.link")
+    reader.run_command("layout.activate", 1)
+    reader.run_command("image.show", 12)
+    reader.run_command("layout.activate", 0)
+    reader.run_command("layout.link")
+    seen = []
+    for index in (4, 5, 29, 5, 4):
+        reader.run_command("image.show", index)
+        seen.append(z_of(panes(reader)[1]))
+    assert seen[:2] == seen[:2:-1]
+    assert max(seen) == seen[2] > seen[1]
+
+
+def test_what_the_reader_brought_elsewhere_stays_there_and_goes_on_from_there(reader: Application) -> None:
+    reader.run_command("image.show", 10)
+    reader.run_command("layout.prior")
+    reader.run_command("image.show", 12)
+    reader.run_command("layout.link")
+    before = z_of(panes(reader)[1])
+    reader.run_command("image.show", 16)
+    assert z_of(panes(reader)[1]) == before
+    reader.run_command("layout.activate", 1)
+    reader.run_command("image.show", 2)
+    reader.run_command("layout.activate", 0)
+    reader.run_command("layout.link")
+    moved, here = z_of(panes(reader)[1]), z_of(reader.state)
+    assert moved != before
     reader.run_command("image.show", 20)
-    assert panes(reader)[1].selection is before
+    assert abs((z_of(panes(reader)[1]) - moved) - (z_of(reader.state) - here)) <= 10
+
+
+def test_the_later_study_goes_along_with_the_earlier_one(reader: Application) -> None:
+    reader.run_command("image.show", 14)
+    reader.run_command("layout.prior")
+    now, prior = map(z_of, panes(reader))
+    reader.run_command("layout.activate", 1)
+    for index in (8, 9, 5, 7):
+        reader.run_command("image.show", index)
+        here, there = map(z_of, panes(reader))
+        assert abs((there - prior) - (here - now)) <= 5
+    assert (here, there) == (now, prior)
+
+
+def test_a_study_that_is_counted_from_the_other_end_goes_the_same_way_in_the_patient(
+    application: Application, tmp_path: Path
+) -> None:
+    write_ct(tmp_path / "a")
+    turned = {"ImageOrientationPatient": [1, 0, 0, 0, -1, 0]}
+    write_ct(tmp_path / "b", reference="2.25.77", StudyInstanceUID="2.25.78", StudyDate="20200101", **turned)
+    application.run_command("file.open_folder", tmp_path)
+    application.run_command("layout.use", (1, 2))
+    application.run_command("layout.link")
+    for index in (1, 0):
+        application.run_command("layout.activate", index)
+        application.run_command("image.show", 10)
+    application.run_command("layout.link")
+    now, other = map(z_of, panes(application))
+    application.run_command("image.show", 14)
+    here, there = map(z_of, panes(application))
+    assert here != now
+    assert there - other == here - now
+
+
+@pytest.mark.parametrize(
+    ("change", "goes"),
+    [
+        ({}, True),
+        ({"PatientID": "OTHER"}, False),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, False),
+        ({"reference": FRAME_OF_REFERENCE}, False),
+        ({"StudyInstanceUID": "2.25.1", "reference": ""}, True),
+    ],
+)
+def test_parallel_slices_of_the_same_patient_go_along_whose_place_is_not_shared(
+    application: Application, tmp_path: Path, change: dict[str, Any], goes: bool
+) -> None:
+    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "b", **{"reference": "2.25.77", "StudyInstanceUID": "2.25.78"} | change)
+    application.run_command("file.open_folder", tmp_path)
+    one, *others = [first for first in selections(application.state.collection) if first.index == 5]
+    state = replace(application.state, selection=one)
+    assert [goes_along(state, replace(state, selection=other)) for other in others] == [goes]
+    assert not goes_along(state, state)
+
+
+def test_of_many_pairs_the_latest_are_kept() -> None:
+    heights = Heights()
+    for number in range(300):
+        pair = ("a", str(number), 0), ("b", "", 0)
+        assert heights.target((pair[0], 1.0, 3.0), (pair[1], 10.0), -1.0) == 8.0
+        heights.note(pair[0], 3.0, pair[1], 8.0)
+    assert len(heights._last) == len(heights._began) < 100
 
 
 def test_pointing_shows_the_place_in_every_viewport(reader: Application) -> None:
