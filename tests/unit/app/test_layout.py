@@ -14,7 +14,7 @@ from medviewer.app.hanging_protocol import DisplaySet, HangingProtocol
 from medviewer.app.linking import Heights, goes_along, values_ratio
 from medviewer.app.on_screen import current_answer, pane_state, selections
 from medviewer.app.panes import SECOND, picture_of
-from medviewer.app.state import State
+from medviewer.app.state import Cut, State
 from medviewer.domain.answer import Subject
 from medviewer.domain.study import VoiFunction, Window
 from medviewer.imaging.display import window_ends
@@ -413,16 +413,21 @@ def test_a_study_that_is_counted_from_the_other_end_goes_the_same_way_in_the_pat
         ({"StudyInstanceUID": "2.25.1", "reference": ""}, True),
     ],
 )
+@pytest.mark.parametrize("reference", [FRAME_OF_REFERENCE, ""])
 def test_parallel_slices_of_the_same_patient_go_along_whose_place_is_not_shared(
-    application: Application, tmp_path: Path, change: dict[str, Any], goes: bool
+    application: Application, tmp_path: Path, change: dict[str, Any], goes: bool, reference: str
 ) -> None:
-    write_ct(tmp_path / "a")
+    write_ct(tmp_path / "a", reference=reference)
     write_ct(tmp_path / "b", **{"reference": "2.25.77", "StudyInstanceUID": "2.25.78"} | change)
     application.run_command("file.open_folder", tmp_path)
     one, *others = [first for first in selections(application.state.collection) if first.index == 5]
     state = replace(application.state, selection=one)
-    assert [goes_along(state, replace(state, selection=other)) for other in others] == [goes]
+    other = replace(state, selection=others[0])
+    goes = goes or change.get("reference", reference) != reference
+    assert goes_along(state, other) == goes_along(other, state) == goes
     assert not goes_along(state, state)
+    assert not goes_along(replace(state, cut=Cut("axial", 0.0)), other)
+    assert not goes_along(state, replace(other, cut=Cut("axial", 0.0)))
 
 
 def test_of_many_pairs_the_latest_are_kept() -> None:
