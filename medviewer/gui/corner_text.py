@@ -118,7 +118,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     if now is None:
         return ()
     d = _described(state, now)
-    parts: list[tuple[str, bool]] = [_loss(d)]
+    parts = [*_company(state), _loss(d)]
     if shown is not None and shown.level:
         parts.append((tr("drawn at 1/{n} of full resolution").format(n=2**shown.level), False))
     if state.cut is None and _is_smoothed(state, shown, d):
@@ -128,8 +128,6 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     elif now.stack.slices > 1:
         guessed = now.stack.order not in ("position", "frame number", "single")
         parts.append((tr("order: {order}").format(order=tr(now.stack.order)), guessed))
-    if state.is_linked and any(goes_along(state, pane_state(state, index)) for index in state.parked):
-        parts.append((tr("another series goes along by distance, not by place"), False))
     parts += _lack(state) + _presentation(state, now, shown)
     parts += [(_document_words(state, one), one.is_rejection) for one in key_objects_of(state)]
     keys = keys_of_stack(state) if state.keys_only and state.cut is None else []
@@ -142,6 +140,12 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
     parts += _lengths(state, d)
     parts += [(visible(text), True) for text in _caveats(now, state)]
     return tuple(parts)
+
+
+def _company(state: State) -> list[tuple[str, bool]]:
+    """Whether what stands beside the image only scrolls along: before all else, as two heights may pass for one."""
+    is_along = state.is_linked and any(goes_along(state, pane_state(state, index)) for index in state.parked)
+    return [(tr("another series goes along by distance, not by place"), False)] if is_along else []
 
 
 def _is_smoothed(state: State, shown: Shown | None, d: PixelDescription) -> bool:
