@@ -84,14 +84,17 @@ class Heights:
 
 
 def goes_along(state: State, other: State) -> bool:
-    """Whether another viewport goes as far as this one: parallel images of the same patient, of another frame."""
+    """Whether another viewport goes as far as this one: parallel images of the same patient, in another study.
+
+    Within one study another frame of reference says that the patient moved: there nothing goes along.
+    """
     now, there = state.selection, other.selection
     if now is None or there is None or state.cut is not None or other.cut is not None:
         return False
     is_other_frame = reference_of(other) != reference_of(state) or not reference_of(state)
     is_same_patient = identity_of(now.patient) == identity_of(there.patient)
-    is_other_stack = there.stack_key != now.stack_key
-    return is_other_frame and is_same_patient and is_other_stack and _are_parallel(state, other)
+    is_other_study = there.study.study_instance_uid != now.study.study_instance_uid
+    return is_other_frame and is_same_patient and is_other_study and _are_parallel(state, other)
 
 
 def _bring_along(app: Application, before: Selection) -> None:

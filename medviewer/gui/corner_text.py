@@ -145,7 +145,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
 def _company(state: State) -> list[tuple[str, bool]]:
     """Whether what stands beside the image only scrolls along: before all else, as two heights may pass for one."""
     is_along = state.is_linked and any(goes_along(state, pane_state(state, index)) for index in state.parked)
-    return [(tr("another series goes along by distance, not by place"), False)] if is_along else []
+    return [(tr("another study goes along by distance, not by place"), False)] if is_along else []
 
 
 def _is_smoothed(state: State, shown: Shown | None, d: PixelDescription) -> bool:

@@ -225,7 +225,7 @@ def test_pixels_that_are_no_squares_are_smoothed_at_one_to_one_too(reader: Reade
 
 
 def test_it_is_told_that_an_earlier_study_only_goes_along(reader: Reader, tmp_path: Path) -> None:
-    words = ("another series goes along by distance, not by place", False)
+    words = ("another study goes along by distance, not by place", False)
     write_chest(tmp_path / "a", **SMALL_CHEST)
     write_chest(tmp_path / "b", **SMALL_CHEST, date="20230301")
     reader.open(tmp_path)

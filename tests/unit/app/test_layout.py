@@ -21,7 +21,7 @@ from medviewer.imaging.display import window_ends
 from medviewer.imaging.reslice import reslice, standard_grid
 from medviewer.imaging.volume import read_volume
 from tests.answers import make_answer
-from tests.layer_objects import FRAME_OF_REFERENCE, write_ct, write_pet
+from tests.layer_objects import COMMON, FRAME_OF_REFERENCE, write_ct, write_pet
 from tests.phantoms import SMALL_CHEST, write_chest
 from tests.radiographs import write_radiograph
 
@@ -410,7 +410,7 @@ def test_a_study_that_is_counted_from_the_other_end_goes_the_same_way_in_the_pat
         ({"PatientID": "OTHER"}, False),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, False),
         ({"reference": FRAME_OF_REFERENCE}, False),
-        ({"StudyInstanceUID": "2.25.1", "reference": ""}, True),
+        ({"StudyInstanceUID": COMMON["StudyInstanceUID"]}, False),
     ],
 )
 @pytest.mark.parametrize("reference", [FRAME_OF_REFERENCE, ""])
