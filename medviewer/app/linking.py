@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from medviewer.app.on_screen import identity_of, pane_state, reference_of
 from medviewer.app.panes import change_pane, pane_numbers, read_pane
-from medviewer.app.state import Cut, Place, Selection, State, View
+from medviewer.app.state import Cut, Pane, Place, Selection, State, View
 from medviewer.domain.study import PixelDescription, Plane, Stack, Window
 from medviewer.imaging.display import window_ends
 from medviewer.imaging.planes import grid_of, to_image, to_patient
@@ -83,7 +83,7 @@ class Heights:
         self._last[pair] = {moved: now, other: height}
 
 
-def goes_along(state: State, other: State) -> bool:
+def goes_along(state: State, other: State | Pane) -> bool:
     """Whether another viewport goes as far as this one: parallel images of the same patient, in another study.
 
     Within one study another frame of reference says that the patient moved: there nothing goes along.
@@ -91,10 +91,12 @@ def goes_along(state: State, other: State) -> bool:
     now, there = state.selection, other.selection
     if now is None or there is None or state.cut is not None or other.cut is not None:
         return False
-    is_other_frame = reference_of(other) != reference_of(state) or not reference_of(state)
-    is_same_patient = identity_of(now.patient) == identity_of(there.patient)
+    own, its = now.image, there.image
     is_other_study = there.study.study_instance_uid != now.study.study_instance_uid
-    return is_other_frame and is_same_patient and is_other_study and _are_parallel(state, other)
+    is_other_frame = own.frame_of_reference_uid != its.frame_of_reference_uid or not own.frame_of_reference_uid
+    is_same_patient = identity_of(now.patient) == identity_of(there.patient)
+    are_parallel = _are_parallel(own.description.plane, its.description.plane)
+    return is_other_study and is_other_frame and is_same_patient and are_parallel
 
 
 def _bring_along(app: Application, before: Selection) -> None:
@@ -149,7 +151,7 @@ def share_view(app: Application, before: State) -> None:
             own = state.view
             shared = window_there(own.window, ratio)
             view = replace(view, window=shared, inverted=own.inverted, palette=own.palette)
-        if is_linked and _are_parallel(state, other):
+        if is_linked and _are_parallel(plane_of(state), plane_of(other)):
             view = _same_place(state, other, view)
         if view != other.view:
             change_pane(app, index, view=view)
@@ -326,8 +328,7 @@ def _description_of(selection: Selection, state: State) -> PixelDescription:
     return selection.image.description
 
 
-def _are_parallel(one: State, other: State) -> bool:
-    a, b = plane_of(one), plane_of(other)
+def _are_parallel(a: Plane | None, b: Plane | None) -> bool:
     return a is not None and b is not None and abs(float(np.array(a.normal) @ np.array(b.normal))) >= _PARALLEL
 
 

@@ -17,7 +17,6 @@ from medviewer.app.on_screen import (
     measured_image,
     measurements_of,
     overlays_of,
-    pane_state,
     presentations_of,
     shown_presentation,
     shutters_of,
@@ -144,7 +143,7 @@ def fidelity(state: State, shown: Shown | None) -> tuple[tuple[str, bool], ...]:
 
 def _company(state: State) -> list[tuple[str, bool]]:
     """Whether what stands beside the image only scrolls along: before all else, as two heights may pass for one."""
-    is_along = state.is_linked and any(goes_along(state, pane_state(state, index)) for index in state.parked)
+    is_along = state.is_linked and any(goes_along(state, pane) for pane in state.parked.values())
     return [(tr("another study goes along by distance, not by place"), False)] if is_along else []
 
 
