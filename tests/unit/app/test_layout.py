@@ -410,6 +410,7 @@ def test_a_study_that_is_counted_from_the_other_end_goes_the_same_way_in_the_pat
         ({"PatientID": "OTHER"}, False),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, False),
         ({"reference": FRAME_OF_REFERENCE}, False),
+        ({"reference": ""}, True),
         ({"StudyInstanceUID": COMMON["StudyInstanceUID"]}, False),
     ],
 )
