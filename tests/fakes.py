@@ -404,6 +404,7 @@ class FakeEngine(Engine):
         role: Role = "model",
         outputs: Sequence[str] | None = None,
         near: Mapping[str, np.ndarray] | None = None,  # noqa: ARG002 - it answers as exactly without
+        is_exact: bool = False,  # noqa: ARG002 - as above
         stop: StopToken | None = None,
     ) -> dict[str, np.ndarray]:
         if self.catalogue.card(model_id).runtime == "rule":

@@ -55,11 +55,12 @@ class Question:
         return self.tensor.shape[-2], self.tensor.shape[-1]
 
     def run(
-        self, batch: FloatArray, role: Role, outputs: Sequence[str], *, is_near: bool = False
+        self, batch: FloatArray, role: Role, outputs: Sequence[str], *, is_near: bool = False, is_exact: bool = False
     ) -> dict[str, FloatArray]:
         """Run one of the model's graphs on ``batch`` ``(n, 1, rows, columns)``.
 
-        ``is_near`` says that each of them is the image itself but for a small rectangle, which saves work.
+        ``is_near`` says that each of them is the image itself but for a small rectangle, which saves work;
+        ``is_exact`` that which units are on is to be decided in double precision, which costs as much again.
 
         Raises:
             EngineError: an output holds a value that is not a number: no map is better
@@ -70,8 +71,10 @@ class Question:
             selector = np.zeros((len(batch), len(self.card.labels)), np.float32)
             selector[:, self.finding] = 1
             inputs["selector"] = selector
-        near = {"near": {self.card.inputs[0].name: self.tensor[None]}} if is_near else {}
-        found = self.engine.run(self.card.id, inputs, role=role, outputs=outputs, stop=self.stop, **near)
+        near = {self.card.inputs[0].name: self.tensor[None]} if is_near else None
+        found = self.engine.run(
+            self.card.id, inputs, role=role, outputs=outputs, near=near, is_exact=is_exact, stop=self.stop
+        )
         if not all(np.isfinite(array).all() for array in found.values()):
             raise EngineError("The model gave values that are not numbers; there is no explanation of this image.")
         return found

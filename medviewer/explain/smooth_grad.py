@@ -3,6 +3,9 @@
 A network's gradient jumps from pixel to pixel where its units switch on and off.
 What remains in the mean over nearby images depends less on where exactly they do.
 
+Among so many noisy copies one or two lie within rounding of a kink that matters, so these
+gradients decide in double precision.
+
 The mean keeps its sign: a positive value says that a brighter pixel speaks more for
 the finding. The noise is the image's own (:mod:`medviewer.explain.sampling`), so
 that the map is the same each time.
@@ -33,7 +36,7 @@ def smooth_grad(question: Question) -> Saliency:
     for part in question.batches(COPIES):
         question.progress(part.start, COPIES, "SmoothGrad")
         noise = draw_noise(question.tensor, chance, part.stop - part.start)
-        gradients = question.run(question.tensor + noise, "explain", ["d_x"])["d_x"]
+        gradients = question.run(question.tensor + noise, "explain", ["d_x"], is_exact=True)["d_x"]
         for place, gradient in enumerate(gradients, start=part.start):
             halves[place % 2] += gradient
     question.progress(COPIES, COPIES, "SmoothGrad")

@@ -111,7 +111,7 @@ class Engine:
         self._supervisor = Supervisor(memory_limit_bytes)
         self._turns = Turns()
         self._loaded: dict[str, Loaded] = {}  # by Source.key
-        self._sources: dict[tuple[Card, Role], Source] = {}
+        self._sources: dict[tuple[Card, Role, bool], Source] = {}
         self._inputs, self._outputs = OwnedBlock(), OwnedBlock()
 
     def __enter__(self) -> Engine:
@@ -177,7 +177,7 @@ class Engine:
         assert encoded.place is not None  # noqa: S101 - an image has a place
         return Prepared(encoded.tensors[card.inputs[0].name], encoded.place)
 
-    def run(
+    def run(  # noqa: PLR0913 - all but two are named
         self,
         model_id: str,
         inputs: Mapping[str, npt.NDArray[Any]],
@@ -185,6 +185,7 @@ class Engine:
         role: Role = "model",
         outputs: Sequence[str] | None = None,
         near: Mapping[str, npt.NDArray[Any]] | None = None,
+        is_exact: bool = False,
         stop: StopToken | None = None,
     ) -> Arrays:
         """Run one graph of a model on arrays: what answers and explanations are made of.
@@ -196,6 +197,8 @@ class Engine:
             outputs: which outputs to compute; all, if None.
             near: inputs for one item from which those of the batch differ in a small rectangle each; the outputs
                 are the same up to rounding, for less work where the network allows it.
+            is_exact: for gradients: which units are on is decided in double precision where that can be had
+                (:mod:`medviewer.inference.runtimes.exact`), in about twice the time.
             stop: ends the run within a few hundredths of a second.
 
         Returns:
@@ -212,7 +215,7 @@ class Engine:
         card = self.catalogue.card(model_id)
         if card.runtime == "rule":
             return rule.run(card, inputs, outputs)
-        source = self._source(card, role)
+        source = self._source(card, role, is_exact=is_exact)
         given = inputs if near is None else {**inputs, **{NEAR + name: array for name, array in near.items()}}
         with self._turns.taking(stop):
             self._ensure_loaded(source, stop)
@@ -277,13 +280,13 @@ class Engine:
             self._inputs.close()
             self._outputs.close()
 
-    def _source(self, card: Card, role: Role) -> Source:
-        source = self._sources.get((card, role))
+    def _source(self, card: Card, role: Role, *, is_exact: bool = False) -> Source:
+        source = self._sources.get((card, role, is_exact))
         if source is not None:
             return source
         if role not in ("model", "explain", "cam"):
             raise CardError(f"The file with the role “{role}” is not a network.")
-        self._sources[card, role] = source = Source(
+        self._sources[card, role, is_exact] = source = Source(
             folder=card.folder,
             file=card.graph(role) or card.require(role),
             reference=card.file("reference") if role == "model" or card.runtime == "torch" else None,
@@ -294,6 +297,7 @@ class Engine:
             runtime=card.runtime,
             outputs=tuple(output.name for output in card.outputs),
             is_trusted=card.runtime == "torch" and self.catalogue.trusts(card),
+            is_exact=is_exact,
         )
         return source
 

@@ -48,6 +48,7 @@ from typing import Any, Protocol, cast
 import onnx
 import torch
 import torch.hub
+from onnxscript import optimizer
 from torch import Tensor, fx, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
@@ -66,6 +67,7 @@ INPUTS = ("x", "selector")
 OUTPUTS = ("logits", "feature_map", "d_feature_map", "d_x")
 CAM_OUTPUTS = ("logits", "feature_map", "d_feature_map")
 OPSET = 18
+_WEIGHT = "weight_"  # how the names of the network's own weights begin
 
 _State = dict[str, Tensor]
 
@@ -103,7 +105,6 @@ def export_gradient_graph(
     frozen = copy.deepcopy(cast("nn.Module", network)).eval().requires_grad_(False)
     x = torch.randn(2, *input_shape)
     selector = torch.eye(n_classes)[torch.zeros(2, dtype=torch.long)]
-    fold_batch_norm(frozen)
     with quiet_exporter():
         graph = _trace(_Explained(frozen), x, selector)
     batch = torch.export.Dim("batch", min=1, max=4096)
@@ -113,6 +114,7 @@ def export_gradient_graph(
             (x, selector),
             dynamo=True,
             verbose=False,
+            optimize=False,
             opset_version=OPSET,
             dynamic_shapes=({0: batch}, {0: batch}),
             input_names=list(INPUTS),
@@ -120,6 +122,9 @@ def export_gradient_graph(
         )
     if program is None:
         raise AssertionError("the exporter gave nothing")
+    # Weights stay as they were learned, so that the graph can be calculated in double precision too
+    # (medviewer/inference/runtimes/exact.py); what normalisation adds to them runtimes fold in as they open it.
+    optimizer.optimize_ir(program.model, should_fold=_is_folded)
     model = program.model_proto
     fold_scales(model)
     remove_traces(model)
@@ -145,6 +150,12 @@ def cut_cam_graph(explain_path: Path, cam_path: Path) -> None:
     remove_traces(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, cam_path)
+
+
+def _is_folded(node: Any) -> bool | None:
+    """False for what is worked out from filters and matrices: the exporter folds the next layer into such copies."""
+    given = [value.const_value for value in node.inputs if value is not None and value.name.startswith(_WEIGHT)]
+    return False if any(value is not None and len(value.shape) > 1 for value in given) else None
 
 
 @contextmanager
@@ -279,8 +290,8 @@ def _trace(explained: _Explained, x: Tensor, selector: Tensor) -> fx.GraphModule
 def _bind(core: fx.GraphModule, graph: fx.Graph, state: _State) -> fx.GraphModule:
     """Turn the traced weights from arguments into buffers, shared by forward and backward."""
     for i, (placeholder, value) in enumerate(zip(graph.find_nodes(op="placeholder"), state.values(), strict=False)):
-        core.register_buffer(f"weight_{i}", value.detach())
+        core.register_buffer(f"{_WEIGHT}{i}", value.detach())
         with graph.inserting_before(placeholder):
-            placeholder.replace_all_uses_with(graph.get_attr(f"weight_{i}"))
+            placeholder.replace_all_uses_with(graph.get_attr(f"{_WEIGHT}{i}"))
         graph.erase_node(placeholder)
     return fx.GraphModule(core, graph)

@@ -16,6 +16,7 @@ from medviewer.domain.progress import StopToken, no_progress
 from medviewer.explain.methods import METHODS
 from medviewer.explain.question import Question
 from medviewer.inference.card import Card, read_card
+from medviewer.inference.runtimes.exact import in_double
 from medviewer.inference.runtimes.near import Near
 from tests import fakes
 
@@ -32,6 +33,8 @@ class DirectEngine:
             return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
         self.sessions = {role: opened(path.read_bytes()) for role, path in paths.items()}
+        self.exact: dict[str, ort.InferenceSession | None] = {}
+        self._open_exact = lambda role: (made := in_double(onnx.load(paths[role]))) and opened(made.SerializeToString())
         self.near = {role: Near(partial(onnx.load, path), opened) for role, path in paths.items()}
 
     def run(
@@ -42,9 +45,11 @@ class DirectEngine:
         role: str = "model",
         outputs: Sequence[str] | None = None,
         near: Mapping[str, np.ndarray] | None = None,
+        is_exact: bool = False,
         stop: StopToken | None = None,  # noqa: ARG002
     ) -> dict[str, np.ndarray]:
-        session = self.sessions[role]
+        session = self._exact_session(role) if is_exact else None
+        session = session or self.sessions[role]
         names = tuple(outputs or [output.name for output in session.get_outputs()])
 
         def whole(batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -52,6 +57,11 @@ class DirectEngine:
 
         found = self.near[role].run(inputs, near, names, whole, None) if near is not None else None
         return dict(zip(names, whole(inputs) if found is None else found, strict=True))
+
+    def _exact_session(self, role: str) -> ort.InferenceSession | None:
+        if role not in self.exact:
+            self.exact[role] = self._open_exact(role)
+        return self.exact[role]
 
 
 def make_card(folder: Path, n_classes: int, *, has_map: bool, has_cam_graph: bool) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from medviewer.domain.errors import ModelError, RuntimeMissingError
 from medviewer.inference.card import CardFile
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.memory import Outline, outline_of
+from medviewer.inference.runtimes.exact import in_double
 from medviewer.inference.runtimes.near import Near
 from medviewer.inference.runtimes.providers import PROVIDERS, ProviderFailedError, choose
 
@@ -39,10 +41,12 @@ class Source:
     runtime: str = "onnx"
     outputs: tuple[str, ...] = ()  # their names in order, for runtimes whose files do not hold them
     is_trusted: bool = False  # this machine's own training wrote the file
+    is_exact: bool = False  # a gradient graph that decides in double precision, where it can be had
     key: str = field(init=False)  # tells one open session from another
 
     def __post_init__(self) -> None:
         key = f"{self.file.sha256} {self.folder} {' '.join(self.providers)} {self.threads} {self.reference is None}"
+        key += " exact" if self.is_exact else ""
         object.__setattr__(self, "key", key)
 
 
@@ -128,10 +132,17 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     ort = _library()
     data = read_file(source.folder, source.file)
     check_graph(data, name=source.file.path, control_flow=source.file.control_flow)
+    exact = _in_double(data) if source.is_exact else None
     outline = outline_of(data)  # before the session takes its memory
     reference = read_reference(source.folder, source.reference, first_only=True) if source.reference else None
 
     def attempt(name: str) -> Any:
+        nonlocal outline
+        if exact is not None and name == "cpu":  # others have more samples in the same time, and some no doubles
+            with contextlib.suppress(ProviderFailedError):  # an operator that there is in single precision only
+                session = _session(ort, exact, name, source.threads)
+                outline = outline_of(exact)
+                return session
         session = _session(ort, data, name, source.threads)
         got = session.get_providers()[0]
         if got != PROVIDERS[name]:
@@ -145,6 +156,14 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     )
     near = Near(partial(_parse, source), partial(_session, ort, provider="cpu", threads=source.threads))
     return OnnxModel(session, name, reason, len(data), outline, near if name == "cpu" else None)
+
+
+def _in_double(data: bytes) -> bytes | None:
+    """A gradient graph that decides in double precision; None where there is none."""
+    import onnx  # noqa: PLC0415 - as below
+
+    exact = in_double(onnx.load_model_from_string(data))
+    return exact.SerializeToString() if exact is not None else None
 
 
 def _parse(source: Source) -> Any:
