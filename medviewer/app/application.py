@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -41,6 +41,7 @@ from medviewer.app.state import JobStatus, Notice, State, View
 from medviewer.app.trainer import Trainer
 from medviewer.app.whole_stacks import VolumeInMemory
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.renderer import Renderer
 from medviewer.inference.engine import Engine

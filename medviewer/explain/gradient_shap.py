@@ -18,10 +18,9 @@ expected gradients", Nature Machine Intelligence 2021, equation 3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.question import FloatArray, Question, Saliency
 from medviewer.explain.sampling import chance_of
 

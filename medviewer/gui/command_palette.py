@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, QRect, QSize, Qt, Signal
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import (
 from medviewer.app.commands import MENUS, Command, choices_now
 from medviewer.app.shortcuts import with_changes
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.study_rows import Index
 from medviewer.gui.text import tr, tr_pick, use_language, visible

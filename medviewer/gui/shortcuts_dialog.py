@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QBrush, QKeySequence
@@ -30,6 +29,7 @@ from medviewer.app.shortcuts import (
     owner_of,
     reset,
 )
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.cards import button
 from medviewer.gui.command_palette import native_keys

@@ -6,12 +6,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from medviewer.domain.answer import Provenance
 from medviewer.domain.errors import ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import check_file
