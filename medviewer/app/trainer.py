@@ -242,10 +242,6 @@ class Trainer:
             self._stop.stop()
             self.told()
 
-    def close(self) -> None:
-        """Stop everything; nobody looks any more."""
-        self._jobs.stop_all()
-
     def stop_looking(self) -> None:
         """Stop what is looked at or compared; a training goes on."""
         for job in (DATA_JOB, COMPARE_JOB):
