@@ -31,8 +31,8 @@ from medviewer.app.shortcuts import (
 )
 from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
+from medviewer.gui.actions import native_keys
 from medviewer.gui.cards import button
-from medviewer.gui.command_palette import native_keys
 from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, plain_tooltip, tr, tr_pick, visible
 
