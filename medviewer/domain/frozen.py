@@ -3,8 +3,8 @@
 The program has some hundreds of frozen dataclasses, and the standard library compiles six methods of each while it is
 imported: a sixth of the time to the first image went into methods of which most are never called
 (``docs/decisions/0026-a-window-that-opens-soon.md``). ``dataclass`` of this module leaves the fields, the slots and all
-that :mod:`dataclasses` knows of a class to the standard library, puts a placeholder where each method would be, and has
-the standard library make that very method when it is first looked up. Type checkers are shown the standard one.
+that :mod:`dataclasses` knows of a class to the standard library, and puts a placeholder where each method would be,
+which makes the very method when it is first looked up. Type checkers are shown the standard one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-_WANTED = {"__init__": "init", "__repr__": "repr", "__eq__": "eq", "__hash__": "eq"}
-"""The methods that are made later, and the standard's parameter that asks for each."""
+_WANTED = {"__repr__": "repr", "__eq__": "eq", "__hash__": "unsafe_hash"}
+"""The methods that the standard makes later, and its parameter that asks for each."""
+
+
+class _Factory:
+    """The default of a field that has a factory, as signatures show it."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_FACTORY = _Factory()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class _Identical:
 
 
 class _Later:
-    """Stands for a method until it is looked up; then the standard's own takes its place."""
+    """Stands for a method until it is looked up; then that takes its place."""
 
     __slots__ = ("_name", "_owner")
 
@@ -37,25 +47,55 @@ class _Later:
         self._name = name
 
     def __get__(self, instance: object, asked: type | None = None) -> Any:
-        method = _made_by_standard(self._owner, self._name)
+        method = _init(self._owner) if self._name == "__init__" else _made_by_standard(self._owner, self._name)
         setattr(self._owner, self._name, method)  # two threads may both do so: either method will do
         return method.__get__(instance, asked)
 
 
-def _made_by_standard(owner: type, name: str) -> Any:
-    """One method as the standard makes it, for a class with the same fields that is then forgotten."""
-    known: Any = owner.__dataclass_fields__  # type: ignore[attr-defined]
+def _init(owner: Any) -> Any:
+    """``__init__``, as the standard makes it of a frozen class; not by it, for it compiles two more methods with it."""
+    outside: dict[str, Any] = {"__name__": owner.__module__, "__set__": object.__setattr__, "__factory__": _FACTORY}
+    given, body = ["self"], []
+    for field in dataclasses.fields(owner):
+        name, value, default = field.name, field.name, f"__of_{field.name}__"
+        if field.default_factory is not dataclasses.MISSING:
+            outside[default] = field.default_factory
+            value = f"{default}() if {name} is __factory__ else {name}" if field.init else f"{default}()"
+            default = "__factory__"
+        elif field.default is not dataclasses.MISSING:
+            outside[default] = field.default
+            value = name if field.init else default
+        elif not field.init:
+            continue  # the class itself sets it
+        else:
+            default = ""
+        if field.init:
+            given.append(f"{name}={default}" if default else name)
+        body.append(f" __set__(self, {name!r}, {value})")
+    if hasattr(owner, "__post_init__"):
+        body.append(" self.__post_init__()")
+    made: dict[str, Any] = {}
+    exec(f"def __init__({', '.join(given)}):\n" + "\n".join(body or [" pass"]), outside, made)  # noqa: S102 - of names alone
+    init = made["__init__"]
+    init.__qualname__ = f"{owner.__qualname__}.__init__"
+    init.__annotations__ = {field.name: field.type for field in dataclasses.fields(owner) if field.init} | {
+        "return": None
+    }
+    return init
+
+
+def _made_by_standard(owner: Any, name: str) -> Any:
+    """Another method, as the standard makes it for a class with the same fields that is then forgotten."""
+    fields = dataclasses.fields(owner)
     namespace: dict[str, Any] = {
         "__module__": owner.__module__,
         "__qualname__": owner.__qualname__,
         "__doc__": owner.__doc__,
-        "__annotations__": {field.name: field.type for field in known.values()},
-        **{field.name: field for field in known.values()},
+        "__annotations__": {field.name: field.type for field in fields},
+        **{field.name: field for field in fields},
     }
-    if hasattr(owner, "__post_init__"):
-        namespace["__post_init__"] = owner.__post_init__
-    wanted = {"init": False, "repr": False, "eq": False, _WANTED[name]: True}
-    made: type = dataclasses.dataclass(frozen=True, match_args=False, **wanted)(type(owner.__name__, (), namespace))
+    wanted = {"init": False, "repr": False, "eq": False, "match_args": False, _WANTED[name]: True}
+    made: type = dataclasses.dataclass(**wanted)(type(owner.__name__, (), namespace))
     return vars(made)[name]
 
 
@@ -78,7 +118,9 @@ def _frozen(cls: type, *, eq: bool) -> type:
         if name not in made.__dict__:
             setattr(made, name, like.__dict__[name])
     made.__setattr__, made.__delattr__ = _refuse_to_set, _refuse_to_delete
-    for name in _WANTED if eq else ("__init__", "__repr__"):
+    if set(made.__dataclass_fields__) != {field.name for field in dataclasses.fields(made) if not field.kw_only}:
+        raise TypeError("Fields for __init__ alone, of the class or by keyword only are not made here.")
+    for name in ("__init__", *_WANTED) if eq else ("__init__", "__repr__"):
         if not (has_hash if name == "__hash__" else name in made.__dict__):
             setattr(made, name, _Later(made, name))
     return made  # type: ignore[no-any-return]

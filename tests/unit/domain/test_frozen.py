@@ -27,7 +27,7 @@ if sys.argv[1] == "standard":
     frozen.dataclass = dataclasses.dataclass
 import medviewer
 
-MADE = ("__init__", "__repr__", "__eq__", "__hash__", "__getstate__", "__setstate__")
+MADE = ("__repr__", "__eq__", "__hash__", "__getstate__", "__setstate__")
 
 def code(function):
     inner = inspect.unwrap(function) if callable(function) else None
@@ -38,8 +38,28 @@ def code(function):
     said = [c.co_code.hex(), consts, c.co_names, c.co_varnames, c.co_freevars, function.__qualname__]
     return [*said, str(inspect.signature(function)), {k: str(v) for k, v in inner.__annotations__.items()}]
 
+def filled(cls):
+    # What a new object holds, given what it must be given, and all that it may be given; a word where it refuses.
+    seen = []
+    parameters = inspect.signature(cls).parameters.values()
+    for wanted in (lambda p: p.default is p.empty, lambda p: True):
+        given = {p.name: f"given {p.name}" for p in parameters if wanted(p)}
+        one = object.__new__(cls)
+        try:
+            cls.__init__(one, **given)
+        except Exception as error:  # of __post_init__
+            seen.append(type(error).__name__)
+        seen.append({f.name: told(f, getattr(one, f.name, "nothing")) for f in dataclasses.fields(cls)})
+    return seen
+
+def told(field, value):
+    # A factory may give the time.
+    return repr(value) if field.default_factory is dataclasses.MISSING else [type(value).__name__, value == f"given {field.name}"]
+
 def described(cls):
+    init = cls.__init__
     return {
+        "init": [init.__qualname__, init.__name__, {k: str(v) for k, v in init.__annotations__.items()}, filled(cls)],
         "fields": [repr(field) for field in dataclasses.fields(cls)],
         "names": sorted(vars(cls)),
         "slots": cls.__slots__ if "__slots__" in vars(cls) else None,
@@ -75,18 +95,33 @@ def all_described(how: str) -> Mapping[str, object]:
         text=True,
         check=True,
     )
-    described: Mapping[str, object] = json.loads(re.sub(r" at 0x[0-9a-f]+", "", done.stdout))
+    described: Mapping[str, object] = json.loads(re.sub(r" at 0x[0-9A-Fa-f]+", "", done.stdout))
     return described
 
 
 @pytest.mark.slow
 def test_every_class_of_the_program_is_what_the_standard_would_have_made() -> None:
-    """Fields, signatures and the very byte code of every method."""
+    """Fields, signatures, what a new object holds, and the very byte code of the methods beside ``__init__``."""
     ours, standard = all_described("ours"), all_described("standard")
     assert len(ours) > 350
     assert ours.keys() == standard.keys()
     for name, one in ours.items():
         assert one == standard[name], name
+
+
+def test_what_no_class_of_the_program_has_is_refused() -> None:
+    with pytest.raises(TypeError, match="not made here"):
+
+        @dataclass(frozen=True, slots=True)
+        class _Named:
+            x: int = field(kw_only=True)
+
+    with pytest.raises(TypeError, match="not made here"):
+
+        @dataclass(frozen=True, slots=True)
+        class _Seeded:
+            x: int
+            seed: dataclasses.InitVar[int]
 
 
 def test_the_program_knows_one_dataclass() -> None:
