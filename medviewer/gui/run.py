@@ -124,6 +124,9 @@ def _make_rest(app: Application, window: MainWindow) -> None:
     rest = window.make_rest()
 
     def look() -> None:
+        if window.isHidden():  # closed already
+            timer.stop()
+            return
         is_drawn = is_drawable(app.state) and window.has_drawn()
         if app.jobs.running and not is_drawn and clock.elapsed() < _REST_AFTER_MS:
             return
