@@ -127,7 +127,7 @@ def _make_rest(app: Application, window: MainWindow) -> None:
         if window.isHidden():  # closed already
             timer.stop()
             return
-        is_drawn = is_drawable(app.state) and window.has_drawn()
+        is_drawn = is_drawable(app.state) and window.has_drawn_image()
         if app.jobs.running and not is_drawn and clock.elapsed() < _REST_AFTER_MS:
             return
         if next(rest, _NOTHING) is _NOTHING:

@@ -107,6 +107,10 @@ class MainWindow(WindowFront):
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
 
+    def has_drawn(self) -> bool:
+        """Whether all of the window is there, too: while files are read, each step of making it waits for its turn."""
+        return self.is_whole and super().has_drawn()
+
     # what Qt tells
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name
@@ -244,16 +248,20 @@ class MainWindow(WindowFront):
         self.app.engine.catalogue.begin()
         yield
         for name in ("measurements", "layers"):
-            getattr(self, name)
+            self._make(name)
             yield
+        self._make("findings")
         if not self.app.has_models:
-            self.app.adopt_models()
-            yield
-        for name in ("findings", "record"):
-            getattr(self, name)
-            yield
+            self.app.adopt_models()  # in the same turn: what the panel says without a model is never seen
+        yield
+        self._make("record")
+        yield
         self.is_whole = True
         self._show_middle(self.app.state)
+
+    def _make(self, name: str) -> None:
+        """Make a panel by asking for it."""
+        getattr(self, name)
 
     def _add_panel(self, name: str, panel: FindingsPanel | RecordPanel | MeasurementsPanel | LayersPanel) -> None:
         """Put a panel where its place was kept, as the state is now."""
