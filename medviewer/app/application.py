@@ -432,8 +432,9 @@ class Application:
     def adopt_models(self) -> None:
         """Learn which models there are, and choose one for the image on screen; waits until their files are hashed."""
         self.has_models = True
+        is_open = self.state.selection is not None or self.state.record is not None
         self.session.update(
-            models_changed=self.state.models_changed + 1,
+            models_changed=self.state.models_changed + is_open,  # who has looked for models in vain looks again
             model_id=_first_usable(self.engine, self.settings.model_id),
             finding_titles=finding_titles(self.engine.catalogue),
             stack_models=stack_models(self.engine.catalogue),

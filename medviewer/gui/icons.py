@@ -125,7 +125,7 @@ def _shape(name: str, size: int) -> QPixmap:
 def _renderer(name: str) -> QSvgRenderer:
     """Parsed once for all sizes and tints."""
     drawing = resource(f"icons/{name}.svg").read_text(encoding="utf-8")
-    renderer = QSvgRenderer(QByteArray(drawing.replace("currentColor", "#ffffff").encode()))
+    renderer = QSvgRenderer(QByteArray(drawing.replace("currentColor", "black").encode()))
     if not renderer.isValid():
         raise FileNotFoundError(f"MedViewer's installation is damaged: icons/{name}.svg; install it again.")
     return renderer

@@ -69,8 +69,8 @@ class Catalogue:
         self.trusted = trusted
         self._trust = trust
         self._lock = threading.Lock()
-        self._list(())
         self._begun: Found | None = None
+        self._list(())
         self._is_read = False
 
     @property
@@ -82,6 +82,7 @@ class Catalogue:
     def _list(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
         self._by_id = {entry.id: entry for entry in reversed(entries)}  # the first of an id counts
+        self._begun, self._is_read = None, True
 
     def begin(self) -> None:
         """Read the cards, and have threads hash the files meanwhile: who then asks for models waits for less."""
@@ -94,7 +95,6 @@ class Catalogue:
         with self._lock:
             if not self._is_read:
                 self._list(_merged(self._begun or self._look()))
-                self._begun, self._is_read = None, True
 
     def _entry(self, model_id: str) -> Entry | None:
         self._finish()

@@ -14,6 +14,7 @@ from medviewer.domain.case import Case
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.explain.methods import explain, weigh
 from medviewer.inference import catalogue as catalogue_module
+from medviewer.inference.acceptance import OneModel
 from medviewer.inference.catalogue import Catalogue, OneFolder
 from tests import data_models, fakes
 
@@ -46,6 +47,14 @@ def test_nothing_is_read_before_somebody_asks(tmp_path: Path, monkeypatch: pytes
     assert all(name.startswith("medviewer-hash") for name in hashed)
     assert catalogue.refresh() == frozenset()
     assert len(hashed) == 2 * once
+
+
+def test_a_list_that_was_given_is_not_read_anew(tmp_path: Path) -> None:
+    card = Catalogue([fakes.make_model(tmp_path / "a").parent]).card("fake-chest")
+    one = OneModel(card)
+    one.begin()
+    assert [entry.id for entry in one.entries] == ["fake-chest"]
+    assert one.card("fake-chest").file("reference") is None
 
 
 def test_many_threads_may_ask_first(tmp_path: Path) -> None:
