@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from medviewer.app.told import Age, Told, age_of, told_of
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import ColorProfile, Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import CutPlane
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.study import Collection, Image, Patient, Stack, Study

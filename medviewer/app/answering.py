@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from medviewer.app.analysis import build_case, build_stack_case
 from medviewer.app.result import USUAL, Output, Result
 from medviewer.app.stack_asking import nearest_slice, read_stack
@@ -11,6 +9,7 @@ from medviewer.app.state import Selection
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.explain.methods import explain
 from medviewer.explain.stack_map import on_image

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from medviewer.app import volume_view
 from medviewer.app.commands import command
@@ -15,7 +15,7 @@ from medviewer.app.comparing import keep_together
 from medviewer.app.decisions import DecisionKeeper
 from medviewer.app.exporting import Drawn, ExportWish, What
 from medviewer.app.filming import Draw, FilmWish
-from medviewer.app.findings import continue_run, forget_outdated
+from medviewer.app.findings import continue_run, forget_outdated, warm_up
 from medviewer.app.frame_cache import FrameCache
 from medviewer.app.hanging import HangingWhenOpened
 from medviewer.app.hanging_file import HangingFile
@@ -38,13 +38,16 @@ from medviewer.app.saving import Document, Saved, SaveWish
 from medviewer.app.session import Session
 from medviewer.app.settings import Settings, SettingsFile
 from medviewer.app.state import JobStatus, Notice, State, View
-from medviewer.app.trainer import Trainer
 from medviewer.app.whole_stacks import VolumeInMemory
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.element_list import ElementList
 from medviewer.imaging.renderer import Renderer
 from medviewer.inference.engine import Engine
 from medviewer.inference.variants import is_variant
+
+if TYPE_CHECKING:
+    from medviewer.app.trainer import Trainer
 
 T = TypeVar("T")
 Key = tuple[str, str, int]
@@ -258,9 +261,7 @@ class Application:
 
     def __init__(self, parts: Parts, front: Front | None = None) -> None:
         self.session = parts.session
-        self.jobs = parts.jobs
-        self.background = parts.background
-        self.writes = parts.writes
+        self.jobs, self.background, self.writes = parts.jobs, parts.background, parts.writes
         self.saves = SaveJobs(self, parts.saves)
         self.post = parts.post
         self.engine = parts.engine
@@ -282,14 +283,16 @@ class Application:
         self._adopt_settings()
         self._adopt_hanging()
         self.measured = MeasurementKeeper(self)
-        self.session.watch(ModelChooser(self).watch)
+        self.has_models = False  # until adopt_models has been called
+        self._chooser = ModelChooser(self)
+        self.session.watch(self._chooser.watch)
         self.session.watch(DecisionKeeper(self).watch)
         self.session.watch(AnswerWatcher(self).watch)
         self.session.watch(self.measured.watch)
         self.session.watch(lambda old, new: volume_view.follow(self, old, new))
         self.session.watch(KeyImageKeeper(self).watch)
         self.session.watch(LayerCutter(self).watch)
-        self.training = Trainer(self, parts.hours)
+        self._hours = parts.hours
         self.queue = ModelQueue(self)
         self.session.watch(self.queue.watch)
         self.session.watch(RecordReader(self).watch)
@@ -302,6 +305,18 @@ class Application:
     def state(self) -> State:
         """The present state."""
         return self.session.state
+
+    @cached_property
+    def training(self) -> Trainer:
+        """The trainings of models; made for whoever asks for it, with all that it imports."""
+        from medviewer.app.trainer import Trainer  # noqa: PLC0415 - see above
+
+        return Trainer(self, self._hours)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a model is being trained."""
+        return "training" in self.__dict__ and self.training.is_running
 
     @property
     def home(self) -> Path:
@@ -388,7 +403,7 @@ class Application:
         self.jobs.stop_all()
         self.background.stop_all()
         self.saves.close()
-        self.training.close()
+        self._hours.stop_all()
         self.renderer.close()
         state = self.state
         self.remember(
@@ -412,10 +427,21 @@ class Application:
             overlay=replace(settings.overlay, visible=True),
             corner_text=settings.corner_text,
             view=View(smooth=settings.smooth),
-            model_id=_first_usable(self.engine, settings.model_id),
+        )
+
+    def adopt_models(self) -> None:
+        """Learn which models there are, and choose one for the image on screen; waits until their files are hashed."""
+        self.has_models = True
+        is_open = self.state.selection is not None or self.state.record is not None
+        self.session.update(
+            models_changed=self.state.models_changed + is_open,  # who has looked for models in vain looks again
+            model_id=_first_usable(self.engine, self.settings.model_id),
             finding_titles=finding_titles(self.engine.catalogue),
             stack_models=stack_models(self.engine.catalogue),
         )
+        self._chooser.choose(self.state)
+        if self.state.frame is not None:
+            warm_up(self)
 
     def _adopt_hanging(self) -> None:
         loaded = self.hanging_file.load()

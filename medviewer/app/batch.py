@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ from medviewer.app.result_objects import OURS
 from medviewer.app.results import RESULT_NAME, RESULT_SCHEMA, Result, clear_results, save_results
 from medviewer.domain.errors import EngineError, InputError, ModelError, UsageError, WorkerDiedError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.decode import read_frame
 from medviewer.inference.engine import Engine

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer import __version__
 from medviewer.app.on_screen import selections
 from medviewer.app.state import Selection
 from medviewer.app.told import age_of
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Collection, Image, Patient, Study
 from medviewer.inference.card import Card
 from medviewer.inference.inputs.volume import stack_input

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ from medviewer.app.record_models import run_on_record
 from medviewer.app.shortcuts import Changes, checked
 from medviewer.app.state import State
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.palettes import PALETTE_NAMES, PALETTES
 
 if TYPE_CHECKING:  # the table is read by the application that it acts on

@@ -7,12 +7,13 @@ stopping leaves what there is. All steps of a question share one job slot: anoth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from medviewer.domain.answer import Answer, Attribution
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.explain.methods import explain, methods_for, weigh
 from medviewer.inference.card import Card, Kind

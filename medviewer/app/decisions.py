@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +12,7 @@ from medviewer.app.patient import keep_decision
 from medviewer.app.state import State
 from medviewer.domain.answer import Answer, Decision, DecisionKind, Subject
 from medviewer.domain.errors import MedViewerError, UsageError
+from medviewer.domain.frozen import dataclass
 
 if TYPE_CHECKING:  # commands act on the application, which holds their table
     from medviewer.app.application import Application

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -15,6 +14,7 @@ from medviewer.app.layer_planes import refuse_uncut
 from medviewer.app.on_screen import scene_of
 from medviewer.app.save_jobs import Noted
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from medviewer.app.picture import Picture
 from medviewer.app.save_jobs import FILM, Noted
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.imaging.avi_file import AviWriter
 from medviewer.imaging.film_writer import FilmWriter

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.app.hanging_protocol import BUILT_IN, Protocols, as_data, checked
 from medviewer.domain.errors import InputError, StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.whole_file import storage_error, write_whole
 
 VERSION = 1

@@ -6,10 +6,11 @@ Texts that are compared with the files hold alternatives, with a slash between: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.palettes import PALETTES
 
 MOST_ROWS = MOST_COLUMNS = 4

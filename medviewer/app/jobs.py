@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from medviewer.domain.errors import MedViewerError, Stopped, without_data
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 
 T = TypeVar("T")

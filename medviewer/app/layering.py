@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from medviewer.app.on_screen import layers_of, reference_of
 from medviewer.app.state import EMPTY, Key, Layer, Selection, State
 from medviewer.domain.errors import MedViewerError, TooLargeError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.layer import LayerSource, ScalarLayer, Segmentation
 from medviewer.domain.presentation import are_named
 from medviewer.domain.progress import Progress, StopToken

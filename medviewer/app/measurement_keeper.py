@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from medviewer.app.state import EMPTY, Measured, State, Value
 from medviewer.app.whole_stacks import VolumeInMemory
 from medviewer.domain.errors import MedViewerError, UsageError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.domain.study import Collection, Image

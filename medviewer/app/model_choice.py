@@ -57,10 +57,15 @@ class ModelChooser:
 
     def watch(self, old: State, new: State) -> None:
         """Choose anew where the images are others."""
-        now = new.selection
-        if now is None or (old.selection is not None and old.selection.series is now.series):
+        if old.selection is None or new.selection is None or old.selection.series is not new.selection.series:
+            self.choose(new)
+
+    def choose(self, state: State) -> None:
+        """Have a model ready that may be asked about the image on screen, once it is known which models there are."""
+        now = state.selection
+        if now is None or not self._app.has_models:
             return
         cards = [entry.card for entry in self._app.engine.catalogue.entries if entry.card is not None]
-        model_id = suited_model(cards, new.model_id, now.image, now.stack.volume_at(now.index))
-        if model_id != new.model_id:
+        model_id = suited_model(cards, state.model_id, now.image, now.stack.volume_at(now.index))
+        if model_id != state.model_id:
             self._app.session.update(model_id=model_id, provider="")

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,6 +23,7 @@ from medviewer.app.state import State
 from medviewer.domain.answer import Answer
 from medviewer.domain.case import Case
 from medviewer.domain.errors import MedViewerError, ModelError, RuntimeMissingError, Stopped
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.acceptance import OneModel
 from medviewer.inference.card import Card

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Timer
 from typing import IO, Any, Literal
 
 from medviewer.domain.errors import RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 
 Line = Mapping[str, Any]

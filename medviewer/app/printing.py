@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +15,7 @@ from medviewer.app.panes import pane_numbers, picture_of
 from medviewer.app.patient import keep_event
 from medviewer.app.save_jobs import Noted
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.whole_file import write_whole
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.presentation import Appearance
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Image, Problem, Window

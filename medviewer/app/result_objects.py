@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ from medviewer.app.region_results import region_lines
 from medviewer.app.result import Output, Result, as_shown, outlined, overlay_of
 from medviewer.domain.answer import Attribution, Finding, probability_words, threshold_of
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.faithfulness import CONVINCING_PERCENTILE
 from medviewer.explain.overlay import normalise_map
 from medviewer.imaging.derived_object import ObjectReference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from medviewer.app.arrangement import arranged, rearranged, without_pixels
 from medviewer.app.on_screen import decidable_answer, measured_image, stored_image, with_measurement
 from medviewer.app.state import EMPTY, Key, Layer, Measured, Measurements, Pane, Scene, State, Stored
 from medviewer.domain.answer import Decision, Subject
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Collection
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from medviewer.app.presets import CT_PRESETS, Presets, as_data, from_data
 from medviewer.app.shortcuts import NO_CHANGES, Changes, checked
 from medviewer.app.state import Overlay
 from medviewer.app.viewing import CORNER_TEXTS
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.methods import METHODS
 from medviewer.explain.overlay import COLOR_MAPS
 from medviewer.whole_file import storage_error, write_whole

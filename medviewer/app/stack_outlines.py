@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.app.batch import read_result, result_status
@@ -12,6 +11,7 @@ from medviewer.app.result_objects import OUTLINES_NAME
 from medviewer.app.results import RESULT_NAME
 from medviewer.app.state import Key
 from medviewer.domain.errors import GeometryError, InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.stack_outlines import NOT_TOGETHER, write_stack_outlines
 
 _LEAST = 2  # slices

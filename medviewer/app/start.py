@@ -66,17 +66,25 @@ def build_application(folder: Path, post: Post, engine: Engine, pools: Sequence[
 
 @contextmanager
 def running_application(
-    folder: Path, post: Post, engine: Engine | None = None, make_executor: MakeExecutor = ThreadPoolExecutor
+    folder: Path,
+    post: Post,
+    engine: Engine | None = None,
+    make_executor: MakeExecutor = ThreadPoolExecutor,
+    *,
+    has_models: bool = True,
 ) -> Iterator[Application]:
     """An application for as long as the block lasts; at its end nothing of it runs any more.
 
-    What was being written is written to the end first: nothing acknowledged is lost.
+    What was being written is written to the end first: nothing acknowledged is lost. Without ``has_models`` it knows
+    of no model until ``adopt_models`` is called, and does not wait for the files of all to be hashed.
     """
     trained_here = TrustList(folder / TRUST_FILE)
     used = engine or Engine(Catalogue([folder / "models", models_dir()], TrustFile(folder), trust=trained_here))
     sizes = {"job": _THREADS, "background": 2, "write": 1, "hours": 3, "save": 3}
     pools = [make_executor(n, f"medviewer-{name}") for name, n in sizes.items()]
     app = build_application(folder, post, used, pools)
+    if has_models:
+        app.adopt_models()
     try:
         yield app
     finally:

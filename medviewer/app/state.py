@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from medviewer.app.shortcuts import Changes
 from medviewer.app.told import Told
 from medviewer.domain.answer import Answer, Attribution, Decision, Impression, Subject
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.layer import LayerPlane, LayerSource
 from medviewer.domain.measurement import Measurement, MeasurementKind, Quantity, Where
 from medviewer.domain.presentation import KeyObjects, PresentationState

@@ -14,7 +14,7 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ from medviewer.app.own_process import Ending, Line, check_trainable, run_command
 from medviewer.app.training_progress import RunProgress
 from medviewer.app.training_recipe import Recipe, read_recipe
 from medviewer.domain.errors import MedViewerError, ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
@@ -240,10 +241,6 @@ class Trainer:
             self.live.is_stopping = True
             self._stop.stop()
             self.told()
-
-    def close(self) -> None:
-        """Stop everything; nobody looks any more."""
-        self._jobs.stop_all()
 
     def stop_looking(self) -> None:
         """Stop what is looked at or compared; a training goes on."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import VALIDATING
 
 _MOST_LINES = 300

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from medviewer.cli.trail import keep_in_trail
 from medviewer.domain.answer import Answer, Attribution, Finding, probability_words, threshold_of
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError, StorageError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Problem
 from medviewer.explain.methods import explain, methods_for
 from medviewer.inference.engine import Engine

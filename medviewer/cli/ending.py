@@ -6,8 +6,9 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import FrameType
+
+from medviewer.domain.frozen import dataclass
 
 
 @dataclass(slots=True)

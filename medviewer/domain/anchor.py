@@ -6,8 +6,9 @@ so that a model with several inputs has one list of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from medviewer.domain.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

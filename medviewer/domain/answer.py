@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from medviewer.domain.anchor import Anchor
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.volume_map import VolumeMap
 
 GuardLevel = Literal["ok", "warn", "abstain"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Caveat, PixelDescription
 

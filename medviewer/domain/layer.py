@@ -7,12 +7,13 @@ of reference. What is drawn is its cut with one plane: :class:`ScalarPlane`, :cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.presentation import References
 from medviewer.domain.study import Caveat
 from medviewer.domain.volume import Volume

@@ -6,13 +6,14 @@ import math
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Plane, SpacingSource
 
 Point: TypeAlias = tuple[float, float]

@@ -8,10 +8,10 @@ C.11.15 (ICC Profile).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from medviewer.domain.frame import ColorProfile, OverlayPlane
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Point
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import LookUpTable, Window

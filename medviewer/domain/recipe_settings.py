@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 
 Kind: TypeAlias = Literal["bool", "int", "float", "ints", "text"]
 _SHARES = frozenset({"warmup", "balance"})  # 0 to 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from medviewer.domain.frozen import dataclass
 
 ItemKind = Literal["section", "value", "identity", "reference", "link"]
 """A heading, something said, something said of who a person is, an object or an item of the report pointed at."""

@@ -6,12 +6,12 @@ Source: PS3.3 C.7.6.11 (Display Shutter), C.7.6.15 (Bitmap Display Shutter), C.1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import hypot
 from typing import Literal
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Point
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+
+from medviewer.domain.frozen import dataclass
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 SpacingSource = Literal["patient plane", "at detector", "calibrated"]

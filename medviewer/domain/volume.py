@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Caveat, PixelDescription, Plane
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Plane
 
 _STRONGEST = 0.995  # of the positive boxes: as of a map of one image

@@ -27,10 +27,9 @@ Journal on Numerical Analysis 1976.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.question import FloatArray, Question, Saliency
 from medviewer.explain.sampling import chance_of
 

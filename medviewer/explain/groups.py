@@ -13,7 +13,6 @@ erasure", 2016. The comparison with random orders follows Petsiuk, Das and Saenk
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from medviewer.domain.anchor import Anchor
 from medviewer.domain.answer import Faithfulness
 from medviewer.domain.case import Case
 from medviewer.domain.errors import EngineError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.card import Card
 from medviewer.inference.engine import Engine

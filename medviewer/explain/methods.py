@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,6 +13,7 @@ from medviewer.domain.anchor import Anchor
 from medviewer.domain.answer import Attribution, place_in_question
 from medviewer.domain.case import Case
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.volume_map import VolumeMap
 from medviewer.explain.attention_rollout import attention_rollout

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference.card import Card, Role
 from medviewer.inference.engine import Engine

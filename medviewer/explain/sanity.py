@@ -14,11 +14,11 @@ attention by excitation backprop", ECCV 2016 (pointing game); Wang et al., "Imag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.question import FloatArray, Question
 from medviewer.inference.card import Text
 from medviewer.inference.placement import grid_to_network, place_saliency

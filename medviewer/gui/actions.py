@@ -14,7 +14,6 @@ from medviewer.app.commands import COMMANDS, MENUS, Choice, Command, choices_now
 from medviewer.app.shortcuts import choice_place, normal_keys, with_changes
 from medviewer.app.state import State
 from medviewer.app.viewing import preset_window
-from medviewer.gui.command_palette import native_keys
 from medviewer.gui.icons import icon
 from medviewer.gui.text import for_button, plain_tooltip, tr, tr_pick, visible
 
@@ -51,6 +50,11 @@ TOOLS = tuple(command_id for command_id in COMMANDS if command_id.startswith("to
 MEASURING_TOOLS = tuple(command_id for command_id in TOOLS if COMMANDS[command_id].menu == "measure")
 
 Run = Callable[[str, Any], None]
+
+
+def native_keys(shortcut: str) -> str:
+    """A key sequence as this system writes it: ``Ctrl+O``, ``⌘O``."""
+    return QKeySequence(shortcut).toString(QKeySequence.SequenceFormat.NativeText) if shortcut else ""
 
 
 class Actions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
@@ -11,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from medviewer.domain.anchor import Anchor, Atom, CharacterSpan, Field, TimeCell
 from medviewer.domain.answer import Attribution
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.text import PlainLabel, tr, visible
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 
 from PySide6.QtCore import QEvent, Qt, Signal
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import QFrame, QTextEdit, QWidget
 
 from medviewer.domain.anchor import CharacterSpan
 from medviewer.domain.answer import Attribution
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.diverging import FAINT, STRONG, alpha, amount_words, hue, shares
 from medviewer.gui.text import isolated, plain_tooltip, tr, visible

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter, QPen
+from PySide6.QtGui import QKeyEvent, QPainter, QPen
 from PySide6.QtWidgets import (
     QDialog,
     QLineEdit,
@@ -23,7 +22,9 @@ from PySide6.QtWidgets import (
 from medviewer.app.commands import MENUS, Command, choices_now
 from medviewer.app.shortcuts import with_changes
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
+from medviewer.gui.actions import native_keys
 from medviewer.gui.study_rows import Index
 from medviewer.gui.text import tr, tr_pick, use_language, visible
 
@@ -56,11 +57,6 @@ def _entries(commands: Iterable[Command], state: State) -> Iterator[Entry]:
         for choice in choices_now(command, state):
             words = f"{title}: {visible(tr_pick(choice.title))}"
             yield Entry(command.id, choice.argument, words, menu, native_keys(choice.shortcut), is_enabled)
-
-
-def native_keys(shortcut: str) -> str:
-    """A key sequence as this system writes it: ``Ctrl+O``, ``⌘O``."""
-    return QKeySequence(shortcut).toString(QKeySequence.SequenceFormat.NativeText) if shortcut else ""
 
 
 def fuzzy_score(wanted: str, title: str) -> float | None:

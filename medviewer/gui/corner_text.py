@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from unicodedata import east_asian_width
 
 from medviewer.app.cine import has_mean_rate, own_rate_hz, rate_hz
@@ -24,6 +24,7 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.state import Cut, Scene, Selection, State
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.presentation import KeyObjects
 from medviewer.domain.study import PixelDescription, SecondAxis, Window
 from medviewer.gui.document_words import words_of_file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
@@ -12,6 +11,7 @@ from PySide6.QtGui import QEnterEvent, QFont, QKeyEvent, QMouseEvent, QPainter, 
 from PySide6.QtWidgets import QAbstractSlider, QWidget
 
 from medviewer.app.state import Scene
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.text import plain_tooltip, tr
 from medviewer.imaging.camera import SIDES, Box, Camera, Side

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QBrush
 
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.text import plain_tooltip, tr, visible
 from medviewer.imaging.element_list import Element

@@ -12,6 +12,7 @@ from medviewer.app.state import Restorable, State
 from medviewer.gui import theme
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, SignalRow, button, clear, section
+from medviewer.gui.dropping import dropped_paths
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import ElidedLabel, PlainLabel, for_button, plain_tooltip, tr, use_language
 
@@ -167,9 +168,3 @@ class EmptyView(QWidget):
 
 def _drawn_from(state: State) -> tuple[object, ...]:
     return state.language, state.recent, state.identity_hidden, state.restorable
-
-
-def dropped_paths(event: QDropEvent) -> list[Path]:
-    """The files and folders of this computer in what is dragged; a URL without a path means no place at all."""
-    found = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-    return [Path(text) for text in found if text]  # Path("") would be the folder the program was started in

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
@@ -12,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from medviewer.app.state import Overlay
 from medviewer.domain.answer import Attribution, Faithfulness
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.comparison import agreement
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.explain.overlay import color_table

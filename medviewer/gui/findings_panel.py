@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
@@ -23,6 +23,7 @@ from medviewer.app.on_screen import (
 )
 from medviewer.app.state import JobStatus, Selection, State
 from medviewer.domain.answer import Answer, Decision
+from medviewer.domain.frozen import dataclass
 from medviewer.gui.cards import Card, ElidedCombo, ScrollColumn, SignalRow, button, clear, dress, section
 from medviewer.gui.comparison_controls import COMPARE_JOB, ComparisonControls
 from medviewer.gui.decision_box import DecisionBox

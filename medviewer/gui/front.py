@@ -27,8 +27,6 @@ from medviewer.app.result import Result
 from medviewer.app.saving import Saved, SaveWish
 from medviewer.app.shortcuts import Changes
 from medviewer.app.state import State
-from medviewer.gui.catalogue_rows import model_rows
-from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.screens import kept_for_now, place_of, to_next_screen
 from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.text import tr
@@ -37,6 +35,7 @@ from medviewer.gui.viewports import Viewports
 from medviewer.imaging.element_list import ElementList
 
 if TYPE_CHECKING:
+    from medviewer.gui.command_palette import CommandPalette
     from medviewer.gui.image_export import DrawnImage
     from medviewer.gui.print_sheet import PrintedSheet
     from medviewer.gui.result_page import ResultPage
@@ -68,7 +67,6 @@ class WindowFront(QMainWindow):
 
     viewports: Viewports
     second: SecondWindow
-    palette_: CommandPalette
 
     def __init__(self, app: Application) -> None:
         super().__init__()
@@ -80,6 +78,11 @@ class WindowFront(QMainWindow):
     @cached_property
     def volume(self) -> VolumeView:
         """The 3D view."""
+        raise NotImplementedError
+
+    @cached_property
+    def palette_(self) -> CommandPalette:
+        """All commands, to be searched."""
         raise NotImplementedError
 
     @property
@@ -119,6 +122,10 @@ class WindowFront(QMainWindow):
 
     def has_drawn(self) -> bool:
         """Whether what is to be seen has been drawn; asked from any thread."""
+        return self.has_drawn_image()
+
+    def has_drawn_image(self) -> bool:
+        """Whether the image that is to be seen has been drawn; asked from any thread."""
         frame = self.app.state.frame
         try:
             return frame is None or self.viewport.painted_frame is frame
@@ -306,6 +313,7 @@ class WindowFront(QMainWindow):
 
     def draw_result(self, result: Result, *, with_identity: bool) -> ResultPage | None:
         """Draw a result on a page for people."""
+        from medviewer.gui.catalogue_rows import model_rows
         from medviewer.gui.result_words import result_page
 
         now = self.app.state.selection

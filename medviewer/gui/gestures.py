@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from PySide6.QtCore import QPointF, Qt
 
 from medviewer.app.on_screen import is_white_low
 from medviewer.app.state import State, Tool
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Window
 from medviewer.gui.placing import Placement
 

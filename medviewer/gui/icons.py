@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import lru_cache
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
-from PySide6.QtGui import QGuiApplication, QIcon, QPainter, QPixmap
+from PySide6.QtGui import QColor, QGuiApplication, QIcon, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QLabel, QWidget
 
@@ -95,32 +95,40 @@ def _icon(name: str, plain: str, checked: str, disabled: str, sizes_px: tuple[in
     return made
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def _draw(name: str, tint: str, size: int) -> QPixmap:
-    renderer = _renderer(name, tint)
-    drawn = QPixmap(size, size)
-    drawn.fill(Qt.GlobalColor.transparent)
+    drawn = QPixmap(_shape(name, size))
     painter = QPainter(drawn)
     try:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        renderer.render(painter, QRectF(0, 0, size, size))
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_SourceIn)
+        painter.fillRect(drawn.rect(), QColor(tint))
     finally:
         painter.end()
     return drawn
 
 
 @lru_cache(maxsize=512)
-def _renderer(name: str, tint: str) -> QSvgRenderer:
-    """Parsed once for all sizes: the icons were most of the time in which the window was made."""
-    renderer = QSvgRenderer(QByteArray(_drawing(name).replace("currentColor", tint).encode()))
+def _shape(name: str, size: int) -> QPixmap:
+    """What is drawn, in no tint yet: icons were most of the time in which the window was made."""
+    drawn = QPixmap(size, size)
+    drawn.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(drawn)
+    try:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        _renderer(name).render(painter, QRectF(0, 0, size, size))
+    finally:
+        painter.end()
+    return drawn
+
+
+@lru_cache(maxsize=256)
+def _renderer(name: str) -> QSvgRenderer:
+    """Parsed once for all sizes and tints."""
+    drawing = resource(f"icons/{name}.svg").read_text(encoding="utf-8")
+    renderer = QSvgRenderer(QByteArray(drawing.replace("currentColor", "black").encode()))
     if not renderer.isValid():
         raise FileNotFoundError(f"MedViewer's installation is damaged: icons/{name}.svg; install it again.")
     return renderer
-
-
-@lru_cache(maxsize=512)
-def _drawing(name: str) -> str:
-    return resource(f"icons/{name}.svg").read_text(encoding="utf-8")
 
 
 def _sizes_px(ratio: float) -> tuple[int, ...]:

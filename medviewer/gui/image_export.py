@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -15,6 +14,7 @@ from medviewer.app.exporting import What
 from medviewer.app.on_screen import shutters_of
 from medviewer.app.picture import Picture
 from medviewer.app.state import State, View
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.cards import ScrollColumn, SignalRow, button, section
 from medviewer.gui.dialogs import Dialog, size_on_screen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
@@ -12,6 +12,7 @@ from PySide6.QtGui import QFont, QImage, QPainter, QPainterPath, QPen
 from medviewer.app.layer_planes import Laid
 from medviewer.app.picture import Patch, Picture
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.drawings import DrawingsLayer
 from medviewer.gui.layer_painter import LayerPainter

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QTransform
 
 from medviewer.app.on_screen import measurements_of, value_of
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Measurement
 from medviewer.gui import theme
 from medviewer.gui.measurement_shapes import handle_near, handles, is_on_line, screen_path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 from PySide6.QtCore import QPointF
@@ -12,6 +12,7 @@ from medviewer.app.measurement_keeper import SLOW_KINDS, value_in
 from medviewer.app.measuring import Drawn, Moved, why_not
 from medviewer.app.on_screen import calibration_of, measured_image
 from medviewer.app.state import Measured, State, Value
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, Point, new_measurement
 from medviewer.gui.measurement_layer import Hit, MeasurementLayer, Shape, shapes_of, shown
 from medviewer.gui.measurement_shapes import Size, moved_by, with_handle_at, within

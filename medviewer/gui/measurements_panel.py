@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
@@ -15,6 +14,7 @@ from medviewer.app.measurement_files import offered
 from medviewer.app.measuring import LONGEST_LABEL, Named
 from medviewer.app.on_screen import measured_image, name_of, selections, value_of
 from medviewer.app.state import Measured, Selection, State
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import CutPlane, Measurement
 from medviewer.domain.study import Collection
 from medviewer.gui import theme

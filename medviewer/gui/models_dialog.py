@@ -24,7 +24,7 @@ from medviewer.app.state import State
 from medviewer.gui.buttons import ButtonRow
 from medviewer.gui.cards import Card, ScrollColumn, SignalRow, button, clear
 from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
-from medviewer.gui.empty_view import dropped_paths
+from medviewer.gui.dropping import dropped_paths
 from medviewer.gui.import_dialog import ImportDialog
 from medviewer.gui.model_card import model_card, state_words
 from medviewer.gui.replacing import replacing_words

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PySide6.QtCore import QRectF, QSizeF
 from PySide6.QtGui import QImage, QPainter, QTransform
@@ -12,6 +10,7 @@ from medviewer.app.linking import shown_grid
 from medviewer.app.on_screen import current_attribution, second_attribution
 from medviewer.app.state import State
 from medviewer.domain.answer import Attribution
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.comparison import difference, difference_levels, difference_table
 from medviewer.explain.overlay import color_table, strongest_of, to_levels
 from medviewer.explain.stack_map import on_plane

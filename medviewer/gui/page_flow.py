@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF
 from PySide6.QtGui import QFont, QPainter, QTextLayout, QTextOption
 
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 
 _FINE = 20.0  # parts of a millimetre: Qt rounds the widths of letters, so they are laid out large

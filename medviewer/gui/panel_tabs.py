@@ -32,6 +32,18 @@ class PanelTabs(QTabWidget):
         self._labels[panel] = (words, icon_name)
         self._label()
 
+    def exchange(self, place: QWidget, panel: QWidget) -> None:
+        """Put a panel where another widget stands, which goes; it is called the same and is in front if that was."""
+        at = self.indexOf(place)
+        is_front = at == self.currentIndex()
+        self._labels[panel] = self._labels.pop(place, ("", ""))
+        self.insertTab(at, panel, "")
+        if is_front:
+            self.setCurrentIndex(at)
+        self.removeTab(self.indexOf(place))
+        place.deleteLater()
+        self._label()
+
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
         """Names that have no room give way to icons."""
         super().resizeEvent(event)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QBoxLayout, QFileDialog, QFrame, QHBoxLayout, QPus
 
 from medviewer.gui import theme
 from medviewer.gui.cards import button
-from medviewer.gui.empty_view import dropped_paths
+from medviewer.gui.dropping import dropped_paths
 from medviewer.gui.icons import IconLabel
 from medviewer.gui.text import ElidedLabel, set_tooltip, tr, visible
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 from PySide6.QtGui import QTransform
 
 from medviewer.app.state import View
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.presentation import DisplayedArea
 
 

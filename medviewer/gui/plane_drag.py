@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QLineF, QPointF
@@ -12,6 +11,7 @@ from PySide6.QtCore import QLineF, QPointF
 from medviewer.app.linking import shown_grid
 from medviewer.app.oblique import PlaneMoved
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.gui.placing import Placement
 from medviewer.gui.reference_lines import Line, handles
 from medviewer.imaging.planes import to_patient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import hypot
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from medviewer.app.on_screen import calibration_of, measured_image
 from medviewer.app.printing import Page
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.document_words import words_of_file
 from medviewer.gui.placing import Placement

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import tzinfo
 
 from medviewer.domain.case import Observation
+from medviewer.domain.frozen import dataclass
 from medviewer.gui.text import visible
 from medviewer.gui.vital_signs import short_name
 from medviewer.records.record import format_observation, placed

@@ -6,7 +6,6 @@ It says first and last that it is research. Whose image it is stands on it only 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -14,6 +13,7 @@ from PySide6.QtGui import QImage, QPainter, QPen
 
 from medviewer.app.printing import Page
 from medviewer.domain.answer import Finding, threshold_of
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.page_flow import Paragraph, height_of, paint_paragraphs
 from medviewer.gui.print_sheet import pdf_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -36,7 +37,6 @@ from medviewer.app.settings import HOME_VARIABLE, home
 from medviewer.app.start import running_application
 from medviewer.app.state import Selection, State
 from medviewer.domain.errors import MedViewerError, StorageError, without_data
-from medviewer.gui.catalogue_rows import row_of
 from medviewer.gui.icons import icon
 from medviewer.gui.language import language, use_language
 from medviewer.gui.post import GuiPost
@@ -48,6 +48,9 @@ from medviewer.inference.catalogue import Entry
 log = logging.getLogger(__name__)
 
 _IMAGE_FIRST_MS = 150  # that the window waits for the first image before it opens without
+_REST_AFTER_MS = 1_000  # that the rest of the window waits for the first image
+_LOOK_EVERY_MS = 5
+_NOTHING = object()
 _LAYOUT_ROUNDS = 5  # new words change a label's height, that its card's, that the panel's
 
 _X11_LIBRARIES = {  # that Qt's X11 plugin links and a bare Debian may lack, with their packages
@@ -78,7 +81,7 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
         StorageError: something that the reader did was not written before the end.
     """
     qt = _qt_application()
-    with _window(qt, home()) as (app, window):
+    with _window(qt, home(), is_whole=not paths) as (app, window):
         window.open_as_before()  # before there is an image: what is arranged from then on can be undone
         if sample:
             app.wishes.runs_when_opened = True
@@ -87,6 +90,10 @@ def run_window(paths: Sequence[Path] = (), *, sample: bool = False) -> int:
             app.run_command("file.open_files", list(paths))
             _wait_for_image(app)
         window.show()
+        if window.is_whole:
+            _collect_garbage()
+        else:
+            _make_rest(app, window)
         before = signal.signal(signal.SIGINT, lambda _number, _frame: _close_unasked(window))
         wake = QTimer()  # lets Python see Ctrl+C while Qt waits
         wake.start(500)
@@ -102,8 +109,40 @@ def _wait_for_image(app: Application) -> None:
     """The window comes with its image rather than empty: to draw it twice takes longer than to read one file."""
     clock = QElapsedTimer()
     clock.start()
+    tick = QTimer()  # else waiting for events would not end in time
+    tick.start(_LOOK_EVERY_MS)
+    flags = QEventLoop.ProcessEventsFlag
     while app.jobs.running and not is_drawable(app.state) and clock.elapsed() < _IMAGE_FIRST_MS:
-        QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
+        QApplication.processEvents(flags.AllEvents | flags.WaitForMoreEvents)  # who reads the image needs the time
+
+
+def _make_rest(app: Application, window: MainWindow) -> None:
+    """Once the first image is drawn, make what it did without, part by part: the reader's hand may come in between."""
+    clock = QElapsedTimer()
+    clock.start()
+    timer = QTimer(window)
+    rest = window.make_rest()
+
+    def look() -> None:
+        if window.isHidden():  # closed already
+            timer.stop()
+            return
+        is_drawn = is_drawable(app.state) and window.has_drawn_image()
+        if app.jobs.running and not is_drawn and clock.elapsed() < _REST_AFTER_MS:
+            return
+        if next(rest, _NOTHING) is _NOTHING:
+            timer.stop()
+            _collect_garbage()
+
+    timer.timeout.connect(look)
+    timer.start(_LOOK_EVERY_MS)
+
+
+def _collect_garbage() -> None:
+    """Look for what may go from now on, but not among what the program is made of."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _close_unasked(window: MainWindow) -> None:
@@ -173,7 +212,8 @@ def result_pdf(result: Result, selection: Selection, entry: Entry | None, *, wit
         with_identity: whether the page says whose image it is.
         say_in: the language, ``en`` or ``zh``.
     """
-    from medviewer.gui.result_words import result_page  # noqa: PLC0415 - the window opens without it
+    from medviewer.gui.catalogue_rows import row_of  # noqa: PLC0415 - the window opens without them
+    from medviewer.gui.result_words import result_page  # noqa: PLC0415
 
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     qt = _qt_application()  # to be kept while anything is drawn
@@ -197,10 +237,10 @@ def _home_for_a_picture() -> Iterator[Path]:
 
 
 @contextmanager
-def _window(qt: QApplication, folder: Path) -> Iterator[tuple[Application, MainWindow]]:
+def _window(qt: QApplication, folder: Path, *, is_whole: bool = True) -> Iterator[tuple[Application, MainWindow]]:
     post = GuiPost()
-    with log_lines_kept(), running_application(folder, post) as app, _bugs_are_said(app):
-        window = MainWindow(app)
+    with log_lines_kept(), running_application(folder, post, has_models=False) as app, _bugs_are_said(app):
+        window = MainWindow(app, is_whole=is_whole or app.settings.run_when_opened)
         lost: list[MedViewerError] = []
         try:
             yield app, window

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QBrush, QKeySequence
@@ -30,9 +29,10 @@ from medviewer.app.shortcuts import (
     owner_of,
     reset,
 )
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
+from medviewer.gui.actions import native_keys
 from medviewer.gui.cards import button
-from medviewer.gui.command_palette import native_keys
 from medviewer.gui.dialogs import Dialog, add_close, size_on_screen
 from medviewer.gui.text import PlainLabel, plain_tooltip, tr, tr_pick, visible
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton, QWidget
 
+from medviewer.domain.frozen import dataclass
 from medviewer.gui.icons import icon
 from medviewer.gui.text import for_button, set_tooltip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem,
 
 from medviewer.app.state import Selection, Stored
 from medviewer.app.told import age_of
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Collection, Document, Patient, Stack, Study
 from medviewer.gui import theme
 from medviewer.gui.document_words import ICONS, kind_words, title_words, words_about

@@ -7,13 +7,14 @@ quiet until it matters. A signal is never colour alone: it comes as shape, word 
 from __future__ import annotations
 
 import string
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
 
 from PySide6.QtCore import QDir
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
 
+from medviewer.domain.frozen import dataclass
 from medviewer.resources import resource
 
 ThemeName = Literal["dark", "light", "high-contrast"]

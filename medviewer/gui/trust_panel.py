@@ -6,7 +6,7 @@ Everything here is also said in sentences elsewhere in the panel; this is the pi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QPainter, QPaintEvent, QPen
@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 from medviewer.app.state import Selection
 from medviewer.app.told import age_of
 from medviewer.domain.answer import Answer, Finding, GuardResult, Neighbours
+from medviewer.domain.frozen import dataclass
 from medviewer.gui import theme
 from medviewer.gui.cards import Card, Level, SignalRow, StillSlider, level_color, line, section, shape_of
 from medviewer.gui.icons import IconLabel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -14,6 +13,7 @@ from medviewer.app.layer_planes import Laid
 from medviewer.app.on_screen import has_other_findings
 from medviewer.app.state import State, View
 from medviewer.domain.answer import Attribution
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.explain.faithfulness import is_convincing
 from medviewer.gui import icons, theme

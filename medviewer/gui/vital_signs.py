@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from medviewer.domain.case import Observation, is_whole_day
+from medviewer.domain.frozen import dataclass
 from medviewer.gui.text import tr, visible
 from medviewer.records.record import as_told_in, format_observation, placed, with_zone
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from medviewer.app.on_screen import scene_of
 from medviewer.app.state import Scene, State
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import PixelDescription, Window
 from medviewer.gui import fidelity_strip, theme, viewport_marks
 from medviewer.gui.corner_text import scene_corners, scene_fidelity

@@ -7,10 +7,10 @@ which is written beside it. Sizes are in mm of paper until they are drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.waveform import Channel, MultiplexGroup, Waveform
 
 SPEED_MM_S = 25.0

@@ -5,8 +5,6 @@ Drag measures time and height (a caliper); the wheel scrolls, with Shift in time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
@@ -24,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from medviewer.app.state import State
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.waveform import Waveform
 from medviewer.gui import theme
 from medviewer.gui.document_words import without_identity

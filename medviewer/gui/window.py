@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
@@ -25,30 +25,31 @@ from medviewer.app.panes import picture_of, window_of
 from medviewer.app.state import Selection, State
 from medviewer.gui import theme
 from medviewer.gui.actions import Actions
-from medviewer.gui.catalogue_rows import method_rows, model_rows
 from medviewer.gui.closing_question import may_lose_film, may_stop_training
-from medviewer.gui.command_palette import CommandPalette
 from medviewer.gui.document_words import without_identity
 from medviewer.gui.dressing import dress
-from medviewer.gui.empty_view import EmptyView, dropped_paths
-from medviewer.gui.findings_panel import FindingsPanel
+from medviewer.gui.dropping import dropped_paths
 from medviewer.gui.front import SECOND_NAME, WindowFront
-from medviewer.gui.layers_panel import LayersPanel
-from medviewer.gui.measurements_panel import MeasurementsPanel
 from medviewer.gui.panel_tabs import LEAST_PX, PanelTabs
-from medviewer.gui.record_panel import RecordPanel
 from medviewer.gui.screens import Place, bring_back, geometry_text, kept, kept_for_now, place_beside, place_of, restore
 from medviewer.gui.second_window import SecondWindow
 from medviewer.gui.status_bar import ResearchStrip, StatusBar
 from medviewer.gui.studies_panel import StudiesPanel
 from medviewer.gui.text import person_name, tr, use_language
 from medviewer.gui.tool_bar import ToolBar
-from medviewer.gui.values_section import import_charts
 from medviewer.gui.viewports import Viewports
 
 if TYPE_CHECKING:
+    from medviewer.gui.command_palette import CommandPalette
     from medviewer.gui.document_page import DocumentPage
+    from medviewer.gui.empty_view import EmptyView
+    from medviewer.gui.findings_panel import FindingsPanel
+    from medviewer.gui.layers_panel import LayersPanel
+    from medviewer.gui.measurements_panel import MeasurementsPanel
+    from medviewer.gui.record_panel import RecordPanel
     from medviewer.gui.volume_view import VolumeView
+
+# ruff: noqa: PLC0415 - what the first image does not need is imported when it is made: the window opens sooner
 
 TITLE = "MedViewer"
 FIRST_NAME = "geometry"  # of this window, in what is kept of the layout
@@ -56,13 +57,19 @@ KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends
 WIDE_PX = 1760  # from here on the record stands beside the findings instead of behind them
 NARROW_PX = 1000  # below, the studies stand behind the findings: the image has half of the width at least
 _STUDIES_LEAST_PX = 180
+_PANELS = ("findings", "record", "measurements", "layers")  # that may be made after the first image is drawn
 _FRONT = "narrow_front"  # of a narrow window, in what is kept of the layout: whether the studies are in front
 
 
 class MainWindow(WindowFront):
-    """Shows the session and hands what the reader does to the command table."""
+    """Shows the session and hands what the reader does to the command table.
 
-    def __init__(self, app: Application) -> None:
+    Args:
+        app: whose state it shows.
+        is_whole: False leaves out what the first image does not need; :meth:`make_rest` then makes it, part by part.
+    """
+
+    def __init__(self, app: Application, *, is_whole: bool = True) -> None:
         super().__init__(app)
         use_language(app.state.language)
         dress(self, app.state)
@@ -72,28 +79,26 @@ class MainWindow(WindowFront):
         self.actions_ = Actions(self, app.run_command)
         self.viewports = Viewports(partial(picture_of, app))
         self.second = SecondWindow(partial(picture_of, app), lambda: app.run_command("layout.second_window"))
-        self.empty = EmptyView()
         self.studies = StudiesPanel(lambda image, deliver: make_thumbnail(app, image, deliver))
-        self.findings = FindingsPanel(model_rows(app), method_rows(app), self.actions_.shortcuts())
-        self.measurements = MeasurementsPanel(self.actions_.shortcuts())
-        self.layers = LayersPanel(self.actions_.shortcuts())
-        self.record = RecordPanel(lambda then: _load_charts(app, then))
         self.tools = ToolBar(self.actions_)
-        self.palette_ = CommandPalette(self.actions_.commands(), self)
         self.strip = ResearchStrip()
         self.status = StatusBar()
         self._middle = QStackedWidget()
+        self._places = {name: QWidget() for name in _PANELS}  # of panels that are not made yet
         self._tabs = PanelTabs()
         self._second_tabs = PanelTabs()
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.shown_losses = sys.maxsize  # of app.lost: what fails to be written after closing is seen by nobody
+        self.is_whole = is_whole
         self._widths = dict(app.settings.layout)
         self._lay_out()
         self._connect()
         self.actions_.focus_on([(self, self.viewports), (self.second, self.second.viewports)])
         self._restore_layout()
         self._show_state(None, app.state)
-        self.empty.setFocus(Qt.FocusReason.OtherFocusReason)
+        for _ in self.make_rest() if is_whole else ():
+            pass
+        (self.empty if is_whole else self.viewports).setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
         self._keeping = QTimer(self)
         self._keeping.timeout.connect(self._keeper.flush)
@@ -101,6 +106,10 @@ class MainWindow(WindowFront):
         self._cine = QTimer(self)
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
+
+    def has_drawn(self) -> bool:
+        """Whether all of the window is there, too: while files are read, each step of making it waits for its turn."""
+        return self.is_whole and super().has_drawn()
 
     # what Qt tells
 
@@ -133,7 +142,7 @@ class MainWindow(WindowFront):
         event.accept()
 
     def _may_close(self) -> bool:
-        if self.app.training.is_running and not may_stop_training(self):
+        if self.app.is_training and not may_stop_training(self):
             return False
         return not self.app.saves.is_filming or may_lose_film(self)
 
@@ -146,12 +155,9 @@ class MainWindow(WindowFront):
 
     def _lay_out(self) -> None:
         self.addToolBar(self.tools)
-        self._middle.addWidget(self.empty)
         self._middle.addWidget(self.viewports)
-        self._tabs.addTab(self.findings, "")
-        self._tabs.addTab(self.record, "")
-        self._tabs.addTab(self.measurements, "")
-        self._tabs.addTab(self.layers, "")
+        for name in _PANELS:
+            self._tabs.addTab(self._places[name], "")
         for panel in (self.studies, self._middle, self._tabs, self._second_tabs):
             self.splitter.addWidget(panel)
         self._second_tabs.hide()
@@ -170,10 +176,7 @@ class MainWindow(WindowFront):
 
     def _connect(self) -> None:
         run = self.app.run_command
-        for panel in (
-            self.viewports, self.second.viewports, self.empty, self.studies, self.findings, self.record,
-            self.measurements, self.layers, self.status, self.palette_,
-        ):  # fmt: skip
+        for panel in (self.viewports, self.second.viewports, self.studies, self.status):
             panel.requested.connect(run)
         self.splitter.splitterMoved.connect(lambda _at, _index: self._keep_sizes())
         self.viewports.menu_requested.connect(self._open_menu)
@@ -181,9 +184,100 @@ class MainWindow(WindowFront):
         cast("QGuiApplication", QGuiApplication.instance()).screenRemoved.connect(self._screen_gone)
 
     @cached_property
+    def empty(self) -> EmptyView:
+        """What stands in the middle while nothing is open."""
+        from medviewer.gui.empty_view import EmptyView
+
+        view = EmptyView()
+        view.requested.connect(self.app.run_command)
+        self._middle.addWidget(view)
+        view.show_state(None, self.app.state)
+        return view
+
+    @cached_property
+    def findings(self) -> FindingsPanel:
+        """What models say of the image on screen."""
+        from medviewer.gui.catalogue_rows import method_rows, model_rows
+        from medviewer.gui.findings_panel import FindingsPanel
+
+        panel = FindingsPanel(model_rows(self.app), method_rows(self.app), self.actions_.shortcuts())
+        self._add_panel("findings", panel)
+        return panel
+
+    @cached_property
+    def record(self) -> RecordPanel:
+        """Who the patient is and what is known."""
+        from medviewer.gui.record_panel import RecordPanel
+
+        panel = RecordPanel(lambda then: _load_charts(self.app, then))
+        self._add_panel("record", panel)
+        return panel
+
+    @cached_property
+    def measurements(self) -> MeasurementsPanel:
+        """What was measured."""
+        from medviewer.gui.measurements_panel import MeasurementsPanel
+
+        panel = MeasurementsPanel(self.actions_.shortcuts())
+        self._add_panel("measurements", panel)
+        return panel
+
+    @cached_property
+    def layers(self) -> LayersPanel:
+        """What lies over the image."""
+        from medviewer.gui.layers_panel import LayersPanel
+
+        panel = LayersPanel(self.actions_.shortcuts())
+        self._add_panel("layers", panel)
+        return panel
+
+    @cached_property
+    def palette_(self) -> CommandPalette:
+        """All commands, to be searched; made when it is first opened."""
+        from medviewer.gui.command_palette import CommandPalette
+
+        palette = CommandPalette(self.actions_.commands(), self)
+        palette.requested.connect(self.app.run_command)
+        return palette
+
+    def make_rest(self) -> Iterator[None]:
+        """Make what is missing, one part at a step; the reader's hand may come in between.
+
+        The record comes last: it may have charts imported on another thread, while which nothing is imported here.
+        """
+        self.app.engine.catalogue.begin()
+        yield
+        for name in ("measurements", "layers"):
+            self._make(name)
+            yield
+        self._make("findings")
+        if not self.app.has_models:
+            self.app.adopt_models()  # in the same turn: what the panel says without a model is never seen
+        yield
+        self._make("record")
+        yield
+        self.is_whole = True
+        self._show_middle(self.app.state)
+
+    def _make(self, name: str) -> None:
+        """Make a panel by asking for it."""
+        getattr(self, name)
+
+    def _add_panel(self, name: str, panel: FindingsPanel | RecordPanel | MeasurementsPanel | LayersPanel) -> None:
+        """Put a panel where its place was kept, as the state is now."""
+        panel.requested.connect(self.app.run_command)
+        place = self._places.pop(name)
+        (self._second_tabs if self._second_tabs.indexOf(place) >= 0 else self._tabs).exchange(place, panel)
+        panel.show_state(None, self.app.state)
+
+    def _page(self, name: str) -> QWidget:
+        """A panel, or what keeps its place until it is made."""
+        return self._places.get(name) or cast("QWidget", getattr(self, name))
+
+    @cached_property
     def documents(self) -> DocumentPage:
         """Where documents are read; made for the first one, so that the window opens sooner."""
-        from medviewer.gui.document_page import DocumentPage  # noqa: PLC0415
+        from medviewer.gui.document_page import DocumentPage
 
         page = DocumentPage(self.actions_.shortcuts())
         self._add_page(page)
@@ -192,7 +286,7 @@ class MainWindow(WindowFront):
     @cached_property
     def volume(self) -> VolumeView:
         """The 3D view; made when it is first looked at."""
-        from medviewer.gui.volume_view import VolumeView  # noqa: PLC0415
+        from medviewer.gui.volume_view import VolumeView
 
         view = VolumeView(self.actions_.shortcuts())
         view.menu_requested.connect(self._open_volume_menu)
@@ -218,13 +312,14 @@ class MainWindow(WindowFront):
         if old is None or old.language != new.language:
             use_language(new.language)
             self._name_tabs()
-        if old is not None and old.models_changed != new.models_changed:
-            self.findings.list_models(model_rows(self.app), method_rows(self.app))
-        for part in (self.actions_, self.tools, self.viewports, self.empty, self.studies):
+        if old is not None and old.models_changed != new.models_changed and "findings" in self.__dict__:
+            self._list_models()
+        for part in (self.actions_, self.tools, self.viewports, self.studies):
             part.show_state(old, new)
         self._show_pages(old, new)
-        for panel in (self.findings, self.record, self.measurements, self.layers):
-            panel.show_state(old, new)
+        for name in ("empty", *_PANELS):
+            if name in self.__dict__:
+                getattr(self, name).show_state(old, new)
         self.status.show_state(old, new)
         self.strip.show_state(old, new)
         self._show_middle(new)
@@ -238,6 +333,11 @@ class MainWindow(WindowFront):
         if self.windowTitle() != title:
             self.setWindowTitle(title)
             self.second.setWindowTitle(title)
+
+    def _list_models(self) -> None:
+        from medviewer.gui.catalogue_rows import method_rows, model_rows
+
+        self.findings.list_models(model_rows(self.app), method_rows(self.app))
 
     def _show_second(self, old: State | None, new: State) -> None:
         """Open or close the second image window as the state wants it; let keys go to where the reader works."""
@@ -265,8 +365,8 @@ class MainWindow(WindowFront):
         bring_back(self.second, self)
 
     def _show_middle(self, state: State) -> None:
-        """Documents are in front of the images, and both of where nothing is open."""
-        has_image = state.selection is not None or bool(state.parked)
+        """Documents are in front of the images, and both of where nothing is open, or is just being opened."""
+        has_image = state.selection is not None or bool(state.parked) or not self.is_whole
         images = self.volume if scene_of(state) is not None else self.viewports
         middle = self.documents if state.reading is not None else images if has_image else self.empty
         if self._middle.currentWidget() is not middle:
@@ -295,7 +395,7 @@ class MainWindow(WindowFront):
             return
         self._keep_front()
         if is_wide != self._is_wide:
-            (self._second_tabs if is_wide else self._tabs).insertTab(1, self.record, "")
+            (self._second_tabs if is_wide else self._tabs).insertTab(1, self._page("record"), "")
         if is_narrow and not self._is_narrow:
             self._tabs.insertTab(0, self.studies, "")
             if self._widths.get(_FRONT) == "studies":
@@ -308,7 +408,7 @@ class MainWindow(WindowFront):
 
     @property
     def _is_wide(self) -> bool:
-        return self._second_tabs.indexOf(self.record) >= 0
+        return self._second_tabs.indexOf(self._page("record")) >= 0
 
     @property
     def _is_narrow(self) -> bool:
@@ -344,10 +444,10 @@ class MainWindow(WindowFront):
             tabs.setAccessibleName(tr("Panels"))
             names = (
                 (self.studies, tr("Studies"), "images"),
-                (self.findings, tr("Findings"), "stethoscope"),
-                (self.record, tr("Patient"), "user"),
-                (self.measurements, tr("Measurements"), "ruler"),
-                (self.layers, tr("Layers"), "layers-2"),
+                (self._page("findings"), tr("Findings"), "stethoscope"),
+                (self._page("record"), tr("Patient"), "user"),
+                (self._page("measurements"), tr("Measurements"), "ruler"),
+                (self._page("layers"), tr("Layers"), "layers-2"),
             )
             for name in names:
                 tabs.name(*name)
@@ -398,6 +498,8 @@ class MainWindow(WindowFront):
 
 def _load_charts(app: Application, then: Callable[[], None]) -> None:
     """Import what draws charts while the window goes on."""
+    from medviewer.gui.values_section import import_charts
+
     app.background.start("charts", lambda _stop, _progress: import_charts(), lambda _none: then(), lambda _error: None)
 
 

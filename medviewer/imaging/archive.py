@@ -15,10 +15,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from medviewer.domain.errors import InputError, TooLargeError, UnsupportedError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 
 MAX_MEMBERS = 100_000

@@ -19,12 +19,12 @@ import importlib
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import code_stream
 from medviewer.imaging.jpeg_check import decode_if_whole, ends_elsewhere
 

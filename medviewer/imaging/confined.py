@@ -11,13 +11,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 from medviewer.domain.errors import DecodeError, StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 
 READY = "ready"

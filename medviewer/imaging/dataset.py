@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.charset import decode_paragraphs, decode_text
 from medviewer.imaging.source import ByteSource

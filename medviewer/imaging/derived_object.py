@@ -16,7 +16,6 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, NotDicomError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Image, zone_of
 from medviewer.imaging.charset import decode_text
 from medviewer.imaging.header import stamp_of

@@ -10,10 +10,11 @@ Source: PS3.5 section 7 (the data set), annex A (transfer syntaxes).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import (

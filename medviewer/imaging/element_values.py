@@ -10,9 +10,10 @@ import math
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.charset import decode_text
 from medviewer.imaging.header import uid_name

@@ -7,8 +7,9 @@ Anatomy), C.7.6.16.2.15 (Patient Orientation in Frame).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import LookUpTable
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet

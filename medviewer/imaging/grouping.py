@@ -11,11 +11,12 @@ Source: PS3.3 C.7.1.1 (Patient), C.7.2.1 (Study), C.7.3.1 (Series); PS3.3 annex 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.person_name import names_match, names_share_nothing
 from medviewer.domain.study import (
     Acquisition,

@@ -11,10 +11,10 @@ from __future__ import annotations
 import errno
 import io
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.domain.errors import InputError, NotDicomError, TruncatedError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import MAYBE_LOSSY_SYNTAXES
 from medviewer.imaging.dataset import (

@@ -10,11 +10,11 @@ import io
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.encapsulation import Fragment, frame_fragments
 from medviewer.imaging.header import Header, inflated, parse_header, stamp_of, unreadable

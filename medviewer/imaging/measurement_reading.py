@@ -13,11 +13,12 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medviewer.domain.errors import UnsupportedError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import KINDS, Measurement, MeasurementKind, Point, cut_plane_of
 from medviewer.domain.study import PixelDescription, zone_of
 from medviewer.imaging import tags

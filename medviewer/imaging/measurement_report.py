@@ -11,7 +11,7 @@ import json
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +24,7 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 from pydicom.valuerep import DT
 
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import CutPlane, Measurement, Point, Quantity
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_object import now_at, read_header, start_object, write_object

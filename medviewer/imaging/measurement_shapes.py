@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Measurement, MeasurementKind, Point
 
 # (code, scheme), in SNOMED CT and in the SNOMED RT of older reports.

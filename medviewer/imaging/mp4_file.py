@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import TooLargeError, UnsupportedError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.film_writer import FilmWriter
 
 FILE_TYPE = b"ftyp"

@@ -6,12 +6,11 @@ first in the lowest). Planes kept in unused bits of the pixels were retired, but
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.frame import OverlayPlane
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.source import ByteSource

@@ -9,11 +9,11 @@ import atexit
 import contextlib
 import logging
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 
 from medviewer.domain.errors import DecodeError, InputError, TooLargeError, UnsupportedError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Document
 from medviewer.imaging import tags

@@ -7,11 +7,11 @@ C.7.9 (palette colour look-up tables).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 
 from medviewer.domain.errors import InputError, UnsupportedError
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet
 from medviewer.imaging.description import lut_entries

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from medviewer.domain.errors import InputError, NoPixelsError, TooLargeError, TruncatedError, UnsupportedError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Caveat
 from medviewer.imaging import tags
 from medviewer.imaging.codecs import CODECS

@@ -10,10 +10,10 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.domain.study import Caveat, Image
 from medviewer.imaging.decode import caveats_of, check_unchanged

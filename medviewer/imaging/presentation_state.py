@@ -8,13 +8,13 @@ numbers that software can use there is the structured report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Point, Quantity
 from medviewer.domain.shutter import Shutters
 from medviewer.domain.study import Image, LookUpTable, PixelDescription, Window

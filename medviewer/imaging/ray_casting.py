@@ -9,7 +9,6 @@ of them where nothing can be seen are left out. Only the worker process imports 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from medviewer.domain.frozen import dataclass
 from medviewer.imaging.camera import Box, Look
 from medviewer.imaging.transfer import Transfer
 from medviewer.imaging.voxel_block import Codes, VoxelBlock

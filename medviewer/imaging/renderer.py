@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medviewer.domain.errors import RenderError, Stopped
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.domain.volume import Volume
 from medviewer.imaging.camera import Look

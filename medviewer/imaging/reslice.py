@@ -9,7 +9,7 @@ spacing, so that everything that shows, letters and measures an image does so he
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from medviewer.domain.errors import GeometryError, UsageError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Plane
 from medviewer.domain.volume import Volume
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from medviewer.domain.errors import UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Basis, Measurement, Point
 from medviewer.domain.study import PixelDescription
 from medviewer.imaging.ultrasound import has_axis, region_of

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import SpacingSource, UltrasoundRegion
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet

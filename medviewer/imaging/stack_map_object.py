@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from medviewer.domain.answer import Attribution, Finding
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Image, Plane
 from medviewer.domain.volume_map import VolumeMap
 from medviewer.imaging.derived_frame import has_place, place_frames

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
 from medviewer.domain.errors import GeometryError, InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Image
 from medviewer.imaging.derived_frame import describe_pixels, describe_segmentation, has_place, index_by, place_frames
 from medviewer.imaging.derived_object import (

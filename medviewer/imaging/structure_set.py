@@ -6,7 +6,6 @@ Source: PS3.3 A.19 (RT Structure Set IOD), C.8.8.5 (structure set), C.8.8.6 (ROI
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import GeometryError, InputError, TooLargeError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.layer import Color, Contour, LabelPlane, Segment, StructureSet
 from medviewer.domain.study import Patient
 from medviewer.imaging import tags

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import PixelDescription
 from medviewer.imaging import tags
 from medviewer.imaging.dataset import DataSet

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from medviewer.domain.errors import InputError, TooLargeError, TruncatedError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Caveat, FileKind
 
 MAX_VOLUME_BYTES = 16 * 2**30

@@ -9,13 +9,13 @@ there is no such block and no 3D view.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import GeometryError, InputError, TooLargeError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Caveat, Stack
 from medviewer.domain.volume import Volume
 from medviewer.imaging.display import modality_values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from medviewer.domain.answer import Answer, Finding, GuardResult, Provenance, Region
 from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.inference import guards
 from medviewer.inference.calibration import probabilities

@@ -12,11 +12,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from medviewer.domain.errors import CardError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card_checks import contradictions
 from medviewer.inference.card_json import read_document
 from medviewer.inference.card_schema import CARD_SCHEMA

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Text
 
 

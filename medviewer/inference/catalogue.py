@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from medviewer.domain.answer import Provenance
 from medviewer.domain.errors import ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_json import CARD_NAME
 from medviewer.inference.loading import check_file
@@ -22,7 +23,10 @@ from medviewer.inference.variants import SEPARATOR, is_variant, variants_of
 
 _log = logging.getLogger(__name__)
 
-_THREADS = 4  # that hash: the window waits for it
+_THREADS = 4  # that hash
+
+Found = list[list[Callable[[], "Entry"]]]
+"""What lies in each folder; to call one waits until its files are hashed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,7 @@ class Catalogue:
     A bad card or a changed file makes an entry with its reason, never a failure:
     one broken download must not take the other models away. Every file is
     hashed here, so a list of models is also a list of intact models; the engine
-    checks again when it opens them.
+    checks again when it opens them. Nothing is read before somebody asks, or has it begun.
 
     Args:
         folders: where to look; a folder that does not exist holds no models. A model of an
@@ -64,17 +68,37 @@ class Catalogue:
         self.folders = tuple(Path(folder) for folder in folders)
         self.trusted = trusted
         self._trust = trust
+        self._lock = threading.Lock()
+        self._begun: Found | None = None
         self._list(())
-        self.refresh()
+        self._is_read = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All model folders, those that cannot be used among them."""
+        self._finish()
         return self._entries
 
     def _list(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
         self._by_id = {entry.id: entry for entry in reversed(entries)}  # the first of an id counts
+        self._begun, self._is_read = None, True
+
+    def begin(self) -> None:
+        """Read the cards, and have threads hash the files meanwhile: who then asks for models waits for less."""
+        with self._lock:
+            if not self._is_read and self._begun is None:
+                self._begun = self._look()
+
+    def _finish(self) -> None:
+        """Wait for the first list, whichever thread asks first."""
+        with self._lock:
+            if not self._is_read:
+                self._list(_merged(self._begun or self._look()))
+
+    def _entry(self, model_id: str) -> Entry | None:
+        self._finish()
+        return self._by_id.get(model_id)
 
     def refresh(self) -> frozenset[str]:
         """Look again: models may have been added, removed or repaired.
@@ -82,24 +106,22 @@ class Catalogue:
         Returns:
             The ids of those that could be used before and are others now, or are not there.
         """
-        before = {entry.id: entry.card for entry in self._entries if entry.card is not None}
-        entries: list[Entry] = []
-        seen: set[str] = set()
-        keys = self.trusted.listed_or_none() if self.trusted else ()
-        with ThreadPoolExecutor(_THREADS) as pool:
-            read = partial(self._read_entry, keys)
-            found = [list(pool.map(read, self._folders_in(folder))) for folder in self.folders]
-        for in_folder in found:
-            stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
-            for candidate in _with_rivals([one for one in in_folder if one.id not in stood_in_for]):
-                entry = _second_of(candidate) if candidate.id in seen and not candidate.rivals else candidate
-                seen.add(entry.id)
-                entries.append(entry)
-                if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
-                    entries += [Entry(name, entry.folder, card, why) for name, card, why in variants_of(entry.card)]
+        before = {entry.id: entry.card for entry in self.entries if entry.card is not None}
+        entries = _merged(self._look())
         self._list(entries)
         now = {entry.id: entry.card.document_sha256 for entry in entries if entry.card is not None}
         return frozenset(name for name, card in before.items() if now.get(name) != card.document_sha256)
+
+    def _look(self) -> Found:
+        """Read the cards here, and have their files hashed by threads, on which nothing is imported."""
+        keys = self.trusted.listed_or_none() if self.trusted else ()
+        pool = ThreadPoolExecutor(_THREADS, "medviewer-hash")
+        try:
+            return [
+                [self._read_entry(pool, keys, path) for path in self._folders_in(folder)] for folder in self.folders
+            ]
+        finally:
+            pool.shutdown(wait=False)
 
     def card(self, model_id: str) -> Card:
         """The card of a model.
@@ -108,9 +130,9 @@ class Catalogue:
             UsageError: there is no such model; the message names those there are.
             ModelError: there is, but it cannot be used; the message says why.
         """
-        entry = self._by_id.get(model_id)
+        entry = self._entry(model_id)
         if entry is None and is_variant(model_id):  # those of a model that cannot be used are not listed
-            full = self._by_id.get(model_id.partition(SEPARATOR)[0])
+            full = self._entry(model_id.partition(SEPARATOR)[0])
             entry = full if full is not None and full.card is None else None
         if entry is None:
             known = ", ".join(dict.fromkeys(entry.id for entry in self.entries)) or "none"
@@ -137,7 +159,7 @@ class Catalogue:
 
         A card may be corrected while the network and the version stay, and then a label has another name.
         """
-        entry = self._by_id.get(said.model_id)
+        entry = self._entry(said.model_id)
         return entry is not None and entry.card is not None and said.card_sha256 == entry.card.document_sha256
 
     def trusts(self, card: Card) -> bool:
@@ -147,22 +169,32 @@ class Catalogue:
     def _folders_in(self, folder: Path) -> list[Path]:
         return _model_folders(folder)
 
-    def _read_entry(self, publishers: Sequence[TrustedKey], folder: Path) -> Entry:
+    def _read_entry(self, pool: Executor, publishers: Sequence[TrustedKey], folder: Path) -> Callable[[], Entry]:
         try:
             card = read_card(folder)
         except ModelError as error:
-            return Entry(folder.name, folder, None, str(error))
-        problem, signer = self._runtime_problem(card), UNSIGNED
+            bad = Entry(folder.name, folder, None, str(error))
+            return lambda: bad
         try:
-            signer = signer_of(folder, card.document, publishers)
-            for file in card.files if not problem else ():
-                check_file(folder, file, is_trusted=card.runtime == "torch")
+            problem, signer = self._runtime_problem(card), signer_of(folder, card.document, publishers)
         except ModelError as error:
-            problem = str(error)
-        if problem:
-            _log.info("the model %s cannot be used: %s", card.id, problem)
-            return Entry(card.id, folder, None, problem)
-        return Entry(card.id, folder, replace(card, signed_by=signer.name), "", signer)
+            problem, signer = str(error), UNSIGNED
+        files = card.files if not problem else ()
+        hashed = [pool.submit(check_file, folder, file, is_trusted=card.runtime == "torch") for file in files]
+
+        def entry() -> Entry:
+            why = problem
+            try:
+                for one in hashed:
+                    one.result()
+            except ModelError as error:
+                why = str(error)
+            if why:
+                _log.info("the model %s cannot be used: %s", card.id, why)
+                return Entry(card.id, folder, None, why)
+            return Entry(card.id, folder, replace(card, signed_by=signer.name), "", signer)
+
+        return entry
 
     def _runtime_problem(self, card: Card) -> str:
         """Why what the card's network runs on cannot run it here; empty if it can."""
@@ -190,6 +222,22 @@ class OneFolder(Catalogue):
 
     def _folders_in(self, folder: Path) -> list[Path]:
         return [folder]
+
+
+def _merged(found: Found) -> list[Entry]:
+    """All models of all folders; those of an earlier folder come before those of a later one."""
+    entries: list[Entry] = []
+    seen: set[str] = set()
+    for in_folder in found:
+        stood_in_for = frozenset(entry.id for entry in entries if entry.card is not None)
+        read = [one() for one in in_folder]
+        for candidate in _with_rivals([one for one in read if one.id not in stood_in_for]):
+            entry = _second_of(candidate) if candidate.id in seen and not candidate.rivals else candidate
+            seen.add(entry.id)
+            entries.append(entry)
+            if entry.card is not None:  # a copy of a network that cannot be trusted is not listed at all
+                entries += [Entry(name, entry.folder, card, why) for name, card, why in variants_of(entry.card)]
+    return entries
 
 
 def _with_rivals(in_folder: Sequence[Entry]) -> list[Entry]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from medviewer.domain.errors import (
     RuntimeMissingError,
     UsageError,
 )
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.inference import asking
 from medviewer.inference.card import Card, Role

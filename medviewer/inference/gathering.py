@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from medviewer.domain.answer import Evidence, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.inference import guards
 from medviewer.inference.card import Card
 from medviewer.inference.card_outcomes import OutcomeSpec

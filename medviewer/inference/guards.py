@@ -13,7 +13,6 @@ find some of what can be wrong, not all.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from medviewer.domain.answer import GuardLevel, GuardResult
 from medviewer.domain.case import Case
 from medviewer.domain.digits import percent_number
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Caveat, PixelDescription
 from medviewer.domain.volume import Volume
 from medviewer.imaging.scale import pixel_sizes_mm

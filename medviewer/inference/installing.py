@@ -15,12 +15,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.errors import CardError, InputError, ModelError, UnsafeModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.imaging.archive import is_archive
 from medviewer.inference.acceptance import TIME_BUDGET_S, accept

@@ -8,7 +8,6 @@ as smooth as the network is sure, and lies where its pixels do to within half a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from medviewer.domain.answer import Region
 from medviewer.domain.errors import CardError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.label_planes import is_ragged, outlines_of
 from medviewer.imaging.scale import scale_at

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError
+from medviewer.domain.frozen import dataclass
 
 _LARGEST_SHAPE = 1024  # elements: constants from which shapes are worked out; weights are larger
 # The last three are the system's words and PyTorch's, whose allocator has no class of its own on a processor.

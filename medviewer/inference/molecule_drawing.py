@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.inputs.molecule import REQUIRES
 
 LONGEST = 2_000  # characters; more is no drug

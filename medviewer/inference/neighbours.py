@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from medviewer.domain.answer import Neighbours
 from medviewer.domain.errors import CardError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, CardFile, Label, Text
 from medviewer.inference.loading import read_arrays
 

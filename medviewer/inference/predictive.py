@@ -11,9 +11,9 @@ the Public Interest 2007 (natural frequencies); Altman and Bland, "Predictive va
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, Text
 
 PEOPLE = 100

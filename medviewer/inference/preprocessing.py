@@ -11,13 +11,13 @@ Numpy only, so that the window can prepare an image without loading a runtime.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import CardError, InputError
+from medviewer.domain.frozen import dataclass
 
 FloatImage: TypeAlias = npt.NDArray[np.float32]
 Transform: TypeAlias = npt.NDArray[np.float64]

@@ -11,7 +11,6 @@ import math
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, TypeAlias
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError, UsageError
+from medviewer.domain.frozen import dataclass
 
 _ALIGNMENT = 64  # a cache line, and what vector instructions like
 _SMALLEST = 1 << 20

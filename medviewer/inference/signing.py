@@ -20,12 +20,12 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.errors import DigestError, InputError, ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card_json import CARD_LIMIT_BYTES, CARD_NAME, read_document
 from medviewer.whole_file import storage_error, write_whole
 

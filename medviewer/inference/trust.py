@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.domain.errors import StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.whole_file import write_whole
 
 FILE_NAME = "trained-here.json"

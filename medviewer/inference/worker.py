@@ -32,7 +32,6 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -41,6 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import EngineError, MedViewerError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.memory import (
     Budget,
     allocated_bytes,

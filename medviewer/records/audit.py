@@ -19,7 +19,6 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select
 
 from medviewer.domain.errors import StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.records.database import Database
 from medviewer.records.rows import well_formed
 from medviewer.records.tables import AUDIT

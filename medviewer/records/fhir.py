@@ -7,12 +7,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.case import Observation
 from medviewer.domain.errors import RecordError, StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Problem
 from medviewer.records import fhir_facts, origin
 from medviewer.records.fhir_codes import NO_INFORMATION, NONE_KNOWN, code_of, is_test_data

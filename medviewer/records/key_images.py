@@ -7,11 +7,11 @@ newest row of a frame says whether it is a key image now.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, insert, select
 
+from medviewer.domain.frozen import dataclass
 from medviewer.records.rows import checked, well_formed
 from medviewer.records.tables import KEY_IMAGE
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
 from medviewer.domain.errors import RecordError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import CutPlane, Measurement, Point, Where, cut_plane_of
 from medviewer.records.database import DAMAGED
 from medviewer.records.rows import checked, stored_time, well_formed

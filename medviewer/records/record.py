@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, tzinfo
 from typing import Literal, NamedTuple
 
 from medviewer.domain.case import Case, Observation, TextObservation, is_whole_day
+from medviewer.domain.frozen import dataclass
 
 AllergyStatus = Literal["not recorded", "none known", "recorded"]
 Precision = Literal["year", "month", "day", "time"]

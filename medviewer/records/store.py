@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 
 from medviewer.domain.answer import Decision, Subject
 from medviewer.domain.errors import RecordError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.measurement import Measurement
 from medviewer.domain.study import Patient, Study
 from medviewer.records import identity, key_images, measurements, tables

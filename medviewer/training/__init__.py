@@ -10,12 +10,12 @@ import contextlib
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from medviewer.domain.errors import RuntimeMissingError, TrainingError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.extras import check_installed, install
 from medviewer.training.sums import check_sums, say_sums
@@ -52,13 +52,16 @@ class Manner:
     record: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
 
 
+_PLAINLY = Manner()
+
+
 def train(
     recipe: str,
     data: Path,
     out: Path,
     overrides: Mapping[str, str],
     progress: Callable[[str], None],
-    manner: Manner = Manner(),
+    manner: Manner = _PLAINLY,
 ) -> Path:
     """Train a recipe and write a complete model folder.
 

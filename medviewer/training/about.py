@@ -10,10 +10,11 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.recipe_settings import PathSetting, kind_of
 from medviewer.training.configs import LoopConfig
 

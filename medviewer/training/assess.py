@@ -12,13 +12,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medviewer.domain.errors import InputError, ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, StopToken, no_progress
 from medviewer.explain import randomise, sanity
 from medviewer.explain.faithfulness import beats_random

@@ -10,11 +10,11 @@ specificity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from medviewer.domain.errors import TrainingError
+from medviewer.domain.frozen import dataclass
 from medviewer.training.metrics import Floats, Truth, balanced_weights
 
 

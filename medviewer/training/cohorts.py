@@ -10,13 +10,14 @@ import csv
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec
 from medviewer.inference.inputs.quantity import Quantity, quantities
 from medviewer.inference.inputs.table import encode, row

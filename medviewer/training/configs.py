@@ -5,7 +5,7 @@ Nothing here loads torch, so that recipes can be listed with their settings in n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from medviewer.domain.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

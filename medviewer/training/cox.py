@@ -7,12 +7,12 @@ Function for Censored Data" (1977), or Breslow (1974); the baseline after Breslo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from medviewer.domain.errors import TrainingError
+from medviewer.domain.frozen import dataclass
 from medviewer.training.metrics import Floats, Truth
 
 Ties = Literal["efron", "breslow"]

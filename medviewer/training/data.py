@@ -21,7 +21,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Image
 from medviewer.imaging.scale import pixel_aspect
 from medviewer.training.reading import PICTURES, Grey, read_dicom_grey

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import StorageError
+from medviewer.domain.frozen import dataclass
 from medviewer.training.data import COPY_ELSEWHERE, SPLITS, ClassFolders, has_published_names, splits_of
 from medviewer.training.data_page import data_page
 from medviewer.training.metrics import Truth

@@ -15,7 +15,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from medviewer.domain.case import Case
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import CardFile, InputSpec, input_spec
 from medviewer.inference.inputs import text
 from medviewer.inference.inputs.adapter import Missing

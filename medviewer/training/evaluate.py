@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, MedViewerError, Stopped, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, read_card
 from medviewer.training.data import ClassFolders, LabelledImage, find_images, splits_of
 from medviewer.training.evaluable import check_is_of_one_image, check_runs_here, finding_of, spelled_in

@@ -8,13 +8,13 @@ value that is recent there is nothing to go on from, and nothing to compare with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs.quantity import quantities
 from medviewer.training.physionet import Stay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medviewer.domain.errors import ModelError
+from medviewer.domain.frozen import dataclass
 from medviewer.training.forecast_data import COLUMNS, TARGETS, WINDOW_H
 from medviewer.training.forecast_learning import Forecaster, scale_of
 from medviewer.training.stay_export import BATCHES, exported, feed, synthetic_stays

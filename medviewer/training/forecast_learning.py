@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.configs import ForecastConfig
 from medviewer.training.forecast_data import AHEAD_H, COLUMNS, WINDOW_H, Moments
 from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings, device_of

@@ -7,11 +7,11 @@ Everything is repeated with other folds, since one way of cutting five is luck.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.batches import Part, Steps
 from medviewer.training.calibration import Decision, check_learned, sigmoid
 from medviewer.training.copies import grouped_folds

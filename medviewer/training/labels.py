@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.study import Image
 from medviewer.imaging.scan import images_of, scan
 from medviewer.training.data import SPLITS, ClassFolders, LabelledImage, read_table

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.training.configs import LoopConfig
 from medviewer.training.processes import Processes, this_device

@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, CardFile, read_card
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.preprocessing import prepare

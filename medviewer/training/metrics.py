@@ -9,12 +9,13 @@ so be told for another prevalence, and a bootstrap is a draw of weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.intervals import (
     group_draws,
     has_no_width,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.calibration import sigmoid
 from medviewer.training.intervals import gaps, group_draws, has_no_width, interval_entry, mean_interval
 from medviewer.training.metrics import Floats, Measure, Truth, counted, measures, roc_auc, taken, widened

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import input_spec
 from medviewer.inference.inputs.atom_properties import ATOM_PROPERTIES
 from medviewer.inference.inputs.molecule import NODE_FEATURES, MoleculeRaw, encode

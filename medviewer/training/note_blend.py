@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.configs import NoteConfig
 from medviewer.training.dialogues import Dialogues, encode_dialogues, input_of
 from medviewer.training.lesson import Batch, Epoch, FixedSchedule, Surroundings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.class_metrics import (
     MEASURES,
     Classes,

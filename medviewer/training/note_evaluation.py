@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, ModelError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.inputs import text

@@ -19,7 +19,6 @@ Samples" (2018), the last layer only; covariance after Ledoit and Wolf (2004), s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import TrainingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.guards import FeatureStatistics, ResidualStatistics
 from medviewer.training.metrics import Floats
 

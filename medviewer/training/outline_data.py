@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from medviewer.domain.errors import InputError, MedViewerError
 from medviewer.domain.frame import Frame
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.layer import Segmentation
 from medviewer.domain.presentation import are_named
 from medviewer.domain.study import Collection, Image, PixelDescription, Stack

@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.explain.sanity import interval
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.card_masks import MASKS

@@ -7,10 +7,10 @@ Nature Methods 2024, on what to do where one of the two is empty.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+
+from medviewer.domain.frozen import dataclass
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

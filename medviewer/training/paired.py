@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card
 from medviewer.training.intervals import are_enough, group_draws
 from medviewer.training.metrics import N_RESAMPLES, Floats, Truth

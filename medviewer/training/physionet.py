@@ -16,11 +16,12 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeVar
 
 from medviewer.domain.errors import InputError
+from medviewer.domain.frozen import dataclass
 
 HOURS = 48
 DESCRIPTORS = ("Age", "Gender", "Height", "ICUType", "Weight")

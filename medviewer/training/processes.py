@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -25,6 +24,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medviewer.domain.errors import TrainingError
+from medviewer.domain.frozen import dataclass
 
 if distributed.is_available():
     # Its functions take the group of that moment as a default: imported later, by the first wrapped

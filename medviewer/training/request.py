@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import Progress, no_progress
 from medviewer.inference.card import read_card
 from medviewer.training.configs import LoopConfig

@@ -10,12 +10,12 @@ Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Att
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.preprocessing import prepare
 from medviewer.training.metrics import Floats, Truth, measures
 from medviewer.training.reading import Grey, as_bytes

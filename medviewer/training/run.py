@@ -7,13 +7,14 @@ import copy
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
 
 from medviewer.domain.errors import Stopped, StorageError, TrainingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.memory import is_out_of_memory
 from medviewer.training.checkpoint import read_checkpoint, write_checkpoint
 from medviewer.training.configs import LoopConfig

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.calibration import probabilities
 from medviewer.inference.card import Card, Role
 from medviewer.inference.guards import FeatureStatistics, ResidualStatistics

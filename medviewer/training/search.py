@@ -14,11 +14,12 @@ import contextlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medviewer.domain.errors import RuntimeMissingError, StorageError, TrainingError, UsageError
+from medviewer.domain.frozen import dataclass
 
 FILE = "search.log"
 _STUDY = "search"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from medviewer import __version__
 from medviewer.domain.errors import InputError, UsageError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import Card, read_card
 from medviewer.training.calibration import sigmoid
 from medviewer.training.icu_scores import event_1, event_2

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, input_spec
 from medviewer.inference.inputs import series, table
 from medviewer.inference.inputs.quantity import implausible, quantities

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec
 from medviewer.training.cohorts import CLASSES, Cohort, columns_of, stratified_folds
 from medviewer.training.intervals import gaps

@@ -8,12 +8,12 @@ classification schemes" (1999) for the Brier score weighted by the inverse chanc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medviewer.domain.frozen import dataclass
 from medviewer.training.intervals import are_enough, group_draws, unseen_share
 from medviewer.training.metrics import Floats, Truth
 

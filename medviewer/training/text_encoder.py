@@ -6,13 +6,13 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from medviewer.domain.errors import InputError, RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.training.text_networks import Encoder, EncoderShape
 from medviewer.training.xrayvision import read_weights
 

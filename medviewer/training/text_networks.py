@@ -6,12 +6,13 @@ All take ``ids`` and ``mask`` ``(N, T)`` int64, as :mod:`medviewer.inference.inp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from medviewer.domain.frozen import dataclass
 
 _FAR = 1e4  # beyond every activation
 

@@ -13,7 +13,7 @@ from medviewer.app.commands import COMMANDS
 from medviewer.app.shortcuts import Changes
 from medviewer.app.state import Restorable, RestorablePane, State
 from medviewer.gui.about_dialog import AboutDialog, versions
-from medviewer.gui.command_palette import native_keys
+from medviewer.gui.actions import native_keys
 from medviewer.gui.empty_view import EmptyView
 from medviewer.gui.shortcuts_dialog import ShortcutsDialog
 from medviewer.gui.text import tr, use_language

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from PySide6.QtCore import QTimer
@@ -18,12 +20,14 @@ from medviewer.app import analysis
 from medviewer.app.application import Application
 from medviewer.app.on_screen import is_record_checked
 from medviewer.app.save_jobs import Noted
-from medviewer.app.settings import SettingsFile
+from medviewer.app.settings import Settings, SettingsFile
+from medviewer.cli.window import open_window
 from medviewer.domain.answer import Subject
 from medviewer.domain.errors import MedViewerError, StorageError
 from medviewer.domain.progress import Progress, StopToken
 from medviewer.gui import run
 from medviewer.gui.run import grab_window, run_window
+from medviewer.gui.viewport import Viewport
 from medviewer.gui.window import MainWindow
 from medviewer.records.audit import AuditTrail
 from medviewer.records.store import RecordStore
@@ -87,6 +91,97 @@ def test_the_window_comes_with_its_image(
     in_the_window(lambda window: not window.app.jobs.running)
     assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
     assert seen == [True]
+
+
+def test_what_the_first_image_does_not_need_comes_after_it(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it come the notice of research use, the patient and the tabs; nothing that is seen moves afterwards."""
+    drawn: list[Seen] = []
+    end: list[Seen] = []
+    paint = Viewport.paintEvent
+
+    def painted(viewport: Viewport, event: Any) -> None:
+        paint(viewport, event)
+        window = viewport.window()
+        if isinstance(window, MainWindow) and window.app.state.frame is not None and not drawn:
+            drawn.append(seen_of(window))
+
+    def act(window: MainWindow) -> bool:
+        if window.is_whole and not window.app.jobs.running and drawn:
+            end.append(seen_of(window))
+        return bool(end)
+
+    monkeypatch.setattr(Viewport, "paintEvent", painted)
+    monkeypatch.setattr(run, "_IMAGE_FIRST_MS", 20_000)  # a busy machine
+    monkeypatch.setattr(run, "_REST_AFTER_MS", 20_000)
+    in_the_window(act)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert drawn[0].made == set()
+    assert not drawn[0].has_models
+    assert drawn[0].strip_is_seen
+    assert "Alpha, Anna" in drawn[0].title
+    assert end[0].made == set(PANELS)
+    assert end[0].has_models
+    assert drawn[0].places == end[0].places
+
+
+PANELS = ("findings", "record", "measurements", "layers")
+
+
+class Seen(NamedTuple):
+    """What of a window is made, and where things are."""
+
+    made: set[str]
+    has_models: bool
+    strip_is_seen: bool
+    title: str
+    places: tuple[object, ...]
+
+
+def seen_of(window: MainWindow) -> Seen:
+    tabs = window._tabs
+    names = [tabs.tabText(at) for at in range(tabs.count())]
+    places = (
+        window.size(),
+        window.splitter.sizes(),
+        window.viewport.size(),
+        window.tools.geometry(),
+        tabs.size(),
+        names,
+    )
+    strip = window.strip.isVisible() and window.strip.height() > 0
+    return Seen(window.__dict__.keys() & set(PANELS), window.app.has_models, strip, window.windowTitle(), places)
+
+
+def test_garbage_is_looked_for_again_once_the_window_is_whole(
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: seen.append(True))  # else what other tests leave would stay
+
+    def act(window: MainWindow) -> bool:
+        return window.is_whole and gc.isenabled() and not window.app.jobs.running
+
+    in_the_window(act)
+    assert open_window(argparse.Namespace(paths=[write_radiograph(tmp_path / "a.dcm")])) == 0
+    assert seen == [True]
+    assert gc.isenabled()
+
+
+def test_a_window_that_runs_models_by_itself_knows_them_at_once(
+    in_the_window: Callable[[Act], None],
+    qapp: Any,
+    tmp_path: Path,
+    medviewer_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    SettingsFile(medviewer_home).save(Settings(run_when_opened=True))
+    before: list[bool] = []
+    monkeypatch.setattr(MainWindow, "open_as_before", lambda window: before.append(window.app.has_models))
+    in_the_window(lambda window: not window.app.jobs.running)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert before == [True]
 
 
 def test_the_second_window_is_opened_again_before_there_is_anything_to_undo(

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication, QDialog, QMenu, QTabWidget, QToolBut
 from medviewer.app.commands import COMMANDS
 from medviewer.app.on_screen import current_answer
 from medviewer.app.start import running_application
-from medviewer.gui import window
+from medviewer.gui import values_section
 from medviewer.gui.post import GuiPost
 from medviewer.gui.status_bar import NoticeLabel
 from medviewer.gui.window import TITLE, MainWindow
@@ -61,11 +61,42 @@ def test_what_draws_charts_is_imported_while_the_window_goes_on(
     main_window: MainWindow, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     imported, told = [], []
-    monkeypatch.setattr(window, "import_charts", lambda: imported.append(threading.current_thread()))
+    monkeypatch.setattr(values_section, "import_charts", lambda: imported.append(threading.current_thread()))
     main_window.record._load_charts(lambda: told.append(threading.current_thread()))
     qtbot.waitUntil(lambda: bool(told))
     assert imported[0] is not threading.main_thread()
     assert told == [threading.main_thread()]
+
+
+def test_a_panel_that_is_asked_for_is_there_at_once(qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path) -> None:
+    """Whichever comes first, each stands where it always does, and shows the state as it is."""
+    post = GuiPost()
+    with running_application(medviewer_home, post, fake_engine, has_models=False) as app:
+        window = MainWindow(app, is_whole=False)
+        qtbot.addWidget(window)
+        window.show()
+        tabs = window._tabs
+        app.run_command("app.language", "zh")
+        for name in ("layers", "record", "findings", "measurements"):
+            assert name not in window.__dict__
+            panel = getattr(window, name)
+            assert panel is getattr(window, name)
+            assert tabs.indexOf(panel) >= 0
+        assert [tabs.widget(at) for at in range(4)] == [
+            window.findings,
+            window.record,
+            window.measurements,
+            window.layers,
+        ]
+        assert tabs.currentWidget() is window.findings
+        assert "模型" in "".join(words(window.findings))
+        app.run_command("app.language", "en")
+        assert [tabs.tabText(at) for at in range(4)] == ["Findings", "Patient", "Measurements", "Layers"]
+        for _ in window.make_rest():
+            pass
+        assert window.findings.model.currentText()  # they are known now
+        window.close()
+        post.close()
 
 
 def test_tab_leaves_the_screen_to_the_image(reader: Reader, radiograph: Path) -> None:
@@ -301,7 +332,7 @@ def test_dialogs_and_menus_are_let_go_when_they_are_closed(
         reader.settle()
     assert len(asked) == len(commands)
     settle()
-    assert [type(one).__name__ for one in window.findChildren(QDialog)] == ["CommandPalette"]
+    assert [type(one).__name__ for one in window.findChildren(QDialog)] == []
     before = len(window.findChildren(QMenu))
     QTimer.singleShot(0, lambda: QApplication.activePopupWidget().close())
     window.volume.menu_requested.emit(QPoint(5, 5))

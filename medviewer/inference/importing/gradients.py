@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.importing.graphs import ACROSS, batched, last_feature_map
 
 TOLERATED = 0.02

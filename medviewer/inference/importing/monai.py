@@ -16,11 +16,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medviewer.domain.errors import InputError, ModelError, TooLargeError
+from medviewer.domain.frozen import dataclass
 from medviewer.domain.progress import StopToken
 from medviewer.imaging.archive import Archive, Budget, is_archive
 from medviewer.inference.card_json import CARD_NAME

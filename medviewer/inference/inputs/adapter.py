@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import Anchor
 from medviewer.domain.answer import GuardLevel
 from medviewer.domain.case import Case
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, Text
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import Atom
 from medviewer.domain.case import Case
 from medviewer.domain.errors import RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used
 from medviewer.inference.inputs.atom_properties import ATOM_PROPERTIES, atom_properties

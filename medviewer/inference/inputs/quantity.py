@@ -6,11 +6,11 @@ Shared by tables (one value of each) and series (many).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from medviewer.domain.case import Observation
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.inputs.adapter import Doubt
 from medviewer.inference.units import convert

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import TimeCell
 from medviewer.domain.answer import GuardLevel
 from medviewer.domain.case import Case, is_whole_day
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used

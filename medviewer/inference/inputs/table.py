@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from medviewer.domain.anchor import Field
 from medviewer.domain.answer import GuardLevel
 from medviewer.domain.case import Case, is_whole_day
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec, Text
 from medviewer.inference.data_guard_texts import span
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing, Used

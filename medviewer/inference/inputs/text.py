@@ -13,7 +13,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from medviewer.domain.anchor import CharacterSpan
 from medviewer.domain.case import Case
 from medviewer.domain.errors import CardError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import InputSpec
 from medviewer.inference.inputs.adapter import Arrays, Doubt, Encoded, Group, Missing
 from medviewer.inference.inputs.language import language_of

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from medviewer.domain.frozen import dataclass
 
 _LONGEST_WORD = 100  # characters; a longer one is [UNK]
 _CJK = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import ModelError, RuntimeMissingError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card import CardFile
 from medviewer.inference.loading import check_graph, read_arrays, read_file
 from medviewer.inference.memory import Outline, outline_of

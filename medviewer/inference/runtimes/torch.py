@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medviewer.domain.errors import ModelError, RuntimeMissingError, UnsafeModelError
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.loading import read_file
 from medviewer.inference.memory import Outline
 from medviewer.inference.runtimes.onnx import Source, largest_error, read_reference

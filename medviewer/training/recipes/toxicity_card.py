@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medviewer import __version__
+from medviewer.domain.frozen import dataclass
 from medviewer.inference.card_schema import SCHEMA_ID
 from medviewer.training.card import library_versions
 from medviewer.training.configs import MoleculeConfig

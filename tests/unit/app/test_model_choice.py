@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from medviewer.app.application import Application
+from medviewer.app.conditions import may_run
 from medviewer.app.model_choice import refusal, suited_model
+from medviewer.app.start import running_application
 from medviewer.domain.study import Image
 from medviewer.inference.card import Card, read_card
 from medviewer.inference.catalogue import Catalogue
 from tests import data_models, fakes
+from tests.conftest import InlineExecutor
 from tests.radiographs import write_radiograph
 
 
@@ -74,6 +77,24 @@ def test_what_is_ready_follows_the_images_on_screen(
         application.run_command("file.open_files", [path])
         assert application.state.selection is not None
         assert application.state.model_id == expected
+
+
+def test_an_image_that_was_there_before_the_models_gets_one_that_may_be_asked(
+    tmp_path: Path, medviewer_home: Path
+) -> None:
+    chest = fakes.make_model(tmp_path / "models" / "chest")
+    document = json.loads((chest / "model.json").read_text(encoding="utf-8"))
+    breast = fakes.make_model(tmp_path / "models" / "breast")
+    fakes.write_card(breast, {**document, "id": "a-breast", "inputs": [{**document["inputs"][0], "modality": ["US"]}]})
+    engine = fakes.FakeEngine(Catalogue([tmp_path / "models"]))
+    with running_application(medviewer_home, lambda call: call(), engine, InlineExecutor, has_models=False) as app:
+        app.run_command("file.open_files", [write_radiograph(tmp_path / "film.dcm")])
+        assert app.state.frame is not None
+        assert (app.state.model_id, may_run(app.state)) == ("", False)
+        app.adopt_models()
+        assert (app.state.model_id, may_run(app.state)) == (fakes.MODEL_ID, True)
+        assert app.state.provider.startswith("Will run on"), "it is opened ahead, as with every image"
+    engine.close()
 
 
 def test_why_there_would_be_no_result_is_told_in_the_readers_language(cards: tuple[Card, ...]) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from medviewer.domain.case import Case
 from medviewer.domain.errors import ModelError, UsageError
 from medviewer.explain.methods import explain, weigh
+from medviewer.inference import catalogue as catalogue_module
+from medviewer.inference.acceptance import OneModel
 from medviewer.inference.catalogue import Catalogue, OneFolder
 from tests import data_models, fakes
 
@@ -21,6 +25,45 @@ def test_good_models_are_found_in_every_folder(tmp_path: Path) -> None:
     catalogue = Catalogue([tmp_path / "bundled", tmp_path / "own", tmp_path / "absent"])
     assert [(entry.id, entry.problem) for entry in catalogue.entries] == [("first", ""), ("second", "")]
     assert catalogue.card("second").folder == tmp_path / "own" / "b"
+
+
+def test_nothing_is_read_before_somebody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    check = catalogue_module.check_file
+
+    def noted(folder: Path, file: Any, *, is_trusted: bool) -> None:
+        hashed.append(threading.current_thread().name)
+        check(folder, file, is_trusted=is_trusted)
+
+    monkeypatch.setattr(catalogue_module, "check_file", noted)
+    fakes.make_model(tmp_path / "a")
+    catalogue = Catalogue([tmp_path])
+    assert hashed == []
+    catalogue.begin()
+    catalogue.begin()
+    assert catalogue.card("fake-chest").folder == tmp_path / "a"
+    once = len(hashed)
+    assert once == len(catalogue.card("fake-chest").files)
+    assert all(name.startswith("medviewer-hash") for name in hashed)
+    assert catalogue.refresh() == frozenset()
+    assert len(hashed) == 2 * once
+
+
+def test_a_list_that_was_given_is_not_read_anew(tmp_path: Path) -> None:
+    card = Catalogue([fakes.make_model(tmp_path / "a").parent]).card("fake-chest")
+    one = OneModel(card)
+    one.begin()
+    assert [entry.id for entry in one.entries] == ["fake-chest"]
+    assert one.card("fake-chest").file("reference") is None
+
+
+def test_many_threads_may_ask_first(tmp_path: Path) -> None:
+    fakes.make_model(tmp_path / "a")
+    catalogue = Catalogue([tmp_path])
+    with ThreadPoolExecutor(8) as pool:
+        lists = list(pool.map(lambda _n: catalogue.entries, range(8)))
+    assert all(one is lists[0] for one in lists)
+    assert len(lists[0]) == 1
 
 
 def test_a_changed_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
