@@ -122,10 +122,6 @@ class WindowFront(QMainWindow):
 
     def has_drawn(self) -> bool:
         """Whether what is to be seen has been drawn; asked from any thread."""
-        return self.has_drawn_image()
-
-    def has_drawn_image(self) -> bool:
-        """Whether the image that is to be seen has been drawn; asked from any thread."""
         frame = self.app.state.frame
         try:
             return frame is None or self.viewport.painted_frame is frame

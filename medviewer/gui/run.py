@@ -48,7 +48,7 @@ from medviewer.inference.catalogue import Entry
 log = logging.getLogger(__name__)
 
 _IMAGE_FIRST_MS = 150  # that the window waits for the first image before it opens without
-_REST_AFTER_MS = 1_000  # that the rest of the window waits for the first image
+_REST_AFTER_MS = 1_000  # that the rest of the window waits for the first image, and for what else is read
 _LOOK_EVERY_MS = 5
 _NOTHING = object()
 _LAYOUT_ROUNDS = 5  # new words change a label's height, that its card's, that the panel's
@@ -117,7 +117,10 @@ def _wait_for_image(app: Application) -> None:
 
 
 def _make_rest(app: Application, window: MainWindow) -> None:
-    """Once the first image is drawn, make what it did without, part by part: the reader's hand may come in between."""
+    """Once the first image is drawn, make what it did without, part by part: the reader's hand may come in between.
+
+    What the reader waits for comes first, the other files and slices for planes: each would slow the other down.
+    """
     clock = QElapsedTimer()
     clock.start()
     timer = QTimer(window)
@@ -127,8 +130,8 @@ def _make_rest(app: Application, window: MainWindow) -> None:
         if window.isHidden():  # closed already
             timer.stop()
             return
-        is_drawn = is_drawable(app.state) and window.has_drawn_image()
-        if app.jobs.running and not is_drawn and clock.elapsed() < _REST_AFTER_MS:
+        is_seen = not is_drawable(app.state) or window.has_drawn()
+        if (app.jobs.running or not is_seen) and clock.elapsed() < _REST_AFTER_MS:
             return
         if next(rest, _NOTHING) is _NOTHING:
             timer.stop()

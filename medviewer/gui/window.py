@@ -107,10 +107,6 @@ class MainWindow(WindowFront):
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
 
-    def has_drawn(self) -> bool:
-        """Whether all of the window is there, too: while files are read, each step of making it waits for its turn."""
-        return self.is_whole and super().has_drawn()
-
     # what Qt tells
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 - Qt's name

@@ -126,6 +126,32 @@ def test_what_the_first_image_does_not_need_comes_after_it(
     assert drawn[0].places == end[0].places
 
 
+@pytest.mark.parametrize("patience_ms", [20_000, 0])
+def test_what_the_reader_waits_for_comes_before_the_rest_of_the_window_but_not_for_ever(
+    patience_ms: int,
+    in_the_window: Callable[[Act], None], qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    let_go, looks, early = threading.Event(), [0], [False]
+    show = MainWindow.show
+
+    def and_ask(window: MainWindow) -> None:
+        show(window)
+        window.app.start_job("volume", lambda _stop, _progress: let_go.wait(30), lambda _found: None)
+
+    def act(window: MainWindow) -> bool:
+        looks[0] += window.has_drawn()
+        if not let_go.is_set() and (window.is_whole or looks[0] == 20):
+            early[0] = window.is_whole
+            let_go.set()
+        return let_go.is_set() and window.is_whole
+
+    monkeypatch.setattr(MainWindow, "show", and_ask)
+    monkeypatch.setattr(run, "_REST_AFTER_MS", patience_ms)
+    in_the_window(act)
+    assert run_window([write_radiograph(tmp_path / "a.dcm")]) == 0
+    assert early == [not patience_ms]
+
+
 PANELS = ("findings", "record", "measurements", "layers")
 
 
