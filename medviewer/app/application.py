@@ -56,6 +56,8 @@ Dialog = Literal["palette", "shortcuts", "preferences", "protocols", "models", "
 
 log = logging.getLogger(__name__)
 
+_OF_MODELS = frozenset({"model.run", "model.select"})
+
 SHOWN_JOBS = {
     "open": "Opening", "volume": "Reading slices", "model": "Running the model", "explain": "Explaining",
     "compare": "Explaining by the second method",
@@ -332,6 +334,8 @@ class Application:
             UsageError: there is no such command.
         """
         chosen = command(command_id)
+        if command_id in _OF_MODELS and not self.has_models:
+            self.adopt_models()  # who asks so early waits for their files
         if not chosen.enabled(self.state):
             return
         try:

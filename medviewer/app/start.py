@@ -90,6 +90,7 @@ def running_application(
     finally:
         app.close()
         used.close()
+        used.catalogue.close()
         for pool in pools:
             pool.shutdown(wait=True, cancel_futures=pool not in (pools[2], pools[4]))
         app.saves.end()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 _WANTED = {"__repr__": "repr", "__eq__": "eq", "__hash__": "unsafe_hash"}
 """The methods that the standard makes later, and its parameter that asks for each."""
 
+_TAKEN = frozenset({"self", "__set__", "__factory__"})  # names that ``__init__`` has for itself
+
 
 class _Factory:
     """The default of a field that has a factory, as signatures show it."""
@@ -110,7 +112,7 @@ def _refuse_to_delete(_self: object, name: str) -> NoReturn:
 def _frozen(cls: type, *, eq: bool) -> type:
     """The class with its fields and slots, and its methods still to be made."""
     cls.__doc__ = cls.__doc__ or cls.__name__  # else the standard would work out a signature for it
-    has_hash = cls.__dict__.get("__hash__") is not None
+    has_hash = "__hash__" in cls.__dict__ and not (cls.__dict__["__hash__"] is None and "__eq__" in cls.__dict__)
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     like: Any = _Compared if eq else _Identical
     made.__dataclass_params__ = like.__dataclass_params__
@@ -120,6 +122,8 @@ def _frozen(cls: type, *, eq: bool) -> type:
     made.__setattr__, made.__delattr__ = _refuse_to_set, _refuse_to_delete
     if set(made.__dataclass_fields__) != {field.name for field in dataclasses.fields(made) if not field.kw_only}:
         raise TypeError("Fields for __init__ alone, of the class or by keyword only are not made here.")
+    if not _TAKEN.isdisjoint(made.__dataclass_fields__):
+        raise TypeError(f"No field may be called {' or '.join(sorted(_TAKEN))} here.")
     for name in ("__init__", *_WANTED) if eq else ("__init__", "__repr__"):
         if not (has_hash if name == "__hash__" else name in made.__dict__):
             setattr(made, name, _Later(made, name))

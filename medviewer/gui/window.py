@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QEvent, QPoint, Qt, QTimer
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 # ruff: noqa: PLC0415 - what the first image does not need is imported when it is made: the window opens sooner
 
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
 TITLE = "MedViewer"
 FIRST_NAME = "geometry"  # of this window, in what is kept of the layout
 KEEP_EVERY_MS = 3_000  # where the reader is in a stack, for a program that ends unexpectedly
@@ -96,9 +99,6 @@ class MainWindow(WindowFront):
         self.actions_.focus_on([(self, self.viewports), (self.second, self.second.viewports)])
         self._restore_layout()
         self._show_state(None, app.state)
-        for _ in self.make_rest() if is_whole else ():
-            pass
-        (self.empty if is_whole else self.viewports).setFocus(Qt.FocusReason.OtherFocusReason)
         self._unwatch = app.session.watch(self._show_state)
         self._keeping = QTimer(self)
         self._keeping.timeout.connect(self._keeper.flush)
@@ -106,6 +106,11 @@ class MainWindow(WindowFront):
         self._cine = QTimer(self)
         self._cine.setTimerType(Qt.TimerType.PreciseTimer)
         self._cine.timeout.connect(lambda: app.run_command("image.play_on"))
+        if is_whole:
+            app.engine.catalogue.finish()
+            for _ in self.make_rest():
+                pass
+        (self.empty if is_whole else self.viewports).setFocus(Qt.FocusReason.OtherFocusReason)
 
     # what Qt tells
 
@@ -246,6 +251,8 @@ class MainWindow(WindowFront):
         for name in ("measurements", "layers"):
             self._make(name)
             yield
+        while not self.app.engine.catalogue.is_hashed:  # the panel lists them
+            yield
         self._make("findings")
         if not self.app.has_models:
             self.app.adopt_models()  # in the same turn: what the panel says without a model is never seen
@@ -256,8 +263,11 @@ class MainWindow(WindowFront):
         self._show_middle(self.app.state)
 
     def _make(self, name: str) -> None:
-        """Make a panel by asking for it."""
-        getattr(self, name)
+        """Make a panel by asking for it; the others are made even if it fails."""
+        try:
+            getattr(self, name)
+        except Exception:  # noqa: BLE001 - a mistake of ours, said as those in Qt's slots are
+            sys.excepthook(*cast("_ExceptionInfo", sys.exc_info()))
 
     def _add_panel(self, name: str, panel: FindingsPanel | RecordPanel | MeasurementsPanel | LayersPanel) -> None:
         """Put a panel where its place was kept, as the state is now."""

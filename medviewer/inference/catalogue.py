@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,14 +70,21 @@ class Catalogue:
         self._trust = trust
         self._lock = threading.Lock()
         self._begun: Found | None = None
+        self._pool: Executor | None = None  # that hashes for the first list
+        self._hashing: list[Future[None]] = []
         self._list(())
         self._is_read = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All model folders, those that cannot be used among them."""
-        self._finish()
+        self.finish()
         return self._entries
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether who asks for models now does not wait for their files."""
+        return self._is_read or (self._begun is not None and all(one.done() for one in self._hashing))
 
     def _list(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
@@ -90,14 +97,21 @@ class Catalogue:
             if not self._is_read and self._begun is None:
                 self._begun = self._look()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Wait for the first list, whichever thread asks first."""
         with self._lock:
-            if not self._is_read:
-                self._list(_merged(self._begun or self._look()))
+            if self._is_read:
+                return
+            begun, self._begun = self._begun or self._look(), None  # what fails now may succeed when asked again
+            self._list(_merged(begun))
+
+    def close(self) -> None:
+        """Hash no more files; the one that is being read is read to its end."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _entry(self, model_id: str) -> Entry | None:
-        self._finish()
+        self.finish()
         return self._by_id.get(model_id)
 
     def refresh(self) -> frozenset[str]:
@@ -116,6 +130,7 @@ class Catalogue:
         """Read the cards here, and have their files hashed by threads, on which nothing is imported."""
         keys = self.trusted.listed_or_none() if self.trusted else ()
         pool = ThreadPoolExecutor(_THREADS, "medviewer-hash")
+        self._pool, self._hashing = pool, []
         try:
             return [
                 [self._read_entry(pool, keys, path) for path in self._folders_in(folder)] for folder in self.folders
@@ -181,6 +196,7 @@ class Catalogue:
             problem, signer = str(error), UNSIGNED
         files = card.files if not problem else ()
         hashed = [pool.submit(check_file, folder, file, is_trusted=card.runtime == "torch") for file in files]
+        self._hashing += hashed
 
         def entry() -> Entry:
             why = problem
@@ -189,6 +205,8 @@ class Catalogue:
                     one.result()
             except ModelError as error:
                 why = str(error)
+            except OSError as error:
+                why = f"One of its files cannot be read: {error.strerror or type(error).__name__}."
             if why:
                 _log.info("the model %s cannot be used: %s", card.id, why)
                 return Entry(card.id, folder, None, why)

@@ -32,6 +32,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -211,7 +212,13 @@ class _Worker:
         """
         size = whole = batch_size(inputs)
         if not self._budget.is_known(key, inputs):
-            size = self._fitting(key, inputs)
+            try:
+                size = self._fitting(key, inputs)
+            except EngineError:
+                if not self._sources[key].is_exact:
+                    raise
+                self._reopen_plain(key)
+                size = self._fitting(key, inputs)
         while True:
             try:
                 return self._run_in_parts(key, inputs, base, names, options, size), in_parts_words(size, whole)
@@ -223,7 +230,8 @@ class _Worker:
 
     def _has_another_way(self, key: str, size: int) -> bool:
         model = self._models[key]
-        return len(self._models) > 1 or (size > 1 and _is_batched(model)) or model.provider != "cpu"
+        is_smaller = size > 1 and _is_batched(model)
+        return len(self._models) > 1 or is_smaller or model.provider != "cpu" or self._sources[key].is_exact
 
     def _make_room(self, key: str, size: int, whole: int) -> int:
         """Do the mildest thing that is left, and give the size of the batches to try now."""
@@ -232,6 +240,9 @@ class _Worker:
         elif size > 1 and _is_batched(self._models[key]):
             self._reopen(key)
             size = (size + 1) // 2
+        elif self._sources[key].is_exact:
+            self._reopen_plain(key)
+            size = whole
         else:
             self._reopen(key, on_cpu=True)
             size = whole
@@ -285,6 +296,11 @@ class _Worker:
             RUNTIMES[source.runtime].open if not on_cpu else partial(onnx.on_cpu, reason="the GPU ran out of memory")
         )
         self._models[key] = opened(source)
+
+    def _reopen_plain(self, key: str) -> None:
+        """Do without double precision, which takes twice the memory."""
+        self._sources[key] = replace(self._sources[key], is_exact=False)
+        self._reopen(key)
 
     def _block(self, _ticket: int, room: str) -> tuple[Any, ...]:
         """Put the outputs of the last run in a larger block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from medviewer.gui import values_section
 from medviewer.gui.post import GuiPost
 from medviewer.gui.status_bar import NoticeLabel
 from medviewer.gui.window import TITLE, MainWindow
-from tests.fakes import FakeEngine
+from tests.fakes import MODEL_ID, FakeEngine
 from tests.gui.reader import Reader, words
 from tests.gui.seen import settle
 from tests.radiographs import write_radiograph, write_slices
@@ -95,6 +96,91 @@ def test_a_panel_that_is_asked_for_is_there_at_once(qtbot: Any, fake_engine: Fak
         for _ in window.make_rest():
             pass
         assert window.findings.model.currentText()  # they are known now
+        window.close()
+        post.close()
+
+
+def test_a_window_that_is_made_whole_knows_the_models(
+    qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path
+) -> None:
+    post = GuiPost()
+    with running_application(medviewer_home, post, fake_engine, has_models=False) as app:
+        window = MainWindow(app)
+        qtbot.addWidget(window)
+        window.show()
+        assert app.state.model_id
+        assert window.findings.model.currentData() == app.state.model_id
+        window.close()
+        post.close()
+
+
+def test_what_is_asked_of_models_before_they_are_listed_is_done(
+    qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path, radiograph: Path
+) -> None:
+    post = GuiPost()
+    with running_application(medviewer_home, post, fake_engine, has_models=False) as app:
+        window = MainWindow(app, is_whole=False)
+        qtbot.addWidget(window)
+        window.show()
+        app.run_command("file.open_files", [radiograph])
+        qtbot.waitUntil(lambda: app.state.frame is not None and not app.jobs.running, timeout=20_000)
+        app.run_command("model.run")
+        qtbot.waitUntil(lambda: current_answer(app.state) is not None, timeout=20_000)
+        app.run_command("model.select", MODEL_ID)
+        chosen = app.state.model_id
+        for _ in window.make_rest():
+            pass
+        assert app.state.model_id == chosen
+        assert window.findings.model.currentData() == chosen
+        window.close()
+        post.close()
+
+
+def test_the_window_goes_on_while_files_of_models_are_hashed(
+    qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, hashed = GuiPost(), [False]
+    monkeypatch.setattr(type(fake_engine.catalogue), "is_hashed", property(lambda _catalogue: hashed[0]))
+    with running_application(medviewer_home, post, fake_engine, has_models=False) as app:
+        window = MainWindow(app, is_whole=False)
+        qtbot.addWidget(window)
+        window.show()
+        rest = window.make_rest()
+        for _ in range(9):
+            next(rest)
+        assert "layers" in window.__dict__
+        assert not app.has_models
+        assert "findings" not in window.__dict__
+        hashed[0] = True
+        for _ in rest:
+            pass
+        assert window.findings.model.currentText()
+        window.close()
+        post.close()
+
+
+def test_a_panel_that_cannot_be_made_takes_no_other_away(
+    qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _where: told.append(str(error)))
+
+    def fail(*_args: object) -> None:
+        raise RuntimeError("a bug")
+
+    post = GuiPost()
+    with running_application(medviewer_home, post, fake_engine, has_models=False) as app:
+        window = MainWindow(app, is_whole=False)
+        qtbot.addWidget(window)
+        window.show()
+        with monkeypatch.context() as patched:
+            patched.setattr("medviewer.gui.findings_panel.FindingsPanel.__init__", fail)
+            for _ in window.make_rest():
+                pass
+        assert told == ["a bug"]
+        assert window.is_whole
+        assert app.has_models
+        assert "record" in window.__dict__
         window.close()
         post.close()
 

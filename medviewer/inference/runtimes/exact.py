@@ -47,8 +47,7 @@ def in_double(model: onnx.ModelProto) -> onnx.ModelProto | None:
 
     if not any(node.op_type in _DECIDES for node in model.graph.node):
         return None
-    weights = {tensor.name for tensor in model.graph.initializer}
-    given = [value.name for value in model.graph.input if value.name not in weights]
+    given = [value.name for value in model.graph.input]
     if len(given) != 2 or _SELECTOR not in given:
         return None
     (image,) = (name for name in given if name != _SELECTOR)
@@ -123,7 +122,7 @@ class _Writer:
         """The operator itself, which ONNX Runtime has for doubles, or the session does not open."""
         import onnx  # noqa: PLC0415
 
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        if node.op_type in {"LSTM", "GRU"} or any(one.HasField("g") or one.graphs for one in node.attribute):
             raise NotTakenApartError(node.op_type)
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
@@ -147,6 +146,8 @@ class _Writer:
 
     def _normalisation(self, node: Any) -> None:
         """Of a convolution's result it went into the filters already."""
+        if _attributes(node).get("training_mode") or len(node.output) != 1:
+            raise NotTakenApartError("BatchNormalization")
         if self._is_folded(node.input[0]):
             self._add("Identity", [node.input[0] + _WIDE], *self._outputs(node))
         else:
@@ -154,6 +155,8 @@ class _Writer:
 
     def _average(self, node: Any) -> None:
         given = _attributes(node)
+        if len(given["kernel_shape"]) != 2 or given.get("auto_pad", b"NOTSET") not in {b"NOTSET", b""}:
+            raise NotTakenApartError("AveragePool")
         if given.get("ceil_mode") or (any(given.get("pads", ())) and not given.get("count_include_pad")):
             raise NotTakenApartError("AveragePool")
         total = self._add("Sum", self._seen(self._wide(node.input[0]), node, given["kernel_shape"]))
@@ -172,9 +175,12 @@ class _Writer:
             raise NotTakenApartError("Conv")
         x, before, after = self._wide(node.input[0]), self._shape(node.input[0]), self._shape(node.output[0])
         if given.get("group", 1) != 1:
+            if bias is not None:
+                raise NotTakenApartError("Conv of groups")
             self._laid_out(node, x, weights, after)
             return
-        is_product = kernel == [1, 1] and before[2:] == after[2:]
+        is_moved = any(given.get("pads", ())) or any(by != 1 for by in given.get("strides", ()))
+        is_product = kernel == [1, 1] and not is_moved
         if is_product or inputs > outputs:
             # (place in the filter and output, input) times (n, input, pixel)
             table = weights.transpose(2, 3, 0, 1).reshape(-1, inputs)
@@ -305,7 +311,7 @@ class _Writer:
     def _shape(self, name: str) -> list[int]:
         """Sizes of the axes, 0 for that of the batch."""
         sizes = [dim.dim_value for dim in self._types[name].shape.dim]
-        if not all(sizes[1:]):
+        if len(sizes) < 2 or not all(sizes[1:]):
             raise NotTakenApartError("maps of any size")
         return [0, *sizes[1:]]
 

@@ -133,16 +133,17 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
     ort = _library()
     data = read_file(source.folder, source.file)
     check_graph(data, name=source.file.path, control_flow=source.file.control_flow)
-    exact = _in_double(data) if source.is_exact else None
-    outline = outline_of(data)  # before the session takes its memory
+    outline, size = outline_of(data), len(data)  # before the session takes its memory
     reference = read_reference(source.folder, source.reference, first_only=True) if source.reference else None
 
     def attempt(name: str) -> Any:
-        nonlocal outline
-        if exact is not None and name == "cpu":  # others have more samples in the same time, and some no doubles
+        nonlocal outline, size
+        # Others have more samples in the same time, and some no doubles.
+        exact = _in_double(data) if source.is_exact and name == "cpu" else None
+        if exact is not None:
             with contextlib.suppress(ProviderFailedError):  # an operator that there is in single precision only
                 session = _session(ort, exact, name, source.threads)
-                outline = outline_of(exact)
+                outline, size = outline_of(exact), len(exact)
                 return session
         session = _session(ort, data, name, source.threads)
         got = session.get_providers()[0]
@@ -156,15 +157,18 @@ def open(source: Source) -> OnnxModel:  # noqa: A001 - the name that every runti
         source.providers, tuple(ort.get_available_providers()), attempt, is_automatic=source.is_automatic
     )
     near = Near(partial(_parse, source), partial(_session, ort, provider="cpu", threads=source.threads))
-    return OnnxModel(session, name, reason, len(data), outline, near if name == "cpu" else None)
+    return OnnxModel(session, name, reason, size, outline, near if name == "cpu" else None)
 
 
 def _in_double(data: bytes) -> bytes | None:
     """A gradient graph that decides in double precision; None where there is none."""
     import onnx  # noqa: PLC0415 - as below
 
-    exact = in_double(onnx.load_model_from_string(data))
-    return exact.SerializeToString() if exact is not None else None
+    try:
+        exact = in_double(onnx.load_model_from_string(data))
+        return exact.SerializeToString() if exact is not None else None
+    except Exception:  # noqa: BLE001 - too large for one file, or not foreseen: the graph itself answers as well
+        return None
 
 
 def _parse(source: Source) -> Any:

@@ -124,6 +124,22 @@ def test_what_no_class_of_the_program_has_is_refused() -> None:
             seed: dataclasses.InitVar[int]
 
 
+@pytest.mark.parametrize("name", ["self", "__set__", "__factory__"])
+def test_a_field_may_not_have_a_name_that_methods_need(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        dataclass(frozen=True, slots=True)(type("Taken", (), {"__annotations__": {name: int}}))
+
+
+def test_a_class_that_says_that_it_has_no_hash_has_none() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Unhashable:
+        value: int
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Unhashable(1))
+
+
 def test_the_program_knows_one_dataclass() -> None:
     modules = [path for path in (samples.ROOT / "medviewer").rglob("*.py") if path.name != "frozen.py"]
     other = re.compile(r"from dataclasses import .*\bdataclass\b|dataclasses\.dataclass")

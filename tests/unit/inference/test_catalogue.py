@@ -81,6 +81,50 @@ def test_a_changed_file_is_an_entry_with_a_reason(tmp_path: Path) -> None:
         catalogue.card("fake-chest")
 
 
+def test_a_file_that_cannot_be_read_is_an_entry_with_a_reason_and_may_be_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes.make_model(tmp_path / "a")
+    with monkeypatch.context() as patched:
+
+        def fail(*_args: Any, **_more: Any) -> None:
+            raise OSError(5, "Input/output error")
+
+        patched.setattr(catalogue_module, "check_file", fail)
+        catalogue = Catalogue([tmp_path])
+        (entry,) = catalogue.entries
+    assert entry.card is None
+    assert "Input/output error" in entry.problem
+    catalogue.refresh()
+    assert catalogue.entries[0].card is not None
+
+
+def test_it_says_when_nobody_waits_for_it_any_more_and_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes.make_model(tmp_path / "a")
+    let_go, begun = threading.Event(), []
+
+    def slow(*_args: Any, **_more: Any) -> None:
+        begun.append(True)
+        let_go.wait(20)
+
+    monkeypatch.setattr(catalogue_module, "check_file", slow)
+    monkeypatch.setattr(catalogue_module, "_THREADS", 1)
+    catalogue = Catalogue([tmp_path])
+    assert not catalogue.is_hashed
+    catalogue.begin()
+    assert not catalogue.is_hashed
+    threading.Timer(0.2, let_go.set).start()
+    catalogue.close()
+    assert len(begun) == 1, "those that had not begun are left"
+    assert not any(one.name.startswith("medviewer-hash") for one in threading.enumerate())
+    whole = Catalogue([tmp_path])
+    whole.begin()
+    whole.finish()
+    assert whole.is_hashed
+
+
 def test_a_bad_card_is_an_entry_with_a_reason(tmp_path: Path) -> None:
     folder = fakes.make_model(tmp_path / "broken")
     (folder / "model.json").write_text("{")

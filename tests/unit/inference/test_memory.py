@@ -15,9 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from medviewer.domain.errors import EngineError
 from medviewer.inference import worker as worker_module
+from medviewer.inference.card import CardFile
 from medviewer.inference.catalogue import Catalogue
 from medviewer.inference.engine import Engine
 from medviewer.inference.memory import Budget, batch_size, is_out_of_memory, joined, largest_batch, outline_of, parts
+from medviewer.inference.runtimes.onnx import Source
 from medviewer.inference.shared import OwnedBlock, plan
 from tests import fakes
 
@@ -245,7 +247,10 @@ def test_a_shortage_ends_in_the_mildest_way(
     worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
     for number in range(others):
         worker._models[f"other {number}"] = FakeModel(log, "cuda", 100)
-    worker._models["it"], worker._sources["it"] = FakeModel(log, "cuda", on_gpu), SimpleNamespace(runtime="onnx")
+    worker._models["it"], worker._sources["it"] = (
+        FakeModel(log, "cuda", on_gpu),
+        SimpleNamespace(runtime="onnx", is_exact=False),
+    )
     x = np.arange(8.0)
     [y], said = worker._compute("it", {"x": x}, {}, ("y",), None)
     assert np.array_equal(y, 2 * x)
@@ -272,7 +277,7 @@ def test_a_session_is_gone_before_the_next_one_is_opened(monkeypatch: pytest.Mon
     monkeypatch.setattr(worker_module.onnx, "open", reopen)
     monkeypatch.setattr(worker_module.onnx, "run_options", SimpleNamespace)
     worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
-    worker._models["it"], worker._sources["it"] = first, SimpleNamespace(runtime="onnx")
+    worker._models["it"], worker._sources["it"] = first, SimpleNamespace(runtime="onnx", is_exact=False)
     del first
     inputs, outputs = OwnedBlock(), OwnedBlock()
     try:
@@ -291,11 +296,42 @@ def test_a_session_is_gone_before_the_next_one_is_opened(monkeypatch: pytest.Mon
     assert was_gone == [True]
 
 
+@pytest.mark.parametrize("is_foreseen", [True, False])
+def test_where_double_precision_does_not_fit_single_precision_answers(
+    monkeypatch: pytest.MonkeyPatch, is_foreseen: bool
+) -> None:
+    log: list[str] = []
+
+    def reopen(source: Source) -> FakeModel:
+        log.append("exact" if source.is_exact else "plain")
+        return made(is_exact=source.is_exact)
+
+    def made(*, is_exact: bool) -> FakeModel:
+        model = FakeModel(log, "cpu", 0 if is_exact and not is_foreseen else 100)
+        if is_exact and is_foreseen:
+            model.outline.peak_bytes = lambda _shapes: 64 << 30
+        return model
+
+    monkeypatch.setattr(worker_module.onnx, "open", reopen)
+    worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
+    file = CardFile("explain", "e.onnx", "0" * 64, 1)
+    source = Source(Path(), file, None, 0.0, ("cpu",), False, 1, is_exact=True)
+    worker._models["it"], worker._sources["it"] = made(is_exact=True), source
+    x = np.arange(2.0)
+    [y], _said = worker._compute("it", {"x": x}, {}, ("y",), None)
+    assert np.array_equal(y, 2 * x)
+    assert log[-2:] == ["plain", "cpu 2"]
+    assert not worker._sources["it"].is_exact
+
+
 def test_a_shortage_that_nothing_helps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     monkeypatch.setattr(worker_module.onnx, "open", lambda _source: FakeModel(log, "cpu", 0))
     worker: Any = worker_module._Worker(None, 6 << 30)  # type: ignore[arg-type]
-    worker._models["it"], worker._sources["it"] = FakeModel(log, "cpu", 0), SimpleNamespace(runtime="onnx")
+    worker._models["it"], worker._sources["it"] = (
+        FakeModel(log, "cpu", 0),
+        SimpleNamespace(runtime="onnx", is_exact=False),
+    )
     with pytest.raises(RuntimeError, match="out of memory"):
         worker._compute("it", {"x": np.arange(4.0)}, {}, ("y",), None)
     assert log == ["cpu 4", "cpu 2", "cpu 1"]

@@ -98,7 +98,10 @@ class Scene:
         pipe = Pipe(requests)
         pipe.before_request = {int(ticket.removeprefix("at_")): what for ticket, what in before_request.items()}
         self.worker = worker_module._Worker(pipe, 6 << 30)  # type: ignore[arg-type]
-        self.worker._models["it"], self.worker._sources["it"] = self.model, SimpleNamespace(runtime="torch")
+        self.worker._models["it"], self.worker._sources["it"] = (
+            self.model,
+            SimpleNamespace(runtime="torch", is_exact=False),
+        )
         self.worker.serve()
         return pipe.replies
 
