@@ -256,6 +256,7 @@ def linked(path: Path) -> None:
 def test_a_file_changed_after_it_was_listed_is_not_run(tmp_path: Path, change: Callable[[Path], None]) -> None:
     model = fakes.make_model(tmp_path / "m", id=GOOD)
     catalogue = Catalogue([tmp_path])
+    assert catalogue.card(GOOD)  # listed, and its files were as the card says
     change(model / "model.onnx")
     with Engine(catalogue, providers=("cpu",)) as engine:
         with pytest.raises(ModelError) as caught:
