@@ -136,6 +136,18 @@ def test_what_is_asked_of_models_before_they_are_listed_is_done(
         post.close()
 
 
+def test_no_file_of_a_model_is_hashed_after_the_end(
+    fake_engine: FakeEngine, medviewer_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(fake_engine.catalogue, "close", lambda: closed.append(True))
+    post = GuiPost()
+    with running_application(medviewer_home, post, fake_engine, has_models=False):
+        assert not closed
+    assert closed
+    post.close()
+
+
 def test_the_window_goes_on_while_files_of_models_are_hashed(
     qtbot: Any, fake_engine: FakeEngine, medviewer_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,6 @@ class _Writer:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._kept = {value.name for value in self._graph.output}
-        self._makers = {name: node for node in self._graph.node for name in node.output}
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._widened: set[str] = set()  # values that exist in double precision too
@@ -145,13 +144,9 @@ class _Writer:
         self._add("Clip", [risen, *(self._constant(np.array(end)) for end in (0.0, 1.0))], *self._outputs(node))
 
     def _normalisation(self, node: Any) -> None:
-        """Of a convolution's result it went into the filters already."""
         if _attributes(node).get("training_mode") or len(node.output) != 1:
             raise NotTakenApartError("BatchNormalization")
-        if self._is_folded(node.input[0]):
-            self._add("Identity", [node.input[0] + _WIDE], *self._outputs(node))
-        else:
-            self._same(node)
+        self._same(node)
 
     def _average(self, node: Any) -> None:
         given = _attributes(node)
@@ -169,13 +164,13 @@ class _Writer:
 
     def _convolution(self, node: Any) -> None:
         given = _attributes(node)
-        weights, bias = self._filters(node)
+        weights, *biases = (self._weight(name) for name in node.input[1:] if name)
         outputs, inputs, *kernel = weights.shape
         if len(kernel) != 2 or given.get("auto_pad", b"NOTSET") not in {b"NOTSET", b""}:
             raise NotTakenApartError("Conv")
         x, before, after = self._wide(node.input[0]), self._shape(node.input[0]), self._shape(node.output[0])
         if given.get("group", 1) != 1:
-            if bias is not None:
+            if biases:
                 raise NotTakenApartError("Conv of groups")
             self._laid_out(node, x, weights, after)
             return
@@ -197,11 +192,11 @@ class _Writer:
             made = self._product(table, seen, [0, table.shape[1], math.prod(after[2:])])
         wide = [name + _WIDE for name in node.output]
         form = self._constant(np.array([0, outputs, *after[2:]]))
-        if bias is None:
+        if not biases:
             self._add("Reshape", [made, form], *wide)
         else:
             made = self._add("Reshape", [made, form])
-            self._add("Add", [made, self._constant(bias.reshape(1, -1, 1, 1), is_shared=False)], *wide)
+            self._add("Add", [made, self._constant(biases[0].reshape(1, -1, 1, 1), is_shared=False)], *wide)
 
     def _laid_out(self, node: Any, x: str, weights: npt.NDArray[np.float64], after: Sequence[int]) -> None:
         """Every pixel that a pooling chooses from, laid out by filters that pick one each."""
@@ -219,25 +214,6 @@ class _Writer:
         return self._add("MatMul", [self._constant(table, is_shared=False), flat])
 
     # parts of operators
-
-    def _filters(self, node: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
-        """Filters and bias in double precision, with those of a normalisation that follows."""
-        found = [self._weight(name) for name in node.input[1:] if name]
-        weights, bias = found[0], found[1] if len(found) > 1 else None
-        if not self._is_folded(node.output[0]):
-            return weights, bias
-        (normalisation,) = self._readers[node.output[0]]
-        scale, shift, mean, variance = (self._weight(name) for name in normalisation.input[1:])
-        factor = scale / np.sqrt(variance + _attributes(normalisation).get("epsilon", 1e-5))
-        shift = shift + ((bias if bias is not None else 0.0) - mean) * factor
-        return weights * factor[:, None, None, None], shift
-
-    def _is_folded(self, name: str) -> bool:
-        """Whether a value is a convolution's result that is normalised and read by nothing else."""
-        maker, readers = self._makers.get(name), self._readers.get(name, [])
-        if maker is None or maker.op_type != "Conv" or name in self._kept or len(readers) != 1:
-            return False
-        return bool(readers[0].op_type == "BatchNormalization")
 
     def _seen(self, maps: str, node: Any, kernel: Sequence[int], of_place: int = 0) -> list[str]:
         """What each place of a filter sees of maps ``(n, channels, rows, columns)``.
